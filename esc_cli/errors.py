@@ -1,0 +1,81 @@
+"""Every error a user can meet: one tree, one table of exit codes.
+
+A message is one clear sentence; ``hint`` is what to do about it. Scripts may rely on the numbers.
+"""
+
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the command answers; a stable interface."""
+
+    OK = 0
+    BUG = 1
+    USAGE = 2
+    BAD_INPUT = 3
+    WEIGHTS = 4
+    DEVICE = 5
+    CANNOT_WRITE = 6
+    SOME_FAILED = 7
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class EscError(Exception):
+    """Root of our own errors.
+
+    Args:
+        message: One sentence, without a trailing full stop.
+        hint: What the user can do, or None.
+    """
+
+    exit_code: ExitCode = ExitCode.BUG
+
+    def __init__(self, message: str, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class UsageError(EscError):
+    """The request makes no sense, whatever the files hold."""
+
+    exit_code = ExitCode.USAGE
+
+
+class InputError(EscError):
+    """An input is missing, unreadable, damaged or of no known kind."""
+
+    exit_code = ExitCode.BAD_INPUT
+
+
+class WeightsError(EscError):
+    """A model is unknown, or its file is missing, damaged or of no known network."""
+
+    exit_code = ExitCode.WEIGHTS
+
+
+class DeviceError(EscError):
+    """There is no such device, or it cannot do what was asked of it."""
+
+    exit_code = ExitCode.DEVICE
+
+
+class OutOfMemoryError(DeviceError):
+    """Not even the smallest piece of the work fits in the memory of the device."""
+
+
+class OutputError(EscError):
+    """A result cannot be written."""
+
+    exit_code = ExitCode.CANNOT_WRITE
+
+
+class OutputExistsError(OutputError):
+    """The result's name is taken, and nobody said what to do about that."""
+
+
+class SomeFailedError(EscError):
+    """Some of several inputs failed; each was reported when it did."""
+
+    exit_code = ExitCode.SOME_FAILED
