@@ -1,0 +1,72 @@
+"""Read the tensors of a checkpoint file, without ever running code that it may hold."""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from esc_cli.errors import WeightsError
+
+PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
+WEIGHT_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
+
+_WRAPPERS = ("params_ema", "params")
+"""Keys under which training frameworks (BasicSR and its kin) put the tensors, the best first."""
+
+
+def read_state_dict(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt`` file.
+
+    Of a training framework's wrapping, ``params_ema`` is preferred to ``params``, and that to bare tensors.
+    A prefix ``module.``, left by data-parallel training, is taken off.
+
+    Raises:
+        WeightsError: There is no such file, it is damaged, it is of another kind, or it needs more than
+            tensors to be unpickled.
+    """
+    if not path.is_file():
+        raise WeightsError(f"there is no model file {str(path)!r}")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    state = _unwrap(content)
+    if not state:
+        raise WeightsError(f"the model file {str(path)!r} holds no tensors")
+    return {key.removeprefix("module."): tensor for key, tensor in state.items()}
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise WeightsError(f"the model file {str(path)!r} is damaged or no safetensors file") from error
+
+
+def _read_pickle(path: Path) -> Any:
+    if path.suffix not in PICKLE_SUFFIXES:
+        known = ", ".join(WEIGHT_SUFFIXES)
+        raise WeightsError(f"{str(path)!r} is no model file: it ends in none of {known}")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(
+            f"the model file {str(path)!r} is damaged, or needs more than tensors to be loaded",
+            hint="files that run code when they are loaded are refused; convert it to .safetensors",
+        ) from error
+    # A damaged file fails anywhere inside torch: as a truncated archive, a missing record, an odd number.
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        raise WeightsError(f"the model file {str(path)!r} is damaged") from error
+
+
+def _unwrap(content: Any) -> dict[str, Tensor]:
+    if not isinstance(content, Mapping):
+        return {}
+    for wrapper in _WRAPPERS:
+        if isinstance(content.get(wrapper), Mapping):
+            content = content[wrapper]
+            break
+    return {key: value for key, value in content.items() if isinstance(value, Tensor)}

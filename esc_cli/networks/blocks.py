@@ -1,0 +1,124 @@
+"""The block that every ESC network repeats, and its parts. Feature maps are (N, dim, H, W)."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from esc_cli.networks.attention import WindowAttention
+from esc_cli.networks.convolutional_attention import (
+    ConvolutionalAttention,
+    DecomposedConvolutionalAttention,
+)
+from esc_cli.networks.runner import Runner
+
+Mixer = ConvolutionalAttention | DecomposedConvolutionalAttention
+
+
+class ChannelNorm(nn.Module):
+    """Layer normalisation over the channels of each pixel, with eps 1e-6 as in the published networks."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(dim))
+        self.bias = nn.Parameter(torch.zeros(dim))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise (N, dim, H, W); the result lies in memory channels-last."""
+        pixels = features.permute(0, 2, 3, 1)
+        normed = F.layer_norm(pixels, self.weight.shape, self.weight, self.bias, eps=1e-6)
+        return normed.permute(0, 3, 1, 2)
+
+
+class ConvFFN(nn.Module):
+    """A pointwise feed-forward network with a depthwise 3x3 convolution inside."""
+
+    reach_px = 1
+
+    def __init__(self, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.proj = nn.Conv2d(dim, hidden_dim, 1)
+        self.dwc = nn.Conv2d(hidden_dim, hidden_dim, 3, padding=1, groups=hidden_dim)
+        self.aggr = nn.Conv2d(hidden_dim, dim, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, dim, H, W) to the same shape."""
+        hidden = F.gelu(self.proj(features))
+        hidden = F.gelu(self.dwc(hidden)) + hidden
+        return self.aggr(hidden)  # type: ignore[no-any-return]
+
+
+class MixingLayer(nn.Module):
+    """A mixer over some of the channels, then a pointwise convolution over all of them."""
+
+    def __init__(self, dim: int, mixer: Mixer) -> None:
+        super().__init__()
+        self.plk = mixer
+        self.aggr = nn.Conv2d(dim, dim, 1)
+
+    def forward(self, residual: Tensor, hidden: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
+        """Add the mixed ``hidden`` to ``residual``, both (N, dim, H, W); a local step."""
+        return residual + self.aggr(self.plk.mix(hidden, dynamic, *shared))  # type: ignore[no-any-return]
+
+
+class Block(nn.Module):
+    """Feed-forward, window attention, then several convolutional mixing layers; a residual around it all.
+
+    The module names are the keys of the published checkpoints.
+
+    Source: ESC (arXiv 2503.06671), figure 3, and its published code: there is no skip around the first
+    feed-forward network, and inside a mixing layer it comes before the mixer.
+    """
+
+    def __init__(
+        self,
+        dim: int,
+        heads: int,
+        window_size: int,
+        first_hidden_dim: int,
+        hidden_dim: int,
+        inner_norm: bool,
+        mixers: int,
+        make_mixer: Callable[[], Mixer],
+    ) -> None:
+        super().__init__()
+        self.ln_proj = ChannelNorm(dim)
+        self.proj = ConvFFN(dim, first_hidden_dim)
+        self.ln_attn = ChannelNorm(dim)
+        self.attn = WindowAttention(dim, heads, window_size)
+        norms = (ChannelNorm(dim) if inner_norm else nn.Identity() for _ in range(mixers))
+        self.lns = nn.ModuleList(norms)
+        self.pconvs = nn.ModuleList(MixingLayer(dim, make_mixer()) for _ in range(mixers))
+        self.convffns = nn.ModuleList(ConvFFN(dim, hidden_dim) for _ in range(mixers))
+        self.ln_out = ChannelNorm(dim)
+        self.conv_out = nn.Conv2d(dim, dim, 3, padding=1)
+
+    def forward(self, features: Tensor, shared: tuple[Tensor, ...], run: Runner) -> Tensor:
+        """Map (N, dim, H, W) to the same shape; ``shared`` are the network's large kernels."""
+        inner = run.local(self._enter, features, reach_px=ConvFFN.reach_px)
+        inner = run.local(self._attend, inner, reach_px=0, align_px=self.attn.window_size)
+        for norm, ffn, layer in zip(self.lns, self.convffns, self.pconvs, strict=True):
+            inner = _mix(inner, norm, ffn, layer, shared, run)  # type: ignore[arg-type]
+        return run.local(self._leave, inner, features, reach_px=1)
+
+    def _enter(self, features: Tensor) -> Tensor:
+        return self.proj(self.ln_proj(features))  # type: ignore[no-any-return]
+
+    def _attend(self, inner: Tensor) -> Tensor:
+        return inner + self.attn(self.ln_attn(inner))  # type: ignore[no-any-return]
+
+    def _leave(self, inner: Tensor, features: Tensor) -> Tensor:
+        return self.conv_out(self.ln_out(inner)) + features  # type: ignore[no-any-return]
+
+
+def _mix(
+    inner: Tensor, norm: nn.Module, ffn: ConvFFN, layer: MixingLayer, shared: tuple[Tensor, ...], run: Runner
+) -> Tensor:
+    hidden = run.local(lambda rows: ffn(norm(rows)), inner, reach_px=ConvFFN.reach_px)
+    dynamic = layer.plk.dynamic_kernels(hidden, run)
+
+    def step(residual: Tensor, hidden: Tensor) -> Tensor:
+        return layer(residual, hidden, dynamic, *shared)  # type: ignore[no-any-return]
+
+    return run.local(step, inner, hidden, reach_px=layer.plk.reach_px)

@@ -1,0 +1,60 @@
+"""DySample: upsampling by learned sampling positions (ICCV 2023), as the head of ESC-Real."""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+GROUPS = 4
+"""Groups of channels that share sampling positions; not recoverable from a checkpoint, 4 in every known one."""
+
+
+class DySample(nn.Module):
+    """Sample (N, C, H, W) at ``scale``^2 learned positions around each pixel, then mix the channels.
+
+    The positions have no bound, so that the step reads the whole map.
+
+    Source: arXiv 2308.15085 (the static-scope form), as in ESC's published code.
+    """
+
+    init_pos: Tensor
+
+    def __init__(self, dim: int, out_channels: int, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+        self.end_conv = nn.Conv2d(dim, out_channels, 1)
+        self.offset = nn.Conv2d(dim, 2 * GROUPS * scale**2, 1)
+        self.scope = nn.Conv2d(dim, 2 * GROUPS * scale**2, 1, bias=False)
+        nn.init.trunc_normal_(self.offset.weight, std=0.02)
+        nn.init.zeros_(self.scope.weight)
+        self.register_buffer("init_pos", self._regular_offsets())
+
+    def _regular_offsets(self) -> Tensor:
+        """Give the regular grid's offsets, in pixels, (1, 2 * GROUPS * scale^2, 1, 1); x first."""
+        scale = self.scale
+        steps = (torch.arange(scale) - (scale - 1) / 2) / scale
+        x, y = steps.repeat(scale), steps.repeat_interleave(scale)
+        return torch.stack((x, y)).repeat(1, GROUPS).reshape(1, -1, 1, 1)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Map (N, dim, H, W) to (N, out_channels, scale H, scale W)."""
+        n, _, height, width = features.shape
+        offsets = self.offset(features) * self.scope(features).sigmoid() * 0.5 + self.init_pos
+        positions = self._normalised_positions(offsets)  # (N * GROUPS, scale H, scale W, 2)
+        sampled = F.grid_sample(
+            features.reshape(n * GROUPS, -1, height, width),
+            positions,
+            mode="bilinear",
+            align_corners=False,
+            padding_mode="border",
+        )
+        return self.end_conv(sampled.view(n, -1, self.scale * height, self.scale * width))  # type: ignore[no-any-return]
+
+    def _normalised_positions(self, offsets: Tensor) -> Tensor:
+        n, _, height, width = offsets.shape
+        rows = torch.arange(height, dtype=offsets.dtype, device=offsets.device) + 0.5
+        columns = torch.arange(width, dtype=offsets.dtype, device=offsets.device) + 0.5
+        x, y = offsets.view(n, 2, -1, height, width).unbind(1)  # each (N, GROUPS * scale^2, H, W)
+        x = (x + columns) * (2 / width) - 1
+        y = (y + rows[:, None]) * (2 / height) - 1
+        spread = [F.pixel_shuffle(axis, self.scale).flatten(0, 1) for axis in (x, y)]
+        return torch.stack(spread, dim=-1)

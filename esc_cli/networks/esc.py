@@ -1,0 +1,104 @@
+"""ESC: emulating self-attention with convolution (ICCV 2025); also ESC-light and ESC-XL."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from esc_cli.networks.blocks import Block
+from esc_cli.networks.convolutional_attention import ConvolutionalAttention, average_over_symmetries
+from esc_cli.networks.runner import WHOLE, Runner
+
+
+@dataclass(frozen=True)
+class ESCConfig:
+    """Widths of ESC; the defaults are the published ESC.
+
+    Attributes:
+        scale: Pixels out per pixel in, along each axis.
+        dim: Channels of the feature maps.
+        partial_dim: Channels that the convolutional attention reads.
+        heads: Heads of the window attention, each of ``dim / heads`` channels.
+        blocks: Number of blocks.
+        mixers: Convolutional mixing layers in a block.
+        kernel_size: Side of the large kernel, odd.
+        window_size: Side of the attention windows, pixels.
+        first_hidden_dim: Hidden channels of the feed-forward network that opens a block.
+        hidden_dim: Hidden channels of those in the mixing layers.
+        inner_norm: Whether the mixing layers begin with a layer normalisation.
+    """
+
+    scale: int
+    dim: int = 64
+    partial_dim: int = 16
+    heads: int = 4
+    blocks: int = 5
+    mixers: int = 5
+    kernel_size: int = 13
+    window_size: int = 32
+    first_hidden_dim: int = 128
+    hidden_dim: int = 80
+    inner_norm: bool = False
+
+
+class ESC(nn.Module):
+    """Low-resolution RGB to high-resolution RGB. Parameter names are the published ones.
+
+    Source: arXiv 2503.06671, and its published code.
+    """
+
+    def __init__(self, config: ESCConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.plk_filter = new_large_kernel(config)
+        self.proj = nn.Conv2d(3, config.dim, 3, padding=1)
+        self.blocks = make_blocks(config)
+        self.last = nn.Conv2d(config.dim, config.dim, 3, padding=1)
+        self.to_img = nn.Conv2d(config.dim, 3 * config.scale**2, 3, padding=1)
+
+    def forward(self, low: Tensor, run: Runner = WHOLE) -> Tensor:
+        """Upscale.
+
+        Args:
+            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1.
+            run: How the steps are run.
+
+        Returns:
+            (N, 3, scale H, scale W), about [0, 1], not clamped; low's dtype and device.
+        """
+        shared = (average_over_symmetries(self.plk_filter),)
+        shallow = run.local(self.proj, low, reach_px=1)  # (N, dim, H, W)
+        features = shallow
+        for block in self.blocks:
+            features = block(features, shared, run)
+        return run.local(self._reconstruct, features, shallow, low, reach_px=2)
+
+    def _reconstruct(self, features: Tensor, shallow: Tensor, low: Tensor) -> Tensor:
+        residual = self.to_img(self.last(features) + shallow)  # (N, 3 s^2, H, W)
+        # The picture under the residual is repeated, not interpolated: the same as its nearest neighbour.
+        repeated = low.repeat_interleave(self.config.scale**2, dim=1)
+        return F.pixel_shuffle(residual + repeated, self.config.scale)
+
+
+def new_large_kernel(config: ESCConfig) -> nn.Parameter:
+    """Make the 13x13 kernel that all layers share, orthogonal at the start."""
+    shape = (config.partial_dim, config.partial_dim, config.kernel_size, config.kernel_size)
+    return nn.Parameter(nn.init.orthogonal_(torch.empty(shape)))
+
+
+def make_blocks(config: ESCConfig) -> nn.ModuleList:
+    """Make the blocks of an ESC network with full large kernels."""
+    return nn.ModuleList(
+        Block(
+            dim=config.dim,
+            heads=config.heads,
+            window_size=config.window_size,
+            first_hidden_dim=config.first_hidden_dim,
+            hidden_dim=config.hidden_dim,
+            inner_norm=config.inner_norm,
+            mixers=config.mixers,
+            make_mixer=lambda: ConvolutionalAttention(config.partial_dim, config.kernel_size),
+        )
+        for _ in range(config.blocks)
+    )

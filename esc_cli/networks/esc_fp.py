@@ -1,0 +1,87 @@
+"""ESC-FP: fewer parameters, by a decomposed large kernel."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from esc_cli.networks.blocks import Block, ChannelNorm
+from esc_cli.networks.convolutional_attention import DecomposedConvolutionalAttention
+from esc_cli.networks.runner import WHOLE, Runner
+
+BICUBIC_REACH_PX = 2
+
+
+@dataclass(frozen=True)
+class ESCFPConfig:
+    """Widths of ESC-FP, named as in ``ESCConfig``; the defaults are the published network."""
+
+    scale: int
+    dim: int = 48
+    partial_dim: int = 16
+    heads: int = 3
+    blocks: int = 5
+    mixers: int = 5
+    kernel_size: int = 13
+    window_size: int = 32
+    first_hidden_dim: int = 72
+    hidden_dim: int = 60
+
+
+class ESCFP(nn.Module):
+    """Low-resolution RGB to high-resolution RGB. Parameter names are the published ones.
+
+    Other than ESC it has no averaging of the kernel over flips and rotations, and adds its residual to the
+    bicubic interpolation (a = -0.75, not antialiased) of the picture.
+
+    Source: arXiv 2503.06671, and its published code.
+    """
+
+    def __init__(self, config: ESCFPConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim, partial_dim, size = config.dim, config.partial_dim, config.kernel_size
+        self.lk_channel = nn.Parameter(nn.init.orthogonal_(torch.empty(partial_dim, partial_dim, 1, 1)))
+        self.lk_spatial = nn.Parameter(nn.init.orthogonal_(torch.empty(partial_dim, 1, size, size)))
+        self.proj = nn.Conv2d(3, dim, 3, padding=1)
+        self.blocks = nn.ModuleList(_make_block(config) for _ in range(config.blocks))
+        self.ln_last = ChannelNorm(dim)
+        self.last = nn.Conv2d(dim, dim, 3, padding=1)
+        self.to_img = nn.Conv2d(dim, 3 * config.scale**2, 3, padding=1)
+
+    def forward(self, low: Tensor, run: Runner = WHOLE) -> Tensor:
+        """Upscale.
+
+        Args:
+            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1.
+            run: How the steps are run.
+
+        Returns:
+            (N, 3, scale H, scale W), about [0, 1], not clamped; low's dtype and device.
+        """
+        shared = (self.lk_channel, self.lk_spatial)
+        shallow = run.local(self.proj, low, reach_px=1)  # (N, dim, H, W)
+        features = shallow
+        for block in self.blocks:
+            features = block(features, shared, run)
+        return run.local(self._reconstruct, features, shallow, low, reach_px=BICUBIC_REACH_PX)
+
+    def _reconstruct(self, features: Tensor, shallow: Tensor, low: Tensor) -> Tensor:
+        scale = self.config.scale
+        residual = self.to_img(self.last(self.ln_last(features)) + shallow)  # (N, 3 s^2, H, W)
+        interpolated = F.interpolate(low, scale_factor=scale, mode="bicubic", align_corners=False)
+        return F.pixel_shuffle(residual, scale) + interpolated
+
+
+def _make_block(config: ESCFPConfig) -> Block:
+    return Block(
+        dim=config.dim,
+        heads=config.heads,
+        window_size=config.window_size,
+        first_hidden_dim=config.first_hidden_dim,
+        hidden_dim=config.hidden_dim,
+        inner_norm=True,
+        mixers=config.mixers,
+        make_mixer=lambda: DecomposedConvolutionalAttention(config.partial_dim, config.kernel_size),
+    )

@@ -1,0 +1,40 @@
+"""Stand-ins without weights: a baseline to compare with, and a way to try everything around the network."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from esc_cli.networks.runner import WHOLE, Runner
+
+_REACH_PX = {"nearest": 0, "bicubic": 2}
+
+
+@dataclass(frozen=True)
+class InterpolationConfig:
+    """What an ``Interpolation`` does; it has no attention, so its window is one pixel."""
+
+    scale: int
+    method: Literal["nearest", "bicubic"]
+    window_size: int = 1
+
+
+class Interpolation(nn.Module):
+    """Nearest neighbour, or bicubic with a = -0.5 (as MATLAB's ``imresize`` and Pillow)."""
+
+    def __init__(self, config: InterpolationConfig) -> None:
+        super().__init__()
+        self.config = config
+
+    def forward(self, low: Tensor, run: Runner = WHOLE) -> Tensor:
+        """Map (N, 3, H, W) to (N, 3, scale H, scale W), not clamped."""
+        return run.local(self._interpolate, low, reach_px=_REACH_PX[self.config.method])
+
+    def _interpolate(self, low: Tensor) -> Tensor:
+        if self.config.method == "nearest":
+            return F.interpolate(low, scale_factor=self.config.scale, mode="nearest")
+        # In torch only the antialiased kernel has a = -0.5; enlarging, it is the plain bicubic one.
+        # It knows no half precision on the CPU.
+        high = F.interpolate(low.float(), scale_factor=self.config.scale, mode="bicubic", antialias=True)
+        return high.to(low.dtype)

@@ -1,0 +1,38 @@
+"""Padding by reflection, for sides of any length."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def reflect_pad(picture: Tensor, left: int = 0, right: int = 0, top: int = 0, bottom: int = 0) -> Tensor:
+    """Pad (N, C, H, W) by reflection about its outermost pixels.
+
+    Torch refuses to reflect further than a side is long (pytorch issue 18413). Here the reflection goes on
+    back and forth, as in ``numpy.pad(mode="reflect")``, so that a picture of any size, 1x1 included, can be
+    padded to a whole attention window; a side of one pixel is repeated.
+
+    Returns:
+        (N, C, top + H + bottom, left + W + right), the same dtype and device.
+    """
+    if not (left or right or top or bottom):
+        return picture
+    height, width = picture.shape[-2:]
+    if max(left, right) < width and max(top, bottom) < height and picture.is_floating_point():
+        return F.pad(picture, (left, right, top, bottom), mode="reflect")
+    rows = _reflected_indices(height, top, bottom).to(picture.device)
+    columns = _reflected_indices(width, left, right).to(picture.device)
+    return picture.index_select(-2, rows).index_select(-1, columns)
+
+
+def pad_to_multiple(picture: Tensor, multiple: int) -> Tensor:
+    """Pad (N, C, H, W) at the right and the bottom, by reflection, to a multiple of ``multiple`` pixels."""
+    height, width = picture.shape[-2:]
+    return reflect_pad(picture, right=-width % multiple, bottom=-height % multiple)
+
+
+def _reflected_indices(length: int, before: int, after: int) -> Tensor:
+    positions = torch.arange(-before, length + after)
+    period = max(2 * (length - 1), 1)
+    positions = positions.remainder(period)
+    return torch.where(positions >= length, period - positions, positions)

@@ -1,0 +1,67 @@
+"""Attention with a trainable bias on the CPU: nothing of the size of the scores is kept for the backward pass.
+
+Torch's fused CPU kernel gives no gradient to a bias, and its plain path keeps several (tokens x tokens)
+matrices for every window and head: at 32x32 windows four fifths of a training step were spent on moving
+those. Here the forward pass is the fused kernel and the backward pass recomputes the scores of one window
+after the other, so that they stay in the cache.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+class _RecomputedAttention(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        bias = bias.to(query.dtype)
+        output = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[None])
+        ctx.save_for_backward(query, key, value, bias, output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        query, key, value, bias, output = ctx.saved_tensors
+        grad_output = gradients[0]
+        grads = [torch.empty_like(tensor) for tensor in (query, key, value)]
+        grad_bias = torch.zeros(bias.shape, dtype=torch.float32, device=bias.device)
+        for window in range(query.shape[0]):
+            one = [tensor[window] for tensor in (query, key, value, output, grad_output)]
+            *grads_of_one, grad_scores = _backward_of_window(*one, bias)
+            for grad, of_one in zip(grads, grads_of_one, strict=True):
+                grad[window] = of_one
+            grad_bias += grad_scores
+        return grads[0], grads[1], grads[2], grad_bias
+
+
+def _backward_of_window(
+    query: Tensor, key: Tensor, value: Tensor, output: Tensor, grad_output: Tensor, bias: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Give the gradients of query, key, value and of the scores for one window, (heads, tokens, ...).
+
+    Source: FlashAttention (arXiv 2205.14135), appendix B.2: dS = P * (dP - rowsum(dO * O)).
+    """
+    scale = query.shape[-1] ** -0.5
+    scores = torch.baddbmm(bias, query, key.transpose(-2, -1), alpha=scale)
+    weights = scores.softmax(dim=-1)
+    grad_value = weights.transpose(-2, -1) @ grad_output
+    row_sums = (grad_output * output).sum(dim=-1, keepdim=True)
+    grad_scores = (grad_output @ value.transpose(-2, -1)).sub_(row_sums).mul_(weights)
+    grad_query = (grad_scores @ key).mul_(scale)
+    grad_key = (grad_scores.transpose(-2, -1) @ query).mul_(scale)
+    return grad_query, grad_key, grad_value, grad_scores
+
+
+def recomputed_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """Attend as ``torch.nn.functional.scaled_dot_product_attention`` does, with a gradient for the bias.
+
+    Args:
+        query: (B, heads, tokens, channels); ``key`` and ``value`` alike.
+        key: As ``query``.
+        value: As ``query``.
+        bias: (heads, tokens, tokens), added to the scaled scores; its gradient is float32.
+    """
+    result: Tensor = _RecomputedAttention.apply(query, key, value, bias)  # type: ignore[no-untyped-call]
+    return result

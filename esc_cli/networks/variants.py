@@ -1,0 +1,61 @@
+"""The named networks of the paper, and one way from a configuration to its network."""
+
+from collections.abc import Callable
+
+from torch import nn
+
+from esc_cli.networks.esc import ESC, ESCConfig
+from esc_cli.networks.esc_fp import ESCFP, ESCFPConfig
+from esc_cli.networks.esc_real import ESCReal, ESCRealConfig
+from esc_cli.networks.interpolation import Interpolation, InterpolationConfig
+
+NetworkConfig = ESCConfig | ESCFPConfig | ESCRealConfig | InterpolationConfig
+
+
+def _esc_light(scale: int) -> ESCConfig:
+    return ESCConfig(scale, blocks=3)
+
+
+def _esc_xl(scale: int) -> ESCConfig:
+    return ESCConfig(
+        scale,
+        dim=192,
+        partial_dim=48,
+        heads=12,
+        blocks=8,
+        window_size=48,
+        first_hidden_dim=384,
+        hidden_dim=240,
+        inner_norm=True,
+    )
+
+
+VARIANTS: dict[str, Callable[[int], NetworkConfig]] = {
+    "esc": ESCConfig,
+    "esc-light": _esc_light,
+    "esc-fp": ESCFPConfig,
+    "esc-xl": _esc_xl,
+    "esc-real": ESCRealConfig,
+}
+"""Configurations by name, for a scale. Source: arXiv 2503.06671, table 1, and its published code."""
+
+
+def build_network(config: NetworkConfig) -> nn.Module:
+    """Make the network that a configuration describes, with freshly initialised weights."""
+    match config:
+        case ESCRealConfig():
+            return ESCReal(config)
+        case ESCConfig():
+            return ESC(config)
+        case ESCFPConfig():
+            return ESCFP(config)
+        case InterpolationConfig():
+            return Interpolation(config)
+
+
+def variant_name(config: NetworkConfig) -> str:
+    """Name the variant of a configuration, or describe it where the paper has no name for it."""
+    for name, make in VARIANTS.items():
+        if make(config.scale) == config:
+            return name
+    return f"{type(config).__name__.removesuffix('Config')} (unnamed variant)"
