@@ -1,0 +1,1 @@
+"""From files to networks: reading, recognising, and the models that are shipped."""

@@ -6,6 +6,7 @@ Source: the published ESC code's state-dict keys; every width below is the shape
 import math
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -43,7 +44,9 @@ def recognise(state: Mapping[str, Tensor]) -> NetworkConfig:
     try:
         return _recognise_known(state)
     except (KeyError, IndexError, ValueError) as error:
-        raise WeightsError(f"the file looks like an ESC network, but its tensors do not fit: {error}") from error
+        raise WeightsError(
+            f"the file looks like an ESC network, but its tensors do not fit: {error}"
+        ) from error
 
 
 def _recognise_known(state: Mapping[str, Tensor]) -> NetworkConfig:
@@ -51,7 +54,8 @@ def _recognise_known(state: Mapping[str, Tensor]) -> NetworkConfig:
         return _decomposed_config(state)
     if "skip.0.weight" in state:
         return _real_config(state)
-    return ESCConfig(scale=_pixel_shuffle_scale(state), **_widths(state, state["plk_filter"]), **_norm(state))
+    widths = _widths(state, state["plk_filter"])
+    return ESCConfig(scale=_pixel_shuffle_scale(state), inner_norm=_has_inner_norm(state), **widths)
 
 
 def _decomposed_config(state: Mapping[str, Tensor]) -> ESCFPConfig:
@@ -59,14 +63,14 @@ def _decomposed_config(state: Mapping[str, Tensor]) -> ESCFPConfig:
 
 
 def _real_config(state: Mapping[str, Tensor]) -> ESCRealConfig:
-    widths = _widths(state, state["plk_filter"])
+    widths = _widths(state, state["plk_filter"]) | {"inner_norm": _has_inner_norm(state)}
     if "to_img.offset.weight" not in state:
-        return ESCRealConfig(scale=NEAREST_HEAD_SCALE, head="nearest", **widths, **_norm(state))
+        return ESCRealConfig(scale=NEAREST_HEAD_SCALE, head="nearest", **widths)
     positions = state["to_img.offset.weight"].shape[0] // (2 * GROUPS)
-    return ESCRealConfig(scale=_exact_root(positions), head="dysample", **widths, **_norm(state))
+    return ESCRealConfig(scale=_exact_root(positions), head="dysample", **widths)
 
 
-def _widths(state: Mapping[str, Tensor], large_kernel: Tensor) -> dict[str, int]:
+def _widths(state: Mapping[str, Tensor], large_kernel: Tensor) -> dict[str, Any]:
     heads, positions = state[_BIAS].shape
     return {
         "dim": state["proj.weight"].shape[0],
@@ -81,8 +85,8 @@ def _widths(state: Mapping[str, Tensor], large_kernel: Tensor) -> dict[str, int]
     }
 
 
-def _norm(state: Mapping[str, Tensor]) -> dict[str, bool]:
-    return {"inner_norm": "blocks.0.lns.0.weight" in state}
+def _has_inner_norm(state: Mapping[str, Tensor]) -> bool:
+    return "blocks.0.lns.0.weight" in state
 
 
 def _pixel_shuffle_scale(state: Mapping[str, Tensor]) -> int:

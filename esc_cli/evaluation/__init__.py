@@ -1,0 +1,1 @@
+"""How good a model is: the papers' protocol, and what it needs."""

@@ -13,10 +13,10 @@ from esc_cli.networks.padding import pad_to_multiple
 from esc_cli.networks.recomputed_attention import recomputed_attention
 
 AttentionBackend = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""query, key, value (B, heads, tokens, channels) and bias (heads, tokens, tokens) to (B, heads, tokens, channels)."""
+"""query, key, value (B, heads, tokens, channels), bias (heads, tokens, tokens): to the shape of query."""
 
 LARGEST_CACHED_BIAS_BYTES = 64 * 2**20
-"""ESC's dense bias is 16 MB a block in float32 and worth keeping; ESC-XL's is 255 MB and is gathered per call."""
+"""ESC's dense bias is 16 MB a block in float32 and kept; ESC-XL's is 255 MB and gathered for each call."""
 
 
 def dense_bias(table: Tensor, window_size: int) -> Tensor:
@@ -42,7 +42,8 @@ def dense_bias(table: Tensor, window_size: int) -> Tensor:
 def naive(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     """Compute attention as it is written in the paper: the reference for every other backend."""
     scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5 + bias
-    return scores.softmax(dim=-1) @ value
+    weights: Tensor = scores.softmax(dim=-1)
+    return weights @ value
 
 
 def sdpa(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
@@ -54,7 +55,8 @@ def sdpa(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
     if bias.requires_grad and torch.is_grad_enabled() and query.device.type == "cpu":
         return recomputed_attention(query, key, value, bias)
     # The CPU's flash kernel takes masks of 2 or 4 dimensions and of the query's dtype.
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias.to(query.dtype)[None])
+    mask = bias.to(query.dtype)[None]
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
 ATTENTION_BACKENDS: dict[str, AttentionBackend] = {"naive": naive, "sdpa": sdpa}
@@ -72,9 +74,7 @@ class WindowAttention(nn.Module):
         self.heads = heads
         self.window_size = window_size
         self.backend: AttentionBackend = sdpa
-        self.relative_position_bias = nn.Parameter(
-            torch.randn(heads, (2 * window_size - 1) ** 2).mul(0.001)
-        )
+        self.relative_position_bias = nn.Parameter(torch.randn(heads, (2 * window_size - 1) ** 2).mul(0.001))
         self.to_qkv = nn.Conv2d(dim, 3 * dim, 1)
         self.to_out = nn.Conv2d(dim, dim, 1)
         self._cached_bias: tuple[tuple[int, int, torch.dtype], Tensor] | None = None

@@ -106,7 +106,7 @@ class ConvolutionalAttention(_ConvolutionalMixer):
 
 
 class DecomposedConvolutionalAttention(_ConvolutionalMixer):
-    """A pointwise kernel (p, p, 1, 1), then one depthwise large kernel (p, 1, k, k) with the dynamic one inside."""
+    """A pointwise kernel (p, p, 1, 1), then a depthwise one (p, 1, k, k) with the dynamic one inside."""
 
     def __init__(self, partial_dim: int, kernel_size: int) -> None:
         super().__init__()

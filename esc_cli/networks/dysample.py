@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 GROUPS = 4
-"""Groups of channels that share sampling positions; not recoverable from a checkpoint, 4 in every known one."""
+"""Groups of channels that share sampling positions; no tensor tells it, 4 in every known checkpoint."""
 
 
 class DySample(nn.Module):

@@ -5,9 +5,9 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from esc_cli.networks.convolutional_attention import average_over_symmetries
 from esc_cli.networks.dysample import DySample
 from esc_cli.networks.esc import ESCConfig, make_blocks, new_large_kernel
-from esc_cli.networks.convolutional_attention import average_over_symmetries
 from esc_cli.networks.padding import reflect_pad
 from esc_cli.networks.runner import WHOLE, Runner
 

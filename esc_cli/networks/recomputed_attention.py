@@ -1,4 +1,4 @@
-"""Attention with a trainable bias on the CPU: nothing of the size of the scores is kept for the backward pass.
+"""Attention with a trainable bias on the CPU: nothing of the size of the scores is kept for going back.
 
 Torch's fused CPU kernel gives no gradient to a bias, and its plain path keeps several (tokens x tokens)
 matrices for every window and head: at 32x32 windows four fifths of a training step were spent on moving
@@ -29,7 +29,7 @@ class _RecomputedAttention(torch.autograd.Function):
         grad_bias = torch.zeros(bias.shape, dtype=torch.float32, device=bias.device)
         for window in range(query.shape[0]):
             one = [tensor[window] for tensor in (query, key, value, output, grad_output)]
-            *grads_of_one, grad_scores = _backward_of_window(*one, bias)
+            *grads_of_one, grad_scores = _backward_of_window(bias, *one)
             for grad, of_one in zip(grads, grads_of_one, strict=True):
                 grad[window] = of_one
             grad_bias += grad_scores
@@ -37,7 +37,7 @@ class _RecomputedAttention(torch.autograd.Function):
 
 
 def _backward_of_window(
-    query: Tensor, key: Tensor, value: Tensor, output: Tensor, grad_output: Tensor, bias: Tensor
+    bias: Tensor, query: Tensor, key: Tensor, value: Tensor, output: Tensor, grad_output: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Give the gradients of query, key, value and of the scores for one window, (heads, tokens, ...).
 

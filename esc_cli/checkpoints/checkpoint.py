@@ -1,0 +1,116 @@
+"""A file, or the name of a shipped model, becomes a network ready to run."""
+
+import difflib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from torch import nn
+
+from esc_cli.checkpoints.files import WEIGHT_SUFFIXES, read_state_dict
+from esc_cli.checkpoints.manifest import ModelEntry, read_manifest, verify
+from esc_cli.checkpoints.recognise import recognise
+from esc_cli.errors import WeightsError
+from esc_cli.networks.interpolation import InterpolationConfig
+from esc_cli.networks.variants import NetworkConfig, build_network, variant_name
+
+StandIn = Literal["nearest", "bicubic"]
+
+STAND_IN_SCALES = (2, 3, 4)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A network and where it is from.
+
+    Attributes:
+        network: In eval mode, float32, on the CPU.
+        config: Its configuration.
+        scale: Pixels out per pixel in, along each axis.
+        name: A shipped model's name, or the file's.
+        variant: The network's name in the paper, or a description.
+        origin: The file, or a word for networks without one.
+    """
+
+    network: nn.Module
+    config: NetworkConfig
+    scale: int
+    name: str
+    variant: str
+    origin: str
+
+
+def load_checkpoint(model: str | Path, scale: int | None = None) -> Checkpoint:
+    """Load a shipped model by its name, any ESC checkpoint by its path, or a stand-in.
+
+    Args:
+        model: A name (``esc-light``), a path (``ESC_DIV2K_X4.pth``), ``nearest`` or ``bicubic``.
+        scale: Which of a model's scales; by default its largest. A file has only its own.
+
+    Raises:
+        WeightsError: There is no such model, it has no such scale, or its file is missing, damaged or of no
+            known network.
+    """
+    available = available_scales(model)
+    scale = max(available) if scale is None else scale
+    if scale not in available:
+        listed = ", ".join(f"x{one}" for one in available)
+        raise WeightsError(f"the model {str(model)!r} has no scale x{scale}, only {listed}")
+    if _is_stand_in(model):
+        return _interpolation(str(model), scale)
+    entry = _shipped(model).get(scale)
+    if entry is None:
+        return _from_file(Path(model), Path(model).name)
+    verify(entry)
+    return _from_file(entry.path, entry.name)
+
+
+def available_scales(model: str | Path) -> tuple[int, ...]:
+    """List the scales of a model, smallest first.
+
+    Raises:
+        WeightsError: There is no such model, or its file is of no known network.
+    """
+    if _is_stand_in(model):
+        return STAND_IN_SCALES
+    shipped = _shipped(model)
+    if shipped:
+        return tuple(sorted(shipped))
+    path = Path(model)
+    if path.suffix in WEIGHT_SUFFIXES or path.is_file():
+        return (recognise(read_state_dict(path)).scale,)
+    raise _unknown(str(model))
+
+
+def _is_stand_in(model: str | Path) -> bool:
+    return model in get_args(StandIn)
+
+
+def _shipped(model: str | Path) -> dict[int, ModelEntry]:
+    return {entry.scale: entry for entry in read_manifest() if entry.name == model}
+
+
+def _from_file(path: Path, name: str) -> Checkpoint:
+    state = read_state_dict(path)
+    config = recognise(state)
+    network = build_network(config)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        reason = str(error).splitlines()[-1].strip()
+        raise WeightsError(f"the tensors of {str(path)!r} do not fit its network: {reason}") from error
+    return Checkpoint(
+        network.float().eval(), config, config.scale, name, variant_name(config), origin=str(path)
+    )
+
+
+def _interpolation(method: str, scale: int) -> Checkpoint:
+    config = InterpolationConfig(scale, "nearest" if method == "nearest" else "bicubic")
+    return Checkpoint(build_network(config).eval(), config, scale, method, method, origin="built in")
+
+
+def _unknown(name: str) -> WeightsError:
+    names = sorted({entry.name for entry in read_manifest()} | set(get_args(StandIn)))
+    close = difflib.get_close_matches(name, names, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}, or the path of a file"
+    return WeightsError(f"there is no model {name!r}", hint=hint)

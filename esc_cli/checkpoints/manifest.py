@@ -1,0 +1,112 @@
+"""The models that ship with the package: ``manifest.toml`` and the files it names. Loads without torch."""
+
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from esc_cli.errors import WeightsError
+
+DEFAULT_MODEL = "esc-light"
+"""What runs when nobody says otherwise, on every device."""
+
+MANIFEST_FILE = "manifest.toml"
+
+
+@dataclass(frozen=True)
+class ModelEntry:
+    """One shipped model.
+
+    Attributes:
+        name: What ``-m`` takes; the same for all scales of a model.
+        scale: Pixels out per pixel in.
+        network: Variant of the network.
+        path: Its file.
+        sha256: Of the file, hexadecimal.
+        licence: Of the weights.
+        training_data: What it was trained on.
+        steps: Optimiser steps, those of the models it was started from included.
+        date: When it was trained.
+        psnr: dB on luma by the name of the data set, published protocol.
+    """
+
+    name: str
+    scale: int
+    network: str
+    path: Path
+    sha256: str
+    licence: str
+    training_data: str
+    steps: int
+    date: date
+    psnr: Mapping[str, float]
+
+
+def weights_folder() -> Path:
+    """Find the weights: inside the package in a wheel, beside it in a checkout or an editable install.
+
+    Raises:
+        WeightsError: There are none: the installation is broken.
+    """
+    package = Path(__file__).resolve().parents[1]
+    for folder in (package / "_weights", package.parent / "weights"):
+        if (folder / MANIFEST_FILE).is_file():
+            return folder
+    raise WeightsError("the weights that belong to this program are missing", hint="install it again")
+
+
+def read_manifest(folder: Path | None = None) -> tuple[ModelEntry, ...]:
+    """List the shipped models, by name and scale.
+
+    Args:
+        folder: Where the manifest lies; by default where ``weights_folder`` finds it.
+
+    Raises:
+        WeightsError: There is no manifest, or it cannot be understood.
+    """
+    folder = folder or weights_folder()
+    try:
+        names = tomllib.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
+        entries = [
+            _entry(name, scale, values, folder)
+            for name, scales in names.items()
+            for scale, values in scales.items()
+        ]
+    except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
+        raise WeightsError(f"the list of models is damaged: {error}", hint="install it again") from error
+    return tuple(sorted(entries, key=lambda entry: (entry.name, entry.scale)))
+
+
+def verify(entry: ModelEntry) -> None:
+    """Compare a model's file with its digest.
+
+    Raises:
+        WeightsError: It is missing or differs.
+    """
+    try:
+        digest = hashlib.sha256(entry.path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise WeightsError(f"the weights of {entry.name} x{entry.scale} are missing") from error
+    if digest != entry.sha256:
+        raise WeightsError(
+            f"the weights of {entry.name} x{entry.scale} are damaged: {entry.path.name} has another sha256",
+            hint="install the program again",
+        )
+
+
+def _entry(name: str, scale: str, values: dict[str, Any], folder: Path) -> ModelEntry:
+    return ModelEntry(
+        name=name,
+        scale=int(scale.removeprefix("x")),
+        network=values["network"],
+        path=folder / values["file"],
+        sha256=values["sha256"],
+        licence=values["licence"],
+        training_data=values["training_data"],
+        steps=values["steps"],
+        date=values["date"],
+        psnr=values["psnr"],
+    )

@@ -1,0 +1,71 @@
+"""PSNR and SSIM as the field computes them: on luma, of 8-bit pictures, without the border."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+_LIMITED_RANGE = (65.481, 128.553, 24.966)
+_FULL_RANGE = (0.299, 0.587, 0.114)
+
+SSIM_WINDOW_PX = 11
+_SSIM_SIGMA_PX = 1.5
+_SSIM_C1 = (0.01 * 255) ** 2
+_SSIM_C2 = (0.03 * 255) ** 2
+
+
+def luma(picture: Tensor, *, gray: bool = False) -> Tensor:
+    """Turn uint8 RGB (N, 3, H, W) into luma (N, 1, H, W), float64, 0 to 255, not rounded.
+
+    Args:
+        picture: uint8 RGB.
+        gray: The picture stands for a gray one: its values are taken as they are (full range), as for a
+            file of one channel. Colour is BT.601 limited range, 16 to 235, as MATLAB's ``rgb2ycbcr``.
+
+    Source: Rec. ITU-R BT.601-7; MATLAB ``rgb2ycbcr``, which the published tables use.
+    """
+    weights = picture.new_tensor(_FULL_RANGE if gray else _LIMITED_RANGE, dtype=torch.float64)
+    weights = weights if gray else weights / 255
+    offset = 0.0 if gray else 16.0
+    return (picture.double() * weights.view(1, 3, 1, 1)).sum(dim=1, keepdim=True) + offset
+
+
+def psnr(first: Tensor, second: Tensor) -> float:
+    """Give the peak signal-to-noise ratio for values 0 to 255, dB; infinite where the pictures are equal."""
+    error = (first.double() - second.double()).square().mean()
+    return float(10 * torch.log10(255**2 / error))
+
+
+def ssim(first: Tensor, second: Tensor) -> float:
+    """Give the mean structural similarity of two planes (1, 1, H, W) of values 0 to 255, at most 1.
+
+    Gaussian window of 11 pixels, sigma 1.5, only where it fits whole. A picture smaller than the window is
+    compared under one window of its own size.
+
+    Source: Wang et al. 2004 and its published MATLAB code, which the field's tables use.
+    """
+    sides = (min(SSIM_WINDOW_PX, side) for side in first.shape[-2:])
+    rows, columns = (_gaussian(side).to(first.device) for side in sides)
+
+    def blur(plane: Tensor) -> Tensor:
+        return F.conv2d(F.conv2d(plane, rows.view(1, 1, -1, 1)), columns.view(1, 1, 1, -1))
+
+    x, y = first.double(), second.double()
+    mean_x, mean_y = blur(x), blur(y)
+    variances = blur(x * x) - mean_x**2 + blur(y * y) - mean_y**2
+    covariance = blur(x * y) - mean_x * mean_y
+    structure = (2 * covariance + _SSIM_C2) / (variances + _SSIM_C2)
+    similarity = (2 * mean_x * mean_y + _SSIM_C1) / (mean_x**2 + mean_y**2 + _SSIM_C1) * structure
+    return float(similarity.mean())
+
+
+def crop_border(picture: Tensor, border_px: int) -> Tensor:
+    """Cut ``border_px`` pixels off each side of (N, C, H, W), as far as a pixel remains."""
+    height, width = picture.shape[-2:]
+    vertical, horizontal = (min(border_px, (side - 1) // 2) for side in (height, width))
+    return picture[..., vertical : height - vertical, horizontal : width - horizontal]
+
+
+def _gaussian(length: int) -> Tensor:
+    positions = torch.arange(length, dtype=torch.float64) - (length - 1) / 2
+    weights = torch.exp(-(positions**2) / (2 * _SSIM_SIGMA_PX**2))
+    return weights / weights.sum()

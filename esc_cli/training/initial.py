@@ -1,0 +1,80 @@
+"""Start one network from the weights of another: of another scale, or with fewer blocks."""
+
+import re
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from esc_cli.errors import WeightsError
+
+State = dict[str, Tensor]
+
+
+def adapt_weights(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> State:
+    """Make weights for a network out of those of a relative.
+
+    The head is resized where the scale differs. Where the target has more blocks than the source, the
+    source's are spread over it and each gap is filled by the block before it with its last convolution at
+    zero: such a block passes its input on unchanged, so that the deeper network starts as the same function.
+
+    Args:
+        source: State dict of the trained network.
+        target: State dict of the new one; only its keys and shapes are read.
+
+    Returns:
+        A state dict that fits the target.
+
+    Raises:
+        WeightsError: The networks differ in more than scale and depth.
+    """
+    state = resize_head(_spread_blocks(dict(source), _block_count(target)), target)
+    misfits = [key for key in target if key not in state or state[key].shape != target[key].shape]
+    if misfits or len(state) != len(target):
+        misfit = misfits[0] if misfits else "the number of tensors"
+        raise WeightsError(f"training cannot start from these weights: they differ in {misfit}")
+    return state
+
+
+def resize_head(state: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> State:
+    """Resize the pixel-shuffle head to another scale: each colour's grid of filters is interpolated.
+
+    Source: ESC's published code (bilinear, align_corners False): this is how x2 weights start x3 and x4.
+    """
+    resized = dict(state)
+    for key in ("to_img.weight", "to_img.bias"):
+        if key in state and key in target and state[key].shape[0] != target[key].shape[0]:
+            resized[key] = _resize_filters(state[key], target[key].shape[0])
+    return resized
+
+
+def _resize_filters(filters: Tensor, channels: int) -> Tensor:
+    old, new = (round((count / 3) ** 0.5) for count in (filters.shape[0], channels))
+    grid = filters.reshape(3, old, old, -1).permute(0, 3, 1, 2)
+    grid = F.interpolate(grid, size=(new, new), mode="bilinear", align_corners=False)
+    return grid.permute(0, 2, 3, 1).reshape(channels, *filters.shape[1:])
+
+
+def _spread_blocks(state: State, wanted: int) -> State:
+    have = _block_count(state)
+    if wanted <= have:
+        return state
+    spread = {key: value for key, value in state.items() if not key.startswith("blocks.")}
+    origins = [position * have // wanted for position in range(wanted)]
+    for position, origin in enumerate(origins):
+        repeated = position > 0 and origins[position - 1] == origin
+        for key, value in _block(state, origin).items():
+            silent = repeated and key.startswith("conv_out.")
+            spread[f"blocks.{position}.{key}"] = torch.zeros_like(value) if silent else value.clone()
+    return spread
+
+
+def _block(state: State, index: int) -> State:
+    prefix = f"blocks.{index}."
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _block_count(state: Mapping[str, Tensor]) -> int:
+    indices = (re.match(r"blocks\.(\d+)\.", key) for key in state)
+    return 1 + max((int(match[1]) for match in indices if match), default=-1)

@@ -1,0 +1,75 @@
+"""What a run needs to go on after it was killed, on disk."""
+
+import dataclasses
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from esc_cli.errors import InputError
+from esc_cli.media.atomic import atomic_path
+from esc_cli.training.configuration import TrainingConfig
+
+STATE_FILE = "state.pt"
+WEIGHTS_FILE = "weights.safetensors"
+
+
+@dataclasses.dataclass
+class RunState:
+    """A run after ``step`` steps; the tensors are those of the live network and optimiser.
+
+    Attributes:
+        config: The run's configuration.
+        step: Steps done.
+        elapsed_s: Seconds spent on them, over all sittings.
+        network: State dict.
+        average: State dict of the moving average of the weights.
+        optimizer: State dict.
+    """
+
+    config: TrainingConfig
+    step: int
+    elapsed_s: float
+    network: dict[str, Tensor]
+    average: dict[str, Tensor]
+    optimizer: dict[str, Any]
+
+
+def save_state(state: RunState, folder: Path) -> None:
+    """Write the state, and the averaged weights as a checkpoint of its own, each atomically.
+
+    Raises:
+        OutputError: The folder cannot be written to.
+    """
+    content = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+    content["config"] = dataclasses.asdict(state.config)
+    with atomic_path(folder / STATE_FILE) as path:
+        torch.save(content, path)
+    with atomic_path(folder / WEIGHTS_FILE) as path:
+        save_file({key: value.contiguous() for key, value in state.average.items()}, path)
+
+
+def load_state(folder: Path) -> RunState:
+    """Read what ``save_state`` wrote, onto the CPU.
+
+    Raises:
+        InputError: There is no state in the folder, or it is damaged.
+    """
+    path = folder / STATE_FILE
+    if not path.is_file():
+        raise InputError(f"there is no run to resume in {str(folder)!r}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+        return RunState(**{**content, "config": _config(content["config"])})
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"the state of the run in {str(folder)!r} is damaged") from error
+    except (pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        raise InputError(f"the state of the run in {str(folder)!r} is damaged") from error
+
+
+def _config(values: dict[str, Any]) -> TrainingConfig:
+    return TrainingConfig(**values)
