@@ -73,9 +73,3 @@ class OutputError(EscError):
 
 class OutputExistsError(OutputError):
     """The result's name is taken, and nobody said what to do about that."""
-
-
-class SomeFailedError(EscError):
-    """Some of several inputs failed; each was reported when it did."""
-
-    exit_code = ExitCode.SOME_FAILED

@@ -1,6 +1,6 @@
 """The papers' protocol: shrink a picture, enlarge it again, compare."""
 
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
@@ -41,8 +41,16 @@ class PictureScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a folder: each picture's, and their means."""
+    """Scores of a folder.
 
+    Attributes:
+        model: Its name, or the file's.
+        scale: Pixels out per pixel in.
+        pictures: Each picture's scores.
+    """
+
+    model: str
+    scale: int
     pictures: tuple[PictureScore, ...]
 
     @property
@@ -57,9 +65,14 @@ class Evaluation:
 
 
 def evaluate(
-    folder: Path, model: str | Path, scale: int | None = None, *, device: str = "auto"
-) -> Iterator[PictureScore]:
-    """Score a model on a folder of high-resolution pictures, one after the other.
+    folder: Path,
+    model: str | Path,
+    scale: int | None = None,
+    *,
+    device: str = "auto",
+    progress: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Score a model on a folder of high-resolution pictures.
 
     Pictures are cropped to a multiple of the scale, shrunk by antialiased bicubic, rounded to 8 bits,
     enlarged in float32 and rounded to 8 bits again; scores are on luma, without a border of ``scale`` pixels.
@@ -69,18 +82,24 @@ def evaluate(
         model: As for ``load_checkpoint``.
         scale: Pixels out per pixel in; by default the largest of the model.
         device: As for ``Upscaler``.
+        progress: Is told how many pictures are done, of how many.
 
     Raises:
         InputError: There are no pictures, or one cannot be read or is smaller than the scale.
         WeightsError: There is no such model or it has no such scale.
         DeviceError: There is no such device, or not enough memory.
 
-    Source: ESC (arXiv 2503.06671), section 4, as BasicSR and its predecessors in MATLAB compute it.
+    Source: ESC (arXiv 2503.06671), section 4, as BasicSR computes it.
     """
+    paths = find_pictures(folder)
     checkpoint = load_checkpoint(model, scale)
     upscaler = Upscaler(checkpoint, scale=checkpoint.scale, device=device, precision="float32")
-    for path in find_pictures(folder):
-        yield _score(path.relative_to(folder).as_posix(), path, upscaler, checkpoint.scale)
+    scores = []
+    for path in paths:
+        scores.append(_score(path.relative_to(folder).as_posix(), path, upscaler, checkpoint.scale))
+        if progress is not None:
+            progress(len(scores), len(paths))
+    return Evaluation(checkpoint.name, checkpoint.scale, tuple(scores))
 
 
 def _score(name: str, path: Path, upscaler: Upscaler, scale: int) -> PictureScore:

@@ -1,0 +1,119 @@
+"""``esc-upscale models``: what there is, what a file is, whether the files are whole."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from esc_cli.checkpoints.manifest import DEFAULT_MODEL, read_manifest, verify
+from esc_cli.cli.guard import guarded
+from esc_cli.cli.options import Json
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="List, describe and verify models.",
+    invoke_without_command=True,
+)
+
+
+@app.callback()
+@guarded
+def list_models(context: typer.Context, json: Json = False) -> None:
+    """List, describe and verify models. Without a command: list those that ship."""
+    if context.invoked_subcommand is not None:
+        return
+    from esc_cli.cli.output import print_json
+
+    entries = read_manifest()
+    if json:
+        print_json(
+            [
+                {
+                    "name": entry.name,
+                    "scale": entry.scale,
+                    "network": entry.network,
+                    "file": entry.path.name,
+                    "sha256": entry.sha256,
+                    "licence": entry.licence,
+                    "steps": entry.steps,
+                    "date": entry.date.isoformat(),
+                    "psnr": dict(entry.psnr),
+                }
+                for entry in entries
+            ]
+        )
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    sets = ("Set5", "Set14", "B100")
+    table = Table("model", "scale", title="PSNR in dB, luma, published protocol")
+    for name in (*sets, "steps"):
+        table.add_column(name, justify="right")
+    for entry in entries:
+        mark = " (default)" if entry.name == DEFAULT_MODEL else ""
+        figures = [f"{entry.psnr[name]:.2f}" if name in entry.psnr else "" for name in sets]
+        table.add_row(f"{entry.name}{mark}", f"x{entry.scale}", *figures, f"{entry.steps:,}")
+    Console().print(table)
+
+
+@app.command()
+@guarded
+def info(
+    model: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A shipped model or a checkpoint file.")],
+    scale: Annotated[int | None, typer.Option("--scale", "-s", help="Which of a model's scales.")] = None,
+    json: Json = False,
+) -> None:
+    """Describe a model: its network and every width, as recognised from its tensors."""
+    from dataclasses import asdict
+
+    from esc_cli.checkpoints.checkpoint import load_checkpoint
+    from esc_cli.cli.output import print_json
+
+    checkpoint = load_checkpoint(model, scale)
+    facts = {
+        "name": checkpoint.name,
+        "network": checkpoint.variant,
+        "scale": checkpoint.scale,
+        "parameters": sum(parameter.numel() for parameter in checkpoint.network.parameters()),
+        "origin": checkpoint.origin,
+        "config": asdict(checkpoint.config),
+    }
+    if json:
+        print_json(facts)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for key, value in {**facts, **asdict(checkpoint.config)}.items():
+        if key != "config":
+            table.add_row(key, f"{value:,}" if key == "parameters" else str(value))
+    Console().print(table)
+
+
+@app.command("verify")
+@guarded
+def verify_models() -> None:
+    """Compare every shipped file with its digest."""
+    entries = read_manifest()
+    for entry in entries:
+        verify(entry)
+    typer.echo(f"{len(entries)} models are whole")
+
+
+@app.command()
+@guarded
+def card(
+    write: Annotated[Path | None, typer.Option(help="A file to write instead of standard output.")] = None,
+) -> None:
+    """Print the model card, weights/README.md, made from the manifest."""
+    from esc_cli.checkpoints.model_card import render_model_card
+
+    text = render_model_card(read_manifest())
+    if write is None:
+        typer.echo(text, nl=False)
+    else:
+        write.write_text(text, encoding="utf-8")

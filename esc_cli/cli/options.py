@@ -1,0 +1,20 @@
+"""Options that several commands share."""
+
+from typing import Annotated
+
+import typer
+
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        "-m",
+        metavar="NAME|FILE",
+        help="A shipped model, any ESC checkpoint file, or the stand-ins nearest and bicubic.",
+    ),
+]
+Device = Annotated[
+    str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
+]
+Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout instead of talk.")]
+Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]

@@ -1,0 +1,109 @@
+"""Where results go and what they are called: pure functions of what the user asked for."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from esc_cli.errors import UsageError
+from esc_cli.jobs.sources import STDIN, Source
+from esc_cli.media.formats import PictureFormat, format_by_extension, format_like, format_named
+
+STDOUT = "-"
+
+
+@dataclass(frozen=True)
+class Destination:
+    """What ``-o`` and ``-f`` say about all results.
+
+    Attributes:
+        path: A file or a folder; None: beside the inputs.
+        is_folder: Whether ``path`` is a folder.
+        to_stdout: The result goes to standard output; ``path`` is None.
+        format: What to write, None: what each input was.
+    """
+
+    path: Path | None
+    is_folder: bool
+    to_stdout: bool
+    format: PictureFormat | None
+
+
+def decide_destination(names: Sequence[str], output: str | None, extension: str | None) -> Destination:
+    """Read ``-o`` and ``-f``.
+
+    Args:
+        names: What the user named as inputs.
+        output: A file, a folder (it is one, ends in a slash, or there are several inputs), ``-`` or None.
+        extension: The name of a format, or None.
+
+    Raises:
+        UsageError: They contradict each other, or name no format that can be written.
+    """
+    format = format_named(extension) if extension is not None else None
+    if output == STDOUT or (output is None and STDIN in names):
+        if len(names) > 1:
+            raise UsageError("only one picture can go to standard output")
+        return Destination(None, is_folder=False, to_stdout=True, format=format)
+    if output is None:
+        return Destination(None, is_folder=False, to_stdout=False, format=format)
+    path = Path(output)
+    if _means_folder(output, names):
+        return Destination(path, is_folder=True, to_stdout=False, format=format)
+    return Destination(path, is_folder=False, to_stdout=False, format=format or _format_of_file(path))
+
+
+def choose_format(destination: Destination, source_format: str) -> PictureFormat:
+    """Choose the format of one result: the one asked for, else the input's own, else the nearest to it."""
+    return destination.format or format_like(source_format)
+
+
+def target_path(source: Source, destination: Destination, format: PictureFormat, scale: float) -> Path | None:
+    """Name a result.
+
+    Returns:
+        A file; None for standard output.
+    """
+    if destination.to_stdout:
+        return None
+    if destination.path is not None and not destination.is_folder:
+        return destination.path
+    if destination.path is not None:
+        return destination.path / _with_extension(source.relative, format)
+    if source.folder is not None:
+        return results_folder(source.folder, scale) / _with_extension(source.relative, format)
+    named = _with_extension(Path(source.name), format)
+    return named.with_name(f"{named.stem}_{scale_label(scale)}{named.suffix}")
+
+
+def results_folder(folder: Path, scale: float) -> Path:
+    """Name the folder for a folder's results: beside it, where the next run does not take them in."""
+    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - as the user named it, links not resolved
+    return folder.with_name(f"{folder.name}_{scale_label(scale)}")
+
+
+def scale_label(scale: float) -> str:
+    """Write a scale as it stands in names: ``x4``, ``x1.5``."""
+    return f"x{scale:g}"
+
+
+def _means_folder(output: str, names: Sequence[str]) -> bool:
+    separators = tuple(separator for separator in (os.sep, os.altsep) if separator)
+    is_many = len(names) > 1 or any(Path(name).is_dir() for name in names)
+    return Path(output).is_dir() or output.endswith(separators) or is_many
+
+
+def _format_of_file(path: Path) -> PictureFormat:
+    format = format_by_extension(path)
+    if format is None:
+        named = f"no format is known by the ending of {str(path)!r}"
+        raise UsageError(named, hint="end it in .png, .jpg, .webp, .tiff, .bmp or .avif, or name one with -f")
+    return format
+
+
+def _with_extension(path: Path, format: PictureFormat) -> Path:
+    """Keep a name whose ending fits the format (``.JPG``), else give it the format's own."""
+    if path.suffix.lower() in format.extensions:
+        return path
+    known = format_by_extension(path) is not None or path.suffix.lower() == ".gif"
+    return path.with_suffix(format.extensions[0]) if known else Path(f"{path}{format.extensions[0]}")
