@@ -1,12 +1,13 @@
 """From what the user named to single pictures."""
 
 import glob
-import sys
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from esc_cli.errors import InputError
+from esc_cli.errors import EscError, InputError, UsageError
+from esc_cli.jobs.streams import read_stdin
 from esc_cli.media.probe import is_picture
 
 STDIN = "-"
@@ -33,75 +34,114 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Failure:
+    """An input that came to nothing."""
+
+    name: str
+    error: EscError
+
+
+@dataclass(frozen=True)
 class Sources:
     """All that was found.
 
     Attributes:
-        pictures: In the order in which they were named; those of a folder by name.
-        missing: Names for which there is nothing, each with the reason.
+        pictures: In the order in which they were named; those of a folder by name. A file that was named
+            itself is here whatever it is.
+        failures: Folders without pictures or that cannot be read, and an empty standard input.
         passed_over: Files in folders that are no pictures.
-        named_one_file: Whether the user named a single file, rather than many or a folder.
     """
 
     pictures: tuple[Source, ...]
-    missing: tuple[tuple[str, InputError], ...]
-    passed_over: int
-    named_one_file: bool
+    failures: tuple[Failure, ...] = ()
+    passed_over: int = 0
+
+
+def expand(names: Sequence[str]) -> tuple[str, ...]:
+    """Expand patterns that the shell left alone: quoted, or on Windows.
+
+    Args:
+        names: Files, folders, patterns such as ``*.png``, or ``-``.
+
+    Returns:
+        Each name once. What is there under the very name is no pattern; a pattern that matches nothing stays.
+
+    Raises:
+        UsageError: A name is empty: it would stand for the current folder.
+    """
+    if "" in names:
+        raise UsageError("an input has an empty name")
+    return tuple(dict.fromkeys(match for name in names for match in _matches(name)))
 
 
 def find_sources(names: Sequence[str], *, recursive: bool, never: Iterable[Path] = ()) -> Sources:
     """Find the pictures that the user named.
 
     Args:
-        names: Files, folders, patterns such as ``*.png``, or ``-`` for standard input.
+        names: Files, folders, or ``-`` for standard input, which is read here.
         recursive: Look into the sub-folders of folders, too.
         never: Folders not to look into: those that results go to.
-
-    Raises:
-        InputError: Standard input is empty.
     """
-    pictures: list[Source] = []
-    missing: list[tuple[str, InputError]] = []
-    passed_over = 0
-    for name in _expanded(names):
+    finder = _Finder(recursive, never)
+    for name in names:
+        finder.add(name)
+    return Sources(tuple(dict.fromkeys(finder.pictures)), tuple(finder.failures), finder.passed_over)
+
+
+class _Finder:
+    """Collects what ``find_sources`` gives."""
+
+    def __init__(self, recursive: bool, never: Iterable[Path]) -> None:
+        self.pictures: list[Source] = []
+        self.failures: list[Failure] = []
+        self.passed_over = 0
+        self._recursive = recursive
+        self._never = frozenset(folder.resolve() for folder in never)
+
+    def add(self, name: str) -> None:
         path = Path(name)
         if name == STDIN:
-            pictures.append(_read_stdin())
-        elif path.is_dir():
-            found = list(_walk(path, recursive, [folder.resolve() for folder in never]))
-            pictures += (Source(file, file.relative_to(path), path) for file in found if is_picture(file))
-            passed_over += sum(not is_picture(file) for file in found)
-        elif path.exists():
-            pictures.append(Source(path, Path(path.name)))
+            self._add_stdin()
+        elif os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises on names that are too long
+            self._add_folder(path)
         else:
-            missing.append((name, InputError(f"there is no file {name!r}")))
-    one = len(pictures) + len(missing) == 1 and not any(picture.folder for picture in pictures)
-    return Sources(tuple(pictures), tuple(missing), passed_over, named_one_file=one)
+            self.pictures.append(Source(path, Path(path.name)))
+
+    def _add_stdin(self) -> None:
+        try:
+            self.pictures.append(Source(read_stdin(), Path("stdin")))
+        except InputError as error:
+            self.failures.append(Failure(STDIN, error))
+
+    def _add_folder(self, folder: Path) -> None:
+        found_before = len(self.pictures) + len(self.failures)
+        for file in self._walk(folder):
+            if is_picture(file):
+                self.pictures.append(Source(file, file.relative_to(folder), folder))
+            else:
+                self.passed_over += 1
+        if len(self.pictures) + len(self.failures) == found_before:
+            hint = None if self._recursive else "-r looks into its sub-folders, too"
+            error = InputError(f"there are no pictures in the folder {str(folder)!r}", hint)
+            self.failures.append(Failure(str(folder), error))
+
+    def _walk(self, folder: Path) -> Iterator[Path]:
+        """List a folder's files by name, hidden ones left out, without following links to folders."""
+        try:
+            entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+        except OSError as error:
+            reason = InputError(f"the folder {str(folder)!r} cannot be read: {error.strerror}")
+            self.failures.append(Failure(str(folder), reason))
+            return
+        for path in entries:
+            if not os.path.isdir(path):  # noqa: PTH112 - as above
+                yield path
+            elif self._recursive and not path.is_symlink() and path.resolve() not in self._never:
+                yield from self._walk(path)
 
 
-def _expanded(names: Sequence[str]) -> Iterator[str]:
-    """Expand patterns that the shell left alone (quoted, or on Windows); a file of that very name comes first."""
-    for name in names:
-        if name == STDIN or Path(name).exists() or not glob.has_magic(name):
-            yield name
-        else:
-            yield from sorted(glob.glob(name, recursive=True)) or [name]
-
-
-def _walk(folder: Path, recursive: bool, never: list[Path]) -> Iterator[Path]:
-    """List a folder's files by name, hidden ones left out, without following links to folders."""
-    for path in sorted(folder.iterdir()):
-        if path.name.startswith("."):
-            continue
-        if path.is_dir():
-            if recursive and not path.is_symlink() and path.resolve() not in never:
-                yield from _walk(path, recursive, never)
-        else:
-            yield path
-
-
-def _read_stdin() -> Source:
-    content = sys.stdin.buffer.read()
-    if not content:
-        raise InputError("there is nothing on standard input")
-    return Source(content, Path("stdin"))
+def _matches(name: str) -> Sequence[str]:
+    if name == STDIN or not glob.has_magic(name) or os.path.lexists(name):
+        return (name,)
+    # Not Path.glob: a pattern may be absolute, and may begin with `~` as a plain character.
+    return sorted(glob.glob(name, recursive=True)) or (name,)  # noqa: PTH207

@@ -30,6 +30,10 @@ class ESCRealConfig(ESCConfig):
     inner_norm: bool = True
     head: Literal["nearest", "dysample"] = "nearest"
 
+    def __post_init__(self) -> None:
+        if self.head == "nearest" and self.scale != NEAREST_HEAD_SCALE:
+            raise ValueError(f"the nearest-neighbour head is always x{NEAREST_HEAD_SCALE}, not x{self.scale}")
+
 
 class ESCReal(nn.Module):
     """Low-resolution RGB to high-resolution RGB. Parameter names are the published ones.

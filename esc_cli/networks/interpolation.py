@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -36,5 +37,6 @@ class Interpolation(nn.Module):
             return F.interpolate(low, scale_factor=self.config.scale, mode="nearest")
         # In torch only the antialiased kernel has a = -0.5; enlarging, it is the plain bicubic one.
         # It knows no half precision on the CPU.
-        high = F.interpolate(low.float(), scale_factor=self.config.scale, mode="bicubic", antialias=True)
+        wide = low.to(torch.promote_types(low.dtype, torch.float32))
+        high = F.interpolate(wide, scale_factor=self.config.scale, mode="bicubic", antialias=True)
         return high.to(low.dtype)

@@ -1,5 +1,6 @@
 """The named networks of the paper, and one way from a configuration to its network."""
 
+import dataclasses
 from collections.abc import Callable
 
 from torch import nn
@@ -40,6 +41,10 @@ VARIANTS: dict[str, Callable[[int], NetworkConfig]] = {
 """Configurations by name, for a scale. Source: arXiv 2503.06671, table 1, and its published code."""
 
 
+_PUBLISHED_SCALE = 4
+"""One that every variant has."""
+
+
 def build_network(config: NetworkConfig) -> nn.Module:
     """Make the network that a configuration describes, with freshly initialised weights."""
     match config:
@@ -55,7 +60,8 @@ def build_network(config: NetworkConfig) -> nn.Module:
 
 def variant_name(config: NetworkConfig) -> str:
     """Name the variant of a configuration, or describe it where the paper has no name for it."""
+    published = dataclasses.replace(config, scale=_PUBLISHED_SCALE)
     for name, make in VARIANTS.items():
-        if make(config.scale) == config:
+        if make(_PUBLISHED_SCALE) == published:
             return name
     return f"{type(config).__name__.removesuffix('Config')} (unnamed variant)"

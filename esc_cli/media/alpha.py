@@ -1,0 +1,78 @@
+"""Transparency: colors for pixels that nobody sees, and a background where alpha cannot be kept."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+def bleed(color: Tensor, alpha: Tensor) -> Tensor:
+    """Fills the colors under fully transparent pixels from the visible ones nearby.
+
+    Those colors are arbitrary (often black), and a network would see an edge at them and draw a halo.
+
+    Args:
+        color: (N, 3, H, W), uint8; not multiplied by alpha.
+        alpha: (N, 1, H, W), uint8, 255 is opaque.
+
+    Returns:
+        (N, 3, H, W), uint8; visible pixels keep their very values. The input itself where nothing is to be
+        filled, or nothing is visible.
+
+    Source:
+        The pull-push algorithm of S. J. Gortler et al., "The Lumigraph" (SIGGRAPH 1996), section 3.4.
+    """
+    hidden = alpha == 0
+    if not hidden.any() or hidden.all():
+        return color
+    weight = alpha.to(torch.float32) / 255
+    filled = _guess_from_above(color * weight, weight)
+    return torch.where(hidden, filled.round_().clamp_(0, 255).to(torch.uint8), color)
+
+
+def composite(color: Tensor, alpha: Tensor, background: tuple[int, int, int]) -> Tensor:
+    """Lays a picture on a plain background, blending the values as they are stored, as browsers do.
+
+    Args:
+        color: (N, 3, H, W), uint8; not multiplied by alpha.
+        alpha: (N, 1, H, W), uint8, 255 is opaque.
+        background: Red, green and blue, 0 to 255.
+
+    Returns:
+        (N, 3, H, W), uint8.
+
+    Source:
+        W3C Compositing and Blending Level 1, 5.1 (simple alpha compositing).
+    """
+    opacity = alpha[:, 0].to(torch.float32) / 255  # (N, H, W)
+    result = torch.empty_like(color)
+    # One channel at a time: as floats, all three would take four times the room of the result.
+    for channel, below in enumerate(background):
+        above = color[:, channel].to(torch.float32)
+        result[:, channel] = above.sub_(below).mul_(opacity).add_(below).round_().to(torch.uint8)
+    return result
+
+
+def _filled(weighted: Tensor, weight: Tensor) -> Tensor:
+    """One level of the pyramid: colors known in part, completed by the level above.
+
+    Args:
+        weighted: (N, 3, H, W), float, colors times their weight.
+        weight: (N, 1, H, W), float in [0, 1]; not 0 everywhere.
+
+    Returns:
+        (N, 3, H, W), float, colors.
+    """
+    known = weighted / weight.clamp(min=torch.finfo(torch.float32).tiny)
+    if weight.shape[-2:] == (1, 1):
+        return known
+    return torch.lerp(_guess_from_above(weighted, weight), known, weight)
+
+
+def _guess_from_above(weighted: Tensor, weight: Tensor) -> Tensor:
+    """Colors as the coarser levels alone would have them; arguments and result as of `_filled`."""
+    above = _filled(_halved(weighted), _halved(weight))
+    return F.interpolate(above, weight.shape[-2:], mode="bilinear", align_corners=False)
+
+
+def _halved(plane: Tensor) -> Tensor:
+    return F.avg_pool2d(plane, 2, ceil_mode=True, count_include_pad=False)

@@ -1,0 +1,105 @@
+"""Pictures made by the tests themselves, through Pillow or byte by byte."""
+
+import io
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image, ImageCms
+
+from esc_cli.media.picture import Metadata, Picture
+
+CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
+
+
+@pytest.fixture
+def encode() -> Callable[..., bytes]:
+    """Encodes a Pillow image: the file is an outsider's, not ours."""
+
+    def encode(image: Image.Image, format: str, **options: Any) -> bytes:
+        file = io.BytesIO()
+        image.save(file, format, **options)
+        return file.getvalue()
+
+    return encode
+
+
+@pytest.fixture
+def make_png() -> Callable[..., bytes]:
+    """Builds a PNG chunk by chunk, for what Pillow cannot write (16-bit color, EXIF behind the pixels)."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    def make_png(
+        size: tuple[int, int],
+        depth: int,
+        color_type: int,
+        rows: list[bytes],
+        before: dict[bytes, bytes] | None = None,
+        after: dict[bytes, bytes] | None = None,
+    ) -> bytes:
+        height, width = size
+        header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
+        pixels = zlib.compress(b"".join(b"\0" + row for row in rows))
+        chunks = [(b"IHDR", header), *(before or {}).items(), (b"IDAT", pixels), *(after or {}).items()]
+        body = b"".join(chunk(name, data) for name, data in [*chunks, (b"IEND", b"")])
+        return b"\x89PNG\r\n\x1a\n" + body
+
+    return make_png
+
+
+@pytest.fixture
+def make_picture() -> Callable[..., Picture]:
+    """A picture of smooth noise, so that lossy formats have little to lose."""
+
+    def make_picture(
+        height: int = 24,
+        width: int = 40,
+        *,
+        gray: bool = False,
+        alpha: bool = False,
+        metadata: Metadata | None = None,
+        format: str = "PNG",
+    ) -> Picture:
+        generator = torch.Generator().manual_seed(height * width)
+        coarse = torch.rand((1, 1 if gray else 3, 4, 4), generator=generator)
+        smooth = torch.nn.functional.interpolate(coarse, (height, width), mode="bilinear", antialias=True)
+        color = (smooth * 255).to(torch.uint8).expand(-1, 3, -1, -1).contiguous()
+        ramp = torch.linspace(0, 255, width).to(torch.uint8).expand(1, 1, height, width).contiguous()
+        return Picture(color, ramp if alpha else None, gray, metadata or Metadata(), format)
+
+    return make_picture
+
+
+@pytest.fixture
+def srgb_profile() -> bytes:
+    return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+
+
+@pytest.fixture
+def red_ink_profile() -> bytes:
+    """A CMYK profile (ICC.1:2001, 6.5.9, lut8Type) that shows the first ink as red, not as cyan."""
+    grid = np.indices((2, 2, 2, 2)).reshape(4, 16).T  # C M Y K, each 0 or 1; the last one varies fastest
+    white, red, black = (255, 128, 128), (136, 208, 195), (0, 128, 128)  # L* a* b*, 8 bits
+    table = [black if key else red if cyan else white for cyan, _magenta, _yellow, key in grid]
+    ramp = bytes(range(256))
+    identity = struct.pack(">9i", *(65536 if i % 4 == 0 else 0 for i in range(9)))
+    lut = b"mft1" + bytes(4) + bytes((4, 3, 2, 0)) + identity + ramp * 4 + bytes(sum(table, ())) + ramp * 3
+    white_point = b"XYZ " + bytes(4) + struct.pack(">3i", 63190, 65536, 54061)  # D50
+    tags = {b"A2B0": lut, b"wtpt": white_point}
+    offset = 128 + 4 + 12 * len(tags)
+    directory, data = struct.pack(">I", len(tags)), b""
+    for name, content in tags.items():
+        directory += name + struct.pack(">II", offset + len(data), len(content))
+        data += content + bytes(-len(content) % 4)
+    header = struct.pack(
+        ">I4sI4s4s4s12s4s", offset + len(data), b"", 0x02400000, b"prtr", b"CMYK", b"Lab ", bytes(12), b"acsp"
+    )
+    header += bytes(68 - len(header)) + struct.pack(">3i", 63190, 65536, 54061)
+    return header + bytes(128 - len(header)) + directory + data

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from esc_cli.media.alpha import bleed, composite
+
+
+def noise(channels: int, height: int, width: int) -> Tensor:
+    generator = torch.Generator().manual_seed(height * 100 + width)
+    return torch.randint(0, 256, (1, channels, height, width), dtype=torch.uint8, generator=generator)
+
+
+@given(st.integers(1, 33), st.integers(1, 33), st.floats(0, 1))
+@settings(max_examples=60, deadline=None)
+def test_visible_pixels_keep_their_bits(height: int, width: int, hidden: float) -> None:
+    color, alpha = noise(3, height, width), noise(1, height, width)
+    alpha[alpha < 256 * hidden] = 0
+    filled = bleed(color, alpha)
+    assert filled.dtype == torch.uint8
+    assert torch.where(alpha == 0, color, filled).equal(color)
+
+
+def test_hidden_pixels_take_the_colors_nearby() -> None:
+    color = torch.zeros((1, 3, 32, 64), dtype=torch.uint8)
+    alpha = torch.zeros((1, 1, 32, 64), dtype=torch.uint8)
+    color[:, 0, :, :8], color[:, 1, :, -8:] = 200, 100  # red at the left, green at the right, black between
+    alpha[..., :8], alpha[..., -8:] = 255, 255
+    filled = bleed(color, alpha)
+    assert filled[0, :, 16, 8].tolist()[0] > 170
+    assert filled[0, :, 16, -9].tolist()[1] > 80
+    assert filled.sum(1).min() >= 99  # black is nowhere any more: every pixel is a mean of red and green
+
+
+def test_one_color_spreads_without_a_change() -> None:
+    alpha = (noise(1, 37, 23) > 250).to(torch.uint8) * 3
+    color = torch.where(alpha > 0, torch.tensor((10, 128, 255), dtype=torch.uint8).view(1, 3, 1, 1), 77)
+    assert (bleed(color, alpha) == torch.tensor((10, 128, 255)).view(1, 3, 1, 1)).all()
+
+
+@pytest.mark.parametrize("opacity", [0, 255])
+def test_nothing_to_do_returns_the_input(opacity: int) -> None:
+    color = noise(3, 5, 7)
+    assert bleed(color, torch.full((1, 1, 5, 7), opacity, dtype=torch.uint8)) is color
+
+
+def test_composite_is_pillows() -> None:
+    color, alpha = noise(3, 40, 50), noise(1, 40, 50)
+    ours = composite(color, alpha, (255, 128, 0))[0].permute(1, 2, 0).numpy()
+    above = Image.fromarray(color[0].permute(1, 2, 0).contiguous().numpy())
+    below = Image.new("RGB", above.size, (255, 128, 0))
+    theirs = np.asarray(Image.composite(above, below, Image.fromarray(alpha[0, 0].numpy())))
+    assert np.abs(ours.astype(int) - theirs).max() <= 1
+    opaque = torch.full_like(alpha, 255)
+    assert composite(color, opaque, (1, 2, 3)).equal(color)

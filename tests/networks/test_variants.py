@@ -1,0 +1,96 @@
+"""The named networks are those of the paper, and every one takes any picture."""
+
+import dataclasses
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.esc_fp import ESCFPConfig
+from esc_cli.networks.esc_real import ESCRealConfig
+from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network, variant_name
+
+# Source: ESC (arXiv 2503.06671), table 2, to the last parameter as counted in the published code.
+PUBLISHED_PARAMETERS = {
+    ("esc", 2): 946_728,
+    ("esc", 3): 955_383,
+    ("esc", 4): 967_500,
+    ("esc-light", 2): 603_600,
+    ("esc-light", 3): 612_255,
+    ("esc-light", 4): 624_372,
+    ("esc-fp", 2): 523_675,
+    ("esc-fp", 3): 530_170,
+    ("esc-fp", 4): 539_263,
+    ("esc-xl", 2): 12_455_916,
+    ("esc-xl", 3): 12_481_851,
+    ("esc-xl", 4): 12_518_160,
+    ("esc-real", 4): 2_265_307,
+}
+PUBLISHED_KEYS = {"esc": 402, "esc-light": 244, "esc-fp": 455, "esc-xl": 719, "esc-real": 909}
+
+SMALL: tuple[NetworkConfig, ...] = (
+    ESCConfig(2, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8),
+    ESCFPConfig(3, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8),
+    ESCRealConfig(4, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8),
+    ESCRealConfig(2, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8, head="dysample"),
+)
+
+
+def parameters(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize(("name", "scale"), PUBLISHED_PARAMETERS)
+def test_parameters_are_the_published_ones(name: str, scale: int) -> None:
+    with torch.device("meta"):
+        network = build_network(VARIANTS[name](scale))
+    assert parameters(network) == PUBLISHED_PARAMETERS[name, scale]
+    assert len(network.state_dict()) == PUBLISHED_KEYS[name]
+
+
+def test_dysample_head_has_the_published_parameters() -> None:
+    with torch.device("meta"):
+        network = build_network(ESCRealConfig(4, head="dysample"))
+    assert parameters(network) == 2_169_499
+
+
+def test_nearest_head_has_one_scale() -> None:
+    with pytest.raises(ValueError, match="always x4"):
+        ESCRealConfig(2)
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_a_variant_is_recognised_by_its_configuration(name: str) -> None:
+    assert variant_name(VARIANTS[name](4)) == name
+
+
+def test_an_unnamed_variant_is_described() -> None:
+    assert variant_name(dataclasses.replace(ESCConfig(2), blocks=7)) == "ESC (unnamed variant)"
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    config=st.sampled_from(SMALL),
+    height=st.integers(1, 20),
+    width=st.integers(1, 20),
+    batch=st.integers(1, 3),
+)
+def test_any_picture_size_and_batch(config: NetworkConfig, height: int, width: int, batch: int) -> None:
+    network = build_network(config).eval()
+    with torch.inference_mode():
+        high = network(torch.rand(batch, 3, height, width))
+    assert high.shape == (batch, 3, height * config.scale, width * config.scale)
+    assert high.isfinite().all()
+
+
+@pytest.mark.parametrize("config", SMALL, ids=lambda config: type(config).__name__)
+def test_training_and_inference_are_the_same_function(config: NetworkConfig) -> None:
+    network = build_network(config)
+    low = torch.rand(2, 3, 11, 9)
+    trained = network.train()(low)
+    with torch.inference_mode():
+        inferred = network.eval()(low)
+    torch.testing.assert_close(trained, inferred)

@@ -1,0 +1,46 @@
+"""Every supported network gives the output of the reference implementation, alone and in a batch."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from esc_cli.checkpoints.checkpoint import load_checkpoint
+from esc_cli.networks.attention import ATTENTION_BACKENDS, use_attention
+
+TOLERANCE = 1e-4
+
+VECTORS = (
+    "esc_small_x2",
+    "esc_small_x3",
+    "esc_full_x4",
+    "esc_k9_w16_x2",
+    "esc_xl_shape_x2",
+    "esc_fp_small_x2",
+    "esc_fp_full_x4",
+    "esc_real_nearest_x4",
+    "esc_real_dysample_x4",
+)
+
+
+@pytest.mark.parametrize("backend", ATTENTION_BACKENDS)
+@pytest.mark.parametrize("name", VECTORS)
+def test_network_equals_reference(shared: Path, name: str, backend: str) -> None:
+    network = load_checkpoint(shared / "vectors" / f"{name}.safetensors").network
+    use_attention(network, backend)
+    vector = np.load(shared / "vectors" / f"{name}.npz")
+    low, expected = torch.from_numpy(vector["input"]), torch.from_numpy(vector["output"])
+    before = low.clone()
+    with torch.inference_mode():
+        alone = network(low)
+        batch = network(torch.cat((low.flip(-1), low)))
+    assert (alone - expected).abs().max() <= TOLERANCE
+    assert (batch[1:] - expected).abs().max() <= TOLERANCE
+    assert torch.equal(low, before)
+
+
+def test_averaged_weights_are_preferred(shared: Path) -> None:
+    wrapped = load_checkpoint(shared / "vectors" / "esc_small_x2.pth").network.state_dict()
+    bare = load_checkpoint(shared / "vectors" / "esc_small_x2.safetensors").network.state_dict()
+    assert all(torch.equal(wrapped[key], bare[key]) for key in bare)
