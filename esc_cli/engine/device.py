@@ -1,0 +1,133 @@
+"""Where to compute and in which precision, and why."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch.nn import functional as F
+
+from esc_cli.errors import DeviceError, UsageError
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class DeviceChoice:
+    """A device that was seen to compute.
+
+    Attributes:
+        device: With its index where it has one.
+        reason: Why this one, as the end of a sentence: "the first cuda device", "no accelerator: ...".
+    """
+
+    device: torch.device
+    reason: str
+
+
+@dataclass(frozen=True)
+class PrecisionChoice:
+    """The type of the network's weights and features.
+
+    Attributes:
+        dtype: float32, bfloat16 or float16.
+        reason: Why this one, as the end of a sentence.
+    """
+
+    dtype: torch.dtype
+    reason: str
+
+
+def available_devices() -> tuple[str, ...]:
+    """Name the devices that this torch build and this machine have, the CPU first."""
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None or not torch.accelerator.is_available():
+        return ("cpu",)
+    return ("cpu", *(f"{accelerator.type}:{index}" for index in range(torch.accelerator.device_count())))
+
+
+def choose_device(request: str = "auto") -> DeviceChoice:
+    """Choose a device and try it once.
+
+    Args:
+        request: ``auto``, or a device as torch names it: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ...
+
+    Returns:
+        For ``auto`` the machine's accelerator if it computes, else the CPU, never a failure.
+
+    Raises:
+        DeviceError: The named device does not exist here, or cannot compute.
+    """
+    if request == "auto":
+        return _automatic_device()
+    device = _parsed(request)
+    problem = _failure(device)
+    if problem is not None:
+        raise DeviceError(f"the device {request!r} cannot compute: {problem}", hint=_devices_hint())
+    return DeviceChoice(device, "asked for")
+
+
+def choose_precision(request: Precision, device: torch.device) -> PrecisionChoice:
+    """Choose the precision of the network and try it once.
+
+    Args:
+        request: ``auto``, or the name of a type.
+        device: Where the network will run.
+
+    Raises:
+        UsageError: There is no such precision.
+        DeviceError: The device cannot compute in it.
+    """
+    if request not in get_args(Precision):
+        raise UsageError(
+            f"there is no precision {request!r}", hint=f"one of {', '.join(get_args(Precision))}"
+        )
+    if request == "auto":
+        return PrecisionChoice(torch.float32, "half precision has not been measured on this device yet")
+    dtype: torch.dtype = getattr(torch, request)
+    problem = _failure(device, dtype)
+    if problem is not None:
+        raise DeviceError(f"{device} cannot compute in {request}: {problem}", hint="float32 always works")
+    return PrecisionChoice(dtype, "asked for")
+
+
+def _automatic_device() -> DeviceChoice:
+    cpu = torch.device("cpu")
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is None:
+        return DeviceChoice(cpu, "no accelerator: this torch build supports none")
+    if not torch.accelerator.is_available():
+        return DeviceChoice(cpu, f"no {accelerator.type} device: none is visible, or its driver is missing")
+    first = torch.device(accelerator.type, 0)
+    problem = _failure(first)
+    if problem is not None:
+        return DeviceChoice(cpu, f"the {accelerator.type} device cannot compute: {problem}")
+    return DeviceChoice(first, f"the first {accelerator.type} device")
+
+
+def _parsed(request: str) -> torch.device:
+    try:
+        device = torch.device(request)
+    except RuntimeError as error:
+        raise DeviceError(f"there is no device called {request!r}", hint=_devices_hint()) from error
+    name = f"{device.type}:{device.index or 0}" if device.type != "cpu" else request
+    if name not in available_devices():
+        raise DeviceError(f"there is no device {request!r} here", hint=_devices_hint())
+    return torch.device(name)
+
+
+def _devices_hint() -> str:
+    return f"devices here: {', '.join(available_devices())}"
+
+
+def _failure(device: torch.device, dtype: torch.dtype = torch.float32) -> str | None:
+    """Run a small convolution; tell what went wrong, or None.
+
+    A device may be listed and still not compute: a GPU too old for this torch build, or one held by another
+    process. A CPU may lack kernels for a type.
+    """
+    try:
+        picture = torch.ones(1, 3, 8, 8, device=device, dtype=dtype)
+        F.conv2d(picture, picture.new_ones(3, 3, 3, 3)).sum().item()
+    except RuntimeError as error:
+        return str(error).partition("\n")[0]
+    return None

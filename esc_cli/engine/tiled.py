@@ -1,0 +1,114 @@
+"""Runs a network over a picture of any size, in smaller tiles whenever memory runs out."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from esc_cli.engine.blending import Blender, Emit
+from esc_cli.engine.forward import Forward
+from esc_cli.engine.tiles import Span, tile_spans
+from esc_cli.errors import OutOfMemoryError
+
+
+@dataclass(frozen=True)
+class TileSizes:
+    """How large tiles may be, at low resolution.
+
+    Attributes:
+        largest_px: Longest side of a tile at first.
+        smallest_px: Longest side of a tile when memory has run out as often as it may.
+        overlap_px: What neighbours share at least.
+    """
+
+    largest_px: int
+    smallest_px: int
+    overlap_px: int
+
+
+class TiledForward:
+    """A network over one picture, tile by tile.
+
+    When memory runs out, the piece that did not fit is done in tiles of half its area, and all that is begun
+    later in tiles no larger than those. What is finished stays finished: tiles already run are never run
+    again.
+    """
+
+    def __init__(self, forward: Forward, sizes: TileSizes) -> None:
+        self._forward = forward
+        self._sizes = sizes
+        self._tile_px = sizes.largest_px
+
+    @property
+    def tile_px(self) -> int:
+        """Longest side of a tile now; it only ever shrinks."""
+        return self._tile_px
+
+    def run(self, low: Tensor, emit: Emit) -> None:
+        """Upscale a picture and hand out the result in blocks that cover it once.
+
+        Args:
+            low: (N, 3, H, W), any pixel type, H and W multiples of the network's window.
+            emit: Receives the blocks, at float32 on the network's device.
+
+        Raises:
+            OutOfMemoryError: Not even the smallest tile fits in memory.
+            WeightsError: The network's values are not finite.
+        """
+        whole = self._attempt(low)
+        if whole is not None:
+            emit(Span(0, low.shape[-2]), Span(0, low.shape[-1]), whole)
+            return
+        rows, columns = self._spans(low.shape[-2]), self._spans(low.shape[-1])
+        blender = Blender(rows, columns, self._forward.config.scale, emit)
+        for row, row_span in enumerate(rows):
+            for column, column_span in enumerate(columns):
+                piece = low[..., row_span.enlarged(1), column_span.enlarged(1)]
+                blender.add(row, column, self._complete(piece))
+
+    def _spans(self, length_px: int) -> tuple[Span, ...]:
+        window_px = self._forward.config.window_size
+        return tile_spans(length_px, self._tile_px, self._sizes.overlap_px, window_px)
+
+    def _attempt(self, piece: Tensor) -> Tensor | None:
+        """Run the network on a piece at once; None if it is too large, or memory runs out."""
+        if max(piece.shape[-2:]) > self._tile_px:
+            return None
+        try:
+            return self._forward(piece)
+        except torch.OutOfMemoryError as error:
+            self._shrink(piece, error)
+        # Not in the handler: until it ends, the error keeps the failed run's tensors alive.
+        if self._forward.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return None
+
+    def _shrink(self, piece: Tensor, error: torch.OutOfMemoryError) -> None:
+        height, width = piece.shape[-2:]
+        if max(height, width) <= self._sizes.smallest_px:
+            raise OutOfMemoryError(
+                f"{self._forward.device} has not enough memory for a piece of {height}x{width} pixels",
+                hint="close what else uses it, or take another device or a smaller model",
+            ) from error
+        half_px = math.isqrt(height * width // 2)
+        window_px = self._forward.config.window_size
+        aligned_px = half_px // window_px * window_px
+        self._tile_px = max(aligned_px, self._sizes.smallest_px)
+
+    def _complete(self, piece: Tensor) -> Tensor:
+        """Run the network on a piece, at once or in smaller tiles: (N, 3, sH, sW), float32, on the device."""
+        whole = self._attempt(piece)
+        return whole if whole is not None else self._assembled(piece)
+
+    def _assembled(self, piece: Tensor) -> Tensor:
+        n, channels, height, width = piece.shape
+        scale = self._forward.config.scale
+        shape = (n, channels, scale * height, scale * width)
+        high = torch.empty(shape, dtype=torch.float32, device=self._forward.device)
+
+        def write(rows: Span, columns: Span, block: Tensor) -> None:
+            high[..., rows.enlarged(scale), columns.enlarged(scale)] = block
+
+        self.run(piece, write)
+        return high

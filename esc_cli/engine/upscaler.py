@@ -1,0 +1,145 @@
+"""The engine's front: from low-resolution pictures to high-resolution ones."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, load_checkpoint
+from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.engine.device import Precision, choose_device, choose_precision
+from esc_cli.engine.forward import Forward
+from esc_cli.engine.passes import Pass
+from esc_cli.engine.pixels import check_dtype, check_picture
+from esc_cli.engine.scales import plan_passes
+from esc_cli.engine.tile_choice import Tiling, tiling_request
+from esc_cli.errors import OutOfMemoryError
+
+ProgressCallback = Callable[[int, int], None]
+"""Takes the low-resolution pixels done and to do, over all passes. The first rises to the second."""
+
+DEFAULT_SCALE = 4
+
+__all__ = ["DEFAULT_SCALE", "ProgressCallback", "Tiling", "Upscaler"]
+
+
+class Upscaler:
+    """Makes pictures larger.
+
+    Args:
+        model: A shipped model's name, the path of an ESC checkpoint, a stand-in, or a loaded checkpoint.
+        scale: The factor; above the model's scales by running it again. By default 4 if the model has it,
+            else its largest.
+        device: ``auto``, or a device as torch names it.
+        precision: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
+        tiling: ``none`` (the picture whole), ``overlap`` (in blended tiles) or ``auto`` (whole if it fits in
+            memory, else in tiles; with a ``tile_px`` in tiles of that size). ``exact`` is yet to come.
+        tile_px: Longest side of a tile at low resolution; by default as memory allows.
+        overlap_px: What neighbouring tiles share at least, at low resolution. Both are rounded up to the
+            model's attention window.
+        progress: Called after each finished tile; may be changed between pictures.
+
+    Attributes:
+        device: Where the network runs.
+        device_reason: Why there.
+        precision: Type of weights and features.
+        precision_reason: Why this one.
+        passes: The scales of the networks that are run in turn.
+        scale: Their product.
+        progress: As given.
+
+    Raises:
+        UsageError: The scale is out of reach, or the tiling makes no sense.
+        WeightsError: There is no such model, or its file is damaged.
+        DeviceError: The device is not there, or cannot compute in this precision.
+    """
+
+    def __init__(
+        self,
+        model: str | Path | Checkpoint = DEFAULT_MODEL,
+        *,
+        scale: int | None = None,
+        device: str = "auto",
+        precision: Precision = "auto",
+        tiling: Tiling = "auto",
+        tile_px: int | None = None,
+        overlap_px: int | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> None:
+        chosen_device = choose_device(device)
+        self.device, self.device_reason = chosen_device.device, chosen_device.reason
+        chosen_precision = choose_precision(precision, self.device)
+        self.precision, self.precision_reason = chosen_precision.dtype, chosen_precision.reason
+        self.passes = _planned_scales(model, scale)
+        self.scale = math.prod(self.passes)
+        self.progress = progress
+        self._networks: dict[int, Pass] = {}
+        for one in set(self.passes):
+            checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model, one)
+            request = tiling_request(tiling, tile_px, overlap_px, checkpoint.config.window_size)
+            self._networks[one] = Pass(Forward(checkpoint, self.device, self.precision), request)
+
+    @property
+    def redone(self) -> int:
+        """Tiles that overflowed in half precision and were done again in float32, since the beginning."""
+        return sum(network.redone for network in self._networks.values())
+
+    def __call__(self, low: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+        """Upscale pictures of one size.
+
+        Args:
+            low: (N, 3, H, W) RGB, any size from 1x1, on any device: uint8, uint16, or floating point in
+                [0, 1]. Not written to.
+            dtype: Pixel type of the result; by default that of ``low``.
+
+        Returns:
+            (N, 3, scale H, scale W) on the host: integers rounded, floating point clamped to [0, 1].
+
+        Raises:
+            InputError: ``low`` is no such picture.
+            OutOfMemoryError: The result or the smallest tile does not fit in memory.
+            WeightsError: The network's values are not finite.
+        """
+        check_picture(low)
+        dtype = low.dtype if dtype is None else dtype
+        check_dtype(dtype)
+        meter = _Meter(self.progress, _work_px(low, self.passes))
+        # Between passes 16 bits lose nothing that can be seen, at half the memory of float32.
+        between = torch.float32 if dtype.is_floating_point else torch.uint16
+        try:
+            with torch.inference_mode():
+                for position, scale in enumerate(self.passes, start=1):
+                    last = position == len(self.passes)
+                    low = self._networks[scale].run(low, dtype if last else between, meter.add)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemoryError(f"{self.device} has not enough memory to join the tiles") from error
+        return low
+
+
+class _Meter:
+    """Adds up finished pixels for a callback."""
+
+    def __init__(self, callback: ProgressCallback | None, total_px: int) -> None:
+        self._callback = callback
+        self._total_px = total_px
+        self._done_px = 0
+
+    def add(self, finished_px: int) -> None:
+        self._done_px += finished_px
+        if self._callback is not None and finished_px:
+            self._callback(self._done_px, self._total_px)
+
+
+def _planned_scales(model: str | Path | Checkpoint, scale: int | None) -> tuple[int, ...]:
+    available = (model.config.scale,) if isinstance(model, Checkpoint) else available_scales(model)
+    if scale is None:
+        scale = DEFAULT_SCALE if DEFAULT_SCALE in available else max(available)
+    return plan_passes(scale, available)
+
+
+def _work_px(low: Tensor, passes: tuple[int, ...]) -> int:
+    """Sum up the low-resolution pixels that go through each pass."""
+    first_px = low[:, 0].numel()
+    return sum(first_px * math.prod(passes[:position]) ** 2 for position in range(len(passes)))

@@ -1,0 +1,103 @@
+"""Networks whose exact answer is known, and which fail on demand."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Self
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.interpolation import Interpolation, InterpolationConfig
+from esc_cli.networks.variants import build_network
+
+Fault = Callable[[int, Tensor], None]
+"""Takes the number of the call, from 1, and its input; raises what shall happen."""
+
+
+@dataclass
+class Runs:
+    """What a ``Watched`` network and all copies of it were given, call by call."""
+
+    shapes: list[tuple[int, int]] = field(default_factory=list)
+    dtypes: list[torch.dtype] = field(default_factory=list)
+    finished: list[bool] = field(default_factory=list)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> Self:
+        return self
+
+    @contextmanager
+    def record(self, low: Tensor) -> Iterator[int]:
+        self.shapes.append((low.shape[-2], low.shape[-1]))
+        self.dtypes.append(low.dtype)
+        self.finished.append(False)
+        yield len(self.shapes)
+        self.finished[-1] = True
+
+    def finished_px(self) -> int:
+        return sum(h * w for (h, w), done in zip(self.shapes, self.finished, strict=True) if done)
+
+
+class Watched(nn.Module):
+    """Nearest neighbour, recorded; ``fault`` may raise before it, ``spoil`` may change the result."""
+
+    def __init__(
+        self,
+        config: InterpolationConfig,
+        fault: Fault = lambda call, low: None,
+        spoil: Callable[[Tensor], Tensor] = lambda high: high,
+    ) -> None:
+        super().__init__()
+        self.inner = Interpolation(config)
+        self.runs = Runs()
+        self.fault = fault
+        self.spoil = spoil
+
+    def forward(self, low: Tensor) -> Tensor:
+        with self.runs.record(low) as call:
+            self.fault(call, low)
+            return self.spoil(self.inner(low))
+
+
+def as_checkpoint(network: nn.Module) -> Checkpoint:
+    config = network.inner.config if isinstance(network, Watched) else network.config
+    return Checkpoint(network.eval(), config, config.scale, "test", "test", "made by a test")
+
+
+@pytest.fixture(scope="session")
+def nearest() -> Callable[..., Checkpoint]:
+    """Make checkpoints of watched nearest-neighbour networks: ``nearest(scale, window, fault=, spoil=)``."""
+
+    def make(scale: int = 2, window: int = 1, **hooks: Callable[..., object]) -> Checkpoint:
+        return as_checkpoint(Watched(InterpolationConfig(scale, "nearest", window), **hooks))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def tiny_esc() -> Checkpoint:
+    """A real ESC network of one block, with random weights everywhere."""
+    torch.manual_seed(0)
+    config = ESCConfig(
+        2, dim=16, heads=1, blocks=1, mixers=2, window_size=8, first_hidden_dim=16, hidden_dim=16
+    )
+    network = build_network(config)
+    for weight in network.parameters():
+        if weight.abs().max() == 0:
+            nn.init.normal_(weight, std=0.02)
+    return as_checkpoint(network)
+
+
+@pytest.fixture(scope="session")
+def picture() -> Callable[..., Tensor]:
+    """Make a random picture: ``picture(height, width, dtype=, batch=)``."""
+
+    def make(height: int, width: int, dtype: torch.dtype = torch.uint8, batch: int = 1) -> Tensor:
+        unit = torch.rand(batch, 3, height, width, generator=torch.Generator().manual_seed(0))
+        largest = {torch.uint8: 255, torch.uint16: 65535}.get(dtype, 1)
+        return (unit * largest).to(dtype)
+
+    return make

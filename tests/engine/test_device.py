@@ -1,0 +1,60 @@
+import pytest
+import torch
+
+from esc_cli.engine.device import available_devices, choose_device, choose_precision
+from esc_cli.errors import DeviceError, UsageError
+
+CPU = torch.device("cpu")
+on_a_plain_cpu = pytest.mark.skipif(len(available_devices()) > 1, reason="this machine has an accelerator")
+
+
+@on_a_plain_cpu
+def test_without_an_accelerator_auto_is_the_cpu_and_says_why() -> None:
+    choice = choose_device("auto")
+    assert choice.device == CPU
+    assert "no " in choice.reason
+
+
+@pytest.mark.skipif(len(available_devices()) == 1, reason="this machine has no accelerator")
+def test_auto_takes_the_first_accelerator() -> None:
+    assert str(choose_device("auto").device) == available_devices()[1]
+
+
+def test_the_cpu_can_be_asked_for() -> None:
+    assert choose_device("cpu").device == CPU
+
+
+@pytest.mark.parametrize("name", ["cuda:99", "meta", "cpu:1", "gpu", "", "cuda:-1", "cuda:x"])
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(name: str) -> None:
+    with pytest.raises(DeviceError) as caught:
+        choose_device(name)
+    assert caught.value.hint is not None
+    assert "cpu" in caught.value.hint
+
+
+@on_a_plain_cpu
+@pytest.mark.parametrize("name", ["cuda", "mps", "xpu"])
+def test_an_accelerator_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(DeviceError, match=name):
+        choose_device(name)
+
+
+def test_automatic_precision_is_full_and_says_why() -> None:
+    choice = choose_precision("auto", CPU)
+    assert choice.dtype == torch.float32
+    assert "not been measured" in choice.reason
+
+
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
+def test_the_precision_asked_for_is_taken(name: str) -> None:
+    assert choose_precision(name, CPU).dtype == getattr(torch, name)  # type: ignore[arg-type]
+
+
+def test_a_precision_that_the_device_cannot_compute_in_is_refused() -> None:
+    with pytest.raises(DeviceError, match="float16"):
+        choose_precision("float16", torch.device("meta"))
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(UsageError, match="float8"):
+        choose_precision("float8", CPU)  # type: ignore[arg-type]

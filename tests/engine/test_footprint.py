@@ -1,0 +1,54 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from esc_cli.engine.footprint import needed_bytes
+from esc_cli.networks.interpolation import InterpolationConfig
+from esc_cli.networks.variants import VARIANTS
+
+MEASURE = """
+import torch
+from esc_cli.networks.variants import VARIANTS, build_network
+
+def status_bytes(key):
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith(key))
+
+torch.set_num_threads(2)
+network = build_network(VARIANTS["{name}"](4)).eval()
+picture = torch.rand(1, 3, {height}, {width})
+before = status_bytes("VmRSS")
+with torch.inference_mode():
+    network(picture)
+print(status_bytes("VmHWM") - before)
+"""
+
+
+def measured_bytes(name: str, height: int, width: int) -> int:
+    program = MEASURE.format(name=name, height=height, width=width)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
+    return int(done.stdout)
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads Linux's own account")
+def test_the_estimate_is_above_what_is_measured() -> None:
+    estimate = needed_bytes(VARIANTS["esc-light"](4), 160, 256, torch.float32)
+    assert estimate / 3 < measured_bytes("esc-light", 160, 256) < estimate
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_it_grows_with_the_picture_the_batch_and_the_type(name: str) -> None:
+    config = VARIANTS[name](4)
+    small = needed_bytes(config, 128, 128, torch.bfloat16)
+    assert small < needed_bytes(config, 256, 128, torch.bfloat16)
+    assert small < needed_bytes(config, 128, 128, torch.bfloat16, batch=2)
+    assert small < needed_bytes(config, 128, 128, torch.float32)
+
+
+def test_a_stand_in_needs_little_more_than_its_result() -> None:
+    result_bytes = 4000 * 4000 * 3 * 4
+    needed = needed_bytes(InterpolationConfig(4, "bicubic"), 1000, 1000, torch.float32)
+    assert result_bytes < needed < 4 * result_bytes
