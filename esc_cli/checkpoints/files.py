@@ -1,6 +1,7 @@
 """Read the tensors of a checkpoint file, without ever running code that it may hold."""
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,7 +52,10 @@ def _read_pickle(path: Path) -> Any:
         known = ", ".join(WEIGHT_SUFFIXES)
         raise WeightsError(f"{str(path)!r} is no model file: it ends in none of {known}")
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # Torch warns of pickles that it did not write; what it cannot read it refuses below.
+            warnings.simplefilter("ignore", UserWarning)
+            return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"the model file {str(path)!r} is damaged, or needs more than tensors to be loaded",

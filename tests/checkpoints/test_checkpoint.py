@@ -1,0 +1,63 @@
+"""Names and paths become networks; what is none of both is refused with a hint."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from esc_cli.checkpoints.checkpoint import available_scales, load_checkpoint
+from esc_cli.checkpoints.manifest import DEFAULT_MODEL, read_manifest
+from esc_cli.errors import WeightsError
+
+
+def test_a_file_is_described(tmp_path: Path, network: nn.Module) -> None:
+    path = tmp_path / "mine.safetensors"
+    save_file(network.state_dict(), path)
+    checkpoint = load_checkpoint(path)
+    assert (checkpoint.scale, checkpoint.name, checkpoint.origin) == (2, "mine.safetensors", str(path))
+    assert checkpoint.config == network.config
+    assert not checkpoint.network.training
+    low = torch.rand(1, 3, 9, 12)
+    with torch.inference_mode():
+        torch.testing.assert_close(checkpoint.network(low), network.eval()(low))
+
+
+def test_half_precision_on_disk_is_float32_in_memory(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    path = tmp_path / "half.safetensors"
+    save_file({key: value.half() for key, value in state.items()}, path)
+    parameters = load_checkpoint(path).network.parameters()
+    assert all(parameter.dtype == torch.float32 for parameter in parameters)
+
+
+def test_tensors_that_do_not_fit_are_refused(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    state["last.weight"] = torch.zeros(3)
+    save_file(state, tmp_path / "odd.safetensors")
+    with pytest.raises(WeightsError, match=r"last\.weight"):
+        load_checkpoint(tmp_path / "odd.safetensors")
+
+
+@pytest.mark.parametrize("name", ["nearest", "bicubic"])
+def test_stand_ins_have_no_file(name: str) -> None:
+    assert available_scales(name) == (2, 3, 4)
+    checkpoint = load_checkpoint(name, 3)
+    assert checkpoint.network(torch.rand(1, 3, 4, 5)).shape == (1, 3, 12, 15)
+
+
+def test_every_shipped_model_loads() -> None:
+    assert available_scales(DEFAULT_MODEL)
+    for entry in read_manifest():
+        checkpoint = load_checkpoint(entry.name, entry.scale)
+        assert (checkpoint.scale, checkpoint.variant) == (entry.scale, entry.network)
+
+
+def test_unknown_names_get_a_hint() -> None:
+    with pytest.raises(WeightsError, match="there is no model 'bicubik'") as caught:
+        load_checkpoint("bicubik")
+    assert caught.value.hint == "did you mean 'bicubic'?"
+
+
+def test_a_scale_that_a_model_lacks() -> None:
+    with pytest.raises(WeightsError, match="no scale x7, only x2, x3, x4"):
+        load_checkpoint("nearest", 7)

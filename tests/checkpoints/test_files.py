@@ -1,0 +1,86 @@
+"""Files in every wrapping, and files that must be refused."""
+
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from esc_cli.checkpoints.files import read_state_dict
+from esc_cli.errors import WeightsError
+
+Wrap = dict[str, Any]
+
+
+def zeros(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {key: torch.zeros_like(value) for key, value in state.items()}
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda state: state,
+        lambda state: {"params": state},
+        lambda state: {"params": zeros(state), "params_ema": state},
+        lambda state: {"params_ema": {f"module.{key}": value for key, value in state.items()}, "iter": 7},
+    ],
+    ids=["bare", "params", "params_ema", "module"],
+)
+def test_reads_every_wrapping(tmp_path: Path, state: dict[str, Tensor], wrap: Any) -> None:
+    torch.save(wrap(state), tmp_path / "model.pth")
+    read = read_state_dict(tmp_path / "model.pth")
+    assert read.keys() == state.keys()
+    assert all(torch.equal(read[key], state[key]) for key in state)
+
+
+def test_reads_safetensors(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    save_file(state, tmp_path / "model.safetensors")
+    read = read_state_dict(tmp_path / "model.safetensors")
+    assert all(torch.equal(read[key], state[key]) for key in state)
+
+
+class _Malicious:
+    def __reduce__(self) -> Any:
+        return (Path.touch, (Path("executed"),))
+
+
+def test_refuses_to_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({"params": _Malicious()}, "model.pth")
+    with pytest.raises(WeightsError, match="more than tensors") as caught:
+        read_state_dict(Path("model.pth"))
+    assert "refused" in str(caught.value.hint)
+    assert not Path("executed").exists()
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("keep", [0, 10, 1000])
+def test_refuses_truncated_files(
+    tmp_path: Path, state: dict[str, Tensor], suffix: str, keep: int
+) -> None:
+    path = tmp_path / f"model{suffix}"
+    if suffix == ".pth":
+        torch.save(state, path)
+    else:
+        save_file(state, path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(WeightsError, match="damaged"):
+        read_state_dict(path)
+
+
+@pytest.mark.parametrize("content", [b"no model at all", pickle.dumps({"a": 1}), pickle.dumps([1, 2])])
+def test_refuses_what_is_no_model(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "model.pth").write_bytes(content)
+    with pytest.raises(WeightsError, match=r"model\.pth"):
+        read_state_dict(tmp_path / "model.pth")
+
+
+def test_refuses_other_endings_and_missing_files(tmp_path: Path) -> None:
+    (tmp_path / "model.txt").write_text("hello")
+    with pytest.raises(WeightsError, match="ends in none of"):
+        read_state_dict(tmp_path / "model.txt")
+    with pytest.raises(WeightsError, match="no model file"):
+        read_state_dict(tmp_path / "missing.pth")

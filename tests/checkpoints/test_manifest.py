@@ -1,0 +1,50 @@
+"""What ships is whole, listed, and described by its card."""
+
+import dataclasses
+import shutil
+from pathlib import Path
+
+import pytest
+
+from esc_cli.checkpoints.manifest import read_manifest, verify, weights_folder
+from esc_cli.checkpoints.model_card import SETS, render_model_card
+from esc_cli.errors import WeightsError
+
+
+def test_shipped_files_are_whole() -> None:
+    entries = read_manifest()
+    assert entries
+    for entry in entries:
+        verify(entry)
+        assert set(SETS) <= set(entry.psnr)
+
+
+def test_every_shipped_file_is_in_the_manifest() -> None:
+    listed = {entry.path.name for entry in read_manifest()}
+    assert {path.name for path in weights_folder().glob("*.safetensors")} == listed
+
+
+def test_model_card_is_up_to_date() -> None:
+    card = (weights_folder() / "README.md").read_text(encoding="utf-8")
+    assert card == render_model_card(read_manifest()), "run: esc-upscale models card --write weights/README.md"
+
+
+def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
+    entry = read_manifest()[0]
+    copy = tmp_path / entry.path.name
+    shutil.copyfile(entry.path, copy)
+    content = bytearray(copy.read_bytes())
+    content[-1] ^= 1
+    copy.write_bytes(content)
+    with pytest.raises(WeightsError, match="damaged"):
+        verify(dataclasses.replace(entry, path=copy))
+    copy.unlink()
+    with pytest.raises(WeightsError, match="missing"):
+        verify(dataclasses.replace(entry, path=copy))
+
+
+@pytest.mark.parametrize("content", ["not toml", "[esc]\nx2 = 3", "[esc.x2]\nfile = 'a'", "[esc.x]\nfile = 1"])
+def test_a_damaged_manifest_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "manifest.toml").write_text(content)
+    with pytest.raises(WeightsError, match="list of models is damaged"):
+        read_manifest(tmp_path)

@@ -1,0 +1,78 @@
+"""Every width comes back from the tensors' shapes; relatives are refused by name."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from esc_cli.checkpoints.files import read_state_dict
+from esc_cli.checkpoints.recognise import recognise
+from esc_cli.errors import WeightsError
+from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.esc_fp import ESCFPConfig
+from esc_cli.networks.esc_real import ESCRealConfig
+from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network
+
+HEADS = st.integers(1, 3)
+COMMON = {
+    "scale": st.integers(2, 4),
+    "partial_dim": st.sampled_from([4, 8]),
+    "blocks": st.integers(1, 3),
+    "mixers": st.integers(1, 3),
+    "kernel_size": st.sampled_from([5, 9, 13]),
+    "window_size": st.sampled_from([4, 8, 16]),
+    "first_hidden_dim": st.integers(1, 40),
+    "hidden_dim": st.integers(1, 40),
+}
+CONFIGS = st.one_of(
+    st.builds(ESCConfig, heads=HEADS, dim=st.just(24), inner_norm=st.booleans(), **COMMON),
+    st.builds(ESCFPConfig, heads=HEADS, dim=st.just(24), **COMMON),
+    st.builds(
+        ESCRealConfig,
+        heads=HEADS,
+        dim=st.just(24),
+        inner_norm=st.booleans(),
+        head=st.just("dysample"),
+        **COMMON,
+    ),
+    st.builds(ESCRealConfig, heads=HEADS, dim=st.just(24), **{**COMMON, "scale": st.just(4)}),
+)
+
+
+@settings(max_examples=40, deadline=None)
+@given(config=CONFIGS)
+def test_recognises_every_width(config: NetworkConfig) -> None:
+    with torch.device("meta"):
+        assert recognise(build_network(config).state_dict()) == config
+
+
+@pytest.mark.parametrize("name", VARIANTS)
+def test_recognises_the_published_variants(name: str) -> None:
+    with torch.device("meta"):
+        assert recognise(build_network(VARIANTS[name](4)).state_dict()) == VARIANTS[name](4)
+
+
+@pytest.mark.parametrize(
+    ("vector", "named"),
+    [
+        ("esc_realm_pixelshuffle_x2", "ESCRealM"),
+        ("esc_rib_x2", "RIB"),
+        ("esc_flashbias_r48_x2", "FlashBias"),
+        ("neosr_esc_real_x4", "neosr"),
+        ("esc_lte_2.5", "LTE"),
+        ("atconv_c16", "no ESC network"),
+    ],
+)
+def test_refuses_relatives_by_name(shared: Path, vector: str, named: str) -> None:
+    with pytest.raises(WeightsError, match=named):
+        recognise(read_state_dict(shared / "vectors" / f"{vector}.safetensors"))
+
+
+@pytest.mark.parametrize("damage", ["plk_filter", "to_img.weight", "blocks.0.convffns.0.proj.weight"])
+def test_refuses_incomplete_networks(state: dict[str, Tensor], damage: str) -> None:
+    del state[damage]
+    with pytest.raises(WeightsError, match="do not fit"):
+        recognise(state)

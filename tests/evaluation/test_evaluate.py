@@ -1,0 +1,48 @@
+"""The protocol gives the figures that every paper gives for bicubic upscaling."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from esc_cli.checkpoints.model_card import BICUBIC, SETS
+from esc_cli.errors import InputError, WeightsError
+from esc_cli.evaluation.evaluate import evaluate
+
+
+@pytest.mark.parametrize("scale", BICUBIC)
+@pytest.mark.parametrize(("index", "name"), list(enumerate(SETS)))
+def test_bicubic_is_as_published(shared: Path, scale: int, index: int, name: str) -> None:
+    evaluation = evaluate(shared / "images" / name, "bicubic", scale)
+    assert evaluation.psnr == pytest.approx(BICUBIC[scale][index], abs=0.03)
+
+
+def test_ssim_of_bicubic_is_as_published(shared: Path) -> None:
+    # Source: Set5 x3, as in every paper of the field; their MATLAB code rounds luma first.
+    assert evaluate(shared / "images" / "Set5", "bicubic", 3).ssim == pytest.approx(0.8682, abs=0.001)
+
+
+def test_sub_folders_gray_files_and_progress(tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    (tmp_path / "sub").mkdir()
+    Image.fromarray(random.integers(0, 256, (21, 16), np.uint8)).save(tmp_path / "gray.png")
+    Image.fromarray(random.integers(0, 256, (16, 17, 3), np.uint8)).save(tmp_path / "sub" / "color.png")
+    (tmp_path / "notes.txt").write_text("no picture")
+    seen: list[tuple[int, int]] = []
+    evaluation = evaluate(tmp_path, "nearest", 2, progress=lambda done, total: seen.append((done, total)))
+    assert [score.name for score in evaluation.pictures] == ["gray.png", "sub/color.png"]
+    assert seen == [(1, 2), (2, 2)]
+    assert evaluation.psnr == pytest.approx(sum(score.psnr for score in evaluation.pictures) / 2)
+
+
+def test_what_cannot_be_evaluated(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no pictures"):
+        evaluate(tmp_path, "bicubic", 2)
+    with pytest.raises(InputError, match="no folder"):
+        evaluate(tmp_path / "missing", "bicubic", 2)
+    Image.new("RGB", (3, 1)).save(tmp_path / "tiny.png")
+    with pytest.raises(InputError, match="smaller than 2x2"):
+        evaluate(tmp_path, "bicubic", 2)
+    with pytest.raises(WeightsError, match="no model"):
+        evaluate(tmp_path, "nonsense", 2)
