@@ -1,17 +1,20 @@
 """``esc-upscale evaluate FOLDER``: PSNR and SSIM by the papers' protocol."""
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Device, Json, Model
+from esc_cli.cli.output import answer, answer_json, printable, stderr_console
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from esc_cli.evaluation.evaluate import Evaluation
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
@@ -31,10 +34,6 @@ def evaluate(
     Low-resolution pictures are made by antialiased bicubic and rounded to 8 bits; scores are on BT.601 luma,
     without a border of SCALE pixels; the network runs in float32.
     """
-    from rich.console import Console
-    from rich.progress import Progress
-
-    from esc_cli.cli.output import print_json, stderr_console
     from esc_cli.evaluation.evaluate import evaluate as evaluate_folder
 
     console = stderr_console()
@@ -48,31 +47,35 @@ def evaluate(
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if json:
-        print_json(_as_json(evaluation))
+        answer_json("evaluation", **_facts(evaluation))
     else:
-        Console().print(_table(evaluation))
+        answer(_table(evaluation))
 
 
-def _as_json(evaluation: "Evaluation") -> dict[str, Any]:
+def _facts(evaluation: "Evaluation") -> dict[str, Any]:
+    """The psnr of a picture restored exactly is null: JSON has no infinity."""
     return {
         "model": evaluation.model,
         "scale": evaluation.scale,
         "pictures": [
-            {"name": score.name, "psnr": score.psnr, "ssim": score.ssim} for score in evaluation.pictures
+            {"name": score.name, "psnr": _finite(score.psnr), "ssim": score.ssim}
+            for score in evaluation.pictures
         ],
-        "psnr": evaluation.psnr,
+        "psnr": _finite(evaluation.psnr),
         "ssim": evaluation.ssim,
     }
 
 
-def _table(evaluation: "Evaluation") -> "Table":
-    from rich.table import Table
+def _finite(number: float) -> float | None:
+    return number if math.isfinite(number) else None
 
-    table = Table("picture", title=f"{evaluation.model} x{evaluation.scale}")
+
+def _table(evaluation: "Evaluation") -> Table:
+    table = Table("picture", title=Text(printable(f"{evaluation.model} x{evaluation.scale}")))
     table.add_column("PSNR, dB", justify="right")
     table.add_column("SSIM", justify="right")
     for score in evaluation.pictures:
-        table.add_row(score.name, f"{score.psnr:.2f}", f"{score.ssim:.4f}")
+        table.add_row(Text(printable(score.name)), f"{score.psnr:.2f}", f"{score.ssim:.4f}")
     table.add_section()
     table.add_row("mean", f"{evaluation.psnr:.2f}", f"{evaluation.ssim:.4f}")
     return table

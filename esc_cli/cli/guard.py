@@ -3,14 +3,13 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from types import FrameType
-from typing import ParamSpec
+from typing import ParamSpec, TextIO
 
-from rich.markup import escape
-
-from esc_cli.cli.output import stderr_console
+from esc_cli.cli.output import say_error
 from esc_cli.errors import EscError, ExitCode
 
 P = ParamSpec("P")
@@ -23,12 +22,15 @@ class _TerminatedError(BaseException):
     """SIGTERM came; like KeyboardInterrupt, so that half-made work is cleared away on the way out."""
 
 
-def guarded(command: Callable[P, None]) -> Callable[P, None]:
-    """Make a command end with the exit codes of ``esc_cli.errors``, whatever happens inside it."""
+def guarded(command: Callable[P, ExitCode | None]) -> Callable[P, None]:
+    """Make a command end with the exit codes of ``esc_cli.errors``, whatever happens inside it.
+
+    Args:
+        command: Gives its exit code; None is as good as ``OK``.
+    """
 
     @wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        signal.signal(signal.SIGTERM, _terminate)
         code = _exit_code(lambda: command(*args, **kwargs))
         if code is not ExitCode.OK:
             raise SystemExit(int(code))
@@ -36,43 +38,64 @@ def guarded(command: Callable[P, None]) -> Callable[P, None]:
     return wrapper
 
 
-def _exit_code(command: Callable[[], None]) -> ExitCode:
+def _exit_code(command: Callable[[], ExitCode | None]) -> ExitCode:
     try:
-        command()
-        sys.stdout.flush()
+        with _signals_raise():
+            return command() or ExitCode.OK
     except EscError as error:
-        say_error(error)
+        say_error(error.message, error.hint)
         return error.exit_code
     except KeyboardInterrupt:
-        _say("interrupted")
+        say_error("interrupted")
         return ExitCode.INTERRUPTED
     except _TerminatedError:
-        _say("terminated")
+        say_error("terminated")
         return ExitCode.TERMINATED
     except BrokenPipeError:
-        # The reader went away: not worth a word. Python's own flush at exit would complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitCode.CANNOT_WRITE
+        return ExitCode.CANNOT_WRITE  # the reader went away, which is not worth a word
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        _say(f"a bug: {type(error).__name__}: {error}")
-        _say(f"  please report it, with what {DEBUG_VARIABLE}=1 in the environment shows")
+        say_error(
+            f"a bug: {type(error).__name__}: {error}",
+            f"please report it, with what {DEBUG_VARIABLE}=1 in the environment shows",
+        )
         return ExitCode.BUG
-    return ExitCode.OK
+    finally:
+        _settle(sys.stdout)
+        _settle(sys.stderr)
 
 
-def say_error(error: EscError) -> None:
-    """Print an error's sentence and its hint on stderr."""
-    _say(error.message)
-    if error.hint:
-        _say(f"  {error.hint}")
+@contextmanager
+def _signals_raise() -> Iterator[None]:
+    """Let the signals that end a program clear up on their way.
+
+    The first one ends the work, and later ones are ignored until that is done: a second Ctrl-C must not
+    leave behind what the first is about to remove. What the caller had ignored (nohup) stays so.
+    """
+    wanted = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
+    caught = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
+
+    def end(number: int, frame: FrameType | None) -> None:
+        for other in caught:
+            signal.signal(other, signal.SIG_IGN)
+        raise KeyboardInterrupt if number == signal.SIGINT else _TerminatedError
+
+    before = {number: signal.signal(number, end) for number in caught}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-def _say(text: str) -> None:
-    prefix = "" if text.startswith(" ") else "[red]esc-upscale:[/red] "
-    stderr_console().print(prefix + escape(text))
-
-
-def _terminate(number: int, frame: FrameType | None) -> None:
-    raise _TerminatedError
+def _settle(stream: TextIO | None) -> None:
+    """Write out what waits; where that cannot be, drop it: Python would complain about it at its end."""
+    if stream is None:
+        return
+    try:
+        stream.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)

@@ -1,21 +1,22 @@
 """``esc-upscale``: pictures are upscaled unless the first word is a command."""
 
+import io
 import sys
-from collections.abc import Callable
 from importlib import import_module
 
 import typer
 
 COMMANDS = {
-    "models": "List, describe and verify models.",
-    "evaluate": "Measure a model on a folder of pictures.",
-    "train": "Train a network on a folder of pictures.",
+    "models": "list, describe and verify models",
+    "evaluate": "measure a model on a folder of pictures",
+    "train": "train a network on a folder of pictures",
 }
 """Names of the modules beside this one, each with a Typer ``app``; only the one asked for is loaded."""
 
 
 def main() -> None:
     """Run the command; the entry point of the package."""
+    _let_stdout_escape()
     arguments = sys.argv[1:]
     if arguments and arguments[0] in COMMANDS:
         name = arguments.pop(0)
@@ -24,6 +25,12 @@ def main() -> None:
         _app("upscale")(args=arguments or ["--help"], prog_name="esc-upscale")
 
 
-def _app(name: str) -> Callable[..., None]:
+def _let_stdout_escape() -> None:
+    """Let stdout escape what its encoding lacks, as stderr does: names may be in any script."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _app(name: str) -> typer.Typer:
     app: typer.Typer = import_module(f"esc_cli.cli.{name}").app
     return app

@@ -1,13 +1,19 @@
 """``esc-upscale models``: what there is, what a file is, whether the files are whole."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from rich.table import Table
+from rich.text import Text
 
-from esc_cli.checkpoints.manifest import DEFAULT_MODEL, read_manifest, verify
+from esc_cli.checkpoints.manifest import DEFAULT_MODEL, ModelEntry, read_manifest, verify
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Json
+from esc_cli.cli.output import answer, answer_json, printable
+from esc_cli.jobs.streams import write_stdout
+from esc_cli.media.atomic import atomic_path
 
 app = typer.Typer(
     add_completion=False,
@@ -24,30 +30,29 @@ def list_models(context: typer.Context, json: Json = False) -> None:
     """List, describe and verify models. Without a command: list those that ship."""
     if context.invoked_subcommand is not None:
         return
-    from esc_cli.cli.output import print_json
-
     entries = read_manifest()
     if json:
-        print_json(
-            [
-                {
-                    "name": entry.name,
-                    "scale": entry.scale,
-                    "network": entry.network,
-                    "file": entry.path.name,
-                    "sha256": entry.sha256,
-                    "licence": entry.licence,
-                    "steps": entry.steps,
-                    "date": entry.date.isoformat(),
-                    "psnr": dict(entry.psnr),
-                }
-                for entry in entries
-            ]
-        )
-        return
-    from rich.console import Console
-    from rich.table import Table
+        answer_json("models", models=[_facts(entry) for entry in entries])
+    else:
+        answer(_table(entries))
 
+
+def _facts(entry: ModelEntry) -> dict[str, Any]:
+    return {
+        "name": entry.name,
+        "scale": entry.scale,
+        "network": entry.network,
+        "file": entry.path.name,
+        "sha256": entry.sha256,
+        "licence": entry.licence,
+        "training_data": entry.training_data,
+        "steps": entry.steps,
+        "date": entry.date.isoformat(),
+        "psnr": dict(entry.psnr),
+    }
+
+
+def _table(entries: Sequence[ModelEntry]) -> Table:
     sets = ("Set5", "Set14", "B100")
     table = Table("model", "scale", title="PSNR in dB, luma, published protocol")
     for name in (*sets, "steps"):
@@ -56,7 +61,7 @@ def list_models(context: typer.Context, json: Json = False) -> None:
         mark = " (default)" if entry.name == DEFAULT_MODEL else ""
         figures = [f"{entry.psnr[name]:.2f}" if name in entry.psnr else "" for name in sets]
         table.add_row(f"{entry.name}{mark}", f"x{entry.scale}", *figures, f"{entry.steps:,}")
-    Console().print(table)
+    return table
 
 
 @app.command()
@@ -70,7 +75,6 @@ def info(
     from dataclasses import asdict
 
     from esc_cli.checkpoints.checkpoint import load_checkpoint
-    from esc_cli.cli.output import print_json
 
     checkpoint = load_checkpoint(model, scale)
     facts = {
@@ -79,19 +83,14 @@ def info(
         "scale": checkpoint.scale,
         "parameters": sum(parameter.numel() for parameter in checkpoint.network.parameters()),
         "origin": checkpoint.origin,
-        "config": asdict(checkpoint.config),
     }
     if json:
-        print_json(facts)
+        answer_json("model", **facts, config=asdict(checkpoint.config))
         return
-    from rich.console import Console
-    from rich.table import Table
-
     table = Table(show_header=False)
-    for key, value in {**facts, **asdict(checkpoint.config)}.items():
-        if key != "config":
-            table.add_row(key, f"{value:,}" if key == "parameters" else str(value))
-    Console().print(table)
+    for key, value in (facts | asdict(checkpoint.config)).items():
+        table.add_row(key, Text(f"{value:,}" if key == "parameters" else printable(str(value))))
+    answer(table)
 
 
 @app.command("verify")
@@ -101,7 +100,7 @@ def verify_models() -> None:
     entries = read_manifest()
     for entry in entries:
         verify(entry)
-    typer.echo(f"{len(entries)} models are whole")
+    answer(f"{len(entries)} models are whole")
 
 
 @app.command()
@@ -112,8 +111,9 @@ def card(
     """Print the model card, weights/README.md, made from the manifest."""
     from esc_cli.checkpoints.model_card import render_model_card
 
-    text = render_model_card(read_manifest())
+    content = render_model_card(read_manifest()).encode()
     if write is None:
-        typer.echo(text, nl=False)
-    else:
-        write.write_text(text, encoding="utf-8")
+        write_stdout(content)
+        return
+    with atomic_path(write) as partial:
+        partial.write_bytes(content)

@@ -1,15 +1,37 @@
-"""What people and programs see: talk on stderr, results and JSON lines on stdout."""
+"""What people and programs see: answers and JSON lines on stdout, talk, progress and errors on stderr."""
 
-import json
+import re
 import sys
+from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
-from rich.console import Console
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
 
-from esc_cli.jobs.events import Done, Event, Failed, Planned, Progressed, Skipped, Started, Summary, as_json
+from esc_cli.errors import EscError
+from esc_cli.jobs.events import (
+    Done,
+    Event,
+    Failed,
+    Planned,
+    Progressed,
+    Refused,
+    Skipped,
+    Started,
+    Summary,
+    as_json,
+    json_line,
+)
+from esc_cli.jobs.streams import STDIN, STDOUT, stdout_errors
+
+if TYPE_CHECKING:
+    from esc_cli.engine.upscaler import Upscaler
+
+SPEED_OVER_S = 600
+"""Time left is guessed from the speed of the last ten minutes: on a CPU a tile may take one."""
 
 
 def stderr_console() -> Console:
@@ -17,98 +39,190 @@ def stderr_console() -> Console:
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
-def print_json(value: Any) -> None:
-    """Print one JSON value on one line of stdout."""
-    print(json.dumps(value, ensure_ascii=False), file=sys.stdout, flush=True)  # noqa: T201
+def answer(content: RenderableType) -> None:
+    """Print what a command was asked for on stdout.
+
+    Raises:
+        OutputError: stdout cannot be written to.
+    """
+    with stdout_errors():
+        is_text = isinstance(content, str)
+        console = Console(highlight=False, soft_wrap=is_text)
+        console.print(Text(printable(content)) if isinstance(content, str) else content)
+        sys.stdout.flush()
+
+
+def answer_json(event: str, **fields: Any) -> None:
+    """Print one line of JSON on stdout.
+
+    Raises:
+        OutputError: stdout cannot be written to.
+    """
+    _print_line(json_line(event, **fields))
+
+
+def say_error(message: str, hint: str | None = None) -> None:
+    """Print an error's sentence and its hint on stderr."""
+    console = stderr_console()
+    console.print(Text.assemble(("esc-upscale:", "red"), " ", printable(message)))
+    if hint:
+        console.print(Text(f"  {printable(hint)}"))
+
+
+def printable(text: str) -> str:
+    """Escape control characters and broken bytes: names of files may hold them, and a terminal obeys them."""
+    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda match: repr(match[0])[1:-1], text)
 
 
 class Reporter:
-    """Listens to a run. With ``json`` every event is a line on stdout; else people read stderr."""
+    """Listens to a run. With ``json`` every event is a line on stdout; else people read stderr.
 
-    def __init__(self, *, json: bool, quiet: bool, show_plan: bool = False) -> None:
+    Args:
+        json: Whether a program listens.
+        quiet: Whether people want to read errors only.
+        verbose: Whether they want to read more.
+        dry_run: Whether the plan is what was asked for, and so goes to stdout.
+    """
+
+    def __init__(self, *, json: bool, quiet: bool, verbose: bool, dry_run: bool) -> None:
         self._json = json
-        self._quiet = quiet
-        self._show_plan = show_plan
+        self._talks = not (quiet or json)
+        self._verbose = verbose
+        self._dry_run = dry_run
         self._console = stderr_console()
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False),
-            BarColumn(),
-            TextColumn("{task.percentage:>3.0f}%"),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=self._console,
-            transient=True,
-            disable=quiet or json or not self._console.is_terminal,
-        )
-        self._all: TaskID | None = None
-        self._picture: TaskID | None = None
+        self._bars = _Bars(self._console, visible=self._talks and not dry_run)
 
-    def __enter__(self) -> "Reporter":
-        self._progress.start()
+    def __enter__(self) -> Self:
+        self._bars.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._progress.stop()
+        self._bars.stop()
+        if self._json and isinstance(error, EscError):
+            _print_line(as_json(Refused(error.message, error.hint, int(error.exit_code))))
 
     def __call__(self, event: Event) -> None:
         """Take one event."""
+        self._bars(event)
         if self._json:
-            print(as_json(event), file=sys.stdout, flush=True)  # noqa: T201
+            _print_line(as_json(event))
         match event:
+            case Failed():
+                say_error(_failed_line(event), event.hint)
+            case Planned() if self._dry_run and not self._json:
+                answer(_planned_line(event))
+            case Planned() if self._verbose:
+                self._say(_planned_line(event))
+            case Done():
+                self._say(_done_line(event), *(f"  note: {note}" for note in event.notes))
+            case Skipped():
+                self._say(f"{event.input}: skipped, {event.output} is there already")
+            case Summary() if event.done + event.skipped + event.failed + event.passed_over > 1:
+                self._say(_summary_line(event))
+
+    def say_engine(self, model: str, upscaler: "Upscaler") -> None:
+        """Tell what the work is done with; the reasons only to who wants to read more."""
+        passes = " then ".join(f"x{scale}" for scale in upscaler.passes)
+        precision = str(upscaler.precision).removeprefix("torch.")
+        self._say(f"{model} {passes} on {upscaler.device} in {precision}")
+        if self._verbose:
+            self._say(
+                f"  {upscaler.device}: {upscaler.device_reason}",
+                f"  {precision}: {upscaler.precision_reason}",
+            )
+
+    def _say(self, *lines: str) -> None:
+        """Tell people something, unless they want quiet or read JSON."""
+        for line in lines if self._talks else ():
+            self._console.print(Text(printable(line)))
+
+
+class _Bars:
+    """Progress of the picture at work and, if there are several, of all; on a terminal only."""
+
+    def __init__(self, console: Console, *, visible: bool) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=40)),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            redirect_stdout=False,
+            redirect_stderr=False,
+            speed_estimate_period=SPEED_OVER_S,
+            disable=not (visible and console.is_terminal),
+        )
+        self.start, self.stop = self._progress.start, self._progress.stop
+        self._planned_px: list[int] = []
+        self._before_px = 0
+        self._current_px = 0
+        self._all: TaskID | None = None
+        self._picture: TaskID | None = None
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Planned():
+                self._planned_px.append(event.height * event.width)
             case Started():
                 self._start(event)
-            case Progressed() if self._picture is not None:
-                self._progress.update(self._picture, completed=event.done, total=event.total)
-            case Failed():
-                self._say_failed(event)
-            case _:
-                self._say(event)
-
-    def say(self, text: str) -> None:
-        """Tell people something, unless they want quiet or read JSON."""
-        if not (self._quiet or self._json):
-            self._console.print(escape(text))
-
-    def _say_failed(self, event: Failed) -> None:
-        """Tell of a failure; neither quiet nor JSON silences it."""
-        hint = f" ({event.hint})" if event.hint else ""
-        self._console.print(f"[red]failed[/red] {escape(event.input)}: {escape(event.message + hint)}")
+            case Progressed():
+                self._advance(event.done, event.total)
 
     def _start(self, event: Started) -> None:
         if self._picture is not None:
             self._progress.remove_task(self._picture)
         if event.total > 1 and self._all is None:
-            self._all = self._progress.add_task("all pictures", total=event.total)
+            self._all = self._progress.add_task("", total=sum(self._planned_px))
+        self._before_px += self._current_px
+        self._current_px = self._planned_px[event.number - 1]
         if self._all is not None:
-            self._progress.update(self._all, completed=event.number - 1)
-        self._picture = self._progress.add_task(event.input, total=None)
+            self._progress.update(
+                self._all,
+                completed=self._before_px,
+                description=f"picture {event.number} of {event.total}",
+            )
+        self._picture = self._progress.add_task(printable(Path(event.input).name), total=None)
 
-    def _say(self, event: Event) -> None:
-        match event:
-            case Planned() if self._show_plan:
-                self.say(_planned_line(event))
-            case Done():
-                size = f"{event.output_width}x{event.output_height}"
-                self.say(f"{event.input} → {event.output} ({size}, {event.seconds:.1f} s)")
-                for note in event.notes:
-                    self.say(f"  note: {note}")
-            case Skipped():
-                self.say(f"{event.input}: skipped, {event.output} is there already")
-            case Summary() if event.done + event.skipped + event.failed + event.passed_over > 1:
-                self.say(_summary(event))
-            case _:
-                pass
+    def _advance(self, done: int, total: int) -> None:
+        if self._picture is not None:
+            self._progress.update(self._picture, completed=done, total=total)
+        if self._all is not None:
+            self._progress.update(self._all, completed=self._before_px + self._current_px * done / total)
+
+
+def _print_line(line: str) -> None:
+    with stdout_errors():
+        print(line, file=sys.stdout, flush=True)  # noqa: T201
+
+
+def _failed_line(event: Failed) -> str:
+    is_named = event.input == STDIN or event.input in event.message
+    return event.message if is_named else f"{event.input}: {event.message}"
 
 
 def _planned_line(event: Planned) -> str:
     sizes = f"{event.width}x{event.height} → {event.output_width}x{event.output_height}"
     lost = "".join(f"; {sentence}" for sentence in event.lost)
-    return f"{event.input} → {event.output} ({sizes}, {event.format}{lost})"
+    return f"{_way(event)} ({sizes}, {event.format}{lost})"
 
 
-def _summary(event: Summary) -> str:
+def _done_line(event: Done) -> str:
+    size = f"{event.output_width}x{event.output_height}"
+    return f"{_way(event)} ({size}, {event.seconds:.1f} s)"
+
+
+def _way(event: Planned | Done) -> str:
+    return f"{_spoken(event.input, 'standard input')} → {_spoken(event.output, 'standard output')}"
+
+
+def _spoken(name: str, stream: str) -> str:
+    return stream if name in (STDIN, STDOUT) else name
+
+
+def _summary_line(event: Summary) -> str:
     counts = [f"{event.done} done"]
     counts += [f"{event.skipped} skipped"] if event.skipped else []
     counts += [f"{event.failed} failed"] if event.failed else []

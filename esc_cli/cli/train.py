@@ -7,12 +7,16 @@ import typer
 
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Device, Quiet
+from esc_cli.cli.output import answer
 from esc_cli.errors import UsageError
 from esc_cli.training.configuration import TrainingConfig
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 _DEFAULT = TrainingConfig()
+
+Variant = Literal["esc", "esc-light", "esc-fp", "esc-xl", "esc-real"]
+"""The networks' names, which stand beside them, too; but looking there would load torch."""
 
 
 @app.command()
@@ -22,10 +26,10 @@ def train(
         Path, typer.Argument(help="Folder of high-resolution pictures, with its sub-folders.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for state, weights and log.")],
-    variant: Annotated[
-        str, typer.Option(help="esc, esc-light, esc-fp, esc-xl or esc-real.")
-    ] = _DEFAULT.variant,
-    scale: Annotated[int, typer.Option("--scale", "-s", help="Pixels out per pixel in.")] = _DEFAULT.scale,
+    variant: Annotated[Variant, typer.Option(help="The network.")] = "esc",
+    scale: Annotated[
+        int, typer.Option("--scale", "-s", min=1, help="Pixels out per pixel in.")
+    ] = _DEFAULT.scale,
     initial: Annotated[
         Path | None, typer.Option(help="Weights to start from, of any scale, with as many blocks or fewer.")
     ] = None,
@@ -35,9 +39,11 @@ def train(
     minutes: Annotated[
         float | None, typer.Option(help="Train for this long and anneal to zero over it, instead of --steps.")
     ] = None,
-    steps: Annotated[int, typer.Option(help="Steps of the whole run.")] = _DEFAULT.steps,
-    batch_size: Annotated[int, typer.Option(help="Patches a step.")] = _DEFAULT.batch_size,
-    patch_px: Annotated[int, typer.Option(help="Side of the low-resolution patches.")] = _DEFAULT.patch_px,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the whole run.")] = _DEFAULT.steps,
+    batch_size: Annotated[int, typer.Option(min=1, help="Patches a step.")] = _DEFAULT.batch_size,
+    patch_px: Annotated[
+        int, typer.Option(min=1, help="Side of the low-resolution patches.")
+    ] = _DEFAULT.patch_px,
     learning_rate: Annotated[float, typer.Option(help="After the warm-up.")] = _DEFAULT.learning_rate,
     betas: Annotated[tuple[float, float], typer.Option(help="Of AdamW.")] = _DEFAULT.betas,
     weight_decay: Annotated[float, typer.Option(help="Of AdamW.")] = _DEFAULT.weight_decay,
@@ -58,8 +64,8 @@ def train(
     validation_pictures: Annotated[
         int, typer.Option(help="Source pictures to hold out.")
     ] = _DEFAULT.validation_pictures,
-    validate_every: Annotated[int, typer.Option(help="Steps.")] = _DEFAULT.validate_every,
-    save_every: Annotated[int, typer.Option(help="Steps.")] = _DEFAULT.save_every,
+    validate_every: Annotated[int, typer.Option(min=1, help="Steps.")] = _DEFAULT.validate_every,
+    save_every: Annotated[int, typer.Option(min=1, help="Steps.")] = _DEFAULT.save_every,
     quiet: Quiet = False,
 ) -> None:
     """Train a network; the defaults are the published recipe.
@@ -95,7 +101,7 @@ def train(
     weights = run_training(
         config, pictures, output, device=chosen, initial=initial, resume=resume, quiet=quiet
     )
-    typer.echo(str(weights))
+    answer(str(weights))
 
 
 def _parsed(milestones: str) -> tuple[int, ...]:

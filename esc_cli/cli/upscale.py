@@ -1,7 +1,7 @@
 """``esc-upscale INPUT...``: the main job."""
 
 import sys
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -9,23 +9,26 @@ from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.main import COMMANDS
 from esc_cli.cli.options import Device, Json, Model, Quiet
+from esc_cli.cli.output import Reporter, answer
 from esc_cli.errors import ExitCode, UsageError
+from esc_cli.jobs.streams import STDIN
 
-if TYPE_CHECKING:
-    from esc_cli.engine.upscaler import Upscaler
-    from esc_cli.jobs.plan import Plan
-    from esc_cli.jobs.upscale import EngineOptions
-
-_EPILOG = "Commands: " + "; ".join(f"esc-upscale {name}: {text.lower()}" for name, text in COMMANDS.items())
+_EPILOG = "\n\n".join(
+    ("Other commands:", *(f"esc-upscale {name}  -  {text}" for name, text in COMMANDS.items()))
+)
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
+        from importlib.metadata import PackageNotFoundError, version
 
-        typer.echo(f"esc-upscale {version('esc-upscale')}")
+        try:
+            number = version("esc-upscale")
+        except PackageNotFoundError:
+            number = "(not installed: running from its source)"
+        answer(f"esc-upscale {number}")
         raise typer.Exit
 
 
@@ -34,7 +37,7 @@ def _print_version(asked: bool) -> None:
 def upscale(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT...", help="Files, folders, patterns, or - for standard input."),
+        typer.Argument(metavar="INPUT", help="Files, folders, patterns, or - for standard input."),
     ],
     output: Annotated[
         str | None,
@@ -75,56 +78,61 @@ def upscale(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
     json: Json = False,
     quiet: Quiet = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Say how it is done, too.")] = False,
+    verbose: Annotated[
+        bool, typer.Option("--verbose", "-v", help="Say what becomes of each input, and why on this device.")
+    ] = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which, and stop.")
     ] = False,
-) -> None:
+) -> ExitCode:
     """Make pictures larger and better.
 
     Results lie beside the inputs: photo.png gives photo_x4.png, a folder gives folder_x4.
     """
-    if json and output == "-":
-        raise UsageError("--json and the picture cannot both go to standard output")
     if overwrite and skip_existing:
         raise UsageError("--overwrite and --skip-existing contradict each other")
-    from esc_cli.cli.output import Reporter
-    from esc_cli.jobs.plan import make_plan
-    from esc_cli.jobs.run import announce, run_plan
-    from esc_cli.jobs.upscale import EngineOptions, choose_scale, make_upscaler
+    _check_streams(inputs, output, json=json, dry_run=dry_run)
+    from esc_cli.jobs.plan import plan_names
+    from esc_cli.jobs.run import announce, exit_code, run_plan
+    from esc_cli.jobs.upscale import make_upscaler
 
-    options = EngineOptions(model, device, precision, tiling, tile, overlap)
-    factor = choose_scale(model, scale)
-    plan = make_plan(
-        inputs,
-        scale=factor,
-        output=output,
-        extension=format,
-        recursive=recursive,
-        when_there="overwrite" if overwrite else "skip" if skip_existing else "refuse",
-    )
-    _refuse_terminal(plan)
-    with Reporter(json=json, quiet=quiet, show_plan=dry_run) as reporter:
+    with Reporter(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run) as reporter:
+        upscaler, factor = make_upscaler(
+            scale,
+            model=model,
+            device=device,
+            precision=precision,
+            tiling=tiling,
+            tile_px=tile,
+            overlap_px=overlap,
+        )
+        plan = plan_names(
+            inputs,
+            scale=factor,
+            output=output,
+            extension=format,
+            recursive=recursive,
+            when_there="overwrite" if overwrite else "skip" if skip_existing else "refuse",
+        )
         announce(plan, reporter)
-        failures = plan.failures
-        if not dry_run:
-            upscaler = make_upscaler(options, factor)
-            reporter.say(_engine_line(options, upscaler))
-            failures = run_plan(plan, upscaler, reporter, quality=quality)
-    if failures:
-        only_one = plan.named_one_file
-        raise SystemExit(int(failures[0].error.exit_code if only_one else ExitCode.SOME_FAILED))
+        if dry_run:
+            return exit_code(plan, plan.failures)
+        if plan.tasks:
+            reporter.say_engine(model, upscaler)
+        return exit_code(plan, run_plan(plan, upscaler, reporter, quality=quality))
 
 
-def _refuse_terminal(plan: "Plan") -> None:
-    if sys.stdout.isatty() and any(task.target is None for task in plan.tasks):
+def _check_streams(inputs: list[str], output: str | None, *, json: bool, dry_run: bool) -> None:
+    """Refuse what standard input and output cannot do."""
+    from esc_cli.jobs.naming import goes_to_stdout
+
+    if STDIN in inputs and sys.stdin is not None and sys.stdin.isatty():
+        raise UsageError("a picture cannot be typed", hint="pipe one into standard input, or name a file")
+    if not goes_to_stdout(inputs, output):
+        return
+    if json:
+        raise UsageError(
+            "--json and the picture cannot both go to standard output", hint="name a file with -o"
+        )
+    if not dry_run and sys.stdout is not None and sys.stdout.isatty():
         raise UsageError("a picture is not written to a terminal", hint="name a file with -o, or redirect")
-
-
-def _engine_line(options: "EngineOptions", upscaler: "Upscaler") -> str:
-    passes = " then ".join(f"x{scale}" for scale in upscaler.passes)
-    precision = str(upscaler.precision).removeprefix("torch.")
-    return (
-        f"{options.model} {passes} on {upscaler.device} ({upscaler.device_reason}), "
-        f"in {precision} ({upscaler.precision_reason})"
-    )

@@ -2,7 +2,7 @@
 
 import torch
 
-from esc_cli.networks.attention import LARGEST_CACHED_BIAS_BYTES
+from esc_cli.networks.position_bias import LARGEST_CACHED_BYTES
 from esc_cli.networks.esc_real import ESCRealConfig
 from esc_cli.networks.interpolation import InterpolationConfig
 from esc_cli.networks.variants import NetworkConfig
@@ -65,5 +65,5 @@ def _bias_bytes(config: NetworkConfig, dtype: torch.dtype) -> int:
     if isinstance(config, InterpolationConfig):
         return 0
     one = int(config.heads * config.window_size**4 * dtype.itemsize)
-    kept = config.blocks if one <= LARGEST_CACHED_BIAS_BYTES else 0
+    kept = config.blocks if one <= LARGEST_CACHED_BYTES else 0
     return (kept + 2) * one

@@ -6,7 +6,7 @@ Each line is ``{"version": 1, "event": NAME, ...}`` with the fields of the class
 import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 VERSION = 1
 """Goes up when a field changes its meaning or goes away; new fields and events may come at any time."""
@@ -39,7 +39,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Progressed:
-    """``done`` of ``total`` of a picture is made, in input pixels."""
+    """``done`` of ``total`` of the work on a picture is done; the unit is an input pixel of a network."""
 
     input: str
     done: int
@@ -81,6 +81,16 @@ class Failed:
 
 
 @dataclass(frozen=True)
+class Refused:
+    """The run ends before its work, for a reason that is none of a single input; no summary follows."""
+
+    message: str
+    hint: str | None
+    exit_code: int
+    event: Literal["refused"] = "refused"
+
+
+@dataclass(frozen=True)
 class Summary:
     """The run is over. ``passed_over`` counts files in folders that are no pictures."""
 
@@ -92,10 +102,15 @@ class Summary:
     event: Literal["summary"] = "summary"
 
 
-Event = Planned | Started | Progressed | Done | Skipped | Failed | Summary
+Event = Planned | Started | Progressed | Done | Skipped | Failed | Refused | Summary
 Listener = Callable[[Event], None]
 
 
 def as_json(event: Event) -> str:
     """Write an event as one line of JSON."""
-    return json.dumps({"version": VERSION, "event": event.event, **asdict(event)}, ensure_ascii=False)
+    return json_line(**asdict(event))
+
+
+def json_line(event: str, **fields: Any) -> str:
+    """Write what happened as one line of JSON; in ASCII, which no terminal and no encoding can spoil."""
+    return json.dumps({"version": VERSION, "event": event, **fields}, allow_nan=False)

@@ -1,4 +1,4 @@
-"""Where results go and what they are called: pure functions of what the user asked for."""
+"""Where results go and what they are called: decided from what the user asked for."""
 
 import os
 from collections.abc import Sequence
@@ -6,10 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esc_cli.errors import UsageError
-from esc_cli.jobs.sources import STDIN, Source
-from esc_cli.media.formats import PictureFormat, format_by_extension, format_like, format_named
-
-STDOUT = "-"
+from esc_cli.jobs.sources import Source
+from esc_cli.jobs.streams import STDIN, STDOUT
+from esc_cli.media.formats import (
+    PICTURE_EXTENSIONS,
+    PictureFormat,
+    format_by_extension,
+    format_like,
+    format_named,
+)
 
 
 @dataclass(frozen=True)
@@ -17,7 +22,7 @@ class Destination:
     """What ``-o`` and ``-f`` say about all results.
 
     Attributes:
-        path: A file or a folder; None: beside the inputs.
+        path: A file or a folder; None: beside the inputs, or standard output.
         is_folder: Whether ``path`` is a folder.
         to_stdout: The result goes to standard output; ``path`` is None.
         format: What to write, None: what each input was.
@@ -29,24 +34,33 @@ class Destination:
     format: PictureFormat | None
 
 
+def goes_to_stdout(names: Sequence[str], output: str | None) -> bool:
+    """Tell whether the result is written to standard output: it is asked for, or the input came like that."""
+    return output == STDOUT or (output is None and STDIN in names)
+
+
 def decide_destination(names: Sequence[str], output: str | None, extension: str | None) -> Destination:
     """Read ``-o`` and ``-f``.
 
     Args:
-        names: What the user named as inputs.
+        names: The inputs, with all patterns expanded.
         output: A file, a folder (it is one, ends in a slash, or there are several inputs), ``-`` or None.
         extension: The name of a format, or None.
 
     Raises:
-        UsageError: They contradict each other, or name no format that can be written.
+        UsageError: They contradict each other or the inputs, or name no format that can be written.
     """
     format = format_named(extension) if extension is not None else None
-    if output == STDOUT or (output is None and STDIN in names):
-        if len(names) > 1:
-            raise UsageError("only one picture can go to standard output")
+    if goes_to_stdout(names, output):
+        if len(names) > 1 or _has_folder(names):
+            raise UsageError(
+                "only one picture can go to standard output", hint="name a folder for the results with -o"
+            )
         return Destination(None, is_folder=False, to_stdout=True, format=format)
     if output is None:
         return Destination(None, is_folder=False, to_stdout=False, format=format)
+    if not output:
+        raise UsageError("the output has an empty name")
     path = Path(output)
     if _means_folder(output, names):
         return Destination(path, is_folder=True, to_stdout=False, format=format)
@@ -63,6 +77,9 @@ def target_path(source: Source, destination: Destination, format: PictureFormat,
 
     Returns:
         A file; None for standard output.
+
+    Raises:
+        UsageError: There is no place beside the source's folder.
     """
     if destination.to_stdout:
         return None
@@ -77,9 +94,16 @@ def target_path(source: Source, destination: Destination, format: PictureFormat,
 
 
 def results_folder(folder: Path, scale: float) -> Path:
-    """Name the folder for a folder's results: beside it, where the next run does not take them in."""
-    folder = Path(os.path.abspath(folder))  # noqa: PTH100 - as the user named it, links not resolved
-    return folder.with_name(f"{folder.name}_{scale_label(scale)}")
+    """Name the folder for a folder's results: beside it, where the next run does not take them in.
+
+    Raises:
+        UsageError: The folder is the root, which has no beside.
+    """
+    absolute = Path(os.path.abspath(folder))  # noqa: PTH100 - as the user named it, links not resolved
+    if not absolute.name:
+        raise UsageError(f"nothing lies beside the folder {str(folder)!r}", hint="name another with -o")
+    named_beside = folder.with_name if folder.name not in ("", "..") else absolute.with_name
+    return named_beside(f"{absolute.name}_{scale_label(scale)}")
 
 
 def scale_label(scale: float) -> str:
@@ -89,21 +113,28 @@ def scale_label(scale: float) -> str:
 
 def _means_folder(output: str, names: Sequence[str]) -> bool:
     separators = tuple(separator for separator in (os.sep, os.altsep) if separator)
-    is_many = len(names) > 1 or any(Path(name).is_dir() for name in names)
-    return Path(output).is_dir() or output.endswith(separators) or is_many
+    return len(names) > 1 or _has_folder((output, *names)) or output.endswith(separators)
 
 
-def _format_of_file(path: Path) -> PictureFormat:
-    format = format_by_extension(path)
-    if format is None:
-        named = f"no format is known by the ending of {str(path)!r}"
-        raise UsageError(named, hint="end it in .png, .jpg, .webp, .tiff, .bmp or .avif, or name one with -f")
+def _has_folder(names: Sequence[str]) -> bool:
+    return any(os.path.isdir(name) for name in names)  # noqa: PTH112 - Path's raises on names too long
+
+
+def _format_of_file(path: Path) -> PictureFormat | None:
+    """The format that a result's ending names; None without one: then it is the input's own."""
+    format = format_by_extension(path) if path.suffix else None
+    if path.suffix and format is None:
+        raise UsageError(
+            f"no format is known by the ending of {str(path)!r}",
+            hint="end it in .png, .jpg, .webp, .tiff, .bmp or .avif, or name one with -f",
+        )
     return format
 
 
 def _with_extension(path: Path, format: PictureFormat) -> Path:
     """Keep a name whose ending fits the format (``.JPG``), else give it the format's own."""
-    if path.suffix.lower() in format.extensions:
+    ending = path.suffix.lower()
+    if ending in format.extensions:
         return path
-    known = format_by_extension(path) is not None or path.suffix.lower() == ".gif"
-    return path.with_suffix(format.extensions[0]) if known else Path(f"{path}{format.extensions[0]}")
+    stem = path.with_suffix("") if ending in PICTURE_EXTENSIONS else path
+    return stem.with_name(stem.name + format.extensions[0])

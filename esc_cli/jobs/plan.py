@@ -14,7 +14,7 @@ from esc_cli.jobs.naming import (
     results_folder,
     target_path,
 )
-from esc_cli.jobs.sources import Source, find_sources
+from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources
 from esc_cli.media.formats import PictureFormat, check_fits, what_is_lost
 from esc_cli.media.probe import Probe, probe
 
@@ -46,14 +46,6 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Failure:
-    """An input that came to nothing."""
-
-    name: str
-    error: EscError
-
-
-@dataclass(frozen=True)
 class Plan:
     """What will be done.
 
@@ -63,7 +55,7 @@ class Plan:
         failures: Inputs that cannot be done, known before the work.
         passed_over: Files in folders that are no pictures.
         scale: Pixels out per pixel in.
-        named_one_file: The user named a single file: it fails with its own exit code.
+        names_one: There is a single input, and it was not found in a folder: it fails with its own exit code.
     """
 
     tasks: tuple[Task, ...]
@@ -71,10 +63,10 @@ class Plan:
     failures: tuple[Failure, ...]
     passed_over: int
     scale: float
-    named_one_file: bool
+    names_one: bool
 
 
-def make_plan(
+def plan_names(
     names: Sequence[str],
     *,
     scale: float,
@@ -83,7 +75,7 @@ def make_plan(
     recursive: bool = False,
     when_there: WhenThere = "refuse",
 ) -> Plan:
-    """Plan a run.
+    """Plan a run from what a user typed.
 
     Args:
         names: Files, folders, patterns, or ``-``.
@@ -96,11 +88,24 @@ def make_plan(
     Raises:
         UsageError: The options contradict each other.
         OutputExistsError: A result is there already, and ``when_there`` says to refuse that.
-        OutputError: Two inputs would get one name, or a result would replace an input.
+        OutputError: As of ``plan_sources``.
     """
+    names = expand(names)
     destination = decide_destination(names, output, extension)
-    sources = find_sources(names, recursive=recursive, never=_result_folders(names, destination, scale))
-    failures = [Failure(name, error) for name, error in sources.missing]
+    never = _folders_of_results(names, destination, scale)
+    sources = find_sources(names, recursive=recursive, never=never)
+    return plan_sources(sources, destination, scale, when_there)
+
+
+def plan_sources(sources: Sources, destination: Destination, scale: float, when_there: WhenThere) -> Plan:
+    """Plan a run from the pictures that were found.
+
+    Raises:
+        OutputExistsError: A result is there already, and ``when_there`` says to refuse that.
+        OutputError: Two inputs would get one name, a result would replace an input, or its place cannot be
+            written to.
+    """
+    failures = list(sources.failures)
     tasks: list[Task] = []
     for source in sources.pictures:
         try:
@@ -108,18 +113,19 @@ def make_plan(
         except EscError as error:
             failures.append(Failure(source.name, error))
     _refuse_collisions(tasks)
-    _refuse_own_inputs(tasks)
     there = [task for task in tasks if task.target is not None and os.path.lexists(task.target)]
-    if there and when_there == "refuse":
-        raise _exists(there)
+    _refuse_own_inputs(there, sources.pictures)
+    _refuse_existing(there, when_there)
     skipped = {task.target for task in there} if when_there == "skip" else set()
+    to_do = tuple(task for task in tasks if task.target not in skipped)
+    _refuse_unwritable(to_do)
     return Plan(
-        tasks=tuple(task for task in tasks if task.target not in skipped),
+        tasks=to_do,
         skipped=tuple(task for task in tasks if task.target in skipped),
         failures=tuple(failures),
         passed_over=sources.passed_over,
         scale=scale,
-        named_one_file=sources.named_one_file,
+        names_one=_is_one(sources),
     )
 
 
@@ -134,50 +140,83 @@ def _plan_task(source: Source, destination: Destination, scale: float) -> Task:
     height, width = enlarged_size(header.height, header.width, scale)
     check_fits(height, width, format)
     target = target_path(source, destination, format, scale)
-    _check_writable(target)
+    _check_name(target)
     return Task(source, target, format, header, height, width, what_is_lost(header.alpha, format))
 
 
-def _result_folders(names: Sequence[str], destination: Destination, scale: float) -> list[Path]:
-    beside = [results_folder(Path(name), scale) for name in names if Path(name).is_dir()]
-    return beside + ([destination.path] if destination.path is not None else [])
+def _check_name(target: Path | None) -> None:
+    """Find out whether the system would take a name at all: it may be too long with its scale."""
+    try:
+        if target is not None:
+            target.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except OSError as error:
+        raise OutputError(f"cannot write {str(target)!r}: {error.strerror}") from error
+
+
+def _folders_of_results(names: Sequence[str], destination: Destination, scale: float) -> list[Path]:
+    if destination.path is not None:
+        return [destination.path]
+    folders = (Path(name) for name in names if os.path.isdir(name))  # noqa: PTH112 - as in sources
+    return [results_folder(folder, scale) for folder in folders]
+
+
+def _is_one(sources: Sources) -> bool:
+    found_in_folder = any(source.folder is not None for source in sources.pictures)
+    return len(sources.pictures) + len(sources.failures) == 1 and not found_in_folder
 
 
 def _refuse_collisions(tasks: Iterable[Task]) -> None:
-    owners: dict[Path, Task] = {}
+    owners: dict[str, Task] = {}
     for task in tasks:
         if task.target is None:
             continue
-        owner = owners.setdefault(task.target, task)
+        owner = owners.setdefault(os.path.realpath(task.target), task)
         if owner is not task:
-            both = f"{owner.source.name!r} and {task.source.name!r}"
             raise OutputError(
-                f"{both} would both become {str(task.target)!r}", hint="give them folders of their own"
+                f"{owner.source.name!r} and {task.source.name!r} would both become {str(task.target)!r}",
+                hint="upscale them one by one, with a name for each",
             )
 
 
-def _refuse_own_inputs(tasks: Sequence[Task]) -> None:
-    inputs = {task.source.content.resolve() for task in tasks if isinstance(task.source.content, Path)}
-    for task in tasks:
-        if task.target is not None and task.target.resolve() in inputs:
-            raise OutputError(f"{str(task.target)!r} is an input; results never replace inputs")
+def _refuse_own_inputs(there: Iterable[Task], sources: Iterable[Source]) -> None:
+    paths = (source.content for source in sources if isinstance(source.content, Path))
+    inputs = {_identity(path) for path in paths} - {None}
+    for task in there:
+        if task.target is not None and _identity(task.target) in inputs:
+            raise OutputError(
+                f"{str(task.target)!r} is an input, and results never replace inputs",
+                hint="choose another place with -o",
+            )
 
 
-def _check_writable(target: Path | None) -> None:
-    """Find out before the work, as far as one can, whether a result can be written."""
-    if target is None:
-        return
-    if target.is_dir():
-        raise OutputError(f"{str(target)!r} is a folder")
-    existing = next(parent for parent in target.absolute().parents if parent.exists())
-    if not existing.is_dir():
-        raise OutputError(f"{str(existing)!r} is no folder, so {str(target)!r} cannot be written")
-    if not os.access(existing, os.W_OK | os.X_OK):
-        raise OutputError(f"the folder {str(existing)!r} cannot be written to")
+def _identity(path: Path) -> tuple[int, int] | None:
+    """What is the same for all names of a file: links, and other cases where case does not matter."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
 
 
-def _exists(there: Sequence[Task]) -> OutputExistsError:
-    more = f" (and {len(there) - 1} more)" if len(there) > 1 else ""
-    return OutputExistsError(
-        f"{str(there[0].target)!r}{more} is there already", hint="choose --overwrite or --skip-existing"
-    )
+def _refuse_existing(there: Sequence[Task], when_there: WhenThere) -> None:
+    for task in there:
+        if task.target is not None and task.target.exists() and not task.target.is_file():
+            kind = "a folder" if task.target.is_dir() else "no ordinary file"
+            raise OutputError(f"cannot write {str(task.target)!r}: it is {kind}")
+    if there and when_there == "refuse":
+        more = f" and {len(there) - 1} more are" if len(there) > 1 else " is"
+        raise OutputExistsError(
+            f"{str(there[0].target)!r}{more} there already", hint="choose --overwrite or --skip-existing"
+        )
+
+
+def _refuse_unwritable(tasks: Iterable[Task]) -> None:
+    """Find out before the work, as far as one can, whether the results can be written."""
+    for folder in dict.fromkeys(task.target.absolute().parent for task in tasks if task.target is not None):
+        existing = next(parent for parent in (folder, *folder.parents) if os.path.lexists(parent))
+        if not existing.is_dir():
+            raise OutputError(f"results cannot be written to {str(folder)!r}: {existing.name!r} is no folder")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise OutputError(f"results cannot be written to {str(existing)!r}: permission denied")

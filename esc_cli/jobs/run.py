@@ -1,11 +1,11 @@
 """Carry out a plan: read, enlarge, write; one bad picture does not stop the others."""
 
-import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from esc_cli.engine.upscaler import Upscaler
-from esc_cli.errors import EscError, OutOfMemoryError, OutputError
+from esc_cli.errors import EscError, ExitCode, OutOfMemoryError, OutputError
 from esc_cli.jobs.enlarge import enlarge
 from esc_cli.jobs.events import (
     Done,
@@ -17,10 +17,12 @@ from esc_cli.jobs.events import (
     Started,
     Summary,
 )
-from esc_cli.jobs.naming import STDOUT
-from esc_cli.jobs.plan import Failure, Plan, Task
+from esc_cli.jobs.plan import Plan, Task
+from esc_cli.jobs.sources import Failure
+from esc_cli.jobs.streams import STDOUT, write_stdout
+from esc_cli.media.picture import Picture
 from esc_cli.media.read import read_picture
-from esc_cli.media.write import encode_picture, write_picture
+from esc_cli.media.write import encode_picture, metadata_lost, write_picture
 
 
 def announce(plan: Plan, listener: Listener) -> None:
@@ -48,55 +50,62 @@ def run_plan(
         All that failed, in the plan as in the work.
     """
     begun = time.monotonic()
-    failures = list(plan.failures)
+    failed_at_work = []
     for number, task in enumerate(plan.tasks, start=1):
         listener(Started(task.source.name, number, len(plan.tasks)))
         try:
-            listener(_make(task, upscaler, plan.scale, listener, quality))
+            done = _make(task, upscaler, plan.scale, listener, quality)
         except EscError as error:
-            failures.append(Failure(task.source.name, error))
-            listener(_failed(failures[-1]))
+            failure = Failure(task.source.name, error)
+            failed_at_work.append(failure)
+            listener(_failed(failure))
+        else:
+            listener(done)
     listener(
         Summary(
-            done=len(plan.tasks) + len(plan.failures) - len(failures),
+            done=len(plan.tasks) - len(failed_at_work),
             skipped=len(plan.skipped),
-            failed=len(failures),
+            failed=len(plan.failures) + len(failed_at_work),
             passed_over=plan.passed_over,
-            seconds=round(time.monotonic() - begun, 3),
+            seconds=_seconds_since(begun),
         )
     )
-    return tuple(failures)
+    return (*plan.failures, *failed_at_work)
+
+
+def exit_code(plan: Plan, failures: Sequence[Failure]) -> ExitCode:
+    """Give the exit code of a run: of one named file its own, else whether any of several failed."""
+    if not failures:
+        return ExitCode.OK
+    return failures[0].error.exit_code if plan.names_one else ExitCode.SOME_FAILED
 
 
 def _make(task: Task, upscaler: Upscaler, scale: float, listener: Listener, quality: int | None) -> Done:
     begun = time.monotonic()
     name = task.source.name
-    upscaler.progress = lambda done, total: listener(Progressed(name, done, total))
     try:
         picture = read_picture(task.source.content)
-        high = enlarge(picture, upscaler, scale)
-        if task.target is None:
-            _to_stdout(encode_picture(high, task.format, quality))
-        else:
-            _make_parent(task.target)
-            write_picture(high, task.target, task.format, quality)
+        high = enlarge(picture, upscaler, scale, lambda done, total: listener(Progressed(name, done, total)))
+        _write(high, task, quality)
     except MemoryError as error:
         raise OutOfMemoryError("there is not enough memory for this picture") from error
-    seconds = round(time.monotonic() - begun, 3)
-    notes = (*picture.notes, *task.lost)
-    return Done(name, _target_name(task), high.height, high.width, seconds, notes)
+    notes = (*picture.notes, *task.lost, *metadata_lost(picture.metadata, task.format))
+    return Done(name, _target_name(task), high.height, high.width, _seconds_since(begun), notes)
 
 
-def _to_stdout(content: bytes) -> None:
-    sys.stdout.buffer.write(content)
-    sys.stdout.buffer.flush()
+def _write(picture: Picture, task: Task, quality: int | None) -> None:
+    if task.target is None:
+        write_stdout(encode_picture(picture, task.format, quality))
+    else:
+        _make_folder(task.target.parent)
+        write_picture(picture, task.target, task.format, quality)
 
 
-def _make_parent(target: Path) -> None:
+def _make_folder(folder: Path) -> None:
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the folder {str(target.parent)!r}: {error.strerror}") from error
+        raise OutputError(f"cannot make the folder {str(folder)!r}: {error.strerror}") from error
 
 
 def _planned(task: Task) -> Planned:
@@ -118,3 +127,7 @@ def _failed(failure: Failure) -> Failed:
 
 def _target_name(task: Task) -> str:
     return STDOUT if task.target is None else str(task.target)
+
+
+def _seconds_since(begun: float) -> float:
+    return round(time.monotonic() - begun, 3)

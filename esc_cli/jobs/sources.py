@@ -7,10 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esc_cli.errors import EscError, InputError, UsageError
-from esc_cli.jobs.streams import read_stdin
+from esc_cli.jobs.streams import STDIN, read_stdin
 from esc_cli.media.probe import is_picture
-
-STDIN = "-"
 
 
 @dataclass(frozen=True)

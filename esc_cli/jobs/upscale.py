@@ -1,9 +1,7 @@
-"""The whole job in one call: ``esc_cli.upscale``, and the choices that the command shares with it."""
+"""The whole job in one call: ``esc_cli.upscale``, and the upscaler that the command shares with it."""
 
-import io
-from dataclasses import dataclass
 from pathlib import Path
-from typing import overload
+from typing import TypedDict, Unpack, overload
 
 from PIL import Image
 
@@ -15,68 +13,58 @@ from esc_cli.engine.upscaler import Tiling, Upscaler
 from esc_cli.errors import InputError, UsageError
 from esc_cli.jobs.enlarge import enlarge
 from esc_cli.jobs.events import Event
-from esc_cli.jobs.plan import make_plan
+from esc_cli.jobs.naming import decide_destination
+from esc_cli.jobs.plan import plan_sources
 from esc_cli.jobs.run import run_plan
-from esc_cli.media.formats import FORMATS
+from esc_cli.jobs.sources import Source, Sources
+from esc_cli.jobs.streams import STDOUT
+from esc_cli.media.metadata import exif_of_size
 from esc_cli.media.picture import Picture
-from esc_cli.media.read import read_picture
-from esc_cli.media.write import _pillow_image
+from esc_cli.media.read import picture_from_image
+from esc_cli.media.write import pillow_image
 
-DEFAULT_SCALE = 4
-
-
-@dataclass(frozen=True)
-class EngineOptions:
-    """Which network is run and how; see ``Upscaler``."""
-
-    model: str | Path = DEFAULT_MODEL
-    device: str = "auto"
-    precision: Precision = "auto"
-    tiling: Tiling = "auto"
-    tile_px: int | None = None
-    overlap_px: int | None = None
+LARGEST_SCALE = 1000
+"""Far beyond what can be of use; a typing error is refused, instead of adding up to a number too large."""
 
 
-def choose_scale(model: str | Path, asked: float | None) -> float:
-    """Give the scale of a run: the one asked for, else 4 if the model has it, else the model's largest.
+class EngineOptions(TypedDict, total=False):
+    """Which network is run and how; see ``Upscaler``, which has the defaults."""
 
-    Raises:
-        UsageError: The scale is no number above zero, or out of the model's reach.
-        WeightsError: There is no such model.
-    """
-    available = available_scales(model)
-    if asked is None:
-        return DEFAULT_SCALE if DEFAULT_SCALE in available else max(available)
-    reachable_scale(asked, available)
-    return asked
+    model: str | Path
+    device: str
+    precision: Precision
+    tiling: Tiling
+    tile_px: int | None
+    overlap_px: int | None
 
 
-def make_upscaler(options: EngineOptions, scale: float) -> Upscaler:
+def make_upscaler(scale: float | None, **options: Unpack[EngineOptions]) -> tuple[Upscaler, float]:
     """Make the upscaler for a scale, or for the next above it that the model can do.
 
+    Args:
+        scale: Any factor; None: the model's own default.
+        options: As of ``Upscaler``.
+
+    Returns:
+        The upscaler, and the scale that results shall have.
+
     Raises:
-        WeightsError: There is no such model.
+        WeightsError: There is no such model, or its file is damaged.
         DeviceError: There is no such device.
-        UsageError: An option makes no sense.
+        UsageError: The scale or an option makes no sense.
     """
-    return Upscaler(
-        options.model,
-        scale=reachable_scale(scale, available_scales(options.model)),
-        device=options.device,
-        precision=options.precision,
-        tiling=options.tiling,
-        tile_px=options.tile_px,
-        overlap_px=options.overlap_px,
-    )
+    if scale is None:
+        upscaler = Upscaler(**options)
+        return upscaler, upscaler.scale
+    if scale > LARGEST_SCALE:
+        raise UsageError(f"a scale can be {LARGEST_SCALE} at most, not {scale:g}")
+    available = available_scales(options.get("model", DEFAULT_MODEL))
+    return Upscaler(scale=reachable_scale(scale, available), **options), scale
 
 
 @overload
 def upscale(
-    source: Image.Image,
-    target: None = None,
-    *,
-    scale: float | None = None,
-    options: EngineOptions = ...,
+    source: Image.Image, target: None = None, *, scale: float | None = None, **options: Unpack[EngineOptions]
 ) -> Image.Image: ...
 
 
@@ -86,9 +74,9 @@ def upscale(
     target: str | Path | None = None,
     *,
     scale: float | None = None,
-    options: EngineOptions = ...,
     quality: int | None = None,
     overwrite: bool = False,
+    **options: Unpack[EngineOptions],
 ) -> Path: ...
 
 
@@ -97,69 +85,67 @@ def upscale(
     target: str | Path | None = None,
     *,
     scale: float | None = None,
-    options: EngineOptions = EngineOptions(),
     quality: int | None = None,
     overwrite: bool = False,
+    **options: Unpack[EngineOptions],
 ) -> Image.Image | Path:
     """Upscale one picture, from file to file as the command does, or from image to image.
 
     Args:
         source: A picture file, or an image in memory.
-        target: The result's file; its ending names the format. By default beside the source, named by scale.
+        target: The result's file, whose ending names the format, or a folder. By default beside the source,
+            named by scale. None for an image.
         scale: Any factor; by default 4, or that of the model.
-        options: Model, device and the like.
         quality: Of lossy formats, 1 to 100.
         overwrite: Replace a result that is there already.
+        options: Model, device and the like, as of ``Upscaler``.
 
     Returns:
-        The result's path; for an image, the result as an image.
+        The result's path; for an image, the result as an image in mode L, LA, RGB or RGBA.
 
     Raises:
         EscError: One of its kinds (``esc_cli.errors``): nothing was written then.
     """
-    scale = choose_scale(options.model, scale)
     if isinstance(source, Image.Image):
-        return _upscale_image(source, make_upscaler(options, scale), scale)
-    return _upscale_file(Path(source), target, scale, options, quality, overwrite)
+        if target is not None:
+            raise UsageError("an image gives an image, which you can save", hint="leave the target out")
+        upscaler, factor = make_upscaler(scale, **options)
+        return _with_metadata(enlarge(picture_from_image(source), upscaler, factor))
+    upscaler, factor = make_upscaler(scale, **options)
+    return _upscale_file(Path(source), target, upscaler, factor, quality, overwrite)
 
 
-def _upscale_image(image: Image.Image, upscaler: Upscaler, scale: float) -> Image.Image:
-    return _pillow_image(enlarge(_read_image(image), upscaler, scale), FORMATS["PNG"])
-
-
-def _read_image(image: Image.Image) -> Picture:
-    """Take an image of any mode the way a file comes in; TIFF holds every mode, uncompressed."""
-    file = io.BytesIO()
-    try:
-        image.save(file, "TIFF")
-    except OSError as error:
-        raise InputError(f"an image of mode {image.mode!r} cannot be upscaled") from error
-    return read_picture(file.getvalue())
+def _with_metadata(picture: Picture) -> Image.Image:
+    """Give a picture as an image whose ``info`` holds what that of an opened file does."""
+    image = pillow_image(picture)
+    metadata = picture.metadata
+    exif = metadata.exif and exif_of_size(metadata.exif, picture.height, picture.width)
+    held = {"icc_profile": metadata.icc_profile, "exif": exif, "xmp": metadata.xmp, "dpi": metadata.dpi}
+    image.info.update({key: value for key, value in held.items() if value is not None})
+    return image
 
 
 def _upscale_file(
     source: Path,
     target: str | Path | None,
+    upscaler: Upscaler,
     scale: float,
-    options: EngineOptions,
     quality: int | None,
     overwrite: bool,
 ) -> Path:
+    output = None if target is None else str(target)
+    if STDOUT in (str(source), output):
+        raise UsageError("standard input and output are for the command; name files")
     if source.is_dir():
         raise InputError(f"{str(source)!r} is a folder, not a picture")
-    plan = make_plan(
-        [str(source)],
-        scale=scale,
-        output=None if target is None else str(target),
-        when_there="overwrite" if overwrite else "refuse",
-    )
-    failures = plan.failures or run_plan(plan, make_upscaler(options, scale), _ignore, quality=quality)
+    destination = decide_destination([str(source)], output, None)
+    sources = Sources((Source(source, Path(source.name)),))
+    plan = plan_sources(sources, destination, scale, "overwrite" if overwrite else "refuse")
+    failures = plan.failures or run_plan(plan, upscaler, _ignore, quality=quality)
     if failures:
         raise failures[0].error
-    (task,) = plan.tasks
-    if task.target is None:
-        raise UsageError("a result can go to standard output from the command only")
-    return task.target
+    (written,) = (task.target for task in plan.tasks if task.target is not None)
+    return written
 
 
 def _ignore(event: Event) -> None:

@@ -10,53 +10,32 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.networks.padding import pad_to_multiple
+from esc_cli.networks.position_bias import DenseCache, PositionBias
 from esc_cli.networks.recomputed_attention import recomputed_attention
 
-AttentionBackend = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
-"""query, key, value (B, heads, tokens, channels), bias (heads, tokens, tokens): to the shape of query."""
-
-LARGEST_CACHED_BIAS_BYTES = 64 * 2**20
-"""ESC's dense bias is 16 MB a block in float32 and kept; ESC-XL's is 255 MB and gathered for each call."""
+AttentionBackend = Callable[[Tensor, Tensor, Tensor, PositionBias], Tensor]
+"""query, key and value, each (B, heads, tokens, channels), and the bias: to the shape of query."""
 
 
-def dense_bias(table: Tensor, window_size: int) -> Tensor:
-    """Spread a table of relative positions over all pairs of tokens of a window.
-
-    Args:
-        table: (heads, (2 w - 1)^2); row-major over (key row - query row, key column - query column), each
-            from -(w - 1) to w - 1. That is key minus query: transposed with respect to Swin.
-        window_size: w, pixels.
-
-    Returns:
-        (heads, w^2 queries, w^2 keys), differentiable.
-
-    Source: ESC (arXiv 2503.06671), its published code.
-    """
-    w = window_size
-    grid = table.view(-1, 2 * w - 1, 2 * w - 1)
-    # pairs[head, i, j, a, b] = grid[head, i + a, j + b]; with i = w - 1 - query row this is key minus query.
-    pairs = grid.unfold(1, w, 1).unfold(2, w, 1).flip(1, 2)
-    return pairs.reshape(-1, w * w, w * w)
-
-
-def naive(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+def naive(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tensor:
     """Compute attention as it is written in the paper: the reference for every other backend."""
-    scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5 + bias
+    scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5 + bias.dense(query.dtype)
     weights: Tensor = scores.softmax(dim=-1)
     return weights @ value
 
 
-def sdpa(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+def sdpa(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tensor:
     """Compute attention with torch's fused kernel.
 
     Where the bias needs a gradient on the CPU torch has no fused kernel and keeps all scores; there the
     backward pass recomputes them window by window.
     """
-    if bias.requires_grad and torch.is_grad_enabled() and query.device.type == "cpu":
-        return recomputed_attention(query, key, value, bias)
+    if bias.needs_gradient and query.device.type == "cpu":
+        return recomputed_attention(
+            query, key, value, bias.dense(torch.promote_types(query.dtype, torch.float32))
+        )
     # The CPU's flash kernel takes masks of 2 or 4 dimensions and of the query's dtype.
-    mask = bias.to(query.dtype)[None]
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias.dense(query.dtype)[None])
 
 
 ATTENTION_BACKENDS: dict[str, AttentionBackend] = {"naive": naive, "sdpa": sdpa}
@@ -77,14 +56,15 @@ class WindowAttention(nn.Module):
         self.relative_position_bias = nn.Parameter(torch.randn(heads, (2 * window_size - 1) ** 2).mul(0.001))
         self.to_qkv = nn.Conv2d(dim, 3 * dim, 1)
         self.to_out = nn.Conv2d(dim, dim, 1)
-        self._cached_bias: tuple[tuple[int, int, torch.dtype], Tensor] | None = None
+        self._dense = DenseCache()
 
     def forward(self, features: Tensor) -> Tensor:  # (N, dim, H, W)
         """Attend inside each window."""
         height, width = features.shape[-2:]
         qkv = self.to_qkv(pad_to_multiple(features, self.window_size))  # (N, 3 dim, H', W')
         query, key, value = self._to_windows(qkv)
-        attended = self.backend(query, key, value, self._bias(query.dtype))  # (B, heads, tokens, channels)
+        bias = PositionBias(self.relative_position_bias, self.window_size, self._dense)
+        attended = self.backend(query, key, value, bias)  # (B, heads, tokens, channels)
         merged = self._from_windows(attended, qkv.shape)  # (N, dim, H', W')
         return self.to_out(merged[..., :height, :width])  # type: ignore[no-any-return]
 
@@ -101,19 +81,6 @@ class WindowAttention(nn.Module):
         w, dim = self.window_size, channels // 3
         grid = windows.view(n, height // w, width // w, self.heads, w, w, dim // self.heads)
         return grid.permute(0, 3, 6, 1, 4, 2, 5).reshape(n, dim, height, width)
-
-    def _bias(self, dtype: torch.dtype) -> Tensor:
-        """Gather the dense bias; once for as long as the table stays as it is, unless it is being trained."""
-        table = self.relative_position_bias
-        if torch.is_grad_enabled() and table.requires_grad:
-            return dense_bias(table, self.window_size)
-        key = (table.data_ptr(), table._version, dtype)
-        if self._cached_bias is not None and self._cached_bias[0] == key:
-            return self._cached_bias[1]
-        bias = dense_bias(table.detach().to(dtype), self.window_size)
-        fits = bias.numel() * bias.element_size() <= LARGEST_CACHED_BIAS_BYTES
-        self._cached_bias = (key, bias) if fits else None
-        return bias
 
 
 def use_attention(network: nn.Module, name: str) -> None:

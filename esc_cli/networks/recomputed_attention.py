@@ -13,22 +13,35 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
+def recomputed_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+    """Attend as ``torch.nn.functional.scaled_dot_product_attention`` does, with a gradient for the bias.
+
+    Args:
+        query: (B, heads, tokens, channels); ``key`` and ``value`` alike.
+        key: As ``query``.
+        value: As ``query``.
+        bias: (heads, tokens, tokens), float32 or float64, added to the scaled scores.
+    """
+    result: Tensor = _RecomputedAttention.apply(query, key, value, bias)  # type: ignore[no-untyped-call]
+    return result
+
+
 class _RecomputedAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-        bias = bias.to(query.dtype)
-        output = F.scaled_dot_product_attention(query, key, value, attn_mask=bias[None])
-        ctx.save_for_backward(query, key, value, bias, output)
+        narrow = bias.to(query.dtype)
+        output = F.scaled_dot_product_attention(query, key, value, attn_mask=narrow[None])
+        ctx.save_for_backward(query, key, value, narrow, output)
+        ctx.bias_dtype = bias.dtype
         return output
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         query, key, value, bias, output = ctx.saved_tensors
-        grad_output = gradients[0]
         grads = [torch.empty_like(tensor) for tensor in (query, key, value)]
-        grad_bias = torch.zeros(bias.shape, dtype=torch.float32, device=bias.device)
+        grad_bias = torch.zeros(bias.shape, dtype=ctx.bias_dtype)
         for window in range(query.shape[0]):
-            one = [tensor[window] for tensor in (query, key, value, output, grad_output)]
+            one = [tensor[window] for tensor in (query, key, value, output, gradients[0])]
             *grads_of_one, grad_scores = _backward_of_window(bias, *one)
             for grad, of_one in zip(grads, grads_of_one, strict=True):
                 grad[window] = of_one
@@ -52,16 +65,3 @@ def _backward_of_window(
     grad_query = (grad_scores @ key).mul_(scale)
     grad_key = (grad_scores.transpose(-2, -1) @ query).mul_(scale)
     return grad_query, grad_key, grad_value, grad_scores
-
-
-def recomputed_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """Attend as ``torch.nn.functional.scaled_dot_product_attention`` does, with a gradient for the bias.
-
-    Args:
-        query: (B, heads, tokens, channels); ``key`` and ``value`` alike.
-        key: As ``query``.
-        value: As ``query``.
-        bias: (heads, tokens, tokens), added to the scaled scores; its gradient is float32.
-    """
-    result: Tensor = _RecomputedAttention.apply(query, key, value, bias)  # type: ignore[no-untyped-call]
-    return result

@@ -1,0 +1,128 @@
+"""The program, in this process and as one of its own."""
+
+import io
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+from torch import nn
+
+from esc_cli.cli.main import main
+from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.variants import build_network
+
+ROOT = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a run ended, and what it said."""
+
+    code: int
+    stdout: bytes
+    stderr: str
+
+    @property
+    def text(self) -> str:
+        return self.stdout.decode()
+
+
+@pytest.fixture(autouse=True)
+def empty_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.fixture
+def save() -> Callable[..., Path]:
+    """Write a picture: ``save("a/b.png", mode="LA")``."""
+
+    def save(name: str | Path, size: tuple[int, int] = (8, 6), mode: str = "RGB", **options: Any) -> Path:
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise(size, 60).convert("RGB").convert(mode).save(path, **options)
+        return path
+
+    return save
+
+
+@pytest.fixture
+def load() -> Callable[..., Image.Image]:
+    """Read a picture with Pillow, and close its file."""
+
+    def load(source: str | Path | bytes) -> Image.Image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
+            image.load()
+        return image
+
+    return load
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., Ended]:
+    """Run the program in this process: ``run("a.png", "-s", 2, stdin=b"...")``."""
+
+    def run(*arguments: object, stdin: bytes = b"") -> Ended:
+        monkeypatch.setattr(sys, "argv", ["esc-upscale", *map(str, arguments)])
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin)))
+        capfdbinary.readouterr()
+        with pytest.raises(SystemExit) as end:
+            main()
+        stdout, stderr = capfdbinary.readouterr()
+        return Ended(int(end.value.code or 0), stdout, stderr.decode())
+
+    return run
+
+
+@pytest.fixture
+def start() -> Callable[..., subprocess.Popen[bytes]]:
+    """Start the program as one of its own; what is not said otherwise is a pipe."""
+
+    def start(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "esc_cli", *map(str, arguments)]
+        pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        defaults = pipes | {"env": os.environ | {"PYTHONPATH": str(ROOT)}}
+        return subprocess.Popen(command, **(defaults | options))
+
+    return start
+
+
+@pytest.fixture(scope="session")
+def tiny_network() -> nn.Module:
+    """An ESC network of one block with random weights."""
+    torch.manual_seed(0)
+    config = ESCConfig(
+        2,
+        dim=32,
+        partial_dim=8,
+        heads=2,
+        blocks=1,
+        mixers=1,
+        window_size=16,
+        first_hidden_dim=32,
+        hidden_dim=32,
+    )
+    network = build_network(config)
+    for weight in network.parameters():
+        if weight.abs().max() == 0:
+            nn.init.normal_(weight, std=0.02)
+    return network.eval()
+
+
+@pytest.fixture(params=["safetensors", "pth"])
+def checkpoint(request: pytest.FixtureRequest, tiny_network: nn.Module, tmp_path: Path) -> Path:
+    """The network's file: ours, or a training framework's."""
+    path = tmp_path / f"tiny [x2].{request.param}"
+    state = tiny_network.state_dict()
+    if request.param == "safetensors":
+        save_file(state, path)
+    else:
+        torch.save({"params": {}, "params_ema": state}, path)
+    return path

@@ -1,0 +1,22 @@
+import pytest
+
+from esc_cli.cli.output import answer, printable
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("plain [x] :smile: \\ é 日本語 🎈 👨‍👩‍👧 שלום", None),
+        ("\x1b[2J", "\\x1b[2J"),
+        ("a\nb\tc\r", "a\\nb\\tc\\r"),
+        ("\x9b31m", "\\x9b31m"),
+        ("\udcff", "\\udcff"),
+    ],
+)
+def test_only_what_a_terminal_obeys_is_escaped(text: str, expected: str | None) -> None:
+    assert printable(text) == (text if expected is None else expected)
+
+
+def test_an_answer_is_printed_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    answer("[red]x[/red] :smile: " + "word " * 100)
+    assert capsys.readouterr().out == "[red]x[/red] :smile: " + "word " * 100 + "\n"

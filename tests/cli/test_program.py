@@ -1,0 +1,168 @@
+"""What only a process of its own shows: streams, signals, terminals, and what is loaded."""
+
+import io
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+Start = Callable[..., subprocess.Popen[bytes]]
+Save = Callable[..., Path]
+
+ROOT = Path(__file__).parents[2]
+NEAREST = ("-m", "nearest")
+TIMEOUT_S = 120
+SLOW = (*NEAREST, "-s", 4, "--tiling", "overlap", "--tile", 32, "--overlap", 0)
+
+
+def files() -> list[str]:
+    return sorted(str(path) for path in Path().rglob("*") if path.is_file())
+
+
+def test_help_loads_nothing_heavy() -> None:
+    """In one process for all commands: the time of a start is the time of its imports."""
+    script = """
+import sys
+from esc_cli.cli.main import COMMANDS, main
+for arguments in ([], ["--help"], ["--version"], *([command, "--help"] for command in COMMANDS)):
+    sys.argv = ["esc-upscale", *arguments]
+    try:
+        main()
+    except SystemExit as end:
+        assert not end.code, arguments
+heavy = {"torch", "numpy", "PIL.Image", "av", "safetensors"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT_S,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.count("Usage: esc-upscale [OPTIONS]") == 2
+    assert "esc-upscale models" in done.stdout
+
+
+def test_a_pipeline(start: Start, save: Save) -> None:
+    content = save("in.png").read_bytes()
+    with start("-", "-o", "-", "-s", 2, *NEAREST, "--quiet", stdin=subprocess.PIPE) as program:
+        stdout, stderr = program.communicate(content, timeout=TIMEOUT_S)
+    assert (program.returncode, stderr) == (0, b"")
+    with Image.open(io.BytesIO(stdout)) as image:
+        assert image.size == (16, 12)
+
+
+@pytest.mark.parametrize("arguments", [("-o", "-"), ("--json",)])
+def test_a_closed_pipe_ends_quietly(start: Start, save: Save, arguments: tuple[str, ...]) -> None:
+    save("in.png", size=(200, 200))
+    with start("in.png", *NEAREST, *arguments, "--quiet") as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdout.close()
+        stderr = program.stderr.read()
+        assert program.wait(TIMEOUT_S) == 6
+    assert stderr == b""
+    assert files() == ["in.png"]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_full_disk_behind_standard_output(start: Start, save: Save) -> None:
+    save("in.png")
+    with Path("/dev/full").open("wb") as full, start("in.png", *NEAREST, "--json", stdout=full) as program:
+        _, stderr = program.communicate(timeout=TIMEOUT_S)
+    assert program.returncode == 6
+    assert stderr == b"esc-upscale: standard output cannot be written to: No space left on device\n"
+
+
+def test_closed_streams_do_not_matter_where_files_are_named(save: Save) -> None:
+    save("in.png")
+    command = f"exec {sys.executable} -m esc_cli in.png -m nearest -s 2 <&- >&- 2>&-"
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(["sh", "-c", command], check=False, env=environment, timeout=TIMEOUT_S)
+    assert done.returncode == 0
+    assert files() == ["in.png", "in_x2.png"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "sentence"),
+    [
+        (signal.SIGINT, 130, b"esc-upscale: interrupted\n"),
+        (signal.SIGTERM, 143, b"esc-upscale: terminated\n"),
+    ],
+)
+def test_a_signal_in_the_middle_of_the_work(
+    start: Start, save: Save, number: signal.Signals, code: int, sentence: bytes
+) -> None:
+    save("1.png")
+    save("2.png", size=(1500, 1500))
+    with start("1.png", "2.png", *SLOW, "--json") as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        for line in program.stdout:
+            event = json.loads(line)
+            if event["event"] == "progress" and event["input"] == "2.png":
+                break
+        program.send_signal(number)
+        assert program.wait(TIMEOUT_S) == code
+        assert program.stderr.read() == sentence
+    assert files() == ["1.png", "1_x4.png", "2.png"]
+
+
+def read_terminal(descriptor: int) -> str:
+    shown = b""
+    while True:
+        try:
+            shown += os.read(descriptor, 65_536)
+        except OSError:  # how Linux tells that nobody is at the other end
+            return shown.decode()
+
+
+def test_a_picture_is_not_written_to_a_terminal(start: Start, save: Save) -> None:
+    save("in.png")
+    ours, theirs = pty.openpty()
+    with start("in.png", *NEAREST, "-o", "-", stdout=theirs) as program:
+        os.close(theirs)
+        _, stderr = program.communicate(timeout=TIMEOUT_S)
+    assert program.returncode == 2
+    assert stderr.startswith(b"esc-upscale: a picture is not written to a terminal\n")
+    assert read_terminal(ours) == ""
+    os.close(ours)
+
+
+def test_a_picture_is_not_typed(start: Start) -> None:
+    ours, theirs = pty.openpty()
+    with start("-", *NEAREST, stdin=theirs) as program:
+        _, stderr = program.communicate(timeout=TIMEOUT_S)
+    os.close(theirs)
+    os.close(ours)
+    assert program.returncode == 2
+    assert stderr.startswith(b"esc-upscale: a picture cannot be typed\n")
+
+
+def test_progress_is_shown_on_a_terminal_and_only_there(start: Start, save: Save) -> None:
+    save("1 [x].png", size=(300, 300)), save("2.png", size=(300, 300))
+    ours, theirs = pty.openpty()
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
+    with start("1 [x].png", "2.png", *SLOW, stderr=theirs, env=environment) as program:
+        os.close(theirs)
+        shown = read_terminal(ours)
+        assert program.stdout is not None
+        assert program.stdout.read() == b""
+    os.close(ours)
+    assert program.returncode == 0
+    assert "picture 1 of 2" in shown
+    assert "picture 2 of 2" in shown
+    assert "100%" in shown or "99%" in shown
+    assert "0:00:" in shown
+    assert "1 [x].png → 1 [x]_x4.png" in shown
+    assert "2 done in " in shown

@@ -1,0 +1,102 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor
+
+from esc_cli.engine.upscaler import Upscaler
+from esc_cli.jobs.enlarge import GRAY_STRIP_ROWS, enlarge, make_gray
+from esc_cli.media.picture import Metadata, Picture
+from esc_cli.media.read import read_picture
+
+Save = Callable[..., Path]
+
+
+def picture(color: Tensor, alpha: Tensor | None = None, gray: bool = False) -> Picture:
+    return Picture(color, alpha, gray, Metadata(icc_profile=b"profile"), "PNG")
+
+
+def noise(height: int, width: int, channels: int = 3) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (1, channels, height, width), generator=generator, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize(("scale", "size"), [(2, (10, 14)), (1.5, (8, 10)), (0.5, (2, 4)), (8, (40, 56))])
+def test_the_size_is_exact_for_any_factor(scale: float, size: tuple[int, int]) -> None:
+    upscaler = Upscaler("bicubic", scale=8 if scale > 4 else 2)
+    high = enlarge(picture(noise(5, 7), noise(5, 7, 1)), upscaler, scale)
+    assert high.color.shape == (1, 3, *size)
+    assert high.alpha is not None
+    assert high.alpha.shape == (1, 1, *size)
+    assert high.color.dtype == high.alpha.dtype == torch.uint8
+    assert high.metadata.icc_profile == b"profile"
+
+
+def test_the_scale_above_four_repeats_the_network() -> None:
+    low = noise(3, 3)
+    high = enlarge(picture(low), Upscaler("nearest", scale=8), 8)
+    assert torch.equal(high.color, low.repeat_interleave(8, 2).repeat_interleave(8, 3))
+
+
+def test_gray_gets_no_tint() -> None:
+    gray = noise(6, 6, 1).expand(-1, 3, -1, -1).contiguous()
+    high = enlarge(picture(gray, gray=True), Upscaler("bicubic", scale=2), 1.7)
+    assert torch.equal(high.color[:, 0], high.color[:, 1])
+    assert torch.equal(high.color[:, 0], high.color[:, 2])
+
+
+def test_gray_is_pillows_luma_in_every_strip() -> None:
+    color = noise(2 * GRAY_STRIP_ROWS + 3, 5)
+    image = Image.fromarray(color[0].permute(1, 2, 0).numpy())
+    expected = torch.tensor(list(image.convert("L").tobytes())).view(color.shape[-2:])
+    gray = make_gray(color.clone())
+    assert (gray[0, 0].int() - expected.int()).abs().max() <= 1  # Pillow rounds a 16-bit sum
+    assert torch.equal(gray[:, 0], gray[:, 2])
+
+
+def test_what_is_opaque_stays_opaque_without_a_second_run() -> None:
+    reports: list[tuple[int, int]] = []
+    opaque = torch.full((1, 1, 4, 4), 255, dtype=torch.uint8)
+    high = enlarge(
+        picture(noise(4, 4), opaque), Upscaler("bicubic", scale=2), 2, lambda *report: reports.append(report)
+    )
+    assert high.alpha is not None
+    assert high.alpha.min() == 255
+    assert reports == [(16, 16)]
+
+
+def test_alpha_is_upscaled_as_the_colours_are() -> None:
+    alpha = noise(5, 5, 1)
+    upscaler = Upscaler("bicubic", scale=3)
+    high = enlarge(picture(noise(5, 5), alpha), upscaler, 3)
+    assert high.alpha is not None
+    assert torch.equal(high.alpha, upscaler(alpha.expand(-1, 3, -1, -1))[:, :1])
+
+
+def test_no_dark_rim_where_black_hides_under_transparency() -> None:
+    color = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
+    alpha = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
+    color[..., 2:6, 2:6], alpha[..., 2:6, 2:6] = 200, 255
+    high = enlarge(picture(color, alpha), Upscaler("bicubic", scale=4), 4)
+    assert high.alpha is not None
+    seen = high.color[(high.alpha > 0).expand(-1, 3, -1, -1)]
+    assert (seen.int() - 200).abs().max() <= 1
+
+
+def test_progress_rises_once_over_colour_and_alpha() -> None:
+    reports: list[tuple[int, int]] = []
+    upscaler = Upscaler("nearest", scale=2, tiling="overlap", tile_px=8, overlap_px=0)
+    enlarge(picture(noise(16, 16), noise(16, 16, 1)), upscaler, 2, lambda *report: reports.append(report))
+    done = [report[0] for report in reports]
+    assert len(done) == 8
+    assert done == sorted(done)
+    assert {report[1] for report in reports} == {done[-1]}
+
+
+def test_the_callers_picture_is_not_changed(save: Save) -> None:
+    low = read_picture(save("a.png", mode="LA"))
+    before = low.color.clone()
+    enlarge(low, Upscaler("nearest", scale=2), 2)
+    assert torch.equal(low.color, before)

@@ -1,0 +1,204 @@
+import errno
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from esc_cli.engine.upscaler import Upscaler
+from esc_cli.errors import ExitCode, InputError, OutputError
+from esc_cli.jobs.events import Done, Event, Failed, Planned, Progressed, Skipped, Started, Summary
+from esc_cli.jobs.plan import plan_names
+from esc_cli.jobs.run import announce, exit_code, run_plan
+from esc_cli.jobs.sources import Failure
+
+Save = Callable[..., Path]
+Load = Callable[..., Image.Image]
+
+
+class Run:
+    """A run with the stand-in ``nearest``, and all that was heard of it."""
+
+    def __init__(self, *names: str, quality: int | None = None, **options: Any) -> None:
+        self.events: list[Event] = []
+        self.plan = plan_names(names, scale=2, **options)
+        announce(self.plan, self.events.append)
+        upscaler = Upscaler("nearest", scale=2)
+        self.failures = run_plan(self.plan, upscaler, self.events.append, quality=quality)
+
+    def heard(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kind)]
+
+    @property
+    def summary(self) -> tuple[int, int, int, int]:
+        (summary,) = self.heard(Summary)
+        assert self.events[-1] is summary
+        return summary.done, summary.skipped, summary.failed, summary.passed_over
+
+
+def files() -> list[str]:
+    return sorted(str(path) for path in Path().rglob("*") if path.is_file())
+
+
+def break_at(monkeypatch: pytest.MonkeyPatch, function: str, number: int, nth: int = 1) -> None:
+    """Let the nth call of a function of ``os`` fail."""
+    really, calls = getattr(os, function), 0
+
+    def failing(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == nth:
+            raise OSError(number, os.strerror(number))
+        return really(*arguments, **options)
+
+    monkeypatch.setattr(os, function, failing)
+
+
+def test_a_picture_is_made_and_told_of(save: Save, load: Load) -> None:
+    save("in.png", size=(8, 6))
+    run = Run("in.png")
+    assert load("in_x2.png").size == (16, 12)
+    assert [type(event) for event in run.events] == [Planned, Started, Progressed, Done, Summary]
+    (done,) = run.heard(Done)
+    assert (done.input, done.output, done.output_height, done.output_width) == ("in.png", "in_x2.png", 12, 16)
+    assert done.notes == ()
+    assert run.summary == (1, 0, 0, 0)
+    assert exit_code(run.plan, run.failures) is ExitCode.OK
+
+
+def test_good_and_bad_in_a_folder(save: Save) -> None:
+    save("in/1.png"), save("in/sub/2.jpg"), save("in/3.png"), save("in/skipped.png")
+    save("in_x2/skipped.png")
+    Path("in/notes.txt").write_text("hello")
+    Path("in/empty.png").touch()
+    whole = save("in/truncated.png", size=(64, 64)).read_bytes()
+    Path("in/truncated.png").write_bytes(whole[: len(whole) // 2])
+    before = files()
+    run = Run("in", recursive=True, when_there="skip")
+    assert set(files()) - set(before) == {"in_x2/1.png", "in_x2/sub/2.jpg", "in_x2/3.png"}
+    assert run.summary == (3, 1, 2, 1)
+    assert {failed.input for failed in run.heard(Failed)} == {"in/empty.png", "in/truncated.png"}
+    assert [skipped.output for skipped in run.heard(Skipped)] == ["in_x2/skipped.png"]
+    assert [(started.number, started.total) for started in run.heard(Started)] == [
+        (1, 4), (2, 4), (3, 4), (4, 4)
+    ]  # fmt: skip
+    assert exit_code(run.plan, run.failures) is ExitCode.SOME_FAILED
+
+
+def test_one_named_file_fails_with_its_own_code(save: Save) -> None:
+    whole = save("in.png", size=(64, 64)).read_bytes()
+    Path("in.png").write_bytes(whole[: len(whole) // 2])
+    run = Run("in.png")
+    (failure,) = run.failures
+    assert isinstance(failure.error, InputError)
+    assert exit_code(run.plan, run.failures) is ExitCode.BAD_INPUT
+    assert files() == ["in.png"]
+
+
+def test_an_input_that_vanishes_after_the_plan(save: Save) -> None:
+    save("a.png"), save("b.png")
+    plan = plan_names(["a.png", "b.png"], scale=2)
+    Path("a.png").unlink()
+    (failure,) = run_plan(plan, Upscaler("nearest", scale=2), lambda event: None)
+    assert failure.error.message == "a.png: there is no such file"
+    assert files() == ["b.png", "b_x2.png"]
+
+
+@pytest.mark.parametrize(
+    ("function", "number", "reason"),
+    [
+        ("replace", errno.EACCES, "permission denied"),
+        ("replace", errno.EIO, "Input/output error"),
+        ("fsync", errno.ENOSPC, "the disk is full"),
+        ("fsync", errno.EDQUOT, "the disk quota is used up"),
+    ],
+)
+def test_when_writing_fails_the_old_result_stays_and_the_rest_goes_on(
+    save: Save, monkeypatch: pytest.MonkeyPatch, function: str, number: int, reason: str
+) -> None:
+    save("a.png"), save("b.png")
+    Path("a_x2.png").write_text("the old result")
+    break_at(monkeypatch, function, number)
+    run = Run("a.png", "b.png", when_there="overwrite")
+    assert run.summary == (1, 0, 1, 0)
+    (failure,) = run.failures
+    assert isinstance(failure.error, OutputError)
+    assert failure.error.message == f"cannot write a_x2.png: {reason}"
+    assert Path("a_x2.png").read_text() == "the old result"
+    assert files() == ["a.png", "a_x2.png", "b.png", "b_x2.png"]
+
+
+def test_when_a_folder_cannot_be_made(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    save("a.png")
+    break_at(monkeypatch, "mkdir", errno.ENOSPC)
+    run = Run("a.png", output="out/")
+    assert [failure.error.message for failure in run.failures] == [
+        "cannot make the folder 'out': No space left on device"
+    ]
+    assert exit_code(run.plan, run.failures) is ExitCode.CANNOT_WRITE
+    assert files() == ["a.png"]
+
+
+def test_what_is_lost_is_noted(save: Save) -> None:
+    save("in.tif", mode="RGBA")
+    image = Image.new("RGB", (4, 4))
+    image.save("in.png", dpi=(300, 300), exif=b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0")
+    run = Run("in.tif", output="out.jpg")
+    assert run.heard(Done)[0].notes == run.heard(Planned)[0].lost != ()
+    assert Run("in.png", output="out.webp").heard(Done)[0].notes[-1] == (
+        "WEBP cannot hold the resolution in dots an inch"
+    )
+
+
+def test_quality_reaches_the_file(save: Save) -> None:
+    save("in.jpg", size=(64, 64))
+    Run("in.jpg", output="low.jpg", quality=10)
+    Run("in.jpg", output="high.jpg", quality=100)
+    assert 2 * Path("low.jpg").stat().st_size < Path("high.jpg").stat().st_size
+
+
+def test_orientation_is_applied(save: Save, load: Load) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (8, 4)).save(save("in.jpg"), exif=exif)
+    (task,) = Run("in.jpg").plan.tasks
+    assert (task.height, task.width) == (16, 8)
+    result = load("in_x2.jpg")
+    assert result.size == (8, 16)
+    assert result.getexif().get(274, 1) == 1
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA", "P", "1", "I;16"])
+def test_modes_stay_what_they_mean(save: Save, load: Load, mode: str) -> None:
+    if mode == "I;16":
+        Path("in.png").unlink(missing_ok=True)
+        save("x.png")
+        Image.new("I;16", (8, 6), 40_000).save("in.png")
+    else:
+        save("in.png", mode=mode)
+    Run("in.png")
+    expected = {"P": "RGB", "1": "L", "I;16": "L"}.get(mode, mode)
+    assert load("in_x2.png").mode == expected
+
+
+def test_the_exit_code_of_nothing_failed_and_of_several() -> None:
+    failure = Failure("a.png", InputError("x"))
+    from esc_cli.jobs.plan import Plan
+
+    def plan(*, names_one: bool) -> Plan:
+        return Plan((), (), (failure,), 0, 2, names_one)
+
+    assert exit_code(plan(names_one=True), ()) is ExitCode.OK
+    assert exit_code(plan(names_one=True), (failure,)) is ExitCode.BAD_INPUT
+    assert exit_code(plan(names_one=False), (failure,)) is ExitCode.SOME_FAILED
+
+
+def test_a_closed_standard_output_is_an_error_of_its_own(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    save("in.png")
+    monkeypatch.setattr(sys, "stdout", None)
+    run = Run("in.png", output="-")
+    assert [failure.error.message for failure in run.failures] == ["standard output is closed"]
+    assert exit_code(run.plan, run.failures) is ExitCode.CANNOT_WRITE

@@ -1,0 +1,141 @@
+import io
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+import pytest
+
+from esc_cli.errors import UsageError
+from esc_cli.jobs.sources import Sources, expand, find_sources
+
+Save = Callable[..., Path]
+
+
+def found(sources: Sources) -> list[str]:
+    return [source.name for source in sources.pictures]
+
+
+def test_a_folder_gives_its_pictures_by_name_and_counts_the_rest(save: Save) -> None:
+    save("in/b.png"), save("in/a.jpg"), save("in/sub/c.png"), save("in/.hidden.png")
+    save("in/really a png", format="PNG")
+    Path("in/empty.png").touch()
+    Path("in/notes.txt").write_text("BMW is no bitmap")
+    sources = find_sources(["in"], recursive=False)
+    assert found(sources) == ["in/a.jpg", "in/b.png", "in/empty.png", "in/really a png"]
+    assert sources.passed_over == 1
+    assert not sources.failures
+
+
+def test_sub_folders_only_if_asked_for(save: Save) -> None:
+    save("in/b.png"), save("in/a/c.png"), save("in/.git/d.png")
+    assert found(find_sources(["in"], recursive=True)) == ["in/a/c.png", "in/b.png"]
+    assert [str(source.relative) for source in find_sources(["in"], recursive=True).pictures] == [
+        "a/c.png",
+        "b.png",
+    ]
+
+
+def test_links_to_folders_are_not_followed(save: Save) -> None:
+    save("in/a.png")
+    Path("in/loop").symlink_to(Path("in").absolute())
+    Path("in/link.png").symlink_to("a.png")
+    assert found(find_sources(["in"], recursive=True)) == ["in/a.png", "in/link.png"]
+
+
+def test_folders_of_results_are_left_out_however_they_are_called(save: Save) -> None:
+    save("in/a.png"), save("in/out/b.png")
+    never = [Path("in/../in/out")]
+    assert found(find_sources(["in"], recursive=True, never=never)) == ["in/a.png"]
+
+
+def test_a_named_file_is_taken_whatever_it_is(save: Save) -> None:
+    save(".hidden.png")
+    Path("notes.txt").touch()
+    assert found(find_sources([".hidden.png", "notes.txt", "nowhere.png"], recursive=False)) == [
+        ".hidden.png",
+        "notes.txt",
+        "nowhere.png",
+    ]
+
+
+def test_the_same_name_twice_is_one_input(save: Save) -> None:
+    save("a.png"), save("b.png")
+    assert found(find_sources(expand(["b.png", "./b.png", "*.png"]), recursive=False)) == ["b.png", "a.png"]
+
+
+def test_a_folder_without_pictures_is_a_failure(save: Save) -> None:
+    save("in/sub/a.png")
+    Path("in/notes.txt").touch()
+    sources = find_sources(["in"], recursive=False)
+    (failure,) = sources.failures
+    assert failure.error.message == "there are no pictures in the folder 'in'"
+    assert failure.error.hint is not None
+    assert "-r" in failure.error.hint
+    assert sources.passed_over == 1
+
+
+def test_a_folder_that_cannot_be_read_does_not_stop_the_others(
+    public_folder: Path, save: Save, unprivileged: Callable[[], AbstractContextManager[None]]
+) -> None:
+    for name in ("a/1.png", "closed/2.png", "b/3.png"):
+        save(str(public_folder / name))
+    (public_folder / "closed").chmod(0)
+    with unprivileged():
+        sources = find_sources([str(public_folder)], recursive=True)
+    (public_folder / "closed").chmod(0o755)
+    assert [source.relative.name for source in sources.pictures] == ["1.png", "3.png"]
+    (failure,) = sources.failures
+    assert failure.error.message == f"the folder '{public_folder}/closed' cannot be read: Permission denied"
+
+
+def test_patterns_that_the_shell_left_alone(save: Save) -> None:
+    for name in ("a1.png", "a2.png", "a[1].png", "deep/er/a3.png", "b.jpg"):
+        save(name)
+    assert expand(["a?.png"]) == ("a1.png", "a2.png")
+    assert expand(["**/*.png"]) == ("a1.png", "a2.png", "a[1].png", "deep/er/a3.png")
+    assert expand([str(Path("*.jpg").absolute())]) == (str(Path("b.jpg").absolute()),)
+    assert expand(["nothing*.png", "-"]) == ("nothing*.png", "-")
+
+
+def test_what_is_there_is_no_pattern(save: Save) -> None:
+    save("a[1].png"), save("a1.png")
+    assert expand(["a[1].png"]) == ("a[1].png",)
+
+
+def test_an_empty_name_is_not_the_current_folder() -> None:
+    with pytest.raises(UsageError, match="an input has an empty name"):
+        expand(["a.png", ""])
+
+
+def test_names_of_any_length() -> None:
+    name = "x" * 5000 + "*"
+    assert found(find_sources(expand([name]), recursive=False)) == [name]
+
+
+@pytest.mark.parametrize(
+    ("stdin", "sentence"),
+    [
+        (io.TextIOWrapper(io.BytesIO()), "there is nothing on standard input"),
+        (None, "standard input is closed"),
+    ],
+)
+def test_an_empty_standard_input(
+    stdin: io.TextIOWrapper | None, sentence: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stdin", stdin)
+    (failure,) = find_sources(["-"], recursive=False).failures
+    assert (failure.name, failure.error.message) == ("-", sentence)
+
+
+def test_a_folder_as_standard_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Unreadable(io.RawIOBase):
+        def readable(self) -> bool:
+            return True
+
+        def readinto(self, buffer: object) -> int:
+            raise IsADirectoryError(21, "Is a directory")
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BufferedReader(Unreadable())))
+    (failure,) = find_sources(["-"], recursive=False).failures
+    assert failure.error.message == "standard input cannot be read: Is a directory"

@@ -1,0 +1,117 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image, ImageCms
+
+import esc_cli
+from esc_cli.errors import (
+    DeviceError,
+    EscError,
+    InputError,
+    OutputError,
+    OutputExistsError,
+    UsageError,
+    WeightsError,
+)
+from esc_cli.jobs.upscale import make_upscaler
+
+Save = Callable[..., Path]
+Load = Callable[..., Image.Image]
+
+
+def test_a_file_gives_a_file(save: Save, load: Load) -> None:
+    save("in.png", size=(8, 6))
+    assert esc_cli.upscale("in.png", "out.webp", scale=4, model="nearest") == Path("out.webp")
+    assert load("out.webp").size == (32, 24)
+    assert esc_cli.upscale(Path("in.png"), scale=1.5, model="nearest") == Path("in_x1.5.png")
+    assert load("in_x1.5.png").size == (12, 9)
+    assert esc_cli.upscale("in.png", "new/", model="nearest") == Path("new/in.png")
+
+
+def test_the_result_is_the_commands_own(save: Save, load: Load) -> None:
+    """What is made from an image in memory is what is made from its file."""
+    source = save("in.png", size=(9, 7), mode="RGBA")
+    esc_cli.upscale(source, "out.png", scale=3, model="bicubic", device="cpu", precision="float32")
+    in_memory = esc_cli.upscale(load(source), scale=3, model="bicubic")
+    assert in_memory.tobytes() == load("out.png").tobytes()
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])
+def test_an_image_gives_an_image_of_its_mode(mode: str) -> None:
+    image = Image.effect_noise((8, 6), 50).convert("RGB").convert(mode)
+    result = esc_cli.upscale(image, scale=2, model="bicubic")
+    assert (result.mode, result.size) == (mode, (16, 12))
+
+
+def test_an_image_keeps_what_belongs_to_it(save: Save, load: Load) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    exif = Image.Exif()
+    exif[0x0110], exif[274] = "A camera", 6
+    Image.new("RGB", (8, 4)).save(save("in.jpg"), icc_profile=profile, exif=exif, dpi=(300, 300))
+    result = esc_cli.upscale(load("in.jpg"), scale=2, model="nearest")
+    assert result.size == (8, 16)
+    result.save("out.png")
+    assert load("out.png").info["icc_profile"] == profile
+    assert result.info["dpi"] == (300, 300)
+    exif.load(result.info["exif"])
+    assert exif[0x0110] == "A camera"
+    assert exif.get(274, 1) == 1
+
+
+def test_what_is_there_stays_unless_overwritten(save: Save, load: Load) -> None:
+    save("in.png"), save("out.png", size=(1, 1))
+    with pytest.raises(OutputExistsError):
+        esc_cli.upscale("in.png", "out.png", scale=2, model="nearest")
+    assert load("out.png").size == (1, 1)
+    esc_cli.upscale("in.png", "out.png", scale=2, model="nearest", overwrite=True)
+    assert load("out.png").size == (16, 12)
+
+
+def test_a_name_is_a_name_and_no_pattern(save: Save) -> None:
+    save("a1.png"), save("a2.png")
+    with pytest.raises(InputError, match="no such file"):
+        esc_cli.upscale("a*.png", model="nearest")
+    save("a[1].png")
+    assert esc_cli.upscale("a[1].png", model="nearest") == Path("a[1]_x4.png")
+
+
+@pytest.mark.parametrize(
+    ("source", "target", "options", "kind"),
+    [
+        ("nowhere.png", None, {}, InputError),
+        (".", None, {}, InputError),
+        ("-", None, {}, UsageError),
+        ("in.png", "-", {}, UsageError),
+        ("in.png", "out.xyz", {}, UsageError),
+        ("in.png", None, {"scale": 0}, UsageError),
+        ("in.png", None, {"scale": 1e300}, UsageError),
+        ("in.png", None, {"quality": 0}, UsageError),
+        ("in.png", None, {"tile_px": 0}, UsageError),
+        ("in.png", None, {"model": "unknown"}, WeightsError),
+        ("in.png", None, {"device": "unknown"}, DeviceError),
+        ("in.png", "in.png/out.png", {}, OutputError),
+        ("in.png", "in.png", {"overwrite": True}, OutputError),
+    ],
+)
+def test_errors_are_our_own(
+    save: Save, source: str, target: str | None, options: dict[str, object], kind: type[EscError]
+) -> None:
+    save("in.png")
+    with pytest.raises(kind):
+        esc_cli.upscale(source, target, **{"model": "nearest", **options})
+    assert [path.name for path in Path().iterdir()] == ["in.png"]
+
+
+def test_an_image_has_no_target() -> None:
+    with pytest.raises(UsageError, match="an image gives an image"):
+        esc_cli.upscale(Image.new("RGB", (2, 2)), "out.png", model="nearest")
+
+
+@pytest.mark.parametrize(
+    ("scale", "passes"), [(None, (4,)), (2, (2,)), (1.5, (2,)), (0.5, (2,)), (4.5, (3, 2)), (8, (4, 2))]
+)
+def test_the_network_does_the_next_scale_above(scale: float | None, passes: tuple[int, ...]) -> None:
+    upscaler, factor = make_upscaler(scale, model="nearest")
+    assert upscaler.passes == passes
+    assert factor == (4 if scale is None else scale)
