@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from esc_cli.checkpoints.manifest import ModelEntry
+from esc_cli.checkpoints.manifest import DEFAULT_MODEL, ModelEntry
 
 SETS = ("Set5", "Set14", "B100")
 
@@ -47,6 +47,19 @@ def render_model_card(entries: Sequence[ModelEntry]) -> str:
     figures = "".join(row for entry in entries for row in _figure_rows(entry))
     data = "".join(_data_row(entry) for entry in entries)
     return f"{_HEAD}{figures}{_DATA}{data}"
+
+
+def render_models_table(entries: Sequence[ModelEntry]) -> str:
+    """Write the README's short table: a row for each model and scale, the gain over bicubic on B100."""
+    rows = "".join(_short_row(entry) for entry in entries)
+    return f"| model | scale | Set5 | Set14 | B100 | above bicubic (B100) |\n|---|---|---|---|---|---|\n{rows}"
+
+
+def _short_row(entry: ModelEntry) -> str:
+    figures = " | ".join(f"{entry.psnr[name]:.2f}" for name in SETS)
+    name = f"**{entry.name}** (default)" if entry.name == DEFAULT_MODEL else entry.name
+    gain = entry.psnr["B100"] - BICUBIC[entry.scale][SETS.index("B100")]
+    return f"| {name} | x{entry.scale} | {figures} | {gain:+.2f} dB |\n"
 
 
 def _figure_rows(entry: ModelEntry) -> list[str]:

@@ -1,0 +1,39 @@
+"""The package as a whole: what importing it costs, what it offers, and that the rooms keep their doors."""
+
+import subprocess
+import sys
+
+import pytest
+
+import esc_cli
+
+
+def run_python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+def test_importing_the_package_imports_no_torch() -> None:
+    assert run_python("import sys, esc_cli; print('torch' in sys.modules)").strip() == "False"
+
+
+@pytest.mark.parametrize("name", esc_cli.__all__)
+def test_public_names_load_on_first_use(name: str) -> None:
+    assert getattr(esc_cli, name).__name__ == name
+
+
+def test_there_is_nothing_else() -> None:
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = esc_cli.nonsense
+
+
+def test_the_shipped_model_needs_no_network() -> None:
+    """Every connection is refused, and the default model runs."""
+    code = (
+        "import socket\n"
+        "def refuse(*arguments, **options): raise OSError('no network')\n"
+        "socket.socket.connect = refuse\n"
+        "import torch\n"
+        "from esc_cli import Upscaler\n"
+        "print(tuple(Upscaler(scale=2)(torch.zeros(1, 3, 5, 6, dtype=torch.uint8)).shape))"
+    )
+    assert run_python(code).strip() == "(1, 3, 10, 12)"
