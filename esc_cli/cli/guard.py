@@ -19,7 +19,7 @@ DEBUG_VARIABLE = "ESC_UPSCALE_DEBUG"
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM came; like KeyboardInterrupt, so that half-made work is cleared away on the way out."""
+    """SIGTERM or SIGHUP came; like KeyboardInterrupt, so that half-made work is cleared away."""
 
 
 def guarded(command: Callable[P, ExitCode | None]) -> Callable[P, None]:

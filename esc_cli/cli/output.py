@@ -150,8 +150,7 @@ class _Bars:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            redirect_stdout=False,
-            redirect_stderr=False,
+            redirect_stdout=False,  # what is on it is no talk
             speed_estimate_period=SPEED_OVER_S,
             disable=not (visible and console.is_terminal),
         )

@@ -36,7 +36,9 @@ def write_stdout(content: bytes) -> None:
         BrokenPipeError: Its reader went away, which is no error worth a sentence.
     """
     with stdout_errors():
-        sys.stdout.buffer.write(content)
+        rest = memoryview(content)
+        while rest:  # unbuffered (PYTHONUNBUFFERED), a stream may take less than it is given
+            rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.buffer.flush()
 
 

@@ -82,14 +82,24 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
 
 
 @pytest.fixture
-def start() -> Callable[..., subprocess.Popen[bytes]]:
+def program_environment() -> dict[str, str]:
+    """Like a user's: standard output is buffered, which is what can complain at the end."""
+    return {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"} | {
+        "PYTHONPATH": str(ROOT)
+    }
+
+
+@pytest.fixture
+def start(program_environment: dict[str, str]) -> Callable[..., subprocess.Popen[bytes]]:
     """Start the program as one of its own; what is not said otherwise is a pipe."""
 
-    def start(*arguments: object, **options: Any) -> subprocess.Popen[bytes]:
+    def start(
+        *arguments: object, variables: dict[str, str] | None = None, **options: Any
+    ) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-m", "esc_cli", *map(str, arguments)]
         pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        defaults = pipes | {"env": os.environ | {"PYTHONPATH": str(ROOT)}}
-        return subprocess.Popen(command, **(defaults | options))
+        options = pipes | options
+        return subprocess.Popen(command, **options, env=program_environment | (variables or {}))
 
     return start
 

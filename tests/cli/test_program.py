@@ -84,11 +84,21 @@ def test_a_full_disk_behind_standard_output(start: Start, save: Save) -> None:
     assert stderr == b"esc-upscale: standard output cannot be written to: No space left on device\n"
 
 
-def test_closed_streams_do_not_matter_where_files_are_named(save: Save) -> None:
+def test_names_in_a_terminal_that_lacks_their_letters(start: Start, save: Save) -> None:
+    save("日本.png")
+    variables = {"PYTHONIOENCODING": "ascii"}
+    with start("日本.png", *NEAREST, "--dry-run", variables=variables) as program:
+        stdout, stderr = program.communicate(timeout=TIMEOUT_S)
+    assert (program.returncode, stderr) == (0, b"")
+    assert stdout.startswith(b"\\u65e5\\u672c.png \\u2192 ")
+
+
+def test_closed_streams_do_not_matter_where_files_are_named(
+    save: Save, program_environment: dict[str, str]
+) -> None:
     save("in.png")
     command = f"exec {sys.executable} -m esc_cli in.png -m nearest -s 2 <&- >&- 2>&-"
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    done = subprocess.run(["sh", "-c", command], check=False, env=environment, timeout=TIMEOUT_S)
+    done = subprocess.run(["sh", "-c", command], check=False, env=program_environment, timeout=TIMEOUT_S)
     assert done.returncode == 0
     assert files() == ["in.png", "in_x2.png"]
 
@@ -152,8 +162,8 @@ def test_a_picture_is_not_typed(start: Start) -> None:
 def test_progress_is_shown_on_a_terminal_and_only_there(start: Start, save: Save) -> None:
     save("1 [x].png", size=(300, 300)), save("2.png", size=(300, 300))
     ours, theirs = pty.openpty()
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
-    with start("1 [x].png", "2.png", *SLOW, stderr=theirs, env=environment) as program:
+    variables = {"TERM": "xterm", "COLUMNS": "100"}
+    with start("1 [x].png", "2.png", *SLOW, stderr=theirs, variables=variables) as program:
         os.close(theirs)
         shown = read_terminal(ours)
         assert program.stdout is not None

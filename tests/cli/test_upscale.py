@@ -355,6 +355,13 @@ def test_any_factor_is_exact(run: Run, save: Save, load: Load, scale: str) -> No
     assert load(f"in_x{scale}.png").size == (round(7 * float(scale)), round(5 * float(scale)))
 
 
+def test_quality_reaches_the_file(run: Run, save: Save) -> None:
+    save("in.jpg", size=(64, 64))
+    for quality in (10, 100):
+        assert run("in.jpg", *NEAREST, "-q", quality, "-o", f"{quality}.jpg").code == 0
+    assert 2 * Path("10.jpg").stat().st_size < Path("100.jpg").stat().st_size
+
+
 def test_a_profile_and_gray_and_orientation_arrive(run: Run, save: Save, load: Load) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()

@@ -6,10 +6,13 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.jobs.enlarge import GRAY_STRIP_ROWS, enlarge, make_gray
 from esc_cli.media.picture import Metadata, Picture
 from esc_cli.media.read import read_picture
+from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.variants import build_network
 
 Save = Callable[..., Path]
 
@@ -40,9 +43,30 @@ def test_the_scale_above_four_repeats_the_network() -> None:
     assert torch.equal(high.color, low.repeat_interleave(8, 2).repeat_interleave(8, 3))
 
 
-def test_gray_gets_no_tint() -> None:
+@pytest.fixture
+def tinting() -> Upscaler:
+    """A real network with random weights: what it makes of gray is not gray."""
+    torch.manual_seed(0)
+    config = ESCConfig(
+        2,
+        dim=16,
+        partial_dim=8,
+        heads=1,
+        blocks=1,
+        mixers=1,
+        window_size=8,
+        first_hidden_dim=16,
+        hidden_dim=16,
+    )
+    network = build_network(config).eval()
+    return Upscaler(Checkpoint(network, config, 2, "test", "test", "made by a test"))
+
+
+def test_gray_gets_no_tint(tinting: Upscaler) -> None:
     gray = noise(6, 6, 1).expand(-1, 3, -1, -1).contiguous()
-    high = enlarge(picture(gray, gray=True), Upscaler("bicubic", scale=2), 1.7)
+    tinted = tinting(gray)
+    assert not torch.equal(tinted[:, 0], tinted[:, 1])
+    high = enlarge(picture(gray, gray=True), tinting, 1.7)
     assert torch.equal(high.color[:, 0], high.color[:, 1])
     assert torch.equal(high.color[:, 0], high.color[:, 2])
 

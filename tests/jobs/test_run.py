@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -129,6 +130,21 @@ def test_when_writing_fails_the_old_result_stays_and_the_rest_goes_on(
     assert failure.error.message == f"cannot write a_x2.png: {reason}"
     assert Path("a_x2.png").read_text() == "the old result"
     assert files() == ["a.png", "a_x2.png", "b.png", "b_x2.png"]
+
+
+def test_when_a_picture_does_not_fit_in_memory(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    save("in.png")
+
+    def no_memory(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(np, "asarray", no_memory)
+    run = Run("in.png")
+    assert [failure.error.message for failure in run.failures] == [
+        "there is not enough memory for this picture"
+    ]
+    assert exit_code(run.plan, run.failures) is ExitCode.DEVICE
+    assert files() == ["in.png"]
 
 
 def test_when_a_folder_cannot_be_made(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:

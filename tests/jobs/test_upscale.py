@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image, ImageCms
+from PIL.ExifTags import IFD, Base
 
 import esc_cli
 from esc_cli.errors import (
@@ -48,6 +49,7 @@ def test_an_image_keeps_what_belongs_to_it(save: Save, load: Load) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     exif = Image.Exif()
     exif[0x0110], exif[274] = "A camera", 6
+    exif.get_ifd(IFD.Exif).update({Base.ExifImageWidth: 8, Base.ExifImageHeight: 4})
     Image.new("RGB", (8, 4)).save(save("in.jpg"), icc_profile=profile, exif=exif, dpi=(300, 300))
     result = esc_cli.upscale(load("in.jpg"), scale=2, model="nearest")
     assert result.size == (8, 16)
@@ -57,6 +59,7 @@ def test_an_image_keeps_what_belongs_to_it(save: Save, load: Load) -> None:
     exif.load(result.info["exif"])
     assert exif[0x0110] == "A camera"
     assert exif.get(274, 1) == 1
+    assert exif.get_ifd(IFD.Exif) == {Base.ExifImageWidth: 8, Base.ExifImageHeight: 16}
 
 
 def test_what_is_there_stays_unless_overwritten(save: Save, load: Load) -> None:
