@@ -52,7 +52,8 @@ def render_model_card(entries: Sequence[ModelEntry]) -> str:
 def render_models_table(entries: Sequence[ModelEntry]) -> str:
     """Write the README's short table: a row for each model and scale, the gain over bicubic on B100."""
     rows = "".join(_short_row(entry) for entry in entries)
-    return f"| model | scale | Set5 | Set14 | B100 | above bicubic (B100) |\n|---|---|---|---|---|---|\n{rows}"
+    head = "| model | scale | Set5 | Set14 | B100 | above bicubic (B100) |\n|---|---|---|---|---|---|\n"
+    return head + rows
 
 
 def _short_row(entry: ModelEntry) -> str:

@@ -6,6 +6,8 @@ from importlib import import_module
 
 import typer
 
+from esc_cli.errors import ExitCode
+
 COMMANDS = {
     "models": "list, describe and verify models",
     "evaluate": "measure a model on a folder of pictures",
@@ -18,11 +20,14 @@ def main() -> None:
     """Run the command; the entry point of the package."""
     _let_stdout_escape()
     arguments = sys.argv[1:]
-    if arguments and arguments[0] in COMMANDS:
-        name = arguments.pop(0)
-        _app(name)(args=arguments, prog_name=f"esc-upscale {name}")
-    else:
-        _app("upscale")(args=arguments or ["--help"], prog_name="esc-upscale")
+    try:
+        if arguments and arguments[0] in COMMANDS:
+            name = arguments.pop(0)
+            _app(name)(args=arguments, prog_name=f"esc-upscale {name}")
+        else:
+            _app("upscale")(args=arguments or ["--help"], prog_name="esc-upscale")
+    except KeyboardInterrupt:  # before the command itself, which guards its own
+        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
 
 
 def _let_stdout_escape() -> None:

@@ -2,9 +2,9 @@
 
 import torch
 
-from esc_cli.networks.position_bias import LARGEST_CACHED_BYTES
 from esc_cli.networks.esc_real import ESCRealConfig
 from esc_cli.networks.interpolation import InterpolationConfig
+from esc_cli.networks.position_bias import LARGEST_CACHED_BYTES
 from esc_cli.networks.variants import NetworkConfig
 
 # Peak of resident memory over a whole forward pass in a fresh process (two threads, fused attention, the

@@ -58,9 +58,7 @@ def test_refuses_to_run_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
 @pytest.mark.parametrize("keep", [0, 10, 1000])
-def test_refuses_truncated_files(
-    tmp_path: Path, state: dict[str, Tensor], suffix: str, keep: int
-) -> None:
+def test_refuses_truncated_files(tmp_path: Path, state: dict[str, Tensor], suffix: str, keep: int) -> None:
     path = tmp_path / f"model{suffix}"
     if suffix == ".pth":
         torch.save(state, path)
