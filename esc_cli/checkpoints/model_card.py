@@ -22,7 +22,7 @@ PUBLISHED = {
 _HEAD = """\
 # The shipped models
 
-<!-- Made from manifest.toml by `esc-upscale models card --write weights/README.md`; do not edit. -->
+<!-- Made from manifest.toml by .ci/ship_model; do not edit. -->
 
 PSNR in dB on luma, published protocol (`esc-upscale evaluate`): next to it bicubic upscaling, and the
 published checkpoints of the same network, trained for 500,000 steps on DIV2K.

@@ -1,7 +1,6 @@
 """``esc-upscale models``: what there is, what a file is, whether the files are whole."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,8 +11,6 @@ from esc_cli.checkpoints.manifest import DEFAULT_MODEL, ModelEntry, read_manifes
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Json
 from esc_cli.cli.output import answer, answer_json, printable
-from esc_cli.jobs.streams import write_stdout
-from esc_cli.media.atomic import atomic_path
 
 app = typer.Typer(
     add_completion=False,
@@ -101,19 +98,3 @@ def verify_models() -> None:
     for entry in entries:
         verify(entry)
     answer(f"{len(entries)} models are whole")
-
-
-@app.command()
-@guarded
-def card(
-    write: Annotated[Path | None, typer.Option(help="A file to write instead of standard output.")] = None,
-) -> None:
-    """Print the model card, weights/README.md, made from the manifest."""
-    from esc_cli.checkpoints.model_card import render_model_card
-
-    content = render_model_card(read_manifest()).encode()
-    if write is None:
-        write_stdout(content)
-        return
-    with atomic_path(write) as partial:
-        partial.write_bytes(content)

@@ -40,14 +40,3 @@ def test_info_of_no_model(run: Run) -> None:
 def test_shipped_files_are_whole(run: Run) -> None:
     ended = run("models", "verify")
     assert (ended.code, ended.text) == (0, f"{len(read_manifest())} models are whole\n")
-
-
-def test_the_card_is_printed_or_written(run: Run) -> None:
-    printed = run("models", "card")
-    assert printed.code == 0
-    assert run("models", "card", "--write", "card.md").code == 0
-    assert Path("card.md").read_bytes() == printed.stdout
-    ended = run("models", "card", "--write", "nowhere/card.md")
-    assert (ended.code, ended.stderr) == (
-        6, "esc-upscale: cannot write nowhere/card.md: its folder does not exist\n"
-    )  # fmt: skip
