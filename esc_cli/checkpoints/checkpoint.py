@@ -51,35 +51,55 @@ def load_checkpoint(model: str | Path, scale: int | None = None) -> Checkpoint:
         WeightsError: There is no such model, it has no such scale, or its file is missing, damaged or of no
             known network.
     """
+    if not is_name(model):
+        checkpoint = _from_file(Path(model), Path(model).name)
+        _check_scale(model, scale or checkpoint.scale, (checkpoint.scale,))
+        return checkpoint
     available = available_scales(model)
     scale = max(available) if scale is None else scale
-    if scale not in available:
-        listed = ", ".join(f"x{one}" for one in available)
-        raise WeightsError(f"the model {str(model)!r} has no scale x{scale}, only {listed}")
+    _check_scale(model, scale, available)
     if _is_stand_in(model):
         return _interpolation(str(model), scale)
-    entry = _shipped(model).get(scale)
-    if entry is None:
-        return _from_file(Path(model), Path(model).name)
+    entry = _shipped(model)[scale]
     verify(entry)
     return _from_file(entry.path, entry.name)
 
 
-def available_scales(model: str | Path) -> tuple[int, ...]:
+def available_scales(model: str | Path | Checkpoint) -> tuple[int, ...]:
     """List the scales of a model, smallest first.
 
     Raises:
         WeightsError: There is no such model, or its file is of no known network.
     """
+    if isinstance(model, Checkpoint):
+        return (model.scale,)
     if _is_stand_in(model):
         return STAND_IN_SCALES
-    shipped = _shipped(model)
-    if shipped:
-        return tuple(sorted(shipped))
+    if is_name(model):
+        return tuple(sorted(_shipped(model)))
+    return (recognise(read_state_dict(Path(model))).scale,)
+
+
+def is_name(model: str | Path | Checkpoint) -> bool:
+    """Tell whether a model is given as a name: a shipped one's or a stand-in's; not as a file or loaded.
+
+    Raises:
+        WeightsError: It is neither.
+    """
+    if isinstance(model, Checkpoint):
+        return False
+    if _is_stand_in(model) or _shipped(model):
+        return True
     path = Path(model)
-    if path.suffix in WEIGHT_SUFFIXES or path.is_file():
-        return (recognise(read_state_dict(path)).scale,)
+    if path.suffix.lower() in WEIGHT_SUFFIXES or path.is_file():
+        return False
     raise _unknown(str(model))
+
+
+def _check_scale(model: str | Path, scale: int, available: tuple[int, ...]) -> None:
+    if scale not in available:
+        listed = ", ".join(f"x{one}" for one in available)
+        raise WeightsError(f"the model {str(model)!r} has no scale x{scale}, only {listed}")
 
 
 def _is_stand_in(model: str | Path) -> bool:

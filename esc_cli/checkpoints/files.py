@@ -2,7 +2,6 @@
 
 import pickle
 import warnings
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,7 +32,8 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise WeightsError(f"there is no model file {str(path)!r}")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    suffix = path.suffix.lower()
+    content = _read_safetensors(path) if suffix == ".safetensors" else _read_pickle(path)
     state = _unwrap(content)
     if not state:
         raise WeightsError(f"the model file {str(path)!r} holds no tensors")
@@ -48,7 +48,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _read_pickle(path: Path) -> Any:
-    if path.suffix not in PICKLE_SUFFIXES:
+    if path.suffix.lower() not in PICKLE_SUFFIXES:
         known = ", ".join(WEIGHT_SUFFIXES)
         raise WeightsError(f"{str(path)!r} is no model file: it ends in none of {known}")
     try:
@@ -61,8 +61,8 @@ def _read_pickle(path: Path) -> Any:
             f"the model file {str(path)!r} is damaged, or needs more than tensors to be loaded",
             hint="files that run code when they are loaded are refused; convert it to .safetensors",
         ) from error
-    # A damaged file fails anywhere inside torch: as a truncated archive, a missing record, an odd number.
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, zipfile.BadZipFile) as error:
+    except Exception as error:
+        # A damaged pickle fails with whatever its bytes happen to ask for: IndexError, struct.error, ...
         raise WeightsError(f"the model file {str(path)!r} is damaged") from error
 
 
@@ -73,4 +73,6 @@ def _unwrap(content: Any) -> dict[str, Tensor]:
         if isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
             break
-    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    return {
+        key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)
+    }

@@ -31,14 +31,15 @@ def guarded(command: Callable[P, ExitCode | None]) -> Callable[P, None]:
 
     @wraps(command)
     def wrapper(*args: P.args, **kwargs: P.kwargs) -> None:
-        code = _exit_code(lambda: command(*args, **kwargs))
+        code = exit_code_of(lambda: command(*args, **kwargs))
         if code is not ExitCode.OK:
             raise SystemExit(int(code))
 
     return wrapper
 
 
-def _exit_code(command: Callable[[], ExitCode | None]) -> ExitCode:
+def exit_code_of(command: Callable[[], ExitCode | None]) -> ExitCode:
+    """Run something to its end; errors become sentences on stderr."""
     try:
         with _signals_raise():
             return command() or ExitCode.OK

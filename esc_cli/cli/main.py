@@ -6,7 +6,7 @@ from importlib import import_module
 
 import typer
 
-from esc_cli.errors import ExitCode
+from esc_cli.cli.guard import exit_code_of
 
 COMMANDS = {
     "models": "list, describe and verify models",
@@ -20,14 +20,15 @@ def main() -> None:
     """Run the command; the entry point of the package."""
     _let_stdout_escape()
     arguments = sys.argv[1:]
-    try:
-        if arguments and arguments[0] in COMMANDS:
-            name = arguments.pop(0)
-            _app(name)(args=arguments, prog_name=f"esc-upscale {name}")
-        else:
-            _app("upscale")(args=arguments or ["--help"], prog_name="esc-upscale")
-    except KeyboardInterrupt:  # before the command itself, which guards its own
-        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
+    raise SystemExit(int(exit_code_of(lambda: _run(arguments))))
+
+
+def _run(arguments: list[str]) -> None:
+    if arguments and arguments[0] in COMMANDS:
+        name = arguments.pop(0)
+        _app(name)(args=arguments, prog_name=f"esc-upscale {name}")
+    else:
+        _app("upscale")(args=arguments or ["--help"], prog_name="esc-upscale")
 
 
 def _let_stdout_escape() -> None:

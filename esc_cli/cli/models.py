@@ -8,9 +8,11 @@ from rich.table import Table
 from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL, ModelEntry, read_manifest, verify
+from esc_cli.checkpoints.model_card import SETS
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Json
-from esc_cli.cli.output import answer, answer_json, printable
+from esc_cli.cli.output import answer, answer_json, printable, say_error
+from esc_cli.errors import ExitCode, WeightsError
 
 app = typer.Typer(
     add_completion=False,
@@ -23,10 +25,20 @@ app = typer.Typer(
 
 @app.callback()
 @guarded
-def list_models(context: typer.Context, json: Json = False) -> None:
+def models(context: typer.Context, json: Json = False) -> None:
     """List, describe and verify models. Without a command: list those that ship."""
-    if context.invoked_subcommand is not None:
-        return
+    if context.invoked_subcommand is None:
+        _show(json)
+
+
+@app.command("list")
+@guarded
+def list_models(json: Json = False) -> None:
+    """List the models that ship."""
+    _show(json)
+
+
+def _show(json: bool) -> None:
     entries = read_manifest()
     if json:
         answer_json("models", models=[_facts(entry) for entry in entries])
@@ -50,13 +62,12 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
 
 
 def _table(entries: Sequence[ModelEntry]) -> Table:
-    sets = ("Set5", "Set14", "B100")
     table = Table("model", "scale", title="PSNR in dB, luma, published protocol")
-    for name in (*sets, "steps"):
+    for name in (*SETS, "steps"):
         table.add_column(name, justify="right")
     for entry in entries:
         mark = " (default)" if entry.name == DEFAULT_MODEL else ""
-        figures = [f"{entry.psnr[name]:.2f}" if name in entry.psnr else "" for name in sets]
+        figures = [f"{entry.psnr[name]:.2f}" if name in entry.psnr else "" for name in SETS]
         table.add_row(f"{entry.name}{mark}", f"x{entry.scale}", *figures, f"{entry.steps:,}")
     return table
 
@@ -92,9 +103,21 @@ def info(
 
 @app.command("verify")
 @guarded
-def verify_models() -> None:
+def verify_models() -> ExitCode:
     """Compare every shipped file with its digest."""
     entries = read_manifest()
-    for entry in entries:
-        verify(entry)
+    damaged = [error for entry in entries if (error := _damage(entry)) is not None]
+    for error in damaged:
+        say_error(error.message, error.hint)
+    if damaged:
+        return ExitCode.WEIGHTS
     answer(f"{len(entries)} models are whole")
+    return ExitCode.OK
+
+
+def _damage(entry: ModelEntry) -> WeightsError | None:
+    try:
+        verify(entry)
+    except WeightsError as error:
+        return error
+    return None

@@ -37,7 +37,8 @@ def train(
         bool, typer.Option("--resume", help="Go on with the run in the output folder.")
     ] = False,
     minutes: Annotated[
-        float | None, typer.Option(help="Train for this long and anneal to zero over it, instead of --steps.")
+        float | None,
+        typer.Option(min=0.01, help="Last this long instead, annealing to zero over it."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the whole run.")] = _DEFAULT.steps,
     batch_size: Annotated[int, typer.Option(min=1, help="Patches a step.")] = _DEFAULT.batch_size,
@@ -62,16 +63,21 @@ def train(
     ] = _DEFAULT.precision,
     compile: Annotated[bool, typer.Option("--compile", help="Compile the network first.")] = False,
     validation_pictures: Annotated[
-        int, typer.Option(help="Source pictures to hold out.")
+        int, typer.Option(min=1, help="Source pictures to hold out.")
     ] = _DEFAULT.validation_pictures,
-    validate_every: Annotated[int, typer.Option(min=1, help="Steps.")] = _DEFAULT.validate_every,
-    save_every: Annotated[int, typer.Option(min=1, help="Steps.")] = _DEFAULT.save_every,
+    validate_every: Annotated[
+        int, typer.Option(min=1, help="Steps between measurements on those.")
+    ] = _DEFAULT.validate_every,
+    save_every: Annotated[
+        float, typer.Option(min=1, help="Seconds between states that --resume goes on from.")
+    ] = _DEFAULT.save_every_s,
     quiet: Quiet = False,
 ) -> None:
     """Train a network; the defaults are the published recipe.
 
-    The batch of step n depends on the seed and n alone: a run that was killed goes on with --resume as if
-    nothing had happened. The averaged weights lie in OUTPUT/weights.safetensors, ready for -m.
+    The batch of step n depends on the seed and n alone: a run of --steps that was killed goes on with
+    --resume (and its own options) as if nothing had happened. The averaged weights lie in
+    OUTPUT/weights.safetensors, ready for -m.
     """
     from esc_cli.engine.device import choose_device
     from esc_cli.training.loop import train as run_training
@@ -95,7 +101,7 @@ def train(
         compile=compile,
         validation_pictures=validation_pictures,
         validate_every=validate_every,
-        save_every=save_every,
+        save_every_s=save_every,
     )
     chosen = choose_device(device).device
     weights = run_training(

@@ -42,9 +42,8 @@ class Blender:
         self._scale = scale
         self._emit = emit
         self._left: Tensor | None = None  # the overlap with the tile to the right, all its rows
-        self._above: dict[
-            int, Tensor
-        ] = {}  # by column: the overlap with the tile below, finished columns only
+        # By column: the overlap with the tile below, finished columns only.
+        self._above: dict[int, Tensor] = {}
 
     def add(self, row: int, column: int, tile: Tensor) -> None:
         """Join the next tile.

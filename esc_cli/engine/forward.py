@@ -5,10 +5,11 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
+from torch.backends import cudnn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.pixels import is_finite, to_unit
-from esc_cli.errors import WeightsError
+from esc_cli.errors import DeviceError, WeightsError
 
 
 class Forward:
@@ -40,19 +41,31 @@ class Forward:
 
         Raises:
             WeightsError: The network gives infinite values or NaN even in float32.
+            DeviceError: The device failed; on the CPU that may be for want of memory.
             torch.OutOfMemoryError: The memory of the device does not suffice.
         """
         low = to_unit(picture.to(self.device))
-        high: Tensor = self._network(low.to(self.dtype)).float()
+        high = self._run(self._network, low.to(self.dtype)).float()
         if not is_finite(high) and self.dtype != torch.float32:
             self.redone += 1
-            high = self._full_precision(low)
+            high = self._run(self._full_precision, low)
         if not is_finite(high):
             raise WeightsError(
                 f"the model {self._checkpoint.name!r} gives values that are not finite",
                 hint="its weights are damaged",
             )
         return high
+
+    def _run(self, network: nn.Module, low: Tensor) -> Tensor:
+        try:
+            # cuDNN computes float32 convolutions in TF32, 10 bits, unless it is told not to.
+            with cudnn.flags(enabled=cudnn.enabled, benchmark=cudnn.benchmark, allow_tf32=False):
+                return network(low)  # type: ignore[no-any-return]
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise DeviceError(f"{self.device} failed: {reason}", hint="try another device") from error
 
     @cached_property
     def _full_precision(self) -> nn.Module:

@@ -133,7 +133,7 @@ class _Meter:
 
 
 def _planned_scales(model: str | Path | Checkpoint, scale: int | None) -> tuple[int, ...]:
-    available = (model.config.scale,) if isinstance(model, Checkpoint) else available_scales(model)
+    available = available_scales(model)
     if scale is None:
         scale = DEFAULT_SCALE if DEFAULT_SCALE in available else max(available)
     return plan_passes(scale, available)

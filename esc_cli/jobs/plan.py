@@ -56,6 +56,7 @@ class Plan:
         passed_over: Files in folders that are no pictures.
         scale: Pixels out per pixel in.
         names_one: There is a single input, and it was not found in a folder: it fails with its own exit code.
+        may_replace: Results that turn up during the work may be replaced, too.
     """
 
     tasks: tuple[Task, ...]
@@ -64,6 +65,7 @@ class Plan:
     passed_over: int
     scale: float
     names_one: bool
+    may_replace: bool = False
 
 
 def plan_names(
@@ -113,9 +115,11 @@ def plan_sources(sources: Sources, destination: Destination, scale: float, when_
         except EscError as error:
             failures.append(Failure(source.name, error))
     _refuse_collisions(tasks)
-    there = [task for task in tasks if task.target is not None and os.path.lexists(task.target)]
+    there = [task for task in tasks if is_there(task)]
     _refuse_own_inputs(there, sources.pictures)
-    _refuse_existing(there, when_there)
+    _refuse_unreplaceable(there)
+    if when_there == "refuse":
+        refuse_existing(there)
     skipped = {task.target for task in there} if when_there == "skip" else set()
     to_do = tuple(task for task in tasks if task.target not in skipped)
     _refuse_unwritable(to_do)
@@ -126,6 +130,7 @@ def plan_sources(sources: Sources, destination: Destination, scale: float, when_
         passed_over=sources.passed_over,
         scale=scale,
         names_one=_is_one(sources),
+        may_replace=when_there == "overwrite",
     )
 
 
@@ -200,16 +205,29 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def _refuse_existing(there: Sequence[Task], when_there: WhenThere) -> None:
-    for task in there:
-        if task.target is not None and task.target.exists() and not task.target.is_file():
-            kind = "a folder" if task.target.is_dir() else "no ordinary file"
-            raise OutputError(f"cannot write {str(task.target)!r}: it is {kind}")
-    if there and when_there == "refuse":
+def is_there(task: Task) -> bool:
+    """Tell whether a result's name is taken."""
+    return task.target is not None and os.path.lexists(task.target)
+
+
+def refuse_existing(there: Sequence[Task]) -> None:
+    """Refuse tasks whose results are there.
+
+    Raises:
+        OutputExistsError: There are any.
+    """
+    if there:
         more = f" and {len(there) - 1} more are" if len(there) > 1 else " is"
         raise OutputExistsError(
             f"{str(there[0].target)!r}{more} there already", hint="choose --overwrite or --skip-existing"
         )
+
+
+def _refuse_unreplaceable(there: Sequence[Task]) -> None:
+    for task in there:
+        if task.target is not None and task.target.exists() and not task.target.is_file():
+            kind = "a folder" if task.target.is_dir() else "no ordinary file"
+            raise OutputError(f"cannot write {str(task.target)!r}: it is {kind}")
 
 
 def _refuse_unwritable(tasks: Iterable[Task]) -> None:

@@ -17,7 +17,7 @@ from esc_cli.jobs.events import (
     Started,
     Summary,
 )
-from esc_cli.jobs.plan import Plan, Task
+from esc_cli.jobs.plan import Plan, Task, is_there, refuse_existing
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDOUT, write_stdout
 from esc_cli.media.picture import Picture
@@ -54,7 +54,7 @@ def run_plan(
     for number, task in enumerate(plan.tasks, start=1):
         listener(Started(task.source.name, number, len(plan.tasks)))
         try:
-            done = _make(task, upscaler, plan.scale, listener, quality)
+            done = _make(task, plan, upscaler, listener, quality)
         except EscError as error:
             failure = Failure(task.source.name, error)
             failed_at_work.append(failure)
@@ -80,12 +80,16 @@ def exit_code(plan: Plan, failures: Sequence[Failure]) -> ExitCode:
     return failures[0].error.exit_code if plan.names_one else ExitCode.SOME_FAILED
 
 
-def _make(task: Task, upscaler: Upscaler, scale: float, listener: Listener, quality: int | None) -> Done:
+def _make(task: Task, plan: Plan, upscaler: Upscaler, listener: Listener, quality: int | None) -> Done:
     begun = time.monotonic()
     name = task.source.name
     try:
         picture = read_picture(task.source.content)
-        high = enlarge(picture, upscaler, scale, lambda done, total: listener(Progressed(name, done, total)))
+        high = enlarge(
+            picture, upscaler, plan.scale, lambda done, total: listener(Progressed(name, done, total))
+        )
+        if is_there(task) and not plan.may_replace:
+            refuse_existing([task])  # somebody else made it in the meantime
         _write(high, task, quality)
     except MemoryError as error:
         raise OutOfMemoryError("there is not enough memory for this picture") from error

@@ -5,7 +5,7 @@ from typing import TypedDict, Unpack, overload
 
 from PIL import Image
 
-from esc_cli.checkpoints.checkpoint import available_scales
+from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, is_name, load_checkpoint
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.engine.device import Precision
 from esc_cli.engine.scales import reachable_scale
@@ -30,7 +30,7 @@ LARGEST_SCALE = 1000
 class EngineOptions(TypedDict, total=False):
     """Which network is run and how; see ``Upscaler``, which has the defaults."""
 
-    model: str | Path
+    model: str | Path | Checkpoint
     device: str
     precision: Precision
     tiling: Tiling
@@ -53,12 +53,15 @@ def make_upscaler(scale: float | None, **options: Unpack[EngineOptions]) -> tupl
         DeviceError: There is no such device.
         UsageError: The scale or an option makes no sense.
     """
+    if scale is not None and scale > LARGEST_SCALE:
+        raise UsageError(f"a scale can be {LARGEST_SCALE} at most, not {scale:g}")
+    model = options.get("model", DEFAULT_MODEL)
+    if not isinstance(model, Checkpoint) and not is_name(model):
+        options["model"] = model = load_checkpoint(model)  # read once; a name may stand for several files
     if scale is None:
         upscaler = Upscaler(**options)
         return upscaler, upscaler.scale
-    if scale > LARGEST_SCALE:
-        raise UsageError(f"a scale can be {LARGEST_SCALE} at most, not {scale:g}")
-    available = available_scales(options.get("model", DEFAULT_MODEL))
+    available = available_scales(model)
     return Upscaler(scale=reachable_scale(scale, available), **options), scale
 
 

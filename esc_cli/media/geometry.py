@@ -29,10 +29,13 @@ def resize(picture: Tensor, height: int, width: int) -> Tensor:
         raise TypeError(f"a picture is uint8 or float, not {picture.dtype}")
     if picture.shape[-2:] == (height, width):
         return picture
-    resized = _bicubic(picture.to(torch.float32), height, width)
-    if picture.dtype == torch.uint8:
-        resized = resized.round_().clamp_(0, 255)
-    return resized.to(picture.dtype)
+    resized = picture.new_empty((*picture.shape[:2], height, width))
+    for channel in range(picture.shape[1]):  # one by one: bytes never become a whole picture of floats
+        plane = _bicubic(picture[:, channel : channel + 1].to(torch.float32), height, width)
+        if picture.dtype == torch.uint8:
+            plane = plane.round_().clamp_(0, 255)
+        resized[:, channel : channel + 1] = plane
+    return resized
 
 
 def _bicubic(picture: Tensor, height: int, width: int) -> Tensor:

@@ -16,6 +16,10 @@ class DenseCache:
     key: tuple[int, int, torch.dtype] | None = None
     bias: Tensor | None = None
 
+    def __deepcopy__(self, memo: object) -> "DenseCache":
+        """Start empty: a copy of the network has a table of its own, and gathers from that."""
+        return DenseCache()
+
 
 @dataclass(frozen=True)
 class PositionBias:
@@ -46,6 +50,8 @@ class PositionBias:
         being trained.
         """
         if self.needs_gradient:
+            return self._gather().to(dtype)
+        if self.table.is_inference():  # has no version by which a change would be seen
             return self._gather().to(dtype)
         key = (self.table.data_ptr(), self.table._version, dtype)
         if self.cache.key == key and self.cache.bias is not None:

@@ -31,7 +31,7 @@ class TrainingConfig:
         compile: Compile the network first (a minute or so, then faster steps).
         validation_pictures: Source pictures held out, never trained on.
         validate_every: Steps between measurements on those.
-        save_every: Steps between states that a killed run resumes from.
+        save_every_s: Seconds between states that a killed run resumes from.
 
     Source: ESC (arXiv 2503.06671), section 4.1, and its published training options.
     """
@@ -54,7 +54,7 @@ class TrainingConfig:
     compile: bool = False
     validation_pictures: int = 16
     validate_every: int = 5_000
-    save_every: int = 1_000
+    save_every_s: float = 120.0
 
 
 def learning_rate(config: TrainingConfig, step: int, elapsed_s: float) -> float:

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,6 +24,10 @@ class Pair:
 
     low: Tensor
     high: Tensor
+
+    def to(self, device: torch.device) -> "Pair":
+        """Move both to a device."""
+        return Pair(self.low.to(device), self.high.to(device))
 
 
 @dataclass(frozen=True)
@@ -54,13 +57,18 @@ def split_by_source(folder: Path, held_out: int, seed: int) -> Split:
     )
 
 
-def load_pair(path: Path, scale: int) -> Pair:
+def load_pair(path: Path, scale: int) -> Pair | None:
     """Read a picture and make its low-resolution counterpart from the whole of it, rounded to 8 bits.
+
+    Returns:
+        The pair; None if the picture is smaller than the scale.
 
     Raises:
         InputError: The file cannot be read.
     """
     high = crop_to_multiple(read_picture(path).color, scale)  # (1, 3, H, W)
+    if 0 in high.shape:
+        return None
     return Pair(downscale(high, scale)[0], high[0])
 
 
@@ -71,14 +79,25 @@ def load_pairs(paths: tuple[Path, ...], scale: int, patch_px: int, device: torch
         InputError: A file cannot be read, or none has room for a patch.
     """
     pairs = (load_pair(path, scale) for path in paths)
-    kept = [
-        Pair(pair.low.to(device), pair.high.to(device))
-        for pair in pairs
-        if min(pair.low.shape[-2:]) >= patch_px
-    ]
+    kept = [pair.to(device) for pair in pairs if pair is not None and min(pair.low.shape[-2:]) >= patch_px]
     if not kept:
         raise InputError(f"no picture is large enough for patches of {patch_px * scale} pixels")
     return kept
+
+
+def load_validation_crops(
+    paths: tuple[Path, ...], scale: int, largest_px: int, multiple: int, device: torch.device
+) -> list[Pair]:
+    """Read the middle of each validation picture onto the device; see ``centre_crop``.
+
+    Raises:
+        InputError: A file cannot be read, or none is large enough.
+    """
+    pairs = (load_pair(path, scale) for path in paths)
+    crops = [centre_crop(pair, largest_px, multiple).to(device) for pair in pairs if pair is not None]
+    if not crops:
+        raise InputError(f"no validation picture is as large as {scale}x{scale} pixels")
+    return crops
 
 
 def batch_of_step(
@@ -134,21 +153,11 @@ def _sources(folder: Path) -> dict[str, str]:
     if not manifest.is_file():
         return {}
     with manifest.open(encoding="utf-8", newline="") as lines:
-        return dict(_source_of_row(row) for row in csv.DictReader(lines))
-
-
-def _source_of_row(row: dict[str, str]) -> tuple[str, str]:
-    return row["file"], f"{row.get('source_repo', '')}:{row.get('original_path', row['file'])}"
+        rows = csv.DictReader(lines)
+        if not {"file", "source_repo", "original_path"} <= set(rows.fieldnames or ()):
+            return {}  # somebody else's manifest
+        return {row["file"]: f"{row['source_repo']}:{row['original_path']}" for row in rows}
 
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def validation_crops(
-    paths: tuple[Path, ...], scale: int, largest_px: int, multiple: int, device: torch.device
-) -> Iterator[Pair]:
-    """Give the middle of each validation picture, on the device."""
-    for path in paths:
-        crop = centre_crop(load_pair(path, scale), largest_px, multiple)
-        yield Pair(crop.low.to(device), crop.high.to(device))

@@ -14,13 +14,13 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from esc_cli.checkpoints.files import read_state_dict
-from esc_cli.errors import OutputError
+from esc_cli.errors import OutOfMemoryError, OutputError, UsageError
 from esc_cli.evaluation.metrics import crop_border, luma, psnr
-from esc_cli.networks.variants import VARIANTS, build_network
+from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network
 from esc_cli.training.configuration import TrainingConfig, is_over, learning_rate
-from esc_cli.training.data import Pair, batch_of_step, load_pairs, split_by_source, validation_crops
+from esc_cli.training.data import Pair, batch_of_step, load_pairs, load_validation_crops, split_by_source
 from esc_cli.training.initial import adapt_weights
-from esc_cli.training.state import RunState, load_state, save_state
+from esc_cli.training.state import STATE_FILE, WEIGHTS_FILE, RunState, load_state, save_state
 
 LOG_FILE = "log.jsonl"
 SPLIT_FILE = "pictures.json"
@@ -69,45 +69,78 @@ def train(
 
     Raises:
         InputError: There are no pictures to train on, or no run to resume.
+        UsageError: The variant has no such scale.
         WeightsError: The initial weights do not fit.
         OutputError: The folder cannot be written to, or holds a run already.
+        OutOfMemoryError: The device has too little memory.
     """
+    try:
+        return _train(config, pictures, folder, device, initial, resume, quiet)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(f"{device} has not enough memory", hint="take a smaller batch") from error
+    except OSError as error:
+        raise OutputError(f"the run in {str(folder)!r} cannot be written: {error.strerror}") from error
+
+
+def _train(
+    config: TrainingConfig,
+    pictures: Path,
+    folder: Path,
+    device: torch.device,
+    initial: Path | None,
+    resume: bool,
+    quiet: bool,
+) -> Path:
     _prepare_folder(folder, resume)
     run = _resumed_run(folder, device) if resume else _new_run(config, folder, device, initial)
     split = split_by_source(pictures, run.config.validation_pictures, run.config.seed)
     _write_split(folder, pictures, split.training, split.validation)
     pairs = load_pairs(split.training, run.config.scale, run.config.patch_px, device)
-    window = VARIANTS[run.config.variant](run.config.scale).window_size
+    window = _network_config(run.config).window_size
     side = VALIDATION_WINDOWS * window
-    crops = list(validation_crops(split.validation, run.config.scale, side, window, device))
+    crops = load_validation_crops(split.validation, run.config.scale, side, window, device)
     _run_steps(run, pairs, crops, quiet)
-    return folder / "weights.safetensors"
+    return folder / WEIGHTS_FILE
 
 
 def _prepare_folder(folder: Path, resume: bool) -> None:
-    if not resume and (folder / LOG_FILE).exists():
+    if not resume and (folder / STATE_FILE).exists():
         raise OutputError(f"there is a run in {str(folder)!r} already", hint="--resume goes on with it")
+    folder.mkdir(parents=True, exist_ok=True)
+    if not resume:
+        (folder / LOG_FILE).unlink(missing_ok=True)  # of a run that was killed before its first state
+
+
+def _network_config(config: TrainingConfig) -> NetworkConfig:
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {str(folder)!r}: {error.strerror}") from error
+        return VARIANTS[config.variant](config.scale)
+    except KeyError as error:
+        raise UsageError(f"there is no variant {config.variant!r}", hint=", ".join(VARIANTS)) from error
+    except ValueError as error:
+        raise UsageError(f"{config.variant} cannot be x{config.scale}: {error}") from error
 
 
 def _new_run(config: TrainingConfig, folder: Path, device: torch.device, initial: Path | None) -> _Run:
     torch.manual_seed(config.seed)
-    network = build_network(VARIANTS[config.variant](config.scale))
+    network = build_network(_network_config(config))
     if initial is not None:
         network.load_state_dict(adapt_weights(read_state_dict(initial), network.state_dict()))
     elif config.zero_head:
-        for name, parameter in network.named_parameters():
-            if name.startswith("to_img."):
-                nn.init.zeros_(parameter)
+        _zero_last_layer(network)
     return _assemble(config, folder, device, network)
+
+
+@torch.no_grad()
+def _zero_last_layer(network: nn.Module) -> None:
+    head = network.get_submodule("to_img")
+    last = head[-1] if isinstance(head, nn.Sequential) else head
+    for parameter in last.parameters():
+        parameter.zero_()
 
 
 def _resumed_run(folder: Path, device: torch.device) -> _Run:
     state = load_state(folder)
-    network = build_network(VARIANTS[state.config.variant](state.config.scale))
+    network = build_network(_network_config(state.config))
     network.load_state_dict(state.network)
     run = _assemble(state.config, folder, device, network)
     run.average.load_state_dict(state.average)
@@ -118,7 +151,7 @@ def _resumed_run(folder: Path, device: torch.device) -> _Run:
 
 def _assemble(config: TrainingConfig, folder: Path, device: torch.device, network: nn.Module) -> _Run:
     network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = build_network(VARIANTS[config.variant](config.scale)).to(device).eval().requires_grad_(False)
+    average = build_network(_network_config(config)).to(device).eval().requires_grad_(False)
     average.load_state_dict(network.state_dict())
     optimizer = torch.optim.AdamW(
         network.parameters(),
@@ -134,20 +167,22 @@ def _run_steps(run: _Run, pairs: list[Pair], crops: list[Pair], quiet: bool) -> 
     config = run.config
     forward: Forward = torch.compile(run.network) if config.compile else run.network
     total = config.steps if config.minutes is None else None
+    begun = time.monotonic() - run.elapsed_s
+    saved_s = run.elapsed_s
     with _log(run.folder) as log, tqdm(total=total, initial=run.step, disable=quiet, unit="step") as bar:
         while not is_over(config, run.step, run.elapsed_s):
-            started = time.monotonic()
             loss = _step(run, forward, pairs)
             run.step += 1
-            run.elapsed_s += time.monotonic() - started
+            run.elapsed_s = time.monotonic() - begun
             bar.update()
             over = is_over(config, run.step, run.elapsed_s)
             if over or run.step % config.validate_every == 0:
                 entry = {**_entry(run, loss), "psnr": validate(run.average, crops)}
                 log(entry)
                 bar.set_postfix(loss=entry["loss"], psnr=entry["psnr"])
-            if over or run.step % config.save_every == 0:
+            if over or run.elapsed_s - saved_s >= config.save_every_s:
                 _save(run)
+                saved_s = run.elapsed_s
 
 
 def _step(run: _Run, forward: Forward, pairs: list[Pair]) -> Tensor:

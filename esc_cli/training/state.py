@@ -1,16 +1,15 @@
 """What a run needs to go on after it was killed, on disk."""
 
 import dataclasses
-import pickle
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
-from esc_cli.errors import InputError
+from esc_cli.errors import InputError, OutputError
 from esc_cli.media.atomic import atomic_path
 from esc_cli.training.configuration import TrainingConfig
 
@@ -47,10 +46,14 @@ def save_state(state: RunState, folder: Path) -> None:
     """
     content = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
     content["config"] = dataclasses.asdict(state.config)
-    with atomic_path(folder / STATE_FILE) as path:
-        torch.save(content, path)
-    with atomic_path(folder / WEIGHTS_FILE) as path:
-        save_file({key: value.contiguous() for key, value in state.average.items()}, path)
+    average = {key: value.contiguous() for key, value in state.average.items()}
+    try:
+        with atomic_path(folder / STATE_FILE) as path:
+            torch.save(content, path)
+        with atomic_path(folder / WEIGHTS_FILE) as path:
+            save_file(average, path)
+    except (RuntimeError, SafetensorError) as error:  # what these two make of a full disk
+        raise OutputError(f"the state of the run cannot be written to {str(folder)!r}: {error}") from error
 
 
 def load_state(folder: Path) -> RunState:
@@ -64,12 +67,6 @@ def load_state(folder: Path) -> RunState:
         raise InputError(f"there is no run to resume in {str(folder)!r}")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        return RunState(**{**content, "config": _config(content["config"])})
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, TypeError) as error:
+        return RunState(**{**content, "config": TrainingConfig(**content["config"])})
+    except Exception as error:  # a damaged pickle fails with whatever its bytes happen to ask for
         raise InputError(f"the state of the run in {str(folder)!r} is damaged") from error
-    except (pickle.UnpicklingError, zipfile.BadZipFile) as error:
-        raise InputError(f"the state of the run in {str(folder)!r} is damaged") from error
-
-
-def _config(values: dict[str, Any]) -> TrainingConfig:
-    return TrainingConfig(**values)

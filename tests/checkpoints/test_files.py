@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -82,3 +84,22 @@ def test_refuses_other_endings_and_missing_files(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "model.txt")
     with pytest.raises(WeightsError, match="no model file"):
         read_state_dict(tmp_path / "missing.pth")
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(suffix=st.sampled_from([".pth", ".safetensors"]), data=st.data())
+def test_flipped_bytes_never_leak_another_error(tmp_path: Path, suffix: str, data: st.DataObject) -> None:
+    path = tmp_path / f"model{suffix}"
+    state = {"a": torch.arange(6.0), "b": torch.zeros(2, 2)}
+    if suffix == ".pth":
+        torch.save({"params": state, 7: 8}, path)
+    else:
+        save_file(state, path)
+    content = bytearray(path.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    path.write_bytes(content)
+    try:
+        read_state_dict(path)
+    except WeightsError as error:
+        assert path.name in error.message

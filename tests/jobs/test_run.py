@@ -8,13 +8,16 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from torch import Tensor, nn
 
+from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.upscaler import Upscaler
-from esc_cli.errors import ExitCode, InputError, OutputError
+from esc_cli.errors import ExitCode, InputError, OutputError, OutputExistsError
 from esc_cli.jobs.events import Done, Event, Failed, Planned, Progressed, Skipped, Started, Summary
 from esc_cli.jobs.plan import plan_names
 from esc_cli.jobs.run import announce, exit_code, run_plan
 from esc_cli.jobs.sources import Failure
+from esc_cli.networks.interpolation import Interpolation, InterpolationConfig
 
 Save = Callable[..., Path]
 Load = Callable[..., Image.Image]
@@ -218,3 +221,43 @@ def test_a_closed_standard_output_is_an_error_of_its_own(save: Save, monkeypatch
     run = Run("in.png", output="-")
     assert [failure.error.message for failure in run.failures] == ["standard output is closed"]
     assert exit_code(run.plan, run.failures) is ExitCode.CANNOT_WRITE
+
+
+def test_a_result_that_turns_up_during_the_work_is_left_alone(save: Save) -> None:
+    save("in.png")
+    plan = plan_names(["in.png"], scale=2)
+    Path("in_x2.png").write_bytes(b"somebody else's")
+    (failure,) = run_plan(plan, Upscaler("nearest", scale=2), lambda event: None)
+    assert isinstance(failure.error, OutputExistsError)
+    assert Path("in_x2.png").read_bytes() == b"somebody else's"
+    plan = plan_names(["in.png"], scale=2, when_there="overwrite")
+    assert not run_plan(plan, Upscaler("nearest", scale=2), lambda event: None)
+
+
+class _FailsAtSecondCall(nn.Module):
+    """A network on a device that fails once, as an allocation on the CPU does: with a plain RuntimeError."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = 0
+        self.config = InterpolationConfig(2, "nearest")
+        self.inner = Interpolation(self.config)
+
+    def forward(self, low: Tensor) -> Tensor:
+        self.calls += 1
+        if self.calls == 2:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
+        high: Tensor = self.inner(low)
+        return high
+
+
+def test_a_device_that_fails_costs_one_picture(save: Save) -> None:
+    for name in ("1.png", "2.png", "3.png"):
+        save(name)
+    network = _FailsAtSecondCall().eval()
+    checkpoint = Checkpoint(network, network.config, 2, "fails", "fails", "a test")
+    plan = plan_names(["1.png", "2.png", "3.png"], scale=2)
+    failures = run_plan(plan, Upscaler(checkpoint, scale=2), lambda event: None)
+    assert [(failure.name, failure.error.exit_code) for failure in failures] == [("2.png", ExitCode.DEVICE)]
+    assert exit_code(plan, failures) is ExitCode.SOME_FAILED
+    assert sorted(path.name for path in Path().glob("*_x2.png")) == ["1_x2.png", "3_x2.png"]

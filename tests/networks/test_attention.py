@@ -62,3 +62,12 @@ def test_a_changed_table_is_seen() -> None:
 def test_there_is_no_unknown_backend() -> None:
     with pytest.raises(KeyError):
         use_attention(WindowAttention(dim=16, heads=2, window_size=4), "nonsense")
+
+
+def test_weights_made_in_inference_mode() -> None:
+    with torch.inference_mode():
+        attention = WindowAttention(dim=16, heads=2, window_size=4)
+        features = torch.randn(1, 16, 4, 4)
+        fast = attention(features)
+        attention.backend = naive
+        torch.testing.assert_close(fast, attention(features), rtol=1e-5, atol=1e-5)

@@ -1,9 +1,11 @@
 """What is trained on: no source on both sides, and batches that depend on seed and step alone."""
 
+import shutil
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 from esc_cli.errors import InputError
 from esc_cli.training.data import Pair, batch_of_step, centre_crop, load_pair, load_pairs, split_by_source
@@ -48,12 +50,25 @@ def test_patches_match_and_are_turned_alike() -> None:
 
 def test_low_pictures_are_made_from_the_whole(pictures: Path) -> None:
     pair = load_pair(pictures / "0_0.png", 4)
+    assert pair is not None
     assert pair.high.shape == (3, 60, 68)
     assert pair.low.shape == (3, 15, 17)
     crop = centre_crop(pair, 8, 4)
     assert crop.low.shape == (3, 8, 8)
     assert torch.equal(crop.low, pair.low[:, 3:11, 4:12])
     assert torch.equal(crop.high, pair.high[:, 12:44, 16:48])
+
+
+def test_a_picture_smaller_than_the_scale_is_no_pair(tmp_path: Path) -> None:
+    Image.new("RGB", (3, 40)).save(tmp_path / "thin.png")
+    assert load_pair(tmp_path / "thin.png", 4) is None
+
+
+def test_a_foreign_manifest_is_none(pictures: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        shutil.copyfile(pictures / "0_0.png", tmp_path / name)
+    (tmp_path / "manifest.csv").write_text("name;size\na.png;3\n")
+    assert len(split_by_source(tmp_path, 1, 0).training) == 1
 
 
 def test_pictures_without_room_are_left_out(pictures: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from esc_cli.checkpoints.files import read_state_dict
-from esc_cli.errors import InputError, OutputError
+from esc_cli.errors import InputError, OutputError, UsageError
 from esc_cli.networks import variants
 from esc_cli.networks.esc import ESCConfig
 from esc_cli.training.configuration import TrainingConfig
@@ -25,7 +25,6 @@ CONFIG = TrainingConfig(
     zero_head=True,
     validation_pictures=2,
     validate_every=4,
-    save_every=5,
 )
 
 
@@ -72,6 +71,19 @@ def test_runs_are_not_mixed_up(pictures: Path, tmp_path: Path) -> None:
     (tmp_path / "run" / "state.pt").write_bytes(b"damaged")
     with pytest.raises(InputError, match="damaged"):
         train(CONFIG, pictures, tmp_path / "run", device=CPU, resume=True, quiet=True)
+
+
+def test_a_run_killed_before_its_first_state_starts_anew(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text("of the run before\n")
+    train(dataclasses.replace(CONFIG, steps=4), pictures, tmp_path, device=CPU, quiet=True)
+    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [4]
+
+
+def test_variants_have_their_scales(pictures: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="always x4"):
+        train(dataclasses.replace(CONFIG, variant="esc-real"), pictures, tmp_path, device=CPU, quiet=True)
+    with pytest.raises(UsageError, match="no variant 'nonsense'"):
+        train(dataclasses.replace(CONFIG, variant="nonsense"), pictures, tmp_path, device=CPU, quiet=True)
 
 
 def test_bfloat16_and_initial_weights(pictures: Path, tmp_path: Path) -> None:
