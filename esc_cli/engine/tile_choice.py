@@ -22,7 +22,9 @@ Tiling = Literal["auto", "exact", "overlap", "none"]
 #        64              99.5 dB    0.07                       51.6 dB    11
 #        96             104.6 dB    0.04                       57.6 dB     6
 #
-# With training behind it the difference vanishes below half a step at 32; more only costs time.
+# ESC-light x4 as shipped on a photo of 1000x700, tiles of 128: 72.5 dB and 11.1 at an overlap of 32 (the
+# largest at a single edge; 1.7 % of the 8-bit values differ at all), 75.7 dB and 3.1 at 64 for 2.5 times the
+# work. No seam can be seen at either, not even in the difference enlarged 64 times.
 DEFAULT_OVERLAP_PX = 32
 
 LARGEST_CHOSEN_PX = 512

@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def bleed(color: Tensor, alpha: Tensor) -> Tensor:
-    """Fills the colors under fully transparent pixels from the visible ones nearby.
+    """Fill the colors under fully transparent pixels from the visible ones nearby.
 
     Those colors are arbitrary (often black), and a network would see an edge at them and draw a halo.
 
@@ -30,7 +30,7 @@ def bleed(color: Tensor, alpha: Tensor) -> Tensor:
 
 
 def composite(color: Tensor, alpha: Tensor, background: tuple[int, int, int]) -> Tensor:
-    """Lays a picture on a plain background, blending the values as they are stored, as browsers do.
+    """Lay a picture on a plain background, blending the values as they are stored, as browsers do.
 
     Args:
         color: (N, 3, H, W), uint8; not multiplied by alpha.

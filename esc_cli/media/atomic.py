@@ -22,7 +22,7 @@ _REASONS = {
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yields the path of a file to write, which takes the target's name only when all went well.
+    """Yield the path of a file to write, which takes the target's name only when all went well.
 
     The file lies in the target's folder under a hidden name that ends in `.part`. Whoever writes it creates
     it, so that its permissions are those of any new file. Whatever happens (Ctrl-C too), it does not stay. A
@@ -58,11 +58,11 @@ def _check_replaceable(target: Path) -> None:
         raise OutputError(f"cannot write {target}: it is a folder")
     if target.exists() and not target.is_file():
         # Renaming over /dev/null would replace the device for everybody on the machine.
-        raise OutputError(f"cannot write {target}: it is not an ordinary file", hint="Write to - (stdout).")
+        raise OutputError(f"cannot write {target}: it is not an ordinary file", hint="write to - (stdout)")
 
 
 def _flush(path: Path) -> None:
-    """Brings a file to the disk, so that after a power cut its name never stands for an empty file."""
+    """Bring a file to the disk, so that after a power cut its name never stands for an empty file."""
     with path.open("rb+") as file:  # for writing, as Windows flushes no other
         os.fsync(file.fileno())
 

@@ -100,7 +100,7 @@ _BEGINNINGS = {
 
 
 def sniff(beginning: bytes) -> str | None:
-    """Names the format of a file by how it begins, whatever it is called.
+    """Name the format of a file by how it begins, whatever it is called.
 
     Args:
         beginning: The first bytes of the file; 16 are enough.
@@ -115,7 +115,7 @@ def sniff(beginning: bytes) -> str | None:
 
 
 def format_by_extension(name_or_path: str | Path) -> PictureFormat | None:
-    """Finds the format that an extension stands for: "png", ".PNG" and "a/b.png" are the same.
+    """Find the format that an extension stands for: "png", ".PNG" and "a/b.png" are the same.
 
     Returns:
         The format, or None where the extension is of none that is written.
@@ -125,7 +125,7 @@ def format_by_extension(name_or_path: str | Path) -> PictureFormat | None:
 
 
 def format_named(text: str) -> PictureFormat:
-    """Finds the format that a person named: "jpg", ".jpg" or "JPEG".
+    """Find the format that a person named: "jpg", ".jpg" or "JPEG".
 
     Raises:
         UsageError: There is no such format.
@@ -133,7 +133,7 @@ def format_named(text: str) -> PictureFormat:
     format = format_by_extension(text.lower())
     if format is None:
         raise UsageError(
-            f"pictures cannot be written as '{text}'", hint=f"The formats are {_listed(_WRITTEN, 'and')}."
+            f"pictures cannot be written as '{text}'", hint=f"the formats are {_listed(_WRITTEN, 'and')}"
         )
     return format
 
@@ -144,7 +144,7 @@ def format_like(source_format: str) -> PictureFormat:
 
 
 def check_fits(height: int, width: int, format: PictureFormat) -> None:
-    """Tells before any work whether a format can hold a picture of this size in pixels.
+    """Tell before any work whether a format can hold a picture of this size in pixels.
 
     Raises:
         OutputError: It cannot; the hint names those which can.
@@ -157,12 +157,12 @@ def check_fits(height: int, width: int, format: PictureFormat) -> None:
     others = [other for other in _WRITTEN if _fits(height, width, other)]
     raise OutputError(
         f"{format.name} holds at most {limit}, and the result would have {width} x {height} (width x height)",
-        hint=f"It can be written as {_listed(others, 'or')}." if others else None,
+        hint=f"it can be written as {_listed(others, 'or')}" if others else None,
     )
 
 
 def what_is_lost(alpha: bool, format: PictureFormat) -> tuple[str, ...]:
-    """Says what a format cannot hold of a picture's pixels.
+    """Say what a format cannot hold of a picture's pixels.
 
     Args:
         alpha: Whether the picture has an alpha channel.

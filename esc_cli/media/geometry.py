@@ -6,7 +6,7 @@ from torch import Tensor
 
 
 def resize(picture: Tensor, height: int, width: int) -> Tensor:
-    """Resizes by the antialiased bicubic filter (a = -0.5).
+    """Resize by the antialiased bicubic filter (a = -0.5).
 
     Args:
         picture: (N, C, H, W), uint8, or float in [0, 1], on any device.

@@ -77,7 +77,7 @@ def upright_size(image: ImageFile.ImageFile) -> tuple[int, int]:
 
 
 def _complete_exif(image: Image.Image) -> None:
-    """Puts EXIF which follows the pixels of a PNG where Pillow keeps EXIF, without decoding them."""
+    """Put EXIF which follows the pixels of a PNG where Pillow keeps EXIF, without decoding them."""
     if not isinstance(image, PngImagePlugin.PngImageFile) or "exif" in image.info or image.fp is None:
         return
     exif = exif_chunk(image.fp)

@@ -46,7 +46,7 @@ _SRGB_GAMMA = 0.45455
 
 
 def read_metadata(image: Image.Image, gray: bool) -> Metadata:
-    """Gathers the metadata of a decoded picture.
+    """Gather the metadata of a decoded picture.
 
     Args:
         image: As it was read, before any conversion.
@@ -61,7 +61,7 @@ def read_metadata(image: Image.Image, gray: bool) -> Metadata:
 
 
 def metadata_notes(image: Image.Image, metadata: Metadata) -> Iterator[str]:
-    """Yields a sentence on each thing in a file that the metadata read from it does not have."""
+    """Yield a sentence on each thing in a file that the metadata read from it does not have."""
     if image.info.get("icc_profile") and metadata.icc_profile is None and image.mode not in ("CMYK", "LAB"):
         yield "a color profile that does not fit its pixels was left out"
     if image.info.get("exif") and metadata.exif is None:
@@ -75,7 +75,7 @@ def metadata_notes(image: Image.Image, metadata: Metadata) -> Iterator[str]:
 
 
 def metadata_lost(metadata: Metadata, format: PictureFormat) -> tuple[str, ...]:
-    """Says what a format cannot hold of a picture's metadata, one sentence each."""
+    """Say what a format cannot hold of a picture's metadata, one sentence each."""
     present = (part for part in _NAMES if getattr(metadata, part) is not None)
     return tuple(
         f"{format.name} cannot hold {_NAMES[part]}" for part in present if not holds(format, part, metadata)
@@ -90,7 +90,7 @@ def holds(format: PictureFormat, part: Held, metadata: Metadata) -> bool:
 
 
 def exif_of_size(exif: bytes, height: int, width: int) -> bytes:
-    """Corrects the picture's size in an EXIF block, where it is given.
+    """Correct the picture's size in an EXIF block, where it is given.
 
     Source: Exif 2.32, 4.6.5 C: PixelXDimension and PixelYDimension.
     """
@@ -104,7 +104,7 @@ def exif_of_size(exif: bytes, height: int, width: int) -> bytes:
 
 
 def exif_tags(exif: bytes) -> Image.Exif:
-    """Parses an EXIF block so that its text can be written again as it was."""
+    """Parse an EXIF block so that its text can be written again as it was."""
     tags = Image.Exif()
     tags.load(exif)
     for directory in (tags, *(tags.get_ifd(number) for number in _NESTED if number in tags)):

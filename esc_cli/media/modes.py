@@ -18,7 +18,7 @@ _WHITE_IS_ZERO = 0
 
 
 def to_eight_bits(image: Image.Image, depth_bits: int) -> tuple[Image.Image, tuple[str, ...]]:
-    """Converts a decoded picture.
+    """Convert a decoded picture.
 
     Args:
         image: Of any mode.
@@ -53,7 +53,7 @@ def _reduction(depth_bits: int) -> tuple[str]:
 
 
 def _narrowed(image: Image.Image, depth_bits: int) -> tuple[Image.Image, tuple[str, ...]]:
-    """Reduces 16-bit integers, 32-bit integers and floats. Source: PNG 13.12, the linear equation."""
+    """Reduce 16-bit integers, 32-bit integers and floats. Source: PNG 13.12, the linear equation."""
     values = np.asarray(image)
     black, white = _range(values, depth_bits)
     scaled = (values.astype(np.float32) - black) * np.float32(255 / (white - black))

@@ -56,7 +56,7 @@ class Opened:
 
 @contextmanager
 def opened(source: Path | bytes) -> Iterator[Opened]:
-    """Opens a picture for as long as the context lasts.
+    """Open a picture for as long as the context lasts.
 
     Args:
         source: A path, or a file's content.
@@ -75,7 +75,7 @@ def opened(source: Path | bytes) -> Iterator[Opened]:
 
 @contextmanager
 def translated_errors(name: str) -> Iterator[None]:
-    """Turns what Pillow raises inside into our own errors.
+    """Turn what Pillow raises inside into our own errors.
 
     Raises:
         InputError: The file is damaged, too large, or cannot be read.
@@ -117,7 +117,7 @@ def _check_kind(source: Path, name: str) -> None:
         raise InputError(f"{name} is a folder")
     if source.exists() and not source.is_file():
         # A FIFO would be waited for, and could be read once only, but size and pixels are read one by one.
-        raise InputError(f"{name} is not an ordinary file", hint="Pipes are read from - (stdin).")
+        raise InputError(f"{name} is not an ordinary file", hint="pipes are read from - (stdin)")
 
 
 def _readable_format(header: bytes, name: str) -> str:
@@ -127,7 +127,7 @@ def _readable_format(header: bytes, name: str) -> str:
     if format is None:
         raise InputError(f"{name} is not a picture that this program reads")
     if format not in READ_FORMATS:
-        raise InputError(f"{name} is a {format} picture, which is not read yet", hint="Convert it to PNG.")
+        raise InputError(f"{name} is a {format} picture, which is not read yet", hint="convert it to PNG")
     return format
 
 
@@ -141,7 +141,7 @@ class _Readers:
 
 @contextmanager
 def quiet_pillow() -> Iterator[None]:
-    """Silences Pillow's warnings and replaces its limit on pixels, as long as anybody reads.
+    """Silence Pillow's warnings and replaces its limit on pixels, as long as anybody reads.
 
     Both are settings of the process, and pictures are read in several threads. So the first reader sets them
     and the last one restores them; `warnings.catch_warnings` in each thread would restore them out of order.

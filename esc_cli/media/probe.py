@@ -30,7 +30,7 @@ class Probe:
 
 
 def probe(source: Path | bytes) -> Probe:
-    """Reads a picture's header.
+    """Read a picture's header.
 
     Args:
         source: A path, or a file's content.

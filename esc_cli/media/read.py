@@ -20,7 +20,7 @@ _WHAT_A_FILE_HAS_SEVERAL_OF = {"TIFF": "pages", "JPEG": "pictures"}
 
 
 def read_picture(source: Path | bytes) -> Picture:
-    """Reads a still picture, or the first frame of an animation.
+    """Read a still picture, or the first frame of an animation.
 
     Args:
         source: A path, or a file's content.
@@ -38,7 +38,7 @@ def read_picture(source: Path | bytes) -> Picture:
 
 
 def picture_from_image(image: Image.Image) -> Picture:
-    """Takes over a Pillow image of any mode, as if it came from a file.
+    """Take over a Pillow image of any mode, as if it came from a file.
 
     Args:
         image: Opened or made by the caller; it is decoded if it was not yet.

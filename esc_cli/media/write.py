@@ -33,7 +33,7 @@ _CLASSIC_TIFF_BYTES = 2**32 - 2**24
 
 
 def write_picture(picture: Picture, target: Path, format: PictureFormat, quality: int | None = None) -> None:
-    """Writes a picture; on any failure, the target is as it was before.
+    """Write a picture; on any failure, the target is as it was before.
 
     Args:
         picture: What to write.
@@ -52,7 +52,7 @@ def write_picture(picture: Picture, target: Path, format: PictureFormat, quality
 
 
 def encode_picture(picture: Picture, format: PictureFormat, quality: int | None = None) -> bytes:
-    """Encodes a picture with its metadata, as far as the format holds it.
+    """Encode a picture with its metadata, as far as the format holds it.
 
     A gray picture is written gray, but WebP (and AVIF, with alpha) stores it as equal colors. Without a
     quality, JPEG gets 95 and AVIF 90, both with full color resolution (4:4:4), and WebP is lossless, unless
