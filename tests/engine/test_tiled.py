@@ -13,7 +13,7 @@ from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.forward import Forward
 from esc_cli.engine.tiled import TiledForward, TileSizes
 from esc_cli.engine.tiles import Span
-from esc_cli.errors import OutOfMemoryError
+from esc_cli.errors import DeviceError, OutOfMemoryError
 
 Make = Callable[..., Checkpoint]
 Pictures = Callable[..., Tensor]
@@ -121,5 +121,5 @@ def test_other_errors_are_not_taken_for_a_lack_of_memory(nearest: Make, picture:
     def fault(call: int, low: Tensor) -> None:
         raise RuntimeError("CUDA error: out of memory, says only the text")
 
-    with pytest.raises(RuntimeError, match="only the text"):
+    with pytest.raises(DeviceError, match="only the text"):
         run(nearest(SCALE, WINDOW_PX, fault=fault), picture(64, 64, torch.float32), 64)
