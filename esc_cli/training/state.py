@@ -5,8 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from esc_cli.errors import InputError, OutputError
@@ -51,8 +50,8 @@ def save_state(state: RunState, folder: Path) -> None:
         with atomic_path(folder / STATE_FILE) as path:
             torch.save(content, path)
         with atomic_path(folder / WEIGHTS_FILE) as path:
-            save_file(average, path)
-    except (RuntimeError, SafetensorError) as error:  # what these two make of a full disk
+            path.write_bytes(save(average))  # `save_file` makes files that only their owner can read
+    except RuntimeError as error:  # what torch makes of a full disk
         raise OutputError(f"the state of the run cannot be written to {str(folder)!r}: {error}") from error
 
 
