@@ -10,7 +10,7 @@ from typing import Any
 
 from esc_cli.errors import WeightsError
 
-DEFAULT_MODEL = "esc-light"
+DEFAULT_MODEL = "esc"
 """What runs when nobody says otherwise, on every device."""
 
 MANIFEST_FILE = "manifest.toml"
