@@ -51,11 +51,11 @@ def load_checkpoint(model: str | Path, scale: int | None = None) -> Checkpoint:
         WeightsError: There is no such model, it has no such scale, or its file is missing, damaged or of no
             known network.
     """
-    if not is_name(model):
+    if not _is_name(model):
         checkpoint = _from_file(Path(model), Path(model).name)
         _check_scale(model, scale or checkpoint.scale, (checkpoint.scale,))
         return checkpoint
-    available = available_scales(model)
+    available = available_scales(str(model))
     scale = max(available) if scale is None else scale
     _check_scale(model, scale, available)
     if _is_stand_in(model):
@@ -65,29 +65,29 @@ def load_checkpoint(model: str | Path, scale: int | None = None) -> Checkpoint:
     return _from_file(entry.path, entry.name)
 
 
-def available_scales(model: str | Path | Checkpoint) -> tuple[int, ...]:
-    """List the scales of a model, smallest first.
+def open_model(model: str | Path | Checkpoint) -> str | Checkpoint:
+    """Load a model that is given as a file, so that it is read once; a name may stand for several files.
+
+    Returns:
+        The name of a shipped model or a stand-in, or a loaded checkpoint.
 
     Raises:
-        WeightsError: There is no such model, or its file is of no known network.
+        WeightsError: There is no such model, or its file is damaged or of no known network.
     """
+    if isinstance(model, Checkpoint):
+        return model
+    return str(model) if _is_name(model) else load_checkpoint(model)
+
+
+def available_scales(model: str | Checkpoint) -> tuple[int, ...]:
+    """List the scales of what ``open_model`` gives, smallest first."""
     if isinstance(model, Checkpoint):
         return (model.scale,)
-    if _is_stand_in(model):
-        return STAND_IN_SCALES
-    if is_name(model):
-        return tuple(sorted(_shipped(model)))
-    return (recognise(read_state_dict(Path(model))).scale,)
+    return STAND_IN_SCALES if _is_stand_in(model) else tuple(sorted(_shipped(model)))
 
 
-def is_name(model: str | Path | Checkpoint) -> bool:
-    """Tell whether a model is given as a name: a shipped one's or a stand-in's; not as a file or loaded.
-
-    Raises:
-        WeightsError: It is neither.
-    """
-    if isinstance(model, Checkpoint):
-        return False
+def _is_name(model: str | Path) -> bool:
+    """Tell whether a model is given as a name, a shipped one's or a stand-in's, and not as a file."""
     if _is_stand_in(model) or _shipped(model):
         return True
     path = Path(model)

@@ -7,7 +7,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, load_checkpoint
+from esc_cli.checkpoints.checkpoint import (
+    Checkpoint,
+    available_scales,
+    load_checkpoint,
+    open_model,
+)
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.engine.device import Precision, choose_device, choose_precision
 from esc_cli.engine.forward import Forward
@@ -72,6 +77,7 @@ class Upscaler:
         self.device, self.device_reason = chosen_device.device, chosen_device.reason
         chosen_precision = choose_precision(precision, self.device)
         self.precision, self.precision_reason = chosen_precision.dtype, chosen_precision.reason
+        model = open_model(model)
         self.passes = _planned_scales(model, scale)
         self.scale = math.prod(self.passes)
         self.progress = progress
@@ -132,7 +138,7 @@ class _Meter:
             self._callback(self._done_px, self._total_px)
 
 
-def _planned_scales(model: str | Path | Checkpoint, scale: int | None) -> tuple[int, ...]:
+def _planned_scales(model: str | Checkpoint, scale: int | None) -> tuple[int, ...]:
     available = available_scales(model)
     if scale is None:
         scale = DEFAULT_SCALE if DEFAULT_SCALE in available else max(available)

@@ -20,9 +20,10 @@ from esc_cli.jobs.events import (
 from esc_cli.jobs.plan import Plan, Task, is_there, refuse_existing
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDOUT, write_stdout
+from esc_cli.media.metadata import metadata_lost
 from esc_cli.media.picture import Picture
 from esc_cli.media.read import read_picture
-from esc_cli.media.write import encode_picture, metadata_lost, write_picture
+from esc_cli.media.write import encode_picture, write_picture
 
 
 def announce(plan: Plan, listener: Listener) -> None:

@@ -5,7 +5,7 @@ from typing import TypedDict, Unpack, overload
 
 from PIL import Image
 
-from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, is_name, load_checkpoint
+from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, open_model
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.engine.device import Precision
 from esc_cli.engine.scales import reachable_scale
@@ -55,14 +55,11 @@ def make_upscaler(scale: float | None, **options: Unpack[EngineOptions]) -> tupl
     """
     if scale is not None and scale > LARGEST_SCALE:
         raise UsageError(f"a scale can be {LARGEST_SCALE} at most, not {scale:g}")
-    model = options.get("model", DEFAULT_MODEL)
-    if not isinstance(model, Checkpoint) and not is_name(model):
-        options["model"] = model = load_checkpoint(model)  # read once; a name may stand for several files
     if scale is None:
         upscaler = Upscaler(**options)
         return upscaler, upscaler.scale
-    available = available_scales(model)
-    return Upscaler(scale=reachable_scale(scale, available), **options), scale
+    options["model"] = model = open_model(options.get("model", DEFAULT_MODEL))
+    return Upscaler(scale=reachable_scale(scale, available_scales(model)), **options), scale
 
 
 @overload

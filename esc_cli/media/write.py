@@ -10,12 +10,10 @@ from PIL import Image, PngImagePlugin
 from esc_cli.errors import OutOfMemoryError, OutputError, UsageError
 from esc_cli.media.alpha import composite
 from esc_cli.media.atomic import atomic_path
-from esc_cli.media.formats import PictureFormat, check_fits, what_is_lost
-from esc_cli.media.metadata import exif_of_size, exif_tags, holds, metadata_lost
+from esc_cli.media.formats import PictureFormat, check_fits
+from esc_cli.media.metadata import exif_of_size, exif_tags, holds
 from esc_cli.media.picture import Picture
 from esc_cli.media.pillow import PILLOW_ERRORS, quiet_pillow
-
-__all__ = ["check_fits", "encode_picture", "metadata_lost", "pillow_image", "what_is_lost", "write_picture"]
 
 WHITE = (255, 255, 255)
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from esc_cli.engine.pixels import to_unit
 from esc_cli.errors import InputError
 from esc_cli.evaluation.datasets import find_pictures
 from esc_cli.evaluation.degradation import crop_to_multiple, downscale
@@ -111,7 +112,7 @@ def batch_of_step(
     random = np.random.default_rng([seed, step])
     patches = [_random_patch(pairs, patch_px, random) for _ in range(batch_size)]
     low, high = zip(*patches, strict=True)
-    return torch.stack(low).float() / 255, torch.stack(high).float() / 255
+    return to_unit(torch.stack(low)), to_unit(torch.stack(high))
 
 
 def centre_crop(pair: Pair, largest_px: int, multiple: int) -> Pair:

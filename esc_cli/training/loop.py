@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from esc_cli.checkpoints.files import read_state_dict
+from esc_cli.engine.pixels import from_unit, to_unit
 from esc_cli.errors import OutOfMemoryError, OutputError, UsageError
 from esc_cli.evaluation.metrics import crop_border, luma, psnr
 from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network
@@ -74,33 +75,27 @@ def train(
         OutputError: The folder cannot be written to, or holds a run already.
         OutOfMemoryError: The device has too little memory.
     """
+    with _translated_errors(device, folder):
+        _prepare_folder(folder, resume)
+        run = _resumed_run(folder, device) if resume else _new_run(config, folder, device, initial)
+        split = split_by_source(pictures, run.config.validation_pictures, run.config.seed)
+        _write_split(folder, pictures, split.training, split.validation)
+        pairs = load_pairs(split.training, run.config.scale, run.config.patch_px, device)
+        window = _network_config(run.config).window_size
+        side = VALIDATION_WINDOWS * window
+        crops = load_validation_crops(split.validation, run.config.scale, side, window, device)
+        _run_steps(run, pairs, crops, quiet)
+        return folder / WEIGHTS_FILE
+
+
+@contextmanager
+def _translated_errors(device: torch.device, folder: Path) -> Iterator[None]:
     try:
-        return _train(config, pictures, folder, device, initial, resume, quiet)
+        yield
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(f"{device} has not enough memory", hint="take a smaller batch") from error
     except OSError as error:
         raise OutputError(f"the run in {str(folder)!r} cannot be written: {error.strerror}") from error
-
-
-def _train(
-    config: TrainingConfig,
-    pictures: Path,
-    folder: Path,
-    device: torch.device,
-    initial: Path | None,
-    resume: bool,
-    quiet: bool,
-) -> Path:
-    _prepare_folder(folder, resume)
-    run = _resumed_run(folder, device) if resume else _new_run(config, folder, device, initial)
-    split = split_by_source(pictures, run.config.validation_pictures, run.config.seed)
-    _write_split(folder, pictures, split.training, split.validation)
-    pairs = load_pairs(split.training, run.config.scale, run.config.patch_px, device)
-    window = _network_config(run.config).window_size
-    side = VALIDATION_WINDOWS * window
-    crops = load_validation_crops(split.validation, run.config.scale, side, window, device)
-    _run_steps(run, pairs, crops, quiet)
-    return folder / WEIGHTS_FILE
 
 
 def _prepare_folder(folder: Path, resume: bool) -> None:
@@ -217,7 +212,7 @@ def validate(network: nn.Module, crops: list[Pair]) -> float:
     values = []
     for crop in crops:
         scale = crop.high.shape[-1] // crop.low.shape[-1]
-        high = network(crop.low[None].float() / 255).clamp(0, 1).mul(255).round()
+        high = from_unit(network(to_unit(crop.low[None])), torch.uint8)
         planes = [crop_border(luma(picture), scale) for picture in (high, crop.high[None])]
         values.append(psnr(planes[0], planes[1]))
     return round(sum(values) / len(values), 4)

@@ -43,8 +43,7 @@ def save_state(state: RunState, folder: Path) -> None:
     Raises:
         OutputError: The folder cannot be written to.
     """
-    content = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-    content["config"] = dataclasses.asdict(state.config)
+    content = vars(state) | {"config": dataclasses.asdict(state.config)}
     average = {key: value.contiguous() for key, value in state.average.items()}
     try:
         with atomic_path(folder / STATE_FILE) as path:
