@@ -20,10 +20,11 @@ from esc_cli.jobs.events import (
 from esc_cli.jobs.plan import Plan, Task, is_there, refuse_existing
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDOUT, write_stdout
+from esc_cli.media.atomic import atomic_path
 from esc_cli.media.metadata import metadata_lost
-from esc_cli.media.picture import Picture
+from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.read import read_picture
-from esc_cli.media.write import encode_picture, write_picture
+from esc_cli.media.write import WriteSettings, encode_file
 
 
 def announce(plan: Plan, listener: Listener) -> None:
@@ -100,10 +101,12 @@ def _make(task: Task, plan: Plan, upscaler: Upscaler, listener: Listener, qualit
 
 def _write(picture: Picture, task: Task, quality: int | None) -> None:
     if task.target is None:
-        write_stdout(encode_picture(picture, task.format, quality))
+        write_stdout(encode_file(PictureFile((picture,)), task.format, WriteSettings(quality)))
     else:
         _make_folder(task.target.parent)
-        write_picture(picture, task.target, task.format, quality)
+        encoded = encode_file(PictureFile((picture,)), task.format, WriteSettings(quality))
+        with atomic_path(task.target) as partial:
+            partial.write_bytes(encoded)
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,8 +8,11 @@ from typing import Literal
 
 from esc_cli.errors import OutputError, UsageError
 
-Held = Literal["icc_profile", "exif", "xmp", "dpi"]
+Held = Literal["icc_profile", "exif", "xmp", "iptc", "dpi"]
 """A part of a picture's metadata; the field's name in `Metadata`."""
+
+Several = Literal["frames", "pages"]
+"""What a file holds when it holds several pictures: timed ones, or pages."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +26,9 @@ class PictureFormat:
         largest_side_px: The largest height and width.
         lossy: Whether it has a lossy form, which takes a quality.
         holds: The metadata it holds.
+        depths_bits: Bits a channel that it holds, rising; 32 stands for floats.
+        several: What several pictures in it are; None if it holds one only.
+        extra: The optional dependency of this package which it needs.
         largest_px: The largest number of pixels, None if only the sides are limited.
         quality: The quality (1 to 100) of its lossy form unless another is asked for.
     """
@@ -33,12 +39,15 @@ class PictureFormat:
     largest_side_px: int
     lossy: bool
     holds: frozenset[Held]
+    depths_bits: tuple[int, ...] = (8,)
+    several: Several | None = None
+    extra: str | None = None
     largest_px: int | None = None
     quality: int = 95
 
 
-_ALL: frozenset[Held] = frozenset(("icc_profile", "exif", "xmp", "dpi"))
-_ALL_BUT_DPI = _ALL - {"dpi"}
+ALL_METADATA: frozenset[Held] = frozenset(("icc_profile", "exif", "xmp", "iptc", "dpi"))
+_ICC_EXIF_XMP = ALL_METADATA - {"iptc", "dpi"}
 _INT32_MAX = 2**31 - 1
 
 # Sources of the limits. PNG: specification, 11.2.1 (31 bits). JPEG: libjpeg-turbo's JPEG_MAX_DIMENSION, which
@@ -47,9 +56,18 @@ _INT32_MAX = 2**31 - 1
 # AVIF_DEFAULT_IMAGE_SIZE_LIMIT; it encodes up to 65536 a side, but neither Pillow nor browsers read that.
 # BMP: the file's size has 32 bits, and a pixel takes 3 bytes. TIFF: Pillow's own integers.
 _WRITTEN = (
-    PictureFormat("PNG", (".png", ".apng"), True, _INT32_MAX, lossy=False, holds=_ALL),
-    PictureFormat("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), False, 65_500, lossy=True, holds=_ALL),
-    PictureFormat("WEBP", (".webp",), True, 16_383, lossy=True, holds=_ALL_BUT_DPI),
+    PictureFormat(
+        "PNG",
+        (".png", ".apng"),
+        True,
+        _INT32_MAX,
+        lossy=False,
+        holds=ALL_METADATA,
+        depths_bits=(8, 16),
+        several="frames",
+    ),
+    PictureFormat("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), False, 65_500, lossy=True, holds=ALL_METADATA),
+    PictureFormat("WEBP", (".webp",), True, 16_383, lossy=True, holds=_ICC_EXIF_XMP, several="frames"),
     PictureFormat(
         "BMP",
         (".bmp", ".dib"),
@@ -59,14 +77,25 @@ _WRITTEN = (
         holds=frozenset(("dpi",)),
         largest_px=2**32 // 3 - 2**20,
     ),
-    PictureFormat("TIFF", (".tif", ".tiff"), True, _INT32_MAX, lossy=False, holds=_ALL),
+    PictureFormat(
+        "TIFF",
+        (".tif", ".tiff"),
+        True,
+        _INT32_MAX,
+        lossy=False,
+        holds=ALL_METADATA,
+        depths_bits=(8, 16, 32),
+        several="pages",
+    ),
     PictureFormat(
         "AVIF",
         (".avif",),
         True,
         32_768,
         lossy=True,
-        holds=_ALL_BUT_DPI,
+        holds=_ICC_EXIF_XMP,
+        depths_bits=(8, 10, 12),
+        several="frames",
         largest_px=16_384**2,
         quality=90,
     ),

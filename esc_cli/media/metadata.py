@@ -15,6 +15,7 @@ _NAMES: dict[Held, str] = {
     "icc_profile": "the color profile",
     "exif": "EXIF",
     "xmp": "XMP",
+    "iptc": "IPTC captions",
     "dpi": "the resolution in dots an inch",
 }
 

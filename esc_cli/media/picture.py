@@ -1,4 +1,4 @@
-"""A picture in memory, with all that its file said about it."""
+"""A picture in memory, with all that its file said about it; and what one file holds of them."""
 
 from dataclasses import dataclass
 
@@ -14,12 +14,14 @@ class Metadata:
         exif: A block that begins with "Exif", without orientation and thumbnail.
         xmp: A packet in which the orientation is 1.
         dpi: Dots an inch, across and down.
+        iptc: Captions, as an IPTC-IIM stream (the content of Photoshop's resource 0x0404).
     """
 
     icc_profile: bytes | None = None
     exif: bytes | None = None
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
+    iptc: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -27,12 +29,17 @@ class Picture:
     """An upright picture.
 
     Attributes:
-        color: (1, 3, H, W), uint8, RGB, on the CPU; three equal planes for a gray picture that was read.
-        alpha: (1, 1, H, W), uint8, 255 is opaque; None without transparency. Colors are not multiplied by it.
+        color: (1, 3, H, W), RGB, on the CPU; three equal planes for a gray picture that was read. uint8 of 8
+            bits and fewer, uint16 over its whole range of 9 to 16 bits, float32 in [0, 1] of floats.
+        alpha: (1, 1, H, W), same dtype, the largest value is opaque; None without transparency. Colors are
+            not multiplied by it.
         gray: Whether its file was gray: then it is written gray.
         metadata: What travels beside the pixels.
         format: The name of its source's format.
         notes: What could not be kept when reading: one sentence each, without a full stop.
+        depth_bits: Bits a channel in its file: 8, 10, 12, 16, or 32 for floats; it is written with as many,
+            or the next that its format has.
+        value_range: What 0 and 1 stand for in a file of floats.
     """
 
     color: Tensor
@@ -41,6 +48,8 @@ class Picture:
     metadata: Metadata
     format: str
     notes: tuple[str, ...] = ()
+    depth_bits: int = 8
+    value_range: tuple[float, float] = (0.0, 1.0)
 
     @property
     def height(self) -> int:
@@ -51,3 +60,35 @@ class Picture:
     def width(self) -> int:
         """In pixels."""
         return self.color.shape[-1]
+
+
+@dataclass(frozen=True)
+class Motion:
+    """The timing of an animation.
+
+    Attributes:
+        durations_ms: How long each frame is shown.
+        loop: How often it is played; 0 for ever.
+    """
+
+    durations_ms: tuple[float, ...]
+    loop: int = 0
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """What one file holds: a still, the frames of an animation, or pages.
+
+    Attributes:
+        pictures: At least one, in order. Frames are complete canvases of one size: nothing of the file's own
+            patches and disposal is left to do. Pages may differ in size. Equal frames may be one object.
+        motion: The timing of frames; None for a still and for pages.
+    """
+
+    pictures: tuple[Picture, ...]
+    motion: Motion | None = None
+
+    @property
+    def first(self) -> Picture:
+        """What is shown where only one can be; it carries the metadata of the whole."""
+        return self.pictures[0]

@@ -11,12 +11,25 @@ from esc_cli.errors import InputError
 from esc_cli.media.header import TURNS, depth_bits, depth_bits_of_mode, orientation
 from esc_cli.media.metadata import metadata_notes, read_metadata
 from esc_cli.media.modes import to_eight_bits
-from esc_cli.media.picture import Metadata, Picture
+from esc_cli.media.picture import Metadata, Picture, PictureFile
 from esc_cli.media.pillow import Opened, opened, quiet_pillow, translated_errors
 from esc_cli.media.png import pixels_are_intact
 from esc_cli.media.probe import format_of, frames_of
 
 _WHAT_A_FILE_HAS_SEVERAL_OF = {"TIFF": "pages", "JPEG": "pictures"}
+
+
+def read_file(source: Path | bytes) -> PictureFile:
+    """Read all that a picture file holds.
+
+    Args:
+        source: A path, or a file's content.
+
+    Raises:
+        InputError: It is missing, a folder, empty, damaged, too large or no picture that this program reads.
+        OutOfMemoryError: Its pixels do not fit in memory.
+    """
+    return PictureFile((read_picture(source),))
 
 
 def read_picture(source: Path | bytes) -> Picture:

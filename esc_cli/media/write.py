@@ -1,18 +1,16 @@
 """Writing pictures: encoded in memory, then put on the disk completely or not at all."""
 
 import io
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 from PIL import Image, PngImagePlugin
 
 from esc_cli.errors import OutOfMemoryError, OutputError, UsageError
 from esc_cli.media.alpha import composite
-from esc_cli.media.atomic import atomic_path
-from esc_cli.media.formats import PictureFormat, check_fits
+from esc_cli.media.formats import ALL_METADATA, Held, PictureFormat, check_fits
 from esc_cli.media.metadata import exif_of_size, exif_tags, holds
-from esc_cli.media.picture import Picture
+from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.pillow import PILLOW_ERRORS, quiet_pillow
 
 WHITE = (255, 255, 255)
@@ -30,36 +28,35 @@ _HORIZONTAL_DIFFERENCES = 2
 _CLASSIC_TIFF_BYTES = 2**32 - 2**24
 
 
-def write_picture(picture: Picture, target: Path, format: PictureFormat, quality: int | None = None) -> None:
-    """Write a picture; on any failure, the target is as it was before.
+@dataclass(frozen=True)
+class WriteSettings:
+    """How pictures are written.
 
-    Args:
-        picture: What to write.
-        target: Where; replaced if it is there.
-        format: As what; the target's extension is not looked at.
-        quality: 1 to 100 for the lossy formats; see `encode_picture`.
-
-    Raises:
-        OutputError: It cannot be encoded as this format, or not be written there.
-        OutOfMemoryError: There is not enough memory to encode it.
-        UsageError: There is no such quality.
+    Attributes:
+        quality: 1 to 100 for the lossy formats; None: the format's default.
+        keep: The parts of the metadata that are written.
+        provenance: What made the picture, for EXIF's ProcessingSoftware; None: not to be said.
     """
-    encoded = encode_picture(picture, format, quality)
-    with atomic_path(target) as partial:
-        partial.write_bytes(encoded)
+
+    quality: int | None = None
+    keep: frozenset[Held] = ALL_METADATA
+    provenance: str | None = None
 
 
-def encode_picture(picture: Picture, format: PictureFormat, quality: int | None = None) -> bytes:
-    """Encode a picture with its metadata, as far as the format holds it.
+DEFAULT = WriteSettings()
+
+
+def encode_file(file: PictureFile, format: PictureFormat, settings: WriteSettings = DEFAULT) -> bytes:
+    """Encode a still, an animation or pages, with metadata, as far as the format holds them.
 
     A gray picture is written gray, but WebP (and AVIF, with alpha) stores it as equal colors. Without a
     quality, JPEG gets 95 and AVIF 90, both with full color resolution (4:4:4), and WebP is lossless, unless
     the source was a JPEG, which was not either: then 95.
 
     Args:
-        picture: What to encode; laid on white if it has alpha and the format does not.
+        file: What to encode; laid on white if it has alpha and the format does not.
         format: As what.
-        quality: 1 to 100; lossless formats ignore it.
+        settings: How.
 
     Returns:
         The content of a file.
@@ -69,6 +66,11 @@ def encode_picture(picture: Picture, format: PictureFormat, quality: int | None 
         OutOfMemoryError: There is not enough memory to encode it.
         UsageError: There is no such quality.
     """
+    return encode_picture(file.first, format, settings.quality)
+
+
+def encode_picture(picture: Picture, format: PictureFormat, quality: int | None = None) -> bytes:
+    """Encode a still; see `encode_file`."""
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"a quality of {quality} does not exist: it is from 1 to 100")
     check_fits(picture.height, picture.width, format)

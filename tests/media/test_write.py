@@ -1,9 +1,6 @@
 import dataclasses
-import errno
 import io
-import os
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +12,7 @@ from esc_cli.media.formats import FORMATS
 from esc_cli.media.metadata import metadata_lost
 from esc_cli.media.picture import Metadata, Picture
 from esc_cli.media.read import read_picture
-from esc_cli.media.write import encode_picture, write_picture
+from esc_cli.media.write import encode_picture
 
 MakePicture = Callable[..., Picture]
 
@@ -190,26 +187,3 @@ def test_too_large_is_refused_before_encoding(make_picture: MakePicture) -> None
 def test_impossible_qualities(make_picture: MakePicture, quality: int) -> None:
     with pytest.raises(UsageError, match="1 to 100"):
         encode_picture(make_picture(), FORMATS["JPEG"], quality)
-
-
-def test_a_failed_write_changes_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make_picture: MakePicture
-) -> None:
-    target = tmp_path / "out.png"
-    write_picture(make_picture(), target, FORMATS["PNG"])
-    before = target.read_bytes()
-
-    def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(OutputError, match="the disk is full"):
-        write_picture(make_picture(50, 50), target, FORMATS["PNG"])
-    assert target.read_bytes() == before
-    assert list(tmp_path.iterdir()) == [target]
-
-
-def test_where_nothing_can_be_written(tmp_path: Path, make_picture: MakePicture) -> None:
-    (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="its folder is a file"):
-        write_picture(make_picture(), tmp_path / "file" / "out.png", FORMATS["PNG"])
