@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from esc_cli.checkpoints.checkpoint import load_checkpoint
     from esc_cli.engine.upscaler import Upscaler
-    from esc_cli.jobs.upscale import upscale
+    from esc_cli.jobs.upscale import upscale, upscale_files
 
-__all__ = ["Upscaler", "load_checkpoint", "upscale"]
+__all__ = ["Upscaler", "load_checkpoint", "upscale", "upscale_files"]
 
 _HOMES = {
     "Upscaler": "esc_cli.engine.upscaler",
     "load_checkpoint": "esc_cli.checkpoints.checkpoint",
     "upscale": "esc_cli.jobs.upscale",
+    "upscale_files": "esc_cli.jobs.upscale",
 }
 
 

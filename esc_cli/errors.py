@@ -5,6 +5,9 @@ A message is one clear sentence; ``hint`` is what to do about it. Scripts may re
 
 from enum import IntEnum
 
+DEBUG_VARIABLE = "ESC_UPSCALE_DEBUG"
+"""If set in the environment, an unforeseen error shows its traceback: for reports of bugs."""
+
 
 class ExitCode(IntEnum):
     """What the command answers; a stable interface."""
@@ -73,3 +76,15 @@ class OutputError(EscError):
 
 class OutputExistsError(OutputError):
     """The result's name is taken, and nobody said what to do about that."""
+
+
+class DiskFullError(OutputError):
+    """There is no space left: nothing further can be written there either."""
+
+
+def unforeseen(error: Exception) -> EscError:
+    """Make a sentence of an error that nobody foresaw: a bug of ours."""
+    return EscError(
+        f"a bug: {type(error).__name__}: {error}",
+        hint=f"please report it, with what {DEBUG_VARIABLE}=1 in the environment shows",
+    )

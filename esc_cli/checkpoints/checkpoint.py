@@ -7,7 +7,7 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from esc_cli.checkpoints.files import WEIGHT_SUFFIXES, read_state_dict
+from esc_cli.checkpoints.files import WEIGHT_SUFFIXES, file_sha256, read_state_dict
 from esc_cli.checkpoints.manifest import ModelEntry, read_manifest, verify
 from esc_cli.checkpoints.recognise import recognise
 from esc_cli.errors import WeightsError
@@ -30,6 +30,7 @@ class Checkpoint:
         name: A shipped model's name, or the file's.
         variant: The network's name in the paper, or a description.
         origin: The file, or a word for networks without one.
+        sha256: Of the file, hexadecimal; a stand-in's name and scale.
     """
 
     network: nn.Module
@@ -38,6 +39,7 @@ class Checkpoint:
     name: str
     variant: str
     origin: str
+    sha256: str
 
 
 def load_checkpoint(model: str | Path, scale: int | None = None) -> Checkpoint:
@@ -120,13 +122,14 @@ def _from_file(path: Path, name: str) -> Checkpoint:
         reason = str(error).splitlines()[-1].strip()
         raise WeightsError(f"the tensors of {str(path)!r} do not fit its network: {reason}") from error
     return Checkpoint(
-        network.float().eval(), config, config.scale, name, variant_name(config), origin=str(path)
+        network.float().eval(), config, config.scale, name, variant_name(config), str(path), file_sha256(path)
     )
 
 
 def _interpolation(method: str, scale: int) -> Checkpoint:
     config = InterpolationConfig(scale, "nearest" if method == "nearest" else "bicubic")
-    return Checkpoint(build_network(config).eval(), config, scale, method, method, origin="built in")
+    network = build_network(config).eval()
+    return Checkpoint(network, config, scale, method, method, "built in", f"{method} x{scale}")
 
 
 def _unknown(name: str) -> WeightsError:

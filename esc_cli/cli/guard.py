@@ -10,12 +10,9 @@ from types import FrameType
 from typing import ParamSpec, TextIO
 
 from esc_cli.cli.output import say_error
-from esc_cli.errors import EscError, ExitCode
+from esc_cli.errors import DEBUG_VARIABLE, EscError, ExitCode, unforeseen
 
 P = ParamSpec("P")
-
-DEBUG_VARIABLE = "ESC_UPSCALE_DEBUG"
-"""If set, an unforeseen error shows its traceback: for reports of bugs."""
 
 
 class _TerminatedError(BaseException):
@@ -57,11 +54,9 @@ def exit_code_of(command: Callable[[], ExitCode | None]) -> ExitCode:
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
-        say_error(
-            f"a bug: {type(error).__name__}: {error}",
-            f"please report it, with what {DEBUG_VARIABLE}=1 in the environment shows",
-        )
-        return ExitCode.BUG
+        bug = unforeseen(error)
+        say_error(bug.message, bug.hint)
+        return bug.exit_code
     finally:
         _settle(sys.stdout)
         _settle(sys.stderr)

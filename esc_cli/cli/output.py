@@ -4,7 +4,7 @@ import re
 import sys
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -14,8 +14,10 @@ from rich.text import Text
 from esc_cli.errors import EscError
 from esc_cli.jobs.events import (
     Done,
+    Engine,
     Event,
     Failed,
+    Outlook,
     Planned,
     Progressed,
     Refused,
@@ -26,9 +28,6 @@ from esc_cli.jobs.events import (
     json_line,
 )
 from esc_cli.jobs.streams import STDIN, STDOUT, stdout_errors
-
-if TYPE_CHECKING:
-    from esc_cli.engine.upscaler import Upscaler
 
 SPEED_OVER_S = 600
 """Time left is guessed from the speed of the last ten minutes: on a CPU a tile may take one."""
@@ -118,20 +117,20 @@ class Reporter:
             case Done():
                 self._say(_done_line(event), *(f"  note: {note}" for note in event.notes))
             case Skipped():
-                self._say(f"{event.input}: skipped, {event.output} is there already")
+                self._skip(event)
+            case Engine():
+                self._say(*_engine_lines(event, verbose=self._verbose))
+            case Outlook():
+                self._say(*_outlook_lines(event))
             case Summary() if event.done + event.skipped + event.failed + event.passed_over > 1:
-                self._say(_summary_line(event))
+                self._say(_summary_line(event), *_failure_lines(event))
 
-    def say_engine(self, model: str, upscaler: "Upscaler") -> None:
-        """Tell what the work is done with; the reasons only to who wants to read more."""
-        passes = " then ".join(f"x{scale}" for scale in upscaler.passes)
-        precision = str(upscaler.precision).removeprefix("torch.")
-        self._say(f"{model} {passes} on {upscaler.device} in {precision}")
-        if self._verbose:
-            self._say(
-                f"  {upscaler.device}: {upscaler.device_reason}",
-                f"  {precision}: {upscaler.precision_reason}",
-            )
+    def _skip(self, event: Skipped) -> None:
+        """Tell of one that is there already, but not of each of thousands that are up to date."""
+        if event.reason != "up to date":
+            self._say(f"{event.input}: skipped, {event.output} is there already")
+        elif self._verbose:
+            self._say(f"{event.input}: {event.output} is up to date")
 
     def _say(self, *lines: str) -> None:
         """Tell people something, unless they want quiet or read JSON."""
@@ -155,16 +154,15 @@ class _Bars:
             disable=not (visible and console.is_terminal),
         )
         self.start, self.stop = self._progress.start, self._progress.stop
-        self._planned_px: list[int] = []
-        self._before_px = 0
-        self._current_px = 0
+        self._ends_px = [0]  # of each planned picture, on the way through all of them
+        self._number = 0
         self._all: TaskID | None = None
         self._picture: TaskID | None = None
 
     def __call__(self, event: Event) -> None:
         match event:
             case Planned():
-                self._planned_px.append(event.height * event.width)
+                self._ends_px.append(self._ends_px[-1] + event.height * event.width * event.frames)
             case Started():
                 self._start(event)
             case Progressed():
@@ -174,13 +172,12 @@ class _Bars:
         if self._picture is not None:
             self._progress.remove_task(self._picture)
         if event.total > 1 and self._all is None:
-            self._all = self._progress.add_task("", total=sum(self._planned_px))
-        self._before_px += self._current_px
-        self._current_px = self._planned_px[event.number - 1]
+            self._all = self._progress.add_task("", total=self._ends_px[-1])
+        self._number = event.number
         if self._all is not None:
             self._progress.update(
                 self._all,
-                completed=self._before_px,
+                completed=self._ends_px[event.number - 1],
                 description=f"picture {event.number} of {event.total}",
             )
         self._picture = self._progress.add_task(printable(Path(event.input).name), total=None)
@@ -189,7 +186,9 @@ class _Bars:
         if self._picture is not None:
             self._progress.update(self._picture, completed=done, total=total)
         if self._all is not None:
-            self._progress.update(self._all, completed=self._before_px + self._current_px * done / total)
+            before_px, after_px = self._ends_px[self._number - 1 : self._number + 1]
+            completed = before_px + (after_px - before_px) * done / total
+            self._progress.update(self._all, completed=completed)
 
 
 def _print_line(line: str) -> None:
@@ -221,9 +220,48 @@ def _spoken(name: str, stream: str) -> str:
     return stream if name in (STDIN, STDOUT) else name
 
 
+def _engine_lines(event: Engine, *, verbose: bool) -> list[str]:
+    passes = " then ".join(f"x{scale}" for scale in event.passes)
+    line = f"{event.model} {passes} on {event.device} in {event.precision}"
+    reasons = (
+        f"  {event.device}: {event.device_reason}",
+        f"  {event.precision}: {event.precision_reason}",
+    )
+    return [line, *(reasons if verbose else ())]
+
+
+def _outlook_lines(event: Outlook) -> list[str]:
+    counts = [f"{event.files} to do"]
+    counts += [f"{event.up_to_date} up to date"] if event.up_to_date else []
+    counts += [f"{event.skipped} there already"] if event.skipped else []
+    counts += [f"{event.failed} that cannot be done"] if event.failed else []
+    duration = f", about {_duration(event.seconds)} and {_size(event.disk_bytes)}" if event.files else ""
+    return [f"{', '.join(counts)}{duration}", *(f"warning: {sentence}" for sentence in event.warnings)]
+
+
+def _duration(seconds: float) -> str:
+    """Write an estimate in words, no more exact than it is."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{round(minutes / 60)} h"
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 10**6:,.1f} MB" if size_bytes < 10**9 else f"{size_bytes / 10**9:,.1f} GB"
+
+
+def _failure_lines(event: Summary) -> list[str]:
+    """List what failed once more where it may have scrolled away."""
+    if len(event.failures) < 2:
+        return []
+    return ["failed:", *(f"  {_spoken(name, 'standard input')}" for name in event.failures)]
+
+
 def _summary_line(event: Summary) -> str:
     counts = [f"{event.done} done"]
     counts += [f"{event.skipped} skipped"] if event.skipped else []
     counts += [f"{event.failed} failed"] if event.failed else []
+    counts += [f"{event.not_begun} not begun"] if event.not_begun else []
     counts += [f"{event.passed_over} passed over (no pictures)"] if event.passed_over else []
     return f"{', '.join(counts)} in {event.seconds:.1f} s"

@@ -47,6 +47,13 @@ def upscale(
         float | None,
         typer.Option("--scale", "-s", help="Any factor; 4, or that of the model. Above 4 it is repeated."),
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(
+            metavar="GEOMETRY",
+            help="Instead of a factor: 1920x, x1080, 1920x1080 (fits inside), 50%; with > < ^ !.",
+        ),
+    ] = None,
     model: Model = DEFAULT_MODEL,
     device: Device = "auto",
     precision: Annotated[
@@ -61,20 +68,38 @@ def upscale(
     overlap: Annotated[
         int | None, typer.Option(metavar="PX", help="How far tiles overlap, input pixels.")
     ] = None,
+    consistency: Annotated[
+        bool, typer.Option("--consistency", help="Correct the result until, made small, it is the input.")
+    ] = False,
     format: Annotated[
         str | None,
-        typer.Option("--format", "-f", metavar="EXT", help="png, jpg, webp, tiff, bmp or avif."),
+        typer.Option(
+            "--format", "-f", metavar="EXT", help="png, jpg, webp, tiff, gif, avif, bmp, heic or jxl."
+        ),
     ] = None,
     quality: Annotated[
         int | None, typer.Option("--quality", "-q", min=1, max=100, help="Of lossy formats.")
     ] = None,
+    metadata: Annotated[
+        str, typer.Option(metavar="LIST", help="What to keep: all, none, or of exif,icc,xmp,iptc,dpi.")
+    ] = "all",
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Look into sub-folders; the result mirrors them.")
     ] = False,
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", "-j", min=1, metavar="N", help="Threads that read and write.")
+    ] = None,
+    shard: Annotated[
+        str | None, typer.Option(metavar="I/N", help="Do only one share of the inputs, such as 2/8.")
+    ] = None,
+    max_megapixels: Annotated[
+        float | None, typer.Option(metavar="MP", help="Refuse larger inputs; 500.")
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave results that are there.")
     ] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End at the first failure.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -87,39 +112,39 @@ def upscale(
 ) -> ExitCode:
     """Make pictures larger and better.
 
-    Results lie beside the inputs: photo.png gives photo_x4.png, a folder gives folder_x4.
+    Results lie beside the inputs: photo.png gives photo_x4.png, a folder gives folder_x4. Those of folders
+    and lists that are up to date are left alone, so that a run which was ended can be started again.
     """
     if overwrite and skip_existing:
         raise UsageError("--overwrite and --skip-existing contradict each other")
     _check_streams(inputs, output, json=json, dry_run=dry_run)
-    from esc_cli.jobs.plan import plan_names
-    from esc_cli.jobs.run import announce, exit_code, run_plan
-    from esc_cli.jobs.upscale import make_upscaler
+    from esc_cli.jobs.upscale import upscale_files
 
     with Reporter(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run) as reporter:
-        upscaler, factor = make_upscaler(
-            scale,
+        return upscale_files(
+            inputs,
+            output,
+            listener=reporter,
+            dry_run=dry_run,
+            scale=scale,
+            size=size,
             model=model,
             device=device,
             precision=precision,
             tiling=tiling,
             tile_px=tile,
             overlap_px=overlap,
-        )
-        plan = plan_names(
-            inputs,
-            scale=factor,
-            output=output,
-            extension=format,
+            consistency=consistency,
+            format=format,
+            quality=quality,
+            metadata=metadata,
             recursive=recursive,
+            workers=jobs,
+            shard=shard,
+            max_megapixels=max_megapixels,
             when_there="overwrite" if overwrite else "skip" if skip_existing else "refuse",
-        )
-        announce(plan, reporter)
-        if dry_run:
-            return exit_code(plan, plan.failures)
-        if plan.tasks:
-            reporter.say_engine(model, upscaler)
-        return exit_code(plan, run_plan(plan, upscaler, reporter, quality=quality))
+            fail_fast=fail_fast,
+        ).exit_code
 
 
 def _check_streams(inputs: list[str], output: str | None, *, json: bool, dry_run: bool) -> None:

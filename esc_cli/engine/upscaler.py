@@ -52,6 +52,7 @@ class Upscaler:
         precision: Type of weights and features.
         precision_reason: Why this one.
         passes: The scales of the networks that are run in turn.
+        digests: The sha256 of each one's file, by which a result can name what made it.
         scale: Their product.
         progress: As given.
 
@@ -82,10 +83,13 @@ class Upscaler:
         self.scale = math.prod(self.passes)
         self.progress = progress
         self._networks: dict[int, Pass] = {}
+        digests = {}
         for one in set(self.passes):
             checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model, one)
             request = tiling_request(tiling, tile_px, overlap_px, checkpoint.config.window_size)
             self._networks[one] = Pass(Forward(checkpoint, self.device, self.precision), request)
+            digests[one] = checkpoint.sha256
+        self.digests = tuple(digests[one] for one in self.passes)
 
     @property
     def redone(self) -> int:

@@ -1,78 +1,138 @@
-"""One picture through the engine: colour, transparency and gray each in the way that suits it."""
+"""Pictures through the engine: color, transparency, gray and frames each in the way that suits it."""
 
 import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from esc_cli.engine.upscaler import ProgressCallback, Upscaler
-from esc_cli.jobs.plan import enlarged_size
-from esc_cli.media.alpha import bleed
-from esc_cli.media.geometry import resize
-from esc_cli.media.picture import Picture
+from esc_cli.jobs.models import Models
+from esc_cli.media.alpha import bleed, opaque_value
+from esc_cli.media.color import tone_of
+from esc_cli.media.consistency import keep_flat, make_consistent
+from esc_cli.media.geometry import resize_with_alpha
+from esc_cli.media.picture import Picture, PictureFile
+from esc_cli.media.size import Geometry
 
 GRAY_STRIP_ROWS = 256
 """Rows turned to gray at a time, so that no wide copy of a large result is made."""
 
 
+@dataclass(frozen=True)
+class Enlarger:
+    """Makes all pictures of a file larger.
+
+    Attributes:
+        models: Where the networks come from.
+        size: Of the results.
+        consistency: Whether results are corrected until, made small again, they are the input.
+    """
+
+    models: Models
+    size: Geometry
+    consistency: bool = False
+
+    def __call__(self, file: PictureFile, progress: ProgressCallback | None = None) -> PictureFile:
+        """Enlarge a still, or every frame and page; those which are one object are done once.
+
+        Args:
+            file: What was read.
+            progress: Takes the work done and to do.
+
+        Raises:
+            OutOfMemoryError: The device has too little memory.
+        """
+        different = {id(picture): picture for picture in file.pictures}
+        made = {}
+        for number, (key, picture) in enumerate(different.items()):
+            made[key] = self._one(picture, share_of(progress, number, len(different)))
+        return dataclasses.replace(file, pictures=tuple(made[id(picture)] for picture in file.pictures))
+
+    def _one(self, picture: Picture, progress: ProgressCallback | None) -> Picture:
+        height, width = self.size.size_of(picture.height, picture.width)
+        factor = max(height / picture.height, width / picture.width)
+        upscaler = self.models.upscaler(factor)
+        return enlarge(picture, upscaler, (height, width), self.consistency, progress)
+
+
 def enlarge(
-    picture: Picture, upscaler: Upscaler, scale: float, progress: ProgressCallback | None = None
+    picture: Picture,
+    upscaler: Upscaler | None,
+    size: tuple[int, int],
+    consistency: bool = False,
+    progress: ProgressCallback | None = None,
 ) -> Picture:
     """Upscale a picture with all that belongs to it.
 
-    Under transparent pixels colour is continued from the visible ones first, so that the network sees no
-    false edges; transparency itself goes through the network as gray. Where the network's scale is above
-    the one asked for, the result is resized down to it.
+    Under transparent pixels color is continued from the visible ones first, so that the network sees no
+    false edges; transparency itself goes through the network as gray. Values which are not encoded in the way
+    of sRGB are, while the network looks at them. Where its scale is above the one asked for, the result is
+    resized down to it.
 
     Args:
-        picture: 8 bits.
-        upscaler: Of ``scale`` or above. Its ``progress`` is set anew.
-        scale: Any factor above zero.
+        picture: Of any depth.
+        upscaler: Of a scale at which the result has ``size`` or more; None: there is nothing to enlarge. Its
+            ``progress`` is set anew.
+        size: Of the result, (height, width).
+        consistency: As of ``Enlarger``.
         progress: Takes the work done and to do, in input pixels of all planes together.
 
     Raises:
         OutOfMemoryError: The device has too little memory.
     """
-    size = enlarged_size(picture.height, picture.width, scale)
+    tone = tone_of(picture.metadata.icc_profile, picture.gray)
+    low = picture.color if tone is None else tone.encode(picture.color)
     if picture.alpha is None or _is_opaque(picture.alpha):
-        (color,) = _upscaled([picture.color], upscaler, size, progress)
-        alpha = None if picture.alpha is None else picture.alpha.new_full((1, 1, *size), 255)
+        (color,) = _upscaled([low], upscaler, consistency, progress)
+        alpha = (
+            None if picture.alpha is None else picture.alpha[..., :1, :1].expand(-1, -1, *color.shape[-2:])
+        )
     else:
-        planes = [bleed(picture.color, picture.alpha), picture.alpha.expand(-1, 3, -1, -1)]
-        color, gray_alpha = _upscaled(planes, upscaler, size, progress)
+        planes = [bleed(low, picture.alpha), picture.alpha.expand(-1, 3, -1, -1)]
+        color, gray_alpha = _upscaled(planes, upscaler, consistency, progress)
         alpha = make_gray(gray_alpha)[:, :1]
+    color, alpha = resize_with_alpha(color, alpha, *size, linear_light=True)
+    if tone is not None:
+        color = tone.decode(color, picture.color.dtype)
     return dataclasses.replace(picture, color=make_gray(color) if picture.gray else color, alpha=alpha)
 
 
 def make_gray(color: Tensor) -> Tensor:
-    """Replace the three planes of uint8 (1, 3, H, W) by their luma, in place: a gray picture gets no tint.
+    """Replace three planes, (1, 3, H, W) of any pixel type, by their luma, in place: gray gets no tint.
 
     Source: Rec. ITU-R BT.601-7, the weights that Pillow's mode L has.
     """
     weights = torch.tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)
     for rows in torch.split(color, GRAY_STRIP_ROWS, dim=2):
-        rows.copy_((rows * weights).sum(dim=1, keepdim=True).round_())
+        luma = (rows.to(torch.float32) * weights).sum(dim=1, keepdim=True)
+        rows.copy_(luma if color.is_floating_point() else luma.round_())
     return color
 
 
+def share_of(progress: ProgressCallback | None, number: int, count: int) -> ProgressCallback | None:
+    """Make a callback for one of several equal pieces of work."""
+    if progress is None or count == 1:
+        return progress
+    return lambda done, total: progress(number * total + done, count * total)
+
+
 def _is_opaque(alpha: Tensor) -> bool:
-    return bool((alpha == 255).all())
+    return bool((alpha == opaque_value(alpha.dtype)).all())
 
 
 def _upscaled(
-    planes: Sequence[Tensor], upscaler: Upscaler, size: tuple[int, int], progress: ProgressCallback | None
+    planes: Sequence[Tensor], upscaler: Upscaler | None, consistency: bool, progress: ProgressCallback | None
 ) -> list[Tensor]:
-    """Upscale pictures of one size, (1, 3, H, W) uint8, each to ``size``."""
+    """Upscale pictures of one size, (1, 3, H, W), by the upscaler's scale."""
+    if upscaler is None:
+        return list(planes)
     results = []
-    for number, plane in enumerate(planes):
-        upscaler.progress = _share_of(progress, number, len(planes))
-        results.append(resize(upscaler(plane), *size))
+    for number, low in enumerate(planes):
+        upscaler.progress = share_of(progress, number, len(planes))
+        high = upscaler(low)
+        if consistency:
+            high = make_consistent(high, low)
+        results.append(keep_flat(high, low))
     return results
-
-
-def _share_of(progress: ProgressCallback | None, number: int, count: int) -> ProgressCallback | None:
-    """Make a callback for one of several equal pieces of work."""
-    if progress is None:
-        return None
-    return lambda done, total: progress(number * total + done, count * total)

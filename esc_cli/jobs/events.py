@@ -13,8 +13,24 @@ VERSION = 1
 
 
 @dataclass(frozen=True)
+class Engine:
+    """What the work is done with; the first event of a run that has work to do."""
+
+    model: str
+    passes: tuple[int, ...]
+    device: str
+    device_reason: str
+    precision: str
+    precision_reason: str
+    event: Literal["engine"] = "engine"
+
+
+@dataclass(frozen=True)
 class Planned:
-    """A picture will be made. Sizes are in pixels; ``output`` is "-" for standard output."""
+    """A file will be made. Sizes are in pixels; ``output`` is "-" for standard output.
+
+    ``lost`` says what the output's format cannot hold, a sentence each.
+    """
 
     input: str
     output: str
@@ -23,13 +39,37 @@ class Planned:
     width: int
     output_height: int
     output_width: int
+    frames: int
     lost: tuple[str, ...]
     event: Literal["plan"] = "plan"
 
 
 @dataclass(frozen=True)
+class Outlook:
+    """What the whole plan comes to; after the last ``plan``.
+
+    ``seconds`` and ``disk_bytes`` are estimates: of the network alone, measured on a small picture, and of
+    the results. ``warnings`` are sentences about the whole run.
+    """
+
+    files: int
+    up_to_date: int
+    skipped: int
+    failed: int
+    passed_over: int
+    seconds: float
+    disk_bytes: int
+    free_disk_bytes: int | None
+    warnings: tuple[str, ...]
+    event: Literal["outlook"] = "outlook"
+
+
+@dataclass(frozen=True)
 class Started:
-    """Work on a picture begins; ``number`` counts from 1 to ``total``."""
+    """The network begins with a file; ``number`` counts from 1 to ``total``.
+
+    Others are read and written at the same time: its ``done`` may come after the next one's ``start``.
+    """
 
     input: str
     number: int
@@ -62,10 +102,14 @@ class Done:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A result is there already and was left as it is."""
+    """A result is there already and was left as it is; ``reason`` is "up to date" or "there already".
+
+    It is up to date if it was made from the same input by the same model and settings.
+    """
 
     input: str
     output: str
+    reason: str
     event: Literal["skip"] = "skip"
 
 
@@ -92,17 +136,23 @@ class Refused:
 
 @dataclass(frozen=True)
 class Summary:
-    """The run is over. ``passed_over`` counts files in folders that are no pictures."""
+    """The run is over. ``passed_over`` counts files in folders that are no pictures.
+
+    ``not_begun`` counts what was left when a failure ended the run (``--fail-fast``, or a full disk);
+    ``failures`` are the inputs that failed.
+    """
 
     done: int
     skipped: int
     failed: int
     passed_over: int
     seconds: float
+    not_begun: int = 0
+    failures: tuple[str, ...] = ()
     event: Literal["summary"] = "summary"
 
 
-Event = Planned | Started | Progressed | Done | Skipped | Failed | Refused | Summary
+Event = Engine | Planned | Outlook | Started | Progressed | Done | Skipped | Failed | Refused | Summary
 Listener = Callable[[Event], None]
 
 

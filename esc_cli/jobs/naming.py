@@ -6,15 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esc_cli.errors import UsageError
-from esc_cli.jobs.sources import Source
+from esc_cli.jobs.sources import Source, without_extension
 from esc_cli.jobs.streams import STDIN, STDOUT
-from esc_cli.media.formats import (
-    PICTURE_EXTENSIONS,
-    PictureFormat,
-    format_by_extension,
-    format_like,
-    format_named,
-)
+from esc_cli.media.formats import PictureFormat, format_by_extension, format_like, format_named
 
 
 @dataclass(frozen=True)
@@ -72,8 +66,14 @@ def choose_format(destination: Destination, source_format: str) -> PictureFormat
     return destination.format or format_like(source_format)
 
 
-def target_path(source: Source, destination: Destination, format: PictureFormat, scale: float) -> Path | None:
+def target_path(source: Source, destination: Destination, format: PictureFormat, label: str) -> Path | None:
     """Name a result.
+
+    Args:
+        source: What it is made from.
+        destination: Where results go.
+        format: What it is written as.
+        label: Of its size, such as ``x4``, for results that lie beside their inputs.
 
     Returns:
         A file; None for standard output.
@@ -88,12 +88,12 @@ def target_path(source: Source, destination: Destination, format: PictureFormat,
     if destination.path is not None:
         return destination.path / _with_extension(source.relative, format)
     if source.folder is not None:
-        return results_folder(source.folder, scale) / _with_extension(source.relative, format)
+        return results_folder(source.folder, label) / _with_extension(source.relative, format)
     named = _with_extension(Path(source.name), format)
-    return named.with_name(f"{named.stem}_{scale_label(scale)}{named.suffix}")
+    return named.with_name(f"{named.stem}_{label}{named.suffix}")
 
 
-def results_folder(folder: Path, scale: float) -> Path:
+def results_folder(folder: Path, label: str) -> Path:
     """Name the folder for a folder's results: beside it, where the next run does not take them in.
 
     Raises:
@@ -103,12 +103,7 @@ def results_folder(folder: Path, scale: float) -> Path:
     if not absolute.name:
         raise UsageError(f"nothing lies beside the folder {str(folder)!r}", hint="name another with -o")
     named_beside = folder.with_name if folder.name not in ("", "..") else absolute.with_name
-    return named_beside(f"{absolute.name}_{scale_label(scale)}")
-
-
-def scale_label(scale: float) -> str:
-    """Write a scale as it stands in names: ``x4``, ``x1.5``."""
-    return f"x{scale:g}"
+    return named_beside(f"{absolute.name}_{label}")
 
 
 def _means_folder(output: str, names: Sequence[str]) -> bool:
@@ -126,15 +121,14 @@ def _format_of_file(path: Path) -> PictureFormat | None:
     if path.suffix and format is None:
         raise UsageError(
             f"no format is known by the ending of {str(path)!r}",
-            hint="end it in .png, .jpg, .webp, .tiff, .bmp or .avif, or name one with -f",
+            hint="end it in .png, .jpg, .webp, .tiff, .gif, .avif, .heic, .jxl or .bmp, or name one with -f",
         )
     return format
 
 
 def _with_extension(path: Path, format: PictureFormat) -> Path:
     """Keep a name whose ending fits the format (``.JPG``), else give it the format's own."""
-    ending = path.suffix.lower()
-    if ending in format.extensions:
+    if path.suffix.lower() in format.extensions:
         return path
-    stem = path.with_suffix("") if ending in PICTURE_EXTENSIONS else path
+    stem = without_extension(path)
     return stem.with_name(stem.name + format.extensions[0])

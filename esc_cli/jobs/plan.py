@@ -1,8 +1,8 @@
 """All decisions before any work: what is made from what, under which name, in which size."""
 
 import os
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -14,17 +14,50 @@ from esc_cli.jobs.naming import (
     results_folder,
     target_path,
 )
+from esc_cli.jobs.record import Recipe, is_up_to_date
+from esc_cli.jobs.shard import Shard
 from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources
-from esc_cli.media.formats import PictureFormat, check_fits, what_is_lost
+from esc_cli.media.formats import PictureFormat, check_fits
+from esc_cli.media.losses import losses
+from esc_cli.media.pillow import LARGEST_INPUT_PX
 from esc_cli.media.probe import Probe, probe
+from esc_cli.media.size import Geometry
+from esc_cli.media.write import DEFAULT, WriteSettings
 
 WhenThere = Literal["refuse", "overwrite", "skip"]
-"""What to do about a result that is there already."""
+"""What to do about a result that is there already and is not up to date."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for.
+
+    Attributes:
+        inputs: Files, folders, patterns, or ``-``.
+        size: Of the results.
+        output: A file, a folder or ``-``; None: beside the inputs.
+        extension: The format to write; None: each input's own.
+        recursive: Look into sub-folders.
+        when_there: What to do about results that are there already and are not up to date.
+        shard: Which share of the inputs to do; None: all.
+        largest_px: Inputs of more pixels are refused.
+        write: How results are written.
+    """
+
+    inputs: tuple[str, ...]
+    size: Geometry
+    output: str | None = None
+    extension: str | None = None
+    recursive: bool = False
+    when_there: WhenThere = "refuse"
+    shard: Shard | None = None
+    largest_px: int = LARGEST_INPUT_PX
+    write: WriteSettings = DEFAULT
 
 
 @dataclass(frozen=True)
 class Task:
-    """One picture to make.
+    """One file to make.
 
     Attributes:
         source: What it is made from.
@@ -34,6 +67,7 @@ class Task:
         height: Of the result, pixels.
         width: Of the result, pixels.
         lost: What the format cannot hold, a sentence each.
+        recipe: What the result depends on but the input's bytes; None where no record is kept.
     """
 
     source: Source
@@ -43,6 +77,34 @@ class Task:
     height: int
     width: int
     lost: tuple[str, ...]
+    recipe: Recipe | None = None
+
+    @property
+    def factor(self) -> float:
+        """How many times as large as its source the result is, along the side where it grows more."""
+        return max(self.height / self.probe.height, self.width / self.probe.width)
+
+    @property
+    def low_px(self) -> int:
+        """Pixels of the source, in all its frames or pages."""
+        return self.probe.height * self.probe.width * self.probe.frames
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the result's name is taken."""
+        return self.target is not None and os.path.lexists(self.target)
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether the result is there already, made from the same input by the same recipe."""
+        source = self.source.content
+        if self.recipe is None or self.target is None or not isinstance(source, Path):
+            return False
+        return is_up_to_date(source, self.target, self.recipe)
+
+
+WriteRecipe = Callable[[Task], Recipe]
+"""Tells what a task's result depends on but the input's bytes."""
 
 
 @dataclass(frozen=True)
@@ -51,102 +113,110 @@ class Plan:
 
     Attributes:
         tasks: In order.
-        skipped: Tasks whose result is there already.
+        up_to_date: Tasks whose result was made already, from the same input by the same recipe.
+        skipped: Tasks whose result is there, whatever it is, and shall stay.
         failures: Inputs that cannot be done, known before the work.
         passed_over: Files in folders that are no pictures.
-        scale: Pixels out per pixel in.
-        names_one: There is a single input, and it was not found in a folder: it fails with its own exit code.
+        names_one: A single file was named, or a folder without pictures: it fails with its own exit code, and
+            no record of it is kept.
         may_replace: Results that turn up during the work may be replaced, too.
     """
 
     tasks: tuple[Task, ...]
+    up_to_date: tuple[Task, ...]
     skipped: tuple[Task, ...]
     failures: tuple[Failure, ...]
     passed_over: int
-    scale: float
     names_one: bool
     may_replace: bool = False
 
 
-def plan_names(
-    names: Sequence[str],
-    *,
-    scale: float,
-    output: str | None = None,
-    extension: str | None = None,
-    recursive: bool = False,
-    when_there: WhenThere = "refuse",
-) -> Plan:
-    """Plan a run from what a user typed.
+def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
+    """Plan a run.
 
     Args:
-        names: Files, folders, patterns, or ``-``.
-        scale: Pixels out per pixel in.
-        output: A file, a folder or ``-``; None: beside the inputs.
-        extension: The format to write; None: each input's own.
-        recursive: Look into sub-folders.
-        when_there: What to do about results that are there already.
+        request: What was asked for.
+        write_recipe: Tells what a result depends on.
 
     Raises:
-        UsageError: The options contradict each other.
-        OutputExistsError: A result is there already, and ``when_there`` says to refuse that.
-        OutputError: As of ``plan_sources``.
-    """
-    names = expand(names)
-    destination = decide_destination(names, output, extension)
-    never = _folders_of_results(names, destination, scale)
-    sources = find_sources(names, recursive=recursive, never=never)
-    return plan_sources(sources, destination, scale, when_there)
-
-
-def plan_sources(sources: Sources, destination: Destination, scale: float, when_there: WhenThere) -> Plan:
-    """Plan a run from the pictures that were found.
-
-    Raises:
-        OutputExistsError: A result is there already, and ``when_there`` says to refuse that.
+        UsageError: The request contradicts itself.
+        OutputExistsError: A result is there already, is not up to date, and shall not be touched.
         OutputError: Two inputs would get one name, a result would replace an input, or its place cannot be
             written to.
     """
-    failures = list(sources.failures)
-    tasks: list[Task] = []
-    for source in sources.pictures:
-        try:
-            tasks.append(_plan_task(source, destination, scale))
-        except EscError as error:
-            failures.append(Failure(source.name, error))
+    names = expand(request.inputs)
+    destination = decide_destination(names, request.output, request.extension)
+    never = _folders_of_results(names, destination, request.size.label)
+    sources = find_sources(names, recursive=request.recursive, never=never, shard=request.shard)
+    tasks, failures = _plan_tasks(sources, destination, request)
     _refuse_collisions(tasks)
-    there = [task for task in tasks if is_there(task)]
+    there = [task for task in tasks if task.is_there]
     _refuse_own_inputs(there, sources.pictures)
     _refuse_unreplaceable(there)
-    if when_there == "refuse":
-        refuse_existing(there)
-    skipped = {task.target for task in there} if when_there == "skip" else set()
-    to_do = tuple(task for task in tasks if task.target not in skipped)
+    names_one = _names_one(names, sources)
+    if not names_one:
+        tasks = [replace(task, recipe=write_recipe(task)) for task in tasks]
+    to_do, up_to_date, skipped = _sorted_out(tasks, request.when_there)
     _refuse_unwritable(to_do)
     return Plan(
-        tasks=to_do,
-        skipped=tuple(task for task in tasks if task.target in skipped),
-        failures=tuple(failures),
+        tasks=tuple(to_do),
+        up_to_date=tuple(up_to_date),
+        skipped=tuple(skipped),
+        failures=failures,
         passed_over=sources.passed_over,
-        scale=scale,
-        names_one=_is_one(sources),
-        may_replace=when_there == "overwrite",
+        names_one=names_one,
+        may_replace=request.when_there == "overwrite",
     )
 
 
-def enlarged_size(height: int, width: int, scale: float) -> tuple[int, int]:
-    """Give the size of a result, (height, width), each side rounded and at least one pixel."""
-    return max(1, round(height * scale)), max(1, round(width * scale))
+def _plan_tasks(
+    sources: Sources, destination: Destination, request: Request
+) -> tuple[list[Task], tuple[Failure, ...]]:
+    tasks, failures = [], list(sources.failures)
+    for source in sources.pictures:
+        try:
+            tasks.append(_plan_task(source, destination, request))
+        except EscError as error:
+            failures.append(Failure(source.name, error))
+    return tasks, tuple(failures)
 
 
-def _plan_task(source: Source, destination: Destination, scale: float) -> Task:
-    header = probe(source.content)
+def _plan_task(source: Source, destination: Destination, request: Request) -> Task:
+    header = probe(source.content, request.largest_px)
     format = choose_format(destination, header.format)
-    height, width = enlarged_size(header.height, header.width, scale)
+    height, width = request.size.size_of(header.height, header.width)
     check_fits(height, width, format)
-    target = target_path(source, destination, format, scale)
+    target = target_path(source, destination, format, request.size.label)
     _check_name(target)
-    return Task(source, target, format, header, height, width, what_is_lost(header.alpha, format))
+    lost = losses(header, format, request.write.keep)
+    return Task(source, target, format, header, height, width, lost)
+
+
+def _sorted_out(tasks: Iterable[Task], when_there: WhenThere) -> tuple[list[Task], list[Task], list[Task]]:
+    """Divide tasks into those to do, those whose result is up to date, and those to skip.
+
+    Raises:
+        OutputExistsError: There are others, and they shall neither be replaced nor skipped.
+    """
+    to_do, up_to_date, others = [], [], []
+    for task in tasks:
+        if not task.is_there:
+            to_do.append(task)
+        elif task.is_up_to_date:
+            up_to_date.append(task)
+        elif when_there == "overwrite":
+            to_do.append(task)
+        else:
+            others.append(task)
+    if when_there == "refuse":
+        refuse_existing(others)
+    return to_do, up_to_date, others
+
+
+def _names_one(names: Sequence[str], sources: Sources) -> bool:
+    """Tell whether all there is is one file, or one folder that came to nothing."""
+    is_folder = os.path.isdir(names[0]) and sources.pictures  # noqa: PTH112 - as in sources
+    return len(names) == 1 and not is_folder
 
 
 def _check_name(target: Path | None) -> None:
@@ -160,16 +230,11 @@ def _check_name(target: Path | None) -> None:
         raise OutputError(f"cannot write {str(target)!r}: {error.strerror}") from error
 
 
-def _folders_of_results(names: Sequence[str], destination: Destination, scale: float) -> list[Path]:
+def _folders_of_results(names: Sequence[str], destination: Destination, label: str) -> list[Path]:
     if destination.path is not None:
         return [destination.path]
     folders = (Path(name) for name in names if os.path.isdir(name))  # noqa: PTH112 - as in sources
-    return [results_folder(folder, scale) for folder in folders]
-
-
-def _is_one(sources: Sources) -> bool:
-    found_in_folder = any(source.folder is not None for source in sources.pictures)
-    return len(sources.pictures) + len(sources.failures) == 1 and not found_in_folder
+    return [results_folder(folder, label) for folder in folders]
 
 
 def _refuse_collisions(tasks: Iterable[Task]) -> None:
@@ -203,11 +268,6 @@ def _identity(path: Path) -> tuple[int, int] | None:
     except OSError:
         return None
     return status.st_dev, status.st_ino
-
-
-def is_there(task: Task) -> bool:
-    """Tell whether a result's name is taken."""
-    return task.target is not None and os.path.lexists(task.target)
 
 
 def refuse_existing(there: Sequence[Task]) -> None:

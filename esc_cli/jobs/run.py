@@ -1,78 +1,100 @@
 """Carry out a plan: read, enlarge, write; one bad picture does not stop the others."""
 
+import os
+import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from concurrent.futures import Future
+from contextlib import closing
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from esc_cli.engine.upscaler import Upscaler
-from esc_cli.errors import EscError, ExitCode, OutOfMemoryError, OutputError
-from esc_cli.jobs.enlarge import enlarge
-from esc_cli.jobs.events import (
-    Done,
-    Failed,
-    Listener,
-    Planned,
-    Progressed,
-    Skipped,
-    Started,
-    Summary,
+from esc_cli.engine.memory import host_free_bytes
+from esc_cli.errors import (
+    DEBUG_VARIABLE,
+    DiskFullError,
+    EscError,
+    ExitCode,
+    InputError,
+    OutOfMemoryError,
+    unforeseen,
 )
-from esc_cli.jobs.plan import Plan, Task, is_there, refuse_existing
+from esc_cli.jobs.enlarge import Enlarger
+from esc_cli.jobs.events import Done, Failed, Listener, Progressed, Skipped, Started, Summary
+from esc_cli.jobs.pipeline import Stages, overlapped
+from esc_cli.jobs.plan import Plan, Task, refuse_existing
+from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDOUT, write_stdout
-from esc_cli.media.atomic import atomic_path
-from esc_cli.media.metadata import metadata_lost
-from esc_cli.media.picture import Picture, PictureFile
-from esc_cli.media.read import read_picture
+from esc_cli.media.atomic import make_folder, write_whole
+from esc_cli.media.picture import PictureFile
+from esc_cli.media.read import read_file
 from esc_cli.media.write import WriteSettings, encode_file
 
+MOST_WORKERS = 4
+"""Reading and writing keep up with any network on the CPU with one thread, and on a GPU with a few."""
 
-def announce(plan: Plan, listener: Listener) -> None:
-    """Tell what will be done, what is there already and what cannot be done."""
-    for task in plan.tasks:
-        listener(_planned(task))
-    for task in plan.skipped:
-        listener(Skipped(task.source.name, _target_name(task)))
-    for failure in plan.failures:
-        listener(_failed(failure))
+_SHARE_FOR_WAITING = 8
+"""An eighth of the free memory may be taken by pictures that wait before or after the network."""
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """How a plan is carried out.
+
+    Attributes:
+        write: How results are written.
+        largest_px: Inputs of more pixels are refused.
+        workers: Threads that read and write; None: as many as pay.
+        fail_fast: Whether the first failure ends the run.
+    """
+
+    write: WriteSettings
+    largest_px: int
+    workers: int | None = None
+    fail_fast: bool = False
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A picture file in memory, and the identity of the file it was read from."""
+
+    file: PictureFile
+    stamp: Stamp | None
+
+
+@dataclass(frozen=True)
+class _Enlarged:
+    """A result that is still to be written."""
+
+    file: PictureFile
+    stamp: Stamp | None
+    seconds: float
+
+
+class _AlreadyMadeError(Exception):
+    """Another run made the very same result in the meantime."""
+
+
+class _EndedError(Exception):
+    """The run was ended: what is not published yet shall not be."""
 
 
 def run_plan(
-    plan: Plan, upscaler: Upscaler, listener: Listener, *, quality: int | None = None
+    plan: Plan, enlarger: Enlarger, settings: RunSettings, listener: Listener
 ) -> tuple[Failure, ...]:
-    """Make all pictures of a plan, one after the other.
+    """Make all results of a plan.
 
     Args:
         plan: What to make.
-        upscaler: Of the plan's scale or above. Its ``progress`` is set anew for each picture.
-        listener: Is told of everything.
-        quality: Of lossy formats, 1 to 100; None: the format's default.
+        enlarger: Of the plan's size.
+        settings: How.
+        listener: Is told of everything, in the caller's thread.
 
     Returns:
         All that failed, in the plan as in the work.
     """
-    begun = time.monotonic()
-    failed_at_work = []
-    for number, task in enumerate(plan.tasks, start=1):
-        listener(Started(task.source.name, number, len(plan.tasks)))
-        try:
-            done = _make(task, plan, upscaler, listener, quality)
-        except EscError as error:
-            failure = Failure(task.source.name, error)
-            failed_at_work.append(failure)
-            listener(_failed(failure))
-        else:
-            listener(done)
-    listener(
-        Summary(
-            done=len(plan.tasks) - len(failed_at_work),
-            skipped=len(plan.skipped),
-            failed=len(plan.failures) + len(failed_at_work),
-            passed_over=plan.passed_over,
-            seconds=_seconds_since(begun),
-        )
-    )
-    return (*plan.failures, *failed_at_work)
+    return _Run(plan, enlarger, settings, listener).carry_out()
 
 
 def exit_code(plan: Plan, failures: Sequence[Failure]) -> ExitCode:
@@ -82,59 +104,149 @@ def exit_code(plan: Plan, failures: Sequence[Failure]) -> ExitCode:
     return failures[0].error.exit_code if plan.names_one else ExitCode.SOME_FAILED
 
 
-def _make(task: Task, plan: Plan, upscaler: Upscaler, listener: Listener, quality: int | None) -> Done:
-    begun = time.monotonic()
-    name = task.source.name
-    try:
-        picture = read_picture(task.source.content)
-        high = enlarge(
-            picture, upscaler, plan.scale, lambda done, total: listener(Progressed(name, done, total))
-        )
-        if is_there(task) and not plan.may_replace:
+class _Run:
+    """What ``run_plan`` does, and what it has counted."""
+
+    def __init__(self, plan: Plan, enlarger: Enlarger, settings: RunSettings, listener: Listener) -> None:
+        self._plan = plan
+        self._enlarger = enlarger
+        self._settings = settings
+        self._listener = listener
+        self._failures = list(plan.failures)
+        self._numbers = {id(task): number for number, task in enumerate(plan.tasks, start=1)}
+        self._done = 0
+        self._made_elsewhere = 0
+
+    def carry_out(self) -> tuple[Failure, ...]:
+        begun = time.monotonic()
+        if not (self._settings.fail_fast and self._failures):
+            with closing(self._outcomes()) as outcomes:
+                for task, outcome in outcomes:
+                    if self._ends_with(task, outcome):
+                        break
+        self._listener(self._summary(_seconds_since(begun)))
+        return tuple(self._failures)
+
+    def _outcomes(self) -> Generator[tuple[Task, Future[Done]]]:
+        stages = Stages(self._read, self._enlarge, self._write, _low_bytes, _high_bytes)
+        workers = self._settings.workers or min(MOST_WORKERS, os.cpu_count() or 1)
+        waiting_bytes = host_free_bytes() // _SHARE_FOR_WAITING
+        return overlapped(self._plan.tasks, stages, workers=workers, waiting_bytes=waiting_bytes)
+
+    def _ends_with(self, task: Task, outcome: Future[Done]) -> bool:
+        """Count and tell an outcome; say whether the run ends with it."""
+        try:
+            self._listener(outcome.result())
+            self._done += 1
+        except _AlreadyMadeError:
+            self._made_elsewhere += 1
+            self._listener(Skipped(task.source.name, target_name(task), "up to date"))
+        except BrokenPipeError:
+            raise
+        except Exception as error:
+            if os.environ.get(DEBUG_VARIABLE) and not isinstance(error, EscError):
+                raise
+            failure = Failure(task.source.name, _spoken(error))
+            self._failures.append(failure)
+            self._listener(failed(failure))
+            return self._settings.fail_fast or isinstance(error, DiskFullError)
+        return False
+
+    def _read(self, task: Task) -> _Loaded:
+        source = task.source.content
+        if task.is_up_to_date and not self._plan.may_replace:
+            raise _AlreadyMadeError
+        if not isinstance(source, Path):
+            return _Loaded(read_file(source, self._settings.largest_px), None)
+        before = status_of(source)
+        file = read_file(source, self._settings.largest_px)
+        if (file.first.height, file.first.width) != (task.probe.height, task.probe.width):
+            raise InputError(f"{source} changed after the work was planned")
+        return _Loaded(file, None if task.recipe is None else stamp_unchanged(source, before))
+
+    def _enlarge(self, task: Task, loaded: _Loaded) -> _Enlarged:
+        name = task.source.name
+        self._listener(Started(name, self._numbers[id(task)], len(self._plan.tasks)))
+        begun = time.monotonic()
+        high = self._enlarger(loaded.file, lambda done, total: self._listener(Progressed(name, done, total)))
+        return _Enlarged(high, loaded.stamp, _seconds_since(begun))
+
+    def _write(self, task: Task, high: _Enlarged, ended: threading.Event) -> Done:
+        begun = time.monotonic()
+        provenance = self._enlarger.models.provenance(task.factor)
+        encoded = encode_file(high.file, task.format, replace(self._settings.write, provenance=provenance))
+        if task.target is None:
+            write_stdout(encoded)
+        else:
+            self._publish(task, task.target, encoded, high.stamp, ended)
+        first = high.file.first
+        notes = (*first.notes, *task.lost)
+        seconds = round(high.seconds + _seconds_since(begun), 3)
+        return Done(task.source.name, target_name(task), first.height, first.width, seconds, notes)
+
+    def _publish(
+        self, task: Task, target: Path, encoded: bytes, source: Stamp | None, ended: threading.Event
+    ) -> None:
+        """Write a result, with its record just before it gets its name; unless the run was ended."""
+        if task.is_there and not self._plan.may_replace:
+            if task.is_up_to_date:
+                raise _AlreadyMadeError
             refuse_existing([task])  # somebody else made it in the meantime
-        _write(high, task, quality)
-    except MemoryError as error:
-        raise OutOfMemoryError("there is not enough memory for this picture") from error
-    notes = (*picture.notes, *task.lost, *metadata_lost(picture.metadata, task.format))
-    return Done(name, _target_name(task), high.height, high.width, _seconds_since(begun), notes)
+
+        def record(status: os.stat_result) -> None:
+            if ended.is_set():
+                raise _EndedError
+            if source is not None and task.recipe is not None:
+                write_record(target, source, Stamp.of_content(encoded, status), task.recipe)
+
+        make_folder(target.parent)
+        write_whole(target, encoded, before_publishing=record)
+
+    def _summary(self, seconds: float) -> Summary:
+        plan = self._plan
+        failed_at_work = len(self._failures) - len(plan.failures)
+        return Summary(
+            done=self._done,
+            skipped=len(plan.up_to_date) + len(plan.skipped) + self._made_elsewhere,
+            failed=len(self._failures),
+            passed_over=plan.passed_over,
+            seconds=seconds,
+            not_begun=len(plan.tasks) - self._done - self._made_elsewhere - failed_at_work,
+            failures=tuple(failure.name for failure in self._failures),
+        )
 
 
-def _write(picture: Picture, task: Task, quality: int | None) -> None:
-    if task.target is None:
-        write_stdout(encode_file(PictureFile((picture,)), task.format, WriteSettings(quality)))
-    else:
-        _make_folder(task.target.parent)
-        encoded = encode_file(PictureFile((picture,)), task.format, WriteSettings(quality))
-        with atomic_path(task.target) as partial:
-            partial.write_bytes(encoded)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {str(folder)!r}: {error.strerror}") from error
-
-
-def _planned(task: Task) -> Planned:
-    return Planned(
-        input=task.source.name,
-        output=_target_name(task),
-        format=task.format.name,
-        height=task.probe.height,
-        width=task.probe.width,
-        output_height=task.height,
-        output_width=task.width,
-        lost=task.lost,
-    )
-
-
-def _failed(failure: Failure) -> Failed:
+def failed(failure: Failure) -> Failed:
+    """Make the event of a failure."""
     return Failed(failure.name, failure.error.message, failure.error.hint, int(failure.error.exit_code))
 
 
-def _target_name(task: Task) -> str:
+def target_name(task: Task) -> str:
+    """What to call a task's result in events."""
     return STDOUT if task.target is None else str(task.target)
+
+
+def _spoken(error: Exception) -> EscError:
+    """Make one of our errors of whatever stopped a picture, without the tensors that its traceback holds."""
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError("there is not enough memory for this picture")
+    ours = error if isinstance(error, EscError) else unforeseen(error)
+    ours.__cause__ = ours.__context__ = None
+    return ours.with_traceback(None)
+
+
+def _low_bytes(task: Task) -> int:
+    return task.low_px * _bytes_a_pixel(task)
+
+
+def _high_bytes(task: Task) -> int:
+    return task.height * task.width * task.probe.frames * _bytes_a_pixel(task)
+
+
+def _bytes_a_pixel(task: Task) -> int:
+    """Three or four channels, of as many bytes as the picture has in memory."""
+    channel_bytes = 1 if task.probe.depth_bits <= 8 else 4 if task.probe.floating else 2
+    return channel_bytes * (4 if task.probe.alpha else 3)
 
 
 def _seconds_since(begun: float) -> float:

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esc_cli.errors import EscError, InputError, UsageError
+from esc_cli.jobs.shard import Shard
 from esc_cli.jobs.streams import STDIN, read_stdin
+from esc_cli.media.formats import PICTURE_EXTENSIONS
 from esc_cli.media.probe import is_picture
 
 
@@ -72,18 +74,30 @@ def expand(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(match for name in names for match in _matches(name)))
 
 
-def find_sources(names: Sequence[str], *, recursive: bool, never: Iterable[Path] = ()) -> Sources:
+def find_sources(
+    names: Sequence[str], *, recursive: bool, never: Iterable[Path] = (), shard: Shard | None = None
+) -> Sources:
     """Find the pictures that the user named.
 
     Args:
         names: Files, folders, or ``-`` for standard input, which is read here.
         recursive: Look into the sub-folders of folders, too.
         never: Folders not to look into: those that results go to.
+        shard: Which share of the pictures to keep; None: all.
     """
     finder = _Finder(recursive, never)
     for name in names:
         finder.add(name)
-    return Sources(tuple(dict.fromkeys(finder.pictures)), tuple(finder.failures), finder.passed_over)
+    pictures = dict.fromkeys(finder.pictures)
+    share = (
+        picture for picture in pictures if shard is None or shard.has(without_extension(picture.relative))
+    )
+    return Sources(tuple(share), tuple(finder.failures), finder.passed_over)
+
+
+def without_extension(path: Path) -> Path:
+    """Take off a picture's ending; any other belongs to the name."""
+    return path.with_suffix("") if path.suffix.lower() in PICTURE_EXTENSIONS else path
 
 
 class _Finder:

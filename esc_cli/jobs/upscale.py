@@ -1,71 +1,125 @@
-"""The whole job in one call: ``esc_cli.upscale``, and the upscaler that the command shares with it."""
+"""The whole job in one call: ``esc_cli.upscale`` for one picture, ``esc_cli.upscale_files`` for many."""
 
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict, Unpack, overload
+from typing import Unpack, cast, overload
 
 from PIL import Image
 
-from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, open_model
-from esc_cli.checkpoints.manifest import DEFAULT_MODEL
-from esc_cli.engine.device import Precision
-from esc_cli.engine.scales import reachable_scale
-from esc_cli.engine.upscaler import Tiling, Upscaler
-from esc_cli.errors import InputError, UsageError
-from esc_cli.jobs.enlarge import enlarge
-from esc_cli.jobs.events import Event
-from esc_cli.jobs.naming import decide_destination
-from esc_cli.jobs.plan import plan_sources
-from esc_cli.jobs.run import run_plan
-from esc_cli.jobs.sources import Source, Sources
-from esc_cli.jobs.streams import STDOUT
-from esc_cli.media.metadata import exif_of_size
-from esc_cli.media.picture import Picture
+from esc_cli.errors import ExitCode, InputError, UsageError
+from esc_cli.jobs.enlarge import Enlarger
+from esc_cli.jobs.events import Event, Listener, Planned, Skipped
+from esc_cli.jobs.models import EngineOptions, Models
+from esc_cli.jobs.outlook import look_ahead
+from esc_cli.jobs.plan import Plan, Request, Task, WhenThere, make_plan
+from esc_cli.jobs.record import Recipe
+from esc_cli.jobs.run import RunSettings, exit_code, failed, run_plan, target_name
+from esc_cli.jobs.shard import Shard
+from esc_cli.jobs.sources import Failure
+from esc_cli.jobs.streams import STDIN
+from esc_cli.media.formats import ALL_METADATA, FORMATS
+from esc_cli.media.metadata import fitted, parse_metadata_list
+from esc_cli.media.picture import Picture, PictureFile
+from esc_cli.media.pillow import LARGEST_INPUT_PX
 from esc_cli.media.read import picture_from_image
-from esc_cli.media.write import pillow_image
+from esc_cli.media.size import Geometry
+from esc_cli.media.write import WriteSettings, pillow_image
 
 LARGEST_SCALE = 1000
 """Far beyond what can be of use; a typing error is refused, instead of adding up to a number too large."""
 
 
-class EngineOptions(TypedDict, total=False):
-    """Which network is run and how; see ``Upscaler``, which has the defaults."""
+class Options(EngineOptions, total=False):
+    """All that can be chosen; what concerns the model and the device is described at ``Upscaler``.
 
-    model: str | Path | Checkpoint
-    device: str
-    precision: Precision
-    tiling: Tiling
-    tile_px: int | None
-    overlap_px: int | None
+    Attributes:
+        scale: Any factor; by default 4, or the scale of the model.
+        size: Instead, a geometry as of ImageMagick: ``1920x``, ``x1080``, ``1920x1080``, ``50%``, ...
+        consistency: Correct results until, made small again, they are their source.
+        format: The name of a format, such as ``png``; by default each input's own.
+        quality: Of lossy formats, 1 to 100.
+        metadata: ``all``, ``none``, or of ``exif,icc,xmp,iptc,dpi`` those to keep.
+        recursive: Look into sub-folders.
+        when_there: What to do about results that are there and not up to date: refuse, overwrite or skip.
+        max_megapixels: Larger inputs are refused.
+        workers: Threads that read and write.
+        shard: ``2/8`` does the second of eight shares.
+        fail_fast: End at the first failure.
+    """
+
+    scale: float | None
+    size: str | None
+    consistency: bool
+    format: str | None
+    quality: int | None
+    metadata: str
+    recursive: bool
+    when_there: WhenThere
+    max_megapixels: float | None
+    workers: int | None
+    shard: str | None
+    fail_fast: bool
 
 
-def make_upscaler(scale: float | None, **options: Unpack[EngineOptions]) -> tuple[Upscaler, float]:
-    """Make the upscaler for a scale, or for the next above it that the model can do.
+@dataclass(frozen=True)
+class Report:
+    """What came of a run.
+
+    Attributes:
+        plan: What was to be done; the targets of its tasks are the results.
+        failures: All that failed, in the plan as in the work.
+        exit_code: Of the command.
+    """
+
+    plan: Plan
+    failures: tuple[Failure, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command answers."""
+        return exit_code(self.plan, self.failures)
+
+
+def upscale_files(
+    inputs: Sequence[str | Path],
+    output: str | Path | None = None,
+    *,
+    listener: Listener | None = None,
+    dry_run: bool = False,
+    **options: Unpack[Options],
+) -> Report:
+    """Upscale files, folders and patterns, as the command does.
+
+    A result that is up to date (made from the same bytes by the same model and settings, and not changed
+    since) is left as it is. What fails costs a failure in the report, and not the others.
 
     Args:
-        scale: Any factor; None: the model's own default.
-        options: As of ``Upscaler``.
-
-    Returns:
-        The upscaler, and the scale that results shall have.
+        inputs: Files, folders, patterns, or ``-`` for standard input.
+        output: A file, a folder, or ``-`` for standard output; by default beside the inputs.
+        listener: Is told of everything (``esc_cli.jobs.events``).
+        dry_run: Plan only.
+        options: See ``SizeOptions``, ``FileOptions`` and, for the model and the device, ``Upscaler``.
 
     Raises:
-        WeightsError: There is no such model, or its file is damaged.
-        DeviceError: There is no such device.
-        UsageError: The scale or an option makes no sense.
+        EscError: One of its kinds: the run cannot be begun at all, and nothing was written.
     """
-    if scale is not None and scale > LARGEST_SCALE:
-        raise UsageError(f"a scale can be {LARGEST_SCALE} at most, not {scale:g}")
-    if scale is None:
-        upscaler = Upscaler(**options)
-        return upscaler, upscaler.scale
-    options["model"] = model = open_model(options.get("model", DEFAULT_MODEL))
-    return Upscaler(scale=reachable_scale(scale, available_scales(model)), **options), scale
+    listener = listener or _ignore
+    enlarger = _enlarger(options)
+    request = _request(inputs, output, enlarger.size, options)
+    plan = make_plan(request, lambda task: _recipe(task, enlarger, request.write))
+    _announce(plan, enlarger.models, listener, estimate=dry_run or not plan.names_one)
+    if dry_run:
+        return Report(plan, plan.failures)
+    settings = RunSettings(
+        request.write, request.largest_px, options.get("workers"), options.get("fail_fast", False)
+    )
+    return Report(plan, run_plan(plan, enlarger, settings, listener))
 
 
 @overload
-def upscale(
-    source: Image.Image, target: None = None, *, scale: float | None = None, **options: Unpack[EngineOptions]
-) -> Image.Image: ...
+def upscale(source: Image.Image, target: None = None, **options: Unpack[Options]) -> Image.Image: ...
 
 
 @overload
@@ -73,10 +127,8 @@ def upscale(
     source: str | Path,
     target: str | Path | None = None,
     *,
-    scale: float | None = None,
-    quality: int | None = None,
     overwrite: bool = False,
-    **options: Unpack[EngineOptions],
+    **options: Unpack[Options],
 ) -> Path: ...
 
 
@@ -84,24 +136,20 @@ def upscale(
     source: Image.Image | str | Path,
     target: str | Path | None = None,
     *,
-    scale: float | None = None,
-    quality: int | None = None,
     overwrite: bool = False,
-    **options: Unpack[EngineOptions],
+    **options: Unpack[Options],
 ) -> Image.Image | Path:
     """Upscale one picture, from file to file as the command does, or from image to image.
 
     Args:
         source: A picture file, or an image in memory.
         target: The result's file, whose ending names the format, or a folder. By default beside the source,
-            named by scale. None for an image.
-        scale: Any factor; by default 4, or that of the model.
-        quality: Of lossy formats, 1 to 100.
+            named by its size. None for an image.
         overwrite: Replace a result that is there already.
-        options: Model, device and the like, as of ``Upscaler``.
+        options: As of ``upscale_files``; those about files mean nothing for an image.
 
     Returns:
-        The result's path; for an image, the result as an image in mode L, LA, RGB or RGBA.
+        The result's path; for an image, the result as an image, with its metadata in ``info``.
 
     Raises:
         EscError: One of its kinds (``esc_cli.errors``): nothing was written then.
@@ -109,43 +157,123 @@ def upscale(
     if isinstance(source, Image.Image):
         if target is not None:
             raise UsageError("an image gives an image, which you can save", hint="leave the target out")
-        upscaler, factor = make_upscaler(scale, **options)
-        return _with_metadata(enlarge(picture_from_image(source), upscaler, factor))
-    upscaler, factor = make_upscaler(scale, **options)
-    return _upscale_file(Path(source), target, upscaler, factor, quality, overwrite)
+        file = PictureFile((picture_from_image(source),))
+        return _with_metadata(_enlarger(options)(file).first)
+    if Path(source).is_dir():
+        raise InputError(f"{str(source)!r} is a folder, not a picture", hint="upscale_files takes folders")
+    if STDIN in (str(source), str(target)):
+        raise UsageError("standard input and output are for the command; name files")
+    if not os.path.lexists(source):
+        raise InputError(f"{source}: there is no such file")  # and no pattern either
+    if overwrite:
+        options["when_there"] = "overwrite"
+    report = upscale_files([source], target, **options)
+    if report.failures:
+        raise report.failures[0].error
+    (written,) = (task.target for task in report.plan.tasks if task.target is not None)
+    return written
+
+
+def _enlarger(options: Options) -> Enlarger:
+    chosen = {key: value for key, value in options.items() if key in EngineOptions.__annotations__}
+    models = Models(**cast(EngineOptions, chosen))
+    return Enlarger(models, _geometry(models, options), options.get("consistency", False))
+
+
+def _geometry(models: Models, options: Options) -> Geometry:
+    """Find out what size is wanted; a factor's network is loaded at once, to fail before the work."""
+    scale, size = options.get("scale"), options.get("size")
+    if scale is not None and size is not None:
+        raise UsageError("a scale and a size contradict each other", hint="choose -s or --size")
+    if size is not None:
+        return Geometry.parse(size)
+    if scale is None:
+        return Geometry.of_scale(models.default().scale)
+    if scale > LARGEST_SCALE:
+        raise UsageError(f"a scale can be {LARGEST_SCALE} at most, not {scale:g}")
+    geometry = Geometry.of_scale(scale)
+    models.upscaler(scale)
+    return geometry
+
+
+def _request(
+    inputs: Sequence[str | Path], output: str | Path | None, size: Geometry, options: Options
+) -> Request:
+    max_megapixels, shard = options.get("max_megapixels"), options.get("shard")
+    if max_megapixels is not None and not max_megapixels > 0:
+        raise UsageError(f"a limit of {max_megapixels:g} megapixels would refuse everything")
+    keep = parse_metadata_list(options.get("metadata", "all"))
+    return Request(
+        inputs=tuple(str(name) for name in inputs),
+        size=size,
+        output=None if output is None else str(output),
+        extension=options.get("format"),
+        recursive=options.get("recursive", False),
+        when_there=options.get("when_there", "refuse"),
+        shard=None if shard is None else Shard.parse(shard),
+        largest_px=LARGEST_INPUT_PX if max_megapixels is None else int(max_megapixels * 10**6),
+        write=WriteSettings(options.get("quality"), keep),
+    )
+
+
+def _recipe(task: Task, enlarger: Enlarger, write: WriteSettings) -> Recipe:
+    """List, as JSON has it, all that a result depends on but its input's bytes."""
+    return {
+        **enlarger.models.recipe(task.factor),
+        "height": task.height,
+        "width": task.width,
+        "consistency": enlarger.consistency,
+        "format": task.format.name,
+        "quality": write.quality,
+        "metadata": sorted(write.keep),
+    }
+
+
+def _announce(plan: Plan, models: Models, listener: Listener, *, estimate: bool) -> None:
+    """Tell what will be done, what is done already and what cannot be done."""
+    for task in plan.tasks:
+        listener(_planned(task))
+    for task, reason in (
+        *((task, "up to date") for task in plan.up_to_date),
+        *((task, "there already") for task in plan.skipped),
+    ):
+        listener(Skipped(task.source.name, target_name(task), reason))
+    for failure in plan.failures:
+        listener(failed(failure))
+    if plan.tasks:
+        engine = models.engine(max(task.factor for task in plan.tasks))
+        if engine is not None:
+            listener(engine)
+    if estimate:
+        listener(look_ahead(plan, models))
+
+
+def _planned(task: Task) -> Planned:
+    return Planned(
+        input=task.source.name,
+        output=target_name(task),
+        format=task.format.name,
+        height=task.probe.height,
+        width=task.probe.width,
+        output_height=task.height,
+        output_width=task.width,
+        frames=task.probe.frames,
+        lost=task.lost,
+    )
 
 
 def _with_metadata(picture: Picture) -> Image.Image:
     """Give a picture as an image whose ``info`` holds what that of an opened file does."""
     image = pillow_image(picture)
-    metadata = picture.metadata
-    exif = metadata.exif and exif_of_size(metadata.exif, picture.height, picture.width)
-    held = {"icc_profile": metadata.icc_profile, "exif": exif, "xmp": metadata.xmp, "dpi": metadata.dpi}
+    metadata = fitted(picture.metadata, FORMATS["PNG"], picture.height, picture.width, ALL_METADATA, None)
+    held = {
+        "icc_profile": metadata.icc_profile,
+        "exif": metadata.exif,
+        "xmp": metadata.xmp,
+        "dpi": metadata.dpi,
+    }
     image.info.update({key: value for key, value in held.items() if value is not None})
     return image
-
-
-def _upscale_file(
-    source: Path,
-    target: str | Path | None,
-    upscaler: Upscaler,
-    scale: float,
-    quality: int | None,
-    overwrite: bool,
-) -> Path:
-    output = None if target is None else str(target)
-    if STDOUT in (str(source), output):
-        raise UsageError("standard input and output are for the command; name files")
-    if source.is_dir():
-        raise InputError(f"{str(source)!r} is a folder, not a picture")
-    destination = decide_destination([str(source)], output, None)
-    sources = Sources((Source(source, Path(source.name)),))
-    plan = plan_sources(sources, destination, scale, "overwrite" if overwrite else "refuse")
-    failures = plan.failures or run_plan(plan, upscaler, _ignore, quality=quality)
-    if failures:
-        raise failures[0].error
-    (written,) = (task.target for task in plan.tasks if task.target is not None)
-    return written
 
 
 def _ignore(event: Event) -> None:

@@ -5,18 +5,23 @@ import torch.nn.functional as F
 from torch import Tensor
 
 
+def opaque_value(dtype: torch.dtype) -> int:
+    """What opaque alpha is, and white: 255, 65535, or 1 of floats."""
+    return 1 if dtype.is_floating_point else torch.iinfo(dtype).max
+
+
 def bleed(color: Tensor, alpha: Tensor) -> Tensor:
     """Fill the colors under fully transparent pixels from the visible ones nearby.
 
     Those colors are arbitrary (often black), and a network would see an edge at them and draw a halo.
 
     Args:
-        color: (N, 3, H, W), uint8; not multiplied by alpha.
-        alpha: (N, 1, H, W), uint8, 255 is opaque.
+        color: (N, 3, H, W), uint8, uint16 or float32 in [0, 1]; not multiplied by alpha.
+        alpha: (N, 1, H, W), of any of these types, its largest value is opaque.
 
     Returns:
-        (N, 3, H, W), uint8; visible pixels keep their very values. The input itself where nothing is to be
-        filled, or nothing is visible.
+        (N, 3, H, W), as `color`; visible pixels keep their very values. The input itself where nothing is to
+        be filled, or nothing is visible.
 
     Source:
         The pull-push algorithm of S. J. Gortler et al., "The Lumigraph" (SIGGRAPH 1996), section 3.4.
@@ -24,32 +29,39 @@ def bleed(color: Tensor, alpha: Tensor) -> Tensor:
     hidden = alpha == 0
     if not hidden.any() or hidden.all():
         return color
-    weight = alpha.to(torch.float32) / 255
+    weight = alpha.to(torch.float32) / opaque_value(alpha.dtype)
     filled = _guess_from_above(color * weight, weight)
-    return torch.where(hidden, filled.round_().clamp_(0, 255).to(torch.uint8), color)
+    return torch.where(hidden, _as_type(filled, color.dtype), color)
 
 
 def composite(color: Tensor, alpha: Tensor, background: tuple[int, int, int]) -> Tensor:
     """Lay a picture on a plain background, blending the values as they are stored, as browsers do.
 
     Args:
-        color: (N, 3, H, W), uint8; not multiplied by alpha.
-        alpha: (N, 1, H, W), uint8, 255 is opaque.
+        color: (N, 3, H, W), uint8, uint16 or float32 in [0, 1]; not multiplied by alpha.
+        alpha: (N, 1, H, W), of any of these types, its largest value is opaque.
         background: Red, green and blue, 0 to 255.
 
     Returns:
-        (N, 3, H, W), uint8.
+        (N, 3, H, W), as `color`.
 
     Source:
         W3C Compositing and Blending Level 1, 5.1 (simple alpha compositing).
     """
-    opacity = alpha[:, 0].to(torch.float32) / 255  # (N, H, W)
+    opacity = alpha[:, 0].to(torch.float32) / opaque_value(alpha.dtype)  # (N, H, W)
     result = torch.empty_like(color)
     # One channel at a time: as floats, all three would take four times the room of the result.
-    for channel, below in enumerate(background):
-        above = color[:, channel].to(torch.float32)
-        result[:, channel] = above.sub_(below).mul_(opacity).add_(below).round_().to(torch.uint8)
+    for channel, value in enumerate(background):
+        below = value * (opaque_value(color.dtype) / 255)
+        blended = color[:, channel].to(torch.float32, copy=True).sub_(below).mul_(opacity).add_(below)
+        result[:, channel] = _as_type(blended, color.dtype)
     return result
+
+
+def _as_type(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Floats as the type of pixels; they are changed in place."""
+    values = values if dtype.is_floating_point else values.round_()
+    return values.clamp_(0, opaque_value(dtype)).to(dtype)
 
 
 def _filled(weighted: Tensor, weight: Tensor) -> Tensor:

@@ -3,11 +3,14 @@
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-from esc_cli.errors import OutputError
+from esc_cli.errors import DiskFullError, OutputError
+
+_DESCRIPTORS = "/proc/self/fd"
 
 _REASONS = {
     errno.ENOENT: "its folder does not exist",
@@ -18,6 +21,8 @@ _REASONS = {
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
 }
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 @contextmanager
@@ -32,7 +37,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
         target: What to write; replaced if it is a file already.
 
     Raises:
-        OutputError: It cannot be written: there is no such folder, no permission, no space, ...
+        OutputError: It cannot be written: there is no such folder, no permission, ...
+        DiskFullError: There is no space left for it.
     """
     published = Path(os.path.realpath(target))
     partial = _partial_path(published)
@@ -42,10 +48,77 @@ def atomic_path(target: Path) -> Iterator[Path]:
         _flush(partial)
         partial.replace(published)
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-        raise OutputError(f"cannot write {target}: {reason}") from error
+        raise _output_error(f"cannot write {target}", error) from error
     finally:
         _remove(partial)
+
+
+def write_whole(
+    target: Path, content: bytes, *, before_publishing: Callable[[os.stat_result], None] | None = None
+) -> None:
+    """Write a file that has its name only when it is complete, as ``atomic_path`` does.
+
+    Where the system can, it has no name at all until then, so that even a kill leaves nothing behind.
+
+    Args:
+        target: What to write; replaced if it is a file already.
+        content: All of it.
+        before_publishing: Called with the complete file's status, when only its name is still missing; what
+            it raises prevents that.
+
+    Raises:
+        OutputError: It cannot be written: there is no such folder, no permission, ...
+        DiskFullError: There is no space left for it.
+
+    Source: open(2), O_TMPFILE, and linkat(2), on naming such a file.
+    """
+    published = Path(os.path.realpath(target))
+    partial = _partial_path(published)
+    try:
+        _check_replaceable(published)
+        with _nameless(partial.parent) or partial.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            if before_publishing is not None:
+                before_publishing(os.fstat(file.fileno()))
+            if not partial.exists():
+                # The descriptor for a folder is not used: it makes Python follow the link to the file.
+                os.link(f"{_DESCRIPTORS}/{file.fileno()}", partial, src_dir_fd=file.fileno())
+        partial.replace(published)
+    except OSError as error:
+        raise _output_error(f"cannot write {target}", error) from error
+    finally:
+        _remove(partial)
+
+
+def _nameless(folder: Path) -> IO[bytes] | None:
+    """Open a new file without a name; None where the system or the file system cannot."""
+    if not hasattr(os, "O_TMPFILE") or not Path(_DESCRIPTORS).is_dir():
+        return None
+    try:
+        return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666), "wb")
+    except OSError:
+        return None
+
+
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, where they are not there.
+
+    Raises:
+        OutputError: It cannot be made.
+        DiskFullError: There is no space left for it.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _output_error(f"cannot make the folder {str(folder)!r}", error) from error
+
+
+def _output_error(what: str, error: OSError) -> OutputError:
+    reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
+    kind = DiskFullError if error.errno in _FULL else OutputError
+    return kind(f"{what}: {reason}")
 
 
 def _partial_path(target: Path) -> Path:

@@ -1,26 +1,33 @@
 """What a picture's header says beyond what Pillow tells: bits a channel, and which way is up."""
 
+import io
 import re
+from typing import TYPE_CHECKING, Any
 
 from PIL import ExifTags, Image, ImageFile, PngImagePlugin, TiffImagePlugin
 
-from esc_cli.media.pillow import PILLOW_ERRORS, Opened
+from esc_cli.media.pillow import PILLOW_ERRORS, Opened, own_name
 from esc_cli.media.png import exif_chunk
 
-# Source: Exif 2.32 (JEITA CP-3451E), table 4, tag 274; the same as Pillow's ImageOps.exif_transpose.
-TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""What makes a picture of each EXIF orientation upright; 1 is upright already."""
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+WIDE_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
+"""Pillow's modes of more than 8 bits: gray only."""
+
+FLOAT_BITS = 32
+"""What stands for floats among bits a channel."""
+
+_PICTURE_DEPTHS_BITS = (8, 10, 12, 16)
 
 _TURNS_WHICH_SWAP_SIDES = (5, 6, 7, 8)
 _TIFF_BITS_PER_SAMPLE = 258
+_TIFF_ORIENTATION = 274
+_TIFF_SAMPLE_FORMAT = 339
+_TIFF_PHOTOMETRIC = 262
+_TIFF_GRAY_AND_RGB = (0, 1, 2)
+_UNSIGNED, _FLOATING = 1, 3
+_DEEP_SAMPLES = ((_UNSIGNED, 16), (_UNSIGNED, 32), (_FLOATING, 16), (_FLOATING, 32))
 
 
 def depth_bits(opened: Opened) -> int:
@@ -28,20 +35,60 @@ def depth_bits(opened: Opened) -> int:
 
     Source: PNG 11.2.1 (IHDR); TIFF 6.0, BitsPerSample; AV1-ISOBMFF 2.3.3 (av1C).
     """
-    if isinstance(opened.image, PngImagePlugin.PngImageFile):
+    image = opened.image
+    if isinstance(image, PngImagePlugin.PngImageFile):
         return opened.header[24]
-    if isinstance(opened.image, TiffImagePlugin.TiffImageFile):
-        return int(max(opened.image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (1,))))
-    if opened.image.format == "AVIF":
-        return _av1_depth_bits(opened.header)
-    return 8
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return int(max(image.tag_v2.get(_TIFF_BITS_PER_SAMPLE, (1,))))
+    match own_name(image):
+        case "AVIF":
+            return _av1_depth_bits(opened.header)
+        case "HEIC":
+            return int(image.info.get("bit_depth", 8))
+        case "JPEG XL":
+            return _jxl_depth_bits(opened.header)
+        case _:
+            return 8
 
 
-def depth_bits_of_mode(mode: str) -> int:
-    """Bits a channel that a Pillow mode holds."""
-    if mode in ("I", "F"):
-        return 32
-    return 16 if mode.startswith("I;16") else 8
+def depth_class(file_bits: int) -> int:
+    """The depth of a picture (8, 10, 12 or 16) whose file has so many bits of an integer a channel."""
+    return next((depth for depth in _PICTURE_DEPTHS_BITS if file_bits <= depth), 16)
+
+
+def picture_depth_bits(opened: Opened) -> int:
+    """Bits a channel of the picture that is made of a file: 8, 10, 12, 16, or 32 for floats."""
+    if is_floating(opened):
+        return FLOAT_BITS
+    deep = opened.image.mode in WIDE_MODES or is_too_deep_for_pillow(opened)
+    return depth_class(depth_bits(opened)) if deep else 8
+
+
+def is_too_deep_for_pillow(opened: Opened) -> bool:
+    """Whether Pillow would cut bits of a still or of a TIFF's page, and another decoder would not.
+
+    It is left to Pillow to find the frames of animations, to read CMYK and Lab, and floats in one plane.
+    """
+    image = opened.image
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        samples = (_sample_format(image), depth_bits(opened))
+        plain = image.tag_v2.get(_TIFF_PHOTOMETRIC) in _TIFF_GRAY_AND_RGB
+        return plain and samples in _DEEP_SAMPLES and (image.mode, *samples) != ("F", _FLOATING, 32)
+    if own_name(image) not in ("PNG", "AVIF", "HEIC") or image.mode in WIDE_MODES:
+        return False
+    animated = image.format != "HEIF" and getattr(image, "n_frames", 1) > 1
+    return depth_bits(opened) > 8 and not animated
+
+
+def is_floating(opened: Opened) -> bool:
+    """Whether the file holds floats."""
+    image = opened.image
+    return isinstance(image, TiffImagePlugin.TiffImageFile) and _sample_format(image) == _FLOATING
+
+
+def _sample_format(image: TiffImagePlugin.TiffImageFile) -> int:
+    """Source: TIFF 6.0, section 19 (SampleFormat)."""
+    return int(max(image.tag_v2.get(_TIFF_SAMPLE_FORMAT, (_UNSIGNED,))))
 
 
 def _av1_depth_bits(header: bytes) -> int:
@@ -50,6 +97,15 @@ def _av1_depth_bits(header: bytes) -> int:
     if flags & 0x40:
         return 12 if flags & 0x20 else 10
     return 8
+
+
+def _jxl_depth_bits(header: bytes) -> int:
+    from esc_cli.media.jxl import announcement
+
+    try:
+        return announcement(io.BytesIO(header)).depth_bits or 8
+    except ValueError:
+        return 8  # something else fills the first 64 KiB
 
 
 def orientation(image: Image.Image) -> int:
@@ -65,7 +121,25 @@ def orientation(image: Image.Image) -> int:
         value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     except PILLOW_ERRORS:
         return 1
-    return value if value in TURNS else 1
+    return value if value in range(1, 9) else 1
+
+
+def tiff_orientation(image: TiffImagePlugin.TiffImageFile) -> int:
+    """The orientation in which a TIFF stores its pixels, for decoders which do not apply it."""
+    value = image.tag_v2.get(_TIFF_ORIENTATION, 1)
+    return value if value in range(1, 9) else 1
+
+
+def turned(pixels: "npt.NDArray[Any]", orientation: int) -> "npt.NDArray[Any]":
+    """Make pixels, (H, W, C), upright: a view of them.
+
+    Source: Exif 2.32 (JEITA CP-3451E), table 4, tag 274; the same as Pillow's ImageOps.exif_transpose.
+    """
+    if orientation in _TURNS_WHICH_SWAP_SIDES:
+        pixels = pixels.swapaxes(0, 1)
+    flip_rows = orientation in (3, 4, 7, 8)
+    flip_columns = orientation in (2, 3, 6, 7)
+    return pixels[:: -1 if flip_rows else 1, :: -1 if flip_columns else 1]
 
 
 def upright_size(image: ImageFile.ImageFile) -> tuple[int, int]:

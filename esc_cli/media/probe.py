@@ -4,22 +4,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
-from esc_cli.media.formats import PICTURE_EXTENSIONS, sniff
-from esc_cli.media.header import upright_size
-from esc_cli.media.pillow import Opened, opened, translated_errors
+from esc_cli.media.apng import first_frame
+from esc_cli.media.formats import FORMATS, PICTURE_EXTENSIONS, Held, Several, sniff
+from esc_cli.media.header import is_floating, picture_depth_bits, upright_size
+from esc_cli.media.metadata import parts_of
+from esc_cli.media.pillow import LARGEST_INPUT_PX, Opened, check_pixels, opened, own_name, translated_errors
+from esc_cli.media.tiff_kinds import know_deep_tiffs
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Probe:
-    """What a picture's header says.
+    """What a picture's header says; one is kept for every file of a batch, so there are no bytes in it.
 
     Attributes:
         format: Its format's name, by its content.
         height: In pixels, once upright.
         width: In pixels, once upright.
-        frames: Frames of an animation, or pages; 1 for a still.
-        alpha: Whether it has transparency.
+        frames: Frames of an animation, or pages; 1 for a still, and where only the first is read.
+        alpha: Whether it has transparency, though all of it may be opaque.
+        depth_bits: As of `Picture`.
+        floating: Whether it holds floats.
+        several: What the frames are, if there are several.
+        parts: The metadata it has, as far as its header tells.
     """
 
     format: str
@@ -27,20 +35,40 @@ class Probe:
     width: int
     frames: int
     alpha: bool
+    depth_bits: int = 8
+    floating: bool = False
+    several: Several | None = None
+    parts: frozenset[Held] = frozenset()
 
 
-def probe(source: Path | bytes) -> Probe:
+def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
     """Read a picture's header.
 
     Args:
         source: A path, or a file's content.
+        largest_px: The most pixels that are read, of all frames or pages together.
 
     Raises:
         InputError: It is missing, a folder, empty, damaged, too large or no picture that this program reads.
     """
-    with opened(source) as file, translated_errors(file.name):
+    know_deep_tiffs()
+    with opened(source, largest_px) as file, translated_errors(file.name):
         height, width = upright_size(file.image)
-        return Probe(format_of(file), height, width, frames_of(file), has_alpha(file.image))
+        several = several_of(file)
+        frames = frames_of(file) if several else 1
+        if several == "frames":  # which have one size, while pages may be smaller than the first one
+            check_pixels(height * width * frames, file.name, largest_px)
+        return Probe(
+            format=own_name(file.image),
+            height=height,
+            width=width,
+            frames=frames,
+            alpha=has_alpha(file.image),
+            depth_bits=picture_depth_bits(file),
+            floating=is_floating(file),
+            several=several,
+            parts=parts_of(file.image, file.header),
+        )
 
 
 def is_picture(path: Path) -> bool:
@@ -57,15 +85,16 @@ def is_picture(path: Path) -> bool:
         return False
 
 
-def format_of(file: Opened) -> str:
-    """The format's name; an MPO (several JPEGs in one file) is a JPEG to anybody else."""
-    format = str(file.image.format)
-    return "JPEG" if format == "MPO" else format
-
-
 def frames_of(file: Opened) -> int:
-    """Frames of an animation, pages of a document, pictures in an MPO; 1 for a still."""
-    return int(getattr(file.image, "n_frames", 1))
+    """Frames of an animation, pages of a document, pictures in an MPO or HEIC; 1 for a still."""
+    count = int(getattr(file.image, "n_frames", 1))
+    return count - first_frame(file.image) if isinstance(file.image, PngImageFile) else count
+
+
+def several_of(file: Opened) -> Several | None:
+    """What the pictures are, if a file holds several; None if only one is read, as of an MPO or HEIC."""
+    format = FORMATS.get(own_name(file.image))
+    return format.several if format is not None and frames_of(file) > 1 else None
 
 
 def has_alpha(image: Image.Image) -> bool:

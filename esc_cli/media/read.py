@@ -1,39 +1,80 @@
-"""Reading pictures: a file becomes upright 8-bit pixels and the metadata that belongs to them."""
+"""Reading pictures: a file becomes upright pixels of all its bits, and the metadata that belongs to them."""
 
+import hashlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, TiffImagePlugin
 from torch import Tensor
 
 from esc_cli.errors import InputError
-from esc_cli.media.header import TURNS, depth_bits, depth_bits_of_mode, orientation
+from esc_cli.media import heif, vips
+from esc_cli.media.depth import (
+    Array,
+    Pixels,
+    from_floats,
+    from_integers,
+    from_wide_integers,
+    reduction_note,
+    with_depth,
+)
+from esc_cli.media.frames import frames, motion_of
+from esc_cli.media.header import (
+    WIDE_MODES,
+    depth_bits,
+    depth_class,
+    is_floating,
+    is_too_deep_for_pillow,
+    orientation,
+    tiff_orientation,
+    turned,
+)
 from esc_cli.media.metadata import metadata_notes, read_metadata
-from esc_cli.media.modes import to_eight_bits
+from esc_cli.media.modes import pixels_of
 from esc_cli.media.picture import Metadata, Picture, PictureFile
-from esc_cli.media.pillow import Opened, opened, quiet_pillow, translated_errors
+from esc_cli.media.pillow import (
+    LARGEST_INPUT_PX,
+    Opened,
+    check_pixels,
+    opened,
+    own_name,
+    quiet_pillow,
+    translated_errors,
+)
 from esc_cli.media.png import pixels_are_intact
-from esc_cli.media.probe import format_of, frames_of
+from esc_cli.media.probe import frames_of, several_of
+from esc_cli.media.tiff_kinds import know_deep_tiffs
 
-_WHAT_A_FILE_HAS_SEVERAL_OF = {"TIFF": "pages", "JPEG": "pictures"}
 
+def read_file(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> PictureFile:
+    """Read all that a picture file holds, with all its bits.
 
-def read_file(source: Path | bytes) -> PictureFile:
-    """Read all that a picture file holds.
+    Of the pictures in an MPO only the first is read. Frames and pages that are equal become one object.
 
     Args:
         source: A path, or a file's content.
+        largest_px: The most pixels that are read, of all frames or pages together.
 
     Raises:
         InputError: It is missing, a folder, empty, damaged, too large or no picture that this program reads.
         OutOfMemoryError: Its pixels do not fit in memory.
     """
-    return PictureFile((read_picture(source),))
+    with _readable(source, largest_px) as file:
+        match several_of(file):
+            case "pages":
+                return PictureFile(tuple(_shared(_pages(file, source))))
+            case "frames":
+                return PictureFile(tuple(_shared(_frames(file))), motion_of(file))
+            case _:
+                first = _still(file, source)
+                return PictureFile((replace(first, notes=(*_first_only(file), *first.notes)),))
 
 
 def read_picture(source: Path | bytes) -> Picture:
-    """Read a still picture, or the first frame of an animation.
+    """Read a still picture, or the first frame or page, reduced to 8 bits.
 
     Args:
         source: A path, or a file's content.
@@ -42,66 +83,144 @@ def read_picture(source: Path | bytes) -> Picture:
         InputError: It is missing, a folder, empty, damaged, too large or no picture that this program reads.
         OutOfMemoryError: Its pixels do not fit in memory.
     """
-    with opened(source) as file:
-        with translated_errors(file.name):
-            _check_pixels(file)
-            narrow, metadata, notes = _decoded(file.image, depth_bits(file))
-            notes = (*_frame_note(file), *notes)
-        return _picture(narrow, metadata, format_of(file), notes)
+    with _readable(source, LARGEST_INPUT_PX) as file:
+        picture = _still(file, source)
+        notes = (*_first_only(file), *picture.notes)
+    if picture.depth_bits > 8:
+        notes = (*notes, reduction_note(picture.depth_bits, 8))
+    return replace(with_depth(picture, 8), notes=notes)
 
 
 def picture_from_image(image: Image.Image) -> Picture:
-    """Take over a Pillow image of any mode, as if it came from a file.
+    """Take over a Pillow image of any mode, as if it came from a file, with all the bits that its mode has.
 
     Args:
-        image: Opened or made by the caller; it is decoded if it was not yet.
+        image: Opened or made by the caller; it is decoded if it was not yet. Of an animation, the frame
+            which is shown is taken.
 
     Raises:
         InputError: It comes from a file which is damaged.
         OutOfMemoryError: Its pixels do not fit in memory.
     """
     with quiet_pillow(), translated_errors("the image"):
-        narrow, metadata, notes = _decoded(image, depth_bits_of_mode(image.mode))
-    return _picture(narrow, metadata, image.format or "PNG", notes)
+        turn = orientation(image)
+        image.load()
+        pixels = pixels_of(image, 16 if image.mode in WIDE_MODES else 8)
+        format = own_name(image) if image.format else "PNG"
+        return _picture(replace(pixels, values=turned(pixels.values, turn)), image, format)
 
 
-def _decoded(image: Image.Image, depth_bits: int) -> tuple[Image.Image, Metadata, tuple[str, ...]]:
-    """Upright pixels in mode L, LA, RGB or RGBA; metadata; and what was changed on the way."""
-    turn = TURNS.get(orientation(image))
-    image.load()
-    narrow, notes = to_eight_bits(image, depth_bits)
-    metadata = read_metadata(image, _is_gray(narrow))
-    upright = narrow if turn is None else narrow.transpose(turn)
-    return upright, metadata, (*notes, *metadata_notes(image, metadata))
+@contextmanager
+def _readable(source: Path | bytes, largest_px: int) -> Iterator[Opened]:
+    know_deep_tiffs()
+    with opened(source, largest_px) as file, translated_errors(file.name):
+        _check_sums(file)
+        yield file
 
 
-def _picture(narrow: Image.Image, metadata: Metadata, format: str, notes: tuple[str, ...]) -> Picture:
-    color, alpha = _tensors(narrow)
-    return Picture(color, alpha, _is_gray(narrow), metadata, format, notes)
-
-
-def _is_gray(narrow: Image.Image) -> bool:
-    return narrow.mode in ("L", "LA")
-
-
-def _check_pixels(file: Opened) -> None:
+def _check_sums(file: Opened) -> None:
     stream = file.image.fp
     if file.image.format == "PNG" and stream is not None and not pixels_are_intact(stream):
         raise InputError(f"{file.name} is damaged: a checksum in it is wrong")
 
 
-def _frame_note(file: Opened) -> tuple[str, ...]:
-    frames = frames_of(file)
-    if frames == 1:
+def _first_only(file: Opened) -> tuple[str, ...]:
+    count = frames_of(file)
+    if count == 1:
         return ()
-    what = _WHAT_A_FILE_HAS_SEVERAL_OF.get(format_of(file), "frames")
-    return (f"only the first of {frames} {what} was read",)
+    return (f"only the first of {count} {several_of(file) or 'pictures'} was read",)
 
 
-def _tensors(image: Image.Image) -> tuple[Tensor, Tensor | None]:
-    """(1, 3, H, W) colors and (1, 1, H, W) alpha of a picture in mode L, LA, RGB or RGBA."""
-    pixels = np.atleast_3d(np.asarray(image))  # (H, W, C)
-    planes = torch.from_numpy(pixels.transpose(2, 0, 1).copy()).unsqueeze(0)  # (1, C, H, W)
-    has_alpha = image.mode in ("LA", "RGBA")
-    color = planes[:, :-1] if has_alpha else planes
-    return color.expand(-1, 3, -1, -1).contiguous(), planes[:, -1:].contiguous() if has_alpha else None
+# One picture, and several
+
+
+def _still(file: Opened, source: Path | bytes, page: int = 0) -> Picture:
+    """The picture, or the page of a TIFF at which the file stands."""
+    pixels = _deep_pixels(file, source, page) if is_too_deep_for_pillow(file) else _pillow_pixels(file)
+    return _picture(pixels, file.image, own_name(file.image), file.header)
+
+
+def _pages(file: Opened, source: Path | bytes) -> Iterator[Picture]:
+    total_px = 0
+    for page in range(frames_of(file)):
+        file.image.seek(page)
+        total_px += file.image.height * file.image.width
+        check_pixels(total_px, file.name, file.largest_px)
+        picture = _still(file, source, page)
+        yield picture if page == 0 else replace(picture, metadata=_of_every_page(picture.metadata))
+
+
+def _frames(file: Opened) -> Iterator[Picture]:
+    """The frames of an animation, in 8 bits, as that is how Pillow puts them together."""
+    turn, first = orientation(file.image), None
+    for image in frames(file):
+        pixels = pixels_of(image, depth_bits(file) if first is None else 8)
+        pixels = replace(pixels, values=turned(pixels.values, turn))
+        if first is None:
+            first = _picture(pixels, file.image, own_name(file.image), file.header)
+            yield first
+        else:
+            color, alpha = _tensors(pixels)
+            yield Picture(color, alpha, pixels.gray, _of_every_page(first.metadata), first.format)
+
+
+def _of_every_page(metadata: Metadata) -> Metadata:
+    return Metadata(icc_profile=metadata.icc_profile, dpi=metadata.dpi)
+
+
+def _shared(pictures: Iterable[Picture]) -> Iterator[Picture]:
+    """The pictures, those which look the same being one object, so that they are enlarged once."""
+    known: dict[tuple[object, ...], Picture] = {}
+    for picture in pictures:
+        digest = hashlib.sha256(picture.color.numpy().data)
+        if picture.alpha is not None:
+            digest.update(picture.alpha.numpy().data)
+        looks = (digest.digest(), picture.color.shape, picture.value_range, _of_every_page(picture.metadata))
+        yield known.setdefault(looks, picture)
+
+
+# Pixels
+
+
+def _pillow_pixels(file: Opened) -> Pixels:
+    turn = orientation(file.image)
+    file.image.load()
+    pixels = pixels_of(file.image, depth_bits(file))
+    return replace(pixels, values=turned(pixels.values, turn))
+
+
+def _deep_pixels(file: Opened, source: Path | bytes, page: int) -> Pixels:
+    """Pixels of more than 8 bits, of which Pillow read the header alone."""
+    image, bits = file.image, depth_bits(file)
+    if isinstance(image, TiffImagePlugin.TiffImageFile):
+        return _of_tiff(image, vips.decode(source, "TIFF", file.name, page), is_floating(file))
+    if image.format == "AVIF":  # libvips has 10 and 12 bits as the upper ones of 16, and turns the picture
+        return from_integers(vips.decode(source, "AVIF", file.name) >> (16 - bits), bits)
+    if own_name(image) == "HEIC":
+        return Pixels(heif.deep_pixels(source, file.name), depth_class(bits))
+    image.load()  # for the metadata behind the pixels, which Pillow reads no sooner: 0.025 s/MP
+    values = vips.decode(source, "PNG", file.name)
+    return from_integers(turned(values, orientation(image)), bits)
+
+
+def _of_tiff(image: TiffImagePlugin.TiffImageFile, values: Array, floating: bool) -> Pixels:
+    """Channels that are no color and no alpha are left out; libvips has divided by associated alpha."""
+    values = turned(values[..., : len(image.getbands())], tiff_orientation(image))
+    if floating:
+        return from_floats(values)
+    return from_integers(values, 16) if values.dtype.itemsize == 2 else from_wide_integers(values)
+
+
+def _picture(pixels: Pixels, image: Image.Image, format: str, header: bytes = b"") -> Picture:
+    metadata = read_metadata(image, pixels.gray, header)
+    notes = (*pixels.notes, *metadata_notes(image, metadata))
+    color, alpha = _tensors(pixels)
+    return Picture(color, alpha, pixels.gray, metadata, format, notes, pixels.depth_bits, pixels.value_range)
+
+
+def _tensors(pixels: Pixels) -> tuple[Tensor, Tensor | None]:
+    """(1, 3, H, W) colors and (1, 1, H, W) alpha."""
+    planes = torch.from_numpy(pixels.values.transpose(2, 0, 1).copy()).unsqueeze(0)
+    color = planes[:, :-1] if pixels.has_alpha else planes  # (1, 1 or 3, H, W)
+    alpha = planes[:, -1:].contiguous() if pixels.has_alpha else None
+    return color.expand(-1, 3, -1, -1).contiguous(), alpha

@@ -64,7 +64,7 @@ class Watched(nn.Module):
 
 def as_checkpoint(network: nn.Module) -> Checkpoint:
     config = network.inner.config if isinstance(network, Watched) else network.config
-    return Checkpoint(network.eval(), config, config.scale, "test", "test", "made by a test")
+    return Checkpoint(network.eval(), config, config.scale, "test", "test", "made by a test", "digest")
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,7 @@ def noise(height: int, width: int, channels: int = 3) -> Tensor:
 @pytest.mark.parametrize(("scale", "size"), [(2, (10, 14)), (1.5, (8, 10)), (0.5, (2, 4)), (8, (40, 56))])
 def test_the_size_is_exact_for_any_factor(scale: float, size: tuple[int, int]) -> None:
     upscaler = Upscaler("bicubic", scale=8 if scale > 4 else 2)
-    high = enlarge(picture(noise(5, 7), noise(5, 7, 1)), upscaler, scale)
+    high = enlarge(picture(noise(5, 7), noise(5, 7, 1)), upscaler, size)
     assert high.color.shape == (1, 3, *size)
     assert high.alpha is not None
     assert high.alpha.shape == (1, 1, *size)
@@ -39,7 +39,7 @@ def test_the_size_is_exact_for_any_factor(scale: float, size: tuple[int, int]) -
 
 def test_the_scale_above_four_repeats_the_network() -> None:
     low = noise(3, 3)
-    high = enlarge(picture(low), Upscaler("nearest", scale=8), 8)
+    high = enlarge(picture(low), Upscaler("nearest", scale=8), (24, 24))
     assert torch.equal(high.color, low.repeat_interleave(8, 2).repeat_interleave(8, 3))
 
 
@@ -59,14 +59,14 @@ def tinting() -> Upscaler:
         hidden_dim=16,
     )
     network = build_network(config).eval()
-    return Upscaler(Checkpoint(network, config, 2, "test", "test", "made by a test"))
+    return Upscaler(Checkpoint(network, config, 2, "test", "test", "made by a test", "digest"))
 
 
 def test_gray_gets_no_tint(tinting: Upscaler) -> None:
     gray = noise(6, 6, 1).expand(-1, 3, -1, -1).contiguous()
     tinted = tinting(gray)
     assert not torch.equal(tinted[:, 0], tinted[:, 1])
-    high = enlarge(picture(gray, gray=True), tinting, 1.7)
+    high = enlarge(picture(gray, gray=True), tinting, (10, 10))
     assert torch.equal(high.color[:, 0], high.color[:, 1])
     assert torch.equal(high.color[:, 0], high.color[:, 2])
 
@@ -84,7 +84,10 @@ def test_what_is_opaque_stays_opaque_without_a_second_run() -> None:
     reports: list[tuple[int, int]] = []
     opaque = torch.full((1, 1, 4, 4), 255, dtype=torch.uint8)
     high = enlarge(
-        picture(noise(4, 4), opaque), Upscaler("bicubic", scale=2), 2, lambda *report: reports.append(report)
+        picture(noise(4, 4), opaque),
+        Upscaler("bicubic", scale=2),
+        (8, 8),
+        progress=lambda *report: reports.append(report),
     )
     assert high.alpha is not None
     assert high.alpha.min() == 255
@@ -94,7 +97,7 @@ def test_what_is_opaque_stays_opaque_without_a_second_run() -> None:
 def test_alpha_is_upscaled_as_the_colours_are() -> None:
     alpha = noise(5, 5, 1)
     upscaler = Upscaler("bicubic", scale=3)
-    high = enlarge(picture(noise(5, 5), alpha), upscaler, 3)
+    high = enlarge(picture(noise(5, 5), alpha), upscaler, (15, 15))
     assert high.alpha is not None
     assert torch.equal(high.alpha, upscaler(alpha.expand(-1, 3, -1, -1))[:, :1])
 
@@ -103,7 +106,7 @@ def test_no_dark_rim_where_black_hides_under_transparency() -> None:
     color = torch.zeros(1, 3, 8, 8, dtype=torch.uint8)
     alpha = torch.zeros(1, 1, 8, 8, dtype=torch.uint8)
     color[..., 2:6, 2:6], alpha[..., 2:6, 2:6] = 200, 255
-    high = enlarge(picture(color, alpha), Upscaler("bicubic", scale=4), 4)
+    high = enlarge(picture(color, alpha), Upscaler("bicubic", scale=4), (32, 32))
     assert high.alpha is not None
     seen = high.color[(high.alpha > 0).expand(-1, 3, -1, -1)]
     assert (seen.int() - 200).abs().max() <= 1
@@ -112,7 +115,12 @@ def test_no_dark_rim_where_black_hides_under_transparency() -> None:
 def test_progress_rises_once_over_colour_and_alpha() -> None:
     reports: list[tuple[int, int]] = []
     upscaler = Upscaler("nearest", scale=2, tiling="overlap", tile_px=8, overlap_px=0)
-    enlarge(picture(noise(16, 16), noise(16, 16, 1)), upscaler, 2, lambda *report: reports.append(report))
+    enlarge(
+        picture(noise(16, 16), noise(16, 16, 1)),
+        upscaler,
+        (32, 32),
+        progress=lambda *report: reports.append(report),
+    )
     done = [report[0] for report in reports]
     assert len(done) == 8
     assert done == sorted(done)
@@ -122,5 +130,5 @@ def test_progress_rises_once_over_colour_and_alpha() -> None:
 def test_the_callers_picture_is_not_changed(save: Save) -> None:
     low = read_picture(save("a.png", mode="LA"))
     before = low.color.clone()
-    enlarge(low, Upscaler("nearest", scale=2), 2)
+    enlarge(low, Upscaler("nearest", scale=2), (12, 16))
     assert torch.equal(low.color, before)

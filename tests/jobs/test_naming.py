@@ -5,46 +5,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esc_cli.errors import UsageError
-from esc_cli.jobs.naming import decide_destination, goes_to_stdout, results_folder, scale_label, target_path
+from esc_cli.jobs.naming import decide_destination, goes_to_stdout, results_folder, target_path
 from esc_cli.jobs.sources import Source
 from esc_cli.media.formats import FORMATS
 
 BESIDE = decide_destination(["a.png"], None, None)
 
 
-def named(name: str, format: str = "PNG", scale: float = 4) -> str:
-    return str(target_path(Source(Path(name), Path(Path(name).name)), BESIDE, FORMATS[format], scale))
+def named(name: str, format: str = "PNG", label: str = "x4") -> str:
+    return str(target_path(Source(Path(name), Path(Path(name).name)), BESIDE, FORMATS[format], label))
 
 
 @pytest.mark.parametrize(
-    ("name", "format", "scale", "expected"),
+    ("name", "format", "label", "expected"),
     [
-        ("photo.png", "PNG", 4, "photo_x4.png"),
-        ("photo.png", "PNG", 1.5, "photo_x1.5.png"),
-        ("some/where/PHOTO.JPG", "JPEG", 2.0, "some/where/PHOTO_x2.JPG"),
-        ("photo.jpeg", "JPEG", 4, "photo_x4.jpeg"),
-        ("really a jpeg.png", "JPEG", 4, "really a jpeg_x4.jpg"),
-        ("an iPhone's jpeg.HEIC", "JPEG", 4, "an iPhone's jpeg_x4.jpg"),
-        ("still.gif", "PNG", 4, "still_x4.png"),
-        ("no ending", "PNG", 4, "no ending_x4.png"),
-        ("version 1.2", "PNG", 4, "version 1.2_x4.png"),
-        ("写真 [1] é.webp", "WEBP", 3, "写真 [1] é_x3.webp"),
-        ("-n.tif", "TIFF", 4, "-n_x4.tif"),
-        (".hidden.png", "PNG", 4, ".hidden_x4.png"),
-        ("../up.png", "PNG", 4, "../up_x4.png"),
+        ("photo.png", "PNG", "x4", "photo_x4.png"),
+        ("photo.png", "PNG", "x1.5", "photo_x1.5.png"),
+        ("some/where/PHOTO.JPG", "JPEG", "x2", "some/where/PHOTO_x2.JPG"),
+        ("photo.jpeg", "JPEG", "x4", "photo_x4.jpeg"),
+        ("really a jpeg.png", "JPEG", "x4", "really a jpeg_x4.jpg"),
+        ("an iPhone's jpeg.HEIC", "JPEG", "x4", "an iPhone's jpeg_x4.jpg"),
+        ("still.gif", "PNG", "x4", "still_x4.png"),
+        ("no ending", "PNG", "x4", "no ending_x4.png"),
+        ("version 1.2", "PNG", "x4", "version 1.2_x4.png"),
+        ("写真 [1] é.webp", "WEBP", "x3", "写真 [1] é_x3.webp"),
+        ("-n.tif", "TIFF", "x4", "-n_x4.tif"),
+        (".hidden.png", "PNG", "x4", ".hidden_x4.png"),
+        ("../up.png", "PNG", "x4", "../up_x4.png"),
     ],
 )
-def test_a_file_gets_its_result_beside_it(name: str, format: str, scale: float, expected: str) -> None:
-    assert named(name, format, scale) == expected
+def test_a_file_gets_its_result_beside_it(name: str, format: str, label: str, expected: str) -> None:
+    assert named(name, format, label) == expected
 
 
 @given(
     stem=st.text(st.characters(blacklist_characters="/\0", blacklist_categories=["Cs"]), min_size=1),
-    scale=st.floats(0.1, 999),
+    label=st.sampled_from(["x4", "x1.5", "1920x1080"]),
 )
-def test_a_result_never_has_its_inputs_name(stem: str, scale: float) -> None:
+def test_a_result_never_has_its_inputs_name(stem: str, label: str) -> None:
     name = f"{stem}.png"
-    assert named(name, "PNG", scale) == f"{stem}_{scale_label(scale)}.png"
+    assert named(name, "PNG", label) == f"{stem}_{label}.png"
 
 
 @pytest.mark.parametrize(
@@ -52,24 +52,24 @@ def test_a_result_never_has_its_inputs_name(stem: str, scale: float) -> None:
     [("photos", "photos_x4"), ("photos/", "photos_x4"), ("/a/b.c", "/a/b.c_x4"), ("a/日本", "a/日本_x4")],
 )
 def test_a_folder_gets_a_folder_beside_it(folder: str, expected: str) -> None:
-    assert str(results_folder(Path(folder), 4)) == expected
+    assert str(results_folder(Path(folder), "x4")) == expected
 
 
 def test_the_current_folder_gets_one_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "inside").mkdir()
     monkeypatch.chdir(tmp_path / "inside")
-    assert results_folder(Path(), 4) == tmp_path / "inside_x4"
-    assert results_folder(Path(".."), 4) == tmp_path.parent / f"{tmp_path.name}_x4"
+    assert results_folder(Path(), "x4") == tmp_path / "inside_x4"
+    assert results_folder(Path(".."), "x4") == tmp_path.parent / f"{tmp_path.name}_x4"
     with pytest.raises(UsageError, match="nothing lies beside the folder '/'"):
         results_folder(Path("/"), 4)
 
 
 def test_a_folders_tree_is_kept() -> None:
     source = Source(Path("in/a/b.jpeg"), Path("a/b.jpeg"), Path("in"))
-    assert target_path(source, BESIDE, FORMATS["JPEG"], 4) == Path("in_x4/a/b.jpeg")
-    assert target_path(source, BESIDE, FORMATS["WEBP"], 4) == Path("in_x4/a/b.webp")
+    assert target_path(source, BESIDE, FORMATS["JPEG"], "x4") == Path("in_x4/a/b.jpeg")
+    assert target_path(source, BESIDE, FORMATS["WEBP"], "x4") == Path("in_x4/a/b.webp")
     into = decide_destination(["in", "other"], "out", None)
-    assert target_path(source, into, FORMATS["JPEG"], 4) == Path("out/a/b.jpeg")
+    assert target_path(source, into, FORMATS["JPEG"], "x4") == Path("out/a/b.jpeg")
 
 
 def test_when_the_output_is_a_folder(tmp_path: Path) -> None:

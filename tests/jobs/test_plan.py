@@ -5,11 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from esc_cli.errors import ExitCode, InputError, OutputError, OutputExistsError
-from esc_cli.jobs.plan import Plan, enlarged_size, plan_names
+from esc_cli.jobs.plan import Plan, Request, make_plan
+from esc_cli.media.size import Geometry
 
 Save = Callable[..., Path]
 
@@ -19,22 +18,14 @@ def targets(plan: Plan) -> list[str]:
 
 
 def plan(*names: str, scale: float = 2, **options: Any) -> Plan:
-    return plan_names(names, scale=scale, **options)
-
-
-@given(st.integers(1, 10_000), st.integers(1, 10_000), st.floats(0.01, 1000))
-def test_sizes_are_rounded_and_never_nothing(height: int, width: int, scale: float) -> None:
-    high, wide = enlarged_size(height, width, scale)
-    assert abs(high - height * scale) <= 0.5 or high == 1
-    assert abs(wide - width * scale) <= 0.5 or wide == 1
-    assert min(high, wide) >= 1
+    return make_plan(Request(names, Geometry.of_scale(scale), **options), lambda task: {"models": ["test"]})
 
 
 def test_a_task_knows_all_that_will_be(save: Save) -> None:
     save("in.png", size=(8, 5), mode="RGBA")
     (task,) = plan("in.png", scale=1.5, output="out.jpg").tasks
     assert (task.target, task.format.name, task.height, task.width) == (Path("out.jpg"), "JPEG", 8, 12)
-    assert task.lost == ("JPEG cannot hold transparency: the picture is laid on white",)
+    assert task.lost == ("JPEG cannot hold transparency: what is transparent is laid on white",)
 
 
 def test_without_any_word_the_format_is_the_inputs_own_by_content(save: Save) -> None:

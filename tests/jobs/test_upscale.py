@@ -15,7 +15,6 @@ from esc_cli.errors import (
     UsageError,
     WeightsError,
 )
-from esc_cli.jobs.upscale import make_upscaler
 
 Save = Callable[..., Path]
 Load = Callable[..., Image.Image]
@@ -109,12 +108,3 @@ def test_errors_are_our_own(
 def test_an_image_has_no_target() -> None:
     with pytest.raises(UsageError, match="an image gives an image"):
         esc_cli.upscale(Image.new("RGB", (2, 2)), "out.png", model="nearest")
-
-
-@pytest.mark.parametrize(
-    ("scale", "passes"), [(None, (4,)), (2, (2,)), (1.5, (2,)), (0.5, (2,)), (4.5, (3, 2)), (8, (4, 2))]
-)
-def test_the_network_does_the_next_scale_above(scale: float | None, passes: tuple[int, ...]) -> None:
-    upscaler, factor = make_upscaler(scale, model="nearest")
-    assert upscaler.passes == passes
-    assert factor == (4 if scale is None else scale)

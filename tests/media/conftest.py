@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image, ImageCms
@@ -52,6 +53,41 @@ def make_png() -> Callable[..., bytes]:
         return b"\x89PNG\r\n\x1a\n" + body
 
     return make_png
+
+
+@pytest.fixture
+def make_tiff() -> Callable[..., bytes]:
+    """Builds an uncompressed TIFF of one strip, for kinds that Pillow does not write. Source: TIFF 6.0."""
+
+    def make_tiff(pixels: npt.NDArray[Any], photometric: int, tags: dict[int, Any] | None = None) -> bytes:
+        """Encode (H, W, C); the array's own type and byte order are the file's."""
+        height, width, channels = pixels.shape
+        order = ">" if pixels.dtype.byteorder == ">" else "<"
+        fields: dict[int, Any] = {
+            256: width,
+            257: height,
+            258: (8 * pixels.dtype.itemsize,) * channels,
+            262: photometric,
+            273: 8,  # the pixels follow the header
+            277: channels,
+            278: height,
+            279: pixels.nbytes,
+            339: ({"u": 1, "i": 2, "f": 3}[pixels.dtype.kind],) * channels,
+        } | (tags or {})
+        directory, behind = struct.pack(f"{order}H", len(fields)), b""
+        end = 8 + pixels.nbytes + 2 + 12 * len(fields) + 4
+        for tag, value in sorted(fields.items()):
+            values = value if isinstance(value, tuple) else (value,)
+            kind, letter = (4, "I") if tag in (273, 279) else (3, "H")
+            data = struct.pack(f"{order}{len(values)}{letter}", *values)
+            place = data.ljust(4, b"\0") if len(data) <= 4 else struct.pack(f"{order}I", end + len(behind))
+            behind += data if len(data) > 4 else b""
+            directory += struct.pack(f"{order}HHI", tag, kind, len(values)) + place
+        mark = b"II" if order == "<" else b"MM"
+        header = mark + struct.pack(f"{order}HI", 42, 8 + pixels.nbytes)
+        return header + pixels.tobytes() + directory + bytes(4) + behind
+
+    return make_tiff
 
 
 @pytest.fixture

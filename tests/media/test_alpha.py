@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from esc_cli.media.alpha import bleed, composite
+from esc_cli.media.alpha import bleed, composite, opaque_value
 
 
 def noise(channels: int, height: int, width: int) -> Tensor:
@@ -45,6 +45,30 @@ def test_one_color_spreads_without_a_change() -> None:
 def test_nothing_to_do_returns_the_input(opacity: int) -> None:
     color = noise(3, 5, 7)
     assert bleed(color, torch.full((1, 1, 5, 7), opacity, dtype=torch.uint8)) is color
+
+
+@pytest.mark.parametrize("dtype", [torch.uint16, torch.float32])
+def test_more_bits_are_filled_and_laid_on_white_alike(dtype: torch.dtype) -> None:
+    color, alpha = noise(3, 24, 31), noise(1, 24, 31)
+    alpha[alpha < 100] = 0
+    white = opaque_value(dtype)
+    deep_color, deep_alpha = ((plane / 255 * white).to(dtype) for plane in (color, alpha))
+    before = deep_color.clone()
+    for narrow, deep in (
+        (bleed(color, alpha), bleed(deep_color, deep_alpha)),
+        (composite(color, alpha, (255, 128, 0)), composite(deep_color, deep_alpha, (255, 128, 0))),
+    ):
+        assert deep.dtype == dtype
+        assert (deep.float() / white * 255 - narrow.float()).abs().max() < 0.51
+    assert deep_color.equal(before)
+
+
+def test_color_and_alpha_may_differ_in_type() -> None:
+    color, alpha = noise(3, 16, 16), noise(1, 16, 16)
+    alpha[alpha < 128] = 0
+    filled = bleed(color.float() / 255, alpha)
+    assert filled.dtype == torch.float32
+    assert (filled * 255 - bleed(color, alpha)).abs().max() < 0.51
 
 
 def test_composite_is_pillows() -> None:

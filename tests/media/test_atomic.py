@@ -1,12 +1,15 @@
 import errno
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from esc_cli.errors import OutputError
-from esc_cli.media.atomic import atomic_path
+from esc_cli.errors import DiskFullError, OutputError
+from esc_cli.media import atomic
+from esc_cli.media.atomic import atomic_path, make_folder, write_whole
 
 
 def test_the_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -83,3 +86,81 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=words), atomic_path(target) as partial:
             partial.write_bytes(b"new")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
+
+
+@pytest.fixture(params=["without a name", "under a hidden name"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both ways in which a file may be hidden until it is complete; not every system has the first."""
+    if request.param == "under a hidden name":
+        monkeypatch.setattr(atomic, "_DESCRIPTORS", "/nowhere")
+    elif not hasattr(os, "O_TMPFILE"):
+        pytest.skip("this system has no files without names")
+
+
+def test_a_whole_file_appears_at_the_end(tmp_path: Path, either_way: None) -> None:
+    target = tmp_path / "out.bin"
+    target.write_bytes(b"old")
+    seen: list[tuple[int, bytes]] = []
+    write_whole(
+        target, b"new!", before_publishing=lambda status: seen.append((status.st_size, target.read_bytes()))
+    )
+    assert seen == [(4, b"old")]
+    assert target.read_bytes() == b"new!"
+    assert list(tmp_path.iterdir()) == [target]
+    (tmp_path / "plain").write_bytes(b"")
+    assert target.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_what_comes_before_the_name_may_prevent_it(
+    tmp_path: Path, either_way: None, error: type[BaseException]
+) -> None:
+    target = tmp_path / "out.bin"
+    target.write_bytes(b"old")
+
+    def prevent(status: os.stat_result) -> None:
+        raise error
+
+    with pytest.raises(error):
+        write_whole(target, b"new", before_publishing=prevent)
+    assert target.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_full_disk_has_an_error_of_its_own(
+    tmp_path: Path, either_way: None, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(DiskFullError, match="the disk is full"):
+        write_whole(tmp_path / "out.bin", b"new")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="this system has no files without names")
+def test_a_kill_just_before_the_name_leaves_nothing(tmp_path: Path) -> None:
+    program = (
+        "import os, pathlib, signal, sys; from esc_cli.media.atomic import write_whole\n"
+        "write_whole(pathlib.Path(sys.argv[1]), b'x' * 10**6,"
+        " before_publishing=lambda status: os.kill(os.getpid(), signal.SIGKILL))"
+    )
+    ended = subprocess.run([sys.executable, "-c", program, str(tmp_path / "out.bin")], check=False)
+    assert ended.returncode == -9
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_where_no_whole_file_can_be_written(tmp_path: Path, either_way: None) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    for target, words in (
+        (tmp_path, "it is a folder"),
+        (Path("/dev/null"), "not an ordinary file"),
+        (tmp_path / "absent" / "out", "folder does not exist"),
+        (tmp_path / "file" / "out", "folder is a file"),
+    ):
+        with pytest.raises(OutputError, match=words):
+            write_whole(target, b"new")
+    with pytest.raises(OutputError, match="cannot make the folder"):
+        make_folder(tmp_path / "file" / "folder")

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -29,7 +30,41 @@ def test_frames_are_counted(encode: Callable[..., bytes]) -> None:
     frames = [Image.new("L", (8, 8), shade) for shade in (0, 90, 180)]
     for format in ("GIF", "TIFF", "PNG", "WEBP"):
         file = encode(frames[0], format, save_all=True, append_images=frames[1:])
-        assert probe(file).frames == 3, format
+        several = "pages" if format == "TIFF" else "frames"
+        assert (probe(file).frames, probe(file).several) == (3, several), format
+        assert probe(encode(frames[0], format)).several is None, format
+
+
+def test_frames_count_together_against_the_limit(encode: Callable[..., bytes]) -> None:
+    frames = [Image.new("L", (10, 10), shade) for shade in (0, 90, 180)]
+    file = encode(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    assert probe(file, 300).frames == 3
+    with pytest.raises(InputError, match="more than the limit"):
+        probe(file, 299)
+
+
+def test_depth_is_of_the_type_in_the_file(
+    encode: Callable[..., bytes], make_png: Callable[..., bytes], make_tiff: Callable[..., bytes]
+) -> None:
+    def depth(file: bytes) -> tuple[int, bool]:
+        return probe(file).depth_bits, probe(file).floating
+
+    assert depth(make_png((1, 1), 16, 2, [bytes(6)])) == (16, False)
+    assert depth(make_png((1, 1), 16, 0, [bytes(2)])) == (16, False)
+    assert depth(make_png((1, 1), 8, 2, [bytes(3)])) == (8, False)
+    assert depth(make_tiff(np.zeros((1, 1, 3), np.uint16), 2)) == (16, False)
+    assert depth(make_tiff(np.zeros((1, 1, 3), np.float32), 2)) == (32, True)
+    assert depth(make_tiff(np.zeros((1, 1, 1), np.float16), 1)) == (32, True)
+    assert depth(encode(Image.new("I", (1, 1)), "TIFF")) == (16, False)
+    assert depth(encode(Image.new("CMYK", (1, 1)), "TIFF")) == (8, False)
+
+
+def test_parts_are_those_of_the_file(encode: Callable[..., bytes], srgb_profile: bytes) -> None:
+    exif = Image.Exif()
+    exif[271] = "maker"
+    file = encode(Image.new("RGB", (4, 4)), "PNG", icc_profile=srgb_profile, exif=exif, dpi=(300, 300))
+    assert probe(file).parts == {"icc_profile", "exif", "dpi"}
+    assert probe(encode(Image.new("RGB", (4, 4)), "PNG")).parts == frozenset()
 
 
 def test_content_decides_not_the_name(tmp_path: Path, encode: Callable[..., bytes]) -> None:
@@ -49,7 +84,7 @@ def test_only_the_header_is_needed(encode: Callable[..., bytes]) -> None:
         (b"", "is empty"),
         (b"hello, world, how are you?", "is not a picture"),
         (b"\x89PNG\r\n\x1a\n" + bytes(30), "is damaged"),
-        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is a HEIC picture"),
+        (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "is damaged"),
     ],
 )
 def test_what_cannot_be_read_is_said(tmp_path: Path, content: bytes, words: str) -> None:

@@ -1,5 +1,7 @@
 import dataclasses
 import io
+import shutil
+import subprocess
 import threading
 import warnings
 from collections.abc import Callable
@@ -9,15 +11,17 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 import torch
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
 from esc_cli.errors import InputError
+from esc_cli.media.alpha import opaque_value
 from esc_cli.media.geometry import resize
 from esc_cli.media.header import depth_bits
+from esc_cli.media.picture import Picture
 from esc_cli.media.pillow import LARGEST_INPUT_PX, opened
 from esc_cli.media.probe import probe
-from esc_cli.media.read import picture_from_image, read_picture
+from esc_cli.media.read import picture_from_image, read_file, read_picture
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
 CORPUS_FILES = sorted(path for path in CORPUS.glob("*.*") if path.suffix not in (".md", ".csv"))
@@ -127,7 +131,8 @@ def test_wide_values_take_the_smallest_usual_range(
     picture = read_picture(encode(Image.fromarray(values), "TIFF"))
     assert picture.gray
     assert picture.color[0, 0, 0].tolist() == expected
-    assert picture.notes == ("32 bits a channel were reduced to 8",)
+    what = "32" if values.dtype.kind == "f" else "16"
+    assert picture.notes[-1] == f"{what} bits a channel were reduced to 8"
 
 
 def test_16_bit_tiff_with_white_at_zero(encode: Encode) -> None:
@@ -174,6 +179,216 @@ def test_the_first_of_several_is_noted(encode: Encode) -> None:
     assert animation.color.flatten()[0] == 10
     pages = read_picture(encode(frames[0], "TIFF", save_all=True, append_images=frames[1:]))
     assert pages.notes == ("only the first of 3 pages was read",)
+
+
+# More than 8 bits
+
+
+def samples(height: int, width: int, channels: int) -> npt.NDArray[np.uint16]:
+    """Noise, whose lower bytes count."""
+    return np.random.default_rng(height * width).integers(0, 2**16, (height, width, channels), np.uint16)
+
+
+def first(source: Path | bytes) -> Picture:
+    (picture,) = read_file(source).pictures
+    return picture
+
+
+def channels_of(picture: Picture) -> npt.NDArray[np.generic]:
+    """(H, W, C) as they would stand in a file."""
+    planes = [*picture.color[0, : 1 if picture.gray else 3]]
+    return np.stack([*planes, *(() if picture.alpha is None else picture.alpha[0])], axis=2)
+
+
+@pytest.mark.parametrize(("color_type", "channels"), [(0, 1), (2, 3), (4, 2), (6, 4)])
+def test_16_bit_png_is_read_as_it_is(make_png: Callable[..., bytes], color_type: int, channels: int) -> None:
+    values = samples(5, 7, channels)
+    picture = first(make_png((5, 7), 16, color_type, [row.astype(">u2").tobytes() for row in values]))
+    assert np.array_equal(channels_of(picture), values)
+    assert picture.color.dtype == torch.uint16
+    assert (picture.gray, picture.depth_bits, picture.notes) == (channels <= 2, 16, ())
+
+
+def test_16_bit_png_with_a_transparent_color(make_png: Callable[..., bytes]) -> None:
+    values = np.array([[[0x1234, 5, 6]], [[0x1235, 5, 6]]], dtype=">u2")
+    picture = first(
+        make_png((2, 1), 16, 2, [row.tobytes() for row in values], {b"tRNS": values[0].tobytes()})
+    )
+    assert picture.color[0].permute(1, 2, 0).tolist() == values.tolist()
+    assert picture.alpha is not None
+    assert picture.alpha.flatten().tolist() == [0, 65_535]  # they differ in the lower byte alone
+
+
+def test_metadata_behind_deep_pixels_is_found(make_png: Callable[..., bytes]) -> None:
+    xmp = b"<x:xmpmeta xmlns:x='adobe:ns:meta/'/>"
+    exif = Image.Exif()
+    exif[274], exif[271] = 6, "maker"
+    behind = {b"iTXt": b"XML:com.adobe.xmp\0\0\0\0\0" + xmp, b"eXIf": exif.tobytes()[6:]}
+    values = samples(2, 3, 3)
+    picture = first(make_png((2, 3), 16, 2, [row.astype(">u2").tobytes() for row in values], after=behind))
+    assert np.array_equal(channels_of(picture), np.rot90(values, -1))
+    assert picture.metadata.xmp is not None
+    assert picture.metadata.exif is not None
+
+
+@pytest.mark.parametrize("order", "<>")
+@pytest.mark.parametrize(
+    ("photometric", "channels", "extra"), [(1, 1, None), (1, 2, 2), (2, 3, None), (2, 4, 2), (2, 4, None)]
+)
+def test_16_bit_tiff_is_read_as_it_is(
+    make_tiff: Callable[..., bytes], photometric: int, channels: int, extra: int | None, order: str
+) -> None:
+    values = samples(4, 6, channels)
+    tags = {} if extra is None else {338: extra}
+    picture = first(make_tiff(values.astype(f"{order}u2"), photometric, tags))
+    assert np.array_equal(channels_of(picture), values)
+    assert (picture.gray, picture.depth_bits, picture.notes) == (channels <= 2, 16, ())
+
+
+def test_channels_that_mean_nothing_are_left_out(make_tiff: Callable[..., bytes]) -> None:
+    values = samples(4, 6, 4)
+    assert np.array_equal(channels_of(first(make_tiff(values, 2, {338: 0}))), values[..., :3])
+    assert np.array_equal(channels_of(first(make_tiff(values[..., :2], 1, {338: 0}))), values[..., :1])
+
+
+@pytest.mark.parametrize(("channels", "photometric"), [(2, 1), (4, 2)])
+@pytest.mark.parametrize("white", [65_535, 1])
+def test_associated_alpha_is_taken_out(
+    make_tiff: Callable[..., bytes], channels: int, photometric: int, white: int
+) -> None:
+    straight = samples(5, 7, channels).astype(np.float64) / 65_535
+    straight[0, 0, -1], straight[0, 1, -1] = 1, 0
+    stored = straight.copy()
+    stored[..., :-1] *= straight[..., -1:]
+    file = (stored * white).round() if white > 1 else stored
+    picture = first(make_tiff(file.astype(np.uint16 if white > 1 else np.float32), photometric, {338: 1}))
+    visible = straight[..., -1] > 0.1  # below, 16 bits of a product say little
+    difference = np.abs(channels_of(picture) / white - straight)[visible]
+    assert difference.max() < 12 / 65_535
+    assert channels_of(picture)[0, 1, :-1].max() == 0
+
+
+def test_white_at_zero(make_tiff: Callable[..., bytes]) -> None:
+    values = samples(4, 6, 1)
+    for order in "<>":
+        assert np.array_equal(channels_of(first(make_tiff(values.astype(f"{order}u2"), 0))), 65_535 - values)
+
+
+def test_12_bits_in_a_tiff_fill_the_range(make_tiff: Callable[..., bytes]) -> None:
+    packed = np.frombuffer(bytes((0xFF, 0xF0, 0x00, 0x80, 0x00, 0x01)), np.uint8).reshape(1, 6, 1)
+    picture = first(make_tiff(packed, 1, {256: 4, 258: 12}))  # FFF 000 800 001
+    assert picture.color[0, 0, 0].tolist() == [65_535, 0, 32_776, 16]
+    assert picture.depth_bits == 12
+
+
+@pytest.mark.parametrize("type", ["<f2", "<f4", ">f4"])
+@pytest.mark.parametrize(("photometric", "channels"), [(1, 1), (1, 2), (2, 3), (2, 4)])
+def test_floats_are_read_as_floats(
+    make_tiff: Callable[..., bytes], photometric: int, channels: int, type: str
+) -> None:
+    values = (samples(3, 5, channels) / 65_535).astype(type)
+    tags = {338: 2} if channels in (2, 4) else {}
+    picture = first(make_tiff(values, photometric, tags))
+    assert np.array_equal(channels_of(picture), values.astype(np.float32))
+    assert (picture.depth_bits, picture.value_range) == (32, (0.0, 1.0))
+
+
+def test_gray_floats_of_64_bits(make_tiff: Callable[..., bytes]) -> None:
+    for type in ("<f8", ">f8"):
+        picture = first(make_tiff(np.array([[[0.0], [100.0], [255.0]]], type), 1))
+        assert (picture.color[0, 0] * 255).flatten().tolist() == pytest.approx([0, 100, 255])
+        assert picture.value_range == (0.0, 255.0)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_deep_tiff_is_turned_once(make_tiff: Callable[..., bytes], orientation: int) -> None:
+    values = samples(4, 6, 3)
+    file = make_tiff(values, 2, {274: orientation})
+    picture = first(file)
+    upright = np.stack(
+        [
+            np.asarray(ImageOps.exif_transpose(_with_orientation(values[..., channel], orientation)))
+            for channel in range(3)
+        ],
+        axis=2,
+    )
+    assert np.array_equal(channels_of(picture), upright)
+    assert (probe(file).height, probe(file).width) == upright.shape[:2]
+
+
+def _with_orientation(plane: npt.NDArray[np.uint16], orientation: int) -> Image.Image:
+    image = Image.fromarray(plane)
+    image.getexif()[274] = orientation
+    return image
+
+
+def test_pages_have_their_own_size_and_depth(encode: Encode, make_tiff: Callable[..., bytes]) -> None:
+    pages = [make_tiff(samples(4, 6, 3), 2), encode(pattern("RGB"), "TIFF"), make_tiff(samples(2, 3, 1), 1)]
+    content = io.BytesIO()
+    with TiffImagePlugin.AppendingTiffWriter(content) as writer:
+        for page in (*pages, pages[0]):
+            writer.write(page)
+            writer.newFrame()
+    file = read_file(content.getvalue())
+    assert file.motion is None
+    assert [picture.depth_bits for picture in file.pictures] == [16, 8, 16, 16]
+    assert file.pictures[3] is file.pictures[0]
+    for picture, page in zip(file.pictures, pages, strict=False):
+        assert picture.color.equal(first(page).color)
+    with pytest.raises(InputError, match="more than the limit"):
+        read_file(content.getvalue(), 4 * 6 * 3)
+    assert len(read_file(content.getvalue(), 4 * 6 * 3 + 2 * 3).pictures) == 4
+
+
+def test_equal_frames_are_one_object(encode: Encode, srgb_profile: bytes) -> None:
+    shades = (10, 90, 10, 90, 180)
+    frames = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in shades]
+    content = encode(
+        frames[0], "GIF", save_all=True, append_images=frames[1:], duration=[10, 20, 30, 40, 50], disposal=2
+    )
+    file = read_file(content)
+    assert [picture.color[0, 0, 0, 0].item() for picture in file.pictures] == list(shades)
+    assert len({id(picture) for picture in file.pictures}) == 3
+    assert file.motion is not None
+    assert file.motion.durations_ms == (10, 20, 30, 40, 50)
+    assert read_picture(content).notes == ("only the first of 5 frames was read",)
+
+
+def test_only_the_first_carries_what_is_of_all(encode: Encode, srgb_profile: bytes) -> None:
+    exif = Image.Exif()
+    exif[271] = "maker"
+    frames = [Image.new("RGB", (8, 8), (shade, 0, 0)) for shade in (10, 200)]
+    for format in ("PNG", "WEBP", "TIFF"):
+        several = {
+            "save_all": True,
+            "append_images": frames[1:],
+            **({"lossless": True} if format == "WEBP" else {}),
+        }
+        content = encode(frames[0], format, exif=exif, icc_profile=srgb_profile, **several)
+        one, two = read_file(content).pictures
+        assert one.metadata.exif is not None
+        assert two.metadata.exif is None
+        assert one.metadata.icc_profile == two.metadata.icc_profile == srgb_profile
+
+
+@pytest.mark.parametrize("mode", ["I;16", "F"])
+def test_images_keep_their_bits(mode: str) -> None:
+    values = samples(4, 6, 1)[..., 0]
+    deep = values if mode == "I;16" else (values / 65_535).astype(np.float32)
+    picture = picture_from_image(Image.fromarray(deep))
+    assert np.array_equal(picture.color[0, 0].numpy(), deep)
+
+
+def test_the_corpus_as_other_programs_read_it(shared: Path) -> None:
+    imagemagick = shutil.which("convert")
+    if imagemagick is None:
+        pytest.skip("ImageMagick is not here")
+    for name, kind in (("gray16.png", "gray"), ("gray16.tif", "gray"), ("rgb16.tiff", "rgb")):
+        path = shared / "corpus" / name
+        theirs = subprocess.check_output([imagemagick, path, "-depth", "16", "-endian", "LSB", f"{kind}:-"])
+        assert channels_of(first(path)).astype("<u2").tobytes() == theirs
+    gray = first(shared / "corpus" / "gray16.tif").color.numpy()
+    assert (gray.min(), gray.max()) == (291, 694)
 
 
 # Orientation and metadata
@@ -241,7 +456,8 @@ def test_images_of_every_mode_are_taken_over(mode: str) -> None:
     image = Image.new("RGBA" if mode in ("LA", "PA") else "RGB", (5, 3), "white").convert(mode)
     picture = picture_from_image(image)
     assert picture.color.shape == (1, 3, 3, 5)
-    assert picture.color.min() == 255
+    assert (picture.color == opaque_value(picture.color.dtype)).all()
+    assert picture.depth_bits == {"I": 16, "F": 32}.get(mode, 8)
     assert picture.gray == (mode in ("1", "L", "LA", "I", "F"))
     assert (picture.alpha is not None) == (mode in ("LA", "PA", "RGBA"))
 
@@ -266,9 +482,27 @@ def test_a_bomb_is_refused_by_its_header(make_png: Callable[..., bytes]) -> None
     assert (
         probe(make_png((side, side), 8, 2, [b""])).height == side
     )  # above Pillow's own limit, without a warning
-    for read in (probe, read_picture):
-        with pytest.raises(InputError, match="more than 500 megapixels"):
+    for read in (probe, read_picture, read_file):
+        with pytest.raises(InputError, match="has 501 megapixels, more than the limit"):
             read(make_png((side, side + 2), 8, 2, [b""]))
+
+
+@pytest.mark.parametrize("kind", ["PNG", "strips", "tiles", "floats"])
+def test_a_deep_file_without_all_its_pixels_is_an_error(
+    make_png: Callable[..., bytes], make_tiff: Callable[..., bytes], kind: str
+) -> None:
+    values = samples(64, 64, 3)
+    behind = 8 + values.nbytes // 2  # where pixels are said to begin, so that half of them is not there
+    png = make_png((64, 64), 16, 2, [row.astype(">u2").tobytes() for row in values])
+    file = {
+        "PNG": png[: len(png) // 2],
+        "strips": make_tiff(values, 2, {273: behind}),
+        "tiles": make_tiff(values, 2, {322: 64, 323: 64, 324: behind, 325: values.nbytes}),
+        "floats": make_tiff(values.astype(np.float32), 2, {273: 8 + values.nbytes * 3 // 2}),
+    }[kind]
+    with pytest.raises(InputError, match=r"the data (is damaged|cannot)") as caught:
+        read_file(file)
+    assert "\n" not in caught.value.message
 
 
 @pytest.mark.parametrize("format", ["PNG", "JPEG", "WEBP", "BMP", "TIFF", "AVIF", "GIF"])

@@ -1,0 +1,118 @@
+"""The networks of a run: pictures of one run may need several scales of one model."""
+
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, TypedDict, Unpack
+
+import torch
+
+from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, open_model
+from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.engine.device import Precision, choose_device, choose_precision
+from esc_cli.engine.scales import reachable_scale
+from esc_cli.engine.upscaler import Tiling, Upscaler
+from esc_cli.jobs.events import Engine
+
+
+def program_version() -> str:
+    """Tell which version of this program runs; "0+source" where it is not installed."""
+    try:
+        return version("esc-upscale")
+    except PackageNotFoundError:
+        return "0+source"
+
+
+class EngineOptions(TypedDict, total=False):
+    """Which network is run and how; see ``Upscaler``, which has the defaults."""
+
+    model: str | Path | Checkpoint
+    device: str
+    precision: Precision
+    tiling: Tiling
+    tile_px: int | None
+    overlap_px: int | None
+
+
+class Models:
+    """Makes upscalers when they are needed, one for each scale.
+
+    Args:
+        options: As of ``Upscaler``.
+
+    Raises:
+        WeightsError: There is no such model, or its file is damaged.
+        DeviceError: There is no such device, or it cannot compute in this precision.
+    """
+
+    def __init__(self, **options: Unpack[EngineOptions]) -> None:
+        device = choose_device(options.get("device", "auto")).device
+        choose_precision(options.get("precision", "auto"), device)
+        self._model = open_model(options.get("model", DEFAULT_MODEL))
+        self._options = options
+        self._options["model"] = self._model
+        self._upscalers: dict[int, Upscaler] = {}
+
+    @property
+    def name(self) -> str:
+        """What to call the model."""
+        return self._model.name if isinstance(self._model, Checkpoint) else self._model
+
+    def default(self) -> Upscaler:
+        """Give the upscaler of the model's default scale."""
+        upscaler = Upscaler(**self._options)
+        return self._upscalers.setdefault(upscaler.scale, upscaler)
+
+    def upscaler(self, factor: float) -> Upscaler | None:
+        """Give the upscaler whose scale is the smallest at or above a factor.
+
+        Returns:
+            None for factors up to 1, where there is nothing to enlarge.
+
+        Raises:
+            UsageError: The factor is out of the model's reach.
+        """
+        if factor <= 1:
+            return None
+        scale = reachable_scale(factor, available_scales(self._model))
+        if scale not in self._upscalers:
+            self._upscalers[scale] = Upscaler(scale=scale, **self._options)
+        return self._upscalers[scale]
+
+    def engine(self, factor: float) -> Engine | None:
+        """Describe what pictures are enlarged with; None where there is nothing to enlarge."""
+        upscaler = self.upscaler(factor)
+        if upscaler is None:
+            return None
+        return Engine(
+            model=self.name,
+            passes=upscaler.passes,
+            device=str(upscaler.device),
+            device_reason=upscaler.device_reason,
+            precision=_name_of(upscaler.precision),
+            precision_reason=upscaler.precision_reason,
+        )
+
+    def provenance(self, factor: float) -> str:
+        """Say what makes a result, for its own metadata: program, model and settings."""
+        upscaler = self.upscaler(factor)
+        made_by = f"esc-upscale {program_version()}"
+        if upscaler is None:
+            return f"{made_by}; resized without a network"
+        passes = " then ".join(f"x{scale}" for scale in upscaler.passes)
+        digests = ", ".join(digest[:16] for digest in upscaler.digests)
+        tiling = self._options.get("tiling", "auto")
+        how = f"precision {_name_of(upscaler.precision)}; tiling {tiling}"
+        return f"{made_by}; model {self.name} {passes} ({digests}); {how}"
+
+    def recipe(self, factor: float) -> dict[str, Any]:
+        """List what the network's part of a result depends on, for its record.
+
+        The device is none of it: a run may be continued on another one.
+        """
+        upscaler = self.upscaler(factor)
+        engine = {key: value for key, value in self._options.items() if key not in ("model", "device")}
+        return {"models": [] if upscaler is None else list(upscaler.digests), **engine}
+
+
+def _name_of(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

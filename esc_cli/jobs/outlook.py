@@ -1,0 +1,93 @@
+"""What a plan comes to before it is carried out: time, disk space, and what may go wrong with them."""
+
+import shutil
+import time
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from esc_cli.engine.upscaler import Upscaler
+from esc_cli.jobs.events import Outlook
+from esc_cli.jobs.models import Models
+from esc_cli.jobs.plan import Plan, Task
+
+# Bytes of a result for each of its 8-bit values: upscaled photos as this program writes them. They are
+# smooth, so lossless formats compress them better than photos of the same size.
+_BYTES_A_VALUE = {"PNG": 0.35, "JPEG": 0.15, "WEBP": 0.25, "BMP": 1.0, "TIFF": 0.5, "AVIF": 0.06, "GIF": 0.3}
+_BYTES_A_VALUE_ELSEWHERE = 0.1
+
+_TRIAL_PX = {"cpu": 64}
+_TRIAL_PX_ELSEWHERE = 256
+"""Side of the picture that the network is timed on: of its size are the pieces that run at full speed."""
+
+
+def look_ahead(plan: Plan, models: Models) -> Outlook:
+    """Estimate what a plan takes.
+
+    Args:
+        plan: Its networks are run once on a small picture of noise.
+        models: Where they come from.
+
+    Raises:
+        EscError: A network cannot be run at all.
+    """
+    disk_bytes = sum(_result_bytes(task) for task in plan.tasks)
+    free = _free_disk_bytes(plan.tasks)
+    warnings = []
+    if free is not None and disk_bytes > free:
+        needed = _megabytes(disk_bytes)
+        warnings.append(f"the results may take about {needed}, and the disk has {_megabytes(free)} left")
+    return Outlook(
+        files=len(plan.tasks),
+        up_to_date=len(plan.up_to_date),
+        skipped=len(plan.skipped),
+        failed=len(plan.failures),
+        passed_over=plan.passed_over,
+        seconds=round(_seconds(plan.tasks, models), 1),
+        disk_bytes=disk_bytes,
+        free_disk_bytes=free,
+        warnings=tuple(warnings),
+    )
+
+
+def _seconds(tasks: Iterable[Task], models: Models) -> float:
+    """Estimate the networks' time from the time that each takes for a pixel."""
+    low_px: dict[int, int] = {}
+    upscalers: dict[int, Upscaler] = {}
+    for task in tasks:
+        upscaler = models.upscaler(task.factor)
+        if upscaler is not None:
+            upscalers[upscaler.scale] = upscaler
+            planes = 2 if task.probe.alpha else 1
+            low_px[upscaler.scale] = low_px.get(upscaler.scale, 0) + task.low_px * planes
+    return sum(pixels * _seconds_a_pixel(upscalers[scale]) for scale, pixels in low_px.items())
+
+
+def _seconds_a_pixel(upscaler: Upscaler) -> float:
+    side_px = _TRIAL_PX.get(upscaler.device.type, _TRIAL_PX_ELSEWHERE)
+    upscaler.progress = None
+    noise = torch.rand((1, 3, side_px, side_px))
+    upscaler(noise)  # the first run is slower: memory is taken, kernels are chosen
+    begun = time.monotonic()
+    upscaler(noise)
+    return (time.monotonic() - begun) / side_px**2
+
+
+def _result_bytes(task: Task) -> int:
+    values = task.height * task.width * task.probe.frames * (4 if task.probe.alpha else 3)
+    deeper = task.probe.depth_bits // 8 if max(task.format.depths_bits) > 8 else 1
+    return round(values * max(1, deeper) * _BYTES_A_VALUE.get(task.format.name, _BYTES_A_VALUE_ELSEWHERE))
+
+
+def _free_disk_bytes(tasks: Iterable[Task]) -> int | None:
+    """Tell what is free where the first result goes; None for standard output."""
+    target = next((task.target for task in tasks if task.target is not None), None)
+    if target is None:
+        return None
+    existing = next((folder for folder in target.absolute().parents if folder.is_dir()), Path("/"))
+    return shutil.disk_usage(existing).free
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 10**6:,.0f} MB"

@@ -1,0 +1,173 @@
+"""Bit depth: what the numbers in files stand for, and pictures brought from one depth to another."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from esc_cli.media.header import FLOAT_BITS, depth_class
+from esc_cli.media.picture import Picture
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Pixels:
+    """Decoded pixels, as `Picture` has them but for their order.
+
+    Attributes:
+        values: (H, W, C); gray, gray and alpha, RGB, or RGB and alpha. uint8, uint16 over its whole range, or
+            float32 in [0, 1]; not multiplied by alpha.
+        depth_bits: As of `Picture`.
+        value_range: As of `Picture`.
+        notes: What was changed on the way: a sentence each.
+    """
+
+    values: Array
+    depth_bits: int = 8
+    value_range: tuple[float, float] = (0.0, 1.0)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def gray(self) -> bool:
+        """Whether there is one channel, and perhaps alpha."""
+        return bool(self.values.shape[2] <= 2)
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last channel is alpha."""
+        return self.values.shape[2] in (2, 4)
+
+
+def depth_written(depth_bits: int, offered: Sequence[int]) -> int:
+    """Choose among the depths of a format: as many bits, or the next more, or else the most there are.
+
+    Args:
+        depth_bits: Of a picture.
+        offered: Those of the format, rising. Integers are never written as floats.
+    """
+    usable = [bits for bits in offered if bits != FLOAT_BITS or depth_bits == FLOAT_BITS]
+    return next((bits for bits in usable if bits >= depth_bits), usable[-1])
+
+
+def reduction_note(depth_bits: int, to_bits: int) -> str:
+    """Say that a picture has lost depth."""
+    return f"{depth_bits} bits a channel were reduced to {to_bits}"
+
+
+# Numbers of files to numbers in memory
+
+
+def from_integers(values: Array, bits: int) -> Pixels:
+    """Spread unsigned integers over all 16 bits. Source: PNG 13.12, the linear equation.
+
+    Args:
+        values: (H, W, C), uint16, at most 2^bits - 1.
+        bits: 1 to 16.
+    """
+    if bits < 16:
+        table = np.arange(2**16, dtype=np.float64) * (65_535 / (2**bits - 1))
+        values = table.round().clip(0, 65_535).astype(np.uint16)[values]
+    return Pixels(values, depth_class(bits))
+
+
+def from_wide_integers(values: Array) -> Pixels:
+    """Bring 32-bit integers, (H, W, C), whose white nobody states, to 16 bits."""
+    black, white = _range(values, (255.0, 65_535.0))
+    scaled = (values.astype(np.float64) - black) * (65_535 / (white - black))
+    note = "32-bit integers were reduced to 16 bits a channel"
+    return Pixels(scaled.round().astype(np.uint16), 16, notes=(note,))
+
+
+def from_floats(values: Array) -> Pixels:
+    """Bring floats, (H, W, C), to [0, 1]; the last channel is alpha if there are two or four.
+
+    What is no number becomes black. Alpha may be of the colors' range, or of [0, 1] whatever they are.
+    """
+    colors = values.shape[2] - (values.shape[2] in (2, 4))
+    black, white = _range(values[..., :colors], (1.0, 255.0, 65_535.0))
+    scaled = np.empty(values.shape, np.float32)
+    for channel in range(values.shape[2]):  # one at a time, since floats take much room
+        plane = values[..., channel]
+        low, high = (black, white) if channel < colors else (0.0, _white_of_alpha(plane, white))
+        scaled[..., channel] = _between(plane, low, high)
+    return Pixels(scaled, FLOAT_BITS, (black, white))
+
+
+def unpremultiplied(values: Array) -> Array:
+    """Divide colors by their alpha, the last channel of (H, W, C) uint16 or float32; 0 stays as it is.
+
+    Source: TIFF 6.0, ExtraSamples 1 (associated alpha).
+    """
+    alpha = values[..., -1].astype(np.float32)
+    opaque = 1.0 if values.dtype.kind == "f" else 65_535.0
+    factor = np.divide(opaque, alpha, out=np.zeros_like(alpha), where=alpha > 0)
+    result = values.copy()
+    for channel in range(values.shape[2] - 1):
+        straight = (values[..., channel] * factor).clip(0, opaque)
+        result[..., channel] = straight if values.dtype.kind == "f" else straight.round()
+    return result
+
+
+def _range(values: Array, usual: Sequence[float]) -> tuple[float, float]:
+    """Black and white of numbers that do not say it by their type.
+
+    The smallest usual range which holds all of them is taken, and their own where they exceed all usual ones.
+    """
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    return min(low, 0.0), next((white for white in usual if high <= white), high)
+
+
+def _between(values: Array, low: float, high: float) -> Array:
+    """Floats as parts of the way from low to high; no number is 0."""
+    with np.errstate(invalid="ignore"):  # which some kinds of no number are, when they are converted
+        parts: Array = (values.astype(np.float64) - low) / (high - low)
+    return np.nan_to_num(parts, posinf=1, neginf=0).clip(0, 1)
+
+
+def _white_of_alpha(alpha: Array, white: float) -> float:
+    return white if np.nanmax(alpha, initial=0) > 1 else 1.0
+
+
+# Pictures in memory
+
+
+def with_depth(picture: Picture, bits: int) -> Picture:
+    """Reduce a picture to a depth, rounding; one that has no more than that is returned as it is.
+
+    Args:
+        picture: Of any depth.
+        bits: 8, 10, 12 or 16; 32 changes nothing. 10 and 12 bits are spread over all 16.
+    """
+    if bits >= picture.depth_bits:
+        return picture
+    alpha = None if picture.alpha is None else _reduced(picture.alpha, bits)
+    return replace(picture, color=_reduced(picture.color, bits), alpha=alpha, depth_bits=bits)
+
+
+def quantized(values: Array, bits: int) -> Array:
+    """The nearest numbers of fewer bits, right-aligned: uint16 over its whole range to 0 .. 2^bits - 1."""
+    table = np.arange(2**16, dtype=np.float64) * ((2**bits - 1) / 65_535)
+    result: Array = table.round().astype(np.uint8 if bits <= 8 else np.uint16)[values]
+    return result
+
+
+def _reduced(planes: Tensor, bits: int) -> Tensor:
+    """Of (N, C, H, W), one plane at a time, since floats take much room."""
+    result = torch.empty(planes.shape, dtype=torch.uint8 if bits == 8 else torch.uint16)
+    for target, plane in zip(result.flatten(0, 1), planes.flatten(0, 1), strict=True):
+        values = plane.numpy()
+        if values.dtype.kind == "f":
+            values = (values * 65_535).round().astype(np.uint16)
+        target.numpy()[:] = _quantized_in_place_of(values, bits)
+    return result
+
+
+def _quantized_in_place_of(values: Array, bits: int) -> Array:
+    fewer = quantized(values, bits)
+    return fewer if bits in (8, 16) else from_integers(fewer, bits).values

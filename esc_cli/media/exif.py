@@ -1,0 +1,298 @@
+"""EXIF: what of it still holds when the pixels are made anew, and what has to be said differently.
+
+A block is changed by new directories behind its old ones, so that values stay where they are, makers' notes
+among them: many of those refer to themselves by offsets.
+"""
+
+import io
+import struct
+from collections.abc import Iterable, Iterator, Mapping, Set
+from itertools import islice
+
+from esc_cli.media.tiff import (
+    EXIF_DIRECTORY,
+    GPS_DIRECTORY,
+    INTEROP_DIRECTORY,
+    RATIONAL,
+    SHORT,
+    Directory,
+    Entry,
+    Field,
+    Layout,
+    TiffReader,
+    Tree,
+    directory_at,
+    fraction_field,
+    number_field,
+    text_field,
+)
+
+_MARK = b"Exif\0\0"
+
+# How the pixels of the source were stored, which is wrong for any other file, and what travels beside EXIF.
+# Source: TIFF 6.0, appendix A (the tags' numbers); Exif 2.32, table 4; GeoTIFF 1.1, 7.1;
+# Photoshop TIFF technical notes.
+STORAGE_TAGS = frozenset(
+    (
+        *range(254, 267),  # subfile, size, bits, compression, photometric interpretation, order
+        *(273, 274, 277, 278, 279, 280, 281, 284),  # strips, orientation, samples, planes
+        *range(288, 294),  # free space, gray response, fax options
+        *(297, 301, 317, 320, 321),  # page, transfer function, predictor, color map, halftones
+        *range(322, 348),  # tiles, sub-pictures, inks, extra samples, sample format, JPEG tables
+        *range(512, 533),  # old JPEG (the thumbnail), YCbCr
+        *(33550, 33920, 33922, 34264),  # where pixels lie on the earth
+        *(700, 33723, 34377, 34675, 37724),  # XMP, IPTC, Photoshop's blocks, the profile, Photoshop's layers
+    )
+)
+"""Tags of a TIFF's page that say nothing about the picture itself."""
+
+# How luma and chroma relate, which EXIF wants in every JPEG. It is the same for the JPEGs written here.
+_YCBCR_TAGS = frozenset((529, 531, 532))
+
+X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
+RESOLUTION_TAGS = frozenset((X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT))
+"""Every TIFF has these; elsewhere they are part of a camera's EXIF."""
+
+# Source: TIFF 6.0, section 3 and ResolutionUnit.
+_NO_UNIT, _INCH, _CENTIMETER = 1, 2, 3
+_UNITS_AN_INCH = {_INCH: 1.0, _CENTIMETER: 2.54}
+
+# Source: Exif 2.32, tables 4 and 7; ExifTool's table of EXIF tags (ProcessingSoftware).
+_PROCESSING_SOFTWARE = 0x000B
+_WIDTH, _HEIGHT = 0xA002, 0xA003
+
+# Source: TIFF 6.0, section 3 (StripOffsets, StripByteCounts); Exif 2.32, 4.6.4 (JPEGInterchangeFormat).
+_SUB_IMAGES = ((513, 514), (273, 279))
+
+_LITTLE_ENDIAN = Layout("<", big=False)
+
+Changes = Mapping[int, Field | None]
+"""New values by tag; None takes one away."""
+
+
+def exif_of_block(block: bytes) -> bytes | None:
+    """Give EXIF without orientation, thumbnail and whatever tells how pixels were stored.
+
+    Args:
+        block: With or without "Exif" at its beginning.
+
+    Returns:
+        A block that begins with "Exif"; None if nothing is left.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    dropped = STORAGE_TAGS - _YCBCR_TAGS
+    return _if_any(_changed(_without_mark(block), dict.fromkeys(dropped), {}))
+
+
+def exif_of_page(reader: TiffReader, page: Directory) -> bytes | None:
+    """Gather EXIF from among the tags of a TIFF's page.
+
+    Args:
+        reader: Of the TIFF.
+        page: The directory.
+
+    Returns:
+        A block that begins with "Exif"; None if there is nothing for it.
+    """
+    kept = reader.tree(page, without=STORAGE_TAGS | RESOLUTION_TAGS)
+    return _if_any(_new_block(kept, Layout(reader.layout.order, big=False)))
+
+
+def exif_tree(exif: bytes, without: Set[int] = frozenset()) -> dict[int, Entry | Field | Tree]:
+    """Give the tags of an EXIF block, with those of the directories in it.
+
+    Args:
+        exif: A block that begins with "Exif".
+        without: Tags to pass over in its first directory.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    reader = _reader(_without_mark(exif))
+    return reader.tree(reader.directory(reader.first), without=without)
+
+
+def exif_dpi(exif: bytes) -> tuple[float, float] | None:
+    """Give the dots an inch, across and down, that an EXIF block speaks of; None if it does not.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    reader = _reader(_without_mark(exif))
+    return dpi_of_page(reader, reader.directory(reader.first))
+
+
+def dpi_of_page(reader: TiffReader, page: Directory) -> tuple[float, float] | None:
+    """Give the dots an inch, across and down, that a directory speaks of; None if it does not.
+
+    Source: TIFF 6.0, ResolutionUnit: without it, the unit is the inch.
+    """
+    entries = page.entries
+    if not {X_RESOLUTION, Y_RESOLUTION} <= entries.keys():
+        return None
+    unit = reader.number(entries[RESOLUTION_UNIT]) if RESOLUTION_UNIT in entries else _INCH
+    across, down = (_fraction(reader.field(entries[tag])) for tag in (X_RESOLUTION, Y_RESOLUTION))
+    factor = _UNITS_AN_INCH.get(unit)
+    return (across * factor, down * factor) if factor and across and down else None
+
+
+def fitted_exif(
+    exif: bytes | None,
+    height: int,
+    width: int,
+    *,
+    dpi: tuple[float, float] | None = None,
+    provenance: str | None = None,
+) -> bytes | None:
+    """Correct an EXIF block for a new picture.
+
+    Source: Exif 2.32, 4.6.5 C: PixelXDimension and PixelYDimension.
+
+    Args:
+        exif: A block that begins with "Exif"; None: one is made if there is something to say.
+        height: Of the picture, pixels; set where the block tells a size.
+        width: Of the picture, pixels.
+        dpi: Dots an inch, across and down, if they are to be told.
+        provenance: What made the picture.
+
+    Returns:
+        A block that begins with "Exif"; None if it would be empty.
+
+    Raises:
+        ValueError: It is damaged.
+    """
+    first: dict[int, Field] = {}
+    if dpi and (exif is None or exif_dpi(exif) != dpi):
+        first |= resolution_fields(dpi)
+    if provenance:
+        first[_PROCESSING_SOFTWARE] = text_field(provenance)
+    details = {_WIDTH: number_field(width), _HEIGHT: number_field(height)}
+    block = _without_mark(exif) if exif else _new_block({}, _LITTLE_ENDIAN)
+    return _if_any(_changed(block, first, details))
+
+
+def resolution_fields(dpi: tuple[float, float] | None) -> dict[int, Field]:
+    """Give the tags of a resolution in dots an inch, across and down; None: it is unknown.
+
+    Source: TIFF 6.0, section 3: every TIFF has them, and the unit 1 says that they mean no length.
+    """
+    across, down = dpi or (1.0, 1.0)
+    return {
+        X_RESOLUTION: fraction_field(across),
+        Y_RESOLUTION: fraction_field(down),
+        RESOLUTION_UNIT: number_field(_INCH if dpi else _NO_UNIT, SHORT),
+    }
+
+
+# Blocks without "Exif"
+
+
+def _changed(block: bytes, first: Changes, details: Changes) -> bytes:
+    """Change values in the first directory, and those in the EXIF directory which are there.
+
+    Args:
+        block: Without "Exif".
+        first: New values by tag; None takes one away.
+        details: The same of the EXIF directory.
+    """
+    reader = _reader(block)
+    old = reader.directory(reader.first)
+    inner = reader.nested(old, EXIF_DIRECTORY)
+    kept = _without_outdated(block, reader, (old, first), *([(inner, details)] if inner else []))
+    entries = _with_changes(old.entries, first)
+    if inner is not None:
+        there = {tag: value for tag, value in details.items() if tag in inner.entries}
+        entries[EXIF_DIRECTORY] = _with_changes(inner.entries, there)
+    position = len(kept) + len(kept) % 2
+    body = kept[reader.header_bytes :].ljust(position - reader.header_bytes, b"\0")
+    return reader.layout.header(position) + body + directory_at(position, entries, reader.layout)
+
+
+def _with_changes(entries: Mapping[int, Entry], changes: Changes) -> dict[int, Entry | Field | Tree]:
+    """New values and the old ones that stay, but for the EXIF directory, which moves."""
+    kept = {tag: entry for tag, entry in entries.items() if tag not in changes and tag != EXIF_DIRECTORY}
+    return {**kept, **{tag: value for tag, value in changes.items() if value is not None}}
+
+
+def _without_outdated(block: bytes, reader: TiffReader, *replaced: tuple[Directory, Changes]) -> bytes:
+    """A block without thumbnails and without what is to be written anew, as far as nothing has to move.
+
+    Thumbnails and directories become zeros; what stands at the end is cut off.
+    """
+    others = list(_sub_images(reader))
+    cleared = [(directory.start, directory.end) for directory in (*others, *(old for old, _ in replaced))]
+    cleared += [place for directory in others for place in _pixels(reader, directory)]
+    outdated = [reader.extent(entry) for directory in others for entry in directory.entries.values()]
+    outdated += [
+        reader.extent(old.entries[tag]) for old, new in replaced for tag in new if tag in old.entries
+    ]
+    blank = bytearray(block)
+    for start, end in cleared:
+        blank[start:end] = bytes(len(blank[start:end]))
+    in_use = max(end for _start, end in _places_in_use(reader, replaced))
+    return bytes(blank[: max(in_use, _beginning_of_rest(len(block), [*cleared, *outdated]))])
+
+
+def _beginning_of_rest(end: int, outdated: Iterable[tuple[int, int]]) -> int:
+    """Where the outdated places begin that reach to the end; between them there may be a byte of padding."""
+    for start, stop in sorted(outdated, key=lambda place: place[1], reverse=True):
+        if start < end <= stop + 1:
+            end = start
+    return end
+
+
+def _places_in_use(
+    reader: TiffReader, replaced: Iterable[tuple[Directory, Changes]]
+) -> Iterator[tuple[int, int]]:
+    yield 0, reader.header_bytes
+    for old, new in replaced:
+        yield from (reader.extent(entry) for tag, entry in old.entries.items() if tag not in new)
+        for tag in (GPS_DIRECTORY, INTEROP_DIRECTORY):
+            if (inner := reader.nested(old, tag)) is not None:
+                yield inner.start, inner.end
+                yield from (reader.extent(entry) for entry in inner.entries.values())
+
+
+def _sub_images(reader: TiffReader) -> Iterator[Directory]:
+    """The directories behind the first one, as far as they are right."""
+    try:
+        yield from islice(reader.chain(), 1, None)
+    except ValueError:
+        return
+
+
+def _pixels(reader: TiffReader, directory: Directory) -> Iterator[tuple[int, int]]:
+    """Where a thumbnail lies: as a JPEG, or in one strip."""
+    for place, size in _SUB_IMAGES:
+        if {place, size} <= directory.entries.keys():
+            start = reader.number(directory.entries[place])
+            yield start, start + reader.number(directory.entries[size])
+
+
+def _new_block(tree: Tree, layout: Layout) -> bytes:
+    header = layout.header(len(layout.header(0)))
+    return header + directory_at(len(header), tree, layout)
+
+
+def _if_any(block: bytes) -> bytes | None:
+    """A block with "Exif", unless it has no tags."""
+    reader = _reader(block)
+    return _MARK + block if reader.directory(reader.first).entries else None
+
+
+def _reader(block: bytes) -> TiffReader:
+    return TiffReader(io.BytesIO(block))
+
+
+def _without_mark(block: bytes) -> bytes:
+    """Some programs write "Exif" twice."""
+    return block.removeprefix(_MARK).removeprefix(_MARK)
+
+
+def _fraction(field: Field) -> float | None:
+    if field.type != RATIONAL:
+        return None
+    numerator, denominator = struct.unpack_from(field.order + "II", field.data)
+    return numerator / denominator if denominator else None

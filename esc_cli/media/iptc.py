@@ -1,0 +1,81 @@
+"""IPTC captions: how the formats that hold them wrap them up."""
+
+import struct
+from collections.abc import Iterator
+from typing import cast
+
+# Source: Adobe Photoshop File Formats, "Image Resource Blocks"; resource 1028 holds the IPTC-NAA record.
+IPTC_RESOURCE = 0x0404
+_SIGNATURE = b"8BIM"
+_PHOTOSHOP = b"Photoshop 3.0\0"
+
+# Source: IPTC-IIM 4.2, 1.6: the tag marker, with which a stream begins.
+_MARKER = b"\x1c"
+_DATA_SET_HEAD_BYTES = 5
+_EXTENDED = 0x8000
+
+# Source: JPEG T.81 B.1.1.3 (APP13) and B.1.1.4: a segment's length has 16 bits and counts itself.
+_APP13 = b"\xff\xed"
+_SEGMENT_BYTES = 65_533
+_RESOURCE_HEAD_BYTES = 12
+
+LARGEST_IN_JPEG_BYTES = _SEGMENT_BYTES - len(_PHOTOSHOP) - _RESOURCE_HEAD_BYTES - 1
+"""The largest stream that a JPEG segment has room for; the last byte is for an even size."""
+
+
+def iptc_of_stream(stream: bytes) -> bytes | None:
+    """Give captions as they are in memory, without padding; None if there are none.
+
+    TIFF's tag may be of 32-bit integers, and then in the order of a machine that is not there anymore.
+    """
+    if stream[3:4] == _MARKER and stream[:1] != _MARKER:
+        stream = b"".join(stream[at : at + 4][::-1] for at in range(0, len(stream), 4))
+    return stream[: _end_of(stream)] or None
+
+
+def iptc_of_resources(data: bytes) -> bytes | None:
+    """Find captions among Photoshop's resources, or take them as they are without such a wrapping."""
+    data = data.removeprefix(_PHOTOSHOP)
+    if not data.startswith(_SIGNATURE):
+        return iptc_of_stream(data)
+    return next((iptc_of_stream(found) for code, found in _resources(data) if code == IPTC_RESOURCE), None)
+
+
+def resource(iptc: bytes) -> bytes:
+    """Wrap captions up as one of Photoshop's resources: without a name, padded to an even size."""
+    return _SIGNATURE + struct.pack(">HHI", IPTC_RESOURCE, 0, len(iptc)) + iptc + bytes(len(iptc) % 2)
+
+
+def jpeg_segment(iptc: bytes) -> bytes:
+    """Give the JPEG segment that holds captions.
+
+    Args:
+        iptc: At most `LARGEST_IN_JPEG_BYTES`.
+    """
+    content = _PHOTOSHOP + resource(iptc)
+    return _APP13 + struct.pack(">H", len(content) + 2) + content
+
+
+def _resources(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Numbers and contents of resources, as far as they are whole."""
+    at = 0
+    while data[at : at + 4] == _SIGNATURE and len(data) >= at + _RESOURCE_HEAD_BYTES:
+        code, name_bytes = cast(tuple[int, int], struct.unpack_from(">HB", data, at + 4))
+        at += 6 + (name_bytes + 2) // 2 * 2  # the length and the name fill an even size
+        size = int.from_bytes(data[at : at + 4], "big")
+        yield code, data[at + 4 : at + 4 + size]
+        at += 4 + (size + 1) // 2 * 2
+
+
+def _end_of(stream: bytes) -> int:
+    """The end of the last whole data set. Source: IPTC-IIM 4.2, 1.6 (standard and extended data sets)."""
+    at = 0
+    while stream[at : at + 1] == _MARKER and len(stream) >= at + _DATA_SET_HEAD_BYTES:
+        size, head = int.from_bytes(stream[at + 3 : at + 5], "big"), _DATA_SET_HEAD_BYTES
+        if size & _EXTENDED:
+            head += size ^ _EXTENDED
+            size = int.from_bytes(stream[at + _DATA_SET_HEAD_BYTES : at + head], "big")
+        if at + head + size > len(stream):
+            break
+        at += head + size
+    return at

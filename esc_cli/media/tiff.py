@@ -1,0 +1,341 @@
+"""TIFF's directories: read as they are stored, and new ones added behind them, so that nothing else moves.
+
+EXIF is a small TIFF, so both are done here. Pillow's directories are not used, since they would change what
+they copy: fractions are reduced, types guessed anew in nested directories, text beyond ASCII turned into
+question marks, and the pixels' offsets raised. That values stay where they are matters to makers' notes,
+which refer to themselves by offsets into the file.
+"""
+
+import array
+import struct
+from collections.abc import Iterator, Mapping, Set
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import IO, Literal, TypeAlias
+
+Order = Literal["<", ">"]
+"""Little or big endian, as `struct` has it."""
+
+# Source: TIFF 6.0, section 2 (types 1 to 12); TIFF Technical Note 1 (13); BigTIFF (16 to 18); Exif 3.0 (129).
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, _IFD8, _UTF8 = 1, 2, 3, 4, 5, 7, 18, 129
+_NUMBER_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 129: 1}
+_BIG_NUMBER_BYTES = {16: 8, 17: 8, 18: 8}
+_NUMBERS_A_VALUE = {5: 2, 10: 2}
+_ARRAY_TYPES = {2: "H", 4: "I", 8: "Q"}
+
+EXIF_DIRECTORY, GPS_DIRECTORY, INTEROP_DIRECTORY = 34665, 34853, 40965
+"""Tags which refer to a directory. Source: Exif 2.32, 4.6.3."""
+
+_NESTED: dict[int, tuple[int, ...]] = {
+    0: (EXIF_DIRECTORY, GPS_DIRECTORY),
+    EXIF_DIRECTORY: (INTEROP_DIRECTORY,),
+    GPS_DIRECTORY: (),
+    INTEROP_DIRECTORY: (),
+}
+
+_LARGEST_DENOMINATOR = 10_000
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a file stores its directories. Source: TIFF 6.0, section 2; BigTIFF.
+
+    Attributes:
+        order: Of the bytes in numbers.
+        big: Whether it is a BigTIFF, whose offsets have 64 bits.
+    """
+
+    order: Order
+    big: bool
+
+    @property
+    def offset(self) -> str:
+        """An offset, and how many values an entry has, in `struct`'s words."""
+        return self.order + ("Q" if self.big else "I")
+
+    @property
+    def count(self) -> str:
+        """How many entries a directory has, in `struct`'s words."""
+        return self.order + ("Q" if self.big else "H")
+
+    @property
+    def entry(self) -> str:
+        """Tag, type, number of values and place of an entry, in `struct`'s words."""
+        return self.order + ("HHQ8s" if self.big else "HHI4s")
+
+    @property
+    def place_bytes(self) -> int:
+        """The size of an entry's place, which is its value if that fits, else its offset."""
+        return struct.calcsize(self.offset)
+
+    def header(self, first: int) -> bytes:
+        """A file's first bytes.
+
+        Args:
+            first: The offset of its first directory.
+        """
+        mark = b"II" if self.order == "<" else b"MM"
+        version = (43, 8, 0) if self.big else (42,)
+        numbers = struct.pack(f"{self.order}{len(version)}H", *version)
+        return mark + numbers + struct.pack(self.offset, first)
+
+    def directory_bytes(self, entries: int) -> int:
+        """The size of a directory without the values that lie elsewhere."""
+        fixed = struct.calcsize(self.count) + struct.calcsize(self.offset)
+        return fixed + entries * struct.calcsize(self.entry)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A value that stays where it is in its file.
+
+    Attributes:
+        type: TIFF's number of it.
+        count: How many values there are.
+        place: The values themselves if they fit in, else their offset.
+    """
+
+    type: int
+    count: int
+    place: bytes
+
+
+@dataclass(frozen=True)
+class Field:
+    """A value that can be written anywhere.
+
+    Attributes:
+        type: TIFF's number of it.
+        data: The values, one after the other.
+        order: Of the bytes in the numbers among them.
+    """
+
+    type: int
+    data: bytes
+    order: Order = "<"
+
+    @property
+    def count(self) -> int:
+        """How many values there are."""
+        return len(self.data) // _value_bytes(self.type)
+
+    def ordered(self, order: Order) -> bytes:
+        """The values in another order of bytes."""
+        number_bytes = _number_bytes(self.type)
+        if order == self.order or number_bytes == 1:
+            return self.data
+        numbers = array.array(_ARRAY_TYPES[number_bytes], self.data)
+        numbers.byteswap()
+        return numbers.tobytes()
+
+
+Tree: TypeAlias = Mapping[int, "Entry | Field | Tree"]
+"""A directory to be written, by tag, with the directories in it."""
+
+
+@dataclass(frozen=True)
+class Directory:
+    """A directory as it is stored.
+
+    Attributes:
+        entries: By tag; those of unknown types and those which lie outside of the file are left out.
+        start: Its offset.
+        end: The offset behind it.
+        next: The offset of the next one; 0 behind the last.
+    """
+
+    entries: Mapping[int, Entry]
+    start: int
+    end: int
+    next: int
+
+
+class TiffReader:
+    """Reads the directories of a TIFF file or an EXIF block, without its "Exif".
+
+    Attributes:
+        layout: How they are stored.
+        first: The offset of the first one.
+        header_bytes: The size of the file's header.
+        size_bytes: Of the whole file.
+
+    Args:
+        file: At any place; it begins with TIFF's header.
+
+    Raises:
+        ValueError: It is no TIFF.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.size_bytes = file.seek(0, 2)
+        mark = self._read(0, 4)
+        layouts = {layout.header(0)[:4]: layout for layout in _LAYOUTS}
+        if mark not in layouts:
+            raise ValueError("there is no header of a TIFF")
+        self.layout = layouts[mark]
+        self.header_bytes = len(self.layout.header(0))
+        place_bytes = self.layout.place_bytes
+        self.first = self._offset(self._read(self.header_bytes - place_bytes, place_bytes))
+
+    def directory(self, start: int) -> Directory:
+        """Read the directory at an offset.
+
+        Raises:
+            ValueError: It does not lie in the file, or its values cannot: there are more than the file has
+                bytes, which would make a small file take much memory.
+        """
+        layout, count_bytes = self.layout, struct.calcsize(self.layout.count)
+        (count,) = struct.unpack(layout.count, self._read(start, count_bytes))
+        end = start + layout.directory_bytes(count)
+        table = self._read(start + count_bytes, end - start - count_bytes)
+        rows = struct.iter_unpack(layout.entry, table[: -layout.place_bytes])
+        entries = {tag: Entry(*row) for tag, *row in rows}
+        whole = {tag: entry for tag, entry in entries.items() if self._is_whole(entry)}
+        if sum(_size_bytes(entry) for entry in whole.values()) > self.size_bytes:
+            raise ValueError("the values in a TIFF overlap")
+        return Directory(whole, start, end, self._offset(table[-layout.place_bytes :]))
+
+    def chain(self) -> Iterator[Directory]:
+        """Yield the first directory and those that follow it, one for each page.
+
+        Raises:
+            ValueError: One does not lie in the file, or they run in a circle.
+        """
+        seen, start = set[int](), self.first
+        while start:
+            if start in seen:
+                raise ValueError("the directories run in a circle")
+            seen.add(start)
+            directory = self.directory(start)
+            yield directory
+            start = directory.next
+
+    def field(self, entry: Entry) -> Field:
+        """Read a value."""
+        start, end = self.extent(entry)
+        data = entry.place[: _size_bytes(entry)] if start == end else self._read(start, end - start)
+        return Field(entry.type, data, self.layout.order)
+
+    def number(self, entry: Entry) -> int:
+        """Read the first of some whole numbers, such as an offset."""
+        field = self.field(entry)
+        kind = {1: "B", 2: "H", 4: "I", 8: "Q"}[_number_bytes(field.type)]
+        return int(struct.unpack_from(self.layout.order + kind, field.data)[0])
+
+    def extent(self, entry: Entry) -> tuple[int, int]:
+        """Where a value begins and ends in the file; twice the same if it lies in the entry itself."""
+        size = _size_bytes(entry)
+        if size <= self.layout.place_bytes:
+            return 0, 0
+        start = self._offset(entry.place)
+        return start, start + size
+
+    def tree(
+        self, directory: Directory, tag: int = 0, without: Set[int] = frozenset()
+    ) -> dict[int, "Entry | Field | Tree"]:
+        """Read all values of a directory and of those in it; one of those that is broken is left out.
+
+        Args:
+            directory: Where to begin.
+            tag: Which refers to it; 0 for a page's or an EXIF block's own.
+            without: Tags to pass over in the directory itself.
+        """
+        tree: dict[int, Entry | Field | Tree] = {}
+        for key in directory.entries.keys() - without:
+            entry = directory.entries[key]
+            if key not in _NESTED[tag]:
+                tree[key] = self.field(entry)
+            elif (inner := self.nested(directory, key)) is not None:
+                tree[key] = self.tree(inner, key)
+        return tree
+
+    def nested(self, directory: Directory, tag: int) -> Directory | None:
+        """Read the directory that an entry refers to; None if there is none, or it is broken."""
+        try:
+            return self.directory(self.number(directory.entries[tag]))
+        except (KeyError, ValueError):
+            return None
+
+    def _is_whole(self, entry: Entry) -> bool:
+        known = entry.type in _NUMBER_BYTES or (self.layout.big and entry.type in _BIG_NUMBER_BYTES)
+        return known and entry.count > 0 and self.extent(entry)[1] <= self.size_bytes
+
+    def _offset(self, place: bytes) -> int:
+        return int(struct.unpack(self.layout.offset, place)[0])
+
+    def _read(self, start: int, size: int) -> bytes:
+        if start + size > self.size_bytes:
+            raise ValueError("a part of a TIFF lies behind its end")
+        self._file.seek(start)
+        return self._file.read(size)
+
+
+def directory_at(position: int, tree: Tree, layout: Layout, next: int = 0) -> bytes:
+    """Write a directory, followed by its values and by the directories in it.
+
+    Args:
+        position: The offset at which it will stand; even, since TIFF wants words.
+        tree: What is in it.
+        layout: Of the file.
+        next: The offset of the next directory.
+
+    Raises:
+        struct.error: An offset does not fit in the layout.
+    """
+    rows, values = [], bytearray()
+    behind = position + layout.directory_bytes(len(tree))
+    for tag, value in sorted(tree.items()):
+        row, data = _stored(value, behind + len(values), layout)
+        rows.append(struct.pack(layout.entry, tag, row.type, row.count, row.place))
+        values += data + bytes(len(data) % 2)
+    count = struct.pack(layout.count, len(rows))
+    return count + b"".join(rows) + struct.pack(layout.offset, next) + bytes(values)
+
+
+def text_field(text: str) -> Field:
+    """A value of text, which TIFF wants to be ASCII."""
+    return Field(ASCII, text.encode("ascii", "replace") + b"\0")
+
+
+def number_field(number: int, type: int = LONG) -> Field:
+    """A value of one whole number."""
+    return Field(type, struct.pack("<H" if type == SHORT else "<I", number))
+
+
+def fraction_field(number: float) -> Field:
+    """A value of one positive number, as a fraction."""
+    fraction = Fraction(number).limit_denominator(_LARGEST_DENOMINATOR)
+    return Field(RATIONAL, struct.pack("<II", *fraction.as_integer_ratio()))
+
+
+def pointer(offset: int, layout: Layout) -> Entry:
+    """What refers to a directory."""
+    return Entry(_IFD8 if layout.big else LONG, 1, struct.pack(layout.offset, offset))
+
+
+def _stored(value: "Entry | Field | Tree", behind: int, layout: Layout) -> tuple[Entry, bytes]:
+    """An entry, and what it refers to if that is to stand behind."""
+    if isinstance(value, Entry):
+        return value, b""
+    if not isinstance(value, Field):
+        return pointer(behind, layout), directory_at(behind, value, layout)
+    data = value.ordered(layout.order)
+    if len(data) <= layout.place_bytes:
+        return Entry(value.type, value.count, data.ljust(layout.place_bytes, b"\0")), b""
+    return Entry(value.type, value.count, struct.pack(layout.offset, behind)), data
+
+
+def _number_bytes(type: int) -> int:
+    return (_NUMBER_BYTES | _BIG_NUMBER_BYTES)[type]
+
+
+def _value_bytes(type: int) -> int:
+    return _number_bytes(type) * _NUMBERS_A_VALUE.get(type, 1)
+
+
+def _size_bytes(entry: Entry) -> int:
+    return entry.count * _value_bytes(entry.type)
+
+
+_LAYOUTS = tuple(Layout(order, big) for order in ("<", ">") for big in (False, True))

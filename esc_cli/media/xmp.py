@@ -1,0 +1,68 @@
+"""XMP: what of it still holds when the pixels are made anew.
+
+Packets are changed as text, not as XML: their bytes stay as somebody wrote them, and a packet that is not
+quite well-formed is no reason to lose it. The prefixes are those that the standard and every program use.
+"""
+
+import re
+
+# Source: XMP specification part 2, 8.4 (tiff:) and 8.5 (exif:).
+_HEIGHTS = ("tiff:ImageLength", "exif:PixelYDimension")
+_WIDTHS = ("tiff:ImageWidth", "exif:PixelXDimension")
+
+# What speaks of other pictures in the file, none of which is written again: thumbnails, gain maps, depth
+# maps, films, and the rest of a packet that had no room in one JPEG segment.
+# Source: XMP specification part 2, 8.4 (Thumbnails) and part 3, 1.1.3.1 (HasExtendedXMP); Ultra HDR image
+# format 1.1 (hdrgm, Container); Motion Photo format 1.0 (GCamera); Apple's HDRGainMap.
+_OF_OTHER_PICTURES = (
+    rb"(?:xmp|xap):Thumbnails",
+    rb"xmpNote:HasExtendedXMP",
+    rb"hdrgm:\w+",
+    rb"Container:Directory",
+    rb"GContainer:Directory",
+    rb"GCamera:MicroVideo\w*",
+    rb"GCamera:MotionPhoto\w*",
+    rb"HDRGainMap:\w+",
+)
+
+
+def upright_xmp(packet: bytes) -> bytes:
+    """Give a packet that says of its picture that it is upright, and nothing of others in its file."""
+    for name in _OF_OTHER_PICTURES:
+        packet = re.sub(rb"""\s%b\s*=\s*(?:"[^"]*"|'[^']*')""" % name, b"", packet)
+        packet = _without_elements(packet, name)
+    return _with_number(packet, "tiff:Orientation", 1)
+
+
+def fitted_xmp(packet: bytes, height: int, width: int) -> bytes:
+    """Correct the picture's size in a packet, where it is given.
+
+    Args:
+        packet: Of XMP.
+        height: Of the picture, pixels.
+        width: Of the picture, pixels.
+    """
+    for names, size in ((_HEIGHTS, height), (_WIDTHS, width)):
+        for name in names:
+            packet = _with_number(packet, name, size)
+    return packet
+
+
+def _with_number(packet: bytes, name: str, number: int) -> bytes:
+    """Set a property, which may be an attribute or an element."""
+    pattern = rf"""((?<=\s){name}\s*=\s*["']|<{name}>)\s*\d+\s*(?=["']|</{name}>)"""
+    return re.sub(pattern.encode(), rb"\g<1>%d" % number, packet)
+
+
+def _without_elements(packet: bytes, name: bytes) -> bytes:
+    """Take away elements with all that is in them; one that is never closed is left with the rest."""
+    kept, at = [], 0
+    for opening in re.finditer(rb"<(%b)\b[^<>]*>" % name, packet):
+        closing = b"" if opening[0].endswith(b"/>") else b"</%b>" % opening[1]
+        end = packet.find(closing, opening.end())
+        if end < 0:
+            break
+        if opening.start() >= at:
+            kept.append(packet[at : opening.start()])
+            at = end + len(closing)
+    return b"".join((*kept, packet[at:]))

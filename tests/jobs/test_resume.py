@@ -1,0 +1,227 @@
+"""Runs that are started again, divided, ended early, or that meet each other."""
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esc_cli.errors import ExitCode, OutputError, OutputExistsError
+from esc_cli.jobs.events import Done, Engine, Event, Skipped, Summary
+from esc_cli.jobs.record import record_path
+from esc_cli.jobs.upscale import Report, upscale_files
+
+Save = Callable[..., Path]
+
+
+class Heard(list[Event]):
+    """The events of a run."""
+
+    def of(self, kind: type[Event]) -> list[Any]:
+        return [event for event in self if isinstance(event, kind)]
+
+    @property
+    def done(self) -> list[str]:
+        return [event.output for event in self.of(Done)]
+
+    @property
+    def up_to_date(self) -> list[str]:
+        return [event.output for event in self.of(Skipped) if event.reason == "up to date"]
+
+    @property
+    def summary(self) -> Summary:
+        (summary,) = self.of(Summary)
+        assert isinstance(summary, Summary)
+        return summary
+
+
+def run(*names: str, **options: Any) -> tuple[Heard, Report]:
+    heard = Heard()
+    listener = options.pop("listener", heard.append)
+    report = upscale_files(names or ("in",), listener=listener, **{"model": "nearest", "scale": 2, **options})
+    return heard, report
+
+
+@pytest.fixture
+def folder(save: Save) -> list[str]:
+    """Three pictures in a folder, and the names of their results."""
+    for name in ("a", "b", "sub/c"):
+        save(f"in/{name}.png", size=(9, 7))
+    return ["in_x2/a.png", "in_x2/b.png", "in_x2/sub/c.png"]
+
+
+@pytest.fixture
+def whole(folder: list[str]) -> list[str]:
+    """The same, after a run."""
+    heard, _ = run(recursive=True)
+    assert heard.done == folder
+    return folder
+
+
+def test_a_second_run_does_nothing(whole: list[str]) -> None:
+    before = {name: Path(name).stat() for name in whole}
+    heard, report = run(recursive=True)
+    assert (heard.done, heard.up_to_date, report.exit_code) == ([], whole, ExitCode.OK)
+    assert heard.summary.skipped == 3
+    assert {name: Path(name).stat() for name in whole} == before
+
+
+def test_overwrite_leaves_alone_what_is_up_to_date(whole: list[str]) -> None:
+    heard, _ = run(recursive=True, when_there="overwrite")
+    assert (heard.done, heard.up_to_date) == ([], whole)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"quality": 90}, {"model": "bicubic"}, {"metadata": "none"}, {"size": "200%", "scale": None}],
+    ids=str,
+)
+def test_other_settings_make_other_results(whole: list[str], options: dict[str, Any]) -> None:
+    options = {"output": "in_x2", "recursive": True, **options}
+    if "size" in options:  # the same size by another word is the same
+        assert run(**options)[0].up_to_date == whole
+        return
+    with pytest.raises(OutputExistsError):
+        run(**options)
+    assert run(when_there="overwrite", **options)[0].done == whole
+
+
+def test_only_what_changed_is_made_again(whole: list[str], save: Save) -> None:
+    save("in/b.png", size=(9, 8))
+    with pytest.raises(OutputExistsError, match=r"'in_x2/b.png' is there already"):
+        run(recursive=True)
+    heard, _ = run(recursive=True, when_there="overwrite")
+    assert (heard.done, heard.up_to_date) == ([whole[1]], [whole[0], whole[2]])
+
+
+def test_what_somebody_changed_is_not_replaced_unasked(whole: list[str]) -> None:
+    Path(whole[0]).write_bytes(Path(whole[1]).read_bytes())
+    with pytest.raises(OutputExistsError, match=r"'in_x2/a.png' is there already"):
+        run(recursive=True)
+    heard, _ = run(recursive=True, when_there="skip")
+    assert heard.summary.skipped == 3
+    assert heard.up_to_date == whole[1:]
+
+
+def test_a_new_input_is_made(whole: list[str], save: Save) -> None:
+    save("in/d.png")
+    assert run(recursive=True)[0].done == ["in_x2/d.png"]
+    Path(whole[0]).unlink()
+    assert run(recursive=True)[0].done == [whole[0]]
+
+
+def test_a_single_file_leaves_no_record_and_a_list_does(save: Save) -> None:
+    save("a.png"), save("b.png")
+    run("a.png")
+    assert sorted(path.name for path in Path().iterdir()) == ["a.png", "a_x2.png", "b.png"]
+    with pytest.raises(OutputExistsError):
+        run("a.png")
+    run("a.png", "b.png", output="out")
+    assert record_path(Path("out/a.png")).is_file()
+    assert run("a.png", "b.png", output="out")[0].up_to_date == ["out/a.png", "out/b.png"]
+
+
+def test_when_the_last_step_fails_the_next_run_makes_it(
+    folder: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record is written, the result's name is not: as after a kill between the two."""
+    really = os.replace
+
+    def failing(source: Any, target: Any, **options: Any) -> None:
+        if Path(target).name == "b.png":
+            raise OSError(errno.EIO, "Input/output error")
+        really(source, target, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", failing)
+        heard, report = run(recursive=True)
+    assert report.exit_code is ExitCode.SOME_FAILED
+    assert record_path(Path(folder[1])).is_file()
+    assert not Path(folder[1]).exists()
+    heard, report = run(recursive=True)
+    assert (heard.done, heard.up_to_date) == ([folder[1]], [folder[0], folder[2]])
+
+
+def test_two_runs_on_one_folder(folder: list[str]) -> None:
+    """The other one makes everything after this one has planned to."""
+    heard = Heard()
+
+    def listener(event: Event) -> None:
+        heard.append(event)
+        if isinstance(event, Engine):
+            assert run(recursive=True)[0].done == folder
+
+    _, report = run(recursive=True, listener=listener)
+    assert report.exit_code is ExitCode.OK
+    assert (heard.done, heard.up_to_date) == ([], folder)
+    assert heard.summary.skipped == 3
+
+
+def test_shares_make_the_whole(save: Save) -> None:
+    for number in range(12):
+        save(f"in/{number}.png")
+    made = [name for number in (1, 2, 3) for name in run(shard=f"{number}/3")[0].done]
+    assert sorted(made) == sorted(f"in_x2/{number}.png" for number in range(12))
+    assert run()[0].summary.skipped == 12
+
+
+def test_a_collision_is_noticed_within_a_share(save: Save) -> None:
+    save("in/a.png"), save("in/a.webp")
+    results = []
+    for number in (1, 2):
+        try:
+            results.append(run(shard=f"{number}/2", format="jpg")[0].done)
+        except OutputError as error:
+            results.append(str(error))
+    assert sorted(results, key=str) == ["'in/a.png' and 'in/a.webp' would both become 'in_x2/a.jpg'", []]
+
+
+def test_the_first_failure_may_end_the_run(folder: list[str]) -> None:
+    Path("in/a.png").write_bytes(Path("in/a.png").read_bytes()[:-40])
+    heard, report = run(recursive=True, workers=1)
+    assert (heard.done, heard.summary.failures) == (folder[1:], ("in/a.png",))
+    for name in folder[1:]:
+        Path(name).unlink()
+    heard, report = run(recursive=True, fail_fast=True, workers=1)
+    assert report.exit_code is ExitCode.SOME_FAILED
+    assert heard.summary.failed == 1
+    assert heard.summary.done + heard.summary.not_begun == 2
+    Path("in/a.png").write_bytes(b"")  # now it is known before the work
+    heard, _ = run(recursive=True, fail_fast=True)
+    assert (heard.summary.done, heard.summary.failed, heard.summary.not_begun) == (0, 1, 2)
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_ends_the_run(folder: list[str], monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        heard, _ = run(recursive=True, workers=1)
+    assert heard.summary.failures == ("in/a.png",)
+    assert heard.summary.not_begun == 2
+    assert not any(path.is_file() for path in Path("in_x2").rglob("*"))
+    assert run(recursive=True)[0].done == folder
+
+
+def test_a_bug_in_one_picture_costs_one_picture(folder: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What nobody foresaw, from below our own code."""
+    really, calls = os.fsync, 0
+
+    def strange(descriptor: int) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise ZeroDivisionError("a strange thing")
+        really(descriptor)
+
+    monkeypatch.setattr(os, "fsync", strange)
+    heard, report = run(recursive=True, workers=1)
+    assert heard.done == folder[1:]
+    (failure,) = report.failures
+    assert failure.error.message == "a bug: ZeroDivisionError: a strange thing"
+    assert failure.error.exit_code is ExitCode.BUG
+    assert failure.error.__traceback__ is None  # it would hold the picture

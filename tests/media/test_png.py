@@ -1,0 +1,146 @@
+"""PNG's chunks: found, and put in, so that other programs read them."""
+
+import io
+import shutil
+import struct
+import subprocess
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, PngImagePlugin
+
+from esc_cli.media.png import (
+    Chunk,
+    exif_block_chunk,
+    exif_chunk,
+    icc_chunk,
+    pixels_are_intact,
+    raw_profile,
+    raw_profile_chunk,
+    resolution_chunk,
+    with_metadata_chunks,
+    xmp_chunk,
+)
+
+XMP = "<x:xmpmeta>Zoë</x:xmpmeta>".encode()
+
+
+def names_of(png: bytes) -> list[bytes]:
+    """The types of all chunks, whose checksums are verified."""
+    names, at = [], 8
+    while at < len(png):
+        length, name = struct.unpack_from(">I4s", png, at)
+        assert zlib.crc32(png[at + 4 : at + 8 + length]) == int.from_bytes(
+            png[at + 8 + length : at + 12 + length], "big"
+        )
+        names.append(name)
+        at += 12 + length
+    return names
+
+
+def all_chunks(profile: bytes) -> list[Chunk]:
+    return [
+        icc_chunk(profile),
+        resolution_chunk((300.0, 150.0)),
+        exif_block_chunk(b"Exif\0\0MM\0*\0\0\0\x08\0\0\0\0\0\0"),
+        raw_profile_chunk("iptc", b"8BIM captions"),
+        xmp_chunk(XMP),
+    ]
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGBA"])
+def test_pillow_reads_what_was_put_in(mode: str, srgb_profile: bytes, encode: Callable[..., bytes]) -> None:
+    plain = encode(Image.new(mode, (5, 4)), "PNG")
+    png = with_metadata_chunks(plain, all_chunks(srgb_profile))
+    with Image.open(io.BytesIO(png)) as image:
+        image.load()
+        assert image.mode == mode
+        assert image.info["icc_profile"] == srgb_profile
+        assert image.info["xmp"] == XMP
+        assert image.info["exif"].startswith(b"Exif\0\0MM")
+        assert [round(value) for value in image.info["dpi"]] == [300, 150]
+        assert raw_profile(image.info["Raw profile type iptc"]) == b"8BIM captions"
+    names = names_of(png)
+    assert names[0] == b"IHDR"
+    assert max(names.index(name) for name in (b"iCCP", b"pHYs", b"eXIf", b"zTXt", b"iTXt")) < names.index(
+        b"IDAT"
+    )
+
+
+def test_the_encoders_own_are_replaced(srgb_profile: bytes, encode: Callable[..., bytes]) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", "<old/>")
+    text.add_text("Raw profile type iptc", "\niptc\n       1\n00\n")
+    text.add_text("Title", "kept")
+    text.add(b"gAMA", struct.pack(">I", 45455))
+    old = encode(
+        Image.new("L", (5, 4)), "PNG", dpi=(72, 72), icc_profile=b"old", exif=b"Exif\0\0MM", pnginfo=text
+    )
+    names = names_of(with_metadata_chunks(old, all_chunks(srgb_profile)))
+    assert sorted(names) == sorted(
+        (b"IHDR", b"iCCP", b"pHYs", b"eXIf", b"zTXt", b"iTXt", b"tEXt", b"IDAT", b"IEND")
+    )
+    assert sorted(names_of(with_metadata_chunks(old, []))) == [b"IDAT", b"IEND", b"IHDR", b"gAMA", b"tEXt"]
+
+
+def test_an_animation_stays_one(srgb_profile: bytes, encode: Callable[..., bytes]) -> None:
+    frames = [Image.new("L", (8, 8), shade) for shade in (10, 90, 180)]
+    plain = encode(frames[0], "PNG", save_all=True, append_images=frames[1:], duration=[100, 200, 300])
+    with Image.open(io.BytesIO(with_metadata_chunks(plain, all_chunks(srgb_profile)))) as image:
+        assert isinstance(image, PngImagePlugin.PngImageFile)
+        assert image.n_frames == 3
+        image.seek(2)
+        assert (image.getpixel((0, 0)), image.info["duration"]) == (180, 300)
+
+
+@given(st.binary(max_size=200))
+def test_raw_profiles_are_undone(content: bytes) -> None:
+    data = raw_profile_chunk("iptc", content).data
+    keyword, _, text = data.partition(b"\0\0")
+    assert keyword == b"Raw profile type iptc"
+    assert raw_profile(zlib.decompress(text).decode()) == content
+
+
+@pytest.mark.parametrize("text", [None, "", "\n", "\nexif\n", "\nexif\n  2\nxyz!", b"\nexif\n 1\n00"])
+def test_what_is_no_raw_profile_is_empty(text: object) -> None:
+    assert raw_profile(text) == b""
+
+
+def test_exif_is_found_behind_the_pixels(make_png: Callable[..., bytes]) -> None:
+    file = io.BytesIO(make_png((1, 1), 8, 0, [b"\0"], after={b"eXIf": b"MM\0*"}))
+    file.seek(5)
+    assert exif_chunk(file) == b"MM\0*"
+    assert file.tell() == 5
+    assert exif_chunk(io.BytesIO(make_png((1, 1), 8, 0, [b"\0"]))) is None
+
+
+def test_a_changed_pixel_is_noticed(make_png: Callable[..., bytes]) -> None:
+    png = make_png((1, 1), 8, 0, [b"\0"])
+    assert pixels_are_intact(io.BytesIO(png))
+    at = png.index(b"IDAT") + 6
+    assert not pixels_are_intact(io.BytesIO(png[:at] + bytes((png[at] ^ 1,)) + png[at + 1 :]))
+
+
+@pytest.mark.skipif(shutil.which("pngcheck") is None, reason="pngcheck is not here")
+def test_pngcheck_finds_no_fault(srgb_profile: bytes, encode: Callable[..., bytes], tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(with_metadata_chunks(encode(Image.new("P", (5, 4)), "PNG"), all_chunks(srgb_profile)))
+    checked = subprocess.run(["pngcheck", "-v", str(path)], capture_output=True, text=True, check=True)
+    assert "No errors detected" in checked.stdout
+
+
+@pytest.mark.skipif(shutil.which("convert") is None, reason="ImageMagick is not here")
+def test_imagemagick_and_we_understand_each_other(encode: Callable[..., bytes], tmp_path: Path) -> None:
+    captions = b"8BIM\x04\x04\0\0\0\0\0\x0a\x1c\x02\x78\0\5hello"
+    ours, theirs = tmp_path / "ours.png", tmp_path / "theirs.png"
+    ours.write_bytes(
+        with_metadata_chunks(encode(Image.new("L", (5, 4)), "PNG"), [raw_profile_chunk("iptc", captions)])
+    )
+    subprocess.run(["convert", str(ours), str(theirs)], check=True)
+    with Image.open(theirs) as image:
+        image.load()
+        assert raw_profile(image.info["Raw profile type iptc"]).startswith(captions)
