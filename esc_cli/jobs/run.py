@@ -29,7 +29,7 @@ from esc_cli.jobs.streams import STDOUT, write_stdout
 from esc_cli.media.atomic import make_folder, write_whole
 from esc_cli.media.picture import PictureFile
 from esc_cli.media.read import read_file
-from esc_cli.media.write import WriteSettings, encode_file
+from esc_cli.media.write import WriteSettings, encode_file, held_by
 
 MOST_WORKERS = 4
 """Reading and writing keep up with any network on the CPU with one thread, and on a GPU with a few."""
@@ -168,7 +168,8 @@ class _Run:
         name = task.source.name
         self._listener(Started(name, self._numbers[id(task)], len(self._plan.tasks)))
         begun = time.monotonic()
-        high = self._enlarger(loaded.file, lambda done, total: self._listener(Progressed(name, done, total)))
+        low = held_by(task.format, loaded.file)
+        high = self._enlarger(low, lambda done, total: self._listener(Progressed(name, done, total)))
         return _Enlarged(high, loaded.stamp, _seconds_since(begun))
 
     def _write(self, task: Task, high: _Enlarged, ended: threading.Event) -> Done:

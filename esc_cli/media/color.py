@@ -83,29 +83,40 @@ def _is_usable(profile: bytes, gray: bool) -> bool:
 def _converted(color: Tensor, profile: bytes, gray: bool) -> Tensor:
     """(1, 3, H, W) of any pixel type, some rows at a time, since libvips wants colors pixel by pixel."""
     result = torch.empty_like(color)
-    channels = 1 if gray else 3
     rows = max(1, _STRIP_PX // color.shape[-1])
     for source, target in zip(torch.split(color[0], rows, 1), torch.split(result[0], rows, 1), strict=True):
-        pixels = np.ascontiguousarray(_integers(source[:channels].numpy()).transpose(1, 2, 0))
-        converted = _through_profile(pixels, profile).transpose(2, 0, 1)
-        if color.is_floating_point():
-            converted = converted.astype(np.float32) / np.float32(65_535)
+        planes = source[:1].numpy() if gray else source.numpy()
+        pixels = planes.transpose(1, 2, 0)
+        narrow = planes.dtype == np.uint8 and not gray
+        converted = _through_profile(np.ascontiguousarray(pixels if narrow else _wide(pixels)), profile)
+        if not narrow:
+            converted = _like(planes, converted)
         # Of gray, one channel: littlecms makes them differ a little.
-        target.copy_(torch.from_numpy(converted[1:2] if gray else converted))
+        target.numpy()[:] = converted[..., 1] if gray else converted.transpose(2, 0, 1)
     return result
 
 
-def _integers(values: Array) -> Array:
+def _wide(values: Array) -> Array:
+    """Bring values of any pixel type to 16 bits."""
+    if values.dtype == np.uint8:
+        return values.astype(np.uint16) * np.uint16(257)
     return (values * np.float32(65_535)).round().astype(np.uint16) if values.dtype.kind == "f" else values
+
+
+def _like(example: Array, wide: Array) -> Array:
+    """Bring values of 16 bits to the type of others."""
+    if example.dtype == np.uint8:
+        return (wide / np.float32(257)).round().astype(np.uint8)
+    return wide.astype(np.float32) / np.float32(65_535) if example.dtype.kind == "f" else wide
 
 
 def _through_profile(pixels: Array, profile: bytes) -> Array:
     """Convert (H, W, C), uint8 or uint16 of one or three channels, to sRGB, (H, W, 3) of the same type.
 
-    More than 8 bits go by way of XYZ. Littlecms puts a table of 33 colors a side in place of a transformation
-    from one space of 16 bits to another: on photos that is wrong by up to 11 of 255, on random colors by 24;
-    by way of XYZ it is 1 and 2 (of Display P3, Adobe RGB and ProPhoto, against their formulas). In 8 bits it
-    computes, and is right.
+    16 bits go by way of XYZ. Littlecms puts a table of 33 colors a side in place of a transformation from one
+    space of 16 bits to another: on photos that is wrong by up to 11 of 255, on random colors by 24; by way of
+    XYZ it is 1 and 2 (of Display P3, Adobe RGB and ProPhoto, against their formulas). In 8 bits it computes,
+    and is right, but not of gray: there it is wrong by up to 10, and by way of XYZ by 1.
 
     Args:
         pixels: Contiguous.

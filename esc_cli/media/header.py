@@ -74,7 +74,9 @@ def is_too_deep_for_pillow(opened: Opened) -> bool:
         samples = (_sample_format(image), depth_bits(opened))
         plain = image.tag_v2.get(_TIFF_PHOTOMETRIC) in _TIFF_GRAY_AND_RGB
         return plain and samples in _DEEP_SAMPLES and (image.mode, *samples) != ("F", _FLOATING, 32)
-    if own_name(image) not in ("PNG", "AVIF", "HEIC") or image.mode in WIDE_MODES:
+    if own_name(image) not in ("PNG", "AVIF", "HEIC"):
+        return False
+    if image.mode in WIDE_MODES and image.format != "HEIF":  # whose plug-in puts gray in the lower bits
         return False
     animated = image.format != "HEIF" and getattr(image, "n_frames", 1) > 1
     return depth_bits(opened) > 8 and not animated
@@ -115,6 +117,8 @@ def orientation(image: Image.Image) -> int:
     """
     if image.format == "TIFF":
         return 1  # Pillow turns TIFF itself, and its size
+    if image.format == "JXL" and not getattr(image, "jpeg", False):
+        return 1  # a JPEG XL says it in its codestream, and comes upright; EXIF counts in a repacked JPEG only
     try:
         _complete_exif(image)
         # Of the base class, since PNG's own decodes the whole picture to look for EXIF behind the pixels.

@@ -11,18 +11,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from esc_cli.errors import OutOfMemoryError, OutputError
 from esc_cli.media.depth import from_integers, quantized, unpremultiplied
 from esc_cli.media.pillow import PILLOW_ERRORS, translated_errors
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
-
-
-def depth_bits_of(image: Image.Image) -> int:
-    """Bits a channel in a HEIC that Pillow has opened: 8, 10 or 12; Pillow decodes 8 of them."""
-    return int(image.info.get("bit_depth", 8))
 
 
 def deep_pixels(content: Path | bytes, name: str) -> npt.NDArray[np.uint16]:

@@ -47,11 +47,13 @@ def _of_pictures(probe: Probe, format: PictureFormat) -> Iterator[str]:
 def _of_transparency(probe: Probe, format: PictureFormat) -> Iterator[str]:
     if probe.alpha and not format.alpha:
         yield f"{format.name} cannot hold transparency: what is transparent is laid on white"
-    if format.name == "GIF":
-        yield "the colors of each frame become 256 at most: GIF holds no more"
+    if probe.alpha and format.name == "GIF":
+        yield "what is half transparent becomes opaque or vanishes: GIF holds nothing between"
 
 
 def _of_depth(probe: Probe, format: PictureFormat) -> Iterator[str]:
+    if format.name == "GIF":
+        yield "the colors of each picture become 256 at most: GIF holds no more"
     most = max(bits for bits in format.depths_bits if bits != FLOAT_BITS)
     if probe.floating and FLOAT_BITS not in format.depths_bits:
         yield f"floats become {most} bits a channel: {format.name} holds no floats"

@@ -1,8 +1,10 @@
 """A picture in memory, with all that its file said about it; and what one file holds of them."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+if TYPE_CHECKING:  # headers are read without torch
+    from torch import Tensor
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,8 @@ class Picture:
         value_range: What 0 and 1 stand for in a file of floats.
     """
 
-    color: Tensor
-    alpha: Tensor | None
+    color: "Tensor"
+    alpha: "Tensor | None"
     gray: bool
     metadata: Metadata
     format: str

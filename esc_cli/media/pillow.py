@@ -143,7 +143,8 @@ def translated_errors(name: str) -> Iterator[None]:
 def _damage(name: str, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{name} cannot be read: {error.strerror}"
-    return f"{name} is damaged or incomplete ({error})"
+    reason = " ".join(str(error).split())  # some have several lines
+    return f"{name} is damaged or incomplete ({reason})"
 
 
 def _stream(source: Path | bytes, name: str) -> AbstractContextManager[IO[bytes]]:

@@ -7,6 +7,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, cast
 
+_PIXELS = (b"IDAT", b"fdAT")
+"""The chunks of a still, and of an animation's later frames."""
+
 _SIGNATURE_BYTES = 8
 
 # Source: PNG 11.3.2 and 11.3.3; XMP specification part 3, 1.1.5 (the keyword, and that it is not compressed);
@@ -127,7 +130,7 @@ def pixels_are_intact(file: IO[bytes]) -> bool:
     """
     here = file.tell()
     try:
-        return all(_is_intact(file, name, length) for name, length in _chunks(file) if name == b"IDAT")
+        return all(_is_intact(file, name, length) for name, length in _chunks(file) if name in _PIXELS)
     finally:
         file.seek(here)
 

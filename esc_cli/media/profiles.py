@@ -23,7 +23,7 @@ _BRADFORD = np.array(((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0
 
 # Below, numbers leave the range of s15Fixed16Number; ProPhoto's blue has a y of 0.0001.
 _SMALLEST_Y = 5e-5
-_SMALLEST_DETERMINANT = 1e-3
+_SMALLEST_PARALLELOGRAM = 1e-3  # of the three colors; sRGB's has 0.22
 _CURVE_POINTS = 4096
 
 
@@ -52,9 +52,10 @@ class Primaries:
         table = self._table()
         if not ((table >= 0) & (table <= 1)).all() or (table[:, 1] < _SMALLEST_Y).any():
             return None
-        lights = np.stack((table[:, 0], table[:, 1], 1 - table.sum(axis=1))) / table[:, 1]  # XYZ of Y = 1
-        if abs(np.linalg.det(lights[:, :3])) < _SMALLEST_DETERMINANT:
+        (across, up), (far_across, far_up) = table[1] - table[0], table[2] - table[0]
+        if abs(across * far_up - up * far_across) < _SMALLEST_PARALLELOGRAM:
             return None
+        lights = np.stack((table[:, 0], table[:, 1], 1 - table.sum(axis=1))) / table[:, 1]  # XYZ of Y = 1
         weights = np.linalg.solve(lights[:, :3], lights[:, 3])
         return adaptation(self.white) @ (lights[:, :3] * weights) if (weights > 0).all() else None
 

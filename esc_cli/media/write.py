@@ -27,10 +27,15 @@ WHITE = (255, 255, 255)
 
 # zlib's level 4: measured on 15 MP of upscaled photo 0.035 s/MP and 6.6 % of raw, against 0.066 and 6.0 at
 # Pillow's 6, and 0.028 and 8.7 at 1; on a 12 MP photo 0.063 s/MP and 22 %, against 0.129, 21, and 0.042, 24.
-_PNG_LEVEL = 4
+_PNG = {"compress_level": 4}
 # WebP's lossless effort (quality) and method: 0.027 s/MP at 14.1 % of raw on the photo; the next method takes
 # 0.19 s/MP for 13.0 %, and Pillow's defaults (80, 4) no less.
 _WEBP_LOSSLESS = {"lossless": True, "quality": 25, "method": 0}
+
+_BMP = {"dpi": (0, 0)}
+"""Of a picture whose resolution is not known; Pillow would write 96."""
+
+_FIXED_OPTIONS: dict[str, dict[str, Any]] = {"PNG": _PNG, "BMP": _BMP}
 
 # LZW and differences: 0.023 s/MP and 30 % of raw on the photo; Pillow's Deflate takes 0.086 for 26 %.
 _TIFF_COMPRESSION = "tiff_lzw"
@@ -81,7 +86,7 @@ def encode_file(file: PictureFile, format: PictureFormat, settings: WriteSetting
         UsageError: There is no such quality.
     """
     _check_quality(settings.quality)
-    pictures = file.pictures if _holds_all(file, format) else (file.first,)
+    pictures = held_by(format, file).pictures
     for picture in pictures:
         check_fits(picture.height, picture.width, format)
     try:
@@ -91,6 +96,12 @@ def encode_file(file: PictureFile, format: PictureFormat, settings: WriteSetting
         return embed(encoded, metadata[0], format, metadata[1:])
     except MemoryError as error:
         raise OutOfMemoryError(f"there is not enough memory to write {format.name}") from error
+
+
+def held_by(format: PictureFormat, file: PictureFile) -> PictureFile:
+    """Give what a format can hold of a file: all of its pictures, or the first one."""
+    several = format.several == "pages" or (file.motion is not None and format.several == "frames")
+    return file if several else PictureFile((file.first,))
 
 
 def pillow_image(picture: Picture) -> Image.Image:
@@ -116,12 +127,6 @@ def pillow_image(picture: Picture) -> Image.Image:
 def _check_quality(quality: int | None) -> None:
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"a quality of {quality} does not exist: it is from 1 to 100")
-
-
-def _holds_all(file: PictureFile, format: PictureFormat) -> bool:
-    if file.motion is None:
-        return len(file.pictures) == 1 or format.several == "pages"
-    return format.several is not None
 
 
 def _metadata_written(picture: Picture, format: PictureFormat, settings: WriteSettings) -> Metadata:
@@ -184,8 +189,6 @@ def _pixel_options(picture: Picture, format: PictureFormat, quality: int | None)
     lossy = quality is not None or picture.format == "JPEG"
     chosen = quality or format.quality
     match format.name:
-        case "PNG":
-            return {"compress_level": _PNG_LEVEL}
         case "JPEG":
             return {"quality": chosen, "subsampling": "4:4:4"}
         case "WEBP":
@@ -197,7 +200,7 @@ def _pixel_options(picture: Picture, format: PictureFormat, quality: int | None)
         case "JPEG XL":
             return pixel_options(chosen if lossy else None)
         case _:
-            return {}
+            return dict(_FIXED_OPTIONS.get(format.name, {}))
 
 
 def _saved_by_pillow(picture: Picture, format: PictureFormat, options: dict[str, Any]) -> bytes:

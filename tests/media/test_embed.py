@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
 
 from esc_cli.media.embed import embed, pillow_metadata
 from esc_cli.media.formats import FORMATS
@@ -107,7 +107,7 @@ def test_pages_keep_their_order_and_get_a_profile_that_fits(metadata: Metadata, 
     encoded = encode(pages[0], "TIFF", save_all=True, append_images=pages[1:], compression="tiff_lzw")
     fit = fitted(metadata, FORMATS["TIFF"], 5, 5)
     later = (Metadata(dpi=(72.0, 72.0)), Metadata(xmp=b"<own/>"))
-    expected = {
+    expected: dict[tuple[Metadata, ...], list[object]] = {
         (): [(True, (300.0, 150.0), XMP), (False, (300.0, 150.0), None), (True, (300.0, 150.0), None)],
         later: [(True, (300.0, 150.0), XMP), (False, (72.0, 72.0), None), (False, None, b"<own/>")],
     }
@@ -115,7 +115,9 @@ def test_pages_keep_their_order_and_get_a_profile_that_fits(metadata: Metadata, 
         with Image.open(io.BytesIO(embed(encoded, fit, FORMATS["TIFF"], own))) as image:
             for number, result in enumerate(results):
                 image.seek(number)
+                assert isinstance(image, TiffImagePlugin.TiffImageFile)
                 found = read_metadata(image, image.mode == "L")
+                assert (found.icc_profile is not None) == (34675 in image.tag_v2)
                 assert (image.size, image.getbands()) == (pages[number].size, pages[number].getbands())
                 assert (found.icc_profile is not None, found.dpi, found.xmp) == result
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from esc_cli.errors import EscError, InputError, OutputError
-from esc_cli.media.heif import deep_pixels, depth_bits_of, encode_heif
+from esc_cli.media.heif import deep_pixels, encode_heif
 from esc_cli.media.pillow import opened
 
 pytest.importorskip("pillow_heif")
@@ -43,7 +43,7 @@ def test_more_than_8_bits_are_kept(depth_bits: int, channels: int) -> None:
     assert len(np.unique(got[..., 0])) > 450
     assert np.abs(got.astype(int) - pixels).max() < 4 * 64
     with opened(content) as file:
-        assert depth_bits_of(file.image) == depth_bits
+        assert file.image.info["bit_depth"] == depth_bits
 
 
 def test_black_and_white_are_the_ends_of_the_range() -> None:
@@ -63,7 +63,7 @@ def test_gray_and_alpha_come_back_as_colors() -> None:
 def test_8_bits(channels: int, mode: str) -> None:
     pixels = (slopes(channels) // 257).astype(np.uint8)
     with opened(encode_heif(pixels, 8, 95, {})) as file:
-        assert (file.image.mode, depth_bits_of(file.image)) == (mode, 8)
+        assert (file.image.mode, file.image.info["bit_depth"]) == (mode, 8)
         got = np.asarray(file.image).reshape(pixels.shape)
     assert np.abs(got.astype(int) - pixels).max() <= 3
 

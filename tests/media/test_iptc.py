@@ -30,6 +30,7 @@ captions = st.lists(st.builds(data_set, st.integers(0, 255), st.binary(max_size=
 @given(captions)
 def test_a_resource_is_unwrapped_again(iptc: bytes) -> None:
     assert iptc_of_stream(iptc) == iptc
+    assert len(resource(iptc)) % 2 == 0
     other = b"8BIM\x03\xed\x05name!\0\0\0\3abc\0"  # of an odd size, with a name
     for wrapped in (
         resource(iptc),

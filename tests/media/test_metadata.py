@@ -27,7 +27,7 @@ from esc_cli.media.metadata import (
     read_metadata,
 )
 from esc_cli.media.picture import Metadata
-from esc_cli.media.tiff import BYTE, LONG, UNDEFINED, Field, TiffReader, directory_at
+from esc_cli.media.tiff import BYTE, LONG, UNDEFINED, Entry, Field, TiffReader, Tree, directory_at
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
 Encode = Callable[..., bytes]
@@ -105,7 +105,7 @@ def test_captions_of_a_jpeg(encode: Encode) -> None:
 def test_captions_of_a_tiff(number: int, field: Field, encode: Encode) -> None:
     file = encode(Image.new("L", (8, 8)), "TIFF")
     reader = TiffReader(io.BytesIO(file))
-    page = {**reader.directory(reader.first).entries, number: field}
+    page: dict[int, Entry | Field | Tree] = {**reader.directory(reader.first).entries, number: field}
     position = len(file) + len(file) % 2
     new = (
         reader.layout.header(position)

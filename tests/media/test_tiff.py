@@ -136,6 +136,13 @@ def test_entries_stay_where_they_are(layout: Layout) -> None:
     assert read_back(new) == read_back(old)
 
 
+def test_values_begin_at_words() -> None:
+    layout = Layout("<", big=False)
+    reader = TiffReader(io.BytesIO(file_with({tag: Field(UNDEFINED, b"12345") for tag in range(3)}, layout)))
+    entries = reader.directory(reader.first).entries.values()
+    assert all(reader.extent(entry)[0] % 2 == 0 for entry in entries)
+
+
 def test_pages_are_followed() -> None:
     layout = Layout(">", big=False)
     parts, position = [b""], 8
