@@ -118,7 +118,7 @@ def orientation(image: Image.Image) -> int:
     if image.format == "TIFF":
         return 1  # Pillow turns TIFF itself, and its size
     if image.format == "JXL" and not getattr(image, "jpeg", False):
-        return 1  # a JPEG XL says it in its codestream, and comes upright; EXIF counts in a repacked JPEG only
+        return 1  # it comes upright, as its codestream says; EXIF counts in a repacked JPEG only
     try:
         _complete_exif(image)
         # Of the base class, since PNG's own decodes the whole picture to look for EXIF behind the pixels.

@@ -130,8 +130,17 @@ def _check_quality(quality: int | None) -> None:
 
 
 def _metadata_written(picture: Picture, format: PictureFormat, settings: WriteSettings) -> Metadata:
-    size = (picture.height, picture.width)
-    return fitted(picture.metadata, format, *size, settings.keep, settings.provenance)
+    keep = settings.keep
+    if picture.gray and _becomes_rgb(picture, format):
+        keep -= {"icc_profile"}  # a profile of gray values, which is wrong for three channels
+    return fitted(picture.metadata, format, picture.height, picture.width, keep, settings.provenance)
+
+
+def _becomes_rgb(picture: Picture, format: PictureFormat) -> bool:
+    """Whether the format stores this gray picture as equal colors."""
+    if format.name == "AVIF":
+        return picture.alpha is not None or picture.depth_bits > 8
+    return format.name == "WEBP"
 
 
 def _prepared(
