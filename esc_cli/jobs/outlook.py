@@ -12,10 +12,21 @@ from esc_cli.jobs.events import Outlook
 from esc_cli.jobs.models import Models
 from esc_cli.jobs.plan import Plan, Task
 
-# Bytes of a result for each of its 8-bit values: upscaled photos as this program writes them. They are
-# smooth, so lossless formats compress them better than photos of the same size.
-_BYTES_A_VALUE = {"PNG": 0.35, "JPEG": 0.15, "WEBP": 0.25, "BMP": 1.0, "TIFF": 0.5, "AVIF": 0.06, "GIF": 0.3}
-_BYTES_A_VALUE_ELSEWHERE = 0.1
+# Bytes of a result for each 8-bit value in it, of two photos upscaled by esc-light x4; lossy formats with
+# their default quality. They are smooth: lossless formats compress them better than photos of that size.
+_BYTES_A_VALUE = {
+    "PNG": 0.3,
+    "JPEG": 0.08,
+    "WEBP": 0.23,
+    "BMP": 1.0,
+    "TIFF": 0.35,
+    "AVIF": 0.035,
+    "GIF": 0.16,
+    "HEIC": 0.09,
+    "JPEG XL": 0.2,
+}
+_LOSSLESS_AND_DEEP = {"PNG": 0.8, "TIFF": 0.8}
+"""Of more than 8 bits: the share that compression leaves of them, since the lowest ones are noise."""
 
 _TRIAL_PX = {"cpu": 64}
 _TRIAL_PX_ELSEWHERE = 256
@@ -76,8 +87,11 @@ def _seconds_a_pixel(upscaler: Upscaler) -> float:
 
 def _result_bytes(task: Task) -> int:
     values = task.height * task.width * task.probe.frames * (4 if task.probe.alpha else 3)
-    deeper = task.probe.depth_bits // 8 if max(task.format.depths_bits) > 8 else 1
-    return round(values * max(1, deeper) * _BYTES_A_VALUE.get(task.format.name, _BYTES_A_VALUE_ELSEWHERE))
+    if task.probe.depth_bits > 8 and task.format.name in _LOSSLESS_AND_DEEP:
+        value_bytes = (4 if task.probe.floating else 2) * _LOSSLESS_AND_DEEP[task.format.name]
+    else:
+        value_bytes = _BYTES_A_VALUE[task.format.name]
+    return round(values * value_bytes)
 
 
 def _free_disk_bytes(tasks: Iterable[Task]) -> int | None:

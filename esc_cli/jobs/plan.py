@@ -1,5 +1,6 @@
 """All decisions before any work: what is made from what, under which name, in which size."""
 
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -189,7 +190,14 @@ def _plan_task(source: Source, destination: Destination, request: Request) -> Ta
     target = target_path(source, destination, format, request.size.label)
     _check_name(target)
     lost = losses(header, format, request.write.keep)
+    if height * width * header.frames > request.largest_px:
+        lost = (*lost, _hard_to_read(height * width * header.frames))
     return Task(source, target, format, header, height, width, lost)
+
+
+def _hard_to_read(pixels: int) -> str:
+    """Say before the work that our own result is above our own limit for inputs."""
+    return f"to read the result again, this program needs --max-megapixels {math.ceil(pixels / 10**6)}"
 
 
 def _sorted_out(tasks: Iterable[Task], when_there: WhenThere) -> tuple[list[Task], list[Task], list[Task]]:

@@ -1,0 +1,58 @@
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esc_cli.jobs.events import Outlook
+from esc_cli.jobs.outlook import _BYTES_A_VALUE
+from esc_cli.jobs.upscale import upscale_files
+from esc_cli.media.formats import FORMATS
+
+Save = Callable[..., Path]
+
+
+def outlook(*names: str, output: str | None = None, **options: Any) -> Outlook:
+    heard: list[Any] = []
+    upscale_files(
+        names, output, listener=heard.append, dry_run=True, **{"model": "nearest", "scale": 2, **options}
+    )
+    (event,) = (event for event in heard if isinstance(event, Outlook))
+    return event
+
+
+def test_all_is_counted_before_the_work(save: Save) -> None:
+    save("in/a.png", size=(50, 40)), save("in/b.bmp", size=(20, 10)), save("in/c.png"), save("out/c.png")
+    Path("in/d.png").touch()
+    Path("in/notes.txt").write_text("hello")
+    event = outlook("in", output="out", when_there="skip")
+    assert (event.files, event.skipped, event.failed, event.passed_over) == (2, 1, 1, 1)
+    assert event.disk_bytes == round(100 * 80 * 3 * 0.3) + 40 * 20 * 3
+    assert event.free_disk_bytes == pytest.approx(shutil.disk_usage(".").free, rel=0.1)
+    assert event.warnings == ()
+    assert not Path("out/a.png").exists()
+
+
+def test_time_grows_with_the_work(save: Save) -> None:
+    save("small/a.png", size=(10, 10)), save("large/a.png", size=(3000, 3000))
+    assert outlook("large").seconds > outlook("small").seconds >= 0
+
+
+def test_a_disk_too_small_is_a_warning(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    save("in/a.png", size=(1000, 1000))
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
+    (warning,) = outlook("in").warnings
+    assert warning == "the results may take about 4 MB, and the disk has 1 MB left"
+
+
+def test_a_result_that_is_above_our_own_limit_is_told_of(save: Save) -> None:
+    save("a.png", size=(1000, 600))
+    heard: list[Any] = []
+    options: dict[str, Any] = {"model": "nearest", "scale": 2, "dry_run": True}
+    upscale_files(["a.png"], listener=heard.append, max_megapixels=1, **options)
+    assert heard[0].lost == ("to read the result again, this program needs --max-megapixels 3",)
+
+
+def test_every_format_has_an_estimate() -> None:
+    assert set(_BYTES_A_VALUE) == set(FORMATS)
