@@ -27,6 +27,7 @@ from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDOUT, write_stdout
 from esc_cli.media.atomic import make_folder, write_whole
+from esc_cli.media.metadata import metadata_lost
 from esc_cli.media.picture import PictureFile
 from esc_cli.media.read import read_file
 from esc_cli.media.write import WriteSettings, encode_file, held_by
@@ -136,8 +137,7 @@ class _Run:
     def _ends_with(self, task: Task, outcome: Future[Done]) -> bool:
         """Count and tell an outcome; say whether the run ends with it."""
         try:
-            self._listener(outcome.result())
-            self._done += 1
+            done = outcome.result()
         except _AlreadyMadeError:
             self._made_elsewhere += 1
             self._listener(Skipped(task.source.name, target_name(task), "up to date"))
@@ -150,11 +150,14 @@ class _Run:
             self._failures.append(failure)
             self._listener(failed(failure))
             return self._settings.fail_fast or isinstance(error, DiskFullError)
+        else:
+            self._done += 1
+            self._listener(done)
         return False
 
     def _read(self, task: Task) -> _Loaded:
         source = task.source.content
-        if task.is_up_to_date and not self._plan.may_replace:
+        if task.is_up_to_date:
             raise _AlreadyMadeError
         if not isinstance(source, Path):
             return _Loaded(read_file(source, self._settings.largest_px), None)
@@ -181,7 +184,8 @@ class _Run:
         else:
             self._publish(task, task.target, encoded, high.stamp, ended)
         first = high.file.first
-        notes = (*first.notes, *task.lost)
+        too_large = metadata_lost(first.metadata, task.format, self._settings.write.keep)
+        notes = tuple(dict.fromkeys((*first.notes, *task.lost, *too_large)))
         seconds = round(high.seconds + _seconds_since(begun), 3)
         return Done(task.source.name, target_name(task), first.height, first.width, seconds, notes)
 
@@ -189,10 +193,10 @@ class _Run:
         self, task: Task, target: Path, encoded: bytes, source: Stamp | None, ended: threading.Event
     ) -> None:
         """Write a result, with its record just before it gets its name; unless the run was ended."""
+        if task.is_up_to_date:
+            raise _AlreadyMadeError
         if task.is_there and not self._plan.may_replace:
-            if task.is_up_to_date:
-                raise _AlreadyMadeError
-            refuse_existing([task])  # somebody else made it in the meantime
+            refuse_existing([task])  # somebody else put it there in the meantime
 
         def record(status: os.stat_result) -> None:
             if ended.is_set():

@@ -4,14 +4,8 @@ from collections.abc import Iterator, Set
 
 from esc_cli.media.formats import Held, PictureFormat
 from esc_cli.media.header import FLOAT_BITS
+from esc_cli.media.metadata import loss_of, parts_held
 from esc_cli.media.probe import Probe
-
-_PARTS: dict[Held, str] = {
-    "exif": "EXIF",
-    "xmp": "XMP",
-    "iptc": "IPTC captions",
-    "dpi": "the resolution in dots an inch",
-}
 
 
 def losses(probe: Probe, format: PictureFormat, keep: Set[Held]) -> tuple[str, ...]:
@@ -62,9 +56,5 @@ def _of_depth(probe: Probe, format: PictureFormat) -> Iterator[str]:
 
 
 def _of_metadata(probe: Probe, format: PictureFormat, keep: Set[Held]) -> Iterator[str]:
-    lost = (probe.parts & keep) - format.holds
-    if "exif" in format.holds & keep:
-        lost -= {"dpi"}  # it finds room in EXIF
-    if "icc_profile" in lost:
-        yield f"the picture is converted to sRGB: {format.name} cannot hold a color profile"
-    yield from (f"{format.name} cannot hold {name}" for part, name in _PARTS.items() if part in lost)
+    lost = (probe.parts & keep) - parts_held(format, keep)
+    yield from (loss_of(part, format) for part in sorted(lost))

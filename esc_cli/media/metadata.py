@@ -16,7 +16,7 @@ from esc_cli.media.picture import Metadata
 from esc_cli.media.xmp import fitted_xmp, upright_xmp
 
 _NAMES: dict[Held, str] = {
-    "icc_profile": "the color profile",
+    "icc_profile": "a color profile",
     "exif": "EXIF",
     "xmp": "XMP",
     "iptc": "IPTC captions",
@@ -138,7 +138,14 @@ def metadata_lost(
     lost = (
         part for part in wanted if part not in parts_held(format, keep) or _too_large(format, part, metadata)
     )
-    return tuple(f"{format.name} cannot hold {_NAMES[part]}" for part in lost)
+    return tuple(loss_of(part, format) for part in lost)
+
+
+def loss_of(part: Held, format: PictureFormat) -> str:
+    """Say that a format cannot hold a part of the metadata, and what becomes of the picture."""
+    if part == "icc_profile":
+        return f"the picture is converted to sRGB: {format.name} cannot hold {_NAMES[part]}"
+    return f"{format.name} cannot hold {_NAMES[part]}"
 
 
 def parts_held(format: PictureFormat, keep: Set[Held] = ALL_METADATA) -> frozenset[Held]:

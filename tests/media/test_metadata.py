@@ -251,7 +251,7 @@ def test_formats_get_what_they_hold_and_the_rest_is_said(name: str, srgb_profile
     assert {part for part in ALL_METADATA if getattr(result, part) is not None} == format.holds
     lost = metadata_lost(metadata, format)
     assert len(lost) == len(ALL_METADATA - parts_held(format))
-    assert all(sentence.startswith(f"{name} cannot hold ") for sentence in lost)
+    assert all(f"{name} cannot hold " in sentence for sentence in lost)
     assert metadata_lost(metadata, format, frozenset()) == metadata_lost(Metadata(), format) == ()
 
 
