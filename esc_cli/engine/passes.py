@@ -16,6 +16,7 @@ from esc_cli.engine.tiled import TiledForward, TileSizes
 from esc_cli.engine.tiles import Span
 from esc_cli.errors import OutOfMemoryError
 from esc_cli.networks.padding import pad_to_multiple
+from esc_cli.networks.variants import NetworkConfig
 
 
 class Pass:
@@ -25,6 +26,11 @@ class Pass:
         self._forward = forward
         self._request = request
         self._limit_px = sys.maxsize
+
+    @property
+    def config(self) -> NetworkConfig:
+        """Of the network."""
+        return self._forward.config
 
     @property
     def redone(self) -> int:

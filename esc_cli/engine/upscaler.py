@@ -21,6 +21,7 @@ from esc_cli.engine.pixels import check_dtype, check_picture
 from esc_cli.engine.scales import plan_passes
 from esc_cli.engine.tile_choice import Tiling, tiling_request
 from esc_cli.errors import OutOfMemoryError
+from esc_cli.networks.interpolation import InterpolationConfig
 
 ProgressCallback = Callable[[int, int], None]
 """Takes the low-resolution pixels done and to do, over all passes. The first rises to the second."""
@@ -95,6 +96,14 @@ class Upscaler:
     def redone(self) -> int:
         """Tiles that overflowed in half precision and were done again in float32, since the beginning."""
         return sum(network.redone for network in self._networks.values())
+
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether each pixel of a result is one of the picture's: it does not matter what lies beside it."""
+        return all(
+            network.config == InterpolationConfig(scale, "nearest")
+            for scale, network in self._networks.items()
+        )
 
     def __call__(self, low: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Upscale pictures of one size.

@@ -82,6 +82,8 @@ def enlarge(
     Raises:
         OutOfMemoryError: The device has too little memory.
     """
+    if upscaler is None:
+        return _resized(picture, size)
     tone = tone_of(picture.metadata.icc_profile, picture.gray)
     low = picture.color if tone is None else tone.encode(picture.color)
     if picture.alpha is None or _is_opaque(picture.alpha):
@@ -90,13 +92,20 @@ def enlarge(
             None if picture.alpha is None else picture.alpha[..., :1, :1].expand(-1, -1, *color.shape[-2:])
         )
     else:
-        planes = [bleed(low, picture.alpha), picture.alpha.expand(-1, 3, -1, -1)]
+        visible = low if upscaler.keeps_pixels else bleed(low, picture.alpha)
+        planes = [visible, picture.alpha.expand(-1, 3, -1, -1)]
         color, gray_alpha = _upscaled(planes, upscaler, consistency, progress)
         alpha = make_gray(gray_alpha)[:, :1]
     color, alpha = resize_with_alpha(color, alpha, *size, linear_light=True)
     if tone is not None:
         color = tone.decode(color, picture.color.dtype)
     return dataclasses.replace(picture, color=make_gray(color) if picture.gray else color, alpha=alpha)
+
+
+def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
+    """Make a picture smaller, or leave it as large as it is: there is nothing for a network to do."""
+    color, alpha = resize_with_alpha(picture.color, picture.alpha, *size, linear_light=True)
+    return dataclasses.replace(picture, color=color, alpha=alpha)
 
 
 def make_gray(color: Tensor) -> Tensor:
@@ -123,11 +132,9 @@ def _is_opaque(alpha: Tensor) -> bool:
 
 
 def _upscaled(
-    planes: Sequence[Tensor], upscaler: Upscaler | None, consistency: bool, progress: ProgressCallback | None
+    planes: Sequence[Tensor], upscaler: Upscaler, consistency: bool, progress: ProgressCallback | None
 ) -> list[Tensor]:
     """Upscale pictures of one size, (1, 3, H, W), by the upscaler's scale."""
-    if upscaler is None:
-        return list(planes)
     results = []
     for number, low in enumerate(planes):
         upscaler.progress = share_of(progress, number, len(planes))

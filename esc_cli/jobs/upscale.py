@@ -27,9 +27,6 @@ from esc_cli.media.read import picture_from_image
 from esc_cli.media.size import Geometry
 from esc_cli.media.write import WriteSettings, pillow_image
 
-LARGEST_SCALE = 1000
-"""Far beyond what can be of use; a typing error is refused, instead of adding up to a number too large."""
-
 
 class Options(EngineOptions, total=False):
     """All that can be chosen; what concerns the model and the device is described at ``Upscaler``.
@@ -100,7 +97,7 @@ def upscale_files(
         output: A file, a folder, or ``-`` for standard output; by default beside the inputs.
         listener: Is told of everything (``esc_cli.jobs.events``).
         dry_run: Plan only.
-        options: See ``SizeOptions``, ``FileOptions`` and, for the model and the device, ``Upscaler``.
+        options: See ``Options``.
 
     Raises:
         EscError: One of its kinds: the run cannot be begun at all, and nothing was written.
@@ -189,8 +186,6 @@ def _geometry(models: Models, options: Options) -> Geometry:
         return Geometry.parse(size)
     if scale is None:
         return Geometry.of_scale(models.default().scale)
-    if scale > LARGEST_SCALE:
-        raise UsageError(f"a scale can be {LARGEST_SCALE} at most, not {scale:g}")
     geometry = Geometry.of_scale(scale)
     models.upscaler(scale)
     return geometry

@@ -116,11 +116,13 @@ def unpremultiplied(values: Array) -> Array:
 def _range(values: Array, usual: Sequence[float]) -> tuple[float, float]:
     """Black and white of numbers that do not say it by their type.
 
-    The smallest usual range which holds all of them is taken, and their own where they exceed all usual ones.
+    The smallest usual range which holds all of them is taken, but of the wider ones only if they fill an
+    eighth of it: a photo of floats that overshoots 1 is not a dark one of [0, 255]. Otherwise their own.
     """
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    return min(low, 0.0), next((white for white in usual if high <= white), high)
+    filled = (white for white in usual if high <= white and (white == usual[0] or high > white / 8))
+    return min(low, 0.0), next(filled, high)
 
 
 def _between(values: Array, low: float, high: float) -> Array:

@@ -50,9 +50,12 @@ def _eight_bits(image: Image.Image, file_bits: int) -> tuple[Image.Image, tuple[
 
 def _plain(image: Image.Image, file_bits: int) -> Image.Image:
     alpha = image.has_transparency_data
+    transparent = image.info.get("transparency")
+    if file_bits in (2, 4) and image.mode == "L" and isinstance(transparent, int):
+        # Pillow stretches samples to 8 bits, but not the sample which is transparent.
+        image.info["transparency"] = transparent * (255 // (2**file_bits - 1))
     if image.mode in _GRAY_MODES:
         return image.convert("LA" if alpha else "L")
-    transparent = image.info.get("transparency")
     if file_bits == 16 and isinstance(transparent, tuple):
         # Pillow keeps the upper byte of 16-bit pixels, but both bytes of the color which is transparent.
         image.info["transparency"] = tuple(value >> 8 for value in transparent)

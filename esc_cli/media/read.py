@@ -102,6 +102,8 @@ def picture_from_image(image: Image.Image) -> Picture:
         InputError: It comes from a file which is damaged.
         OutOfMemoryError: Its pixels do not fit in memory.
     """
+    if 0 in image.size:
+        raise InputError("the image has no pixels")
     with quiet_pillow(), translated_errors("the image"):
         turn = orientation(image)
         image.load()

@@ -132,3 +132,27 @@ def test_the_callers_picture_is_not_changed(save: Save) -> None:
     before = low.color.clone()
     enlarge(low, Upscaler("nearest", scale=2), (12, 16))
     assert torch.equal(low.color, before)
+
+
+@pytest.mark.parametrize("gray", [False, True])
+@pytest.mark.parametrize("size", [(3, 4), (6, 8)])
+def test_what_does_not_grow_needs_no_network(size: tuple[int, int], gray: bool) -> None:
+    color = noise(6, 8, 1).expand(-1, 3, -1, -1).contiguous() if gray else noise(6, 8)
+    low = picture(color, noise(6, 8, 1), gray)
+    before = low.color.clone(), low.alpha.clone() if low.alpha is not None else None
+    high = enlarge(low, None, size)
+    assert high.alpha is not None
+    assert (high.color.shape, high.alpha.shape) == ((1, 3, *size), (1, 1, *size))
+    assert torch.equal(low.color, before[0])
+    assert low.alpha is not None
+    assert before[1] is not None
+    assert torch.equal(low.alpha, before[1])
+
+
+def test_nearest_leaves_colors_that_are_hardly_visible() -> None:
+    low = picture(noise(4, 4), torch.ones((1, 1, 4, 4), dtype=torch.uint8))
+    upscaler = Upscaler("nearest", scale=2)
+    assert upscaler.keeps_pixels
+    assert not Upscaler("bicubic", scale=2).keeps_pixels
+    high = enlarge(low, upscaler, (8, 8))
+    assert torch.equal(high.color, low.color.repeat_interleave(2, 2).repeat_interleave(2, 3))

@@ -21,7 +21,7 @@ def test_visible_pixels_keep_their_bits(height: int, width: int, hidden: float) 
     alpha[alpha < 256 * hidden] = 0
     filled = bleed(color, alpha)
     assert filled.dtype == torch.uint8
-    assert torch.where(alpha == 0, color, filled).equal(color)
+    assert torch.where(alpha < 255 / 8, color, filled).equal(color)
 
 
 def test_hidden_pixels_take_the_colors_nearby() -> None:
@@ -33,6 +33,15 @@ def test_hidden_pixels_take_the_colors_nearby() -> None:
     assert filled[0, :, 16, 8].tolist()[0] > 170
     assert filled[0, :, 16, -9].tolist()[1] > 80
     assert filled.sum(1).min() >= 99  # black is nowhere any more: every pixel is a mean of red and green
+
+
+@pytest.mark.parametrize("opacity", [1, 8])
+def test_colors_that_are_hardly_visible_are_not_believed(opacity: int) -> None:
+    """White with black under the last traces of its soft edge, as premultiplying in 8 bits leaves it."""
+    color = torch.full((1, 3, 16, 16), 255, dtype=torch.uint8)
+    alpha = torch.full((1, 1, 16, 16), 255, dtype=torch.uint8)
+    color[..., 8:], alpha[..., 8:] = 0, opacity
+    assert bleed(color, alpha)[..., 8:].min() > 230
 
 
 def test_one_color_spreads_without_a_change() -> None:

@@ -28,7 +28,7 @@ def test_integers_fill_all_16_bits_and_come_back(bits: int) -> None:
 
 
 def test_wide_integers_take_the_smallest_usual_range() -> None:
-    for values, expected in (([0, 255], [0, 65_535]), ([0, 256], [0, 256]), ([0, 2**31], [0, 65_535])):
+    for values, expected in (([0, 255], [0, 65_535]), ([0, 256], [0, 65_535]), ([0, 2**31], [0, 65_535])):
         pixels = from_wide_integers(np.array(values, np.uint32).reshape(1, -1, 1))
         assert pixels.values.flatten().tolist() == expected
         assert pixels.notes == ("32-bit integers were reduced to 16 bits a channel",)
@@ -37,9 +37,9 @@ def test_wide_integers_take_the_smallest_usual_range() -> None:
 def test_floats_are_parts_of_their_range() -> None:
     values = np.array([[[-1.0, 0.5], [3.0, 1.0], [np.nan, 0.0], [np.inf, 0.25]]])
     pixels = from_floats(values)
-    assert pixels.value_range == (-1.0, 255.0)
+    assert pixels.value_range == (-1.0, 3.0)
     assert pixels.values.dtype == np.float32
-    np.testing.assert_allclose(pixels.values[0, :, 0] * 256, (0, 4, 0, 256), rtol=1e-6)
+    assert pixels.values[0, :, 0].tolist() == [0, 1, 0, 1]
     assert pixels.values[0, :, 1].tolist() == [0.5, 1, 0, 0.25]  # alpha of [0, 1] whatever the colors are
     of_bytes = from_floats(np.array([[[51.0, 102.0], [255.0, 255.0]]]))
     assert of_bytes.values[0, 0].tolist() == pytest.approx([0.2, 0.4])  # or of their range
@@ -87,3 +87,10 @@ def test_floats_become_integers() -> None:
     floats = Picture(values, None, True, Metadata(), "TIFF", depth_bits=32, value_range=(0, 255))
     assert with_depth(floats, 16).color[0, 0].flatten().tolist() == [0, 32_768, 65_535, 1]
     assert with_depth(floats, 8).color[0, 0].flatten().tolist() == [0, 128, 255, 0]
+
+
+def test_floats_that_overshoot_one_are_no_dark_bytes() -> None:
+    pixels = from_floats(np.linspace(0, 1.1, 12).reshape(1, -1, 1))
+    assert pixels.value_range == (0.0, pytest.approx(1.1))
+    assert pixels.values.max() == 1
+    assert from_floats(np.linspace(0, 40.0, 12).reshape(1, -1, 1)).value_range == (0.0, 255.0)

@@ -97,6 +97,18 @@ def test_bilevel_with_a_transparent_color(make_png: Callable[..., bytes]) -> Non
     assert picture.alpha.flatten().tolist() == [255, 0]
 
 
+@pytest.mark.parametrize(("depth", "row"), [(2, 0b00011011), (4, 0x01)])
+def test_a_transparent_gray_of_few_bits(make_png: Callable[..., bytes], depth: int, row: int) -> None:
+    picture = read_picture(make_png((1, 8 // depth), depth, 0, [bytes([row])], before={b"tRNS": b"\0\1"}))
+    assert picture.alpha is not None
+    assert (picture.alpha == 0).flatten().tolist() == [index == 1 for index in range(8 // depth)]
+
+
+def test_an_image_without_pixels_is_refused() -> None:
+    with pytest.raises(InputError, match="has no pixels"):
+        picture_from_image(Image.new("RGB", (0, 5)))
+
+
 def test_16_bit_gray_is_rounded(make_png: Callable[..., bytes]) -> None:
     values = np.array([0, 128, 129, 257, 32767, 65406, 65535], dtype=">u2")
     picture = read_picture(make_png((1, 7), 16, 0, [values.tobytes()], before={b"tRNS": b"\1\1"}))
