@@ -122,7 +122,7 @@ class Reporter:
                 self._say(*_engine_lines(event, verbose=self._verbose))
             case Outlook():
                 self._say(*_outlook_lines(event))
-            case Summary() if event.done + event.skipped + event.failed + event.passed_over > 1:
+            case Summary() if _counted(event) > 1:
                 self._say(_summary_line(event), *_failure_lines(event))
 
     def _skip(self, event: Skipped) -> None:
@@ -237,6 +237,10 @@ def _outlook_lines(event: Outlook) -> list[str]:
     counts += [f"{event.failed} that cannot be done"] if event.failed else []
     duration = f", about {_duration(event.seconds)} and {_size(event.disk_bytes)}" if event.files else ""
     return [f"{', '.join(counts)}{duration}", *(f"warning: {sentence}" for sentence in event.warnings)]
+
+
+def _counted(event: Summary) -> int:
+    return event.done + event.skipped + event.failed + event.not_begun + event.passed_over
 
 
 def _duration(seconds: float) -> str:

@@ -1,5 +1,6 @@
 """The networks of a run: pictures of one run may need several scales of one model."""
 
+import inspect
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
@@ -31,6 +32,14 @@ class EngineOptions(TypedDict, total=False):
     tiling: Tiling
     tile_px: int | None
     overlap_px: int | None
+
+
+_DEFAULTS = {
+    name: parameter.default
+    for name, parameter in inspect.signature(Upscaler).parameters.items()
+    if name in ("precision", "tiling", "tile_px", "overlap_px")
+}
+"""What a result depends on beside model and scale: not the device, on which a run may be continued."""
 
 
 class Models:
@@ -105,12 +114,9 @@ class Models:
         return f"{made_by}; model {self.name} {passes} ({digests}); {how}"
 
     def recipe(self, factor: float) -> dict[str, Any]:
-        """List what the network's part of a result depends on, for its record.
-
-        The device is none of it: a run may be continued on another one.
-        """
+        """List what the network's part of a result depends on, for its record."""
         upscaler = self.upscaler(factor)
-        engine = {key: value for key, value in self._options.items() if key not in ("model", "device")}
+        engine = {key: self._options.get(key, default) for key, default in _DEFAULTS.items()}
         return {"models": [] if upscaler is None else list(upscaler.digests), **engine}
 
 

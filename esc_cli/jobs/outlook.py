@@ -1,13 +1,15 @@
 """What a plan comes to before it is carried out: time, disk space, and what may go wrong with them."""
 
+import itertools
+import operator
 import shutil
 import time
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 import torch
 
-from esc_cli.engine.upscaler import Upscaler
 from esc_cli.jobs.events import Outlook
 from esc_cli.jobs.models import Models
 from esc_cli.jobs.plan import Plan, Task
@@ -63,26 +65,28 @@ def look_ahead(plan: Plan, models: Models) -> Outlook:
 
 
 def _seconds(tasks: Iterable[Task], models: Models) -> float:
-    """Estimate the networks' time from the time that each takes for a pixel."""
-    low_px: dict[int, int] = {}
-    upscalers: dict[int, Upscaler] = {}
+    """Estimate the networks' time from the time that each one takes for a pixel."""
+    low_px: Counter[tuple[int, ...]] = Counter()
     for task in tasks:
         upscaler = models.upscaler(task.factor)
         if upscaler is not None:
-            upscalers[upscaler.scale] = upscaler
-            planes = 2 if task.probe.alpha else 1
-            low_px[upscaler.scale] = low_px.get(upscaler.scale, 0) + task.low_px * planes
-    return sum(pixels * _seconds_a_pixel(upscalers[scale]) for scale, pixels in low_px.items())
+            low_px[upscaler.passes] += task.low_px * (2 if task.probe.alpha else 1)
+    return sum(pixels * _seconds_a_pixel(passes, models) for passes, pixels in low_px.items())
 
 
-def _seconds_a_pixel(upscaler: Upscaler) -> float:
+def _seconds_a_pixel(passes: tuple[int, ...], models: Models) -> float:
+    """Time the first network on a small picture; those after it have more pixels, but are of its kind."""
+    upscaler = models.upscaler(passes[0])
+    if upscaler is None:
+        return 0
     side_px = _TRIAL_PX.get(upscaler.device.type, _TRIAL_PX_ELSEWHERE)
     upscaler.progress = None
     noise = torch.rand((1, 3, side_px, side_px))
     upscaler(noise)  # the first run is slower: memory is taken, kernels are chosen
     begun = time.monotonic()
     upscaler(noise)
-    return (time.monotonic() - begun) / side_px**2
+    growth = itertools.accumulate(passes[:-1], operator.mul, initial=1)
+    return (time.monotonic() - begun) / side_px**2 * sum(scale**2 for scale in growth)
 
 
 def _result_bytes(task: Task) -> int:
@@ -104,4 +108,4 @@ def _free_disk_bytes(tasks: Iterable[Task]) -> int | None:
 
 
 def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 10**6:,.0f} MB"
+    return f"{size_bytes / 10**6:,.1f} MB"

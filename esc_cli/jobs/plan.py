@@ -117,10 +117,10 @@ class Plan:
         up_to_date: Tasks whose result was made already, from the same input by the same recipe.
         skipped: Tasks whose result is there, whatever it is, and shall stay.
         failures: Inputs that cannot be done, known before the work.
-        passed_over: Files in folders that are no pictures.
+        passed_over: Files in folders that are no pictures, and inputs that are results of others.
         names_one: A single file was named, or a folder without pictures: it fails with its own exit code, and
             no record of it is kept.
-        may_replace: Results that turn up during the work may be replaced, too.
+        when_there: What to do about results that turn up during the work.
     """
 
     tasks: tuple[Task, ...]
@@ -129,7 +129,7 @@ class Plan:
     failures: tuple[Failure, ...]
     passed_over: int
     names_one: bool
-    may_replace: bool = False
+    when_there: WhenThere = "refuse"
 
 
 def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
@@ -149,37 +149,53 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     destination = decide_destination(names, request.output, request.extension)
     never = _folders_of_results(names, destination, request.size.label)
     sources = find_sources(names, recursive=request.recursive, never=never, shard=request.shard)
-    tasks, failures = _plan_tasks(sources, destination, request)
+    names_one = _names_one(names, sources)
+    tasks, failures = _plan_tasks(sources, destination, request, None if names_one else write_recipe)
+    up_to_date = [task for task in tasks if task.is_up_to_date]
+    own_results = _own_results(sources.pictures, up_to_date)
+    tasks = [task for task in tasks if task.source not in own_results]
     _refuse_collisions(tasks)
     there = [task for task in tasks if task.is_there]
-    _refuse_own_inputs(there, sources.pictures)
+    _refuse_own_inputs(there, [source for source in sources.pictures if source not in own_results])
     _refuse_unreplaceable(there)
-    names_one = _names_one(names, sources)
-    if not names_one:
-        tasks = [replace(task, recipe=write_recipe(task)) for task in tasks]
-    to_do, up_to_date, skipped = _sorted_out(tasks, request.when_there)
+    to_do, skipped = _sorted_out(tasks, up_to_date, request.when_there)
     _refuse_unwritable(to_do)
     return Plan(
         tasks=tuple(to_do),
         up_to_date=tuple(up_to_date),
         skipped=tuple(skipped),
         failures=failures,
-        passed_over=sources.passed_over,
+        passed_over=sources.passed_over + len(own_results),
         names_one=names_one,
-        may_replace=request.when_there == "overwrite",
+        when_there=request.when_there,
     )
 
 
 def _plan_tasks(
-    sources: Sources, destination: Destination, request: Request
+    sources: Sources, destination: Destination, request: Request, write_recipe: WriteRecipe | None
 ) -> tuple[list[Task], tuple[Failure, ...]]:
-    tasks, failures = [], list(sources.failures)
+    """Plan each picture once, under however many names it was given."""
+    tasks: dict[tuple[object, object], Task] = {}
+    failures = list(sources.failures)
     for source in sources.pictures:
         try:
-            tasks.append(_plan_task(source, destination, request))
+            task = _plan_task(source, destination, request)
+            if write_recipe is not None:
+                task = replace(task, recipe=write_recipe(task))
+            tasks.setdefault((_real(source.content), _real(task.target)), task)
         except EscError as error:
             failures.append(Failure(source.name, error))
-    return tasks, tuple(failures)
+    return list(tasks.values()), tuple(failures)
+
+
+def _real(place: Path | bytes | None) -> object:
+    return os.path.realpath(place) if isinstance(place, Path) else place
+
+
+def _own_results(sources: Iterable[Source], up_to_date: Iterable[Task]) -> set[Source]:
+    """Find the inputs that are results of others: a pattern takes them in when it is given once more."""
+    results = {_real(task.target) for task in up_to_date}
+    return {source for source in sources if _real(source.content) in results}
 
 
 def _plan_task(source: Source, destination: Destination, request: Request) -> Task:
@@ -200,25 +216,23 @@ def _hard_to_read(pixels: int) -> str:
     return f"to read the result again, this program needs --max-megapixels {math.ceil(pixels / 10**6)}"
 
 
-def _sorted_out(tasks: Iterable[Task], when_there: WhenThere) -> tuple[list[Task], list[Task], list[Task]]:
-    """Divide tasks into those to do, those whose result is up to date, and those to skip.
+def _sorted_out(
+    tasks: Iterable[Task], up_to_date: Iterable[Task], when_there: WhenThere
+) -> tuple[list[Task], list[Task]]:
+    """Divide the tasks which are not up to date into those to do and those to skip.
 
     Raises:
         OutputExistsError: There are others, and they shall neither be replaced nor skipped.
     """
-    to_do, up_to_date, others = [], [], []
+    finished = {id(task) for task in up_to_date}
+    to_do: list[Task] = []
+    others: list[Task] = []
     for task in tasks:
-        if not task.is_there:
-            to_do.append(task)
-        elif task.is_up_to_date:
-            up_to_date.append(task)
-        elif when_there == "overwrite":
-            to_do.append(task)
-        else:
-            others.append(task)
+        if id(task) not in finished:
+            (others if task.is_there and when_there != "overwrite" else to_do).append(task)
     if when_there == "refuse":
         refuse_existing(others)
-    return to_do, up_to_date, others
+    return to_do, others
 
 
 def _names_one(names: Sequence[str], sources: Sources) -> bool:

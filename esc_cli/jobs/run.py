@@ -73,8 +73,8 @@ class _Enlarged:
     seconds: float
 
 
-class _AlreadyMadeError(Exception):
-    """Another run made the very same result in the meantime."""
+class _SkipError(Exception):
+    """A result turned up in the meantime, and stays; the reason is that of ``Skipped``."""
 
 
 class _EndedError(Exception):
@@ -116,7 +116,7 @@ class _Run:
         self._failures = list(plan.failures)
         self._numbers = {id(task): number for number, task in enumerate(plan.tasks, start=1)}
         self._done = 0
-        self._made_elsewhere = 0
+        self._turned_up = 0
 
     def carry_out(self) -> tuple[Failure, ...]:
         begun = time.monotonic()
@@ -138,9 +138,9 @@ class _Run:
         """Count and tell an outcome; say whether the run ends with it."""
         try:
             done = outcome.result()
-        except _AlreadyMadeError:
-            self._made_elsewhere += 1
-            self._listener(Skipped(task.source.name, target_name(task), "up to date"))
+        except _SkipError as skip:
+            self._turned_up += 1
+            self._listener(Skipped(task.source.name, target_name(task), str(skip)))
         except BrokenPipeError:
             raise
         except Exception as error:
@@ -157,8 +157,7 @@ class _Run:
 
     def _read(self, task: Task) -> _Loaded:
         source = task.source.content
-        if task.is_up_to_date:
-            raise _AlreadyMadeError
+        self._check_free(task)
         if not isinstance(source, Path):
             return _Loaded(read_file(source, self._settings.largest_px), None)
         before = status_of(source)
@@ -168,6 +167,7 @@ class _Run:
         return _Loaded(file, None if task.recipe is None else stamp_unchanged(source, before))
 
     def _enlarge(self, task: Task, loaded: _Loaded) -> _Enlarged:
+        self._check_free(task)
         name = task.source.name
         self._listener(Started(name, self._numbers[id(task)], len(self._plan.tasks)))
         begun = time.monotonic()
@@ -193,10 +193,7 @@ class _Run:
         self, task: Task, target: Path, encoded: bytes, source: Stamp | None, ended: threading.Event
     ) -> None:
         """Write a result, with its record just before it gets its name; unless the run was ended."""
-        if task.is_up_to_date:
-            raise _AlreadyMadeError
-        if task.is_there and not self._plan.may_replace:
-            refuse_existing([task])  # somebody else put it there in the meantime
+        self._check_free(task)
 
         def record(status: os.stat_result) -> None:
             if ended.is_set():
@@ -205,18 +202,35 @@ class _Run:
                 write_record(target, source, Stamp.of_content(encoded, status), task.recipe)
 
         make_folder(target.parent)
-        write_whole(target, encoded, before_publishing=record)
+        replace_it = self._plan.when_there == "overwrite"
+        write_whole(target, encoded, replace=replace_it, before_publishing=record)
+
+    def _check_free(self, task: Task) -> None:
+        """Find out whether somebody made a result after the plan.
+
+        Raises:
+            _SkipError: It is up to date, or shall stay whatever it is.
+            OutputExistsError: It is neither.
+        """
+        if not task.is_there:
+            return
+        if task.is_up_to_date:
+            raise _SkipError("up to date")
+        if self._plan.when_there == "skip":
+            raise _SkipError("there already")
+        if self._plan.when_there == "refuse":
+            refuse_existing([task])
 
     def _summary(self, seconds: float) -> Summary:
         plan = self._plan
         failed_at_work = len(self._failures) - len(plan.failures)
         return Summary(
             done=self._done,
-            skipped=len(plan.up_to_date) + len(plan.skipped) + self._made_elsewhere,
+            skipped=len(plan.up_to_date) + len(plan.skipped) + self._turned_up,
             failed=len(self._failures),
             passed_over=plan.passed_over,
             seconds=seconds,
-            not_begun=len(plan.tasks) - self._done - self._made_elsewhere - failed_at_work,
+            not_begun=len(plan.tasks) - self._done - self._turned_up - failed_at_work,
             failures=tuple(failure.name for failure in self._failures),
         )
 

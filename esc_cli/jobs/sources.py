@@ -108,7 +108,7 @@ class _Finder:
         self.failures: list[Failure] = []
         self.passed_over = 0
         self._recursive = recursive
-        self._never = frozenset(folder.resolve() for folder in never)
+        self._never = frozenset(os.path.realpath(folder) for folder in never)
 
     def add(self, name: str) -> None:
         path = Path(name)
@@ -148,7 +148,7 @@ class _Finder:
         for path in entries:
             if not os.path.isdir(path):  # noqa: PTH112 - as above
                 yield path
-            elif self._recursive and not path.is_symlink() and path.resolve() not in self._never:
+            elif self._recursive and not path.is_symlink() and os.path.realpath(path) not in self._never:
                 yield from self._walk(path)
 
 

@@ -1,5 +1,6 @@
 """The whole job in one call: ``esc_cli.upscale`` for one picture, ``esc_cli.upscale_files`` for many."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -103,6 +104,9 @@ def upscale_files(
         EscError: One of its kinds: the run cannot be begun at all, and nothing was written.
     """
     listener = listener or _ignore
+    workers = options.get("workers")
+    if workers is not None and workers < 1:
+        raise UsageError(f"{workers} threads cannot read and write")
     enlarger = _enlarger(options)
     request = _request(inputs, output, enlarger.size, options)
     plan = make_plan(request, lambda task: _recipe(task, enlarger, request.write))
@@ -110,7 +114,7 @@ def upscale_files(
     if dry_run:
         return Report(plan, plan.failures)
     settings = RunSettings(
-        request.write, request.largest_px, options.get("workers"), options.get("fail_fast", False)
+        request.write, request.largest_px, workers, fail_fast=options.get("fail_fast", False)
     )
     return Report(plan, run_plan(plan, enlarger, settings, listener))
 
@@ -162,8 +166,8 @@ def upscale(
         raise UsageError("standard input and output are for the command; name files")
     if not os.path.lexists(source):
         raise InputError(f"{source}: there is no such file")  # and no pattern either
-    if overwrite:
-        options["when_there"] = "overwrite"
+    options["when_there"] = "overwrite" if overwrite else "refuse"
+    options["shard"] = None  # of one there is but one share
     report = upscale_files([source], target, **options)
     if report.failures:
         raise report.failures[0].error
@@ -195,8 +199,8 @@ def _request(
     inputs: Sequence[str | Path], output: str | Path | None, size: Geometry, options: Options
 ) -> Request:
     max_megapixels, shard = options.get("max_megapixels"), options.get("shard")
-    if max_megapixels is not None and not max_megapixels > 0:
-        raise UsageError(f"a limit of {max_megapixels:g} megapixels would refuse everything")
+    if max_megapixels is not None and not 0 < max_megapixels < math.inf:
+        raise UsageError(f"{max_megapixels:g} megapixels are no limit for inputs")
     keep = parse_metadata_list(options.get("metadata", "all"))
     return Request(
         inputs=tuple(str(name) for name in inputs),

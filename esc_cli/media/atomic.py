@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from esc_cli.errors import DiskFullError, OutputError
+from esc_cli.errors import DiskFullError, OutputError, OutputExistsError
 
 _DESCRIPTORS = "/proc/self/fd"
 
@@ -54,19 +54,26 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 def write_whole(
-    target: Path, content: bytes, *, before_publishing: Callable[[os.stat_result], None] | None = None
+    target: Path,
+    content: bytes,
+    *,
+    replace: bool = True,
+    before_publishing: Callable[[os.stat_result], None] | None = None,
 ) -> None:
     """Write a file that has its name only when it is complete, as ``atomic_path`` does.
 
     Where the system can, it has no name at all until then, so that even a kill leaves nothing behind.
 
     Args:
-        target: What to write; replaced if it is a file already.
+        target: What to write.
         content: All of it.
+        replace: Whether a file that is there already is replaced; if not, it is an error even if it turned
+            up at the last moment.
         before_publishing: Called with the complete file's status, when only its name is still missing; what
             it raises prevents that.
 
     Raises:
+        OutputExistsError: It is there already.
         OutputError: It cannot be written: there is no such folder, no permission, ...
         DiskFullError: There is no space left for it.
 
@@ -85,11 +92,29 @@ def write_whole(
             if not partial.exists():
                 # The descriptor for a folder is not used: it makes Python follow the link to the file.
                 os.link(f"{_DESCRIPTORS}/{file.fileno()}", partial, src_dir_fd=file.fileno())
-        partial.replace(published)
+        if replace or not _is_linked(partial, published):
+            partial.replace(published)
+    except FileExistsError as error:
+        raise OutputExistsError(f"{str(target)!r} is there already") from error
     except OSError as error:
         raise _output_error(f"cannot write {target}", error) from error
     finally:
         _remove(partial)
+
+
+def _is_linked(partial: Path, published: Path) -> bool:
+    """Give a file its name, unless there is one of that name, or the file system knows no links.
+
+    Raises:
+        FileExistsError: There is one.
+    """
+    try:
+        published.hardlink_to(partial)
+    except FileExistsError:
+        raise
+    except OSError:
+        return False
+    return True
 
 
 def _nameless(folder: Path) -> IO[bytes] | None:

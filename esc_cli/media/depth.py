@@ -54,11 +54,6 @@ def depth_written(depth_bits: int, offered: Sequence[int]) -> int:
     return next((bits for bits in usable if bits >= depth_bits), usable[-1])
 
 
-def reduction_note(depth_bits: int, to_bits: int) -> str:
-    """Say that a picture has lost depth."""
-    return f"{depth_bits} bits a channel were reduced to {to_bits}"
-
-
 # Numbers of files to numbers in memory
 
 

@@ -229,6 +229,11 @@ def check_installed(name: str, error_class: type[InputError] | type[UsageError],
         )
 
 
+def stores_gray_as_rgb(format: PictureFormat, alpha: bool, depth_bits: int) -> bool:
+    """Tell whether a gray picture is written as equal colors, as its encoder knows no other way."""
+    return format.name == "WEBP" or (format.name == "AVIF" and (alpha or depth_bits > 8))
+
+
 def check_fits(height: int, width: int, format: PictureFormat) -> None:
     """Tell before any work whether a format can hold a picture of this size in pixels.
 

@@ -34,8 +34,6 @@ _APNG_LARGEST = 2**16 - 1
 # Source: WebP RFC 9649, 2.7.1.1 (loop count): 16 bits.
 _MOST_PLAYS = 2**16 - 1
 
-_CLASSIC_TIFF_BYTES = 2**32 - 2**24
-
 
 def motion_of(file: Opened) -> Motion | None:
     """Read the timing of an animation, which for WebP and AVIF means to decode it.
@@ -86,15 +84,15 @@ def encode_frames(
     format: PictureFormat,
     options: Mapping[str, Any],
 ) -> bytes:
-    """Encode an animation, pages, or a still.
+    """Encode an animation, or a still.
 
     Frames next to each other that are equal may become one, which is shown as long as all of them: PNG's and
     WebP's encoders do that.
 
     Args:
-        images: In mode L, LA, RGB or RGBA. Frames are of one size; pages may differ.
-        motion: The timing of frames; None for a still and for pages.
-        format: GIF for stills and animations; PNG, WEBP or AVIF for animations; TIFF for pages.
+        images: In mode L, LA, RGB or RGBA, and of one size.
+        motion: The timing of frames; None for a still.
+        format: GIF, PNG, WEBP or AVIF.
         options: Pillow's options for pixels and metadata; of no use for GIF.
 
     Raises:
@@ -105,8 +103,8 @@ def encode_frames(
         with quiet_pillow():
             if format.name == "GIF":
                 return encode_gif(_of_one_mode(images), motion)
-            if format.several == "pages" or motion is None:
-                return _saved(images, format, {**options, **_page_options(images, format)})
+            if motion is None:
+                return _saved(images, format, options)
             return _animation(_of_one_mode(images), format, {**options, **_timing(motion, format)})
     except MemoryError as error:
         raise OutOfMemoryError(f"there is not enough memory to write {format.name}") from error
@@ -216,12 +214,6 @@ def _bare(image: Image.Image) -> Image.Image:
     bare = image.copy()
     bare.info = {}
     return bare
-
-
-def _page_options(images: Sequence[Image.Image], format: PictureFormat) -> dict[str, Any]:
-    bytes_together = sum(image.height * image.width * len(image.getbands()) for image in images)
-    large = format.name == "TIFF" and bytes_together > _CLASSIC_TIFF_BYTES
-    return {"big_tiff": True} if large else {}
 
 
 def _of_one_mode(images: Sequence[Image.Image]) -> list[Image.Image]:

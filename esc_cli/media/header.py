@@ -64,6 +64,22 @@ def picture_depth_bits(opened: Opened) -> int:
     return depth_class(depth_bits(opened)) if deep else 8
 
 
+def reduction_note(depth_bits: int, to_bits: int) -> str:
+    """Say that a picture has lost depth."""
+    return f"{depth_bits} bits a channel were reduced to {to_bits}"
+
+
+def conversion_note(mode: str, has_profile: bool) -> str | None:
+    """Say what becomes of colors that are neither gray nor RGB; None for those which are."""
+    if mode == "LAB":
+        return "Lab colors were converted to sRGB"
+    if mode != "CMYK":
+        return None
+    if has_profile:
+        return "CMYK was converted to sRGB through its color profile"
+    return "CMYK without a usable color profile was converted by the plain formula"
+
+
 def is_too_deep_for_pillow(opened: Opened) -> bool:
     """Whether Pillow would cut bits of a still or of a TIFF's page, and another decoder would not.
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Set
 
-from esc_cli.media.formats import Held, PictureFormat
+from esc_cli.media.formats import Held, PictureFormat, stores_gray_as_rgb
 from esc_cli.media.header import FLOAT_BITS
 from esc_cli.media.metadata import loss_of, parts_held
 from esc_cli.media.probe import Probe
@@ -17,10 +17,12 @@ def losses(probe: Probe, format: PictureFormat, keep: Set[Held]) -> tuple[str, .
         keep: The parts of the metadata that the user wants.
 
     Returns:
-        One sentence for each loss, without a full stop.
+        One sentence for each loss, without a full stop; those of reading first.
     """
     return (
+        *probe.notes,
         *_of_pictures(probe, format),
+        *_of_timing(probe, format),
         *_of_transparency(probe, format),
         *_of_depth(probe, format),
         *_of_metadata(probe, format, keep),
@@ -38,10 +40,15 @@ def _of_pictures(probe: Probe, format: PictureFormat) -> Iterator[str]:
         yield f"the timing of {probe.frames} frames: {format.name} holds them as pages"
 
 
+def _of_timing(probe: Probe, format: PictureFormat) -> Iterator[str]:
+    if probe.several == "frames" and format.name == "AVIF" != probe.format:
+        yield "how often the animation is played: AVIF is played for ever"
+
+
 def _of_transparency(probe: Probe, format: PictureFormat) -> Iterator[str]:
     if probe.alpha and not format.alpha:
         yield f"{format.name} cannot hold transparency: what is transparent is laid on white"
-    if probe.alpha and format.name == "GIF":
+    if probe.alpha and format.name == "GIF" != probe.format:
         yield "what is half transparent becomes opaque or vanishes: GIF holds nothing between"
 
 
@@ -58,3 +65,6 @@ def _of_depth(probe: Probe, format: PictureFormat) -> Iterator[str]:
 def _of_metadata(probe: Probe, format: PictureFormat, keep: Set[Held]) -> Iterator[str]:
     lost = (probe.parts & keep) - parts_held(format, keep)
     yield from (loss_of(part, format) for part in sorted(lost))
+    held = "icc_profile" in probe.parts & keep & format.holds
+    if held and probe.gray and stores_gray_as_rgb(format, probe.alpha, probe.depth_bits):
+        yield f"the picture is converted to sRGB: {format.name} holds gray as colors, its profile is of gray"

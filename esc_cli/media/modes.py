@@ -11,9 +11,8 @@ from esc_cli.media.depth import (
     from_floats,
     from_integers,
     from_wide_integers,
-    reduction_note,
 )
-from esc_cli.media.header import WIDE_MODES
+from esc_cli.media.header import WIDE_MODES, conversion_note, reduction_note
 from esc_cli.media.pillow import PILLOW_ERRORS
 
 _GRAY_MODES = ("1", "L", "LA", "La")
@@ -44,8 +43,13 @@ def _eight_bits(image: Image.Image, file_bits: int) -> tuple[Image.Image, tuple[
     if image.mode == "CMYK":
         return _cmyk_to_rgb(image)
     if image.mode == "LAB":
-        return _lab_to_rgb(image), ("Lab colors were converted to sRGB",)
+        return _lab_to_rgb(image), _noted("LAB")
     return _plain(image, file_bits), ()
+
+
+def _noted(mode: str, has_profile: bool = False) -> tuple[str, ...]:
+    note = conversion_note(mode, has_profile)
+    return () if note is None else (note,)
 
 
 def _plain(image: Image.Image, file_bits: int) -> Image.Image:
@@ -96,10 +100,10 @@ def _cmyk_to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
     profile = image.info.get("icc_profile")
     if profile:
         try:
-            return _through_profile(image, profile), ("CMYK was converted to sRGB through its color profile",)
+            return _through_profile(image, profile), _noted("CMYK", has_profile=True)
         except (ImageCms.PyCMSError, *PILLOW_ERRORS):
             pass  # a profile which is broken, or not of CMYK, is as good as none
-    return image.convert("RGB"), ("CMYK without a usable color profile was converted by the plain formula",)
+    return image.convert("RGB"), _noted("CMYK")
 
 
 def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:

@@ -1,5 +1,7 @@
 """What a file holds, from its header alone: no pixels are decoded, and torch is not loaded."""
 
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +10,20 @@ from PIL.PngImagePlugin import PngImageFile
 
 from esc_cli.media.apng import first_frame
 from esc_cli.media.formats import FORMATS, PICTURE_EXTENSIONS, Held, Several, sniff
-from esc_cli.media.header import is_floating, picture_depth_bits, upright_size
+from esc_cli.media.header import (
+    WIDE_MODES,
+    conversion_note,
+    depth_bits,
+    is_floating,
+    picture_depth_bits,
+    reduction_note,
+    upright_size,
+)
 from esc_cli.media.metadata import parts_of
 from esc_cli.media.pillow import LARGEST_INPUT_PX, Opened, check_pixels, opened, own_name, translated_errors
 from esc_cli.media.tiff_kinds import know_deep_tiffs
+
+_GRAY_MODES = ("1", "L", "LA", "La", *WIDE_MODES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +40,8 @@ class Probe:
         floating: Whether it holds floats.
         several: What the frames are, if there are several.
         parts: The metadata it has, as far as its header tells.
+        gray: Whether it is gray.
+        notes: What reading changes, as far as its header tells: a sentence each.
     """
 
     format: str
@@ -39,6 +53,8 @@ class Probe:
     floating: bool = False
     several: Several | None = None
     parts: frozenset[Held] = frozenset()
+    gray: bool = False
+    notes: tuple[str, ...] = ()
 
 
 def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
@@ -68,6 +84,8 @@ def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
             floating=is_floating(file),
             several=several,
             parts=parts_of(file.image, file.header),
+            gray=file.image.mode in _GRAY_MODES,
+            notes=tuple(_changed_by_reading(file)),
         )
 
 
@@ -80,7 +98,9 @@ def is_picture(path: Path) -> bool:
     if path.name.startswith("."):
         return False
     try:
-        return path.is_file() and (path.suffix.lower() in PICTURE_EXTENSIONS or _begins_like_a_picture(path))
+        if path.suffix.lower() in PICTURE_EXTENSIONS:
+            return os.path.lexists(path) and not path.is_dir()  # a link to nowhere is named when it fails
+        return path.is_file() and _begins_like_a_picture(path)
     except OSError:
         return False
 
@@ -95,6 +115,25 @@ def several_of(file: Opened) -> Several | None:
     """What the pictures are, if a file holds several; None if only one is read, as of an MPO or HEIC."""
     format = FORMATS.get(own_name(file.image))
     return format.several if format is not None and frames_of(file) > 1 else None
+
+
+def first_only(file: Opened) -> tuple[str, ...]:
+    """Say that of several pictures only the first is read, for those who read no more."""
+    count = frames_of(file)
+    if count == 1:
+        return ()
+    return (f"only the first of {count} {several_of(file) or 'pictures'} was read",)
+
+
+def _changed_by_reading(file: Opened) -> Iterator[str]:
+    image = file.image
+    if several_of(file) is None:
+        yield from first_only(file)
+    conversion = conversion_note(image.mode, bool(image.info.get("icc_profile")))
+    if conversion is not None:
+        yield conversion
+    if picture_depth_bits(file) == 8 < depth_bits(file):
+        yield reduction_note(depth_bits(file), 8)
 
 
 def has_alpha(image: Image.Image) -> bool:

@@ -18,7 +18,6 @@ from esc_cli.media.depth import (
     from_floats,
     from_integers,
     from_wide_integers,
-    reduction_note,
     with_depth,
 )
 from esc_cli.media.frames import frames, motion_of
@@ -29,6 +28,7 @@ from esc_cli.media.header import (
     is_floating,
     is_too_deep_for_pillow,
     orientation,
+    reduction_note,
     tiff_orientation,
     turned,
 )
@@ -45,7 +45,7 @@ from esc_cli.media.pillow import (
     translated_errors,
 )
 from esc_cli.media.png import pixels_are_intact
-from esc_cli.media.probe import frames_of, several_of
+from esc_cli.media.probe import first_only, frames_of, several_of
 from esc_cli.media.tiff_kinds import know_deep_tiffs
 
 
@@ -70,7 +70,7 @@ def read_file(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Pictu
                 return PictureFile(tuple(_shared(_frames(file))), motion_of(file))
             case _:
                 first = _still(file, source)
-                return PictureFile((replace(first, notes=(*_first_only(file), *first.notes)),))
+                return PictureFile((replace(first, notes=(*first_only(file), *first.notes)),))
 
 
 def read_picture(source: Path | bytes) -> Picture:
@@ -85,7 +85,7 @@ def read_picture(source: Path | bytes) -> Picture:
     """
     with _readable(source, LARGEST_INPUT_PX) as file:
         picture = _still(file, source)
-        notes = (*_first_only(file), *picture.notes)
+        notes = (*first_only(file), *picture.notes)
     if picture.depth_bits > 8:
         notes = (*notes, reduction_note(picture.depth_bits, 8))
     return replace(with_depth(picture, 8), notes=notes)
@@ -124,13 +124,6 @@ def _check_sums(file: Opened) -> None:
     stream = file.image.fp
     if file.image.format == "PNG" and stream is not None and not pixels_are_intact(stream):
         raise InputError(f"{file.name} is damaged: a checksum in it is wrong")
-
-
-def _first_only(file: Opened) -> tuple[str, ...]:
-    count = frames_of(file)
-    if count == 1:
-        return ()
-    return (f"only the first of {count} {several_of(file) or 'pictures'} was read",)
 
 
 # One picture, and several

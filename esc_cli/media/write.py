@@ -15,7 +15,14 @@ from esc_cli.media.alpha import composite
 from esc_cli.media.color import to_srgb
 from esc_cli.media.depth import Array, depth_written, quantized, with_depth
 from esc_cli.media.embed import embed, pillow_metadata
-from esc_cli.media.formats import ALL_METADATA, FORMATS, Held, PictureFormat, check_fits
+from esc_cli.media.formats import (
+    ALL_METADATA,
+    FORMATS,
+    Held,
+    PictureFormat,
+    check_fits,
+    stores_gray_as_rgb,
+)
 from esc_cli.media.frames import encode_frames
 from esc_cli.media.header import FLOAT_BITS
 from esc_cli.media.jxl import pixel_options
@@ -131,16 +138,9 @@ def _check_quality(quality: int | None) -> None:
 
 def _metadata_written(picture: Picture, format: PictureFormat, settings: WriteSettings) -> Metadata:
     keep = settings.keep
-    if picture.gray and _becomes_rgb(picture, format):
+    if picture.gray and stores_gray_as_rgb(format, picture.alpha is not None, picture.depth_bits):
         keep -= {"icc_profile"}  # a profile of gray values, which is wrong for three channels
     return fitted(picture.metadata, format, picture.height, picture.width, keep, settings.provenance)
-
-
-def _becomes_rgb(picture: Picture, format: PictureFormat) -> bool:
-    """Whether the format stores this gray picture as equal colors."""
-    if format.name == "AVIF":
-        return picture.alpha is not None or picture.depth_bits > 8
-    return format.name == "WEBP"
 
 
 def _prepared(

@@ -21,9 +21,19 @@ def test_nothing_is_loaded_twice_nor_where_nothing_grows() -> None:
 
 def test_a_recipe_names_each_network_and_how_it_is_run() -> None:
     models = Models(model="nearest", device="cpu", tiling="overlap", tile_px=64)
-    assert models.recipe(6) == {"models": ["nearest x3", "nearest x2"], "tiling": "overlap", "tile_px": 64}
+    assert models.recipe(6) == {
+        "models": ["nearest x3", "nearest x2"],
+        "precision": "auto",
+        "tiling": "overlap",
+        "tile_px": 64,
+        "overlap_px": None,
+    }
     assert models.recipe(0.5)["models"] == []
-    assert Models(model="nearest", device="auto").recipe(2) == {"models": ["nearest x2"]}
+
+
+def test_what_is_not_said_is_the_default() -> None:
+    said = Models(model="nearest", device="cpu", precision="auto", tiling="auto", tile_px=None)
+    assert said.recipe(2) == Models(model="nearest").recipe(2)
 
 
 def test_provenance_says_what_made_it() -> None:

@@ -39,11 +39,17 @@ def test_time_grows_with_the_work(save: Save) -> None:
     assert outlook("large").seconds > outlook("small").seconds >= 0
 
 
+def test_an_estimate_costs_little_however_large_the_result(save: Save) -> None:
+    """Six passes of x4: together they would make 262,144 pixels a side of the picture that is timed."""
+    save("in/dot.png", size=(1, 1)), save("in/a.png", size=(20, 16))
+    assert outlook("in", size="4000x4000", scale=None).seconds > 0
+
+
 def test_a_disk_too_small_is_a_warning(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     save("in/a.png", size=(1000, 1000))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
     (warning,) = outlook("in").warnings
-    assert warning == "the results may take about 4 MB, and the disk has 1 MB left"
+    assert warning == "the results may take about 3.6 MB, and the disk has 1.0 MB left"
 
 
 def test_a_result_that_is_above_our_own_limit_is_told_of(save: Save) -> None:

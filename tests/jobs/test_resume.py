@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from esc_cli.errors import ExitCode, OutputError, OutputExistsError
+from esc_cli.errors import ExitCode, OutputError, OutputExistsError, UsageError
 from esc_cli.jobs.events import Done, Engine, Event, Skipped, Summary
 from esc_cli.jobs.record import record_path
 from esc_cli.jobs.upscale import Report, upscale_files
@@ -127,15 +127,18 @@ def test_when_the_last_step_fails_the_next_run_makes_it(
     folder: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The record is written, the result's name is not: as after a kill between the two."""
-    really = os.replace
 
-    def failing(source: Any, target: Any, **options: Any) -> None:
-        if Path(target).name == "b.png":
-            raise OSError(errno.EIO, "Input/output error")
-        really(source, target, **options)
+    def failing(really: Callable[..., None]) -> Callable[..., None]:
+        def call(source: Any, target: Any, **options: Any) -> None:
+            if Path(target).name == "b.png":
+                raise OSError(errno.EIO, "Input/output error")
+            really(source, target, **options)
+
+        return call
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "replace", failing)
+        patch.setattr(os, "replace", failing(os.replace))
+        patch.setattr(os, "link", failing(os.link))
         heard, report = run(recursive=True)
     assert report.exit_code is ExitCode.SOME_FAILED
     assert record_path(Path(folder[1])).is_file()
@@ -225,3 +228,43 @@ def test_a_bug_in_one_picture_costs_one_picture(folder: list[str], monkeypatch: 
     assert failure.error.message == "a bug: ZeroDivisionError: a strange thing"
     assert failure.error.exit_code is ExitCode.BUG
     assert failure.error.__traceback__ is None  # it would hold the picture
+
+
+def test_a_pattern_given_once_more_takes_no_results_for_inputs(save: Save) -> None:
+    save("a.png"), save("b.png")
+    assert run("*.png")[0].done == ["a_x2.png", "b_x2.png"]
+    heard, report = run("*.png")
+    assert (heard.done, heard.up_to_date, report.exit_code) == ([], ["a_x2.png", "b_x2.png"], ExitCode.OK)
+    save("c.png")
+    assert run("*.png")[0].done == ["c_x2.png"]
+
+
+def test_one_input_under_several_names_is_made_once(folder: list[str]) -> None:
+    heard, _ = run("in", "in/a.png", str(Path("in/b.png").absolute()), output="out", recursive=True)
+    assert heard.done == ["out/a.png", "out/b.png", "out/sub/c.png"]
+
+
+def test_what_turns_up_during_the_run_is_skipped_if_that_is_wanted(folder: list[str]) -> None:
+    heard = Heard()
+
+    def listener(event: Event) -> None:
+        heard.append(event)
+        if isinstance(event, Engine):
+            Path("in_x2").mkdir()
+            Path("in_x2/b.png").write_bytes(b"somebody else's")
+
+    _, report = run(listener=listener, when_there="skip")
+    assert report.exit_code is ExitCode.OK
+    assert heard.done == ["in_x2/a.png"]
+    assert Path("in_x2/b.png").read_bytes() == b"somebody else's"
+
+
+def test_the_command_and_the_api_know_each_others_results(whole: list[str]) -> None:
+    heard, _ = run(recursive=True, precision="auto", tiling="auto", tile_px=None, device="cpu", quality=None)
+    assert heard.up_to_date == whole
+
+
+@pytest.mark.parametrize("workers", [0, -1])
+def test_impossible_numbers_of_threads(folder: list[str], workers: int) -> None:
+    with pytest.raises(UsageError, match="threads cannot read and write"):
+        run(workers=workers)

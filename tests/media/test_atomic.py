@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from esc_cli.errors import DiskFullError, OutputError
+from esc_cli.errors import DiskFullError, OutputError, OutputExistsError
 from esc_cli.media import atomic
 from esc_cli.media.atomic import atomic_path, make_folder, write_whole
 
@@ -164,3 +164,18 @@ def test_where_no_whole_file_can_be_written(tmp_path: Path, either_way: None) ->
             write_whole(target, b"new")
     with pytest.raises(OutputError, match="cannot make the folder"):
         make_folder(tmp_path / "file" / "folder")
+
+
+def test_what_turns_up_at_the_last_moment_stays(tmp_path: Path, either_way: None) -> None:
+    target = tmp_path / "out.bin"
+
+    def turn_up(status: os.stat_result) -> None:
+        target.write_bytes(b"somebody else's")
+
+    with pytest.raises(OutputExistsError):
+        write_whole(target, b"ours", replace=False, before_publishing=turn_up)
+    assert target.read_bytes() == b"somebody else's"
+    target.unlink()
+    write_whole(target, b"ours", replace=False)
+    assert target.read_bytes() == b"ours"
+    assert list(tmp_path.iterdir()) == [target]

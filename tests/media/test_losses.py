@@ -53,6 +53,27 @@ FLOATS = replace(PLAIN, format="TIFF", depth_bits=32, floating=True)
                 "the colors of each picture become 256 at most: GIF holds no more",
             ),
         ),
+        (
+            replace(PLAIN, format="GIF", alpha=True),
+            "GIF",
+            ("the colors of each picture become 256 at most: GIF holds no more",),
+        ),
+        (
+            replace(PLAIN, frames=3, several="frames"),
+            "AVIF",
+            ("how often the animation is played: AVIF is played for ever",),
+        ),
+        (
+            replace(PLAIN, gray=True, parts=frozenset({"icc_profile"})),
+            "WEBP",
+            ("the picture is converted to sRGB: WEBP holds gray as colors, its profile is of gray",),
+        ),
+        (replace(PLAIN, gray=True, parts=frozenset({"icc_profile"})), "AVIF", ()),
+        (
+            replace(PLAIN, notes=("Lab colors were converted to sRGB",)),
+            "PNG",
+            ("Lab colors were converted to sRGB",),
+        ),
     ],
 )
 def test_what_pixels_lose(probe: Probe, format: str, said: tuple[str, ...]) -> None:
