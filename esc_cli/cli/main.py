@@ -3,10 +3,12 @@
 import io
 import sys
 from importlib import import_module
+from typing import TYPE_CHECKING
 
-import typer
+from esc_cli.errors import ExitCode
 
-from esc_cli.cli.guard import exit_code_of
+if TYPE_CHECKING:
+    import typer
 
 COMMANDS = {
     "models": "list, describe and verify models",
@@ -18,6 +20,10 @@ COMMANDS = {
 
 def main() -> None:
     """Run the command; the entry point of the package."""
+    try:
+        from esc_cli.cli.guard import exit_code_of
+    except KeyboardInterrupt:  # nothing is begun, and nobody is there yet to say a word
+        raise SystemExit(int(ExitCode.INTERRUPTED)) from None
     _let_stdout_escape()
     arguments = sys.argv[1:]
     raise SystemExit(int(exit_code_of(lambda: _run(arguments))))
@@ -37,6 +43,6 @@ def _let_stdout_escape() -> None:
         sys.stdout.reconfigure(errors="backslashreplace")
 
 
-def _app(name: str) -> typer.Typer:
+def _app(name: str) -> "typer.Typer":
     app: typer.Typer = import_module(f"esc_cli.cli.{name}").app
     return app

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from esc_cli.engine.upscaler import ProgressCallback, Upscaler
 from esc_cli.jobs.models import Models
-from esc_cli.media.alpha import bleed, opaque_value
+from esc_cli.media.alpha import bleed, largest_value
 from esc_cli.media.color import tone_of
 from esc_cli.media.consistency import keep_flat, make_consistent
 from esc_cli.media.geometry import resize_with_alpha
@@ -128,7 +128,7 @@ def share_of(progress: ProgressCallback | None, number: int, count: int) -> Prog
 
 
 def _is_opaque(alpha: Tensor) -> bool:
-    return bool((alpha == opaque_value(alpha.dtype)).all())
+    return bool((alpha == largest_value(alpha.dtype)).all())
 
 
 def _upscaled(

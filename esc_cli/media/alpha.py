@@ -8,8 +8,8 @@ _TRUSTED_FROM = 0.125
 """The share of opacity from which a pixel's color is believed."""
 
 
-def opaque_value(dtype: torch.dtype) -> int:
-    """What opaque alpha is, and white: 255, 65535, or 1 of floats."""
+def largest_value(dtype: torch.dtype) -> int:
+    """The value of white, and of opaque alpha: 255, 65535, or 1 of floats."""
     return 1 if dtype.is_floating_point else torch.iinfo(dtype).max
 
 
@@ -32,7 +32,7 @@ def bleed(color: Tensor, alpha: Tensor) -> Tensor:
     Source:
         The pull-push algorithm of S. J. Gortler et al., "The Lumigraph" (SIGGRAPH 1996), section 3.4.
     """
-    visible = alpha.to(torch.float32) / opaque_value(alpha.dtype)
+    visible = alpha.to(torch.float32) / largest_value(alpha.dtype)
     trust = (visible / _TRUSTED_FROM).clamp_(max=1).square_()
     doubtful = trust < 1
     if not doubtful.any() or not visible.any():
@@ -57,11 +57,11 @@ def composite(color: Tensor, alpha: Tensor, background: tuple[int, int, int]) ->
     Source:
         W3C Compositing and Blending Level 1, 5.1 (simple alpha compositing).
     """
-    opacity = alpha[:, 0].to(torch.float32) / opaque_value(alpha.dtype)  # (N, H, W)
+    opacity = alpha[:, 0].to(torch.float32) / largest_value(alpha.dtype)  # (N, H, W)
     result = torch.empty_like(color)
     # One channel at a time: as floats, all three would take four times the room of the result.
     for channel, value in enumerate(background):
-        below = value * (opaque_value(color.dtype) / 255)
+        below = value * (largest_value(color.dtype) / 255)
         blended = color[:, channel].to(torch.float32, copy=True).sub_(below).mul_(opacity).add_(below)
         result[:, channel] = _as_type(blended, color.dtype)
     return result
@@ -70,7 +70,7 @@ def composite(color: Tensor, alpha: Tensor, background: tuple[int, int, int]) ->
 def _as_type(values: Tensor, dtype: torch.dtype) -> Tensor:
     """Floats as the type of pixels; they are changed in place."""
     values = values if dtype.is_floating_point else values.round_()
-    return values.clamp_(0, opaque_value(dtype)).to(dtype)
+    return values.clamp_(0, largest_value(dtype)).to(dtype)
 
 
 def _filled(weighted: Tensor, weight: Tensor) -> Tensor:

@@ -33,6 +33,7 @@ from PIL import ImageCms
 from torch import Tensor
 
 from esc_cli.errors import InputError
+from esc_cli.media.alpha import largest_value
 from esc_cli.media.picture import Picture
 from esc_cli.media.vips import libvips, translated
 
@@ -162,7 +163,7 @@ class Tone:
             Same shape, float32 in [0, 1], as fewer bits could not tell all dark values apart: `decode` gives
             the very same values back (of 16 bits, to one).
         """
-        white = _largest(color.dtype)
+        white = largest_value(color.dtype)
         result = torch.empty(color.shape, dtype=torch.float32)
         for source, target in _strips(color, result):
             target[:] = np.interp(source / white, self.own, self.encoded)
@@ -178,7 +179,7 @@ class Tone:
         Returns:
             Same shape, of that type, clamped.
         """
-        white = _largest(dtype)
+        white = largest_value(dtype)
         result = torch.empty(color.shape, dtype=dtype)
         for source, target in _strips(color, result):
             own = np.interp(source, self.encoded, self.own)
@@ -216,7 +217,3 @@ def _strips(source: Tensor, target: Tensor) -> Iterator[tuple[Array, Array]]:
         rows = max(1, _STRIP_PX // source.shape[-1])
         here, there = (torch.split(plane, rows) for plane in planes)
         yield from ((one.numpy(), other.numpy()) for one, other in zip(here, there, strict=True))
-
-
-def _largest(dtype: torch.dtype) -> int:
-    return 1 if dtype.is_floating_point else int(torch.iinfo(dtype).max)

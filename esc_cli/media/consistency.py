@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from esc_cli.media.alpha import largest_value
 from esc_cli.media.geometry import resized_strips
 
 FLAT_RADIUS_PX = 2
@@ -85,7 +86,7 @@ def consistency_psnr(high: Tensor, low: Tensor) -> float:
     """
     planes = zip(high.flatten(0, 1), low.flatten(0, 1), strict=True)
     error = torch.stack([_disagreement(*pair).square().mean(dtype=torch.float64) for pair in planes]).mean()
-    return float(10 * torch.log10(_largest(low.dtype) ** 2 / error))
+    return float(10 * torch.log10(largest_value(low.dtype) ** 2 / error))
 
 
 def _flat(low: Tensor) -> Tensor:
@@ -121,9 +122,5 @@ def _disagreement(high: Tensor, low: Tensor) -> Tensor:
 def _correct(high: Tensor, missing: Tensor) -> None:
     """Add what is missing at low resolution, (h, w), to (H, W), in place."""
     for columns, strip in resized_strips(missing, *high.shape):
-        corrected = strip.add_(high[:, columns].to(torch.float32)).clamp_(0, _largest(high.dtype))
+        corrected = strip.add_(high[:, columns].to(torch.float32)).clamp_(0, largest_value(high.dtype))
         high[:, columns] = corrected if high.is_floating_point() else corrected.round_()
-
-
-def _largest(dtype: torch.dtype) -> int:
-    return 1 if dtype.is_floating_point else torch.iinfo(dtype).max

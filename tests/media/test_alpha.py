@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
-from esc_cli.media.alpha import bleed, composite, opaque_value
+from esc_cli.media.alpha import bleed, composite, largest_value
 
 
 def noise(channels: int, height: int, width: int) -> Tensor:
@@ -60,7 +60,7 @@ def test_nothing_to_do_returns_the_input(opacity: int) -> None:
 def test_more_bits_are_filled_and_laid_on_white_alike(dtype: torch.dtype) -> None:
     color, alpha = noise(3, 24, 31), noise(1, 24, 31)
     alpha[alpha < 100] = 0
-    white = opaque_value(dtype)
+    white = largest_value(dtype)
     deep_color, deep_alpha = ((plane / 255 * white).to(dtype) for plane in (color, alpha))
     before = deep_color.clone()
     for narrow, deep in (

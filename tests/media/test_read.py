@@ -15,7 +15,7 @@ from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
 from esc_cli.errors import InputError
-from esc_cli.media.alpha import opaque_value
+from esc_cli.media.alpha import largest_value
 from esc_cli.media.geometry import resize
 from esc_cli.media.header import depth_bits
 from esc_cli.media.picture import Picture
@@ -468,7 +468,7 @@ def test_images_of_every_mode_are_taken_over(mode: str) -> None:
     image = Image.new("RGBA" if mode in ("LA", "PA") else "RGB", (5, 3), "white").convert(mode)
     picture = picture_from_image(image)
     assert picture.color.shape == (1, 3, 3, 5)
-    assert (picture.color == opaque_value(picture.color.dtype)).all()
+    assert (picture.color == largest_value(picture.color.dtype)).all()
     assert picture.depth_bits == {"I": 16, "F": 32}.get(mode, 8)
     assert picture.gray == (mode in ("1", "L", "LA", "I", "F"))
     assert (picture.alpha is not None) == (mode in ("LA", "PA", "RGBA"))
