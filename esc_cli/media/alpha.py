@@ -19,7 +19,7 @@ def bleed(color: Tensor, alpha: Tensor) -> Tensor:
     Those colors are arbitrary (often black), and a network would see an edge at them and draw a halo. So are
     those under pixels that are hardly visible: programs which keep colors multiplied by alpha in 8 bits round
     them. A white disk with black under alpha of 8 and less, enlarged four times by esc-light and laid on
-    white, has 237 as its darkest value if those are kept, and 254 if not.
+    white, has 233 as its darkest value if those are kept, and 254 if not.
 
     Args:
         color: (N, 3, H, W), uint8, uint16 or float32 in [0, 1]; not multiplied by alpha.
