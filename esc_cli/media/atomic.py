@@ -40,17 +40,10 @@ def atomic_path(target: Path) -> Iterator[Path]:
         OutputError: It cannot be written: there is no such folder, no permission, ...
         DiskFullError: There is no space left for it.
     """
-    published = Path(os.path.realpath(target))
-    partial = _partial_path(published)
-    try:
-        _check_replaceable(published)
+    with _hidden(target) as (partial, published):
         yield partial
         _flush(partial)
         partial.replace(published)
-    except OSError as error:
-        raise _output_error(f"cannot write {target}", error) from error
-    finally:
-        _remove(partial)
 
 
 def write_whole(
@@ -79,10 +72,7 @@ def write_whole(
 
     Source: open(2), O_TMPFILE, and linkat(2), on naming such a file.
     """
-    published = Path(os.path.realpath(target))
-    partial = _partial_path(published)
-    try:
-        _check_replaceable(published)
+    with _hidden(target) as (partial, published):
         with _nameless(partial.parent) or partial.open("xb") as file:
             file.write(content)
             file.flush()
@@ -92,26 +82,34 @@ def write_whole(
             if not partial.exists():
                 # The descriptor for a folder is not used: it makes Python follow the link to the file.
                 os.link(f"{_DESCRIPTORS}/{file.fileno()}", partial, src_dir_fd=file.fileno())
-        if replace or not _is_linked(partial, published):
+        if replace or not _is_linked(partial, published, target):
             partial.replace(published)
-    except FileExistsError as error:
-        raise OutputExistsError(f"{str(target)!r} is there already") from error
+
+
+@contextmanager
+def _hidden(target: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield the path of a file that does not stay, and the one whose name it is to take, links resolved."""
+    published = Path(os.path.realpath(target))
+    partial = _partial_path(published)
+    try:
+        _check_replaceable(published)
+        yield partial, published
     except OSError as error:
         raise _output_error(f"cannot write {target}", error) from error
     finally:
         _remove(partial)
 
 
-def _is_linked(partial: Path, published: Path) -> bool:
-    """Give a file its name, unless there is one of that name, or the file system knows no links.
+def _is_linked(partial: Path, published: Path, target: Path) -> bool:
+    """Give a file its name, unless there is one of that name; False where the file system knows no links.
 
     Raises:
-        FileExistsError: There is one.
+        OutputExistsError: There is one.
     """
     try:
         published.hardlink_to(partial)
-    except FileExistsError:
-        raise
+    except FileExistsError as error:
+        raise OutputExistsError(f"{str(target)!r} is there already") from error
     except OSError:
         return False
     return True
