@@ -7,8 +7,8 @@ from typing import Literal, get_args
 
 from torch import nn
 
-from esc_cli.checkpoints.files import WEIGHT_SUFFIXES, file_sha256, read_state_dict
-from esc_cli.checkpoints.manifest import ModelEntry, read_manifest, verify
+from esc_cli.checkpoints.files import WEIGHT_SUFFIXES, read_state_dict
+from esc_cli.checkpoints.manifest import ModelEntry, file_sha256, read_manifest, verify
 from esc_cli.checkpoints.recognise import recognise
 from esc_cli.errors import WeightsError
 from esc_cli.networks.interpolation import InterpolationConfig

@@ -1,6 +1,5 @@
 """Read the tensors of a checkpoint file, without ever running code that it may hold."""
 
-import hashlib
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -39,16 +38,6 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     if not state:
         raise WeightsError(f"the model file {str(path)!r} holds no tensors")
     return {key.removeprefix("module."): tensor for key, tensor in state.items()}
-
-
-def file_sha256(path: Path) -> str:
-    """Compute a file's digest, hexadecimal.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -87,7 +87,7 @@ def verify(entry: ModelEntry) -> None:
         WeightsError: It is missing or differs.
     """
     try:
-        digest = hashlib.sha256(entry.path.read_bytes()).hexdigest()
+        digest = file_sha256(entry.path)
     except OSError as error:
         raise WeightsError(f"the weights of {entry.name} x{entry.scale} are missing") from error
     if digest != entry.sha256:
@@ -95,6 +95,16 @@ def verify(entry: ModelEntry) -> None:
             f"the weights of {entry.name} x{entry.scale} are damaged: {entry.path.name} has another sha256",
             hint="install the program again",
         )
+
+
+def file_sha256(path: Path) -> str:
+    """Compute a file's digest, hexadecimal.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _entry(name: str, scale: str, values: dict[str, Any], folder: Path) -> ModelEntry:

@@ -14,6 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from esc_cli.checkpoints.manifest import file_sha256
 from esc_cli.errors import InputError
 from esc_cli.media.atomic import make_folder, write_whole
 
@@ -44,9 +45,7 @@ class Stamp:
             OSError: It cannot be read.
         """
         status = path.stat()
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return cls(status.st_size, status.st_mtime_ns, digest)
+        return cls(status.st_size, status.st_mtime_ns, file_sha256(path))
 
     @classmethod
     def of_content(cls, content: bytes, status: os.stat_result) -> "Stamp":
