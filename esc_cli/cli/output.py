@@ -115,7 +115,7 @@ class Reporter:
             case Planned() if self._verbose:
                 self._say(_planned_line(event))
             case Done():
-                self._say(_done_line(event), *(f"  note: {note}" for note in event.notes))
+                self._say(_done_line(event), *_done_details(event, verbose=self._verbose))
             case Skipped():
                 self._skip(event)
             case Engine():
@@ -210,6 +210,11 @@ def _planned_line(event: Planned) -> str:
 def _done_line(event: Done) -> str:
     size = f"{event.output_width}x{event.output_height}"
     return f"{_way(event)} ({size}, {event.seconds:.1f} s)"
+
+
+def _done_details(event: Done, *, verbose: bool) -> list[str]:
+    ways = event.ways if verbose else ()
+    return [*(f"  {way}" for way in ways), *(f"  note: {note}" for note in event.notes)]
 
 
 def _way(event: Planned | Done) -> str:

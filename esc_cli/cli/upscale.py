@@ -61,13 +61,19 @@ def upscale(
         typer.Option("--precision", "-p", help="Of the network."),
     ] = "auto",
     tiling: Annotated[
-        Literal["auto", "overlap", "none"],
-        typer.Option(help="The whole picture at once (none), in tiles (overlap), or what fits (auto)."),
+        Literal["auto", "exact", "overlap", "none"],
+        typer.Option(
+            help="At once (none), in strips with the same result (exact), in tiles (overlap), or the best "
+            "that fits in memory (auto)."
+        ),
     ] = "auto",
     tile: Annotated[int | None, typer.Option(metavar="PX", help="Side of the tiles, input pixels.")] = None,
     overlap: Annotated[
         int | None, typer.Option(metavar="PX", help="How far tiles overlap, input pixels.")
     ] = None,
+    attention: Annotated[
+        str, typer.Option(metavar="NAME", help="Backend of the attention: auto, naive, sdpa, flex or flash.")
+    ] = "auto",
     consistency: Annotated[
         bool, typer.Option("--consistency", help="Correct the result until, made small, it is the input.")
     ] = False,
@@ -134,6 +140,7 @@ def upscale(
             tiling=tiling,
             tile_px=tile,
             overlap_px=overlap,
+            attention=attention,
             consistency=consistency,
             format=format,
             quality=quality,

@@ -2,6 +2,7 @@
 
 import torch
 
+from esc_cli.engine.streaming import MAPS, strip_rows
 from esc_cli.networks.esc_real import ESCRealConfig
 from esc_cli.networks.interpolation import InterpolationConfig
 from esc_cli.networks.position_bias import LARGEST_CACHED_BYTES
@@ -47,6 +48,26 @@ def needed_bytes(config: NetworkConfig, height: int, width: int, dtype: torch.dt
     """
     values = batch * height * width * _values_per_pixel(config)
     return _FIXED_BYTES + _bias_bytes(config, dtype) + values * dtype.itemsize
+
+
+def streamed_bytes(config: NetworkConfig, height: int, width: int, dtype: torch.dtype, batch: int = 1) -> int:
+    """Estimate the peak memory of an exact run: its feature maps, and a strip as if that were a picture.
+
+    The result is not included: it is handed out strip by strip.
+
+    Args:
+        config: Of the network.
+        height: Of the input, pixels.
+        width: Of the input, pixels.
+        dtype: Of weights and features.
+        batch: Pictures at once.
+    """
+    if isinstance(config, InterpolationConfig):
+        maps = 0
+    else:
+        maps = batch * height * width * MAPS * config.dim * dtype.itemsize
+    rows = min(height, strip_rows(config.window_size))
+    return maps + needed_bytes(config, rows, width, dtype, batch)
 
 
 def _values_per_pixel(config: NetworkConfig) -> int:

@@ -1,7 +1,10 @@
 """One run of a network on its device: pixels in, finite float32 numbers out."""
 
 import copy
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cached_property
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +12,12 @@ from torch.backends import cudnn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.pixels import is_finite, to_unit
+from esc_cli.engine.streaming import EmitRows, StepCount, Strips
 from esc_cli.errors import DeviceError, WeightsError
+from esc_cli.networks.attention import use_attention
+from esc_cli.networks.runner import FeatureMap
+
+T = TypeVar("T")
 
 
 class Forward:
@@ -19,13 +27,17 @@ class Forward:
         config: Of the network.
         device: Where it runs.
         dtype: Of its weights and features.
+        attention: The backend of its window attention.
         redone: Runs whose result overflowed in half precision and that were done again in float32.
     """
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, attention: str = "sdpa"
+    ) -> None:
         self.config = checkpoint.config
         self.device = device
         self.dtype = dtype
+        self.attention = attention
         self.redone = 0
         self._checkpoint = checkpoint
         self._network = self._on_device(dtype)
@@ -45,27 +57,81 @@ class Forward:
             torch.OutOfMemoryError: The memory of the device does not suffice.
         """
         low = to_unit(picture.to(self.device))
-        high = self._run(self._network, low.to(self.dtype)).float()
-        if not is_finite(high) and self.dtype != torch.float32:
+        return self._finite(lambda network, dtype: _finite_or_none(self._whole(network, low.to(dtype))))
+
+    def stream(self, picture: Tensor, most_rows: int, emit: EmitRows, tick: Callable[[float], None]) -> int:
+        """Run the network strip by strip, with the result of running it on the whole picture.
+
+        Args:
+            picture: As above.
+            most_rows: Of a strip.
+            emit: Receives the result's rows from top to bottom, float32, on the network's device; all of
+                them once more where they overflowed in half precision.
+            tick: Is called with the share of the work that was done, often.
+
+        Returns:
+            The rows that strips had in the end: fewer than ``most_rows`` if memory ran out.
+
+        Raises:
+            WeightsError: As above.
+            DeviceError: As above.
+            torch.OutOfMemoryError: The feature maps or the lowest strips do not fit.
+        """
+        low = to_unit(picture.to(self.device))
+        share = 1 / self._steps
+        strips = Strips(self.config.window_size, most_rows, lambda part: tick(part * share))
+
+        def attempt(network: nn.Module, dtype: torch.dtype) -> bool | None:
+            try:
+                with self._guarded():
+                    result: FeatureMap = network(low.to(dtype), strips)
+                    strips.hand_out(result, lambda rows, block: emit(rows, _checked(block.float())))
+            except _OverflowError:
+                return None
+            return True
+
+        self._finite(attempt)
+        return strips.most_rows
+
+    def _finite(self, attempt: Callable[[nn.Module, torch.dtype], T | None]) -> T:
+        """Run in the network's precision, and if that overflows in float32."""
+        result = attempt(self._network, self.dtype)
+        if result is None and self.dtype != torch.float32:
             self.redone += 1
-            high = self._run(self._full_precision, low)
-        if not is_finite(high):
+            result = attempt(self._full_precision, torch.float32)
+        if result is None:
             raise WeightsError(
                 f"the model {self._checkpoint.name!r} gives values that are not finite",
                 hint="its weights are damaged",
             )
-        return high
+        return result
 
-    def _run(self, network: nn.Module, low: Tensor) -> Tensor:
+    def _whole(self, network: nn.Module, low: Tensor) -> Tensor:
+        with self._guarded():
+            return network(low).float()  # type: ignore[no-any-return]
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Keep float32 what it says, and translate the device's errors."""
         try:
             # cuDNN computes float32 convolutions in TF32, 10 bits, unless it is told not to.
             with cudnn.flags(enabled=cudnn.enabled, benchmark=cudnn.benchmark, allow_tf32=False):
-                return network(low)  # type: ignore[no-any-return]
+                yield
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             raise DeviceError(f"{self.device} failed: {reason}", hint="try another device") from error
+
+    @cached_property
+    def _steps(self) -> int:
+        """Count the maps that are computed for a picture."""
+        count = StepCount()
+        side_px = self.config.window_size
+        low = torch.zeros(1, 3, side_px, side_px, dtype=self.dtype, device=self.device)
+        with self._guarded():
+            self._network(low, count)
+        return count.steps
 
     @cached_property
     def _full_precision(self) -> nn.Module:
@@ -75,4 +141,20 @@ class Forward:
         """Copy the network: ``Module.to`` works in place, and the checkpoint is the caller's."""
         # Weights made in inference mode have no version counter, by which the attention knows a stale bias.
         with torch.inference_mode(mode=False), torch.no_grad():
-            return copy.deepcopy(self._checkpoint.network).to(self.device, dtype).eval()
+            network = copy.deepcopy(self._checkpoint.network).to(self.device, dtype).eval()
+        use_attention(network, self.attention)
+        return network
+
+
+class _OverflowError(ArithmeticError):
+    """A strip holds values that are not finite."""
+
+
+def _finite_or_none(high: Tensor) -> Tensor | None:
+    return high if is_finite(high) else None
+
+
+def _checked(block: Tensor) -> Tensor:
+    if not is_finite(block):
+        raise _OverflowError
+    return block

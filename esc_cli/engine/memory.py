@@ -45,6 +45,12 @@ def free_bytes(device: torch.device) -> int:
     return _UNKNOWN_BYTES
 
 
+def release_reserve() -> None:
+    """Give back what torch holds in reserve on an accelerator, so that pieces of other sizes fit."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
 def host_free_bytes(root: Path = Path("/")) -> int:
     """Tell how much memory this process may still take on the host.
 

@@ -1,31 +1,40 @@
-"""A whole picture through one network: padded, tiled, and put together on the host."""
+"""A whole picture through one network: padded, run in the best way there is, put together on the host."""
 
 import math
 import sys
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from esc_cli.engine.forward import Forward
-from esc_cli.engine.memory import free_bytes, host_free_bytes
+from esc_cli.engine.memory import free_bytes, host_free_bytes, release_reserve
 from esc_cli.engine.pixels import from_unit
-from esc_cli.engine.tile_choice import TilingRequest, Work, choose_tile_sizes
+from esc_cli.engine.tile_choice import Mode, TilingRequest, Way, Work, choose_ways
 from esc_cli.engine.tiled import TiledForward, TileSizes
 from esc_cli.engine.tiles import Span
 from esc_cli.errors import OutOfMemoryError
 from esc_cli.networks.padding import pad_to_multiple
 from esc_cli.networks.variants import NetworkConfig
 
+Report = Callable[[int], None]
+"""Takes low-resolution pixels as they are finished."""
+
 
 class Pass:
-    """Runs one network over pictures, and remembers which tiles were too large for the memory."""
+    """Runs one network over pictures, and remembers what was too large for the memory.
+
+    Attributes:
+        way: How the last picture was run, and why, in words; None before the first.
+    """
 
     def __init__(self, forward: Forward, request: TilingRequest) -> None:
         self._forward = forward
         self._request = request
-        self._limit_px = sys.maxsize
+        self._too_large_px: dict[Mode, int] = {}
+        self._tile_px = self._strip_rows = sys.maxsize
+        self.way: str | None = None
 
     @property
     def config(self) -> NetworkConfig:
@@ -34,10 +43,10 @@ class Pass:
 
     @property
     def redone(self) -> int:
-        """Tiles that overflowed in half precision and were done again in float32."""
+        """Pieces that overflowed in half precision and were done again in float32."""
         return self._forward.redone
 
-    def run(self, low: Tensor, dtype: torch.dtype, report: Callable[[int], None]) -> Tensor:
+    def run(self, low: Tensor, dtype: torch.dtype, report: Report) -> Tensor:
         """Upscale a picture.
 
         The picture is padded by reflection, at the right and the bottom, to a multiple of the attention
@@ -52,36 +61,129 @@ class Pass:
             (N, 3, scale H, scale W) on the host.
 
         Raises:
-            OutOfMemoryError: The result or the smallest tile does not fit in memory.
+            OutOfMemoryError: The result does not fit in memory, or no way to make it.
             WeightsError: The network's values are not finite.
         """
-        height, width = low.shape[-2:]
+        n, _, height, width = low.shape
         scale = self._forward.config.scale
-        high = _host_picture((low.shape[0], 3, scale * height, scale * width), dtype)
-
-        def write(rows: Span, columns: Span, block: Tensor) -> None:
-            place = high[..., rows.enlarged(scale, height), columns.enlarged(scale, width)]
-            cropped = block[..., : place.shape[-2], : place.shape[-1]]
-            place.copy_(from_unit(cropped, dtype))
-            report(place[:, 0].numel() // scale**2)
-
+        high = _host_picture((n, 3, scale * height, scale * width), dtype)
         padded = pad_to_multiple(low, self._forward.config.window_size)
-        sizes = self._tile_sizes(padded, result_bytes=high.nbytes)
-        tiled = TiledForward(self._forward, sizes)
-        tiled.run(padded, write)
-        if tiled.tile_px < sizes.largest_px:
-            self._limit_px = tiled.tile_px
+        output = _Output(high, scale, _Progress(n * height * width, report))
+        self._run(padded, output)
+        output.progress.finish()
         return high
 
-    def _tile_sizes(self, padded: Tensor, result_bytes: int) -> TileSizes:
-        forward = self._forward
-        on_host = forward.device.type == "cpu"
-        # The result is allocated, but its pages are taken only when they are written.
-        left_bytes = free_bytes(forward.device) - (result_bytes if on_host else 0)
+    def _run(self, padded: Tensor, output: "_Output") -> None:
         n, _, height, width = padded.shape
-        work = Work(forward.config, forward.dtype, n, height, width)
-        sizes = choose_tile_sizes(self._request, work, left_bytes, strict=on_host)
-        return replace(sizes, largest_px=min(sizes.largest_px, self._limit_px))
+        work = Work(self._forward.config, self._forward.dtype, n, height, width)
+        on_host = self._forward.device.type == "cpu"
+        # The result is allocated, but its pages are taken only when they are written.
+        left_bytes = free_bytes(self._forward.device) - (output.high.nbytes if on_host else 0)
+        for way in choose_ways(self._request, work, left_bytes, on_host):
+            if work.area_px < self._too_large_px.get(way.mode, sys.maxsize):
+                self.way = _in_words(way, left_bytes)
+                if self._attempt(way, padded, output):
+                    return
+                self._too_large_px[way.mode] = work.area_px
+                release_reserve()
+        raise OutOfMemoryError(
+            f"{self._forward.device} has not enough memory for {height}x{width} pixels",
+            hint="close what else uses it, or take another device, another tiling or a smaller model",
+        )
+
+    def _attempt(self, way: Way, padded: Tensor, output: "_Output") -> bool:
+        """Run a picture in one way; False if memory ran out."""
+        output.progress.begin()
+        try:
+            if way.sizes is not None:
+                self._run_tiles(way.sizes, padded, output)
+            elif way.mode == "exact":
+                self._run_exact(padded, output)
+            else:
+                output.write(Span(0, padded.shape[-2]), Span(0, padded.shape[-1]), self._forward(padded))
+        except torch.OutOfMemoryError:
+            return False
+        return True
+
+    def _run_exact(self, padded: Tensor, output: "_Output") -> None:
+        columns = Span(0, padded.shape[-1])
+        self._strip_rows = self._forward.stream(
+            padded,
+            self._strip_rows,
+            emit=lambda rows, block: output.write(rows, columns, block),
+            tick=output.progress.add_share,
+        )
+
+    def _run_tiles(self, sizes: TileSizes, padded: Tensor, output: "_Output") -> None:
+        sizes = replace(sizes, largest_px=min(sizes.largest_px, self._tile_px))
+        tiled = TiledForward(self._forward, sizes)
+        area_px = padded[:, 0].numel()
+
+        def write(rows: Span, columns: Span, block: Tensor) -> None:
+            output.write(rows, columns, block)
+            output.progress.add_share(block[:, 0].numel() / output.scale**2 / area_px)
+
+        tiled.run(padded, write)
+        if tiled.tile_px < sizes.largest_px:
+            self._tile_px = tiled.tile_px
+
+
+@dataclass(frozen=True)
+class _Output:
+    """Where finished pixels go.
+
+    Attributes:
+        high: (N, 3, scale H, scale W) on the host, of the result's pixel type.
+        scale: Of the network.
+        progress: Of the work.
+    """
+
+    high: Tensor
+    scale: int
+    progress: "_Progress"
+
+    def write(self, rows: Span, columns: Span, block: Tensor) -> None:
+        """Convert finished pixels on their device and bring them to their place; overwrites them."""
+        height, width = (side // self.scale for side in self.high.shape[-2:])
+        place = self.high[..., rows.enlarged(self.scale, height), columns.enlarged(self.scale, width)]
+        cropped = block[..., : place.shape[-2], : place.shape[-1]]
+        place.copy_(from_unit(cropped, self.high.dtype))
+
+
+class _Progress:
+    """Turns shares of the work into whole pixels, never more than there are."""
+
+    def __init__(self, total_px: int, report: Report) -> None:
+        self._total_px = total_px
+        self._report = report
+        self._share = 0.0
+        self._reported_px = 0
+
+    def begin(self) -> None:
+        """Start the work, perhaps anew: what was reported is not taken back."""
+        self._share = 0.0
+
+    def add_share(self, share: float) -> None:
+        self._share += share
+        self._report_up_to(min(int(self._share * self._total_px), self._total_px))
+
+    def finish(self) -> None:
+        self._report_up_to(self._total_px)
+
+    def _report_up_to(self, done_px: int) -> None:
+        if done_px > self._reported_px:
+            self._report(done_px - self._reported_px)
+            self._reported_px = done_px
+
+
+def _in_words(way: Way, left_bytes: int) -> str:
+    names = {
+        "none": "the whole picture at once",
+        "exact": "exact, in strips",
+        "overlap": f"tiles of {way.sizes.largest_px} pixels that overlap" if way.sizes else "",
+    }
+    needed, left = (f"{count // 2**20:,} MB" for count in (way.needed_bytes, left_bytes))
+    return f"{names[way.mode]}: needs up to {needed} of {left} free"
 
 
 def _host_picture(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -1,16 +1,18 @@
-"""How large the tiles of a picture shall be: what the user asked for, or what fits in memory."""
+"""How a picture goes through a network: what the user asked for, or the best way that fits in memory."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
 
-from esc_cli.engine.footprint import needed_bytes
+from esc_cli.engine.footprint import needed_bytes, streamed_bytes
 from esc_cli.engine.tiled import TileSizes
 from esc_cli.engine.tiles import round_up
 from esc_cli.errors import OutOfMemoryError, UsageError
 from esc_cli.networks.variants import NetworkConfig
 
+Mode = Literal["exact", "overlap", "none"]
 Tiling = Literal["auto", "exact", "overlap", "none"]
 
 # Tiles of 128 and 160 pixels against the whole of 224x224 and 256x256 crops of Set14's barbara: PSNR, and
@@ -33,13 +35,16 @@ LARGEST_CHOSEN_PX = 512
 USABLE_SHARE = 0.7
 """Of the free memory: other programs live too, and the allocator leaves gaps."""
 
+WHOLE_ON_CPU_PX = 160 * 160
+"""Up to here strips gain nothing on a CPU; larger pictures are faster in strips, which stay in its caches."""
+
 
 @dataclass(frozen=True)
 class TilingRequest:
     """What the user wants, on the grid of a network's windows.
 
     Attributes:
-        mode: ``auto`` (whole if it fits, else tiles), ``overlap`` (tiles) or ``none`` (whole).
+        mode: ``auto`` (the best that fits), ``exact`` (in strips), ``overlap`` (tiles) or ``none`` (whole).
         tile_px: Longest side of a tile; None: as memory allows.
         overlap_px: What neighbours share at least.
         smallest_px: Longest side of the smallest tile: a window and the overlap.
@@ -70,9 +75,17 @@ class Work:
     width: int
 
     @property
-    def longest_px(self) -> int:
-        """The longer side."""
-        return max(self.height, self.width)
+    def area_px(self) -> int:
+        """Pixels of all pictures."""
+        return self.batch * self.height * self.width
+
+    def bytes_whole(self) -> int:
+        """Estimate the peak memory of the work when it is done at once."""
+        return self.bytes_in_tiles(max(self.height, self.width))
+
+    def bytes_streamed(self) -> int:
+        """Estimate the peak memory of the work when it is done exactly, in strips."""
+        return streamed_bytes(self.config, self.height, self.width, self.dtype, self.batch)
 
     def bytes_in_tiles(self, tile_px: int) -> int:
         """Estimate the peak memory of the work when it is done in tiles of a size."""
@@ -80,15 +93,34 @@ class Work:
         return needed_bytes(self.config, height, width, self.dtype, self.batch)
 
 
+@dataclass(frozen=True)
+class Way:
+    """One way of running a network over a picture.
+
+    Attributes:
+        mode: ``none``, ``exact`` or ``overlap``.
+        needed_bytes: Its estimated peak memory.
+        sizes: Of the tiles, for ``overlap``.
+    """
+
+    mode: Mode
+    needed_bytes: int
+    sizes: TileSizes | None = None
+
+
 def tiling_request(
     mode: Tiling, tile_px: int | None, overlap_px: int | None, window_px: int
 ) -> TilingRequest:
     """Check what the user asked for, and round it up to a network's windows.
 
+    ``auto`` with a tile's size is ``overlap``.
+
     Raises:
-        UsageError: It is unknown, not available yet, contradictory or impossible.
+        UsageError: It is unknown, contradictory or impossible.
     """
     _check_mode(mode, tile_px, overlap_px)
+    if mode == "auto" and tile_px is not None:
+        mode = "overlap"
     overlap_px = round_up(DEFAULT_OVERLAP_PX if overlap_px is None else overlap_px, window_px)
     smallest_px = overlap_px + window_px
     tile_px = None if tile_px is None else round_up(tile_px, window_px)
@@ -100,39 +132,64 @@ def tiling_request(
     return TilingRequest(mode, tile_px, overlap_px, smallest_px)
 
 
-def choose_tile_sizes(request: TilingRequest, work: Work, free_bytes: int, strict: bool) -> TileSizes:
-    """Choose the tiles of a picture.
+def choose_ways(request: TilingRequest, work: Work, free_bytes: int, on_cpu: bool) -> tuple[Way, ...]:
+    """Choose how a picture is run.
 
     Args:
         request: What is wanted.
         work: What is to be done.
         free_bytes: Memory that is left for it.
-        strict: Whether a size that was asked for and looks too large is refused here: where running out of
-            memory ends the process instead of raising an error.
+        on_cpu: There running out of memory ends the process instead of raising an error: what was asked
+            for and looks too large is refused.
+
+    Returns:
+        The way to take, and those to fall back on if memory runs out all the same, each needing less.
 
     Raises:
-        OutOfMemoryError: Not even the smallest tile fits, or what was asked for does not.
+        OutOfMemoryError: Nothing that the request allows fits.
     """
-    asked_px = work.longest_px if request.mode == "none" else request.tile_px
-    if asked_px is not None:
-        needed = work.bytes_in_tiles(asked_px)
-        if strict and needed > free_bytes:
-            raise _too_large(needed, free_bytes)
-        smallest_px = asked_px if request.mode == "none" else request.smallest_px
-        return TileSizes(asked_px, smallest_px, request.overlap_px)
-    budget = int(free_bytes * USABLE_SHARE)
-    whole = request.mode == "auto" and work.bytes_in_tiles(work.longest_px) <= budget
-    largest_px = work.longest_px if whole else _largest_tile_px(request, work, budget)
-    return TileSizes(largest_px, request.smallest_px, request.overlap_px)
+    if request.mode == "auto":
+        return tuple(_automatic_ways(request, work, int(free_bytes * USABLE_SHARE), on_cpu))
+    way = _requested_way(request, work, int(free_bytes * USABLE_SHARE))
+    if on_cpu and way.needed_bytes > free_bytes:
+        raise _too_large(way.needed_bytes, free_bytes)
+    return (way,)
+
+
+def _automatic_ways(request: TilingRequest, work: Work, budget_bytes: int, on_cpu: bool) -> Iterator[Way]:
+    """Give the whole where it is at least as fast, then exact strips, then tiles: those which fit."""
+    whole, exact = Way("none", work.bytes_whole()), Way("exact", work.bytes_streamed())
+    whole_is_fast = not on_cpu or work.area_px <= WHOLE_ON_CPU_PX
+    fitting = [way for way in (whole, exact) if way.needed_bytes <= budget_bytes]
+    yield from (way for way in fitting if way is exact or whole_is_fast)
+    if fitting and not _smallest_tiles_fit(request, work, budget_bytes):
+        return
+    yield _tiles(request, work, budget_bytes)
+
+
+def _requested_way(request: TilingRequest, work: Work, budget_bytes: int) -> Way:
+    if request.mode == "none":
+        return Way("none", work.bytes_whole())
+    if request.mode == "exact":
+        return Way("exact", work.bytes_streamed())
+    return _tiles(request, work, budget_bytes)
+
+
+def _tiles(request: TilingRequest, work: Work, budget_bytes: int) -> Way:
+    tile_px = request.tile_px or _largest_tile_px(request, work, budget_bytes)
+    sizes = TileSizes(tile_px, request.smallest_px, request.overlap_px)
+    return Way("overlap", work.bytes_in_tiles(tile_px), sizes)
+
+
+def _smallest_tiles_fit(request: TilingRequest, work: Work, budget_bytes: int) -> bool:
+    return work.bytes_in_tiles(request.smallest_px) <= budget_bytes
 
 
 def _check_mode(mode: Tiling, tile_px: int | None, overlap_px: int | None) -> None:
     if mode not in get_args(Tiling):
         raise UsageError(f"there is no tiling {mode!r}", hint=f"one of {', '.join(get_args(Tiling))}")
-    if mode == "exact":
-        raise UsageError("exact tiling is not available yet", hint="use auto, overlap or none")
-    if mode == "none" and (tile_px is not None or overlap_px is not None):
-        raise UsageError("without tiling there is no tile and no overlap to give a size to")
+    if mode in ("none", "exact") and (tile_px is not None or overlap_px is not None):
+        raise UsageError(f"with the tiling {mode!r} there is no tile and no overlap to give a size to")
     if tile_px is not None and tile_px < 1:
         raise UsageError(f"a tile must be at least one pixel long, not {tile_px}")
     if overlap_px is not None and overlap_px < 0:

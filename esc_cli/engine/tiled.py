@@ -8,6 +8,7 @@ from torch import Tensor
 
 from esc_cli.engine.blending import Blender, Emit
 from esc_cli.engine.forward import Forward
+from esc_cli.engine.memory import release_reserve
 from esc_cli.engine.tiles import Span, tile_spans
 from esc_cli.errors import OutOfMemoryError
 
@@ -80,8 +81,7 @@ class TiledForward:
         except torch.OutOfMemoryError as error:
             self._shrink(piece, error)
         # Not in the handler: until it ends, the error keeps the failed run's tensors alive.
-        if self._forward.device.type == "cuda":
-            torch.cuda.empty_cache()
+        release_reserve()
         return None
 
     def _shrink(self, piece: Tensor, error: torch.OutOfMemoryError) -> None:

@@ -40,12 +40,14 @@ class Upscaler:
             else its largest.
         device: ``auto``, or a device as torch names it.
         precision: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
-        tiling: ``none`` (the picture whole), ``overlap`` (in blended tiles) or ``auto`` (whole if it fits in
-            memory, else in tiles; with a ``tile_px`` in tiles of that size). ``exact`` is yet to come.
+        tiling: ``none`` (the picture whole), ``exact`` (in strips, with the same result), ``overlap`` (in
+            blended tiles, which is an approximation) or ``auto`` (the fastest of the exact ways that fits in
+            memory, else tiles; with a ``tile_px`` tiles of that size).
         tile_px: Longest side of a tile at low resolution; by default as memory allows.
         overlap_px: What neighbouring tiles share at least, at low resolution. Both are rounded up to the
             model's attention window.
-        progress: Called after each finished tile; may be changed between pictures.
+        attention: ``auto``, or the backend of the window attention: ``naive``, ``sdpa``, ``flex``, ``flash``.
+        progress: Called after each finished strip or tile; may be changed between pictures.
 
     Attributes:
         device: Where the network runs.
@@ -73,6 +75,7 @@ class Upscaler:
         tiling: Tiling = "auto",
         tile_px: int | None = None,
         overlap_px: int | None = None,
+        attention: str = "auto",
         progress: ProgressCallback | None = None,
     ) -> None:
         chosen_device = choose_device(device)
@@ -88,7 +91,10 @@ class Upscaler:
         for one in set(self.passes):
             checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model, one)
             request = tiling_request(tiling, tile_px, overlap_px, checkpoint.config.window_size)
-            self._networks[one] = Pass(Forward(checkpoint, self.device, self.precision), request)
+            forward = Forward(
+                checkpoint, self.device, self.precision, "sdpa" if attention == "auto" else attention
+            )
+            self._networks[one] = Pass(forward, request)
             digests[one] = checkpoint.sha256
         self.digests = tuple(digests[one] for one in self.passes)
 
@@ -96,6 +102,11 @@ class Upscaler:
     def redone(self) -> int:
         """Tiles that overflowed in half precision and were done again in float32, since the beginning."""
         return sum(network.redone for network in self._networks.values())
+
+    @property
+    def ways(self) -> tuple[str, ...]:
+        """How the last picture was run in each pass, and why, in words."""
+        return tuple(words for scale in self.passes if (words := self._networks[scale].way) is not None)
 
     @property
     def keeps_pixels(self) -> bool:

@@ -50,11 +50,18 @@ class Enlarger:
             made[key] = self._one(picture, share_of(progress, number, len(different)))
         return dataclasses.replace(file, pictures=tuple(made[id(picture)] for picture in file.pictures))
 
+    def ways(self, picture: Picture) -> tuple[str, ...]:
+        """Say how a picture of this size went through the network the last time, for each pass."""
+        upscaler = self._upscaler(picture)
+        return () if upscaler is None else upscaler.ways
+
     def _one(self, picture: Picture, progress: ProgressCallback | None) -> Picture:
+        size = self.size.size_of(picture.height, picture.width)
+        return enlarge(picture, self._upscaler(picture), size, self.consistency, progress)
+
+    def _upscaler(self, picture: Picture) -> Upscaler | None:
         height, width = self.size.size_of(picture.height, picture.width)
-        factor = max(height / picture.height, width / picture.width)
-        upscaler = self.models.upscaler(factor)
-        return enlarge(picture, upscaler, (height, width), self.consistency, progress)
+        return self.models.upscaler(max(height / picture.height, width / picture.width))
 
 
 def enlarge(

@@ -89,7 +89,11 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Done:
-    """A picture is made and written. ``notes`` say what could not be kept."""
+    """A picture is made and written. ``notes`` say what could not be kept.
+
+    ``ways`` say how the picture went through the network, whole, in strips or in tiles, and with how much
+    memory; one for each pass.
+    """
 
     input: str
     output: str
@@ -97,6 +101,7 @@ class Done:
     output_width: int
     seconds: float
     notes: tuple[str, ...]
+    ways: tuple[str, ...]
     event: Literal["done"] = "done"
 
 

@@ -32,6 +32,7 @@ class EngineOptions(TypedDict, total=False):
     tiling: Tiling
     tile_px: int | None
     overlap_px: int | None
+    attention: str
 
 
 _DEFAULTS = {

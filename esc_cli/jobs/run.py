@@ -71,6 +71,7 @@ class _Enlarged:
     file: PictureFile
     stamp: Stamp | None
     seconds: float
+    ways: tuple[str, ...]
 
 
 class _SkipError(Exception):
@@ -173,7 +174,7 @@ class _Run:
         begun = time.monotonic()
         low = held_by(task.format, loaded.file)
         high = self._enlarger(low, lambda done, total: self._listener(Progressed(name, done, total)))
-        return _Enlarged(high, loaded.stamp, _seconds_since(begun))
+        return _Enlarged(high, loaded.stamp, _seconds_since(begun), self._enlarger.ways(low.first))
 
     def _write(self, task: Task, high: _Enlarged, ended: threading.Event) -> Done:
         begun = time.monotonic()
@@ -187,7 +188,8 @@ class _Run:
         too_large = metadata_lost(first.metadata, task.format, self._settings.write.keep)
         notes = tuple(dict.fromkeys((*first.notes, *task.lost, *too_large)))
         seconds = round(high.seconds + _seconds_since(begun), 3)
-        return Done(task.source.name, target_name(task), first.height, first.width, seconds, notes)
+        name = task.source.name
+        return Done(name, target_name(task), first.height, first.width, seconds, notes, high.ways)
 
     def _publish(
         self, task: Task, target: Path, encoded: bytes, source: Stamp | None, ended: threading.Event

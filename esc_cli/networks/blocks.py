@@ -11,7 +11,7 @@ from esc_cli.networks.convolutional_attention import (
     ConvolutionalAttention,
     DecomposedConvolutionalAttention,
 )
-from esc_cli.networks.runner import Runner
+from esc_cli.networks.runner import FeatureMap, Runner
 
 Mixer = ConvolutionalAttention | DecomposedConvolutionalAttention
 
@@ -94,13 +94,16 @@ class Block(nn.Module):
         self.ln_out = ChannelNorm(dim)
         self.conv_out = nn.Conv2d(dim, dim, 3, padding=1)
 
-    def forward(self, features: Tensor, shared: tuple[Tensor, ...], run: Runner) -> Tensor:
-        """Map (N, dim, H, W) to the same shape; ``shared`` are the network's large kernels."""
+    def forward(self, features: FeatureMap, shared: tuple[Tensor, ...], run: Runner) -> FeatureMap:
+        """Map (N, dim, H, W) to the same shape; ``shared`` are the network's large kernels.
+
+        No map is read after it was replaced, ``features`` neither.
+        """
         inner = run.local(self._enter, features, reach_px=ConvFFN.reach_px)
-        inner = run.local(self._attend, inner, reach_px=0, align_px=self.attn.window_size)
+        inner = run.local(self._attend, inner, reach_px=0, align_px=self.attn.window_size, replaces=inner)
         for norm, ffn, layer in zip(self.lns, self.convffns, self.pconvs, strict=True):
             inner = _mix(inner, norm, ffn, layer, shared, run)  # type: ignore[arg-type]
-        return run.local(self._leave, inner, features, reach_px=1)
+        return run.local(self._leave, inner, features, reach_px=1, replaces=features)
 
     def _enter(self, features: Tensor) -> Tensor:
         return self.proj(self.ln_proj(features))  # type: ignore[no-any-return]
@@ -113,12 +116,17 @@ class Block(nn.Module):
 
 
 def _mix(
-    inner: Tensor, norm: nn.Module, ffn: ConvFFN, layer: MixingLayer, shared: tuple[Tensor, ...], run: Runner
-) -> Tensor:
+    inner: FeatureMap,
+    norm: nn.Module,
+    ffn: ConvFFN,
+    layer: MixingLayer,
+    shared: tuple[Tensor, ...],
+    run: Runner,
+) -> FeatureMap:
     hidden = run.local(lambda rows: ffn(norm(rows)), inner, reach_px=ConvFFN.reach_px)
     dynamic = layer.plk.dynamic_kernels(hidden, run)
 
     def step(residual: Tensor, hidden: Tensor) -> Tensor:
         return layer(residual, hidden, dynamic, *shared)  # type: ignore[no-any-return]
 
-    return run.local(step, inner, hidden, reach_px=layer.plk.reach_px)
+    return run.local(step, inner, hidden, reach_px=layer.plk.reach_px, replaces=inner)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esc_cli.networks.runner import WHOLE, Runner
+from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
 DYNAMIC_SIZE = 3
 """Side of the dynamic kernels, in every published network."""
@@ -48,7 +48,7 @@ class _ConvolutionalMixer(nn.Module):
     partial_dim: int
     reach_px: int
 
-    def dynamic_kernels(self, features: Tensor, run: Runner = WHOLE) -> Tensor:
+    def dynamic_kernels(self, features: FeatureMap, run: Runner = WHOLE) -> Tensor:
         """Make the small kernels of each sample from the mean over the whole picture.
 
         Args:

@@ -35,11 +35,21 @@ class DySample(nn.Module):
         x, y = steps.repeat(scale), steps.repeat_interleave(scale)
         return torch.stack((x, y)).repeat(1, GROUPS).reshape(1, -1, 1, 1)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Map (N, dim, H, W) to (N, out_channels, scale H, scale W)."""
+    def forward(self, features: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+        """Upsample the rows from ``start`` to ``stop`` (by default all).
+
+        Args:
+            features: (N, dim, H, W), all of it: the positions may lie anywhere.
+            start: The first row of the map to upsample.
+            stop: The row after the last.
+
+        Returns:
+            (N, out_channels, scale rows, scale W).
+        """
         n, _, height, width = features.shape
-        offsets = self.offset(features) * self.scope(features).sigmoid() * 0.5 + self.init_pos
-        positions = self._normalised_positions(offsets)  # (N * GROUPS, scale H, scale W, 2)
+        rows = features[:, :, start:stop]
+        offsets = self.offset(rows) * self.scope(rows).sigmoid() * 0.5 + self.init_pos
+        positions = self._normalised_positions(offsets, start, height)  # (N GROUPS, scale rows, scale W, 2)
         sampled = F.grid_sample(
             features.reshape(n * GROUPS, -1, height, width),
             positions,
@@ -47,13 +57,13 @@ class DySample(nn.Module):
             align_corners=False,
             padding_mode="border",
         )
-        return self.end_conv(sampled.view(n, -1, self.scale * height, self.scale * width))  # type: ignore[no-any-return]
+        return self.end_conv(sampled.view(n, -1, *sampled.shape[-2:]))  # type: ignore[no-any-return]
 
-    def _normalised_positions(self, offsets: Tensor) -> Tensor:
-        n, _, height, width = offsets.shape
-        rows = torch.arange(height, dtype=offsets.dtype, device=offsets.device) + 0.5
+    def _normalised_positions(self, offsets: Tensor, start: int, height: int) -> Tensor:
+        n, _, length, width = offsets.shape
+        rows = torch.arange(start, start + length, dtype=offsets.dtype, device=offsets.device) + 0.5
         columns = torch.arange(width, dtype=offsets.dtype, device=offsets.device) + 0.5
-        x, y = offsets.view(n, 2, -1, height, width).unbind(1)  # each (N, GROUPS * scale^2, H, W)
+        x, y = offsets.view(n, 2, -1, length, width).unbind(1)  # each (N, GROUPS * scale^2, H, W)
         x = (x + columns) * (2 / width) - 1
         y = (y + rows[:, None]) * (2 / height) - 1
         spread = [F.pixel_shuffle(axis, self.scale).flatten(0, 1) for axis in (x, y)]

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from esc_cli.networks.blocks import Block
 from esc_cli.networks.convolutional_attention import ConvolutionalAttention, average_over_symmetries
-from esc_cli.networks.runner import WHOLE, Runner
+from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class ESC(nn.Module):
         self.last = nn.Conv2d(config.dim, config.dim, 3, padding=1)
         self.to_img = nn.Conv2d(config.dim, 3 * config.scale**2, 3, padding=1)
 
-    def forward(self, low: Tensor, run: Runner = WHOLE) -> Tensor:
+    def forward(self, low: Tensor, run: Runner = WHOLE) -> FeatureMap:
         """Upscale.
 
         Args:
@@ -65,14 +65,15 @@ class ESC(nn.Module):
             run: How the steps are run.
 
         Returns:
-            (N, 3, scale H, scale W), about [0, 1], not clamped; low's dtype and device.
+            (N, 3, scale H, scale W), about [0, 1], not clamped; low's dtype and device. A tensor, unless
+            the runner makes something else of it.
         """
         shared = (average_over_symmetries(self.plk_filter),)
-        shallow = run.local(self.proj, low, reach_px=1)  # (N, dim, H, W)
+        shallow = run.local(self.proj, low, reach_px=1, keep=False)  # (N, dim, H, W)
         features = shallow
         for block in self.blocks:
             features = block(features, shared, run)
-        return run.local(self._reconstruct, features, shallow, low, reach_px=2)
+        return run.local(self._reconstruct, features, shallow, low, reach_px=2, keep=False)
 
     def _reconstruct(self, features: Tensor, shallow: Tensor, low: Tensor) -> Tensor:
         residual = self.to_img(self.last(features) + shallow)  # (N, 3 s^2, H, W)

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from esc_cli.networks.blocks import Block, ChannelNorm
 from esc_cli.networks.convolutional_attention import DecomposedConvolutionalAttention
-from esc_cli.networks.runner import WHOLE, Runner
+from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
 BICUBIC_REACH_PX = 2
 
@@ -50,7 +50,7 @@ class ESCFP(nn.Module):
         self.last = nn.Conv2d(dim, dim, 3, padding=1)
         self.to_img = nn.Conv2d(dim, 3 * config.scale**2, 3, padding=1)
 
-    def forward(self, low: Tensor, run: Runner = WHOLE) -> Tensor:
+    def forward(self, low: Tensor, run: Runner = WHOLE) -> FeatureMap:
         """Upscale.
 
         Args:
@@ -58,14 +58,15 @@ class ESCFP(nn.Module):
             run: How the steps are run.
 
         Returns:
-            (N, 3, scale H, scale W), about [0, 1], not clamped; low's dtype and device.
+            (N, 3, scale H, scale W), about [0, 1], not clamped; low's dtype and device. A tensor, unless
+            the runner makes something else of it.
         """
         shared = (self.lk_channel, self.lk_spatial)
-        shallow = run.local(self.proj, low, reach_px=1)  # (N, dim, H, W)
+        shallow = run.local(self.proj, low, reach_px=1, keep=False)  # (N, dim, H, W)
         features = shallow
         for block in self.blocks:
             features = block(features, shared, run)
-        return run.local(self._reconstruct, features, shallow, low, reach_px=BICUBIC_REACH_PX)
+        return run.local(self._reconstruct, features, shallow, low, reach_px=BICUBIC_REACH_PX, keep=False)
 
     def _reconstruct(self, features: Tensor, shallow: Tensor, low: Tensor) -> Tensor:
         scale = self.config.scale

@@ -9,7 +9,7 @@ from esc_cli.networks.convolutional_attention import average_over_symmetries
 from esc_cli.networks.dysample import DySample
 from esc_cli.networks.esc import ESCConfig, make_blocks, new_large_kernel
 from esc_cli.networks.padding import reflect_pad
-from esc_cli.networks.runner import WHOLE, Runner
+from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
 NEAREST_HEAD_SCALE = 4
 """The nearest-neighbour head doubles twice, whatever else was asked for."""
@@ -51,7 +51,7 @@ class ESCReal(nn.Module):
         self.last = nn.Conv2d(config.dim, config.dim, 3, padding=1)
         self.to_img = _make_head(config)
 
-    def forward(self, low: Tensor, run: Runner = WHOLE) -> Tensor:
+    def forward(self, low: Tensor, run: Runner = WHOLE) -> FeatureMap:
         """Upscale.
 
         Args:
@@ -59,17 +59,19 @@ class ESCReal(nn.Module):
             run: How the steps are run.
 
         Returns:
-            (N, 3, scale H, scale W), about [0, 1], not clamped; low's dtype and device.
+            (N, 3, scale H, scale W), about [0, 1], not clamped; low's dtype and device. A tensor, unless
+            the runner makes something else of it.
         """
         shared = (average_over_symmetries(self.plk_filter),)
-        shallow = run.local(self.proj, low, reach_px=1)  # (N, dim, H, W)
+        shallow = run.local(self.proj, low, reach_px=1, keep=False)  # (N, dim, H, W)
         features = shallow
         for block in self.blocks:
             features = block(features, shared, run)
-        features = run.local(self._gather, features, shallow, low, reach_px=SKIP_REACH_PX)
-        # Nearest: three 3x3 convolutions above the low resolution and one below reach less than 2 pixels.
-        reach_px = 2 if self.config.head == "nearest" else None
-        return run.local(self.to_img, features, reach_px=reach_px)
+        features = run.local(self._gather, features, shallow, low, reach_px=SKIP_REACH_PX, replaces=features)
+        if self.config.head == "dysample":
+            return run.unbounded(self.to_img, features)
+        # Three 3x3 convolutions above the low resolution and one below reach less than 2 pixels.
+        return run.local(self.to_img, features, reach_px=2, keep=False)
 
     def _gather(self, features: Tensor, shallow: Tensor, low: Tensor) -> Tensor:
         return self.last(features) + shallow + self.skip(low)  # type: ignore[no-any-return]

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esc_cli.networks.runner import WHOLE, Runner
+from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
 _REACH_PX = {"nearest": 0, "bicubic": 2}
 
@@ -28,9 +28,9 @@ class Interpolation(nn.Module):
         super().__init__()
         self.config = config
 
-    def forward(self, low: Tensor, run: Runner = WHOLE) -> Tensor:
+    def forward(self, low: Tensor, run: Runner = WHOLE) -> FeatureMap:
         """Map (N, 3, H, W) to (N, 3, scale H, scale W), not clamped."""
-        return run.local(self._interpolate, low, reach_px=_REACH_PX[self.config.method])
+        return run.local(self._interpolate, low, reach_px=_REACH_PX[self.config.method], keep=False)
 
     def _interpolate(self, low: Tensor) -> Tensor:
         if self.config.method == "nearest":

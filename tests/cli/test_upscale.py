@@ -206,7 +206,7 @@ USAGE = [
     (("-p", "float8"), "'--precision' / '-p'"),
     (
         ("--tiling", "none", "--tile", "64"),
-        "without tiling there is no tile and no overlap to give a size to",
+        "with the tiling 'none' there is no tile and no overlap to give a size to",
     ),
     (("-f", "xyz"), "pictures cannot be written as 'xyz'"),
     (("-o", "out.xyz"), "no format is known by the ending of 'out.xyz'"),

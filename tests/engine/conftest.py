@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.networks.esc import ESCConfig
 from esc_cli.networks.interpolation import Interpolation, InterpolationConfig
+from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 from esc_cli.networks.variants import build_network
 
 Fault = Callable[[int, Tensor], None]
@@ -56,10 +57,10 @@ class Watched(nn.Module):
         self.fault = fault
         self.spoil = spoil
 
-    def forward(self, low: Tensor) -> Tensor:
+    def forward(self, low: Tensor, run: Runner = WHOLE) -> FeatureMap:
         with self.runs.record(low) as call:
             self.fault(call, low)
-            return self.spoil(self.inner(low))
+            return run.local(lambda rows: self.spoil(self.inner(rows)), low, reach_px=0, keep=False)
 
 
 def as_checkpoint(network: nn.Module) -> Checkpoint:

@@ -3,13 +3,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esc_cli.engine.footprint import needed_bytes
 from esc_cli.engine.tile_choice import (
     LARGEST_CHOSEN_PX,
     USABLE_SHARE,
     Tiling,
+    Way,
     Work,
-    choose_tile_sizes,
+    choose_ways,
     tiling_request,
 )
 from esc_cli.errors import OutOfMemoryError, UsageError
@@ -23,59 +23,92 @@ def work(height: int = 1024, width: int = 2048, batch: int = 1) -> Work:
     return Work(LIGHT, torch.float32, batch, height, width)
 
 
-def test_auto_takes_the_picture_whole_if_it_fits() -> None:
-    sizes = choose_tile_sizes(tiling_request("auto", None, None, 32), work(), PLENTY, strict=True)
-    assert sizes.largest_px == 2048
+def ways(mode: Tiling, todo: Work, free: int = PLENTY, on_cpu: bool = True) -> tuple[Way, ...]:
+    return choose_ways(tiling_request(mode, None, None, 32), todo, free, on_cpu)
 
 
-def test_overlap_takes_tiles_even_so() -> None:
-    sizes = choose_tile_sizes(tiling_request("overlap", None, None, 32), work(), PLENTY, strict=True)
-    assert sizes.largest_px == LARGEST_CHOSEN_PX
+def test_auto_falls_back_from_way_to_way() -> None:
+    assert [way.mode for way in ways("auto", work(), on_cpu=False)] == ["none", "exact", "overlap"]
+
+
+def test_on_a_cpu_only_small_pictures_are_done_at_once() -> None:
+    assert ways("auto", work())[0].mode == "exact"
+    assert ways("auto", work(128, 128))[0].mode == "none"
 
 
 @settings(deadline=None)
-@given(st.integers(0, 4 * 2**30), st.integers(1, 4), st.sampled_from(["auto", "overlap"]))
-def test_chosen_tiles_fit_and_the_next_larger_would_not(free: int, batch: int, mode: Tiling) -> None:
-    request = tiling_request(mode, None, None, 32)
-    todo = work(batch=batch)
+@given(st.integers(0, 2**35), st.integers(1, 60), st.integers(1, 60), st.booleans())
+def test_auto_takes_what_fits(free: int, rows: int, columns: int, on_cpu: bool) -> None:
+    todo = work(32 * rows, 32 * columns)
+    budget = free * USABLE_SHARE
     try:
-        tile_px = choose_tile_sizes(request, todo, free, strict=True).largest_px
+        chosen = ways("auto", todo, free, on_cpu)
     except OutOfMemoryError:
-        tile_px = request.smallest_px - 32
+        assert min(todo.bytes_streamed(), todo.bytes_in_tiles(64)) > budget - 1
+        return
+    assert all(way.needed_bytes <= budget for way in chosen)
+    modes = [way.mode for way in chosen]
+    assert ("exact" in modes) == (todo.bytes_streamed() <= budget)
+    assert ("overlap" in modes) == (todo.bytes_in_tiles(64) <= budget)
+
+
+def test_exact_needs_less_than_the_whole_and_grows_more_slowly() -> None:
+    small, large = work(1024, 1024), work(4096, 1024)
+    assert large.bytes_streamed() < large.bytes_whole() / 3
+    assert large.bytes_streamed() - small.bytes_streamed() == 3 * 64 * 4 * 3072 * 1024
+
+
+def test_overlap_takes_tiles_even_so() -> None:
+    (way,) = ways("overlap", work())
+    assert way.mode == "overlap"
+    assert way.sizes is not None
+    assert way.sizes.largest_px == LARGEST_CHOSEN_PX
+
+
+@settings(deadline=None)
+@given(st.integers(0, 4 * 2**30), st.integers(1, 4))
+def test_chosen_tiles_fit_and_the_next_larger_would_not(free: int, batch: int) -> None:
+    todo = work(batch=batch)
+    tile_px = 32
+    try:
+        (way,) = ways("overlap", todo, free)
+    except OutOfMemoryError:
+        pass
     else:
+        assert way.sizes is not None
+        tile_px = way.sizes.largest_px
         assert todo.bytes_in_tiles(tile_px) <= free * USABLE_SHARE
     if tile_px < LARGEST_CHOSEN_PX:
-        assert todo.bytes_in_tiles(tile_px + 32) > free * USABLE_SHARE
+        assert todo.bytes_in_tiles(tile_px + 32) > free * USABLE_SHARE - 1
 
 
 def test_a_tile_that_was_asked_for_is_rounded_up_to_windows() -> None:
     for mode in ("auto", "overlap"):
-        request = tiling_request(mode, 100, 20, 32)
-        sizes = choose_tile_sizes(request, work(), PLENTY, strict=True)
-        assert (sizes.largest_px, sizes.overlap_px, sizes.smallest_px) == (128, 32, 64)
+        (way,) = choose_ways(tiling_request(mode, 100, 20, 32), work(), PLENTY, on_cpu=True)
+        assert way.sizes is not None
+        assert (way.sizes.largest_px, way.sizes.overlap_px, way.sizes.smallest_px) == (128, 32, 64)
 
 
-def test_none_never_goes_to_tiles() -> None:
-    sizes = choose_tile_sizes(tiling_request("none", None, None, 32), work(), PLENTY, strict=True)
-    assert sizes.largest_px == sizes.smallest_px == 2048
-
-
-@pytest.mark.parametrize(("mode", "tile_px"), [("none", None), ("overlap", 2048), ("auto", 2048)])
+@pytest.mark.parametrize(
+    ("mode", "tile_px"), [("none", None), ("exact", None), ("overlap", 2048), ("auto", 2048)]
+)
 def test_what_was_asked_for_and_does_not_fit_is_refused_where_the_system_would_kill(
     mode: Tiling, tile_px: int | None
 ) -> None:
-    request = tiling_request(mode, tile_px, None, 32)
-    free = needed_bytes(LIGHT, 1024, 2048, torch.float32) - 1
+    request, todo = tiling_request(mode, tile_px, None, 32), work()
+    free = (todo.bytes_streamed() if mode == "exact" else todo.bytes_whole()) - 1
     with pytest.raises(OutOfMemoryError):
-        choose_tile_sizes(request, work(), free, strict=True)
-    assert choose_tile_sizes(request, work(), free, strict=False).largest_px == 2048
+        choose_ways(request, todo, free, on_cpu=True)
+    (way,) = choose_ways(request, todo, free, on_cpu=False)
+    assert way.mode == ("overlap" if tile_px else mode)
 
 
 @pytest.mark.parametrize(
     ("mode", "tile_px", "overlap_px"),
     [
         ("diagonal", None, None),
-        ("exact", None, None),
+        ("exact", 128, None),
+        ("exact", None, 32),
         ("none", 128, None),
         ("none", None, 32),
         ("overlap", 0, None),

@@ -23,10 +23,8 @@ class Strips:
         self.rows = rows
 
     def local(
-        self, function: Callable[..., Tensor], *maps: Tensor, reach_px: int | None, align_px: int = 1
+        self, function: Callable[..., Tensor], *maps: Tensor, reach_px: int, align_px: int = 1, **_: object
     ) -> Tensor:
-        if reach_px is None:
-            return function(*maps)
         height = maps[0].shape[2]
         step = -(-self.rows // align_px) * align_px
         return torch.cat(
@@ -35,6 +33,13 @@ class Strips:
                 for start in range(0, height, step)
             ],
             dim=2,
+        )
+
+    def unbounded(self, function: Callable[[Tensor, int, int], Tensor], features: Tensor) -> Tensor:
+        height = features.shape[2]
+        starts = range(0, height, self.rows)
+        return torch.cat(
+            [function(features, start, min(start + self.rows, height)) for start in starts], dim=2
         )
 
     def statistics(

@@ -1,0 +1,202 @@
+"""Exact streaming: a network over strips of rows, with the result of the whole picture.
+
+Every step of a network is either local or pools over the picture (``networks.runner``). A local step is
+run strip by strip, each with as many rows above and below as the step reads; what is pooled is summed up
+strip by strip before it is used. Nothing is approximated: the result differs from the whole picture's by
+the order of floating-point sums only. Between two steps whole feature maps lie in memory, of the low
+resolution's size, ``MAPS`` at a time; all that is larger lives for one strip, the result included.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from esc_cli.engine.memory import release_reserve
+from esc_cli.engine.tiles import Span, round_up
+from esc_cli.networks.runner import FeatureMap, Whole
+
+EmitRows = Callable[[Span, Tensor], None]
+"""Takes finished rows: where they lie at low resolution, and the block (N, C, s rows, s W)."""
+
+MAPS = 3
+"""Feature maps held at once: a block's input, the inner residual, and what a mixing layer pools over."""
+
+LEAST_ROWS = 32
+"""Of a strip, rounded up to the attention window: less leaves the kernels too little to do."""
+
+LARGEST_KERNEL_PX = 13
+
+ROWS_PER_REACH = 12
+"""Strips of a step that reads r rows beside them have this many times r rows: 2 r are computed in vain."""
+
+
+def least_rows(window_px: int) -> int:
+    """Give the rows of the lowest strip."""
+    return round_up(LEAST_ROWS, window_px)
+
+
+def strip_rows(window_px: int) -> int:
+    """Give the rows that the highest strip of a published network has, those that it reads included."""
+    reach_px = LARGEST_KERNEL_PX // 2
+    return max(least_rows(window_px), ROWS_PER_REACH * reach_px) + 2 * reach_px
+
+
+@dataclass(frozen=True)
+class Deferred:
+    """A map whose rows are computed when they are needed.
+
+    Attributes:
+        rows: From the first row and the one after the last to those rows of the map, (N, C, r rows, r W).
+        shape: (N, C, H, W) of its first source.
+        dtype: Of its numbers.
+    """
+
+    rows: Callable[[int, int], Tensor]
+    shape: torch.Size
+    dtype: torch.dtype
+
+
+class Strips:
+    """The runner that cuts pictures into strips of rows.
+
+    A strip that does not fit in memory is cut in two, and no later one is higher; what is finished stays.
+
+    Args:
+        window_px: The grid that strips keep to where a step asks for one.
+        most_rows: Of a strip; it only ever shrinks.
+        tick: Is called with the share of its map that a strip was, for each strip of each step.
+    """
+
+    def __init__(self, window_px: int, most_rows: int, tick: Callable[[float], None]) -> None:
+        self.least_rows = least_rows(window_px)
+        self.most_rows = max(most_rows, self.least_rows)
+        self._tick = tick
+
+    def local(
+        self,
+        function: Callable[..., Tensor],
+        *maps: FeatureMap,
+        reach_px: int,
+        align_px: int = 1,
+        replaces: FeatureMap | None = None,
+        keep: bool = True,
+    ) -> FeatureMap:
+        """Run a step strip by strip, or, if its result is not kept, when the rows are asked for."""
+        height = maps[0].shape[2]
+
+        def rows(start: int, stop: int) -> Tensor:
+            top, bottom = max(0, start - reach_px), min(height, stop + reach_px)
+            result = function(*(_rows_of(one, top, bottom) for one in maps))
+            scale = result.shape[2] // (bottom - top)
+            return result[:, :, scale * (start - top) : scale * (stop - top)]
+
+        deferred = Deferred(rows, maps[0].shape, maps[0].dtype)
+        if not keep:
+            return deferred
+        target = replaces if isinstance(replaces, Tensor) else None
+        return self._stored(deferred, target, round_up(ROWS_PER_REACH * reach_px, align_px))
+
+    def unbounded(self, function: Callable[[Tensor, int, int], Tensor], features: FeatureMap) -> Deferred:
+        """Compute rows when they are asked for, from the whole map."""
+        whole = _rows_of(features, 0, features.shape[2])
+        return Deferred(lambda start, stop: function(whole, start, stop), features.shape, features.dtype)
+
+    def statistics(
+        self,
+        accumulate: Callable[[Tensor, int], Tensor],
+        finish: Callable[[Tensor], Tensor],
+        features: FeatureMap,
+    ) -> Tensor:
+        """Add up what the strips give."""
+        starts = range(0, features.shape[2], self.least_rows)
+        strips = (_rows_of(features, start, start + self.least_rows) for start in starts)
+        parts = [accumulate(rows, start) for start, rows in zip(starts, strips, strict=True)]
+        return finish(torch.stack(parts).sum(dim=0))
+
+    def hand_out(self, result: FeatureMap, emit: EmitRows) -> None:
+        """Compute the rows of a network's result and hand them out from top to bottom."""
+        for span, rows in self._strips(result, self.least_rows):
+            emit(span, rows)
+
+    def _stored(self, deferred: Deferred, target: Tensor | None, rows: int) -> Tensor:
+        """Compute a map and hold it, in ``target`` if there is one, which may be one of its sources.
+
+        A strip is written when the next one is computed, which may still read the rows that it replaces.
+        """
+        pending: list[tuple[Span, Tensor]] = []
+        strips = self._strips(deferred, rows)
+        if target is None:
+            pending.append(next(strips))
+            target = _empty_map(pending[0][1], deferred.shape[2])
+        for strip in strips:
+            _write(target, pending)
+            pending.append(strip)
+        _write(target, pending)
+        return target
+
+    def _strips(self, source: FeatureMap, rows: int) -> Iterator[tuple[Span, Tensor]]:
+        height, start = source.shape[2], 0
+        while start < height:
+            stop = min(height, start + min(max(rows, self.least_rows), self.most_rows))
+            strip = self._attempt(source, start, stop)
+            if strip is not None:
+                yield Span(start, stop), strip
+                self._tick((stop - start) / height)
+                start = stop
+
+    def _attempt(self, source: FeatureMap, start: int, stop: int) -> Tensor | None:
+        """Compute a strip; None if memory runs out, and then strips are lower from now on."""
+        try:
+            return _rows_of(source, start, stop)
+        except torch.OutOfMemoryError:
+            if stop - start <= self.least_rows:
+                raise
+        # Not in the handler: until it ends, the error keeps the failed step's tensors alive.
+        self.most_rows = round_up((stop - start) // 2, self.least_rows)
+        release_reserve()
+        return None
+
+
+class StepCount(Whole):
+    """Runs a network plainly and counts the maps that ``Strips`` would compute strip by strip."""
+
+    def __init__(self) -> None:
+        self.steps = 1  # the result
+
+    def local(
+        self,
+        function: Callable[..., Tensor],
+        *maps: FeatureMap,
+        reach_px: int,
+        align_px: int = 1,
+        replaces: FeatureMap | None = None,
+        keep: bool = True,
+    ) -> Tensor:
+        """Run the step, and count it if its result is kept."""
+        self.steps += keep
+        return super().local(function, *maps, reach_px=reach_px)
+
+
+def _rows_of(source: FeatureMap, top: int, bottom: int) -> Tensor:
+    if isinstance(source, Deferred):
+        return source.rows(top, bottom)
+    return source[:, :, top:bottom]  # type: ignore[index, no-any-return]
+
+
+def _empty_map(strip: Tensor, height: int) -> Tensor:
+    """Make a map for strips: channels last, so that the rows of one picture lie together."""
+    n, channels, _, width = strip.shape
+    return torch.empty(
+        (n, channels, height, width),
+        dtype=strip.dtype,
+        device=strip.device,
+        memory_format=torch.channels_last,
+    )
+
+
+def _write(target: Tensor, pending: list[tuple[Span, Tensor]]) -> None:
+    while pending:
+        span, strip = pending.pop()
+        target[:, :, span.start : span.stop] = strip

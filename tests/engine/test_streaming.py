@@ -1,0 +1,196 @@
+"""Strips of rows give what the whole picture gives, for every network, size and height of the strips."""
+
+import copy
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from esc_cli.engine import streaming
+from esc_cli.engine.forward import Forward
+from esc_cli.engine.streaming import Strips
+from esc_cli.engine.tiles import Span
+from esc_cli.engine.upscaler import Upscaler
+from esc_cli.errors import OutOfMemoryError, WeightsError
+from esc_cli.media.read import read_picture
+from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.esc_fp import ESCFPConfig
+from esc_cli.networks.esc_real import ESCRealConfig
+from esc_cli.networks.interpolation import InterpolationConfig
+from esc_cli.networks.runner import FeatureMap, Runner
+from esc_cli.networks.variants import NetworkConfig, build_network
+
+Pictures = Callable[..., Tensor]
+
+WINDOW_PX = 8
+NETWORKS: tuple[NetworkConfig, ...] = (
+    ESCConfig(2, dim=16, partial_dim=8, heads=2, blocks=2, mixers=2, window_size=8, inner_norm=True),
+    ESCFPConfig(3, dim=16, partial_dim=8, heads=2, blocks=2, mixers=1, window_size=8),
+    ESCRealConfig(4, dim=16, partial_dim=8, heads=2, blocks=1, mixers=2, window_size=8),
+    ESCRealConfig(2, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8, head="dysample"),
+    InterpolationConfig(3, "bicubic"),
+)
+IMAGES = Path(__file__).parents[2].parent / "shared" / "images"
+
+
+@pytest.fixture
+def low_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As low as a window, so that small pictures have many."""
+    monkeypatch.setattr(streaming, "LEAST_ROWS", 1)
+    monkeypatch.setattr(streaming, "ROWS_PER_REACH", 1)
+
+
+def random_network(config: NetworkConfig) -> nn.Module:
+    torch.manual_seed(0)
+    network = build_network(config).eval()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.1)  # zero-initialised layers would hide what they do
+    return network
+
+
+def streamed(network: nn.Module, low: Tensor, rows: int, window_px: int = WINDOW_PX) -> Tensor:
+    blocks: list[Tensor] = []
+    strips = Strips(window_px, rows, lambda share: None)
+    with torch.inference_mode():
+        strips.hand_out(network(low, strips), lambda span, block: blocks.append(block))
+    return torch.cat(blocks, dim=2)
+
+
+@pytest.mark.usefixtures("low_strips")
+@pytest.mark.parametrize("config", NETWORKS, ids=lambda config: f"{type(config).__name__}-x{config.scale}")
+def test_strips_equal_the_whole(config: NetworkConfig) -> None:
+    network = random_network(config).double()
+
+    @settings(deadline=None, max_examples=15)
+    @given(st.integers(1, 8), st.integers(1, 20), st.integers(1, 4), st.integers(1, 2))
+    def check(cells: int, width: int, windows: int, batch: int) -> None:
+        low = torch.rand(batch, 3, cells * WINDOW_PX, width, dtype=torch.float64)
+        with torch.inference_mode():
+            whole = network(low)
+        # The means are summed in float32; a wrong reach shows at 1e-3 and above.
+        torch.testing.assert_close(streamed(network, low, windows * WINDOW_PX), whole, rtol=1e-5, atol=1e-5)
+
+    check()
+
+
+@pytest.mark.usefixtures("low_strips")
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 90), st.integers(1, 40), st.integers(1, 2))
+def test_any_size_is_that_of_the_whole_picture(
+    tiny_esc: Checkpoint, picture: Pictures, height: int, width: int, batch: int
+) -> None:
+    low = picture(height, width, torch.float32, batch)
+    whole, exact = (Upscaler(tiny_esc, device="cpu", tiling=tiling)(low) for tiling in ("none", "exact"))
+    assert (whole - exact).abs().max() < 1e-5
+
+
+@pytest.mark.usefixtures("low_strips")
+def test_a_replaced_map_is_read_before_it_is_overwritten() -> None:
+    """Each result needs the rows above as they were, and those are the rows just computed."""
+
+    def below_minus_above(rows: Tensor) -> Tensor:
+        padded = nn.functional.pad(rows, (0, 0, 3, 3))
+        return padded[:, :, 6:] - padded[:, :, :-6]
+
+    features = torch.rand(1, 1, 50, 2)
+    expected = below_minus_above(features)
+    strips = Strips(4, 4, lambda share: None)
+    result = strips.local(below_minus_above, features, reach_px=3, replaces=features)
+    assert result is features
+    assert torch.equal(features, expected)
+
+
+@pytest.mark.usefixtures("low_strips")
+@pytest.mark.parametrize("failing", [1, 2, 3, 7])
+def test_a_strip_that_does_not_fit_is_cut_and_what_is_finished_stays(failing: int) -> None:
+    calls: list[int] = []
+
+    def step(rows: Tensor) -> Tensor:
+        calls.append(rows.shape[2])
+        if len(calls) == failing:
+            raise torch.OutOfMemoryError
+        return rows + 1
+
+    features = torch.rand(1, 1, 64, 2)
+    strips = Strips(4, 8, lambda share: None)
+    result = strips.local(step, features, reach_px=8)
+    assert isinstance(result, Tensor)
+    assert torch.equal(result, features + 1)
+    assert strips.most_rows == 4
+    finished = failing - 1
+    assert len(calls) == finished + 1 + (64 - 8 * finished) // 4
+
+
+@pytest.mark.usefixtures("low_strips")
+def test_when_the_lowest_strip_does_not_fit_the_picture_is_done_in_tiles(
+    tiny_esc: Checkpoint, picture: Pictures
+) -> None:
+    class Starved(nn.Module):
+        """Runs out of memory in strips of more than a few columns."""
+
+        def __init__(self, inner: nn.Module) -> None:
+            super().__init__()
+            self.inner = inner
+            self.runs = 0
+
+        def forward(self, low: Tensor, run: Runner) -> FeatureMap:
+            self.runs += 1
+            if low.shape[-1] > 40:
+                raise torch.OutOfMemoryError
+            return self.inner(low, run)  # type: ignore[no-any-return]
+
+    starved = dataclasses.replace(tiny_esc, network=Starved(tiny_esc.network))
+    low = picture(64, 64, torch.float32)
+    with pytest.raises(OutOfMemoryError, match="64x64"):
+        Upscaler(starved, device="cpu", tiling="exact")(low)
+    upscaler = Upscaler(starved, device="cpu")
+    whole = Upscaler(tiny_esc, device="cpu", tiling="none")(low)
+    assert (upscaler(low) - whole).abs().mean() < 0.01
+    assert "tiles" in upscaler.ways[0]
+
+
+def test_values_that_are_not_finite_are_done_again_in_float32_or_refused(
+    tiny_esc: Checkpoint, picture: Pictures
+) -> None:
+    cpu, low = torch.device("cpu"), picture(40, 16, torch.float32)
+    large = copy.deepcopy(tiny_esc.network)
+    with torch.no_grad():
+        large.proj.weight.mul_(1e7)  # infinite in float16, finite in float32
+    forward = Forward(dataclasses.replace(tiny_esc, network=large), cpu, torch.float16)
+    blocks: dict[Span, Tensor] = {}
+    forward.stream(low, 32, blocks.__setitem__, lambda share: None)
+    assert forward.redone == 1
+    assert all(block.isfinite().all() for block in blocks.values())
+    with torch.no_grad():
+        large.proj.weight.mul_(torch.nan)
+    broken = Forward(dataclasses.replace(tiny_esc, network=large), cpu, torch.float32)
+    with pytest.raises(WeightsError, match="not finite"):
+        broken.stream(low, 32, lambda span, block: None, lambda share: None)
+
+
+def test_the_shares_of_the_work_add_up_to_one(tiny_esc: Checkpoint, picture: Pictures) -> None:
+    shares: list[float] = []
+    forward = Forward(tiny_esc, torch.device("cpu"), torch.float32)
+    forward.stream(picture(100, 16), 32, lambda span, block: None, shares.append)
+    assert sum(shares) == pytest.approx(1)
+    assert len(shares) > 20
+
+
+@pytest.mark.skipif(not IMAGES.is_dir(), reason="needs the evaluation pictures")
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_exact_is_the_whole_on_a_real_picture(precision: str) -> None:
+    checkpoint = load_checkpoint("esc-light", 4)
+    low = read_picture(IMAGES / "Set14" / "comic.webp").color
+    whole, exact = (
+        Upscaler(checkpoint, device="cpu", precision=precision, tiling=tiling)  # type: ignore[arg-type]
+        for tiling in ("none", "exact")
+    )
+    if precision == "float32":
+        assert (whole(low, torch.float32) - exact(low, torch.float32)).abs().max() < 1e-4
+    assert (whole(low) != exact(low)).float().mean() < (1e-4 if precision == "float32" else 0.05)
