@@ -8,11 +8,12 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
-from torch.backends import cudnn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.engine.cuda_graphs import GraphedNetwork
 from esc_cli.engine.pixels import is_finite, to_unit
 from esc_cli.engine.streaming import EmitRows, StepCount, Strips
+from esc_cli.engine.tf32 import without_tf32
 from esc_cli.errors import DeviceError, WeightsError
 from esc_cli.networks.attention import use_attention
 from esc_cli.networks.runner import FeatureMap
@@ -41,6 +42,7 @@ class Forward:
         self.redone = 0
         self._checkpoint = checkpoint
         self._network = self._on_device(dtype)
+        self._graphed = GraphedNetwork(self._network) if device.type == "cuda" else None
 
     def __call__(self, picture: Tensor) -> Tensor:
         """Run the network.
@@ -57,7 +59,14 @@ class Forward:
             torch.OutOfMemoryError: The memory of the device does not suffice.
         """
         low = to_unit(picture.to(self.device))
-        return self._finite(lambda network, dtype: _finite_or_none(self._whole(network, low.to(dtype))))
+
+        def attempt(network: nn.Module, dtype: torch.dtype) -> Tensor | None:
+            call = self._graphed if self._graphed and network is self._network else network
+            with self._guarded():
+                high = call(low.to(dtype)).float()
+            return high if is_finite(high) else None
+
+        return self._finite(attempt)
 
     def stream(self, picture: Tensor, most_rows: int, emit: EmitRows, tick: Callable[[float], None]) -> int:
         """Run the network strip by strip, with the result of running it on the whole picture.
@@ -77,6 +86,8 @@ class Forward:
             DeviceError: As above.
             torch.OutOfMemoryError: The feature maps or the lowest strips do not fit.
         """
+        if self._graphed:
+            self._graphed.release()
         low = to_unit(picture.to(self.device))
         share = 1 / self._steps
         strips = Strips(self.config.window_size, most_rows, lambda part: tick(part * share))
@@ -106,16 +117,11 @@ class Forward:
             )
         return result
 
-    def _whole(self, network: nn.Module, low: Tensor) -> Tensor:
-        with self._guarded():
-            return network(low).float()  # type: ignore[no-any-return]
-
     @contextmanager
     def _guarded(self) -> Iterator[None]:
         """Keep float32 what it says, and translate the device's errors."""
         try:
-            # cuDNN computes float32 convolutions in TF32, 10 bits, unless it is told not to.
-            with cudnn.flags(enabled=cudnn.enabled, benchmark=cudnn.benchmark, allow_tf32=False):
+            with without_tf32():
                 yield
         except torch.OutOfMemoryError:
             raise
@@ -148,10 +154,6 @@ class Forward:
 
 class _OverflowError(ArithmeticError):
     """A strip holds values that are not finite."""
-
-
-def _finite_or_none(high: Tensor) -> Tensor | None:
-    return high if is_finite(high) else None
 
 
 def _checked(block: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from esc_cli.engine.pixels import from_unit
 from esc_cli.engine.tile_choice import Mode, TilingRequest, Way, Work, choose_ways
 from esc_cli.engine.tiled import TiledForward, TileSizes
 from esc_cli.engine.tiles import Span
+from esc_cli.engine.transfer import Download
 from esc_cli.errors import OutOfMemoryError
 from esc_cli.networks.padding import pad_to_multiple
 from esc_cli.networks.variants import NetworkConfig
@@ -67,10 +68,11 @@ class Pass:
         n, _, height, width = low.shape
         scale = self._forward.config.scale
         high = _host_picture((n, 3, scale * height, scale * width), dtype)
-        padded = pad_to_multiple(low, self._forward.config.window_size)
-        output = _Output(high, scale, _Progress(n * height * width, report))
-        self._run(padded, output)
-        output.progress.finish()
+        padded = pad_to_multiple(low.to(self._forward.device), self._forward.config.window_size)
+        progress = _Progress(n * height * width, report)
+        with Download(self._forward.device) as download:
+            self._run(padded, _Output(high, scale, progress, download))
+        progress.finish()
         return high
 
     def _run(self, padded: Tensor, output: "_Output") -> None:
@@ -136,18 +138,20 @@ class _Output:
         high: (N, 3, scale H, scale W) on the host, of the result's pixel type.
         scale: Of the network.
         progress: Of the work.
+        download: Brings pixels to the host.
     """
 
     high: Tensor
     scale: int
     progress: "_Progress"
+    download: Download
 
     def write(self, rows: Span, columns: Span, block: Tensor) -> None:
         """Convert finished pixels on their device and bring them to their place; overwrites them."""
         height, width = (side // self.scale for side in self.high.shape[-2:])
         place = self.high[..., rows.enlarged(self.scale, height), columns.enlarged(self.scale, width)]
         cropped = block[..., : place.shape[-2], : place.shape[-1]]
-        place.copy_(from_unit(cropped, self.high.dtype))
+        self.download.put(from_unit(cropped, self.high.dtype), place)
 
 
 class _Progress:

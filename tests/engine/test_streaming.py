@@ -23,7 +23,7 @@ from esc_cli.networks.esc import ESCConfig
 from esc_cli.networks.esc_fp import ESCFPConfig
 from esc_cli.networks.esc_real import ESCRealConfig
 from esc_cli.networks.interpolation import InterpolationConfig
-from esc_cli.networks.runner import FeatureMap, Runner
+from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 from esc_cli.networks.variants import NetworkConfig, build_network
 
 Pictures = Callable[..., Tensor]
@@ -139,7 +139,7 @@ def test_when_the_lowest_strip_does_not_fit_the_picture_is_done_in_tiles(
             self.inner = inner
             self.runs = 0
 
-        def forward(self, low: Tensor, run: Runner) -> FeatureMap:
+        def forward(self, low: Tensor, run: Runner = WHOLE) -> FeatureMap:
             self.runs += 1
             if low.shape[-1] > 40:
                 raise torch.OutOfMemoryError
