@@ -231,6 +231,7 @@ def _engine_lines(event: Engine, *, verbose: bool) -> list[str]:
     reasons = (
         f"  {event.device}: {event.device_reason}",
         f"  {event.precision}: {event.precision_reason}",
+        f"  attention {event.attention}: {event.attention_reason}",
     )
     return [line, *(reasons if verbose else ())]
 

@@ -15,7 +15,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions
 
 _DEFAULT = TrainingConfig()
 
-Variant = Literal["esc", "esc-light", "esc-fp", "esc-xl", "esc-real"]
+Variant = Literal["esc", "esc-light", "esc-fp", "esc-xl", "esc-real", "esc-rib"]
 """The networks' names, which stand beside them, too; but looking there would load torch."""
 
 

@@ -3,7 +3,9 @@
 import torch
 
 from esc_cli.engine.streaming import MAPS, strip_rows
+from esc_cli.networks.esc_flashbias import ESCFlashBiasConfig, ESCRealFlashBiasConfig
 from esc_cli.networks.esc_real import ESCRealConfig
+from esc_cli.networks.esc_rib import ESCRIBConfig
 from esc_cli.networks.interpolation import InterpolationConfig
 from esc_cli.networks.position_bias import LARGEST_CACHED_BYTES
 from esc_cli.networks.variants import NetworkConfig
@@ -28,6 +30,9 @@ from esc_cli.networks.variants import NetworkConfig
 _BODY_MAPS = 18.5
 _REAL_HEAD_MAPS = {"nearest": 3.3, "dysample": 4.6}
 """Maps of ``dim`` channels alive at once: in the body at low, in ESC-Real's head at high resolution."""
+
+_WITHOUT_TABLE = (InterpolationConfig, ESCRIBConfig, ESCFlashBiasConfig, ESCRealFlashBiasConfig)
+"""Networks that have no bias for each pair of positions: none, or factors of it."""
 
 _RESULT_MAPS = 2
 """The picture at high resolution, and what its conversion takes."""
@@ -83,7 +88,7 @@ def _values_per_pixel(config: NetworkConfig) -> int:
 
 def _bias_bytes(config: NetworkConfig, dtype: torch.dtype) -> int:
     """Give the size of the attention biases: those that are kept, and twice the one being gathered."""
-    if isinstance(config, InterpolationConfig):
+    if isinstance(config, _WITHOUT_TABLE):
         return 0
     one = int(config.heads * config.window_size**4 * dtype.itemsize)
     kept = config.blocks if one <= LARGEST_CACHED_BYTES else 0

@@ -14,6 +14,7 @@ from esc_cli.checkpoints.checkpoint import (
     open_model,
 )
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.engine.attention_choice import choose_attention
 from esc_cli.engine.device import Precision, choose_device, choose_precision
 from esc_cli.engine.forward import Forward
 from esc_cli.engine.passes import Pass
@@ -54,15 +55,17 @@ class Upscaler:
         device_reason: Why there.
         precision: Type of weights and features.
         precision_reason: Why this one.
+        attention: Backend of the window attention.
+        attention_reason: Why this one.
         passes: The scales of the networks that are run in turn.
         digests: The sha256 of each one's file, by which a result can name what made it.
         scale: Their product.
         progress: As given.
 
     Raises:
-        UsageError: The scale is out of reach, or the tiling makes no sense.
+        UsageError: The scale is out of reach, there is no such attention, or the tiling makes no sense.
         WeightsError: There is no such model, or its file is damaged.
-        DeviceError: The device is not there, or cannot compute in this precision.
+        DeviceError: The device is not there, or cannot compute in this precision or with this attention.
     """
 
     def __init__(
@@ -82,6 +85,8 @@ class Upscaler:
         self.device, self.device_reason = chosen_device.device, chosen_device.reason
         chosen_precision = choose_precision(precision, self.device)
         self.precision, self.precision_reason = chosen_precision.dtype, chosen_precision.reason
+        chosen_attention = choose_attention(attention, self.device, self.precision)
+        self.attention, self.attention_reason = chosen_attention.name, chosen_attention.reason
         model = open_model(model)
         self.passes = _planned_scales(model, scale)
         self.scale = math.prod(self.passes)
@@ -91,9 +96,7 @@ class Upscaler:
         for one in set(self.passes):
             checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model, one)
             request = tiling_request(tiling, tile_px, overlap_px, checkpoint.config.window_size)
-            forward = Forward(
-                checkpoint, self.device, self.precision, "sdpa" if attention == "auto" else attention
-            )
+            forward = Forward(checkpoint, self.device, self.precision, self.attention)
             self._networks[one] = Pass(forward, request)
             digests[one] = checkpoint.sha256
         self.digests = tuple(digests[one] for one in self.passes)

@@ -22,6 +22,8 @@ class Engine:
     device_reason: str
     precision: str
     precision_reason: str
+    attention: str
+    attention_reason: str
     event: Literal["engine"] = "engine"
 
 

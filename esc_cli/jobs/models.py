@@ -100,6 +100,8 @@ class Models:
             device_reason=upscaler.device_reason,
             precision=_name_of(upscaler.precision),
             precision_reason=upscaler.precision_reason,
+            attention=upscaler.attention,
+            attention_reason=upscaler.attention_reason,
         )
 
     def provenance(self, factor: float) -> str:

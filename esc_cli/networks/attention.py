@@ -1,51 +1,44 @@
-"""Self-attention inside square windows, with a learned bias for each relative position.
+"""Self-attention inside square windows, with a learned bias for each pair of positions.
 
-Backends share one interface (``AttentionBackend``) and give the same result; they differ in speed and memory.
+Backends share one interface (``AttentionBackend``) and give the same result; they differ in speed and memory,
+and ``flash`` in exactness.
 """
 
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
+from esc_cli.networks.flash_attention import flash
+from esc_cli.networks.flex_attention import flex
 from esc_cli.networks.padding import pad_to_multiple
-from esc_cli.networks.position_bias import DenseCache, PositionBias
-from esc_cli.networks.recomputed_attention import recomputed_attention
+from esc_cli.networks.position_bias import BiasCache, FactorBias, PositionBias, TableBias
+from esc_cli.networks.sdpa_attention import sdpa
 
 AttentionBackend = Callable[[Tensor, Tensor, Tensor, PositionBias], Tensor]
 """query, key and value, each (B, heads, tokens, channels), and the bias: to the shape of query."""
 
 
 def naive(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tensor:
-    """Compute attention as it is written in the paper: the reference for every other backend."""
+    """Compute attention as it is written in the paper: the reference for every other backend.
+
+    The published code gathers the bias from its table in every call; here it is kept, so that this is a
+    little faster than what it stands for.
+    """
     scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5 + bias.dense(query.dtype)
     weights: Tensor = scores.softmax(dim=-1)
     return weights @ value
 
 
-def sdpa(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tensor:
-    """Compute attention with torch's fused kernel.
-
-    Where the bias needs a gradient on the CPU torch has no fused kernel and keeps all scores; there the
-    backward pass recomputes them window by window.
-    """
-    if bias.needs_gradient and query.device.type == "cpu":
-        return recomputed_attention(
-            query, key, value, bias.dense(torch.promote_types(query.dtype, torch.float32))
-        )
-    # The CPU's flash kernel takes masks of 2 or 4 dimensions and of the query's dtype.
-    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias.dense(query.dtype)[None])
+ATTENTION_BACKENDS: dict[str, AttentionBackend] = {"naive": naive, "sdpa": sdpa, "flex": flex, "flash": flash}
 
 
-ATTENTION_BACKENDS: dict[str, AttentionBackend] = {"naive": naive, "sdpa": sdpa}
-
-
-class WindowAttention(nn.Module):
+class WindowAttentionBase(nn.Module):
     """Multi-head self-attention in windows of ``window_size`` pixels, without shift and without mask.
 
     Input and output are (N, dim, H, W). Sides that are no multiple of the window are padded by reflection at
     the right and the bottom, and cropped after; padded tokens are attended to, as in the published code.
+    Subclasses hold the parameters of the bias.
     """
 
     def __init__(self, dim: int, heads: int, window_size: int) -> None:
@@ -53,20 +46,25 @@ class WindowAttention(nn.Module):
         self.heads = heads
         self.window_size = window_size
         self.backend: AttentionBackend = sdpa
-        self.relative_position_bias = nn.Parameter(torch.randn(heads, (2 * window_size - 1) ** 2).mul(0.001))
         self.to_qkv = nn.Conv2d(dim, 3 * dim, 1)
         self.to_out = nn.Conv2d(dim, dim, 1)
-        self._dense = DenseCache()
+
+    def position_bias(self) -> PositionBias:
+        """Give the bias as the backends take it."""
+        raise NotImplementedError
 
     def forward(self, features: Tensor) -> Tensor:  # (N, dim, H, W)
         """Attend inside each window."""
+        return self.to_out(self.attend(features))  # type: ignore[no-any-return]
+
+    def attend(self, features: Tensor) -> Tensor:  # (N, dim, H, W)
+        """Attend inside each window, up to the last projection."""
         height, width = features.shape[-2:]
         qkv = self.to_qkv(pad_to_multiple(features, self.window_size))  # (N, 3 dim, H', W')
         query, key, value = self._to_windows(qkv)
-        bias = PositionBias(self.relative_position_bias, self.window_size, self._dense)
-        attended = self.backend(query, key, value, bias)  # (B, heads, tokens, channels)
+        attended = self.backend(query, key, value, self.position_bias())  # (B, heads, tokens, channels)
         merged = self._from_windows(attended, qkv.shape)  # (N, dim, H', W')
-        return self.to_out(merged[..., :height, :width])  # type: ignore[no-any-return]
+        return merged[..., :height, :width]
 
     def _to_windows(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Cut (N, 3 dim, H, W) into three of (windows, heads, tokens, channels), windows row-major."""
@@ -83,6 +81,35 @@ class WindowAttention(nn.Module):
         return grid.permute(0, 3, 6, 1, 4, 2, 5).reshape(n, dim, height, width)
 
 
+class WindowAttention(WindowAttentionBase):
+    """Window attention whose bias is a table of relative positions."""
+
+    def __init__(self, dim: int, heads: int, window_size: int) -> None:
+        super().__init__(dim, heads, window_size)
+        self.relative_position_bias = nn.Parameter(torch.randn(heads, (2 * window_size - 1) ** 2).mul(0.001))
+        self._cache = BiasCache()
+
+    def position_bias(self) -> TableBias:
+        """Spread the table over all pairs."""
+        return TableBias(self.relative_position_bias, self.window_size, self._cache)
+
+
+class FactorWindowAttention(WindowAttentionBase):
+    """Window attention whose bias is a product of free factors, one for each token of a window.
+
+    Source: FlashBias (arXiv 2505.12044), and ESC's published code.
+    """
+
+    def __init__(self, dim: int, heads: int, window_size: int, rank: int) -> None:
+        super().__init__(dim, heads, window_size)
+        self.flashbias_q = nn.Parameter(torch.zeros(heads, window_size**2, rank))
+        self.flashbias_k = nn.Parameter(torch.zeros(heads, window_size**2, rank))
+
+    def position_bias(self) -> FactorBias:
+        """Give the factors."""
+        return FactorBias(self.flashbias_q, self.flashbias_k)
+
+
 def use_attention(network: nn.Module, name: str) -> None:
     """Make every window attention of a network use the backend called ``name``.
 
@@ -91,5 +118,5 @@ def use_attention(network: nn.Module, name: str) -> None:
     """
     backend = ATTENTION_BACKENDS[name]
     for module in network.modules():
-        if isinstance(module, WindowAttention):
+        if isinstance(module, WindowAttentionBase):
             module.backend = backend

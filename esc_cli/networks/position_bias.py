@@ -1,6 +1,8 @@
-"""The learned bias for each relative position of two tokens in a window."""
+"""The learned bias of two tokens in a window: added to the attention's scores, by their positions alone."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -8,35 +10,59 @@ from torch import Tensor
 LARGEST_CACHED_BYTES = 64 * 2**20
 """ESC's dense bias is 16 MB a block in float32 and kept; ESC-XL's is 255 MB and gathered for each call."""
 
+Made = TypeVar("Made")
 
-@dataclass
-class DenseCache:
-    """The dense bias that was gathered last, and what it was gathered from."""
 
-    key: tuple[int, int, torch.dtype] | None = None
-    bias: Tensor | None = None
+class PositionBias(Protocol):
+    """What every attention backend may ask of a bias, however it is stored."""
 
-    def __deepcopy__(self, memo: object) -> "DenseCache":
-        """Start empty: a copy of the network has a table of its own, and gathers from that."""
-        return DenseCache()
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether the bias is being trained."""
+        ...
+
+    def dense(self, dtype: torch.dtype) -> Tensor:
+        """Give the bias of all pairs, (heads, queries, keys); differentiable while it is being trained."""
+        ...
+
+
+class BiasCache:
+    """What was made of a table last, of each kind; empty in a copy of the network, with its own table."""
+
+    def __init__(self) -> None:
+        self._kept: dict[str, tuple[object, Any]] = {}
+
+    def __deepcopy__(self, memo: object) -> "BiasCache":
+        return BiasCache()
+
+    def recall(self, kind: str, table: Tensor, dtype: torch.dtype, make: Callable[[], Made]) -> Made:
+        """Give what ``make`` gives; it is asked once for as long as the table stays as it is."""
+        if table.is_inference():  # has no version by which a change would be seen
+            return make()
+        state = (table.data_ptr(), table._version, dtype)
+        kept_state, made = self._kept.get(kind, (None, None))
+        if kept_state != state:
+            made = make()
+            self._kept[kind] = (state, made)
+        return made  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True)
-class PositionBias:
-    """A table of biases, and how it spreads over all pairs of tokens.
+class TableBias:
+    """A table of biases, one for each relative position.
 
     Attributes:
         table: (heads, (2 w - 1)^2); row-major over (key row - query row, key column - query column), each
             from -(w - 1) to w - 1. That is key minus query: transposed with respect to Swin.
         window_size: w, pixels.
-        cache: Where the dense form is kept between calls.
+        cache: Where other forms of the table are kept between calls.
 
     Source: ESC (arXiv 2503.06671), its published code.
     """
 
     table: Tensor
     window_size: int
-    cache: DenseCache = field(default_factory=DenseCache)
+    cache: BiasCache = field(default_factory=BiasCache)
 
     @property
     def needs_gradient(self) -> bool:
@@ -44,26 +70,47 @@ class PositionBias:
         return self.table.requires_grad and torch.is_grad_enabled()
 
     def dense(self, dtype: torch.dtype) -> Tensor:
-        """Give the bias of all pairs, (heads, w^2 queries, w^2 keys).
-
-        It is gathered once for as long as the table stays as it is. Differentiable while the table is
-        being trained.
-        """
+        """Gather the bias of all pairs, (heads, w^2 queries, w^2 keys), and keep it where it is small."""
         if self.needs_gradient:
-            return self._gather().to(dtype)
-        if self.table.is_inference():  # has no version by which a change would be seen
-            return self._gather().to(dtype)
-        key = (self.table.data_ptr(), self.table._version, dtype)
-        if self.cache.key == key and self.cache.bias is not None:
-            return self.cache.bias
-        bias = self._gather().detach().to(dtype)
-        if bias.numel() * bias.element_size() <= LARGEST_CACHED_BYTES:
-            self.cache.key, self.cache.bias = key, bias
-        return bias
+            return self._gather(self.table).to(dtype)
+        size_bytes = len(self.table) * self.window_size**4 * dtype.itemsize
+        if size_bytes > LARGEST_CACHED_BYTES:
+            return self._gather(self.table).detach().to(dtype)
+        return self.cache.recall(
+            "dense", self.table, dtype, lambda: self._gather(self.table).detach().to(dtype)
+        )
 
-    def _gather(self) -> Tensor:
+    def dense_of_head(self, head: int) -> Tensor:
+        """Gather the bias of one head, (w^2 queries, w^2 keys), of the table's own type, without gradient."""
+        return self._gather(self.table.detach()[head : head + 1])[0]
+
+    def _gather(self, table: Tensor) -> Tensor:
         w, side = self.window_size, 2 * self.window_size - 1
-        grid = self.table.view(-1, side, side)
+        grid = table.view(-1, side, side)
         # pairs[h, i, j, a, b] = grid[h, i + a, j + b]; with i = w - 1 - query row this is key minus query.
         pairs = grid.unfold(1, w, 1).unfold(2, w, 1).flip(1, 2)
         return pairs.reshape(-1, w * w, w * w)
+
+
+@dataclass(frozen=True)
+class FactorBias:
+    """A bias of low rank: the product of what each query and each key brings.
+
+    Attributes:
+        query_factors: (heads, queries, rank).
+        key_factors: (heads, keys, rank).
+
+    Source: FlashBias (arXiv 2505.12044), section 3.
+    """
+
+    query_factors: Tensor
+    key_factors: Tensor
+
+    @property
+    def needs_gradient(self) -> bool:
+        """Whether the factors are being trained."""
+        return self.query_factors.requires_grad and torch.is_grad_enabled()
+
+    def dense(self, dtype: torch.dtype) -> Tensor:
+        """Multiply the factors out: (heads, queries, keys)."""
+        return (self.query_factors @ self.key_factors.transpose(-2, -1)).to(dtype)

@@ -6,8 +6,15 @@ from collections.abc import Callable
 from torch import nn
 
 from esc_cli.networks.esc import ESC, ESCConfig
+from esc_cli.networks.esc_flashbias import (
+    ESCFlashBias,
+    ESCFlashBiasConfig,
+    ESCRealFlashBias,
+    ESCRealFlashBiasConfig,
+)
 from esc_cli.networks.esc_fp import ESCFP, ESCFPConfig
 from esc_cli.networks.esc_real import ESCReal, ESCRealConfig
+from esc_cli.networks.esc_rib import ESCRIB, ESCRIBConfig
 from esc_cli.networks.interpolation import Interpolation, InterpolationConfig
 
 NetworkConfig = ESCConfig | ESCFPConfig | ESCRealConfig | InterpolationConfig
@@ -37,25 +44,32 @@ VARIANTS: dict[str, Callable[[int], NetworkConfig]] = {
     "esc-fp": ESCFPConfig,
     "esc-xl": _esc_xl,
     "esc-real": ESCRealConfig,
+    "esc-rib": ESCRIBConfig,
 }
-"""Configurations by name, for a scale. Source: arXiv 2503.06671, table 1, and its published code."""
+"""Configurations by name, for a scale.
+
+Source: arXiv 2503.06671, table 1, and its published code; ESC-RIB: arXiv 2603.06738, and its.
+"""
 
 
 _PUBLISHED_SCALE = 4
 """One that every variant has."""
 
 
+_NETWORKS: dict[type, Callable[..., nn.Module]] = {
+    ESCConfig: ESC,
+    ESCFPConfig: ESCFP,
+    ESCRealConfig: ESCReal,
+    ESCRIBConfig: ESCRIB,
+    ESCFlashBiasConfig: ESCFlashBias,
+    ESCRealFlashBiasConfig: ESCRealFlashBias,
+    InterpolationConfig: Interpolation,
+}
+
+
 def build_network(config: NetworkConfig) -> nn.Module:
     """Make the network that a configuration describes, with freshly initialised weights."""
-    match config:
-        case ESCRealConfig():
-            return ESCReal(config)
-        case ESCConfig():
-            return ESC(config)
-        case ESCFPConfig():
-            return ESCFP(config)
-        case InterpolationConfig():
-            return Interpolation(config)
+    return _NETWORKS[type(config)](config)
 
 
 def variant_name(config: NetworkConfig) -> str:

@@ -43,7 +43,7 @@ def resize_head(state: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> St
     Source: ESC's published code (bilinear, align_corners False): this is how x2 weights start x3 and x4.
     """
     resized = dict(state)
-    for key in ("to_img.weight", "to_img.bias"):
+    for key in ("to_img.weight", "to_img.bias", "upsampler.up_conv.weight", "upsampler.up_conv.bias"):
         if key in state and key in target and state[key].shape[0] != target[key].shape[0]:
             resized[key] = _resize_filters(state[key], target[key].shape[0])
     return resized

@@ -127,7 +127,7 @@ def _new_run(config: TrainingConfig, folder: Path, device: torch.device, initial
 
 @torch.no_grad()
 def _zero_last_layer(network: nn.Module) -> None:
-    head = network.get_submodule("to_img")
+    head = network.get_submodule("upsampler.up_conv" if hasattr(network, "upsampler") else "to_img")
     last = head[-1] if isinstance(head, nn.Sequential) else head
     for parameter in last.parameters():
         parameter.zero_()

@@ -12,8 +12,10 @@ from esc_cli.checkpoints.files import read_state_dict
 from esc_cli.checkpoints.recognise import recognise
 from esc_cli.errors import WeightsError
 from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.esc_flashbias import ESCFlashBiasConfig, ESCRealFlashBiasConfig
 from esc_cli.networks.esc_fp import ESCFPConfig
 from esc_cli.networks.esc_real import ESCRealConfig
+from esc_cli.networks.esc_rib import ESCRIBConfig
 from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network
 
 HEADS = st.integers(1, 3)
@@ -39,6 +41,17 @@ CONFIGS = st.one_of(
         **COMMON,
     ),
     st.builds(ESCRealConfig, heads=HEADS, dim=st.just(24), **{**COMMON, "scale": st.just(4)}),
+    st.builds(ESCFlashBiasConfig, heads=HEADS, dim=st.just(24), bias_rank=st.integers(1, 50), **COMMON),
+    st.builds(ESCRealFlashBiasConfig, heads=HEADS, dim=st.just(24), **{**COMMON, "scale": st.just(4)}),
+    st.builds(
+        ESCRIBConfig,
+        heads=HEADS,
+        dim=st.just(24),
+        bias_rank=st.integers(1, 50),
+        bias_hidden_dim=st.integers(1, 40),
+        frequencies=st.integers(0, 12),
+        **{**COMMON, "window_size": st.just(64)},
+    ),
 )
 
 
@@ -59,8 +72,6 @@ def test_recognises_the_published_variants(name: str) -> None:
     ("vector", "named"),
     [
         ("esc_realm_pixelshuffle_x2", "ESCRealM"),
-        ("esc_rib_x2", "RIB"),
-        ("esc_flashbias_r48_x2", "FlashBias"),
         ("neosr_esc_real_x4", "neosr"),
         ("esc_lte_2.5", "LTE"),
         ("atconv_c16", "no ESC network"),

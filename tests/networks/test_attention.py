@@ -5,13 +5,13 @@ import torch
 from torch import Tensor
 
 from esc_cli.networks.attention import ATTENTION_BACKENDS, WindowAttention, naive, use_attention
-from esc_cli.networks.position_bias import PositionBias
+from esc_cli.networks.position_bias import TableBias
 
 
 def test_bias_of_a_pair_is_that_of_key_minus_query() -> None:
     window = 5
     table = torch.arange(2 * (2 * window - 1) ** 2, dtype=torch.float32).view(2, -1)
-    bias = PositionBias(table, window).dense(torch.float32).view(2, window, window, window, window)
+    bias = TableBias(table, window).dense(torch.float32).view(2, window, window, window, window)
     for query_row, query_column, key_row, key_column in ((0, 0, 4, 4), (4, 1, 0, 3), (2, 2, 2, 2)):
         row = key_row - query_row + window - 1
         column = key_column - query_column + window - 1
@@ -21,7 +21,7 @@ def test_bias_of_a_pair_is_that_of_key_minus_query() -> None:
 
 def gradients(backend: str, inputs: list[Tensor], window: int) -> list[Tensor]:
     query, key, value, table = (tensor.clone().requires_grad_() for tensor in inputs)
-    output = ATTENTION_BACKENDS[backend](query, key, value, PositionBias(table, window))
+    output = ATTENTION_BACKENDS[backend](query, key, value, TableBias(table, window))
     output.sin().sum().backward()
     return [output.detach(), query.grad, key.grad, value.grad, table.grad]
 

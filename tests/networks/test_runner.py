@@ -10,8 +10,10 @@ import torch
 from torch import Tensor
 
 from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.esc_flashbias import ESCFlashBiasConfig, ESCRealFlashBiasConfig
 from esc_cli.networks.esc_fp import ESCFPConfig
 from esc_cli.networks.esc_real import ESCRealConfig
+from esc_cli.networks.esc_rib import ESCRIBConfig
 from esc_cli.networks.interpolation import InterpolationConfig
 from esc_cli.networks.variants import NetworkConfig, build_network
 
@@ -67,6 +69,9 @@ NETWORKS: tuple[NetworkConfig, ...] = (
     ESCFPConfig(3, dim=16, partial_dim=8, heads=2, blocks=1, mixers=2, window_size=8),
     ESCRealConfig(4, dim=16, partial_dim=8, heads=2, blocks=1, mixers=2, window_size=8),
     ESCRealConfig(2, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8, head="dysample"),
+    ESCFlashBiasConfig(2, dim=16, partial_dim=8, heads=2, blocks=1, mixers=2, window_size=8),
+    ESCRealFlashBiasConfig(4, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8),
+    ESCRIBConfig(2, dim=16, partial_dim=8, heads=2, blocks=1, mixers=2, window_size=8),
     InterpolationConfig(3, "bicubic"),
     InterpolationConfig(2, "nearest"),
 )

@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 from torch import nn
 
 from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.esc_flashbias import ESCFlashBiasConfig, ESCRealFlashBiasConfig
 from esc_cli.networks.esc_fp import ESCFPConfig
 from esc_cli.networks.esc_real import ESCRealConfig
+from esc_cli.networks.esc_rib import ESCRIBConfig
 from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network, variant_name
 
-# Source: ESC (arXiv 2503.06671), table 2, to the last parameter as counted in the published code.
+# Source: ESC (arXiv 2503.06671), table 2, and ESC-RIB (arXiv 2603.06738), to the last parameter as counted in
+# the published code.
 PUBLISHED_PARAMETERS = {
     ("esc", 2): 946_728,
     ("esc", 3): 955_383,
@@ -28,14 +31,28 @@ PUBLISHED_PARAMETERS = {
     ("esc-xl", 3): 12_481_851,
     ("esc-xl", 4): 12_518_160,
     ("esc-real", 4): 2_265_307,
+    ("esc-rib", 2): 1_007_796,
+    ("esc-rib", 3): 1_016_451,
+    ("esc-rib", 4): 1_028_568,
 }
-PUBLISHED_KEYS = {"esc": 402, "esc-light": 244, "esc-fp": 455, "esc-xl": 719, "esc-real": 909}
+# That of ESC-RIB follows from ESC's 402: in each of 5 blocks 4 tensors of the bias instead of 1, and 4 of the
+# gate; 2 of the normalisation before the last convolution.
+PUBLISHED_KEYS = {
+    "esc": 402,
+    "esc-light": 244,
+    "esc-fp": 455,
+    "esc-xl": 719,
+    "esc-real": 909,
+    "esc-rib": 402 + 5 * 7 + 2,
+}
 
 SMALL: tuple[NetworkConfig, ...] = (
     ESCConfig(2, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8),
     ESCFPConfig(3, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8),
     ESCRealConfig(4, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8),
     ESCRealConfig(2, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8, head="dysample"),
+    ESCRIBConfig(2, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8),
+    ESCFlashBiasConfig(2, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8),
 )
 
 
@@ -55,6 +72,20 @@ def test_dysample_head_has_the_published_parameters() -> None:
     with torch.device("meta"):
         network = build_network(ESCRealConfig(4, head="dysample"))
     assert parameters(network) == 2_169_499
+
+
+@pytest.mark.parametrize(
+    ("config", "published"),
+    [
+        (ESCFlashBiasConfig(2), 2_833_428),
+        (ESCFlashBiasConfig(4), 2_854_200),
+        (ESCRealFlashBiasConfig(4), 6_038_707),
+    ],
+)
+def test_factorised_bias_has_the_published_parameters(config: NetworkConfig, published: int) -> None:
+    with torch.device("meta"):
+        network = build_network(config)
+    assert parameters(network) == published
 
 
 def test_nearest_head_has_one_scale() -> None:

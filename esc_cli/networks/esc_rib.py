@@ -1,0 +1,163 @@
+"""ESC-RIB: ESC with larger windows, a bias made from coordinates, and gated attention."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from esc_cli.networks.attention import WindowAttentionBase
+from esc_cli.networks.blocks import Block, ChannelNorm, ConvFFN, _mix
+from esc_cli.networks.convolutional_attention import ConvolutionalAttention, average_over_symmetries
+from esc_cli.networks.esc import ESCConfig, new_large_kernel
+from esc_cli.networks.position_bias import FactorBias
+from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
+
+GATE_REACH_PX = 1
+
+
+@dataclass(frozen=True)
+class ESCRIBConfig(ESCConfig):
+    """Widths of ESC-RIB, as in ``ESCConfig``; the defaults are the published network.
+
+    Attributes:
+        bias_rank: Channels of the factors of each head.
+        bias_hidden_dim: Hidden channels of the network that makes them from coordinates.
+        frequencies: Sines and cosines that a coordinate is spread into, of 1, 2, 4, ... radians.
+    """
+
+    window_size: int = 64
+    first_hidden_dim: int = 256
+    bias_rank: int = 16
+    bias_hidden_dim: int = 32
+    frequencies: int = 10
+
+
+class ESCRIB(nn.Module):
+    """Low-resolution RGB to high-resolution RGB. Parameter names are the published ones.
+
+    Source: arXiv 2603.06738, and its published code.
+    """
+
+    def __init__(self, config: ESCRIBConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.plk_filter = new_large_kernel(config)
+        self.proj = nn.Conv2d(3, config.dim, 3, padding=1)
+        self.blocks = nn.ModuleList(GatedBlock(config) for _ in range(config.blocks))
+        self.last = nn.Sequential(ChannelNorm(config.dim), nn.Conv2d(config.dim, config.dim, 3, padding=1))
+        self.upsampler = nn.ModuleDict(
+            {"up_conv": nn.Conv2d(config.dim, 3 * config.scale**2, 3, padding=1)},
+        )
+
+    def forward(self, low: Tensor, run: Runner = WHOLE) -> FeatureMap:
+        """Upscale.
+
+        Args:
+            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1.
+            run: How the steps are run.
+
+        Returns:
+            (N, 3, scale H, scale W), about [0, 1], not clamped; low's dtype and device. A tensor, unless
+            the runner makes something else of it.
+        """
+        shared = (average_over_symmetries(self.plk_filter),)
+        shallow = run.local(self.proj, low, reach_px=1, keep=False)  # (N, dim, H, W)
+        features = shallow
+        for block in self.blocks:
+            features = block(features, shared, run)
+        return run.local(self._reconstruct, features, shallow, low, reach_px=2, keep=False)
+
+    def _reconstruct(self, features: Tensor, shallow: Tensor, low: Tensor) -> Tensor:
+        residual = self.upsampler["up_conv"](self.last(features) + shallow)  # (N, 3 s^2, H, W)
+        repeated = low.repeat_interleave(self.config.scale**2, dim=1)
+        return F.pixel_shuffle(residual + repeated, self.config.scale)
+
+
+class CoordinateWindowAttention(WindowAttentionBase):
+    """Window attention whose bias is a product of what a small network makes of the coordinates.
+
+    ``gate`` is applied to the attended features before the last projection. It sees a neighbourhood across
+    windows, so that the block runs it as a step of its own.
+    """
+
+    def __init__(self, config: ESCRIBConfig) -> None:
+        super().__init__(config.dim, config.heads, config.window_size)
+        self.frequencies = config.frequencies
+        hidden_dim, rank = config.bias_hidden_dim, config.bias_rank
+        self.to_hidden = _small_normal(2 + 4 * config.frequencies, hidden_dim)
+        self.hidden_b = nn.Parameter(torch.zeros(1, hidden_dim))
+        self.to_q = _small_normal(config.heads, hidden_dim, rank)
+        self.to_k = _small_normal(config.heads, hidden_dim, rank)
+        self.gate = nn.Sequential(
+            nn.Conv2d(config.dim, config.dim, 3, padding=1, groups=config.dim),
+            nn.Conv2d(config.dim, config.dim, 1),
+            nn.Sigmoid(),
+        )
+
+    def position_bias(self) -> FactorBias:
+        """Make the factors of all tokens: cheap, next to what attention does with them."""
+        # Whatever the network's dtype: the fastest sine turns by 512 radians over a window.
+        inputs = spread_coordinates(self.window_size, self.frequencies, self.to_hidden.device)
+        hidden = F.relu(inputs @ self.to_hidden.float() + self.hidden_b.float())  # (w^2, hidden)
+        scale = self.to_q.shape[-1] ** -0.5
+        return FactorBias(hidden @ self.to_q.float() * scale, hidden @ self.to_k.float())
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Attend inside each window of (N, dim, H, W), and gate."""
+        return self.leave(self.attend(features), features)
+
+    def leave(self, attended: Tensor, features: Tensor) -> Tensor:
+        """Gate what was attended by the features that it was made from, and project, (N, dim, H, W)."""
+        return self.to_out(attended * self.gate(features))  # type: ignore[no-any-return]
+
+
+def spread_coordinates(window_size: int, frequencies: int, device: torch.device) -> Tensor:
+    """Give the centres of a window's pixels in (-1, 1), column first, and their sines and cosines.
+
+    Returns:
+        (w^2, 2 + 4 frequencies), float32: for each frequency the two sines, then the two cosines.
+    """
+    centres = (2 * torch.arange(window_size, device=device) + 1) / window_size - 1
+    rows, columns = torch.meshgrid(centres, centres, indexing="ij")
+    places = torch.stack((columns.flatten(), rows.flatten()), dim=-1)  # (w^2, 2)
+    waves = [wave(places * 2**power) for power in range(frequencies) for wave in (torch.sin, torch.cos)]
+    return torch.cat((places, *waves), dim=-1)
+
+
+class GatedBlock(Block):
+    """ESC's block with ``CoordinateWindowAttention``, its gate a step of its own."""
+
+    attn: CoordinateWindowAttention  # type: ignore[assignment]
+
+    def __init__(self, config: ESCRIBConfig) -> None:
+        super().__init__(
+            dim=config.dim,
+            heads=config.heads,
+            window_size=config.window_size,
+            first_hidden_dim=config.first_hidden_dim,
+            hidden_dim=config.hidden_dim,
+            inner_norm=config.inner_norm,
+            mixers=config.mixers,
+            make_mixer=lambda: ConvolutionalAttention(config.partial_dim, config.kernel_size),
+        )
+        self.attn = CoordinateWindowAttention(config)
+
+    def forward(self, features: FeatureMap, shared: tuple[Tensor, ...], run: Runner) -> FeatureMap:
+        """Map (N, dim, H, W) to the same shape, as ``Block`` does; ``features`` are not read after."""
+        inner = run.local(self._enter, features, reach_px=ConvFFN.reach_px)
+        attended = run.local(self._attend_only, inner, reach_px=0, align_px=self.attn.window_size)
+        inner = run.local(self._gate, inner, attended, reach_px=GATE_REACH_PX, replaces=inner)
+        for norm, ffn, layer in zip(self.lns, self.convffns, self.pconvs, strict=True):
+            inner = _mix(inner, norm, ffn, layer, shared, run)  # type: ignore[arg-type]
+        return run.local(self._leave, inner, features, reach_px=1, replaces=features)
+
+    def _attend_only(self, inner: Tensor) -> Tensor:
+        return self.attn.attend(self.ln_attn(inner))
+
+    def _gate(self, inner: Tensor, attended: Tensor) -> Tensor:
+        return inner + self.attn.leave(attended, self.ln_attn(inner))
+
+
+def _small_normal(*shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.randn(shape).mul(0.05))

@@ -1,0 +1,25 @@
+"""Attention by torch's fused kernels, exact for every kind of bias."""
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from esc_cli.networks.factorised_attention import attend_with_factors
+from esc_cli.networks.position_bias import FactorBias, PositionBias
+from esc_cli.networks.recomputed_attention import recomputed_attention
+
+
+def sdpa(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tensor:
+    """Compute attention with torch's fused kernel.
+
+    Where a table needs a gradient on the CPU torch has no fused kernel and keeps all scores; there the
+    backward pass recomputes them window by window.
+    """
+    if isinstance(bias, FactorBias):
+        return attend_with_factors(query, key, value, bias)
+    if bias.needs_gradient and query.device.type == "cpu":
+        return recomputed_attention(
+            query, key, value, bias.dense(torch.promote_types(query.dtype, torch.float32))
+        )
+    # The CPU's flash kernel takes masks of 2 or 4 dimensions and of the query's dtype.
+    return F.scaled_dot_product_attention(query, key, value, attn_mask=bias.dense(query.dtype)[None])
