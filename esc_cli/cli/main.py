@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "models": "list, describe and verify models",
     "evaluate": "measure a model on a folder of pictures",
+    "benchmark": "measure speed, memory and exactness on this machine",
     "train": "train a network on a folder of pictures",
 }
 """Names of the modules beside this one, each with a Typer ``app``; only the one asked for is loaded."""

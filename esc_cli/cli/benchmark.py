@@ -1,0 +1,275 @@
+"""``esc-upscale benchmark``: how fast, with how much memory and how exactly networks run here."""
+
+import math
+from dataclasses import asdict, astuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.box import SIMPLE
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.cli.guard import guarded
+from esc_cli.cli.options import Device, Json
+from esc_cli.cli.output import answer, answer_json, printable, stderr_console
+from esc_cli.errors import EscError
+
+if TYPE_CHECKING:
+    from esc_cli.evaluation.benchmark_report import Flatness, Report, Row, Workload
+    from esc_cli.evaluation.candidates import Settings
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+@guarded
+def benchmark(
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model", "-m", metavar="NAME|FILE", help=f"May be repeated. Default: {DEFAULT_MODEL}."
+        ),
+    ] = None,
+    random_weights: Annotated[
+        list[str] | None,
+        typer.Option(metavar="VARIANT", help="An untrained network of the paper; repeatable."),
+    ] = None,
+    scale: Annotated[
+        int | None, typer.Option("--scale", "-s", min=1, help="Default: the largest of each model.")
+    ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HxW|hd",
+            help="Height and width of the low-resolution picture, or what gives 720x1280; repeatable. "
+            "Default: 128x128.",
+        ),
+    ] = None,
+    device: Device = "auto",
+    attention: Annotated[str, typer.Option(metavar="NAMES", help="With commas: naive,sdpa,...")] = "auto",
+    precision: Annotated[
+        str | None, typer.Option("--precision", "-p", metavar="NAMES", help="Default: all of the device.")
+    ] = None,
+    tiling: Annotated[str, typer.Option(metavar="NAMES", help="With commas: none,exact,...")] = "auto",
+    runtime: Annotated[
+        str | None, typer.Option(metavar="NAMES", help="Default: all that are installed.")
+    ] = None,
+    runs: Annotated[
+        int | None, typer.Option(min=1, help="Measured runs of each. Default: 5 on the CPU, else 50.")
+    ] = None,
+    picture: Annotated[
+        Path | None, typer.Option(help="What to upscale, cut to each size. Default: one that is drawn.")
+    ] = None,
+    json: Json = False,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png|.svg", help="Draw speed and memory, too.")
+    ] = None,
+) -> None:
+    """Measure every combination of models, sizes, attentions, precisions, tilings and runtimes.
+
+    All are compared with the plain network (naive attention, float32, the whole picture) and run in turns, so
+    that a noisy machine hits all alike. Errors are those against float64. What cannot run here is said so.
+    """
+    from esc_cli.evaluation.benchmark import benchmark as measure
+    from esc_cli.evaluation.benchmark_plot import check_plot, draw_plot
+    from esc_cli.evaluation.benchmark_request import Request
+    from esc_cli.evaluation.candidates import Source
+
+    if plot is not None:
+        check_plot(plot)
+    random = [Source(name, scale, random_weights=True) for name in random_weights or ()]
+    shipped = [Source(name, scale) for name in model or (() if random else (DEFAULT_MODEL,))]
+    request = Request(
+        sources=(*shipped, *random),
+        sizes=size or ("128x128",),
+        attentions=attention.split(","),
+        precisions=precision.split(",") if precision else None,
+        tilings=tiling.split(","),
+        runtimes=runtime.split(",") if runtime else None,
+        device=device,
+        rounds=runs,
+        picture=picture,
+    )
+    console = stderr_console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("measuring", total=None)
+        report = measure(request, lambda done, total: bar.update(task, completed=done, total=total))
+    (_answer_program if json else _answer_person)(report)
+    if plot is not None:
+        draw_plot(report, plot)
+
+
+def _answer_program(report: "Report") -> None:
+    from esc_cli.evaluation.benchmark_report import flatness
+
+    answer_json(
+        "benchmark",
+        device=report.device,
+        device_name=report.device_name,
+        threads=report.threads,
+        torch_version=report.torch_version,
+        warm_up=report.warm_up,
+        rounds=report.rounds,
+        matmul_side=report.matmul_side,
+        matmul_seconds=report.matmul.median_s,
+        idle_bytes=report.idle_bytes,
+    )
+    for work in report.workloads:
+        for row in work.rows:
+            answer_json("measurement", **_workload_facts(work), **_row_facts(row))
+    for flat in flatness(report):
+        answer_json(
+            "flatness",
+            model=flat.model,
+            scale=flat.scale,
+            settings=asdict(flat.settings),
+            seconds_per_megapixel=[
+                {"height": height, "width": width, "seconds": seconds}
+                for (height, width), seconds in flat.seconds.items()
+            ],
+            spread=flat.spread,
+        )
+
+
+def _workload_facts(work: "Workload") -> dict[str, Any]:
+    return {
+        "model": work.model,
+        "scale": work.scale,
+        "height": work.height,
+        "width": work.width,
+        "multiply_accumulates": work.macs,
+        "parameters": work.parameters,
+    }
+
+
+def _row_facts(row: "Row") -> dict[str, Any]:
+    """The psnr of a result without any error is null: JSON has no infinity."""
+    facts: dict[str, Any] = {"settings": asdict(row.settings)}
+    if isinstance(row.outcome, EscError):
+        return facts | {"failure": {"message": row.outcome.message, "hint": row.outcome.hint}}
+    measured = row.outcome
+    error = measured.deviation
+    return facts | {
+        "failure": None,
+        "chosen": asdict(measured.chosen),
+        "tiling": measured.tiling,
+        "seconds": measured.timing.median_s,
+        "quartiles_seconds": measured.timing.quartiles_s,
+        "rounds_seconds": measured.timing.rounds_s,
+        "speedup": measured.speedup,
+        "matmuls": measured.matmuls,
+        "peak_bytes": measured.peak_bytes,
+        "largest_error": None if error is None else error.largest,
+        "psnr": error.psnr if error is not None and math.isfinite(error.psnr) else None,
+    }
+
+
+def _answer_person(report: "Report") -> None:
+    from esc_cli.evaluation.benchmark_report import flatness
+
+    for line in _machine_lines(report):
+        answer(line)
+    for work in report.workloads:
+        answer(_title(work))
+        answer(_table(work))
+        for line in (*_fastest_lines(work), *_failure_lines(work)):
+            answer(line)
+    if flat := flatness(report):
+        answer("seconds for a megapixel of input, and the slowest size's by the fastest's")
+        answer(_flatness_table(flat))
+
+
+def _machine_lines(report: "Report") -> list[str]:
+    where = report.device_name or f"{report.threads} threads"
+    product = f"a float32 matrix product of side {report.matmul_side}"
+    return [
+        f"{report.device}, {where}, torch {report.torch_version}: {report.rounds} rounds in turns, "
+        f"after {report.warm_up} of warm-up",
+        f"ms: median; ±: half the width of the middle half; matmul: as multiples of {product}, "
+        f"{_milliseconds(report.matmul.median_s)} ms",
+        *_memory_lines(report),
+        "PSNR, dB, and largest error in [0, 1]: against float64",
+    ]
+
+
+def _memory_lines(report: "Report") -> list[str]:
+    if report.idle_bytes is None:
+        return ["MB: peak of what tensors take on the device"]
+    idle = _megabytes(report.idle_bytes)
+    return [f"MB: peak of the whole process, of which {idle} to import torch and this program"]
+
+
+def _title(work: "Workload") -> str:
+    size = f"{work.height}x{work.width}"
+    macs = f"{work.macs / 10**9:,.1f} G multiply-accumulates"
+    return f"{work.model} x{work.scale} on {size}: {macs}, {work.parameters:,} parameters"
+
+
+def _table(work: "Workload") -> Table:
+    table = Table("way", box=SIMPLE, padding=0)
+    for name in ("ms", "±", "speed", "matmul", "MB", "PSNR", "error"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in work.rows:
+        table.add_row(*_cells(row), style="bold" if row.outcome is work.fastest else None)
+    return table
+
+
+def _cells(row: "Row") -> list[str]:
+    if isinstance(row.outcome, EscError):
+        return [_words(row.settings), "-"]
+    measured, error = row.outcome, row.outcome.deviation
+    first, third = measured.timing.quartiles_s
+    return [
+        _words(measured.chosen),
+        _milliseconds(measured.timing.median_s),
+        f"{50 * (third - first) / measured.timing.median_s:.1f}%",
+        "-" if measured.speedup is None else f"{measured.speedup:.2f}x",
+        f"{measured.matmuls:.2f}",
+        "-" if measured.peak_bytes is None else _megabytes(measured.peak_bytes),
+        "-" if error is None else f"{error.psnr:.1f}",
+        "-" if error is None else f"{error.largest:.0e}",
+    ]
+
+
+def _fastest_lines(work: "Workload") -> list[str]:
+    fastest = work.fastest
+    if fastest is None:
+        return []
+    return [f"the fastest, {_words(fastest.chosen)}, takes {fastest.matmuls:.2f} matrix products"]
+
+
+def _failure_lines(work: "Workload") -> list[str]:
+    return [
+        f"{_words(row.settings)}: {row.outcome.message}"
+        for row in work.rows
+        if isinstance(row.outcome, EscError)
+    ]
+
+
+def _flatness_table(found: "list[Flatness]") -> Table:
+    """All ways that ran on several sizes, a column for each size."""
+    sizes = sorted({size for flat in found for size in flat.seconds})
+    table = Table("model", "way", box=SIMPLE, padding=0)
+    for height, width in sizes:
+        table.add_column(f"{height}x{width}", justify="right")
+    table.add_column("spread", justify="right")
+    for flat in found:
+        seconds = [f"{flat.seconds[size]:.3g}" if size in flat.seconds else "-" for size in sizes]
+        name = Text(printable(f"{flat.model} x{flat.scale}"))
+        table.add_row(name, _words(flat.settings), *seconds, f"{flat.spread:.2f}")
+    return table
+
+
+def _words(settings: "Settings") -> str:
+    return " ".join(astuple(settings))
+
+
+def _milliseconds(seconds: float) -> str:
+    return f"{1000 * seconds:,.0f}" if seconds > 0.1 else f"{1000 * seconds:.2f}"
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 10**6:,.0f}"
