@@ -2,7 +2,7 @@
 
 import torch
 
-from esc_cli.engine.streaming import MAPS, strip_rows
+from esc_cli.engine.streaming import MAPS, least_rows, strip_rows
 from esc_cli.networks.esc_flashbias import ESCFlashBiasConfig, ESCRealFlashBiasConfig
 from esc_cli.networks.esc_real import ESCRealConfig
 from esc_cli.networks.esc_rib import ESCRIBConfig
@@ -31,8 +31,8 @@ _BODY_MAPS = 18.5
 _REAL_HEAD_MAPS = {"nearest": 3.3, "dysample": 4.6}
 """Maps of ``dim`` channels alive at once: in the body at low, in ESC-Real's head at high resolution."""
 
-_WITHOUT_TABLE = (InterpolationConfig, ESCRIBConfig, ESCFlashBiasConfig, ESCRealFlashBiasConfig)
-"""Networks that have no bias for each pair of positions: none, or factors of it."""
+_FACTORISED = (ESCRIBConfig, ESCFlashBiasConfig, ESCRealFlashBiasConfig)
+"""Networks that have factors of a bias, where others have one for each pair of positions."""
 
 _RESULT_MAPS = 2
 """The picture at high resolution, and what its conversion takes."""
@@ -41,7 +41,18 @@ _FIXED_BYTES = 256 * 2**20
 """What does not grow with the picture: code, kernels made at run time, their scratch space."""
 
 
-def needed_bytes(config: NetworkConfig, height: int, width: int, dtype: torch.dtype, batch: int = 1) -> int:
+_SCORE_MAPS = 3
+"""Matrices of scores alive at once in ``naive`` attention; measured 2.2, on ESC at 192x192."""
+
+
+def needed_bytes(
+    config: NetworkConfig,
+    height: int,
+    width: int,
+    dtype: torch.dtype,
+    batch: int = 1,
+    attention: str = "sdpa",
+) -> int:
     """Estimate the peak memory of one run, its result included: a quarter above what was measured, or more.
 
     Args:
@@ -50,12 +61,21 @@ def needed_bytes(config: NetworkConfig, height: int, width: int, dtype: torch.dt
         width: Of the input, pixels.
         dtype: Of weights and features.
         batch: Pictures at once.
+        attention: Its backend.
     """
-    values = batch * height * width * _values_per_pixel(config)
-    return _FIXED_BYTES + _bias_bytes(config, dtype) + values * dtype.itemsize
+    body = batch * height * width * _values_per_pixel(config) * dtype.itemsize
+    scores = _score_bytes(config, batch * height * width, dtype) if attention == "naive" else 0
+    return _FIXED_BYTES + _bias_bytes(config, dtype, attention) + body + scores
 
 
-def streamed_bytes(config: NetworkConfig, height: int, width: int, dtype: torch.dtype, batch: int = 1) -> int:
+def streamed_bytes(
+    config: NetworkConfig,
+    height: int,
+    width: int,
+    dtype: torch.dtype,
+    batch: int = 1,
+    attention: str = "sdpa",
+) -> int:
     """Estimate the peak memory of an exact run: its feature maps, and a strip as if that were a picture.
 
     The result is not included: it is handed out strip by strip.
@@ -66,13 +86,16 @@ def streamed_bytes(config: NetworkConfig, height: int, width: int, dtype: torch.
         width: Of the input, pixels.
         dtype: Of weights and features.
         batch: Pictures at once.
+        attention: Its backend.
     """
-    if isinstance(config, InterpolationConfig):
-        maps = 0
-    else:
-        maps = batch * height * width * MAPS * config.dim * dtype.itemsize
+    dim = 0 if isinstance(config, InterpolationConfig) else config.dim
+    held = batch * height * width * (3 + MAPS * dim) * dtype.itemsize
     rows = min(height, strip_rows(config.window_size))
-    return maps + needed_bytes(config, rows, width, dtype, batch)
+    strip = needed_bytes(config, rows, width, dtype, batch)
+    if attention == "naive":
+        attended = batch * min(height, least_rows(config.window_size)) * width
+        strip += _score_bytes(config, attended, dtype) + _bias_bytes(config, dtype, attention)
+    return held + strip
 
 
 def _values_per_pixel(config: NetworkConfig) -> int:
@@ -86,9 +109,18 @@ def _values_per_pixel(config: NetworkConfig) -> int:
     return result + round(maps * config.dim)
 
 
-def _bias_bytes(config: NetworkConfig, dtype: torch.dtype) -> int:
+def _score_bytes(config: NetworkConfig, attended_px: int, dtype: torch.dtype) -> int:
+    """Give the size of the scores of all pairs of tokens, which naive attention holds for all windows."""
+    if isinstance(config, InterpolationConfig):
+        return 0
+    return int(_SCORE_MAPS * config.heads * config.window_size**2 * attended_px * dtype.itemsize)
+
+
+def _bias_bytes(config: NetworkConfig, dtype: torch.dtype, attention: str) -> int:
     """Give the size of the attention biases: those that are kept, and twice the one being gathered."""
-    if isinstance(config, _WITHOUT_TABLE):
+    if isinstance(config, InterpolationConfig):
+        return 0
+    if isinstance(config, _FACTORISED) and attention != "naive":
         return 0
     one = int(config.heads * config.window_size**4 * dtype.itemsize)
     kept = config.blocks if one <= LARGEST_CACHED_BYTES else 0

@@ -10,10 +10,12 @@ import torch
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.engine.cpu import prepare_for_cpu
 from esc_cli.engine.cuda_graphs import GraphedNetwork
 from esc_cli.engine.pixels import is_finite, to_unit
 from esc_cli.engine.streaming import EmitRows, StepCount, Strips
 from esc_cli.engine.tf32 import without_tf32
+from esc_cli.engine.threads import limit_threads
 from esc_cli.errors import DeviceError, WeightsError
 from esc_cli.networks.attention import use_attention
 from esc_cli.networks.runner import FeatureMap
@@ -60,15 +62,22 @@ class Forward:
         """
         low = to_unit(picture.to(self.device))
 
-        def attempt(network: nn.Module, dtype: torch.dtype) -> Tensor | None:
+        def attempt(network: nn.Module) -> Tensor | None:
             call = self._graphed if self._graphed and network is self._network else network
-            with self._guarded():
-                high = call(low.to(dtype)).float()
+            with without_tf32(), self._translated_errors():
+                high = call(low).float()
             return high if is_finite(high) else None
 
         return self._finite(attempt)
 
-    def stream(self, picture: Tensor, most_rows: int, emit: EmitRows, tick: Callable[[float], None]) -> int:
+    def stream(
+        self,
+        picture: Tensor,
+        most_rows: int,
+        emit: EmitRows,
+        tick: Callable[[float], None] = lambda share: None,
+        begin: Callable[[], None] = lambda: None,
+    ) -> int:
         """Run the network strip by strip, with the result of running it on the whole picture.
 
         Args:
@@ -77,6 +86,7 @@ class Forward:
             emit: Receives the result's rows from top to bottom, float32, on the network's device; all of
                 them once more where they overflowed in half precision.
             tick: Is called with the share of the work that was done, often.
+            begin: Is called when the work begins; a second time where values overflowed.
 
         Returns:
             The rows that strips had in the end: fewer than ``most_rows`` if memory ran out.
@@ -90,12 +100,15 @@ class Forward:
             self._graphed.release()
         low = to_unit(picture.to(self.device))
         share = 1 / self._steps
-        strips = Strips(self.config.window_size, most_rows, lambda part: tick(part * share))
+        strips = Strips(
+            self.config.window_size, most_rows, lambda part: tick(part * share), self._translated_errors
+        )
 
-        def attempt(network: nn.Module, dtype: torch.dtype) -> bool | None:
+        def attempt(network: nn.Module) -> bool | None:
+            begin()
             try:
-                with self._guarded():
-                    result: FeatureMap = network(low.to(dtype), strips)
+                with without_tf32():
+                    result: FeatureMap = network(low, strips)
                     strips.hand_out(result, lambda rows, block: emit(rows, _checked(block.float())))
             except _OverflowError:
                 return None
@@ -104,12 +117,12 @@ class Forward:
         self._finite(attempt)
         return strips.most_rows
 
-    def _finite(self, attempt: Callable[[nn.Module, torch.dtype], T | None]) -> T:
+    def _finite(self, attempt: Callable[[nn.Module], T | None]) -> T:
         """Run in the network's precision, and if that overflows in float32."""
-        result = attempt(self._network, self.dtype)
+        result = attempt(self._network)
         if result is None and self.dtype != torch.float32:
             self.redone += 1
-            result = attempt(self._full_precision, torch.float32)
+            result = attempt(self._full_precision)
         if result is None:
             raise WeightsError(
                 f"the model {self._checkpoint.name!r} gives values that are not finite",
@@ -118,11 +131,9 @@ class Forward:
         return result
 
     @contextmanager
-    def _guarded(self) -> Iterator[None]:
-        """Keep float32 what it says, and translate the device's errors."""
+    def _translated_errors(self) -> Iterator[None]:
         try:
-            with without_tf32():
-                yield
+            yield
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -134,8 +145,8 @@ class Forward:
         """Count the maps that are computed for a picture."""
         count = StepCount()
         side_px = self.config.window_size
-        low = torch.zeros(1, 3, side_px, side_px, dtype=self.dtype, device=self.device)
-        with self._guarded():
+        low = torch.zeros(1, 3, side_px, side_px, device=self.device)
+        with without_tf32(), self._translated_errors():
             self._network(low, count)
         return count.steps
 
@@ -148,7 +159,10 @@ class Forward:
         # Weights made in inference mode have no version counter, by which the attention knows a stale bias.
         with torch.inference_mode(mode=False), torch.no_grad():
             network = copy.deepcopy(self._checkpoint.network).to(self.device, dtype).eval()
-        use_attention(network, self.attention)
+            use_attention(network, self.attention)
+            if self.device.type == "cpu":
+                limit_threads()
+                prepare_for_cpu(network)
         return network
 
 

@@ -27,7 +27,7 @@ class Pass:
     """Runs one network over pictures, and remembers what was too large for the memory.
 
     Attributes:
-        way: How the last picture was run, and why, in words; None before the first.
+        way: How the last picture was run, and why, in words.
     """
 
     def __init__(self, forward: Forward, request: TilingRequest) -> None:
@@ -35,7 +35,7 @@ class Pass:
         self._request = request
         self._too_large_px: dict[Mode, int] = {}
         self._tile_px = self._strip_rows = sys.maxsize
-        self.way: str | None = None
+        self.way = ""
 
     @property
     def config(self) -> NetworkConfig:
@@ -77,17 +77,20 @@ class Pass:
 
     def _run(self, padded: Tensor, output: "_Output") -> None:
         n, _, height, width = padded.shape
-        work = Work(self._forward.config, self._forward.dtype, n, height, width)
+        forward = self._forward
+        work = Work(forward.config, forward.dtype, forward.attention, n, height, width)
         on_host = self._forward.device.type == "cpu"
         # The result is allocated, but its pages are taken only when they are written.
         left_bytes = free_bytes(self._forward.device) - (output.high.nbytes if on_host else 0)
-        for way in choose_ways(self._request, work, left_bytes, on_host):
+        ways = choose_ways(self._request, work, left_bytes, on_host)
+        for way in ways:
             if work.area_px < self._too_large_px.get(way.mode, sys.maxsize):
                 self.way = _in_words(way, left_bytes)
                 if self._attempt(way, padded, output):
                     return
-                self._too_large_px[way.mode] = work.area_px
                 release_reserve()
+                if way is not ways[-1]:  # where there is no other, it is tried again the next time
+                    self._too_large_px[way.mode] = work.area_px
         raise OutOfMemoryError(
             f"{self._forward.device} has not enough memory for {height}x{width} pixels",
             hint="close what else uses it, or take another device, another tiling or a smaller model",
@@ -113,6 +116,7 @@ class Pass:
             padded,
             self._strip_rows,
             emit=lambda rows, block: output.write(rows, columns, block),
+            begin=output.progress.begin,
             tick=output.progress.add_share,
         )
 

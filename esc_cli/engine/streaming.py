@@ -8,7 +8,9 @@ resolution's size, ``MAPS`` at a time; all that is larger lives for one strip, t
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,12 +69,20 @@ class Strips:
         window_px: The grid that strips keep to where a step asks for one.
         most_rows: Of a strip; it only ever shrinks.
         tick: Is called with the share of its map that a strip was, for each strip of each step.
+        guard: The context in which strips are computed, and nothing else; to translate errors.
     """
 
-    def __init__(self, window_px: int, most_rows: int, tick: Callable[[float], None]) -> None:
+    def __init__(
+        self,
+        window_px: int,
+        most_rows: int,
+        tick: Callable[[float], None] = lambda share: None,
+        guard: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self.least_rows = least_rows(window_px)
         self.most_rows = max(most_rows, self.least_rows)
         self._tick = tick
+        self._guard = guard
 
     def local(
         self,
@@ -149,7 +159,8 @@ class Strips:
     def _attempt(self, source: FeatureMap, start: int, stop: int) -> Tensor | None:
         """Compute a strip; None if memory runs out, and then strips are lower from now on."""
         try:
-            return _rows_of(source, start, stop)
+            with self._guard():
+                return _rows_of(source, start, stop)
         except torch.OutOfMemoryError:
             if stop - start <= self.least_rows:
                 raise
@@ -166,17 +177,11 @@ class StepCount(Whole):
         self.steps = 1  # the result
 
     def local(
-        self,
-        function: Callable[..., Tensor],
-        *maps: FeatureMap,
-        reach_px: int,
-        align_px: int = 1,
-        replaces: FeatureMap | None = None,
-        keep: bool = True,
+        self, function: Callable[..., Tensor], *maps: FeatureMap, keep: bool = True, **how: Any
     ) -> Tensor:
         """Run the step, and count it if its result is kept."""
         self.steps += keep
-        return super().local(function, *maps, reach_px=reach_px)
+        return super().local(function, *maps, **how)
 
 
 def _rows_of(source: FeatureMap, top: int, bottom: int) -> Tensor:

@@ -63,6 +63,7 @@ class Work:
     Attributes:
         config: Of the network.
         dtype: Of its weights and features.
+        attention: The backend of its window attention.
         batch: Pictures at once.
         height: Of the padded input, pixels.
         width: Of the padded input, pixels.
@@ -70,6 +71,7 @@ class Work:
 
     config: NetworkConfig
     dtype: torch.dtype
+    attention: str
     batch: int
     height: int
     width: int
@@ -85,12 +87,12 @@ class Work:
 
     def bytes_streamed(self) -> int:
         """Estimate the peak memory of the work when it is done exactly, in strips."""
-        return streamed_bytes(self.config, self.height, self.width, self.dtype, self.batch)
+        return streamed_bytes(self.config, self.height, self.width, self.dtype, self.batch, self.attention)
 
     def bytes_in_tiles(self, tile_px: int) -> int:
         """Estimate the peak memory of the work when it is done in tiles of a size."""
         height, width = min(tile_px, self.height), min(tile_px, self.width)
-        return needed_bytes(self.config, height, width, self.dtype, self.batch)
+        return needed_bytes(self.config, height, width, self.dtype, self.batch, self.attention)
 
 
 @dataclass(frozen=True)
@@ -143,7 +145,7 @@ def choose_ways(request: TilingRequest, work: Work, free_bytes: int, on_cpu: boo
             for and looks too large is refused.
 
     Returns:
-        The way to take, and those to fall back on if memory runs out all the same, each needing less.
+        The way to take, and those to fall back on if memory runs out all the same.
 
     Raises:
         OutOfMemoryError: Nothing that the request allows fits.
@@ -157,14 +159,19 @@ def choose_ways(request: TilingRequest, work: Work, free_bytes: int, on_cpu: boo
 
 
 def _automatic_ways(request: TilingRequest, work: Work, budget_bytes: int, on_cpu: bool) -> Iterator[Way]:
-    """Give the whole where it is at least as fast, then exact strips, then tiles: those which fit."""
+    """Give those which fit: the whole where it is at least as fast, exact strips, then tiles."""
     whole, exact = Way("none", work.bytes_whole()), Way("exact", work.bytes_streamed())
-    whole_is_fast = not on_cpu or work.area_px <= WHOLE_ON_CPU_PX
-    fitting = [way for way in (whole, exact) if way.needed_bytes <= budget_bytes]
-    yield from (way for way in fitting if way is exact or whole_is_fast)
-    if fitting and not _smallest_tiles_fit(request, work, budget_bytes):
-        return
-    yield _tiles(request, work, budget_bytes)
+    if exact.needed_bytes >= whole.needed_bytes:  # a strip is the whole picture
+        fast = [whole]
+    elif on_cpu and work.area_px > WHOLE_ON_CPU_PX:
+        fast = [exact]
+    else:
+        fast = [whole, exact]
+    fitting = [way for way in fast if way.needed_bytes <= budget_bytes]
+    yield from fitting
+    tiles_bytes = min([budget_bytes, *(way.needed_bytes for way in fitting)])
+    if not fitting or work.bytes_in_tiles(request.smallest_px) <= tiles_bytes:
+        yield _tiles(request, work, tiles_bytes)
 
 
 def _requested_way(request: TilingRequest, work: Work, budget_bytes: int) -> Way:
@@ -179,10 +186,6 @@ def _tiles(request: TilingRequest, work: Work, budget_bytes: int) -> Way:
     tile_px = request.tile_px or _largest_tile_px(request, work, budget_bytes)
     sizes = TileSizes(tile_px, request.smallest_px, request.overlap_px)
     return Way("overlap", work.bytes_in_tiles(tile_px), sizes)
-
-
-def _smallest_tiles_fit(request: TilingRequest, work: Work, budget_bytes: int) -> bool:
-    return work.bytes_in_tiles(request.smallest_px) <= budget_bytes
 
 
 def _check_mode(mode: Tiling, tile_px: int | None, overlap_px: int | None) -> None:

@@ -15,7 +15,7 @@ from esc_cli.checkpoints.checkpoint import (
 )
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.engine.attention_choice import choose_attention
-from esc_cli.engine.device import Precision, choose_device, choose_precision
+from esc_cli.engine.device import Precision, PrecisionChoice, choose_device, choose_precision
 from esc_cli.engine.forward import Forward
 from esc_cli.engine.passes import Pass
 from esc_cli.engine.pixels import check_dtype, check_picture
@@ -53,7 +53,8 @@ class Upscaler:
     Attributes:
         device: Where the network runs.
         device_reason: Why there.
-        precision: Type of weights and features.
+        precision: Type of weights and features; where it was left free, of results of 8 bits, and float32
+            of all others.
         precision_reason: Why this one.
         attention: Backend of the window attention.
         attention_reason: Why this one.
@@ -61,6 +62,7 @@ class Upscaler:
         digests: The sha256 of each one's file, by which a result can name what made it.
         scale: Their product.
         progress: As given.
+        ways: How the last picture was run in each pass, and why, in words.
 
     Raises:
         UsageError: The scale is out of reach, there is no such attention, or the tiling makes no sense.
@@ -84,39 +86,39 @@ class Upscaler:
         chosen_device = choose_device(device)
         self.device, self.device_reason = chosen_device.device, chosen_device.reason
         chosen_precision = choose_precision(precision, self.device)
+        model = open_model(model)
+        self.passes = _planned_scales(model, scale)
+        self._checkpoints = {
+            one: model if isinstance(model, Checkpoint) else load_checkpoint(model, one)
+            for one in set(self.passes)
+        }
+        self._precision_is_free = precision == "auto"
+        if self._precision_is_free and not any(map(_has_weights, self._checkpoints.values())):
+            chosen_precision = PrecisionChoice(torch.float32, "a stand-in has no weights to multiply with")
         self.precision, self.precision_reason = chosen_precision.dtype, chosen_precision.reason
         chosen_attention = choose_attention(attention, self.device, self.precision)
         self.attention, self.attention_reason = chosen_attention.name, chosen_attention.reason
-        model = open_model(model)
-        self.passes = _planned_scales(model, scale)
         self.scale = math.prod(self.passes)
         self.progress = progress
-        self._networks: dict[int, Pass] = {}
-        digests = {}
-        for one in set(self.passes):
-            checkpoint = model if isinstance(model, Checkpoint) else load_checkpoint(model, one)
-            request = tiling_request(tiling, tile_px, overlap_px, checkpoint.config.window_size)
-            forward = Forward(checkpoint, self.device, self.precision, self.attention)
-            self._networks[one] = Pass(forward, request)
-            digests[one] = checkpoint.sha256
-        self.digests = tuple(digests[one] for one in self.passes)
+        self.ways: tuple[str, ...] = ()
+        self._requests = {
+            one: tiling_request(tiling, tile_px, overlap_px, checkpoint.config.window_size)
+            for one, checkpoint in self._checkpoints.items()
+        }
+        self._runs: dict[tuple[int, torch.dtype], Pass] = {}
+        self.digests = tuple(self._checkpoints[one].sha256 for one in self.passes)
 
     @property
     def redone(self) -> int:
-        """Tiles that overflowed in half precision and were done again in float32, since the beginning."""
-        return sum(network.redone for network in self._networks.values())
-
-    @property
-    def ways(self) -> tuple[str, ...]:
-        """How the last picture was run in each pass, and why, in words."""
-        return tuple(words for scale in self.passes if (words := self._networks[scale].way) is not None)
+        """Pieces that overflowed in half precision and were done again in float32, since the beginning."""
+        return sum(run.redone for run in self._runs.values())
 
     @property
     def keeps_pixels(self) -> bool:
         """Whether each pixel of a result is one of the picture's: it does not matter what lies beside it."""
         return all(
-            network.config == InterpolationConfig(scale, "nearest")
-            for scale, network in self._networks.items()
+            checkpoint.config == InterpolationConfig(scale, "nearest")
+            for scale, checkpoint in self._checkpoints.items()
         )
 
     def __call__(self, low: Tensor, dtype: torch.dtype | None = None) -> Tensor:
@@ -141,14 +143,27 @@ class Upscaler:
         meter = _Meter(self.progress, _work_px(low, self.passes))
         # Between passes 16 bits lose nothing that can be seen, at half the memory of float32.
         between = torch.float32 if dtype.is_floating_point else torch.uint16
+        runs = [self._run(scale, dtype) for scale in self.passes]
         try:
             with torch.inference_mode():
-                for position, scale in enumerate(self.passes, start=1):
-                    last = position == len(self.passes)
-                    low = self._networks[scale].run(low, dtype if last else between, meter.add)
+                for position, run in enumerate(runs, start=1):
+                    low = run.run(low, dtype if position == len(runs) else between, meter.add)
         except torch.OutOfMemoryError as error:
             raise OutOfMemoryError(f"{self.device} has not enough memory to join the tiles") from error
+        self.ways = tuple(run.way for run in runs)
         return low
+
+    def _run(self, scale: int, pixels: torch.dtype) -> Pass:
+        """Give what runs a scale for results of a pixel type, in the precision that it deserves.
+
+        The error of half precision, where it was not asked for, is too small for 8 bits, not for more.
+        """
+        enough = pixels == torch.uint8 or not self._precision_is_free
+        dtype = self.precision if enough else torch.float32
+        if (scale, dtype) not in self._runs:
+            forward = Forward(self._checkpoints[scale], self.device, dtype, self.attention)
+            self._runs[scale, dtype] = Pass(forward, self._requests[scale])
+        return self._runs[scale, dtype]
 
 
 class _Meter:
@@ -163,6 +178,10 @@ class _Meter:
         self._done_px += finished_px
         if self._callback is not None and finished_px:
             self._callback(self._done_px, self._total_px)
+
+
+def _has_weights(checkpoint: Checkpoint) -> bool:
+    return any(True for _ in checkpoint.network.parameters())
 
 
 def _planned_scales(model: str | Checkpoint, scale: int | None) -> tuple[int, ...]:

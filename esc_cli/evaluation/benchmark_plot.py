@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esc_cli.errors import UsageError
+from esc_cli.errors import OutputError, UsageError
 from esc_cli.evaluation.benchmark_report import Measured, Report, Row, Workload
 from esc_cli.media.atomic import atomic_path
 
@@ -24,11 +24,14 @@ def check_plot(path: Path) -> None:
 
     Raises:
         UsageError: The file's name ends in neither .png nor .svg, or matplotlib is not installed.
+        OutputError: Its folder does not exist.
     """
     if path.suffix.lower() not in _METADATA:
         raise UsageError(f"a plot is a .png or .svg file, not {str(path)!r}")
     if find_spec("matplotlib") is None:
         raise UsageError("plots need matplotlib", hint="pip install 'esc-upscale[benchmark]'")
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: its folder does not exist")
 
 
 def draw_plot(report: Report, path: Path) -> None:

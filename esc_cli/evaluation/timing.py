@@ -65,6 +65,7 @@ def measure(
     for _ in range(warm_up + rounds):
         for index, candidate in enumerate(candidates):
             if index in failures:
+                finished_run()
                 continue
             start = clock()
             try:

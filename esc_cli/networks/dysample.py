@@ -51,16 +51,18 @@ class DySample(nn.Module):
         offsets = self.offset(rows) * self.scope(rows).sigmoid() * 0.5 + self.init_pos
         positions = self._normalised_positions(offsets, start, height)  # (N GROUPS, scale rows, scale W, 2)
         sampled = F.grid_sample(
-            features.reshape(n * GROUPS, -1, height, width),
+            features.reshape(n * GROUPS, -1, height, width).to(positions.dtype),
             positions,
             mode="bilinear",
             align_corners=False,
             padding_mode="border",
         )
-        return self.end_conv(sampled.view(n, -1, *sampled.shape[-2:]))  # type: ignore[no-any-return]
+        return self.end_conv(sampled.view(n, -1, *sampled.shape[-2:]).to(features.dtype))  # type: ignore[no-any-return]
 
     def _normalised_positions(self, offsets: Tensor, start: int, height: int) -> Tensor:
         n, _, length, width = offsets.shape
+        # Half precision has too few digits for positions: grid_sample would read outside the map.
+        offsets = offsets.to(torch.promote_types(offsets.dtype, torch.float32))
         rows = torch.arange(start, start + length, dtype=offsets.dtype, device=offsets.device) + 0.5
         columns = torch.arange(width, dtype=offsets.dtype, device=offsets.device) + 0.5
         x, y = offsets.view(n, 2, -1, length, width).unbind(1)  # each (N, GROUPS * scale^2, H, W)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esc_cli.networks.blocks import Block
+from esc_cli.networks.blocks import Block, PictureConvolution
 from esc_cli.networks.convolutional_attention import ConvolutionalAttention, average_over_symmetries
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
@@ -52,7 +52,7 @@ class ESC(nn.Module):
         super().__init__()
         self.config = config
         self.plk_filter = new_large_kernel(config)
-        self.proj = nn.Conv2d(3, config.dim, 3, padding=1)
+        self.proj = PictureConvolution(3, config.dim, 3, padding=1)
         self.blocks = make_blocks(config)
         self.last = nn.Conv2d(config.dim, config.dim, 3, padding=1)
         self.to_img = nn.Conv2d(config.dim, 3 * config.scale**2, 3, padding=1)
@@ -61,12 +61,12 @@ class ESC(nn.Module):
         """Upscale.
 
         Args:
-            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1.
+            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1; float32 serves weights of any dtype.
             run: How the steps are run.
 
         Returns:
-            (N, 3, scale H, scale W), about [0, 1], not clamped; low's dtype and device. A tensor, unless
-            the runner makes something else of it.
+            (N, 3, scale H, scale W), about [0, 1], not clamped, of the wider dtype of low and weights. A
+            tensor, unless the runner makes something else of it.
         """
         shared = (average_over_symmetries(self.plk_filter),)
         shallow = run.local(self.proj, low, reach_px=1, keep=False)  # (N, dim, H, W)

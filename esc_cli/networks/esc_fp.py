@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esc_cli.networks.blocks import Block, ChannelNorm
+from esc_cli.networks.blocks import Block, ChannelNorm, PictureConvolution
 from esc_cli.networks.convolutional_attention import DecomposedConvolutionalAttention
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
@@ -44,7 +44,7 @@ class ESCFP(nn.Module):
         dim, partial_dim, size = config.dim, config.partial_dim, config.kernel_size
         self.lk_channel = nn.Parameter(nn.init.orthogonal_(torch.empty(partial_dim, partial_dim, 1, 1)))
         self.lk_spatial = nn.Parameter(nn.init.orthogonal_(torch.empty(partial_dim, 1, size, size)))
-        self.proj = nn.Conv2d(3, dim, 3, padding=1)
+        self.proj = PictureConvolution(3, dim, 3, padding=1)
         self.blocks = nn.ModuleList(_make_block(config) for _ in range(config.blocks))
         self.ln_last = ChannelNorm(dim)
         self.last = nn.Conv2d(dim, dim, 3, padding=1)
@@ -54,12 +54,12 @@ class ESCFP(nn.Module):
         """Upscale.
 
         Args:
-            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1.
+            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1; float32 serves weights of any dtype.
             run: How the steps are run.
 
         Returns:
-            (N, 3, scale H, scale W), about [0, 1], not clamped; low's dtype and device. A tensor, unless
-            the runner makes something else of it.
+            (N, 3, scale H, scale W), about [0, 1], not clamped, of the wider dtype of low and weights. A
+            tensor, unless the runner makes something else of it.
         """
         shared = (self.lk_channel, self.lk_spatial)
         shallow = run.local(self.proj, low, reach_px=1, keep=False)  # (N, dim, H, W)

@@ -5,6 +5,7 @@ from typing import Literal
 
 from torch import Tensor, nn
 
+from esc_cli.networks.blocks import PictureConvolution
 from esc_cli.networks.convolutional_attention import average_over_symmetries
 from esc_cli.networks.dysample import DySample
 from esc_cli.networks.esc import ESCConfig, make_blocks, new_large_kernel
@@ -45,7 +46,7 @@ class ESCReal(nn.Module):
         super().__init__()
         self.config = config
         self.plk_filter = new_large_kernel(config)
-        self.proj = nn.Conv2d(3, config.dim, 3, padding=1)
+        self.proj = PictureConvolution(3, config.dim, 3, padding=1)
         self.skip = _Skip(config.dim)
         self.blocks = make_blocks(config)
         self.last = nn.Conv2d(config.dim, config.dim, 3, padding=1)
@@ -55,12 +56,12 @@ class ESCReal(nn.Module):
         """Upscale.
 
         Args:
-            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1.
+            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1; float32 serves weights of any dtype.
             run: How the steps are run.
 
         Returns:
-            (N, 3, scale H, scale W), about [0, 1], not clamped; low's dtype and device. A tensor, unless
-            the runner makes something else of it.
+            (N, 3, scale H, scale W), about [0, 1], not clamped, of the wider dtype of low and weights. A
+            tensor, unless the runner makes something else of it.
         """
         shared = (average_over_symmetries(self.plk_filter),)
         shallow = run.local(self.proj, low, reach_px=1, keep=False)  # (N, dim, H, W)
@@ -82,7 +83,7 @@ class _Skip(nn.Sequential):
 
     def __init__(self, dim: int) -> None:
         super().__init__(
-            nn.Conv2d(3, 2 * dim, 1),
+            PictureConvolution(3, 2 * dim, 1),
             nn.Conv2d(2 * dim, 2 * dim, 2 * SKIP_REACH_PX + 1, groups=2 * dim),
             nn.LeakyReLU(0.2),
             nn.Conv2d(2 * dim, dim, 1),

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.networks.attention import WindowAttentionBase
-from esc_cli.networks.blocks import Block, ChannelNorm, ConvFFN, _mix
+from esc_cli.networks.blocks import Block, ChannelNorm, ConvFFN, PictureConvolution, _mix
 from esc_cli.networks.convolutional_attention import ConvolutionalAttention, average_over_symmetries
 from esc_cli.networks.esc import ESCConfig, new_large_kernel
 from esc_cli.networks.position_bias import FactorBias
@@ -43,7 +43,7 @@ class ESCRIB(nn.Module):
         super().__init__()
         self.config = config
         self.plk_filter = new_large_kernel(config)
-        self.proj = nn.Conv2d(3, config.dim, 3, padding=1)
+        self.proj = PictureConvolution(3, config.dim, 3, padding=1)
         self.blocks = nn.ModuleList(GatedBlock(config) for _ in range(config.blocks))
         self.last = nn.Sequential(ChannelNorm(config.dim), nn.Conv2d(config.dim, config.dim, 3, padding=1))
         self.upsampler = nn.ModuleDict(
@@ -54,12 +54,12 @@ class ESCRIB(nn.Module):
         """Upscale.
 
         Args:
-            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1.
+            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1; float32 serves weights of any dtype.
             run: How the steps are run.
 
         Returns:
-            (N, 3, scale H, scale W), about [0, 1], not clamped; low's dtype and device. A tensor, unless
-            the runner makes something else of it.
+            (N, 3, scale H, scale W), about [0, 1], not clamped, of the wider dtype of low and weights. A
+            tensor, unless the runner makes something else of it.
         """
         shared = (average_over_symmetries(self.plk_filter),)
         shallow = run.local(self.proj, low, reach_px=1, keep=False)  # (N, dim, H, W)

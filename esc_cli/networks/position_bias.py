@@ -42,7 +42,9 @@ class BiasCache:
         state = (table.data_ptr(), table._version, dtype)
         kept_state, made = self._kept.get(kind, (None, None))
         if kept_state != state:
-            made = make()
+            # An ordinary tensor, which later calls that go back for gradients may read, too.
+            with torch.inference_mode(mode=False), torch.no_grad():
+                made = make()
             self._kept[kind] = (state, made)
         return made  # type: ignore[no-any-return]
 

@@ -31,9 +31,9 @@ class Runs:
         return self
 
     @contextmanager
-    def record(self, low: Tensor) -> Iterator[int]:
+    def record(self, low: Tensor, dtype: torch.dtype) -> Iterator[int]:
         self.shapes.append((low.shape[-2], low.shape[-1]))
-        self.dtypes.append(low.dtype)
+        self.dtypes.append(dtype)
         self.finished.append(False)
         yield len(self.shapes)
         self.finished[-1] = True
@@ -53,14 +53,18 @@ class Watched(nn.Module):
     ) -> None:
         super().__init__()
         self.inner = Interpolation(config)
+        self.of_dtype = nn.Parameter(torch.zeros(()))
         self.runs = Runs()
         self.fault = fault
         self.spoil = spoil
 
     def forward(self, low: Tensor, run: Runner = WHOLE) -> FeatureMap:
-        with self.runs.record(low) as call:
+        with self.runs.record(low, self.of_dtype.dtype) as call:
             self.fault(call, low)
-            return run.local(lambda rows: self.spoil(self.inner(rows)), low, reach_px=0, keep=False)
+            return run.local(self._compute, low, reach_px=0, keep=False)
+
+    def _compute(self, low: Tensor) -> Tensor:
+        return self.spoil(self.inner(low.to(self.of_dtype.dtype)))
 
 
 def as_checkpoint(network: nn.Module) -> Checkpoint:

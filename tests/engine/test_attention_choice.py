@@ -10,11 +10,16 @@ from esc_cli.networks.attention import ATTENTION_BACKENDS
 CPU = torch.device("cpu")
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-def test_the_cpu_has_one_candidate(dtype: torch.dtype) -> None:
-    choice = choose_attention("auto", CPU, dtype)
+def test_the_cpu_has_one_candidate_in_float32() -> None:
+    choice = choose_attention("auto", CPU, torch.float32)
     assert choice.name == "sdpa"
     assert "only candidate" in choice.reason
+
+
+def test_blocked_is_for_bfloat16_on_the_cpu() -> None:
+    assert choose_attention("auto", CPU, torch.bfloat16).name == "blocked"
+    with pytest.raises(DeviceError, match="bfloat16"):
+        choose_attention("blocked", CPU, torch.float32)
 
 
 @pytest.mark.parametrize("name", ["naive", "sdpa"])

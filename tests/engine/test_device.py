@@ -1,7 +1,12 @@
 import pytest
 import torch
 
-from esc_cli.engine.device import available_devices, choose_device, choose_precision
+from esc_cli.engine.device import (
+    available_devices,
+    choose_device,
+    choose_precision,
+    has_fast_bfloat16,
+)
 from esc_cli.errors import DeviceError, UsageError
 
 CPU = torch.device("cpu")
@@ -39,10 +44,33 @@ def test_an_accelerator_that_is_not_there_is_refused(name: str) -> None:
         choose_device(name)
 
 
-def test_automatic_precision_is_full_and_says_why() -> None:
+def test_automatic_precision_on_the_cpu_follows_its_instructions_and_says_why() -> None:
     choice = choose_precision("auto", CPU)
+    fast = has_fast_bfloat16(torch.cpu.get_capabilities())
+    assert choice.dtype == (torch.bfloat16 if fast else torch.float32)
+    assert ("dB" if fast else "no instructions") in choice.reason
+
+
+def test_automatic_precision_elsewhere_is_full_and_says_why() -> None:
+    choice = choose_precision("auto", torch.device("meta"))
     assert choice.dtype == torch.float32
     assert "not been measured" in choice.reason
+
+
+@pytest.mark.parametrize(
+    ("found", "fast"),
+    [
+        ({"avx512_bf16": True, "amx_bf16": False}, True),
+        ({"avx512_bf16": False, "amx_bf16": True}, True),
+        ({"avx512_f": True, "avx512_bf16": False}, False),
+        ({"architecture": "aarch64", "bf16": True}, False),
+        ({}, False),
+    ],
+)
+def test_bfloat16_is_fast_where_the_processor_has_instructions_for_it(
+    found: dict[str, object], fast: bool
+) -> None:
+    assert has_fast_bfloat16(found) == fast
 
 
 @pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])

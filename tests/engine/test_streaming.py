@@ -20,8 +20,10 @@ from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import OutOfMemoryError, WeightsError
 from esc_cli.media.read import read_picture
 from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.esc_flashbias import ESCFlashBiasConfig
 from esc_cli.networks.esc_fp import ESCFPConfig
 from esc_cli.networks.esc_real import ESCRealConfig
+from esc_cli.networks.esc_rib import ESCRIBConfig
 from esc_cli.networks.interpolation import InterpolationConfig
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 from esc_cli.networks.variants import NetworkConfig, build_network
@@ -34,6 +36,8 @@ NETWORKS: tuple[NetworkConfig, ...] = (
     ESCFPConfig(3, dim=16, partial_dim=8, heads=2, blocks=2, mixers=1, window_size=8),
     ESCRealConfig(4, dim=16, partial_dim=8, heads=2, blocks=1, mixers=2, window_size=8),
     ESCRealConfig(2, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8, head="dysample"),
+    ESCRIBConfig(2, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8, first_hidden_dim=16),
+    ESCFlashBiasConfig(2, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8, bias_rank=4),
     InterpolationConfig(3, "bicubic"),
 )
 IMAGES = Path(__file__).parents[2].parent / "shared" / "images"
@@ -56,7 +60,7 @@ def random_network(config: NetworkConfig) -> nn.Module:
 
 def streamed(network: nn.Module, low: Tensor, rows: int, window_px: int = WINDOW_PX) -> Tensor:
     blocks: list[Tensor] = []
-    strips = Strips(window_px, rows, lambda share: None)
+    strips = Strips(window_px, rows)
     with torch.inference_mode():
         strips.hand_out(network(low, strips), lambda span, block: blocks.append(block))
     return torch.cat(blocks, dim=2)
@@ -100,7 +104,7 @@ def test_a_replaced_map_is_read_before_it_is_overwritten() -> None:
 
     features = torch.rand(1, 1, 50, 2)
     expected = below_minus_above(features)
-    strips = Strips(4, 4, lambda share: None)
+    strips = Strips(4, 4)
     result = strips.local(below_minus_above, features, reach_px=3, replaces=features)
     assert result is features
     assert torch.equal(features, expected)
@@ -118,7 +122,7 @@ def test_a_strip_that_does_not_fit_is_cut_and_what_is_finished_stays(failing: in
         return rows + 1
 
     features = torch.rand(1, 1, 64, 2)
-    strips = Strips(4, 8, lambda share: None)
+    strips = Strips(4, 8)
     result = strips.local(step, features, reach_px=8)
     assert isinstance(result, Tensor)
     assert torch.equal(result, features + 1)
@@ -164,14 +168,38 @@ def test_values_that_are_not_finite_are_done_again_in_float32_or_refused(
         large.proj.weight.mul_(1e7)  # infinite in float16, finite in float32
     forward = Forward(dataclasses.replace(tiny_esc, network=large), cpu, torch.float16)
     blocks: dict[Span, Tensor] = {}
-    forward.stream(low, 32, blocks.__setitem__, lambda share: None)
+    forward.stream(low, 32, blocks.__setitem__)
     assert forward.redone == 1
     assert all(block.isfinite().all() for block in blocks.values())
     with torch.no_grad():
         large.proj.weight.mul_(torch.nan)
     broken = Forward(dataclasses.replace(tiny_esc, network=large), cpu, torch.float32)
     with pytest.raises(WeightsError, match="not finite"):
-        broken.stream(low, 32, lambda span, block: None, lambda share: None)
+        broken.stream(low, 32, lambda span, block: None)
+
+
+def test_what_the_caller_raises_is_no_failure_of_the_device(tiny_esc: Checkpoint, picture: Pictures) -> None:
+    def emit(rows: Span, block: Tensor) -> None:
+        raise RuntimeError("the disk is full")
+
+    forward = Forward(tiny_esc, torch.device("cpu"), torch.float32)
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        forward.stream(picture(16, 16), 32, emit)
+
+
+def test_the_work_begins_again_where_values_overflowed(tiny_esc: Checkpoint, picture: Pictures) -> None:
+    large = copy.deepcopy(tiny_esc.network)
+    with torch.no_grad():
+        large.proj.weight.mul_(1e7)
+    upscaler = Upscaler(
+        dataclasses.replace(tiny_esc, network=large), device="cpu", precision="float16", tiling="exact"
+    )
+    seen: list[int] = []
+    upscaler.progress = lambda done, total: seen.append(done)
+    upscaler(picture(96, 16))
+    assert upscaler.redone == 1
+    assert seen == sorted(set(seen))
+    assert seen[-1] == 96 * 16
 
 
 def test_the_shares_of_the_work_add_up_to_one(tiny_esc: Checkpoint, picture: Pictures) -> None:

@@ -46,6 +46,18 @@ def test_only_convolutions_are_touched_whatever_the_program_set() -> None:
     subprocess.run([sys.executable, "-W", "error", "-c", SCRIPT], check=True)
 
 
+@with_setting_of_its_own
+def test_uses_that_overlap_share_the_setting_and_the_last_puts_it_back() -> None:
+    before = cudnn.conv.fp32_precision
+    first, second = without_tf32(), without_tf32()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert cudnn.conv.fp32_precision == "ieee"
+    second.__exit__(None, None, None)
+    assert cudnn.conv.fp32_precision == before
+
+
 @with_cuda
 def test_convolutions_are_as_exact_as_float32() -> None:
     picture, kernel = torch.rand(1, 64, 64, 64, device="cuda"), torch.rand(64, 64, 3, 3, device="cuda")

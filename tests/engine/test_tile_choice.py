@@ -1,3 +1,5 @@
+import dataclasses
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -20,7 +22,7 @@ PLENTY = 2**50
 
 
 def work(height: int = 1024, width: int = 2048, batch: int = 1) -> Work:
-    return Work(LIGHT, torch.float32, batch, height, width)
+    return Work(LIGHT, torch.float32, "sdpa", batch, height, width)
 
 
 def ways(mode: Tiling, todo: Work, free: int = PLENTY, on_cpu: bool = True) -> tuple[Way, ...]:
@@ -44,18 +46,37 @@ def test_auto_takes_what_fits(free: int, rows: int, columns: int, on_cpu: bool) 
     try:
         chosen = ways("auto", todo, free, on_cpu)
     except OutOfMemoryError:
-        assert min(todo.bytes_streamed(), todo.bytes_in_tiles(64)) > budget - 1
+        assert todo.bytes_in_tiles(64) > budget - 1
         return
     assert all(way.needed_bytes <= budget for way in chosen)
-    modes = [way.mode for way in chosen]
-    assert ("exact" in modes) == (todo.bytes_streamed() <= budget)
-    assert ("overlap" in modes) == (todo.bytes_in_tiles(64) <= budget)
+    exact_fits = min(todo.bytes_streamed(), todo.bytes_whole()) <= budget
+    assert (chosen[0].mode in ("none", "exact")) == exact_fits
+
+
+def test_a_picture_no_higher_than_a_strip_is_done_at_once_and_not_in_tiles() -> None:
+    todo = work(64, 8000)
+    (way, *_) = ways("auto", todo, int(todo.bytes_whole() / USABLE_SHARE) + 1)
+    assert way.mode == "none"
+
+
+@pytest.mark.parametrize("size", [(608, 608), (96, 2000), (2000, 3000)])
+def test_each_way_to_fall_back_on_needs_less(size: tuple[int, int]) -> None:
+    needed = [way.needed_bytes for way in ways("auto", work(*size), on_cpu=False)]
+    assert needed == sorted(needed, reverse=True)
+
+
+def test_naive_attention_needs_memory_for_all_its_scores() -> None:
+    fused = work(192, 192)
+    naive = dataclasses.replace(fused, attention="naive")
+    scores_bytes = 4 * 32**2 * 192**2 * 4
+    assert naive.bytes_whole() > fused.bytes_whole() + 2 * scores_bytes
+    assert naive.bytes_streamed() < naive.bytes_whole()
 
 
 def test_exact_needs_less_than_the_whole_and_grows_more_slowly() -> None:
     small, large = work(1024, 1024), work(4096, 1024)
     assert large.bytes_streamed() < large.bytes_whole() / 3
-    assert large.bytes_streamed() - small.bytes_streamed() == 3 * 64 * 4 * 3072 * 1024
+    assert large.bytes_streamed() - small.bytes_streamed() == (3 * 64 + 3) * 4 * 3072 * 1024
 
 
 def test_overlap_takes_tiles_even_so() -> None:

@@ -71,3 +71,12 @@ def test_weights_made_in_inference_mode() -> None:
         fast = attention(features)
         attention.backend = naive
         torch.testing.assert_close(fast, attention(features), rtol=1e-5, atol=1e-5)
+
+
+def test_a_bias_kept_in_inference_mode_serves_gradients_later() -> None:
+    attention = WindowAttention(16, 2, 4).requires_grad_(requires_grad=False)
+    features = torch.rand(1, 16, 8, 8)
+    with torch.inference_mode():
+        attention(features)
+    attention(features.requires_grad_()).sum().backward()
+    assert features.grad is not None

@@ -1,0 +1,79 @@
+"""How many processor cores are ours to use: a container may have fewer than the machine."""
+
+import math
+import os
+from pathlib import Path
+
+import torch
+
+
+def usable_cores(root: Path = Path("/")) -> int:
+    """Count the cores that this process may keep busy: the least of affinity and the container's quota.
+
+    A quota of one and a half cores counts as two: torch's threads wait for each other, and one more than
+    the quota costs less than one idle.
+
+    Args:
+        root: Where the file system begins; another one in tests.
+    """
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quotas = [math.ceil(cores) for cores in _quotas(root)]
+    return max(min([allowed, *quotas]), 1)
+
+
+def limit_threads() -> None:
+    """Make torch use no more threads than there are cores for it; fewer, where it was told so, stay.
+
+    Torch heeds the affinity, but not a container's quota: with 64 threads on a quota of 2 cores the kernel
+    stops them all for most of every tenth of a second.
+    """
+    cores = usable_cores()
+    if torch.get_num_threads() > cores:
+        torch.set_num_threads(cores)
+
+
+def _quotas(root: Path) -> list[float]:
+    """Give the cores that each control group around this process allows, of both versions."""
+    second, first = root / "sys/fs/cgroup", root / "sys/fs/cgroup/cpu"
+    found = []
+    for hierarchy, group in _groups(root):
+        is_first = "cpu" in hierarchy.split(",")
+        mount, read = (first, _first_version) if is_first else (second, _second_version)
+        if is_first or not hierarchy:
+            folders = [mount / folder for folder in (group, *group.parents)]
+            found += [cores for folder in folders if (cores := read(folder)) is not None]
+    return found
+
+
+def _groups(root: Path) -> list[tuple[str, Path]]:
+    """List this process's control groups: the controllers (none named: version 2) and the path in them."""
+    try:
+        lines = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return []
+    fields = [line.split(":", 2) for line in lines]
+    return [(parts[1], Path(parts[2].lstrip("/"))) for parts in fields if len(parts) == 3]
+
+
+def _second_version(folder: Path) -> float | None:
+    return _cores(_read(folder / "cpu.max").split())
+
+
+def _first_version(folder: Path) -> float | None:
+    return _cores([_read(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")])
+
+
+def _cores(words: list[str]) -> float | None:
+    """Divide quota by period, microseconds; None where there is no quota: ``max``, -1 or no file."""
+    try:
+        quota_us, period_us = (int(word) for word in words)
+    except ValueError:
+        return None
+    return quota_us / period_us if quota_us > 0 and period_us > 0 else None
+
+
+def _read(file: Path) -> str:
+    try:
+        return file.read_text()
+    except OSError:
+        return ""

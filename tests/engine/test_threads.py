@@ -1,0 +1,66 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from esc_cli.engine.threads import usable_cores
+
+AFFINITY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+several_cores = pytest.mark.skipif(AFFINITY < 2, reason="one core leaves nothing to limit")
+
+
+def write(root: Path, files: dict[str, str]) -> Path:
+    for name, content in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text(content)
+    return root
+
+
+def test_without_control_groups_it_is_the_affinity(tmp_path: Path) -> None:
+    assert usable_cores(tmp_path) == AFFINITY
+
+
+@pytest.mark.parametrize(("quota", "cores"), [("max", AFFINITY), ("100000", 1), ("50000", 1), ("1000", 1)])
+def test_the_quota_of_version_2_counts(tmp_path: Path, quota: str, cores: int) -> None:
+    files = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": f"{quota} 100000\n"}
+    assert usable_cores(write(tmp_path, files)) == cores
+
+
+@several_cores
+def test_a_fraction_of_a_core_is_rounded_up(tmp_path: Path) -> None:
+    files = {"proc/self/cgroup": "0::/\n", "sys/fs/cgroup/cpu.max": "150000 100000\n"}
+    assert usable_cores(write(tmp_path, files)) == 2
+
+
+@several_cores
+def test_the_tightest_of_nested_groups_counts(tmp_path: Path) -> None:
+    files = {
+        "proc/self/cgroup": "0::/user/job\n",
+        "sys/fs/cgroup/user/cpu.max": "100000 100000\n",
+        "sys/fs/cgroup/user/job/cpu.max": "max 100000\n",
+    }
+    assert usable_cores(write(tmp_path, files)) == 1
+
+
+@several_cores
+@pytest.mark.parametrize(("quota", "cores"), [("-1", AFFINITY), ("200000", 1)])
+def test_the_old_version_s_files_are_read(tmp_path: Path, quota: str, cores: int) -> None:
+    files = {
+        "proc/self/cgroup": "9:name=systemd:/\n4:cpu,cpuacct:/docker/abc\n0::/\n",
+        "sys/fs/cgroup/cpu/cpu.cfs_quota_us": f"{quota}\n",
+        "sys/fs/cgroup/cpu/cpu.cfs_period_us": "200000\n",
+    }
+    assert usable_cores(write(tmp_path, files)) == cores
+
+
+@several_cores
+def test_torch_is_limited_and_never_raised() -> None:
+    code = (
+        "import torch; from esc_cli.engine import threads; before = torch.get_num_threads();"
+        "threads.limit_threads(); assert torch.get_num_threads() == before;"
+        "torch.set_num_threads(4096); threads.limit_threads();"
+        "assert torch.get_num_threads() == threads.usable_cores()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
