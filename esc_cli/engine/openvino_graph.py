@@ -1,0 +1,295 @@
+"""An ESC network as an OpenVINO model: traced as it stands, with a few of its parts in forms that run fast.
+
+OpenVINO takes a graph literally: what is an order of memory to torch is a copy to OpenVINO. Seconds for
+ESC x4 on 128x128, two cores of a Zen 4, the least of several (the plain network in torch: 2.2):
+
+                                                        float32   bfloat16
+    the network as it is                                 0.630      0.362
+    + norms and windows without copies                   0.589      0.308
+    + the 13x13 convolution by way of frequencies        0.439      0.275
+    + pointwise convolutions in a row made one           0.436      0.269
+
+Half of the rest is attention, which OpenVINO runs as one kernel, whether it is written with
+``scaled_dot_product_attention`` or with products and a softmax; the baked bias is a tenth of it.
+"""
+
+import copy
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from esc_cli.errors import DeviceError
+from esc_cli.networks.attention import WindowAttentionBase, use_attention
+from esc_cli.networks.blocks import Block, ChannelNorm, ConvFFN, Mixer, MixingLayer
+from esc_cli.networks.convolutional_attention import (
+    ConvolutionalAttention,
+    average_over_symmetries,
+    convolve_per_sample,
+)
+from esc_cli.networks.padding import pad_to_multiple
+from esc_cli.networks.runner import Runner
+from esc_cli.networks.spectral_convolution import TILE_PX, spectrum_of
+
+LARGEST_BIAS_BYTES = 512 * 2**20
+"""ESC's dense biases are 80 MB together; those of ESC-XL, 2 GB, and of ESC-RIB are too much to bake in."""
+
+
+def obstacle(network: nn.Module) -> str | None:
+    """Tell why a network cannot sensibly be run with OpenVINO, as the end of a sentence; None if it can."""
+    attentions = [module for module in network.modules() if isinstance(module, WindowAttentionBase)]
+    if not attentions:
+        return "a network without attention gains nothing"
+    bias_bytes = sum(one.heads * one.window_size**4 * torch.float32.itemsize for one in attentions)
+    if bias_bytes > LARGEST_BIAS_BYTES:
+        return f"the attention's bias would take {bias_bytes // 2**20} MB"
+    return None
+
+
+def prepare_for_openvino(network: nn.Module) -> nn.Module:
+    """Copy a network, float32, with the same results up to rounding and few copies in OpenVINO's hands."""
+    # Weights made in inference mode cannot be traced.
+    with torch.inference_mode(mode=False), torch.no_grad():
+        prepared = copy.deepcopy(network).float().requires_grad_(requires_grad=False).eval()
+        use_attention(prepared, "naive")
+        _replace(prepared, lambda module: type(module) is ChannelNorm, _Norm)
+        _replace(prepared, _is_plain_attention, _HeadsFirstAttention)
+        if isinstance(large := getattr(prepared, "plk_filter", None), Tensor):
+            kernel = average_over_symmetries(large)
+            _replace(
+                prepared,
+                lambda module: type(module) is ConvolutionalAttention,
+                lambda mixer: _SpectralAttention(mixer, kernel),
+            )
+        for block in prepared.modules():
+            if isinstance(block, Block):
+                _fold(block)
+    return prepared
+
+
+def traced_shape(shape: tuple[int, ...], window_px: int) -> tuple[int, ...]:
+    """Give the smallest shape (N, 3, H, W) whose sides are padded, or not, as those of ``shape`` are."""
+    return (*shape[:2], *(min(side_px, window_px + side_px % window_px) for side_px in shape[2:]))
+
+
+def convert(prepared: nn.Module, shape: tuple[int, ...]) -> Any:
+    """Trace a prepared network and convert it.
+
+    Not by ``openvino.convert_model``, which checks its trace by another one (8 s in all, here 3) and leaves
+    files in the user's home for telemetry.
+
+    Args:
+        prepared: By ``prepare_for_openvino``.
+        shape: (N, 3, H, W), small: the network is run once.
+
+    Returns:
+        An ``openvino.Model``, which may be reshaped to any shape whose ``traced_shape`` is this one.
+
+    Raises:
+        DeviceError: OpenVINO lacks an operation of the network.
+    """
+    from openvino.frontend import FrontEndManager, OpConversionFailure
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
+
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    try:
+        with torch.inference_mode(mode=False), torch.no_grad(), warnings.catch_warnings():
+            # Sides decide about paddings, as ``traced_shape`` knows.
+            warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
+            warnings.simplefilter("ignore", DeprecationWarning)
+            traced = torch.jit.trace(prepared, torch.zeros(shape), check_trace=False)  # type: ignore[no-untyped-call]
+            decoder = TorchScriptPythonDecoder(traced)  # must outlive what is made of it
+            return frontend.convert(frontend.load(decoder))
+    except (RuntimeError, OpConversionFailure) as error:
+        reason = str(error).strip().splitlines()[-1].removeprefix("-- ")
+        raise DeviceError(
+            f"OpenVINO cannot convert this network: {reason}", hint="choose the runtime torch"
+        ) from error
+
+
+def _replace(
+    network: nn.Module, is_old: Callable[[nn.Module], bool], make: Callable[[Any], nn.Module]
+) -> None:
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if is_old(child):
+                setattr(parent, name, make(child))
+
+
+def _is_plain_attention(module: nn.Module) -> bool:
+    return isinstance(module, WindowAttentionBase) and type(module).forward is WindowAttentionBase.forward
+
+
+class _Norm(nn.Module):
+    """``ChannelNorm`` without a change of order: OpenVINO would copy the map there and back."""
+
+    def __init__(self, norm: ChannelNorm) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(norm.weight[:, None, None], requires_grad=False)
+        self.bias = nn.Parameter(norm.bias[:, None, None], requires_grad=False)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Normalise (N, dim, H, W)."""
+        centred = features - features.mean(1, keepdim=True)
+        variance = (centred * centred).mean(1, keepdim=True)
+        return centred * torch.rsqrt(variance + 1e-6) * self.weight + self.bias
+
+
+class _HeadsFirstAttention(nn.Module):
+    """``WindowAttention`` with its windows cut from channels-last, and a head's bias read for all windows.
+
+    The scale of the scores is in the weights; 1/4 for 16 channels, so that nothing is rounded.
+    """
+
+    def __init__(self, attention: WindowAttentionBase) -> None:
+        super().__init__()
+        self.heads = attention.heads
+        self.window_size = attention.window_size
+        self.to_qkv = attention.to_qkv
+        self.to_out = attention.to_out
+        dim = self.to_out.in_channels
+        self.to_qkv.weight[:dim] *= (dim // self.heads) ** -0.5
+        self.to_qkv.bias[:dim] *= (dim // self.heads) ** -0.5  # type: ignore[index]
+        bias = attention.position_bias().dense(torch.float32)
+        self.bias = nn.Parameter(bias[:, None], requires_grad=False)  # (heads, 1, tokens, tokens)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Attend inside each window of (N, dim, H, W)."""
+        height, width = features.shape[-2:]
+        w, heads = self.window_size, self.heads
+        qkv = self.to_qkv(pad_to_multiple(features, w)).permute(0, 2, 3, 1)  # (N, H', W', 3 dim)
+        n, rows, columns, channels = qkv.shape
+        grid = (n, rows // w, w, columns // w, w)
+        cut = qkv.reshape(*grid, 3, heads, channels // (3 * heads))
+        tokens = cut.permute(5, 6, 0, 1, 3, 2, 4, 7).reshape(3, heads, -1, w * w, channels // (3 * heads))
+        query, key, value = tokens[0], tokens[1], tokens[2]  # (heads, windows, tokens, channels)
+        attended = (query @ key.transpose(-2, -1) + self.bias).softmax(-1) @ value
+        windows = attended.view(heads, n, rows // w, columns // w, w, w, channels // (3 * heads))
+        merged = windows.permute(1, 2, 4, 3, 5, 0, 6).reshape(n, rows, columns, channels // 3)
+        return self.to_out(merged.permute(0, 3, 1, 2)[..., :height, :width])  # type: ignore[no-any-return]
+
+
+class _SpectralAttention(ConvolutionalAttention):
+    """``ConvolutionalAttention`` with its large kernel applied by way of frequencies."""
+
+    def __init__(self, mixer: ConvolutionalAttention, kernel: Tensor) -> None:
+        super().__init__(mixer.partial_dim, kernel.shape[-1])
+        self.dwc_proj = mixer.dwc_proj
+        spectrum = spectrum_of(kernel)
+        self.analysis, self.synthesis, self.gains = spectrum.analysis, spectrum.synthesis, spectrum.gains
+
+    def _mix_partial(self, features: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
+        return self._convolve(features) + convolve_per_sample(features, dynamic)
+
+    def _convolve(self, features: Tensor) -> Tensor:
+        """Convolve (N, C, H, W) as ``spectral_convolution.convolve`` does, in products of whole maps."""
+        n, channels, height, width = features.shape
+        size, reach = self.analysis.shape[0], self.reach_px
+        padding = (reach, reach + -width % TILE_PX, reach, reach + -height % TILE_PX)
+        pixels = F.pad(features, padding).permute(0, 2, 3, 1)  # (N, H', W', C)
+        down, across = -(-height // TILE_PX), -(-width // TILE_PX)
+        rows = pixels.index_select(1, _overlapping(down, size)).reshape(n * down, size, -1)
+        vertical = (self.analysis @ rows).view(n * down, size, -1, channels)
+        swapped = vertical.permute(1, 2, 0, 3).reshape(size, -1, n * down * channels)
+        columns = swapped.index_select(1, _overlapping(across, size)).reshape(size * across, size, -1)
+        both = (self.analysis @ columns).view(size, across, size, n * down, channels)
+        tiles = both.permute(0, 2, 3, 1, 4).reshape(size * size, -1, channels)  # (frequencies, tiles, C)
+        gained = (tiles @ self.gains).view(size, size, n * down, across, channels)
+        back = gained.permute(2, 0, 3, 1, 4).reshape(n * down * size * across, size, channels)
+        horizontal = (self.synthesis @ back).view(n * down, size, -1)
+        high = (self.synthesis @ horizontal).view(n, down * TILE_PX, across * TILE_PX, channels)
+        return high.permute(0, 3, 1, 2)[..., :height, :width]
+
+
+def _overlapping(count: int, size: int) -> Tensor:
+    """Give the indices of ``count`` tiles of ``size`` samples, one every ``TILE_PX``."""
+    return (torch.arange(count)[:, None] * TILE_PX + torch.arange(size)).reshape(-1)
+
+
+@dataclass(frozen=True)
+class _Parts:
+    """What the mixer reads, (N, partial_dim, H, W), and what goes past it, (N, dim, H, W)."""
+
+    mixed: Tensor
+    past: Tensor
+
+    @property
+    def shape(self) -> torch.Size:
+        return self.mixed.shape
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.mixed.dtype
+
+
+def _fold(block: Block) -> None:
+    """Make one of the two pointwise convolutions that channels go through which the mixer does not touch.
+
+    That also spares cutting the channels in two and joining them again: copies, to OpenVINO.
+    """
+    for position, (ffn, layer) in enumerate(zip(block.convffns, block.pconvs, strict=True)):
+        block.convffns[position] = _FoldedFFN(ffn, layer)  # type: ignore[arg-type]
+        block.pconvs[position] = _FoldedLayer(layer)  # type: ignore[arg-type]
+
+
+class _FoldedFFN(nn.Module):
+    """A ``ConvFFN`` together with the part of the mixing layer that follows it without a mixer."""
+
+    def __init__(self, ffn: ConvFFN, layer: MixingLayer) -> None:
+        super().__init__()
+        self.proj, self.dwc = ffn.proj, ffn.dwc
+        first = layer.plk.partial_dim
+        weight, bias = ffn.aggr.weight.flatten(1), ffn.aggr.bias
+        onward = layer.aggr.weight.flatten(1)[:, first:]
+        self.to_mixed = _pointwise(weight[:first], bias[:first])  # type: ignore[index]
+        past_bias = onward @ bias[first:] + layer.aggr.bias  # type: ignore[index,operator]
+        self.to_past = _pointwise(onward @ weight[first:], past_bias)
+
+    def forward(self, features: Tensor) -> _Parts:
+        """Map (N, dim, H, W)."""
+        hidden = F.gelu(self.proj(features))
+        hidden = F.gelu(self.dwc(hidden)) + hidden
+        return _Parts(self.to_mixed(hidden), self.to_past(hidden))
+
+
+class _FoldedMixer(nn.Module):
+    """A mixer that follows a ``_FoldedFFN``."""
+
+    def __init__(self, mixer: Mixer) -> None:
+        super().__init__()
+        self.mixer = mixer
+        self.reach_px = mixer.reach_px
+
+    def dynamic_kernels(self, parts: _Parts, run: Runner) -> Tensor:
+        """Make the small kernels, (N * partial_dim, 1, 3, 3)."""
+        return self.mixer.dynamic_kernels(parts.mixed, run)
+
+    def mix(self, parts: _Parts, dynamic: Tensor, *shared: Tensor) -> Tensor:
+        """Mix, (N, partial_dim, H, W)."""
+        return self.mixer._mix_partial(parts.mixed, dynamic, *shared)
+
+
+class _FoldedLayer(nn.Module):
+    """A ``MixingLayer`` that follows a ``_FoldedFFN``."""
+
+    def __init__(self, layer: MixingLayer) -> None:
+        super().__init__()
+        self.plk = _FoldedMixer(layer.plk)
+        self.aggr = _pointwise(layer.aggr.weight.flatten(1)[:, : layer.plk.partial_dim], None)
+
+    def forward(self, residual: Tensor, parts: _Parts, dynamic: Tensor, *shared: Tensor) -> Tensor:
+        """Add what was mixed and what was not to ``residual``, (N, dim, H, W)."""
+        return residual + parts.past + self.aggr(self.plk.mix(parts, dynamic, *shared))  # type: ignore[no-any-return]
+
+
+def _pointwise(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
+    """Make a convolution of (out, in) weights."""
+    convolution = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=bias is not None)
+    convolution.weight = nn.Parameter(weight[:, :, None, None], requires_grad=False)
+    if bias is not None:
+        convolution.bias = nn.Parameter(bias, requires_grad=False)
+    return convolution
