@@ -72,7 +72,7 @@ def upscale(
         int | None, typer.Option(metavar="PX", help="How far tiles overlap, input pixels.")
     ] = None,
     attention: Annotated[
-        str, typer.Option(metavar="NAME", help="Backend of the attention: auto, naive, sdpa, blocked, flex, flash.")
+        str, typer.Option(metavar="NAME", help="Of the attention: auto, naive, sdpa, blocked, flex, flash.")
     ] = "auto",
     consistency: Annotated[
         bool, typer.Option("--consistency", help="Correct the result until, made small, it is the input.")
