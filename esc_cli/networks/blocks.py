@@ -116,10 +116,13 @@ class Block(nn.Module):
         No map is read after it was replaced, ``features`` neither.
         """
         inner = run.local(self._enter, features, reach_px=ConvFFN.reach_px)
-        inner = run.local(self._attend, inner, reach_px=0, align_px=self.attn.window_size, replaces=inner)
+        inner = self._run_attention(inner, run)
         for norm, ffn, layer in zip(self.lns, self.convffns, self.pconvs, strict=True):
             inner = _mix(inner, norm, ffn, layer, shared, run)  # type: ignore[arg-type]
         return run.local(self._leave, inner, features, reach_px=1, replaces=features)
+
+    def _run_attention(self, inner: FeatureMap, run: Runner) -> FeatureMap:
+        return run.local(self._attend, inner, reach_px=0, align_px=self.attn.window_size, replaces=inner)
 
     def _enter(self, features: Tensor) -> Tensor:
         return self.proj(self.ln_proj(features))  # type: ignore[no-any-return]

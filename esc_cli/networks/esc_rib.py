@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.networks.attention import WindowAttentionBase
-from esc_cli.networks.blocks import Block, ChannelNorm, ConvFFN, PictureConvolution, _mix
+from esc_cli.networks.blocks import Block, ChannelNorm, PictureConvolution
 from esc_cli.networks.convolutional_attention import ConvolutionalAttention, average_over_symmetries
 from esc_cli.networks.esc import ESCConfig, new_large_kernel
 from esc_cli.networks.position_bias import FactorBias
@@ -143,14 +143,9 @@ class GatedBlock(Block):
         )
         self.attn = CoordinateWindowAttention(config)
 
-    def forward(self, features: FeatureMap, shared: tuple[Tensor, ...], run: Runner) -> FeatureMap:
-        """Map (N, dim, H, W) to the same shape, as ``Block`` does; ``features`` are not read after."""
-        inner = run.local(self._enter, features, reach_px=ConvFFN.reach_px)
+    def _run_attention(self, inner: FeatureMap, run: Runner) -> FeatureMap:
         attended = run.local(self._attend_only, inner, reach_px=0, align_px=self.attn.window_size)
-        inner = run.local(self._gate, inner, attended, reach_px=GATE_REACH_PX, replaces=inner)
-        for norm, ffn, layer in zip(self.lns, self.convffns, self.pconvs, strict=True):
-            inner = _mix(inner, norm, ffn, layer, shared, run)  # type: ignore[arg-type]
-        return run.local(self._leave, inner, features, reach_px=1, replaces=features)
+        return run.local(self._gate, inner, attended, reach_px=GATE_REACH_PX, replaces=inner)
 
     def _attend_only(self, inner: Tensor) -> Tensor:
         return self.attn.attend(self.ln_attn(inner))
