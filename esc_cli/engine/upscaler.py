@@ -121,6 +121,14 @@ class Upscaler:
             for scale, checkpoint in self._checkpoints.items()
         )
 
+    def precision_for(self, pixels: torch.dtype) -> torch.dtype:
+        """Give the type of weights and features for results of a pixel type.
+
+        The error of half precision, where it was not asked for, is too small for 8 bits, not for more.
+        """
+        enough = pixels == torch.uint8 or not self._precision_is_free
+        return self.precision if enough else torch.float32
+
     def __call__(self, low: Tensor, dtype: torch.dtype | None = None) -> Tensor:
         """Upscale pictures of one size.
 
@@ -154,12 +162,8 @@ class Upscaler:
         return low
 
     def _run(self, scale: int, pixels: torch.dtype) -> Pass:
-        """Give what runs a scale for results of a pixel type, in the precision that it deserves.
-
-        The error of half precision, where it was not asked for, is too small for 8 bits, not for more.
-        """
-        enough = pixels == torch.uint8 or not self._precision_is_free
-        dtype = self.precision if enough else torch.float32
+        """Give what runs a scale for results of a pixel type."""
+        dtype = self.precision_for(pixels)
         if (scale, dtype) not in self._runs:
             forward = Forward(self._checkpoints[scale], self.device, dtype, self.attention)
             self._runs[scale, dtype] = Pass(forward, self._requests[scale])

@@ -104,8 +104,8 @@ class Models:
             attention_reason=upscaler.attention_reason,
         )
 
-    def provenance(self, factor: float) -> str:
-        """Say what makes a result, for its own metadata: program, model and settings."""
+    def provenance(self, factor: float, pixels: torch.dtype = torch.uint8) -> str:
+        """Say what makes a result of a pixel type, for its own metadata: program, model and settings."""
         upscaler = self.upscaler(factor)
         made_by = f"esc-upscale {program_version()}"
         if upscaler is None:
@@ -113,7 +113,7 @@ class Models:
         passes = " then ".join(f"x{scale}" for scale in upscaler.passes)
         digests = ", ".join(digest[:16] for digest in upscaler.digests)
         tiling = self._options.get("tiling", "auto")
-        how = f"precision {_name_of(upscaler.precision)}; tiling {tiling}"
+        how = f"precision {_name_of(upscaler.precision_for(pixels))}; tiling {tiling}"
         return f"{made_by}; model {self.name} {passes} ({digests}); {how}"
 
     def recipe(self, factor: float) -> dict[str, Any]:

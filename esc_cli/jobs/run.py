@@ -178,7 +178,7 @@ class _Run:
 
     def _write(self, task: Task, high: _Enlarged, ended: threading.Event) -> Done:
         begun = time.monotonic()
-        provenance = self._enlarger.models.provenance(task.factor)
+        provenance = self._enlarger.models.provenance(task.factor, high.file.first.color.dtype)
         encoded = encode_file(high.file, task.format, replace(self._settings.write, provenance=provenance))
         if task.target is None:
             write_stdout(encoded)

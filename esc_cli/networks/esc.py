@@ -76,10 +76,13 @@ class ESC(nn.Module):
         return run.local(self._reconstruct, features, shallow, low, reach_px=2, keep=False)
 
     def _reconstruct(self, features: Tensor, shallow: Tensor, low: Tensor) -> Tensor:
-        residual = self.to_img(self.last(features) + shallow)  # (N, 3 s^2, H, W)
+        residual = self._to_residual(self.last(features) + shallow)  # (N, 3 s^2, H, W)
         # The picture under the residual is repeated, not interpolated: the same as its nearest neighbour.
         repeated = low.repeat_interleave(self.config.scale**2, dim=1)
         return F.pixel_shuffle(residual + repeated, self.config.scale)
+
+    def _to_residual(self, features: Tensor) -> Tensor:
+        return self.to_img(features)  # type: ignore[no-any-return]
 
 
 def new_large_kernel(config: ESCConfig) -> nn.Parameter:

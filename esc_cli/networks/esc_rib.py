@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.networks.attention import WindowAttentionBase
-from esc_cli.networks.blocks import Block, ChannelNorm, PictureConvolution
-from esc_cli.networks.convolutional_attention import ConvolutionalAttention, average_over_symmetries
-from esc_cli.networks.esc import ESCConfig, new_large_kernel
+from esc_cli.networks.blocks import Block, ChannelNorm
+from esc_cli.networks.convolutional_attention import ConvolutionalAttention
+from esc_cli.networks.esc import ESC, ESCConfig
 from esc_cli.networks.position_bias import FactorBias
-from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
+from esc_cli.networks.runner import FeatureMap, Runner
 
 GATE_REACH_PX = 1
 
@@ -33,45 +33,21 @@ class ESCRIBConfig(ESCConfig):
     frequencies: int = 10
 
 
-class ESCRIB(nn.Module):
-    """Low-resolution RGB to high-resolution RGB. Parameter names are the published ones.
+class ESCRIB(ESC):
+    """ESC with gated blocks, and a normalisation before the last convolution. Parameter names as published.
 
     Source: arXiv 2603.06738, and its published code.
     """
 
     def __init__(self, config: ESCRIBConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.plk_filter = new_large_kernel(config)
-        self.proj = PictureConvolution(3, config.dim, 3, padding=1)
+        super().__init__(config)
         self.blocks = nn.ModuleList(GatedBlock(config) for _ in range(config.blocks))
-        self.last = nn.Sequential(ChannelNorm(config.dim), nn.Conv2d(config.dim, config.dim, 3, padding=1))
-        self.upsampler = nn.ModuleDict(
-            {"up_conv": nn.Conv2d(config.dim, 3 * config.scale**2, 3, padding=1)},
-        )
+        self.last = nn.Sequential(ChannelNorm(config.dim), self.last)  # type: ignore[assignment]
+        self.upsampler = nn.ModuleDict({"up_conv": self.to_img})
+        del self.to_img
 
-    def forward(self, low: Tensor, run: Runner = WHOLE) -> FeatureMap:
-        """Upscale.
-
-        Args:
-            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1; float32 serves weights of any dtype.
-            run: How the steps are run.
-
-        Returns:
-            (N, 3, scale H, scale W), about [0, 1], not clamped, of the wider dtype of low and weights. A
-            tensor, unless the runner makes something else of it.
-        """
-        shared = (average_over_symmetries(self.plk_filter),)
-        shallow = run.local(self.proj, low, reach_px=1, keep=False)  # (N, dim, H, W)
-        features = shallow
-        for block in self.blocks:
-            features = block(features, shared, run)
-        return run.local(self._reconstruct, features, shallow, low, reach_px=2, keep=False)
-
-    def _reconstruct(self, features: Tensor, shallow: Tensor, low: Tensor) -> Tensor:
-        residual = self.upsampler["up_conv"](self.last(features) + shallow)  # (N, 3 s^2, H, W)
-        repeated = low.repeat_interleave(self.config.scale**2, dim=1)
-        return F.pixel_shuffle(residual + repeated, self.config.scale)
+    def _to_residual(self, features: Tensor) -> Tensor:
+        return self.upsampler["up_conv"](features)  # type: ignore[no-any-return]
 
 
 class CoordinateWindowAttention(WindowAttentionBase):

@@ -54,7 +54,7 @@ def test_auto_takes_what_fits(free: int, rows: int, columns: int, on_cpu: bool) 
 
 
 def test_a_picture_no_higher_than_a_strip_is_done_at_once_and_not_in_tiles() -> None:
-    todo = work(64, 8000)
+    todo = work(32, 8000)
     (way, *_) = ways("auto", todo, int(todo.bytes_whole() / USABLE_SHARE) + 1)
     assert way.mode == "none"
 

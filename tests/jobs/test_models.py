@@ -1,4 +1,5 @@
 import pytest
+import torch
 
 from esc_cli.errors import DeviceError, WeightsError
 from esc_cli.jobs.models import Models
@@ -37,9 +38,10 @@ def test_what_is_not_said_is_the_default() -> None:
 
 
 def test_provenance_says_what_made_it() -> None:
-    models = Models(model="esc-light")
+    models = Models(model="esc-light", precision="bfloat16")
     (digest,) = models.recipe(4)["models"]
-    assert f"model esc-light x4 ({digest[:16]}); precision float32; tiling auto" in models.provenance(4)
+    assert f"model esc-light x4 ({digest[:16]}); precision bfloat16; tiling auto" in models.provenance(4)
+    assert "precision float32" in Models(model="esc-light").provenance(4, torch.uint16)
     assert models.provenance(1).endswith("; resized without a network")
 
 
