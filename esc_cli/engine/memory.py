@@ -7,15 +7,16 @@ from pathlib import Path
 
 import torch
 
+from esc_cli.engine.control_groups import Version, group_folders
+
 _UNKNOWN_BYTES = 2 * 2**30
 """Assumed where the system does not tell; every machine that runs torch has as much."""
 
 
 @dataclass(frozen=True)
-class _Controller:
-    """The files of one version of Linux control groups."""
+class _Files:
+    """Where one version of Linux control groups tells of memory."""
 
-    mount: str
     limit: str
     usage: str
     cache_key: str
@@ -23,10 +24,10 @@ class _Controller:
 
 # Source: the kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst. What counts as
 # reclaimable is Kubernetes' rule (cAdvisor's "working set"): the inactive file cache.
-_VERSION_1 = _Controller(
-    "sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"
-)
-_VERSION_2 = _Controller("sys/fs/cgroup", "memory.max", "memory.current", "inactive_file")
+_FILES: dict[Version, _Files] = {
+    1: _Files("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: _Files("memory.max", "memory.current", "inactive_file"),
+}
 
 
 def free_bytes(device: torch.device) -> int:
@@ -77,31 +78,15 @@ def _built_in_bytes() -> int:
 
 def _control_group_allowances(root: Path) -> list[int]:
     """Give what the limits of the process's groups, and of the groups around them, leave."""
-    try:
-        memberships = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
-    allowances = []
-    for membership in memberships:
-        _, controllers, path = membership.split(":", 2)
-        if controllers == "" or "memory" in controllers.split(","):
-            version = _VERSION_1 if controllers else _VERSION_2
-            allowances += _allowances_upwards(root / version.mount, path, version)
-    return allowances
+    folders = group_folders("memory", root)
+    return [left for version, folder in folders if (left := _allowance(folder, _FILES[version])) is not None]
 
 
-def _allowances_upwards(mount: Path, path: str, version: _Controller) -> list[int]:
-    """Read a group and its ancestors. In a container the path may be the host's: only the mount is there."""
-    group = Path(path.lstrip("/"))
-    folders = [mount / ancestor for ancestor in (group, *group.parents)]
-    return [left for folder in folders if (left := _allowance(folder, version)) is not None]
-
-
-def _allowance(folder: Path, version: _Controller) -> int | None:
-    limit, usage = _number(folder / version.limit), _number(folder / version.usage)
+def _allowance(folder: Path, files: _Files) -> int | None:
+    limit, usage = _number(folder / files.limit), _number(folder / files.usage)
     if limit is None or usage is None:
         return None
-    return limit - usage + (_keyed_number(folder / "memory.stat", version.cache_key) or 0)
+    return limit - usage + (_keyed_number(folder / "memory.stat", files.cache_key) or 0)
 
 
 def _number(file: Path) -> int | None:

@@ -79,9 +79,9 @@ class Pass:
         n, _, height, width = padded.shape
         forward = self._forward
         work = Work(forward.config, forward.dtype, forward.attention, n, height, width)
-        on_host = self._forward.device.type == "cpu"
+        on_host = forward.device.type == "cpu"
         # The result is allocated, but its pages are taken only when they are written.
-        left_bytes = free_bytes(self._forward.device) - (output.high.nbytes if on_host else 0)
+        left_bytes = free_bytes(forward.device) - (output.high.nbytes if on_host else 0)
         ways = choose_ways(self._request, work, left_bytes, on_host)
         for way in ways:
             if work.area_px < self._too_large_px.get(way.mode, sys.maxsize):
@@ -92,7 +92,7 @@ class Pass:
                 if way is not ways[-1]:  # where there is no other, it is tried again the next time
                     self._too_large_px[way.mode] = work.area_px
         raise OutOfMemoryError(
-            f"{self._forward.device} has not enough memory for {height}x{width} pixels",
+            f"{forward.device} has not enough memory for {height}x{width} pixels",
             hint="close what else uses it, or take another device, another tiling or a smaller model",
         )
 

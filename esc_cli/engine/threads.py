@@ -6,6 +6,8 @@ from pathlib import Path
 
 import torch
 
+from esc_cli.engine.control_groups import group_folders
+
 
 def usable_cores(root: Path = Path("/")) -> int:
     """Count the cores that this process may keep busy: the least of affinity and the container's quota.
@@ -34,25 +36,8 @@ def limit_threads() -> None:
 
 def _quotas(root: Path) -> list[float]:
     """Give the cores that each control group around this process allows, of both versions."""
-    second, first = root / "sys/fs/cgroup", root / "sys/fs/cgroup/cpu"
-    found = []
-    for hierarchy, group in _groups(root):
-        is_first = "cpu" in hierarchy.split(",")
-        mount, read = (first, _first_version) if is_first else (second, _second_version)
-        if is_first or not hierarchy:
-            folders = [mount / folder for folder in (group, *group.parents)]
-            found += [cores for folder in folders if (cores := read(folder)) is not None]
-    return found
-
-
-def _groups(root: Path) -> list[tuple[str, Path]]:
-    """List this process's control groups: the controllers (none named: version 2) and the path in them."""
-    try:
-        lines = (root / "proc/self/cgroup").read_text().splitlines()
-    except OSError:
-        return []
-    fields = [line.split(":", 2) for line in lines]
-    return [(parts[1], Path(parts[2].lstrip("/"))) for parts in fields if len(parts) == 3]
+    folders = group_folders("cpu", root)
+    return [cores for version, folder in folders if (cores := _READ[version](folder)) is not None]
 
 
 def _second_version(folder: Path) -> float | None:
@@ -61,6 +46,9 @@ def _second_version(folder: Path) -> float | None:
 
 def _first_version(folder: Path) -> float | None:
     return _cores([_read(folder / f"cpu.cfs_{name}_us").strip() for name in ("quota", "period")])
+
+
+_READ = {1: _first_version, 2: _second_version}
 
 
 def _cores(words: list[str]) -> float | None:

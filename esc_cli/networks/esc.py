@@ -48,12 +48,14 @@ class ESC(nn.Module):
     Source: arXiv 2503.06671, and its published code.
     """
 
+    block_class = Block
+
     def __init__(self, config: ESCConfig) -> None:
         super().__init__()
         self.config = config
         self.plk_filter = new_large_kernel(config)
         self.proj = PictureConvolution(3, config.dim, 3, padding=1)
-        self.blocks = make_blocks(config)
+        self.blocks = make_blocks(config, self.block_class)
         self.last = nn.Conv2d(config.dim, config.dim, 3, padding=1)
         self.to_img = nn.Conv2d(config.dim, 3 * config.scale**2, 3, padding=1)
 
@@ -91,10 +93,10 @@ def new_large_kernel(config: ESCConfig) -> nn.Parameter:
     return nn.Parameter(nn.init.orthogonal_(torch.empty(shape)))
 
 
-def make_blocks(config: ESCConfig) -> nn.ModuleList:
+def make_blocks(config: ESCConfig, block_class: type[Block] = Block) -> nn.ModuleList:
     """Make the blocks of an ESC network with full large kernels."""
     return nn.ModuleList(
-        Block(
+        block_class(
             dim=config.dim,
             heads=config.heads,
             window_size=config.window_size,

@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from esc_cli.networks.attention import WindowAttentionBase
 from esc_cli.networks.blocks import Block, ChannelNorm
-from esc_cli.networks.convolutional_attention import ConvolutionalAttention
 from esc_cli.networks.esc import ESC, ESCConfig
 from esc_cli.networks.position_bias import FactorBias
 from esc_cli.networks.runner import FeatureMap, Runner
@@ -31,23 +30,6 @@ class ESCRIBConfig(ESCConfig):
     bias_rank: int = 16
     bias_hidden_dim: int = 32
     frequencies: int = 10
-
-
-class ESCRIB(ESC):
-    """ESC with gated blocks, and a normalisation before the last convolution. Parameter names as published.
-
-    Source: arXiv 2603.06738, and its published code.
-    """
-
-    def __init__(self, config: ESCRIBConfig) -> None:
-        super().__init__(config)
-        self.blocks = nn.ModuleList(GatedBlock(config) for _ in range(config.blocks))
-        self.last = nn.Sequential(ChannelNorm(config.dim), self.last)  # type: ignore[assignment]
-        self.upsampler = nn.ModuleDict({"up_conv": self.to_img})
-        del self.to_img
-
-    def _to_residual(self, features: Tensor) -> Tensor:
-        return self.upsampler["up_conv"](features)  # type: ignore[no-any-return]
 
 
 class CoordinateWindowAttention(WindowAttentionBase):
@@ -102,22 +84,9 @@ def spread_coordinates(window_size: int, frequencies: int, device: torch.device)
 
 
 class GatedBlock(Block):
-    """ESC's block with ``CoordinateWindowAttention``, its gate a step of its own."""
+    """ESC's block once its ``attn`` is a ``CoordinateWindowAttention``, whose gate is a step of its own."""
 
     attn: CoordinateWindowAttention  # type: ignore[assignment]
-
-    def __init__(self, config: ESCRIBConfig) -> None:
-        super().__init__(
-            dim=config.dim,
-            heads=config.heads,
-            window_size=config.window_size,
-            first_hidden_dim=config.first_hidden_dim,
-            hidden_dim=config.hidden_dim,
-            inner_norm=config.inner_norm,
-            mixers=config.mixers,
-            make_mixer=lambda: ConvolutionalAttention(config.partial_dim, config.kernel_size),
-        )
-        self.attn = CoordinateWindowAttention(config)
 
     def _run_attention(self, inner: FeatureMap, run: Runner) -> FeatureMap:
         attended = run.local(self._attend_only, inner, reach_px=0, align_px=self.attn.window_size)
@@ -128,6 +97,26 @@ class GatedBlock(Block):
 
     def _gate(self, inner: Tensor, attended: Tensor) -> Tensor:
         return inner + self.attn.leave(attended, self.ln_attn(inner))
+
+
+class ESCRIB(ESC):
+    """ESC with gated blocks, and a normalisation before the last convolution. Parameter names as published.
+
+    Source: arXiv 2603.06738, and its published code.
+    """
+
+    block_class = GatedBlock
+
+    def __init__(self, config: ESCRIBConfig) -> None:
+        super().__init__(config)
+        for block in self.blocks:
+            block.attn = CoordinateWindowAttention(config)
+        self.last = nn.Sequential(ChannelNorm(config.dim), self.last)  # type: ignore[assignment]
+        self.upsampler = nn.ModuleDict({"up_conv": self.to_img})
+        del self.to_img
+
+    def _to_residual(self, features: Tensor) -> Tensor:
+        return self.upsampler["up_conv"](features)  # type: ignore[no-any-return]
 
 
 def _small_normal(*shape: int) -> nn.Parameter:
