@@ -74,6 +74,10 @@ def upscale(
     attention: Annotated[
         str, typer.Option(metavar="NAME", help="Of the attention: auto, naive, sdpa, blocked, flex, flash.")
     ] = "auto",
+    runtime: Annotated[
+        Literal["auto", "torch", "openvino"],
+        typer.Option(help="What runs the network; auto: OpenVINO where it is installed and its start pays."),
+    ] = "auto",
     consistency: Annotated[
         bool, typer.Option("--consistency", help="Correct the result until, made small, it is the input.")
     ] = False,
@@ -141,6 +145,7 @@ def upscale(
             tile_px=tile,
             overlap_px=overlap,
             attention=attention,
+            runtime=runtime,
             consistency=consistency,
             format=format,
             quality=quality,

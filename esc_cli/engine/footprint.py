@@ -1,5 +1,7 @@
 """How much memory one run of a network takes at most, from its widths."""
 
+from dataclasses import dataclass, replace
+
 import torch
 
 from esc_cli.engine.streaming import MAPS, least_rows, strip_rows
@@ -37,65 +39,66 @@ _FACTORISED = (ESCRIBConfig, ESCFlashBiasConfig, ESCRealFlashBiasConfig)
 _RESULT_MAPS = 2
 """The picture at high resolution, and what its conversion takes."""
 
-_FIXED_BYTES = 256 * 2**20
-"""What does not grow with the picture: code, kernels made at run time, their scratch space."""
-
+_FIXED_BYTES = {"torch": 256 * 2**20, "openvino": 512 * 2**20}
+"""What does not grow with the picture: code, kernels made at run time, their scratch space; OpenVINO's graph,
+too, of ESC 489 MB with a picture of 128x128 in float32 and 543 in bfloat16."""
 
 _SCORE_MAPS = 3
 """Matrices of scores alive at once in ``naive`` attention; measured 2.2, on ESC at 192x192."""
 
 
-def needed_bytes(
-    config: NetworkConfig,
-    height: int,
-    width: int,
-    dtype: torch.dtype,
-    batch: int = 1,
-    attention: str = "sdpa",
-) -> int:
-    """Estimate the peak memory of one run, its result included: a quarter above what was measured, or more.
+@dataclass(frozen=True)
+class Work:
+    """One picture, or several of one size, for one network.
 
-    Args:
+    Attributes:
         config: Of the network.
-        height: Of the input, pixels.
-        width: Of the input, pixels.
-        dtype: Of weights and features.
+        dtype: Of its weights and features.
+        attention: The backend of its window attention.
         batch: Pictures at once.
-        attention: Its backend.
+        height: Of the padded input, pixels.
+        width: Of the padded input, pixels.
+        runtime: What runs it, ``torch`` or ``openvino``.
     """
-    body = batch * height * width * _values_per_pixel(config) * dtype.itemsize
-    scores = _score_bytes(config, batch * height * width, dtype) if attention == "naive" else 0
-    return _FIXED_BYTES + _bias_bytes(config, dtype, attention) + body + scores
 
+    config: NetworkConfig
+    dtype: torch.dtype
+    attention: str
+    batch: int
+    height: int
+    width: int
+    runtime: str = "torch"
 
-def streamed_bytes(
-    config: NetworkConfig,
-    height: int,
-    width: int,
-    dtype: torch.dtype,
-    batch: int = 1,
-    attention: str = "sdpa",
-) -> int:
-    """Estimate the peak memory of an exact run: its feature maps, and a strip as if that were a picture.
+    @property
+    def area_px(self) -> int:
+        """Pixels of all pictures."""
+        return self.batch * self.height * self.width
 
-    The result is not included: it is handed out strip by strip.
+    def bytes_whole(self) -> int:
+        """Estimate the peak memory of one run, its result included: a quarter above what was measured."""
+        body = self.area_px * _values_per_pixel(self.config) * self.dtype.itemsize
+        scores = _score_bytes(self, self.area_px) if self.attention == "naive" else 0
+        return _FIXED_BYTES[self.runtime] + _bias_bytes(self) + body + scores
 
-    Args:
-        config: Of the network.
-        height: Of the input, pixels.
-        width: Of the input, pixels.
-        dtype: Of weights and features.
-        batch: Pictures at once.
-        attention: Its backend.
-    """
-    dim = 0 if isinstance(config, InterpolationConfig) else config.dim
-    held = batch * height * width * (3 + MAPS * dim) * dtype.itemsize
-    rows = min(height, strip_rows(config.window_size))
-    strip = needed_bytes(config, rows, width, dtype, batch)
-    if attention == "naive":
-        attended = batch * min(height, least_rows(config.window_size)) * width
-        strip += _score_bytes(config, attended, dtype) + _bias_bytes(config, dtype, attention)
-    return held + strip
+    def bytes_in_tiles(self, tile_px: int) -> int:
+        """Estimate the peak memory of the largest tile, where tiles are at most so many pixels long."""
+        tile = replace(self, height=min(tile_px, self.height), width=min(tile_px, self.width))
+        return tile.bytes_whole()
+
+    def bytes_streamed(self) -> int:
+        """Estimate the peak memory of an exact run: its feature maps, and a strip as if that were a picture.
+
+        The result is not included: it is handed out strip by strip.
+        """
+        dim = 0 if isinstance(self.config, InterpolationConfig) else self.config.dim
+        held = self.area_px * (3 + MAPS * dim) * self.dtype.itemsize
+        window_px = self.config.window_size
+        strip = replace(self, height=min(self.height, strip_rows(window_px)), attention="sdpa")
+        needed = held + strip.bytes_whole()
+        if self.attention == "naive":
+            attended = self.batch * min(self.height, least_rows(window_px)) * self.width
+            needed += _score_bytes(self, attended) + _bias_bytes(self)
+        return needed
 
 
 def _values_per_pixel(config: NetworkConfig) -> int:
@@ -109,19 +112,21 @@ def _values_per_pixel(config: NetworkConfig) -> int:
     return result + round(maps * config.dim)
 
 
-def _score_bytes(config: NetworkConfig, attended_px: int, dtype: torch.dtype) -> int:
+def _score_bytes(work: Work, attended_px: int) -> int:
     """Give the size of the scores of all pairs of tokens, which naive attention holds for all windows."""
+    config = work.config
     if isinstance(config, InterpolationConfig):
         return 0
-    return int(_SCORE_MAPS * config.heads * config.window_size**2 * attended_px * dtype.itemsize)
+    return int(_SCORE_MAPS * config.heads * config.window_size**2 * attended_px * work.dtype.itemsize)
 
 
-def _bias_bytes(config: NetworkConfig, dtype: torch.dtype, attention: str) -> int:
+def _bias_bytes(work: Work) -> int:
     """Give the size of the attention biases: those that are kept, and twice the one being gathered."""
+    config = work.config
     if isinstance(config, InterpolationConfig):
         return 0
-    if isinstance(config, _FACTORISED) and attention != "naive":
+    if isinstance(config, _FACTORISED) and work.attention != "naive":
         return 0
-    one = int(config.heads * config.window_size**4 * dtype.itemsize)
+    one = int(config.heads * config.window_size**4 * work.dtype.itemsize)
     kept = config.blocks if one <= LARGEST_CACHED_BYTES else 0
     return (kept + 2) * one

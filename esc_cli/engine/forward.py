@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.engine.allocator import keep_blocks
 from esc_cli.engine.cpu import prepare_for_cpu
 from esc_cli.engine.cuda_graphs import GraphedNetwork
 from esc_cli.engine.pixels import is_finite, to_unit
@@ -31,8 +32,11 @@ class Forward:
         device: Where it runs.
         dtype: Of its weights and features.
         attention: The backend of its window attention.
+        runtime: What runs it.
         redone: Runs whose result overflowed in half precision and that were done again in float32.
     """
+
+    runtime = "torch"
 
     def __init__(
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, attention: str = "sdpa"
@@ -98,6 +102,8 @@ class Forward:
         """
         if self._graphed:
             self._graphed.release()
+        if self.device.type == "cpu":
+            keep_blocks()
         low = to_unit(picture.to(self.device))
         share = 1 / self._steps
         strips = Strips(

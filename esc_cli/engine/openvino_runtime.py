@@ -25,9 +25,13 @@ class OpenVinoForward:
         config: Of the network.
         device: The CPU.
         dtype: What it computes in, float32 or bfloat16.
+        attention: Its own.
+        runtime: Its name.
         redone: Always 0: bfloat16 overflows where float32 does, so that there is nothing to fall back on.
         compiled: Graphs compiled since the beginning.
     """
+
+    attention = runtime = "openvino"
 
     def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype) -> None:
         if dtype not in _PRECISIONS:

@@ -8,10 +8,12 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from esc_cli.engine.footprint import Work
 from esc_cli.engine.forward import Forward
 from esc_cli.engine.memory import free_bytes, host_free_bytes, release_reserve
+from esc_cli.engine.openvino_runtime import OpenVinoForward
 from esc_cli.engine.pixels import from_unit
-from esc_cli.engine.tile_choice import Mode, TilingRequest, Way, Work, choose_ways
+from esc_cli.engine.tile_choice import Mode, TilingRequest, Way, choose_ways
 from esc_cli.engine.tiled import TiledForward, TileSizes
 from esc_cli.engine.tiles import Span
 from esc_cli.engine.transfer import Download
@@ -30,7 +32,7 @@ class Pass:
         way: How the last picture was run, and why, in words.
     """
 
-    def __init__(self, forward: Forward, request: TilingRequest) -> None:
+    def __init__(self, forward: Forward | OpenVinoForward, request: TilingRequest) -> None:
         self._forward = forward
         self._request = request
         self._too_large_px: dict[Mode, int] = {}
@@ -78,14 +80,14 @@ class Pass:
     def _run(self, padded: Tensor, output: "_Output") -> None:
         n, _, height, width = padded.shape
         forward = self._forward
-        work = Work(forward.config, forward.dtype, forward.attention, n, height, width)
+        work = Work(forward.config, forward.dtype, forward.attention, n, height, width, forward.runtime)
         on_host = forward.device.type == "cpu"
         # The result is allocated, but its pages are taken only when they are written.
         left_bytes = free_bytes(forward.device) - (output.high.nbytes if on_host else 0)
         ways = choose_ways(self._request, work, left_bytes, on_host)
         for way in ways:
             if work.area_px < self._too_large_px.get(way.mode, sys.maxsize):
-                self.way = _in_words(way, left_bytes)
+                self.way = _in_words(way, left_bytes, forward.runtime)
                 if self._attempt(way, padded, output):
                     return
                 release_reserve()
@@ -102,17 +104,17 @@ class Pass:
         try:
             if way.sizes is not None:
                 self._run_tiles(way.sizes, padded, output)
-            elif way.mode == "exact":
-                self._run_exact(padded, output)
+            elif way.mode == "exact" and isinstance(self._forward, Forward):
+                self._run_exact(self._forward, padded, output)
             else:
                 output.write(Span(0, padded.shape[-2]), Span(0, padded.shape[-1]), self._forward(padded))
         except torch.OutOfMemoryError:
             return False
         return True
 
-    def _run_exact(self, padded: Tensor, output: "_Output") -> None:
+    def _run_exact(self, forward: Forward, padded: Tensor, output: "_Output") -> None:
         columns = Span(0, padded.shape[-1])
-        self._strip_rows = self._forward.stream(
+        self._strip_rows = forward.stream(
             padded,
             self._strip_rows,
             emit=lambda rows, block: output.write(rows, columns, block),
@@ -184,14 +186,15 @@ class _Progress:
             self._reported_px = done_px
 
 
-def _in_words(way: Way, left_bytes: int) -> str:
+def _in_words(way: Way, left_bytes: int, runtime: str) -> str:
     names = {
         "none": "the whole picture at once",
         "exact": "exact, in strips",
         "overlap": f"tiles of {way.sizes.largest_px} pixels that overlap" if way.sizes else "",
     }
     needed, left = (f"{count // 2**20:,} MB" for count in (way.needed_bytes, left_bytes))
-    return f"{names[way.mode]}: needs up to {needed} of {left} free"
+    by = " by OpenVINO" if runtime == "openvino" else ""
+    return f"{names[way.mode]}{by}: needs up to {needed} of {left} free"
 
 
 def _host_picture(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:

@@ -12,16 +12,16 @@ from esc_cli.errors import DeviceError, UsageError
 
 Runtime = Literal["auto", "torch", "openvino"]
 
-# ESC x4 on two cores of a Zen 4, in turns with torch on tiles of 128x128: OpenVINO takes 28.6 microseconds a
-# low-resolution pixel in float32 and 17.8 in bfloat16, torch 37.2 and 29.9.
-SAVED_S_PER_PX = {torch.float32: 8.6e-6, torch.bfloat16: 12.1e-6}
+# ESC x4 on two cores of a Zen 4, microseconds for a low-resolution pixel, in float32 and in bfloat16:
+#
+#              128x128        256x256        384x384        512x512
+#   OpenVINO   38.5   16.8    29.0   17.1    31.4   18.7    33.1   20.0
+#   torch      35.0   25.7    36.6   25.9    41.7   33.8    39.0   32.1
+SAVED_S_PER_PX = {torch.float32: 7e-6, torch.bfloat16: 11e-6}
 MEASURED_THREADS = 2
 
-START_S = 3.2
-"""To import OpenVINO (0.1), rewrite the network (0.2), trace and convert it (2.9)."""
-
-SHAPE_S = 2.5
-"""To compile for one shape."""
+START_S = 5.0
+"""To rewrite, trace and convert the network, and to compile it for a shape."""
 
 
 @dataclass(frozen=True)
@@ -37,23 +37,10 @@ class RuntimeChoice:
     reason: str
 
 
-@dataclass(frozen=True)
-class Job:
-    """What is to be done, as far as it is known beforehand.
-
-    Attributes:
-        low_px: Low-resolution pixels that will go through the network in all, or None.
-        shapes: Different shapes of pictures or tiles among them: each is compiled for.
-    """
-
-    low_px: int | None
-    shapes: int = 1
-
-
 def choose_runtime(
-    request: str, network: nn.Module, device: torch.device, dtype: torch.dtype, job: Job
+    request: str, network: nn.Module, device: torch.device, dtype: torch.dtype, job_px: int
 ) -> RuntimeChoice:
-    """Choose what runs a network.
+    """Choose what runs a network over pictures of one size.
 
     Args:
         request: ``torch``, ``openvino``, or ``auto``: OpenVINO where it is installed, can run the network,
@@ -61,7 +48,7 @@ def choose_runtime(
         network: What is to be run.
         device: Where.
         dtype: In which precision.
-        job: How much of it.
+        job_px: Low-resolution pixels of all these pictures together.
 
     Raises:
         UsageError: There is no such runtime.
@@ -71,42 +58,36 @@ def choose_runtime(
         raise UsageError(f"there is no runtime {request!r}", hint=f"one of {', '.join(get_args(Runtime))}")
     if request == "torch":
         return RuntimeChoice("torch", "asked for")
-    if request == "auto":
-        return _automatic(network, device, dtype, job)
-    if not _is_installed():
-        raise DeviceError("OpenVINO is not installed", hint="pip install 'esc-upscale[openvino]'")
     problem = _obstacle(network, device, dtype)
-    if problem is not None:
-        raise DeviceError(f"OpenVINO is of no use here: {problem}", hint="choose the runtime torch, or auto")
-    return RuntimeChoice("openvino", "asked for")
-
-
-def _automatic(network: nn.Module, device: torch.device, dtype: torch.dtype, job: Job) -> RuntimeChoice:
-    if not _is_installed():
-        return RuntimeChoice("torch", "OpenVINO is not installed")
-    problem = _obstacle(network, device, dtype)
+    if request == "openvino":
+        _refuse(problem)
+        return RuntimeChoice("openvino", "asked for")
     if problem is not None:
         return RuntimeChoice("torch", problem)
-    if job.low_px is None:
-        return RuntimeChoice("torch", "it is not known how much there is to do")
-    needed_px = worthwhile_px(dtype, job.shapes)
-    if job.low_px < needed_px:
-        return RuntimeChoice("torch", f"OpenVINO's start pays from {needed_px / 1e6:.2g} megapixels on")
-    return RuntimeChoice("openvino", f"its start pays from {needed_px / 1e6:.2g} megapixels on")
+    needed_px = worthwhile_px(dtype)
+    name = "openvino" if job_px >= needed_px else "torch"
+    return RuntimeChoice(name, f"OpenVINO's start pays from {needed_px / 1e6:.2g} megapixels of a size on")
 
 
-def worthwhile_px(dtype: torch.dtype, shapes: int) -> int:
-    """Give the low-resolution pixels from which OpenVINO wins back its start on the CPU.
+def worthwhile_px(dtype: torch.dtype) -> int:
+    """Give the low-resolution pixels of one size from which OpenVINO wins back its start on the CPU.
 
-    That is (start + shapes * compilation) / (seconds saved per pixel): 0.66 megapixels in float32 and 0.47 in
-    bfloat16 for one shape and two threads. With more threads there is less to save, and no shorter start.
-    Smaller networks start faster in the same proportion (ESC-light: 0.6 of all these times).
+    With more threads than were measured with there is less to save, and no shorter start. Smaller networks
+    start faster in the same proportion (ESC-light: 0.6 of all these times).
     """
-    threads = torch.get_num_threads() / MEASURED_THREADS
-    return int((START_S + shapes * SHAPE_S) / SAVED_S_PER_PX[dtype] * threads)
+    return int(START_S / SAVED_S_PER_PX[dtype] * torch.get_num_threads() / MEASURED_THREADS)
+
+
+def _refuse(problem: str | None) -> None:
+    if not is_installed():
+        raise DeviceError("OpenVINO is not installed", hint="pip install 'esc-upscale[openvino]'")
+    if problem is not None:
+        raise DeviceError(f"OpenVINO is of no use here: {problem}", hint="choose the runtime torch, or auto")
 
 
 def _obstacle(network: nn.Module, device: torch.device, dtype: torch.dtype) -> str | None:
+    if not is_installed():
+        return "OpenVINO is not installed"
     if device.type != "cpu":
         return f"it runs on the CPU, not on {device}"
     if dtype not in SAVED_S_PER_PX:
@@ -114,5 +95,6 @@ def _obstacle(network: nn.Module, device: torch.device, dtype: torch.dtype) -> s
     return obstacle(network)
 
 
-def _is_installed() -> bool:
+def is_installed() -> bool:
+    """Tell whether OpenVINO is there."""
     return importlib.util.find_spec("openvino") is not None

@@ -4,13 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-import torch
-
-from esc_cli.engine.footprint import needed_bytes, streamed_bytes
+from esc_cli.engine.footprint import Work
 from esc_cli.engine.tiled import TileSizes
 from esc_cli.engine.tiles import round_up
 from esc_cli.errors import OutOfMemoryError, UsageError
-from esc_cli.networks.variants import NetworkConfig
 
 Mode = Literal["exact", "overlap", "none"]
 Tiling = Literal["auto", "exact", "overlap", "none"]
@@ -54,45 +51,6 @@ class TilingRequest:
     tile_px: int | None
     overlap_px: int
     smallest_px: int
-
-
-@dataclass(frozen=True)
-class Work:
-    """One picture, or several of one size, for one network.
-
-    Attributes:
-        config: Of the network.
-        dtype: Of its weights and features.
-        attention: The backend of its window attention.
-        batch: Pictures at once.
-        height: Of the padded input, pixels.
-        width: Of the padded input, pixels.
-    """
-
-    config: NetworkConfig
-    dtype: torch.dtype
-    attention: str
-    batch: int
-    height: int
-    width: int
-
-    @property
-    def area_px(self) -> int:
-        """Pixels of all pictures."""
-        return self.batch * self.height * self.width
-
-    def bytes_whole(self) -> int:
-        """Estimate the peak memory of the work when it is done at once."""
-        return self.bytes_in_tiles(max(self.height, self.width))
-
-    def bytes_streamed(self) -> int:
-        """Estimate the peak memory of the work when it is done exactly, in strips."""
-        return streamed_bytes(self.config, self.height, self.width, self.dtype, self.batch, self.attention)
-
-    def bytes_in_tiles(self, tile_px: int) -> int:
-        """Estimate the peak memory of the work when it is done in tiles of a size."""
-        height, width = min(tile_px, self.height), min(tile_px, self.width)
-        return needed_bytes(self.config, height, width, self.dtype, self.batch, self.attention)
 
 
 @dataclass(frozen=True)
@@ -158,10 +116,15 @@ def choose_ways(request: TilingRequest, work: Work, free_bytes: int, on_cpu: boo
     return (way,)
 
 
+def fits_whole(request: TilingRequest, work: Work, free_bytes: int) -> bool:
+    """Whether a picture may be run whole, as far as the request and the memory go."""
+    return request.mode in ("auto", "none") and work.bytes_whole() <= free_bytes * USABLE_SHARE
+
+
 def _automatic_ways(request: TilingRequest, work: Work, budget_bytes: int, on_cpu: bool) -> Iterator[Way]:
     """Give those which fit: the whole where it is at least as fast, exact strips, then tiles."""
     whole, exact = Way("none", work.bytes_whole()), Way("exact", work.bytes_streamed())
-    if exact.needed_bytes >= whole.needed_bytes:  # a strip is the whole picture
+    if work.runtime != "torch" or exact.needed_bytes >= whole.needed_bytes:  # it runs whole graphs
         fast = [whole]
     elif on_cpu and work.area_px > WHOLE_ON_CPU_PX:
         fast = [exact]

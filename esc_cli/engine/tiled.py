@@ -9,6 +9,7 @@ from torch import Tensor
 from esc_cli.engine.blending import Blender, Emit
 from esc_cli.engine.forward import Forward
 from esc_cli.engine.memory import release_reserve
+from esc_cli.engine.openvino_runtime import OpenVinoForward
 from esc_cli.engine.tiles import Span, tile_spans
 from esc_cli.errors import OutOfMemoryError
 
@@ -36,7 +37,7 @@ class TiledForward:
     again.
     """
 
-    def __init__(self, forward: Forward, sizes: TileSizes) -> None:
+    def __init__(self, forward: Forward | OpenVinoForward, sizes: TileSizes) -> None:
         self._forward = forward
         self._sizes = sizes
         self._tile_px = sizes.largest_px

@@ -16,12 +16,16 @@ from esc_cli.checkpoints.checkpoint import (
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.engine.attention_choice import choose_attention
 from esc_cli.engine.device import Precision, PrecisionChoice, choose_device, choose_precision
+from esc_cli.engine.footprint import Work
 from esc_cli.engine.forward import Forward
+from esc_cli.engine.memory import free_bytes
+from esc_cli.engine.openvino_runtime import OpenVinoForward
 from esc_cli.engine.passes import Pass
 from esc_cli.engine.pixels import check_dtype, check_picture
+from esc_cli.engine.runtime_choice import Runtime, choose_runtime
 from esc_cli.engine.scales import plan_passes
-from esc_cli.engine.tile_choice import Tiling, tiling_request
-from esc_cli.errors import OutOfMemoryError
+from esc_cli.engine.tile_choice import Tiling, fits_whole, tiling_request
+from esc_cli.errors import OutOfMemoryError, UsageError
 from esc_cli.networks.interpolation import InterpolationConfig
 
 ProgressCallback = Callable[[int, int], None]
@@ -48,6 +52,8 @@ class Upscaler:
         overlap_px: What neighbouring tiles share at least, at low resolution. Both are rounded up to the
             model's attention window.
         attention: ``auto``, or the backend of the window attention: ``naive``, ``sdpa``, ``flex``, ``flash``.
+        runtime: ``torch``, ``openvino``, or ``auto``: OpenVINO where it is installed and its start pays for
+            pictures that fit in memory whole.
         progress: Called after each finished strip or tile; may be changed between pictures.
 
     Attributes:
@@ -81,6 +87,7 @@ class Upscaler:
         tile_px: int | None = None,
         overlap_px: int | None = None,
         attention: str = "auto",
+        runtime: Runtime = "auto",
         progress: ProgressCallback | None = None,
     ) -> None:
         chosen_device = choose_device(device)
@@ -99,13 +106,16 @@ class Upscaler:
         chosen_attention = choose_attention(attention, self.device, self.precision)
         self.attention, self.attention_reason = chosen_attention.name, chosen_attention.reason
         self.scale = math.prod(self.passes)
+        self._runtime = _checked_runtime(runtime, tiling, attention)
+        for checkpoint in self._checkpoints.values():
+            choose_runtime(runtime, checkpoint.network, self.device, self.precision, 0)
         self.progress = progress
         self.ways: tuple[str, ...] = ()
         self._requests = {
             one: tiling_request(tiling, tile_px, overlap_px, checkpoint.config.window_size)
             for one, checkpoint in self._checkpoints.items()
         }
-        self._runs: dict[tuple[int, torch.dtype], Pass] = {}
+        self._runs: dict[tuple[int, torch.dtype, str], Pass] = {}
         self.digests = tuple(self._checkpoints[one].sha256 for one in self.passes)
 
     @property
@@ -129,13 +139,15 @@ class Upscaler:
         enough = pixels == torch.uint8 or not self._precision_is_free
         return self.precision if enough else torch.float32
 
-    def __call__(self, low: Tensor, dtype: torch.dtype | None = None) -> Tensor:
+    def __call__(self, low: Tensor, dtype: torch.dtype | None = None, job_px: int | None = None) -> Tensor:
         """Upscale pictures of one size.
 
         Args:
             low: (N, 3, H, W) RGB, any size from 1x1, on any device: uint8, uint16, or floating point in
                 [0, 1]. Not written to.
             dtype: Pixel type of the result; by default that of ``low``.
+            job_px: Low-resolution pixels of all pictures of this size that there are to do; by default those
+                of ``low``. A runtime that is slow to start is worth it only for many.
 
         Returns:
             (N, 3, scale H, scale W) on the host: integers rounded, floating point clamped to [0, 1].
@@ -151,7 +163,8 @@ class Upscaler:
         meter = _Meter(self.progress, _work_px(low, self.passes))
         # Between passes 16 bits lose nothing that can be seen, at half the memory of float32.
         between = torch.float32 if dtype.is_floating_point else torch.uint16
-        runs = [self._run(scale, dtype) for scale in self.passes]
+        job_px = low[:, 0].numel() if job_px is None else job_px
+        runs = self._planned_runs(dtype, low.shape, job_px)
         try:
             with torch.inference_mode():
                 for position, run in enumerate(runs, start=1):
@@ -161,13 +174,35 @@ class Upscaler:
         self.ways = tuple(run.way for run in runs)
         return low
 
-    def _run(self, scale: int, pixels: torch.dtype) -> Pass:
-        """Give what runs a scale for results of a pixel type."""
+    def _planned_runs(self, pixels: torch.dtype, shape: torch.Size, job_px: int) -> list[Pass]:
+        """Give what runs each pass, for results of a pixel type."""
         dtype = self.precision_for(pixels)
-        if (scale, dtype) not in self._runs:
-            forward = Forward(self._checkpoints[scale], self.device, dtype, self.attention)
-            self._runs[scale, dtype] = Pass(forward, self._requests[scale])
-        return self._runs[scale, dtype]
+        runs, (n, _, height, width) = [], shape
+        for scale in self.passes:
+            config = self._checkpoints[scale].config
+            work = Work(config, dtype, self.attention, n, height, width, "openvino")
+            runs.append(self._run(scale, dtype, self._choose_runtime(scale, work, job_px)))
+            height, width, job_px = height * scale, width * scale, job_px * scale**2
+        return runs
+
+    def _choose_runtime(self, scale: int, work: Work, job_px: int) -> str:
+        """Choose what runs a pass; OpenVINO unasked only for whole pictures."""
+        if self._runtime == "auto" and not fits_whole(self._requests[scale], work, free_bytes(self.device)):
+            return "torch"
+        network = self._checkpoints[scale].network
+        return choose_runtime(self._runtime, network, self.device, work.dtype, job_px).name
+
+    def _run(self, scale: int, dtype: torch.dtype, runtime: str) -> Pass:
+        key = scale, dtype, runtime
+        if key not in self._runs:
+            checkpoint = self._checkpoints[scale]
+            forward = (
+                OpenVinoForward(checkpoint, dtype)
+                if runtime == "openvino"
+                else Forward(checkpoint, self.device, dtype, self.attention)
+            )
+            self._runs[key] = Pass(forward, self._requests[scale])
+        return self._runs[key]
 
 
 class _Meter:
@@ -199,3 +234,15 @@ def _work_px(low: Tensor, passes: tuple[int, ...]) -> int:
     """Sum up the low-resolution pixels that go through each pass."""
     first_px = low[:, 0].numel()
     return sum(first_px * math.prod(passes[:position]) ** 2 for position in range(len(passes)))
+
+
+def _checked_runtime(runtime: Runtime, tiling: Tiling, attention: str) -> Runtime:
+    """Refuse what OpenVINO cannot be told; where it was left free, do without it."""
+    if tiling != "exact" and attention == "auto":
+        return runtime
+    if runtime == "openvino":
+        raise UsageError(
+            "OpenVINO runs whole graphs with an attention of its own",
+            hint="leave --attention and --tiling exact to torch",
+        )
+    return "torch" if runtime == "auto" else runtime

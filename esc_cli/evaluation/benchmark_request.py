@@ -12,9 +12,10 @@ from torch import Tensor
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.device import Precision
+from esc_cli.engine.runtime_choice import Runtime, is_installed
 from esc_cli.engine.upscaler import Tiling
 from esc_cli.errors import UsageError
-from esc_cli.evaluation.candidates import REFERENCE, Runtime, Settings, Source
+from esc_cli.evaluation.candidates import REFERENCE, Settings, Source
 from esc_cli.evaluation.sample_picture import cut_to, sample_picture
 from esc_cli.networks.attention import ATTENTION_BACKENDS
 
@@ -96,12 +97,13 @@ def requested_ways(request: Request, device: torch.device) -> tuple[Settings, ..
         UsageError: There is no such way.
     """
     on_cpu = device.type == "cpu"
+    installed = ("torch", "openvino") if on_cpu and is_installed() else ("torch",)
     half = ("bfloat16",) if on_cpu else ("bfloat16", "float16")
     combinations = itertools.product(
         _known("attention", request.attentions, ("auto", *ATTENTION_BACKENDS)),
         _known("precision", request.precisions or ("float32", *half), get_args(Precision)),
         _known("tiling", request.tilings, get_args(Tiling)),
-        _known("runtime", request.runtimes or ("torch",), get_args(Runtime)),
+        _known("runtime", request.runtimes or installed, get_args(Runtime)),
     )
     return tuple(dict.fromkeys((REFERENCE, *(Settings(*way) for way in combinations))))
 

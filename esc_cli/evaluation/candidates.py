@@ -1,17 +1,15 @@
 """What a benchmark compares: a network, and the ways in which the engine can run it."""
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import torch
 
 from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from esc_cli.engine.device import Precision
+from esc_cli.engine.runtime_choice import Runtime
 from esc_cli.engine.upscaler import DEFAULT_SCALE, Tiling, Upscaler
 from esc_cli.errors import UsageError
 from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network
-
-Runtime = Literal["auto", "torch"]
 
 _PERTURBATION = 0.02
 """Standard deviation of what is added to each fresh weight: some layers begin at zero and would not count."""
@@ -66,12 +64,14 @@ class Settings:
             attention=self.attention,
             precision=self.precision,
             tiling=self.tiling,
+            runtime=self.runtime,
         )
 
     def chosen(self, upscaler: Upscaler) -> "Settings":
         """Give what came of each ``auto``, except for the tiling, which depends on the picture."""
         precision = str(upscaler.precision).removeprefix("torch.")
-        return replace(self, attention=upscaler.attention, precision=precision)  # type: ignore[arg-type]
+        attention = self.attention if self.runtime == "openvino" else upscaler.attention
+        return replace(self, attention=attention, precision=precision)  # type: ignore[arg-type]
 
 
 REFERENCE = Settings(attention="naive", precision="float32", tiling="none", runtime="torch")

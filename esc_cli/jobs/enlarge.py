@@ -1,8 +1,8 @@
 """Pictures through the engine: color, transparency, gray and frames each in the way that suits it."""
 
 import dataclasses
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -28,11 +28,13 @@ class Enlarger:
         models: Where the networks come from.
         size: Of the results.
         consistency: Whether results are corrected until, made small again, they are the input.
+        job_px: The pixels of all pictures of a size, (height, width), where there are many.
     """
 
     models: Models
     size: Geometry
     consistency: bool = False
+    job_px: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
     def __call__(self, file: PictureFile, progress: ProgressCallback | None = None) -> PictureFile:
         """Enlarge a still, or every frame and page; those which are one object are done once.
@@ -57,7 +59,8 @@ class Enlarger:
 
     def _one(self, picture: Picture, progress: ProgressCallback | None) -> Picture:
         size = self.size.size_of(picture.height, picture.width)
-        return enlarge(picture, self._upscaler(picture), size, self.consistency, progress)
+        job_px = self.job_px.get((picture.height, picture.width))
+        return enlarge(picture, self._upscaler(picture), size, self.consistency, progress, job_px)
 
     def _upscaler(self, picture: Picture) -> Upscaler | None:
         height, width = self.size.size_of(picture.height, picture.width)
@@ -70,6 +73,7 @@ def enlarge(
     size: tuple[int, int],
     consistency: bool = False,
     progress: ProgressCallback | None = None,
+    job_px: int | None = None,
 ) -> Picture:
     """Upscale a picture with all that belongs to it.
 
@@ -85,6 +89,7 @@ def enlarge(
         size: Of the result, (height, width).
         consistency: As of ``Enlarger``.
         progress: Takes the work done and to do, in input pixels of all planes together.
+        job_px: Of all pictures of this size; by default of this one.
 
     Raises:
         OutOfMemoryError: The device has too little memory.
@@ -94,14 +99,14 @@ def enlarge(
     tone = tone_of(picture.metadata.icc_profile, picture.gray)
     low = picture.color if tone is None else tone.encode(picture.color)
     if picture.alpha is None or _is_opaque(picture.alpha):
-        (color,) = _upscaled([low], upscaler, consistency, progress)
+        (color,) = _upscaled([low], upscaler, consistency, progress, job_px)
         alpha = (
             None if picture.alpha is None else picture.alpha[..., :1, :1].expand(-1, -1, *color.shape[-2:])
         )
     else:
         visible = low if upscaler.keeps_pixels else bleed(low, picture.alpha)
         planes = [visible, picture.alpha.expand(-1, 3, -1, -1)]
-        color, gray_alpha = _upscaled(planes, upscaler, consistency, progress)
+        color, gray_alpha = _upscaled(planes, upscaler, consistency, progress, job_px)
         alpha = make_gray(gray_alpha)[:, :1]
     color, alpha = resize_with_alpha(color, alpha, *size, linear_light=True)
     if tone is not None:
@@ -139,13 +144,17 @@ def _is_opaque(alpha: Tensor) -> bool:
 
 
 def _upscaled(
-    planes: Sequence[Tensor], upscaler: Upscaler, consistency: bool, progress: ProgressCallback | None
+    planes: Sequence[Tensor],
+    upscaler: Upscaler,
+    consistency: bool,
+    progress: ProgressCallback | None,
+    job_px: int | None,
 ) -> list[Tensor]:
     """Upscale pictures of one size, (1, 3, H, W), by the upscaler's scale."""
     results = []
     for number, low in enumerate(planes):
         upscaler.progress = share_of(progress, number, len(planes))
-        high = upscaler(low)
+        high = upscaler(low, job_px=job_px)
         if consistency:
             high = make_consistent(high, low)
         results.append(keep_flat(high, low))

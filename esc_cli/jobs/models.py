@@ -10,6 +10,7 @@ import torch
 from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, open_model
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.engine.device import Precision, choose_device, choose_precision
+from esc_cli.engine.runtime_choice import Runtime
 from esc_cli.engine.scales import reachable_scale
 from esc_cli.engine.upscaler import Tiling, Upscaler
 from esc_cli.jobs.events import Engine
@@ -33,6 +34,7 @@ class EngineOptions(TypedDict, total=False):
     tile_px: int | None
     overlap_px: int | None
     attention: str
+    runtime: Runtime
 
 
 _DEFAULTS = {

@@ -2,13 +2,15 @@
 
 import math
 import os
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack, cast, overload
 
 from PIL import Image
 
+from esc_cli.engine.openvino_runtime import KEPT_SHAPES
 from esc_cli.errors import ExitCode, InputError, UsageError
 from esc_cli.jobs.enlarge import Enlarger
 from esc_cli.jobs.events import Event, Listener, Planned, Skipped
@@ -116,6 +118,7 @@ def upscale_files(
     settings = RunSettings(
         request.write, request.largest_px, workers, fail_fast=options.get("fail_fast", False)
     )
+    enlarger = replace(enlarger, job_px=_job_px(plan))
     return Report(plan, run_plan(plan, enlarger, settings, listener))
 
 
@@ -226,6 +229,17 @@ def _recipe(task: Task, enlarger: Enlarger, write: WriteSettings) -> Recipe:
         "quality": write.quality,
         "metadata": sorted(write.keep),
     }
+
+
+def _job_px(plan: Plan) -> dict[tuple[int, int], int]:
+    """Add up the pixels of each of the most frequent sizes, for which a runtime may be started.
+
+    Of all pictures of the run, those done already too: a run that was ended goes on in the same way.
+    """
+    by_size: Counter[tuple[int, int]] = Counter()
+    for task in (*plan.tasks, *plan.up_to_date):
+        by_size[task.probe.height, task.probe.width] += task.low_px
+    return dict(by_size.most_common(KEPT_SHAPES))
 
 
 def _announce(plan: Plan, models: Models, listener: Listener, *, estimate: bool) -> None:

@@ -117,8 +117,9 @@ class Block(nn.Module):
         """
         inner = run.local(self._enter, features, reach_px=ConvFFN.reach_px)
         inner = self._run_attention(inner, run)
+        hidden: FeatureMap | None = None
         for norm, ffn, layer in zip(self.lns, self.convffns, self.pconvs, strict=True):
-            inner = _mix(inner, norm, ffn, layer, shared, run)  # type: ignore[arg-type]
+            inner, hidden = _mix(inner, hidden, norm, ffn, layer, shared, run)  # type: ignore[arg-type]
         return run.local(self._leave, inner, features, reach_px=1, replaces=features)
 
     def _run_attention(self, inner: FeatureMap, run: Runner) -> FeatureMap:
@@ -136,16 +137,18 @@ class Block(nn.Module):
 
 def _mix(
     inner: FeatureMap,
+    spare: FeatureMap | None,
     norm: nn.Module,
     ffn: ConvFFN,
     layer: MixingLayer,
     shared: tuple[Tensor, ...],
     run: Runner,
-) -> FeatureMap:
-    hidden = run.local(lambda rows: ffn(norm(rows)), inner, reach_px=ConvFFN.reach_px)
+) -> tuple[FeatureMap, FeatureMap]:
+    """Run a mixing layer; give its result, and the map that it pooled over for the next one to replace."""
+    hidden = run.local(lambda rows: ffn(norm(rows)), inner, reach_px=ConvFFN.reach_px, replaces=spare)
     dynamic = layer.plk.dynamic_kernels(hidden, run)
 
     def step(residual: Tensor, hidden: Tensor) -> Tensor:
         return layer(residual, hidden, dynamic, *shared)  # type: ignore[no-any-return]
 
-    return run.local(step, inner, hidden, reach_px=layer.plk.reach_px, replaces=inner)
+    return run.local(step, inner, hidden, reach_px=layer.plk.reach_px, replaces=inner), hidden

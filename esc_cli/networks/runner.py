@@ -45,8 +45,8 @@ class Runner(Protocol):
             maps: Inputs of one and the same height and width.
             reach_px: How many input rows above and below an output row the step reads.
             align_px: The step works on a grid: cuts must lie on multiples of this (from the top).
-            replaces: One of ``maps``, of the result's shape, that no later step reads: the result may take
-                its place in memory.
+            replaces: A map of the result's shape, one of ``maps`` or another, that no later step reads: the
+                result may take its place in memory.
             keep: False: the result is read once, from top to bottom, or is cheap to make again, so that
                 it need not be held.
         """

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from esc_cli.engine.footprint import needed_bytes, streamed_bytes
+from esc_cli.engine.footprint import Work
 from esc_cli.networks.interpolation import InterpolationConfig
-from esc_cli.networks.variants import VARIANTS
+from esc_cli.networks.variants import VARIANTS, NetworkConfig
 
 MEASURE = """
 import torch
@@ -38,24 +38,33 @@ def measured_bytes(name: str, height: int, width: int, streamed: bool) -> int:
     return int(done.stdout)
 
 
+def work(config: NetworkConfig, height: int, width: int, dtype: torch.dtype, batch: int = 1) -> Work:
+    return Work(config, dtype, "sdpa", batch, height, width)
+
+
 @pytest.mark.skipif(not Path("/proc/self/status").is_file(), reason="reads Linux's own account")
 @pytest.mark.parametrize("streamed", [False, True])
 def test_the_estimate_is_above_what_is_measured(streamed: bool) -> None:
-    estimated = streamed_bytes if streamed else needed_bytes
-    estimate = estimated(VARIANTS["esc-light"](4), 320, 256, torch.float32)
+    todo = work(VARIANTS["esc-light"](4), 320, 256, torch.float32)
+    estimate = todo.bytes_streamed() if streamed else todo.bytes_whole()
     assert estimate / 3 < measured_bytes("esc-light", 320, 256, streamed) < estimate
 
 
 @pytest.mark.parametrize("name", VARIANTS)
 def test_it_grows_with_the_picture_the_batch_and_the_type(name: str) -> None:
     config = VARIANTS[name](4)
-    small = needed_bytes(config, 128, 128, torch.bfloat16)
-    assert small < needed_bytes(config, 256, 128, torch.bfloat16)
-    assert small < needed_bytes(config, 128, 128, torch.bfloat16, batch=2)
-    assert small < needed_bytes(config, 128, 128, torch.float32)
+    small = work(config, 128, 128, torch.bfloat16).bytes_whole()
+    assert small < work(config, 256, 128, torch.bfloat16).bytes_whole()
+    assert small < work(config, 128, 128, torch.bfloat16, batch=2).bytes_whole()
+    assert small < work(config, 128, 128, torch.float32).bytes_whole()
+
+
+def test_a_tile_is_never_larger_than_the_picture() -> None:
+    todo = work(VARIANTS["esc"](4), 64, 512, torch.float32)
+    assert todo.bytes_in_tiles(512) == todo.bytes_whole() > todo.bytes_in_tiles(128)
 
 
 def test_a_stand_in_needs_little_more_than_its_result() -> None:
     result_bytes = 4000 * 4000 * 3 * 4
-    needed = needed_bytes(InterpolationConfig(4, "bicubic"), 1000, 1000, torch.float32)
+    needed = work(InterpolationConfig(4, "bicubic"), 1000, 1000, torch.float32).bytes_whole()
     assert result_bytes < needed < 4 * result_bytes

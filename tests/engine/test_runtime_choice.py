@@ -4,20 +4,20 @@ import pytest
 import torch
 
 from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from esc_cli.engine.runtime_choice import Job, choose_runtime, worthwhile_px
+from esc_cli.engine.runtime_choice import choose_runtime, worthwhile_px
 from esc_cli.errors import DeviceError, UsageError
 
 CPU = torch.device("cpu")
-LARGE = Job(low_px=10**12)
+LARGE = 10**12
 installed = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="needs the extra openvino"
 )
 
 
 def choose(
-    checkpoint: Checkpoint, request: str = "auto", job: Job = LARGE, dtype: torch.dtype = torch.bfloat16
+    checkpoint: Checkpoint, request: str = "auto", job_px: int = LARGE, dtype: torch.dtype = torch.bfloat16
 ) -> str:
-    return choose_runtime(request, checkpoint.network, CPU, dtype, job).name
+    return choose_runtime(request, checkpoint.network, CPU, dtype, job_px).name
 
 
 def test_torch_is_always_there(tiny_esc: Checkpoint) -> None:
@@ -44,17 +44,15 @@ def test_without_openvino_auto_is_torch_and_asking_for_it_says_how_to_get_it(tin
 
 @installed
 def test_what_is_asked_for_is_used_however_small_the_job(tiny_esc: Checkpoint) -> None:
-    assert choose(tiny_esc, "openvino", Job(low_px=1)) == "openvino"
+    assert choose(tiny_esc, "openvino", 1) == "openvino"
 
 
 @installed
-@pytest.mark.parametrize("shapes", [1, 3])
-def test_auto_takes_openvino_from_the_size_on_that_pays(tiny_esc: Checkpoint, shapes: int) -> None:
-    enough = worthwhile_px(torch.bfloat16, shapes)
-    assert choose(tiny_esc, job=Job(enough, shapes)) == "openvino"
-    assert choose(tiny_esc, job=Job(enough - 1, shapes)) == "torch"
-    assert choose(tiny_esc, job=Job(enough, shapes + 1)) == "torch"
-    assert choose(tiny_esc, job=Job(None, shapes)) == "torch"
+def test_auto_takes_openvino_from_the_size_on_that_pays(tiny_esc: Checkpoint) -> None:
+    enough = worthwhile_px(torch.bfloat16)
+    assert choose(tiny_esc, job_px=enough) == "openvino"
+    assert choose(tiny_esc, job_px=enough - 1) == "torch"
+    assert choose(tiny_esc, job_px=enough, dtype=torch.float32) == "torch"
 
 
 @installed

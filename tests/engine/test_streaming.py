@@ -45,9 +45,10 @@ IMAGES = Path(__file__).parents[2].parent / "shared" / "images"
 
 @pytest.fixture
 def low_strips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As low as a window, so that small pictures have many."""
+    """As low as a window, and cut into columns of one, so that small pictures have many."""
     monkeypatch.setattr(streaming, "LEAST_ROWS", 1)
     monkeypatch.setattr(streaming, "ROWS_PER_REACH", 1)
+    monkeypatch.setattr(streaming, "MOST_COLUMNS", WINDOW_PX)
 
 
 def random_network(config: NetworkConfig) -> nn.Module:

@@ -5,12 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from esc_cli.engine.footprint import Work
 from esc_cli.engine.tile_choice import (
     LARGEST_CHOSEN_PX,
     USABLE_SHARE,
     Tiling,
     Way,
-    Work,
     choose_ways,
     tiling_request,
 )
@@ -31,6 +31,11 @@ def ways(mode: Tiling, todo: Work, free: int = PLENTY, on_cpu: bool = True) -> t
 
 def test_auto_falls_back_from_way_to_way() -> None:
     assert [way.mode for way in ways("auto", work(), on_cpu=False)] == ["none", "exact", "overlap"]
+
+
+def test_openvino_runs_whole_pictures_and_tiles() -> None:
+    todo = dataclasses.replace(work(), runtime="openvino")
+    assert [way.mode for way in ways("auto", todo)] == ["none", "overlap"]
 
 
 def test_on_a_cpu_only_small_pictures_are_done_at_once() -> None:

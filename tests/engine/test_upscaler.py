@@ -1,7 +1,9 @@
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -234,3 +236,40 @@ def test_a_tiled_picture_of_8_bits_never_exists_in_floating_point() -> None:
     peak_bytes, result_bytes = map(int, done.stdout.split())
     # In float32 the result alone would be four times as large.
     assert peak_bytes < 1.5 * result_bytes
+
+
+needs_openvino = pytest.mark.skipif(
+    importlib.util.find_spec("openvino") is None, reason="needs the extra openvino"
+)
+
+
+@needs_openvino
+def test_openvino_when_asked_gives_what_torch_gives(tiny_esc: Checkpoint) -> None:
+    low = torch.rand(1, 3, 21, 40, generator=torch.Generator().manual_seed(0))
+    by_torch, by_openvino = (
+        Upscaler(tiny_esc, device="cpu", precision="float32", runtime=runtime)
+        for runtime in ("torch", "openvino")
+    )
+    torch.testing.assert_close(by_openvino(low), by_torch(low), rtol=0, atol=1e-5)
+    assert "OpenVINO" in by_openvino.ways[0]
+    assert "OpenVINO" not in by_torch.ways[0]
+
+
+@needs_openvino
+def test_openvino_is_started_for_large_jobs_only(tiny_esc: Checkpoint) -> None:
+    upscaler = Upscaler(tiny_esc, device="cpu")
+    low = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
+    upscaler(low)
+    assert "OpenVINO" not in upscaler.ways[0]
+    upscaler(low, job_px=10**9)
+    assert "OpenVINO" in upscaler.ways[0]
+
+
+@needs_openvino
+@pytest.mark.parametrize("kept", [{"tiling": "exact"}, {"attention": "sdpa"}])
+def test_what_openvino_cannot_be_told_is_for_torch(tiny_esc: Checkpoint, kept: dict[str, Any]) -> None:
+    upscaler = Upscaler(tiny_esc, device="cpu", **kept)
+    upscaler(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), job_px=10**9)
+    assert "OpenVINO" not in upscaler.ways[0]
+    with pytest.raises(UsageError, match="whole graphs"):
+        Upscaler(tiny_esc, device="cpu", runtime="openvino", **kept)

@@ -26,6 +26,7 @@ def test_each_way_is_measured_beside_the_reference(tmp_path: Path) -> None:
             [Source(str(tmp_path / "tiny.safetensors"))],
             ["20x33"],
             precisions=["bfloat16"],
+            runtimes=["torch"],
             device="cpu",
             rounds=2,
         ),
@@ -63,6 +64,7 @@ def test_what_cannot_run_is_told_in_its_row(tmp_path: Path) -> None:
         attentions=["naive"],
         precisions=["float32"],
         tilings=["none"],
+        runtimes=["torch"],
         device="cpu",
         rounds=1,
     )

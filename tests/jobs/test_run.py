@@ -1,4 +1,5 @@
 import errno
+import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.engine import runtime_choice
 from esc_cli.errors import ExitCode, InputError, OutputError, OutputExistsError
 from esc_cli.jobs.events import Done, Engine, Event, Failed, Planned, Progressed, Skipped, Started, Summary
 from esc_cli.jobs.run import exit_code
@@ -276,3 +278,15 @@ def test_a_device_that_fails_costs_one_picture(save: Save) -> None:
     ]
     assert run.exit_code is ExitCode.SOME_FAILED
     assert results() == ["out/1.png", "out/3.png"]
+
+
+@pytest.mark.skipif(importlib.util.find_spec("openvino") is None, reason="needs the extra openvino")
+def test_openvino_is_started_when_it_pays_for_all_pictures_of_a_size(
+    save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, size in (("a.png", (32, 20)), ("b.png", (32, 20)), ("c.png", (32, 24))):
+        save(f"in/{name}", size=size)
+    monkeypatch.setattr(runtime_choice, "worthwhile_px", lambda dtype: 2 * 32 * 20)
+    run = Run("in", model="esc-light", device="cpu")
+    by_openvino = [("OpenVINO" in done.ways[0], Path(done.input).name) for done in run.heard(Done)]
+    assert by_openvino == [(True, "a.png"), (True, "b.png"), (False, "c.png")]
