@@ -1,0 +1,247 @@
+"""What a clip is: its container, its video stream, its colors, told from the headers and the first frame."""
+
+import struct
+from contextlib import closing
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+from av.sidedata.sidedata import Type
+
+from esc_cli.errors import InputError
+from esc_cli.media.video.decoding import decoded
+from esc_cli.media.video.kinds import is_webm, looks_like_clip
+from esc_cli.media.video.library import Source, head_of, name_of, open_clip
+
+__all__ = ["Clip", "ColorTags", "Hdr", "clip_of", "looks_like_clip", "main_stream", "probe_clip"]
+
+UNSPECIFIED = 2
+"""The code point of H.273 for a matrix, primaries or a transfer that nobody stated."""
+
+_MICROSECONDS = 1_000_000
+
+
+@dataclass(frozen=True)
+class ColorTags:
+    """How the numbers of a video stream mean colors. Source: ITU-T H.273, tables 2 to 4.
+
+    Attributes:
+        full_range: Whether luma goes from 0 to 255, instead of 16 to 235 (for 8 bits).
+        matrix: Matrix coefficients: 1 BT.709, 5 and 6 BT.601, 9 BT.2020, 0 RGB, 2 unspecified.
+        primaries: Color primaries; 2 unspecified.
+        transfer: Transfer characteristics; 2 unspecified, 16 PQ, 18 HLG.
+        range_stated: Whether the stream says its range; if not, it is taken as limited.
+    """
+
+    full_range: bool = False
+    matrix: int = UNSPECIFIED
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    range_stated: bool = True
+
+
+@dataclass(frozen=True)
+class Hdr:
+    """What HDR10 says about the display on which a film was made.
+
+    Attributes:
+        primaries: (x, y) of red, green, blue and white on the CIE 1931 diagram; empty if not stated.
+        luminance: Least and greatest luminance in cd/m²; empty if not stated.
+        max_content: Greatest light of a pixel (MaxCLL) in cd/m²; 0 if not stated.
+        max_average: Greatest mean light of a frame (MaxFALL) in cd/m²; 0 if not stated.
+
+    Source: SMPTE ST 2086, CTA-861.3.
+    """
+
+    primaries: tuple[tuple[Fraction, Fraction], ...] = ()
+    luminance: tuple[Fraction, ...] = ()
+    max_content: int = 0
+    max_average: int = 0
+
+
+@dataclass(frozen=True)
+class Clip:
+    """The facts of a clip's main video stream: the first which is not an attached picture.
+
+    Attributes:
+        container: FFmpeg's short name: `mp4`, `mov`, `matroska`, `webm`, `yuv4mpegpipe`, ...
+        codec: FFmpeg's name of the codec: `h264`, `hevc`, `vp9`, ...
+        height, width: As decoded, in pixels: the rotation is not applied.
+        pixel_format: FFmpeg's name: `yuv420p`, ...
+        depth_bits: Bits of a sample.
+        alpha, gray, interlaced: Whether the first frame is so.
+        time_base: Seconds of a unit of time stamps.
+        frame_rate: The mean, in frames per second; None if unknown.
+        frames: As the header says, or an estimate from the duration; None if unknown.
+        duration_s: Of the video stream in seconds, or of the file; None if unknown.
+        color: How numbers mean colors.
+        sample_aspect_ratio: Width of a pixel in heights; None if not stated.
+        rotation_deg: Counter-clockwise, by which players turn the picture.
+        display_matrix: The nine numbers which say so, in FFmpeg's order; empty if there are none.
+        start_pts: Of the first frame in units of time_base.
+        origin_s: Where the file's own time begins, from which `start` and `end` are counted; nearly always 0.
+        hdr: Static HDR metadata, or None.
+        stream_index: Where the stream stands in the file.
+        notes: A sentence each about what is unusual.
+    """
+
+    container: str
+    codec: str
+    height: int
+    width: int
+    pixel_format: str
+    depth_bits: int
+    alpha: bool
+    gray: bool
+    interlaced: bool
+    time_base: Fraction
+    frame_rate: Fraction | None
+    frames: int | None
+    duration_s: float | None
+    color: ColorTags
+    sample_aspect_ratio: Fraction | None
+    rotation_deg: int
+    display_matrix: tuple[int, ...]
+    start_pts: int
+    origin_s: Fraction
+    hdr: Hdr | None
+    stream_index: int
+    notes: tuple[str, ...] = ()
+
+
+def probe_clip(source: Source) -> Clip:
+    """Tell what a clip is from its headers and its first frame.
+
+    Args:
+        source: A path, or a binary file that can seek (it is read from where it stands).
+
+    Raises:
+        InputError: It is missing, empty, cut off, no clip, without a video stream, or of an unknown codec.
+    """
+    container = open_clip(source)
+    with closing(container):
+        stream = main_stream(container, name_of(source))
+        frame = next(decoded(container, stream, name_of(source)), None)
+        if frame is None:
+            raise InputError(f"{name_of(source)} holds no frame")
+        return clip_of(source, container, stream, frame)
+
+
+def main_stream(container: Any, name: str) -> Any:
+    """The first video stream which is not an attached picture, such as the cover of an album.
+
+    Raises:
+        InputError: There is none, or its codec is not known.
+    """
+    attached = av.stream.Disposition.attached_pic
+    streams = [stream for stream in container.streams.video if not stream.disposition & attached]
+    if not streams:
+        raise InputError(f"{name} has no video stream")
+    if streams[0].codec_context is None:
+        raise InputError(f"the video stream of {name} is of a codec that this program does not know")
+    return streams[0]
+
+
+def clip_of(source: Source, container: Any, stream: Any, frame: Any) -> Clip:
+    """Put together the facts of a stream and of its first decoded frame."""
+    duration_s = _duration_s(container, stream)
+    rate = Fraction(stream.average_rate) if stream.average_rate else None
+    components = frame.format.components
+    return Clip(
+        container=_container_name(source, container),
+        codec=stream.codec_context.codec.canonical_name,
+        height=frame.height,
+        width=frame.width,
+        pixel_format=frame.format.name,
+        depth_bits=max(component.bits for component in components),
+        alpha=any(component.is_alpha for component in components),
+        gray=frame.format.name.startswith(("gray", "ya8", "ya16", "mono")),
+        interlaced=bool(frame.interlaced_frame),
+        time_base=Fraction(stream.time_base),
+        frame_rate=rate,
+        frames=_frames(stream, rate, duration_s),
+        duration_s=duration_s,
+        color=_color(frame),
+        sample_aspect_ratio=_aspect(stream),
+        rotation_deg=frame.rotation,
+        display_matrix=_display_matrix(frame),
+        start_pts=_start_pts(stream, frame),
+        origin_s=Fraction(container.start_time or 0, _MICROSECONDS),
+        hdr=_hdr(frame),
+        stream_index=stream.index,
+    )
+
+
+def _container_name(source: Source, container: Any) -> str:
+    names: list[str] = container.format.name.split(",")
+    if "mp4" in names:
+        return "mov" if container.metadata.get("major_brand", "qt  ") == "qt  " else "mp4"
+    if "webm" in names and isinstance(source, Path):
+        return "webm" if is_webm(head_of(source)) else "matroska"
+    return names[0]
+
+
+def _duration_s(container: Any, stream: Any) -> float | None:
+    if stream.duration:
+        return float(stream.duration * stream.time_base)
+    return container.duration / _MICROSECONDS if container.duration else None
+
+
+def _frames(stream: Any, rate: Fraction | None, duration_s: float | None) -> int | None:
+    if stream.frames:
+        return int(stream.frames)
+    return round(rate * Fraction(duration_s)) if rate and duration_s else None
+
+
+def _start_pts(stream: Any, frame: Any) -> int:
+    return int(frame.pts if frame.pts is not None else stream.start_time or 0)
+
+
+def _aspect(stream: Any) -> Fraction | None:
+    ratio = stream.sample_aspect_ratio
+    return Fraction(ratio) if ratio else None
+
+
+def _color(frame: Any) -> ColorTags:
+    full = av.video.reformatter.ColorRange.JPEG
+    return ColorTags(
+        full_range=frame.color_range == full or frame.format.name.startswith("yuvj"),
+        matrix=int(frame.colorspace),
+        primaries=int(frame.color_primaries),
+        transfer=int(frame.color_trc),
+        range_stated=bool(frame.color_range),
+    )
+
+
+# Side data: the structures of FFmpeg's libavutil, as they lie in memory.
+
+
+def _side_data(frame: Any, kind: str) -> bytes:
+    key = Type[kind]
+    return next((bytes(data) for data in frame.side_data if data.type == key), b"")
+
+
+def _display_matrix(frame: Any) -> tuple[int, ...]:
+    data = _side_data(frame, "DISPLAYMATRIX")
+    return struct.unpack("=9i", data[:36]) if data else ()
+
+
+def _hdr(frame: Any) -> Hdr | None:
+    """Source: libavutil/mastering_display_metadata.h (AVMasteringDisplayMetadata, AVContentLightMetadata)."""
+    display = _side_data(frame, "MASTERING_DISPLAY_METADATA")
+    light = _side_data(frame, "CONTENT_LIGHT_LEVEL")
+    if not display and not light:
+        return None
+    max_content, max_average = struct.unpack("=2I", light[:8]) if light else (0, 0)
+    if not display:
+        return Hdr((), (), max_content, max_average)
+    *numbers, has_primaries, has_luminance = struct.unpack("=22i", display[:88])
+    values = [Fraction(top, bottom or 1) for top, bottom in zip(numbers[::2], numbers[1::2], strict=True)]
+    return Hdr(
+        tuple(zip(values[0:8:2], values[1:8:2], strict=True)) if has_primaries else (),
+        tuple(values[8:10]) if has_luminance else (),
+        max_content,
+        max_average,
+    )

@@ -1,0 +1,55 @@
+"""Packets of a video stream become frames: every one of them, the last ones too."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import av
+
+from esc_cli.errors import InputError
+from esc_cli.media.video.library import reading_errors
+
+_SHOWS_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
+"""The decoders that show the alpha which WebM carries beside; FFmpeg's own ones pass over it."""
+
+
+def decoded(container: Any, stream: Any, name: str) -> Iterator[Any]:
+    """Decode a stream from where the container stands to its end.
+
+    What cannot be decoded before the first frame is passed over: a recording may begin between key frames.
+
+    Raises:
+        InputError: A packet is cut off or cannot be decoded.
+    """
+    decoder, begun, cut_off = _decoder_of(stream), False, None
+    with reading_errors(name):
+        for packet in container.demux(stream):
+            if packet.size:
+                cut_off = packet if packet.is_corrupt else None
+            try:
+                frames = decoder.decode(packet if packet.size else None)
+            except av.error.InvalidDataError as error:
+                if begun:
+                    raise InputError(f"{name} is damaged {_where(packet)}") from error
+                continue
+            begun = begun or bool(frames)
+            yield from frames
+    if cut_off is not None:
+        raise InputError(f"{name} ends in the middle of a frame, {_where(cut_off)}")
+
+
+def _decoder_of(stream: Any) -> Any:
+    """The decoder of a stream, with its threads set; another one where alpha is carried beside."""
+    context = stream.codec_context
+    name = _SHOWS_ALPHA.get(context.codec.canonical_name)
+    if name is None or stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) != "1":
+        if not context.is_open:
+            context.thread_type = "AUTO"
+        return context
+    decoder = av.CodecContext.create(name, "r")
+    decoder.extradata = context.extradata
+    return decoder
+
+
+def _where(packet: Any) -> str:
+    pts = packet.pts if packet.pts is not None else packet.dts
+    return "at an unknown time" if pts is None else f"at {float(pts * packet.time_base):.2f} s"

@@ -1,0 +1,232 @@
+"""Writing frames: segments that hold the video stream alone, and raw streams for pipes.
+
+A segment is a Matroska file whose time stamps are units of the clip's time_base, taken for milliseconds.
+Matroska holds every codec with all that belongs to it (the alpha of VP9 too), but knows milliseconds only.
+NUT has other units, but chooses them itself, and holds neither that alpha nor ProRes.
+"""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import av
+
+from esc_cli.media.video.clip import Clip, ColorTags, Hdr
+from esc_cli.media.video.library import open_target, writing_errors
+from esc_cli.media.video.pixels import to_frame, written_tags
+from esc_cli.media.video.reader import Frame
+from esc_cli.media.video.settings import (
+    EncodeSettings,
+    check_settings,
+    encoded_size,
+    padding_notes,
+)
+
+__all__ = [
+    "FIRST_PTS",
+    "SEGMENT_TIME_BASE",
+    "EncodeSettings",
+    "SegmentWriter",
+    "StreamWriter",
+    "check_settings",
+    "encoded_size",
+    "padding_notes",
+]
+
+SEGMENT_TIME_BASE = Fraction(1, 1000)
+"""What a unit of time is in a segment; it stands for one unit of the clip's time_base."""
+
+FIRST_PTS = "FIRST_PTS"
+"""The tag of a segment from which its time stamps count, as Matroska has no negative ones."""
+
+_USUAL_RATE = Fraction(25)
+_WITH_DURATIONS = int(av.codec.context.Flags.frame_duration)
+_PARAMETERS = {"libx264": "x264-params", "libx265": "x265-params", "libsvtav1": "svtav1-params"}
+
+
+class _Writer:
+    """An encoder with the container it writes into; a context manager."""
+
+    def __init__(
+        self,
+        target: Path | BinaryIO,
+        container: str,
+        clip: Clip,
+        height: int,
+        width: int,
+        settings: EncodeSettings,
+        container_options: dict[str, str],
+    ) -> None:
+        self._target, self._clip = target, clip
+        self._format = settings.pixel_format or "yuv420p"
+        self._tags = written_tags(clip.color, clip.height, height, self._format)
+        self._container = open_target(target, container, container_options)
+        with writing_errors(target):
+            self._stream = self._container.add_stream(settings.codec, rate=clip.frame_rate or _USUAL_RATE)
+            _configure(self._stream.codec_context, clip, (height, width), self._format, self._tags)
+            self._stream.codec_context.options = _options(clip.hdr, settings)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
+            self.close()
+        else:
+            self._abandon()
+
+    def write(self, frame: Frame) -> None:
+        """Encode a frame.
+
+        Args:
+            frame: Of the writer's size, shown later than the one before.
+
+        Raises:
+            OutputError: It cannot be written.
+            DiskFullError: There is no space left.
+        """
+        image = to_frame(frame.color, frame.alpha, self._format, self._tags)
+        image.pts, image.time_base = frame.pts, self._clip.time_base
+        image.duration = frame.duration or 0
+        with writing_errors(self._target):
+            self._mux(self._stream.encode(image))
+
+    def close(self) -> None:
+        """Drain the encoder and complete the file.
+
+        Raises:
+            OutputError: It cannot be written.
+            DiskFullError: There is no space left.
+        """
+        with writing_errors(self._target):
+            self._mux(self._stream.encode(None))
+            self._container.close()
+
+    def _abandon(self) -> None:
+        """Leave the file incomplete: whoever stopped does not want it."""
+        try:
+            self._container.close()
+        except (av.FFmpegError, OSError):
+            return  # the disk is full: there is nothing to complete
+
+    def _mux(self, packets: list[Any]) -> None:
+        self._container.mux(packets)
+
+
+class SegmentWriter(_Writer):
+    """Encodes a closed part of a clip into a file that holds the video stream alone; a context manager.
+
+    The same frames give the same bytes on the same machine, so that a resumed run equals an undisturbed one.
+
+    Args:
+        path: The file to write.
+        clip: The source, whose time base, colors, aspect and HDR metadata are kept.
+        height: Of the frames, in pixels.
+        width: The same.
+        settings: How to encode; best those which ``check_settings`` returned. If not complete, they are
+            completed for the clip's own container.
+
+    Raises:
+        UsageError: The encoder does not take the settings.
+        OutputError: The file cannot be written.
+    """
+
+    def __init__(self, path: Path, clip: Clip, height: int, width: int, settings: EncodeSettings) -> None:
+        if settings.codec is None or settings.pixel_format is None:
+            settings = check_settings(clip, clip.container, settings)
+        self._first_pts: int | None = None
+        super().__init__(path, "matroska", clip, height, width, settings, {"fflags": "+bitexact"})
+
+    def write(self, frame: Frame) -> None:
+        """Encode a frame; see ``StreamWriter.write``, which differs in nothing else than the file."""
+        if self._first_pts is None:
+            self._first_pts = frame.pts
+            self._container.metadata[FIRST_PTS] = str(frame.pts)
+        super().write(frame)
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            packet.pts -= self._first_pts
+            packet.dts -= self._first_pts
+            packet.time_base = SEGMENT_TIME_BASE
+        super()._mux(packets)
+
+
+class StreamWriter(_Writer):
+    """Writes raw frames as YUV4MPEG2; a context manager. The file stays open.
+
+    YUV4MPEG2 has no time stamps: the frames follow each other at the clip's mean rate.
+
+    Args:
+        file: Where to, such as stdout; it need not seek.
+        clip: The source, whose rate, colors and aspect are kept.
+        height: Of the frames, in pixels.
+        width: The same.
+        settings: Of these only the pixel format matters: planar YUV or gray of 8, 10 or 12 bits.
+
+    Raises:
+        UsageError: YUV4MPEG2 knows no such pixel format.
+        OutputError: It cannot be written.
+    """
+
+    def __init__(
+        self, file: BinaryIO, clip: Clip, height: int, width: int, settings: EncodeSettings | None = None
+    ) -> None:
+        complete = check_settings(clip, "yuv4mpegpipe", settings or EncodeSettings())
+        # FFmpeg calls the marks of more than 8 bits unofficial, as MPlayer made them; everyone reads them.
+        super().__init__(file, "yuv4mpegpipe", clip, height, width, complete, {"strict": "-1"})
+
+
+def _configure(context: Any, clip: Clip, size: tuple[int, int], pixel_format: str, tags: ColorTags) -> None:
+    context.height, context.width = encoded_size(*size, pixel_format)
+    context.pix_fmt = pixel_format
+    context.time_base = clip.time_base
+    context.framerate = clip.frame_rate or _USUAL_RATE
+    context.flags |= _WITH_DURATIONS
+    # PyAV asks for threads within a frame, with which x264 would cut each into slices.
+    context.thread_type = "FRAME"
+    context.sample_aspect_ratio = clip.sample_aspect_ratio or 0
+    context.color_range = (2 if tags.full_range else 1) if tags.range_stated else 0
+    context.colorspace = tags.matrix
+    context.color_primaries = tags.primaries
+    context.color_trc = tags.transfer
+
+
+def _options(hdr: Hdr | None, settings: EncodeSettings) -> dict[str, str]:
+    """The encoder's options, with the static HDR metadata in the words of those encoders that take it."""
+    options = dict(settings.options)
+    name = _PARAMETERS.get(settings.codec or "")
+    if hdr is None or name is None:
+        return options
+    stated = [options[name]] if name in options else []
+    options[name] = ":".join(stated + _hdr_parameters(hdr, settings.codec or ""))
+    return options
+
+
+def _hdr_parameters(hdr: Hdr, codec: str) -> list[str]:
+    """Source: the options --master-display and --max-cll of x265, and those of x264 and SVT-AV1."""
+    names = {
+        "libx264": ("mastering-display", "cll"),
+        "libx265": ("master-display", "max-cll"),
+        "libsvtav1": ("mastering-display", "content-light"),
+    }
+    display, light = names[codec]
+    parameters = []
+    if hdr.primaries and hdr.luminance:
+        parameters.append(f"{display}={_display(hdr, codec == 'libsvtav1')}")
+    if hdr.max_content or hdr.max_average:
+        parameters.append(f"{light}={hdr.max_content},{hdr.max_average}")
+    return parameters
+
+
+def _display(hdr: Hdr, plain: bool) -> str:
+    """Green, blue, red, white and luminance: in steps of 1/50000 and 1/10000 cd/m², or as plain numbers."""
+    red, green, blue, white = hdr.primaries
+    least, greatest = hdr.luminance
+
+    def pair(letters: str, values: tuple[Fraction, Fraction], steps: int) -> str:
+        numbers = (f"{float(value):.4f}" if plain else str(round(value * steps)) for value in values)
+        return f"{letters}({','.join(numbers)})"
+
+    points = (("G", green), ("B", blue), ("R", red), ("WP", white))
+    return "".join(pair(*point, 50_000) for point in points) + pair("L", (greatest, least), 10_000)

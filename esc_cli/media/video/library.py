@@ -1,0 +1,126 @@
+"""Opening clips through PyAV, whose errors become ours here."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import av
+
+from esc_cli.errors import DiskFullError, InputError, OutOfMemoryError, OutputError
+from esc_cli.media.video.kinds import looks_like_clip
+from esc_cli.media.video.wholeness import ends_early
+
+Source = Path | BinaryIO
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+
+
+def name_of(source: Source) -> str:
+    """What a clip is called in messages."""
+    return str(source) if isinstance(source, Path) else "the video stream"
+
+
+@contextmanager
+def reading_errors(name: str) -> Iterator[None]:
+    """Translate what the library says about an input.
+
+    Raises:
+        InputError: The input is damaged, or of a kind that is not read.
+        OutOfMemoryError: A frame does not fit in memory.
+    """
+    try:
+        yield
+    except av.error.MemoryError as error:
+        raise OutOfMemoryError(f"a frame of {name} does not fit in memory") from error
+    except av.FFmpegError as error:
+        raise InputError(f"{name} is damaged or incomplete") from error
+
+
+@contextmanager
+def writing_errors(target: object) -> Iterator[None]:
+    """Translate what the library and the system say about an output.
+
+    Raises:
+        OutputError: It cannot be written.
+        DiskFullError: There is no space left for it.
+    """
+    try:
+        yield
+    except BrokenPipeError:
+        raise  # whoever read has read enough: the command ends quietly
+    except (av.FFmpegError, OSError) as error:
+        kind = DiskFullError if error.errno in _FULL else OutputError
+        reason = "the disk is full" if kind is DiskFullError else error.strerror
+        raise kind(f"cannot write {target}: {reason}") from error
+
+
+def open_clip(source: Source) -> Any:
+    """Open a container for reading; the caller closes it.
+
+    Args:
+        source: A path, or a binary file, which need not seek (a pipe of YUV4MPEG2).
+
+    Raises:
+        InputError: It is missing, a folder, empty, cut off or no clip at all.
+    """
+    name = name_of(source)
+    if isinstance(source, Path):
+        _check_file(source)
+    try:
+        # Undecodable bytes in a tag are no reason to refuse the clip.
+        return av.open(_url(source), mode="r", metadata_errors="surrogateescape")
+    except av.error.EOFError as error:
+        raise InputError(f"{name} is empty") from error
+    except av.FFmpegError as error:
+        raise _no_clip(source, name) from error
+
+
+def _url(source: Source) -> str | BinaryIO:
+    """A path with its protocol, as a name like `a:b.mp4` would name a protocol of its own."""
+    return f"file:{source}" if isinstance(source, Path) else source
+
+
+def open_target(target: Path | BinaryIO, container: str, options: dict[str, str] | None = None) -> Any:
+    """Open a container for writing; the caller closes it.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with writing_errors(target if isinstance(target, Path) else "the video stream"):
+        return av.open(_url(target), mode="w", format=container, container_options=options or {})
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise InputError(f"{path} is a folder")
+    try:
+        if path.stat().st_size == 0:
+            raise InputError(f"{path} is empty")
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: there is no such file") from error
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error
+    if ends_early(path):
+        raise InputError(f"{path} ends in the middle: its header promises more than there is")
+
+
+def _no_clip(source: Source, name: str) -> InputError:
+    """Why the library cannot open it: a clip whose end is missing, or no clip."""
+    if isinstance(source, Path) and looks_like_clip(head_of(source)):
+        return InputError(f"{name} is damaged, or ends in the middle: its index cannot be read")
+    return InputError(f"{name} is no clip that this program reads")
+
+
+def head_of(path: Path, size_bytes: int = 4096) -> bytes:
+    """The first bytes of a file.
+
+    Raises:
+        InputError: It cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(size_bytes)
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror}") from error

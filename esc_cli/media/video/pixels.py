@@ -1,0 +1,144 @@
+"""Frames of a stream <-> RGB tensors, by swscale.
+
+Converted with accurate rounding and full chroma, 8-bit values are within half a step (0.51 at most) of what
+the formulas of H.273 give, and 4:4:4 of limited range comes back as it was. One peculiarity of swscale stays:
+in 16 bits, the white of a limited range is 65280 and not 65535, in both directions.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+import av
+import numpy as np
+import torch
+from av.video.reformatter import ColorRange, Interpolation
+from torch import Tensor
+from torch.nn import functional as F
+
+from esc_cli.media.video.clip import UNSPECIFIED, Clip, ColorTags
+
+_EXACT = (
+    Interpolation.AREA
+    | Interpolation.FULL_CHR_H_INT
+    | Interpolation.FULL_CHR_H_INP
+    | Interpolation.ACCURATE_RND
+    | Interpolation.BITEXACT
+)
+"""Chroma goes up linearly and down as a mean: of six ways that with the least error. Of SMPTE bars enlarged
+by repetition it is 0.72 of 255 at most in a plane, against 0.84 for bilinear and 0.82 for bicubic."""
+
+_RGB, _BT709, _BT601 = 0, 1, 6
+_HIGH_DEFINITION_PX = 720
+_PLANES = (2, 0, 1, 3)
+"""Where red, green, blue and alpha lie in FFmpeg's planar RGB, which begins with green."""
+
+
+def matrix_of(color: ColorTags, height: int) -> int:
+    """The matrix of a stream; if it states none, what players take: BT.709 from 720 rows on, BT.601 below.
+
+    Args:
+        color: Of the stream.
+        height: Of its frames, in pixels.
+    """
+    if color.matrix not in (UNSPECIFIED, _RGB):
+        return color.matrix
+    return _BT709 if height >= _HIGH_DEFINITION_PX else _BT601
+
+
+def written_tags(color: ColorTags, low_height: int, high_height: int, pixel_format: str) -> ColorTags:
+    """What a larger stream says of its colors.
+
+    It has the tags of its source. Only where the source states no matrix, and players would take another one
+    at the larger size, the matrix is stated afterwards.
+    """
+    if av.VideoFormat(pixel_format).is_rgb:
+        return replace(color, matrix=_RGB, full_range=True)
+    matrix = matrix_of(color, low_height)
+    if color.matrix == _RGB or matrix != matrix_of(color, high_height):
+        return replace(color, matrix=matrix)
+    return color
+
+
+def to_rgb(frame: Any, clip: Clip) -> tuple[Tensor, Tensor | None]:
+    """Convert a decoded frame.
+
+    Args:
+        frame: An av.VideoFrame.
+        clip: Where it comes from.
+
+    Returns:
+        Colors (1, 3, H, W) and alpha (1, 1, H, W) or None; uint8, or uint16 for more than 8 bits.
+    """
+    if not frame.format.is_rgb:
+        frame.colorspace = matrix_of(clip.color, frame.height)
+        frame.color_range = ColorRange.JPEG if clip.color.full_range else ColorRange.MPEG
+    format = ("gbrap" if clip.alpha else "gbrp") + ("16le" if clip.depth_bits > 8 else "")
+    planes = frame.reformat(format=format, dst_color_range=ColorRange.JPEG, interpolation=_EXACT)
+    order = _PLANES if clip.alpha else _PLANES[:3]
+    values = np.stack([_plane(planes, index)[:, : frame.width] for index in order])
+    tensor = torch.from_numpy(values)[None]  # (1, 3 or 4, H, W)
+    return tensor[:, :3], tensor[:, 3:] if clip.alpha else None
+
+
+def to_frame(color: Tensor, alpha: Tensor | None, pixel_format: str, tags: ColorTags) -> Any:
+    """Make an av.VideoFrame for an encoder.
+
+    Where chroma is subsampled, the last row or column is repeated until the size can be halved.
+
+    Args:
+        color: (1, 3, H, W), uint8 or uint16.
+        alpha: (1, 1, H, W) of the same type, or None: opaque, if the format has alpha.
+        pixel_format: FFmpeg's name of what the encoder takes.
+        tags: What the stream says of its colors.
+    """
+    planes = color if alpha is None else torch.cat((color, alpha), dim=1)
+    height, width = encoded_size(planes.shape[-2], planes.shape[-1], pixel_format)
+    values = _padded(planes, height, width)[0].numpy()  # (3 or 4, H, W)
+    format = ("gbrap" if len(values) == 4 else "gbrp") + ("16le" if values.dtype == np.uint16 else "")
+    frame = av.VideoFrame(width, height, format)
+    for index, plane in zip(_PLANES, values, strict=False):
+        _plane(frame, index)[:, :width] = plane
+    return _converted(frame, pixel_format, tags)
+
+
+def encoded_size(height: int, width: int, pixel_format: str) -> tuple[int, int]:
+    """The size of the frames in a stream: chroma planes of half the size need an even one.
+
+    Args:
+        height: In pixels.
+        width: In pixels.
+        pixel_format: FFmpeg's name.
+
+    Returns:
+        Height and width, each that asked for or the next larger one that the format can have.
+    """
+    format = av.VideoFormat(pixel_format)
+    across, down = 64 // format.chroma_width(64), 64 // format.chroma_height(64)
+    return height + -height % down, width + -width % across
+
+
+def _converted(frame: Any, pixel_format: str, tags: ColorTags) -> Any:
+    frame.color_range = ColorRange.JPEG
+    rgb = av.VideoFormat(pixel_format).is_rgb
+    frame.colorspace = _RGB if rgb else matrix_of(tags, frame.height)
+    full = rgb or tags.full_range
+    target_range = ColorRange.JPEG if full else ColorRange.MPEG
+    made = frame.reformat(format=pixel_format, dst_color_range=target_range, interpolation=_EXACT)
+    made.colorspace, made.color_primaries, made.color_trc = tags.matrix, tags.primaries, tags.transfer
+    made.color_range = target_range if tags.range_stated else ColorRange.UNSPECIFIED
+    return made
+
+
+def _padded(planes: Tensor, height: int, width: int) -> Tensor:
+    """Repeat the last row and column; by way of int32, as torch pads no uint16."""
+    down, across = height - planes.shape[-2], width - planes.shape[-1]
+    if not down and not across:
+        return planes
+    return F.pad(planes.to(torch.int32).float(), (0, across, 0, down), mode="replicate").to(planes.dtype)
+
+
+def _plane(frame: Any, index: int) -> Any:
+    """A plane of a planar frame as an array that shares its memory, with the padding of its rows."""
+    plane = frame.planes[index]
+    dtype = np.uint16 if frame.format.name.endswith("16le") else np.uint8
+    return np.frombuffer(plane, dtype).reshape(plane.height, -1)

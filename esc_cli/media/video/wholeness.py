@@ -1,0 +1,61 @@
+"""Whether a file is as long as its own headers say: a cut-off clip is refused before any work."""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+_SEGMENT = b"\x18\x53\x80\x67"
+"""The element that holds all of a Matroska file but its header. Source: RFC 9559, 5.1."""
+
+
+def ends_early(path: Path) -> bool:
+    """Tell whether a part of the file is longer than what is there of it.
+
+    MP4 and MOV, Matroska and WebM, and AVI state the lengths of their parts; of others nothing is known.
+    """
+    with path.open("rb") as file:
+        head = file.read(12)
+        size_bytes = path.stat().st_size
+        if head[4:8] == b"ftyp":
+            ends = _box_ends(file, size_bytes)
+        elif head[:4] == b"\x1aE\xdf\xa3":
+            ends = _element_ends(file)
+        elif head[:4] == b"RIFF":
+            ends = iter((8 + struct.unpack("<I", head[4:8])[0],))
+        else:
+            return False
+        return any(end > size_bytes for end in ends)
+
+
+def _box_ends(file: BinaryIO, size_bytes: int) -> Iterator[int]:
+    """Where each outermost box ends. Source: ISO/IEC 14496-12, 4.2."""
+    start = 0
+    while start + 8 <= size_bytes:
+        file.seek(start)
+        head = file.read(16)
+        length = int.from_bytes(head[:4], "big")
+        if length == 1:
+            length = int.from_bytes(head[8:16], "big")
+        if length < 8:
+            return  # 0: to the end of the file
+        start += length
+        yield start
+
+
+def _element_ends(file: BinaryIO) -> Iterator[int]:
+    """Where the header and the segment end. Source: RFC 8794, 4 (variable-size integers) and 6."""
+    start = 0
+    for _ in range(2):
+        file.seek(start)
+        head = file.read(12)
+        if start and head[:4] != _SEGMENT:
+            return
+        width = 9 - head[4].bit_length() if len(head) == 12 else 9
+        if width > 8:
+            return
+        value = int.from_bytes(head[4 : 4 + width], "big") & ((1 << 7 * width) - 1)
+        if value == (1 << 7 * width) - 1:
+            return  # all ones: unknown, as in a live stream
+        start += 4 + width + value
+        yield start

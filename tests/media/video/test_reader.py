@@ -1,0 +1,142 @@
+import os
+from collections.abc import Callable
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+import torch
+
+from esc_cli.errors import InputError
+from esc_cli.media.video.reader import VideoReader
+
+Maker = Callable[..., Path]
+Probe = Callable[..., Any]
+
+RATE = Fraction(1001, 30000)
+TIMES = (0, 1001, 2002, 4004, 5005, 9009, 10010, 11011, 12012, 15015)
+
+
+def times(reader: VideoReader) -> list[int]:
+    return [frame.pts for frame in reader]
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.mkv"])
+def test_every_frame_with_its_time_by_ffprobe(make_clip: Maker, ffprobe: Probe, name: str) -> None:
+    path = make_clip(name)
+    seen = [int(frame["pts"]) for frame in ffprobe(path, "-show_frames")["frames"]]
+    with VideoReader(path) as reader:
+        assert times(reader) == seen
+    assert len(seen) == len(TIMES)
+
+
+def test_tensors(make_clip: Maker) -> None:
+    with VideoReader(make_clip()) as reader:
+        frame = next(iter(reader))
+    assert frame.color.shape == (1, 3, 48, 64)
+    assert frame.color.dtype == torch.uint8
+    assert frame.alpha is None
+    assert frame.duration == 1001
+    with VideoReader(make_clip("b.mkv", codec="ffv1", pixel_format="yuv420p10le")) as reader:
+        assert next(iter(reader)).color.dtype == torch.uint16
+
+
+def test_alpha_of_webm(make_clip: Maker) -> None:
+    path = make_clip("a.webm", codec="libvpx-vp9", pixel_format="yuva420p")
+    with VideoReader(path) as reader:
+        assert reader.clip.alpha
+        frames = list(reader)
+    assert [frame.alpha is not None and frame.alpha.shape == (1, 1, 48, 64) for frame in frames] == [
+        True
+    ] * 10
+
+
+def test_gray_stays_gray(make_clip: Maker) -> None:
+    with VideoReader(make_clip("a.mkv", codec="ffv1", pixel_format="gray")) as reader:
+        red, green, blue = next(iter(reader)).color[0]
+    assert torch.equal(red, green)
+    assert torch.equal(red, blue)
+
+
+@pytest.mark.parametrize("first", range(len(TIMES)))
+def test_frames_from_a_time_are_those_of_the_whole(make_clip: Maker, first: int) -> None:
+    path = make_clip(options={"x264-params": "keyint=4:bframes=2:scenecut=0"})
+    with VideoReader(path) as reader:
+        whole = list(reader)
+        part = list(reader.frames_from(TIMES[first]))
+    assert [frame.pts for frame in part] == list(TIMES[first:])
+    assert all(torch.equal(a.color, b.color) for a, b in zip(whole[first:], part, strict=True))
+
+
+def test_start_and_end_are_exact(make_clip: Maker) -> None:
+    with VideoReader(make_clip(), start_s=2003 / 30000, end_s=10010 / 30000) as reader:
+        assert times(reader) == [4004, 5005, 9009]
+        assert times(reader) == [4004, 5005, 9009]
+
+
+def test_a_frame_without_a_time_follows_the_one_before(make_clip: Maker) -> None:
+    """AVI has no times of presentation."""
+    path = make_clip("a.avi", codec="mpeg4", times=range(10), time_base=RATE, options={"bf": "2"})
+    with VideoReader(path) as reader:
+        seen = times(reader)
+    assert len(seen) == 10
+    assert len({b - a for a, b in pairwise(seen)}) == 1
+
+
+def test_a_pipe_of_yuv4mpeg2(make_clip: Maker, ffmpeg: Callable[..., bytes]) -> None:
+    path = make_clip()
+    content = ffmpeg("-i", path, "-fps_mode", "passthrough", "-f", "yuv4mpegpipe", "-")
+    low, high = os.pipe()
+    with os.fdopen(high, "wb") as writer, os.fdopen(low, "rb") as pipe:
+        writer.write(content)
+        writer.close()
+        with VideoReader(pipe) as reader:
+            assert reader.clip.container == "yuv4mpegpipe"
+            assert times(reader) == list(range(10))
+
+
+def test_interlaced_is_refused_and_made_whole(make_clip: Maker) -> None:
+    def more(_: Any, stream: Any) -> None:
+        stream.codec_context.flags |= int(
+            av.codec.context.Flags.interlaced_dct | av.codec.context.Flags.interlaced_me
+        )
+
+    path = make_clip(options={"x264-params": "tff=1:interlaced=1"}, more=more)
+    with pytest.raises(InputError, match="is interlaced") as refused, VideoReader(path):
+        pass
+    assert refused.value.hint == "give --deinterlace"
+    with VideoReader(path, deinterlace=True) as reader:
+        assert reader.clip.interlaced
+        assert times(reader) == list(TIMES)
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv"])
+@pytest.mark.parametrize("part", [0.3, 0.6, 0.99])
+def test_a_cut_off_file_is_refused(make_clip: Maker, name: str, part: float) -> None:
+    path = make_clip(name)
+    content = path.read_bytes()
+    path.write_bytes(content[: int(len(content) * part)])
+    with pytest.raises(InputError, match="ends in the middle"), VideoReader(path) as reader:
+        list(reader)
+
+
+def test_damage_in_the_middle_is_said(make_clip: Maker) -> None:
+    path = make_clip("a.mkv", codec="ffv1", options={"slicecrc": "1"})
+    with av.open(path) as file:
+        packets = [bytes(packet) for packet in file.demux() if packet.size]
+    content = path.read_bytes()
+    path.write_bytes(content.replace(packets[5], packets[5][:-20] + bytes(20)))
+    assert content.count(packets[5]) == 1
+    with pytest.raises(InputError, match="is damaged at"), VideoReader(path) as reader:
+        list(reader)
+
+
+def test_a_change_of_size_is_refused(tmp_path: Path, make_clip: Maker) -> None:
+    small = make_clip("a.ts", codec="mpeg2video", times=range(10), time_base=RATE, size=(48, 64))
+    large = make_clip("b.ts", codec="mpeg2video", times=range(10), time_base=RATE, size=(64, 96))
+    both = tmp_path / "both.ts"
+    both.write_bytes(small.read_bytes() + large.read_bytes())
+    with pytest.raises(InputError, match="changes its size from 64x48 to 96x64"), VideoReader(both) as reader:
+        list(reader)
