@@ -109,6 +109,32 @@ def upscale(
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Leave results that are there.")
     ] = False,
+    video_codec: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Clips: an encoder of FFmpeg, such as libx265.")
+    ] = None,
+    crf: Annotated[
+        float | None, typer.Option(metavar="N", help="Clips: constant quality; less is better.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option(metavar="NAME", help="Clips: of the encoder.")] = None,
+    pixel_format: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Clips: such as yuv444p; that of the source.")
+    ] = None,
+    codec_option: Annotated[
+        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Clips: of the encoder; repeatable.")
+    ] = None,
+    deinterlace: Annotated[
+        bool, typer.Option("--deinterlace", help="Clips: make interlaced frames whole.")
+    ] = False,
+    start: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Clips: begin at seconds, or HH:MM:SS.")
+    ] = None,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="Clips: end there.")] = None,
+    preview: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Clips: N frames on one picture instead.")
+    ] = None,
+    fps: Annotated[
+        str | None, typer.Option(metavar="RATE", help="Frames a second of numbered pictures (%06d.png).")
+    ] = None,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End at the first failure.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
     json: Json = False,
@@ -120,7 +146,7 @@ def upscale(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which, and stop.")
     ] = False,
 ) -> ExitCode:
-    """Make pictures larger and better.
+    """Make pictures and clips larger and better.
 
     Results lie beside the inputs: photo.png gives photo_x4.png, a folder gives folder_x4. Those of folders
     and lists that are up to date are left alone, so that a run which was ended can be started again.
@@ -156,6 +182,16 @@ def upscale(
             max_megapixels=max_megapixels,
             when_there="overwrite" if overwrite else "skip" if skip_existing else "refuse",
             fail_fast=fail_fast,
+            video_codec=video_codec,
+            crf=crf,
+            preset=preset,
+            pixel_format=pixel_format,
+            codec_options=codec_option or (),
+            deinterlace=deinterlace,
+            start=start,
+            end=end,
+            preview=preview,
+            fps=fps,
         ).exit_code
 
 

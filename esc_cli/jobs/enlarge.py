@@ -52,19 +52,26 @@ class Enlarger:
             made[key] = self._one(picture, share_of(progress, number, len(different)))
         return dataclasses.replace(file, pictures=tuple(made[id(picture)] for picture in file.pictures))
 
-    def ways(self, picture: Picture) -> tuple[str, ...]:
+    def ways(self, picture: Picture, size: tuple[int, int] | None = None) -> tuple[str, ...]:
         """Say how a picture of this size went through the network the last time, for each pass."""
-        upscaler = self._upscaler(picture)
+        upscaler = self._upscaler(picture, size or self._size_of(picture))
         return () if upscaler is None else upscaler.ways
 
-    def _one(self, picture: Picture, progress: ProgressCallback | None) -> Picture:
-        size = self.size.size_of(picture.height, picture.width)
+    def to_size(
+        self, picture: Picture, size: tuple[int, int], progress: ProgressCallback | None = None
+    ) -> Picture:
+        """Enlarge a picture, or several of one size as (N, 3, H, W), to a size of its own."""
         job_px = self.job_px.get((picture.height, picture.width))
-        return enlarge(picture, self._upscaler(picture), size, self.consistency, progress, job_px)
+        return enlarge(picture, self._upscaler(picture, size), size, self.consistency, progress, job_px)
 
-    def _upscaler(self, picture: Picture) -> Upscaler | None:
-        height, width = self.size.size_of(picture.height, picture.width)
-        return self.models.upscaler(max(height / picture.height, width / picture.width))
+    def _one(self, picture: Picture, progress: ProgressCallback | None) -> Picture:
+        return self.to_size(picture, self._size_of(picture), progress)
+
+    def _size_of(self, picture: Picture) -> tuple[int, int]:
+        return self.size.size_of(picture.height, picture.width)
+
+    def _upscaler(self, picture: Picture, size: tuple[int, int]) -> Upscaler | None:
+        return self.models.upscaler(max(size[0] / picture.height, size[1] / picture.width))
 
 
 def enlarge(

@@ -81,11 +81,15 @@ class Started:
 
 @dataclass(frozen=True)
 class Progressed:
-    """``done`` of ``total`` of the work on a picture is done; the unit is an input pixel of a network."""
+    """``done`` of ``total`` of the work on an input is done; the unit is an input pixel of a network.
+
+    Of a clip, what was done in an earlier run counts, and ``total`` may be an estimate.
+    """
 
     input: str
     done: int
     total: int
+    frames_per_second: float | None = None
     event: Literal["progress"] = "progress"
 
 

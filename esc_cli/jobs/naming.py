@@ -9,6 +9,13 @@ from esc_cli.errors import UsageError
 from esc_cli.jobs.sources import Source, without_extension
 from esc_cli.jobs.streams import STDIN, STDOUT
 from esc_cli.media.formats import PictureFormat, format_by_extension, format_like, format_named
+from esc_cli.media.video.formats import (
+    YUV4MPEG2,
+    ClipFormat,
+    clip_format_by_extension,
+    clip_format_like,
+    clip_format_named,
+)
 
 
 @dataclass(frozen=True)
@@ -25,7 +32,7 @@ class Destination:
     path: Path | None
     is_folder: bool
     to_stdout: bool
-    format: PictureFormat | None
+    format: PictureFormat | ClipFormat | None
 
 
 def goes_to_stdout(names: Sequence[str], output: str | None) -> bool:
@@ -44,7 +51,7 @@ def decide_destination(names: Sequence[str], output: str | None, extension: str 
     Raises:
         UsageError: They contradict each other or the inputs, or name no format that can be written.
     """
-    format = format_named(extension) if extension is not None else None
+    format = None if extension is None else clip_format_named(extension) or format_named(extension)
     if goes_to_stdout(names, output):
         if len(names) > 1 or _has_folder(names):
             raise UsageError(
@@ -62,11 +69,29 @@ def decide_destination(names: Sequence[str], output: str | None, extension: str 
 
 
 def choose_format(destination: Destination, source_format: str) -> PictureFormat:
-    """Choose the format of one result: the one asked for, else the input's own, else the nearest to it."""
-    return destination.format or format_like(source_format)
+    """Choose the format of a picture: the one asked for, else the input's own, else the nearest to it.
+
+    Raises:
+        UsageError: It would be a clip.
+    """
+    if isinstance(destination.format, PictureFormat):
+        return destination.format
+    if destination.format is not None and not destination.is_folder and destination.path is not None:
+        raise UsageError(f"a picture cannot become {destination.format.name}")
+    return format_like(source_format)
 
 
-def target_path(source: Source, destination: Destination, format: PictureFormat, label: str) -> Path | None:
+def choose_clip_format(destination: Destination, container: str) -> PictureFormat | ClipFormat:
+    """Choose the format of what becomes of a clip, as ``choose_format`` does; through a pipe it is raw."""
+    named = destination.format
+    if named is not None and (isinstance(named, ClipFormat) or not destination.is_folder):
+        return named
+    return YUV4MPEG2 if destination.to_stdout else clip_format_like(container)
+
+
+def target_path(
+    source: Source, destination: Destination, format: PictureFormat | ClipFormat, label: str
+) -> Path | None:
     """Name a result.
 
     Args:
@@ -115,18 +140,19 @@ def _has_folder(names: Sequence[str]) -> bool:
     return any(os.path.isdir(name) for name in names)  # noqa: PTH112 - Path's raises on names too long
 
 
-def _format_of_file(path: Path) -> PictureFormat | None:
+def _format_of_file(path: Path) -> PictureFormat | ClipFormat | None:
     """The format that a result's ending names; None without one: then it is the input's own."""
-    format = format_by_extension(path) if path.suffix else None
+    format = format_by_extension(path) or clip_format_by_extension(path) if path.suffix else None
     if path.suffix and format is None:
         raise UsageError(
             f"no format is known by the ending of {str(path)!r}",
-            hint="end it in .png, .jpg, .webp, .tiff, .gif, .avif, .heic, .jxl or .bmp, or name one with -f",
+            hint="end it in .png, .jpg, .webp, .tiff, .gif, .avif, .heic, .jxl or .bmp, for clips in .mp4, "
+            ".mov, .mkv, .webm or .y4m, or name one with -f",
         )
     return format
 
 
-def _with_extension(path: Path, format: PictureFormat) -> Path:
+def _with_extension(path: Path, format: PictureFormat | ClipFormat) -> Path:
     """Keep a name whose ending fits the format (``.JPG``), else give it the format's own."""
     if path.suffix.lower() in format.extensions:
         return path

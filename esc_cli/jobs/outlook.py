@@ -12,7 +12,8 @@ import torch
 
 from esc_cli.jobs.events import Outlook
 from esc_cli.jobs.models import Models
-from esc_cli.jobs.plan import Plan, Task
+from esc_cli.jobs.plan import Plan
+from esc_cli.jobs.task import Task
 
 # Bytes of a result for each 8-bit value in it, of two photos upscaled by esc-light x4; lossy formats with
 # their default quality. They are smooth: lossless formats compress them better than photos of that size.
@@ -91,10 +92,10 @@ def _seconds_a_pixel(passes: tuple[int, ...], models: Models) -> float:
 
 def _result_bytes(task: Task) -> int:
     values = task.height * task.width * task.probe.frames * (4 if task.probe.alpha else 3)
-    if task.probe.depth_bits > 8 and task.format.name in _LOSSLESS_AND_DEEP:
-        value_bytes = (4 if task.probe.floating else 2) * _LOSSLESS_AND_DEEP[task.format.name]
+    if task.probe.depth_bits > 8 and task.format_name in _LOSSLESS_AND_DEEP:
+        value_bytes = (4 if task.probe.floating else 2) * _LOSSLESS_AND_DEEP[task.format_name]
     else:
-        value_bytes = _BYTES_A_VALUE[task.format.name]
+        value_bytes = _BYTES_A_VALUE[task.format_name]
     return round(values * value_bytes)
 
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 HEARS_SIGNALS_EVERY_S = 0.1
@@ -71,7 +72,7 @@ def overlapped(
             while not writing.has_room(stages.made_bytes(reading.first)):
                 yield writing.take()
             item, read = reading.take()
-            made = _attempt(stages.make, item, read)
+            made = attempted(partial(_made, stages.make, item, read))
             del read  # with the picture in it
             writing.add(item, _passed_on(pool, stages.write, item, made, ended), stages.made_bytes(item))
             del made
@@ -119,14 +120,19 @@ class _Queue(Generic[Item, Result]):
         return item, future
 
 
-def _attempt(make: Callable[[Item, Read], Made], item: Item, read: Future[Read]) -> Future[Made]:
-    """Run the middle stage in this thread; what it raises, or reading had raised, becomes its outcome."""
+def attempted(make: Callable[[], Made]) -> Future[Made]:
+    """Run something in this thread; what it raises becomes its outcome."""
     outcome: Future[Made] = Future()
     try:
-        outcome.set_result(make(item, read.result()))
+        outcome.set_result(make())
     except Exception as error:  # noqa: BLE001 - it is raised again where the outcome is asked for
         outcome.set_exception(error)
     return outcome
+
+
+def _made(make: Callable[[Item, Read], Made], item: Item, read: Future[Read]) -> Made:
+    """Run the middle stage, or raise what reading had raised."""
+    return make(item, read.result())
 
 
 def _passed_on(

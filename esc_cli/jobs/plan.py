@@ -2,12 +2,16 @@
 
 import math
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from io import BufferedReader
 from pathlib import Path
 from typing import Literal
 
-from esc_cli.errors import EscError, OutputError, OutputExistsError
+from esc_cli.errors import EscError, InputError, OutputError, OutputExistsError
+from esc_cli.jobs.clips.options import DEFAULT_OPTIONS, ClipOptions
+from esc_cli.jobs.clips.plan import is_clip, plan_clip
+from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.naming import (
     Destination,
     choose_format,
@@ -15,13 +19,13 @@ from esc_cli.jobs.naming import (
     results_folder,
     target_path,
 )
-from esc_cli.jobs.record import Recipe, is_up_to_date
 from esc_cli.jobs.shard import Shard
 from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources
-from esc_cli.media.formats import PictureFormat, check_fits
+from esc_cli.jobs.task import PictureTask, Task, WriteRecipe
+from esc_cli.media.formats import check_fits
 from esc_cli.media.losses import losses
 from esc_cli.media.pillow import LARGEST_INPUT_PX
-from esc_cli.media.probe import Probe, probe
+from esc_cli.media.probe import probe
 from esc_cli.media.size import Geometry
 from esc_cli.media.write import DEFAULT, WriteSettings
 
@@ -43,6 +47,7 @@ class Request:
         shard: Which share of the inputs to do; None: all.
         largest_px: Inputs of more pixels are refused.
         write: How results are written.
+        clips: What was asked for clips alone.
     """
 
     inputs: tuple[str, ...]
@@ -54,58 +59,7 @@ class Request:
     shard: Shard | None = None
     largest_px: int = LARGEST_INPUT_PX
     write: WriteSettings = DEFAULT
-
-
-@dataclass(frozen=True)
-class Task:
-    """One file to make.
-
-    Attributes:
-        source: What it is made from.
-        target: Its file; None for standard output.
-        format: What it is written as.
-        probe: What the source's header says.
-        height: Of the result, pixels.
-        width: Of the result, pixels.
-        lost: What the format cannot hold, a sentence each.
-        recipe: What the result depends on but the input's bytes; None where no record is kept.
-    """
-
-    source: Source
-    target: Path | None
-    format: PictureFormat
-    probe: Probe
-    height: int
-    width: int
-    lost: tuple[str, ...]
-    recipe: Recipe | None = None
-
-    @property
-    def factor(self) -> float:
-        """How many times as large as its source the result is, along the side where it grows more."""
-        return max(self.height / self.probe.height, self.width / self.probe.width)
-
-    @property
-    def low_px(self) -> int:
-        """Pixels of the source, in all its frames or pages."""
-        return self.probe.height * self.probe.width * self.probe.frames
-
-    @property
-    def is_there(self) -> bool:
-        """Whether the result's name is taken."""
-        return self.target is not None and os.path.lexists(self.target)
-
-    @property
-    def is_up_to_date(self) -> bool:
-        """Whether the result is there already, made from the same input by the same recipe."""
-        source = self.source.content
-        if self.recipe is None or self.target is None or not isinstance(source, Path):
-            return False
-        return is_up_to_date(source, self.target, self.recipe)
-
-
-WriteRecipe = Callable[[Task], Recipe]
-"""Tells what a task's result depends on but the input's bytes."""
+    clips: ClipOptions = DEFAULT_OPTIONS
 
 
 @dataclass(frozen=True)
@@ -113,7 +67,7 @@ class Plan:
     """What will be done.
 
     Attributes:
-        tasks: In order.
+        tasks: In order, pictures before clips.
         up_to_date: Tasks whose result was made already, from the same input by the same recipe.
         skipped: Tasks whose result is there, whatever it is, and shall stay.
         failures: Inputs that cannot be done, known before the work.
@@ -150,7 +104,7 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     never = _folders_of_results(names, destination, request.size.label)
     sources = find_sources(names, recursive=request.recursive, never=never, shard=request.shard)
     names_one = _names_one(names, sources)
-    tasks, failures = _plan_tasks(sources, destination, request, None if names_one else write_recipe)
+    tasks, failures = _plan_tasks(sources, destination, request, write_recipe, keep_records=not names_one)
     up_to_date = [task for task in tasks if task.is_up_to_date]
     own_results = _own_results(sources.pictures, up_to_date)
     tasks = [task for task in tasks if task.source not in own_results]
@@ -172,23 +126,31 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
 
 
 def _plan_tasks(
-    sources: Sources, destination: Destination, request: Request, write_recipe: WriteRecipe | None
+    sources: Sources,
+    destination: Destination,
+    request: Request,
+    write_recipe: WriteRecipe,
+    *,
+    keep_records: bool,
 ) -> tuple[list[Task], tuple[Failure, ...]]:
-    """Plan each picture once, under however many names it was given."""
+    """Plan each picture and clip once, under however many names it was given."""
     tasks: dict[tuple[object, object], Task] = {}
     failures = list(sources.failures)
     for source in sources.pictures:
         try:
             task = _plan_task(source, destination, request)
-            if write_recipe is not None:
+            if isinstance(task, ClipTask):
+                task = replace(task, identity=write_recipe(task))
+            if keep_records:
                 task = replace(task, recipe=write_recipe(task))
             tasks.setdefault((_real(source.content), _real(task.target)), task)
         except EscError as error:
             failures.append(Failure(source.name, error))
-    return list(tasks.values()), tuple(failures)
+    clips_last = sorted(tasks.values(), key=lambda task: isinstance(task, ClipTask))
+    return clips_last, tuple(failures)
 
 
-def _real(place: Path | bytes | None) -> object:
+def _real(place: Path | bytes | BufferedReader | None) -> object:
     return os.path.realpath(place) if isinstance(place, Path) else place
 
 
@@ -199,6 +161,16 @@ def _own_results(sources: Iterable[Source], up_to_date: Iterable[Task]) -> set[S
 
 
 def _plan_task(source: Source, destination: Destination, request: Request) -> Task:
+    if is_clip(source):
+        task = plan_clip(source, destination, request.size, request.clips)
+        _check_name(task.target)
+        return task
+    return _plan_picture(source, destination, request)
+
+
+def _plan_picture(source: Source, destination: Destination, request: Request) -> PictureTask:
+    if isinstance(source.content, BufferedReader):
+        raise InputError("frames came through standard input where a picture was expected")
     header = probe(source.content, request.largest_px)
     format = choose_format(destination, header.format)
     height, width = request.size.size_of(header.height, header.width)
@@ -208,7 +180,9 @@ def _plan_task(source: Source, destination: Destination, request: Request) -> Ta
     lost = losses(header, format, request.write.keep)
     if height * width * header.frames > request.largest_px:
         lost = (*lost, _hard_to_read(height * width * header.frames))
-    return Task(source, target, format, header, height, width, lost)
+    return PictureTask(
+        source=source, target=target, format=format, probe=header, height=height, width=width, lost=lost
+    )
 
 
 def _hard_to_read(pixels: int) -> str:

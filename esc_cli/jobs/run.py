@@ -7,7 +7,9 @@ from collections.abc import Generator, Sequence
 from concurrent.futures import Future
 from contextlib import closing
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 from esc_cli.engine.memory import host_free_bytes
 from esc_cli.errors import (
@@ -19,13 +21,16 @@ from esc_cli.errors import (
     OutOfMemoryError,
     unforeseen,
 )
+from esc_cli.jobs.clips.run import make_clip
+from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.enlarge import Enlarger
 from esc_cli.jobs.events import Done, Failed, Listener, Progressed, Skipped, Started, Summary
-from esc_cli.jobs.pipeline import Stages, overlapped
-from esc_cli.jobs.plan import Plan, Task, refuse_existing
+from esc_cli.jobs.pipeline import Stages, attempted, overlapped
+from esc_cli.jobs.plan import Plan, refuse_existing
 from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDOUT, write_stdout
+from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.media.atomic import make_folder, write_whole
 from esc_cli.media.metadata import metadata_lost
 from esc_cli.media.picture import PictureFile
@@ -130,10 +135,18 @@ class _Run:
         return tuple(self._failures)
 
     def _outcomes(self) -> Generator[tuple[Task, Future[Done]]]:
+        """Make everything: pictures side by side, then clip after clip."""
+        yield from self._picture_outcomes()
+        for task in self._plan.tasks:
+            if isinstance(task, ClipTask):
+                yield task, attempted(partial(self._make_clip, task))
+
+    def _picture_outcomes(self) -> Generator[tuple[PictureTask, Future[Done]]]:
         stages = Stages(self._read, self._enlarge, self._write, _low_bytes, _high_bytes)
         workers = self._settings.workers or min(MOST_WORKERS, os.cpu_count() or 1)
         waiting_bytes = host_free_bytes() // _SHARE_FOR_WAITING
-        return overlapped(self._plan.tasks, stages, workers=workers, waiting_bytes=waiting_bytes)
+        pictures = [task for task in self._plan.tasks if isinstance(task, PictureTask)]
+        return overlapped(pictures, stages, workers=workers, waiting_bytes=waiting_bytes)
 
     def _ends_with(self, task: Task, outcome: Future[Done]) -> bool:
         """Count and tell an outcome; say whether the run ends with it."""
@@ -156,18 +169,19 @@ class _Run:
             self._listener(done)
         return False
 
-    def _read(self, task: Task) -> _Loaded:
+    def _read(self, task: PictureTask) -> _Loaded:
         source = task.source.content
         self._check_free(task)
-        if not isinstance(source, Path):
+        if isinstance(source, bytes):
             return _Loaded(read_file(source, self._settings.largest_px), None)
+        source = cast(Path, source)  # frames from a pipe are a clip's
         before = status_of(source)
         file = read_file(source, self._settings.largest_px)
         if (file.first.height, file.first.width) != (task.probe.height, task.probe.width):
             raise InputError(f"{source} changed after the work was planned")
         return _Loaded(file, None if task.recipe is None else stamp_unchanged(source, before))
 
-    def _enlarge(self, task: Task, loaded: _Loaded) -> _Enlarged:
+    def _enlarge(self, task: PictureTask, loaded: _Loaded) -> _Enlarged:
         self._check_free(task)
         name = task.source.name
         self._listener(Started(name, self._numbers[id(task)], len(self._plan.tasks)))
@@ -176,7 +190,7 @@ class _Run:
         high = self._enlarger(low, lambda done, total: self._listener(Progressed(name, done, total)))
         return _Enlarged(high, loaded.stamp, _seconds_since(begun), self._enlarger.ways(low.first))
 
-    def _write(self, task: Task, high: _Enlarged, ended: threading.Event) -> Done:
+    def _write(self, task: PictureTask, high: _Enlarged, ended: threading.Event) -> Done:
         begun = time.monotonic()
         provenance = self._enlarger.models.provenance(task.factor, high.file.first.color.dtype)
         encoded = encode_file(high.file, task.format, replace(self._settings.write, provenance=provenance))
@@ -206,6 +220,29 @@ class _Run:
         make_folder(target.parent)
         replace_it = self._plan.when_there == "overwrite"
         write_whole(target, encoded, replace=replace_it, before_publishing=record)
+
+    def _make_clip(self, task: ClipTask) -> Done:
+        """Make a clip; what is finished of it stays for another run, whatever happens."""
+        self._check_free(task)
+        name, begun = task.source.name, time.monotonic()
+        self._listener(Started(name, self._numbers[id(task)], len(self._plan.tasks)))
+        frame_px = task.probe.height * task.probe.width
+
+        def publish(complete: Path | None) -> None:
+            self._check_free(task)
+            if complete is not None and task.recipe is not None and isinstance(task.source.content, Path):
+                source, result = Stamp.of(task.source.content), Stamp.of(complete)
+                write_record(cast(Path, task.target), source, result, task.recipe)
+
+        def report(frames: int, frames_per_second: float) -> None:
+            total = max(frames, task.probe.frames)
+            self._listener(Progressed(name, frames * frame_px, total * frame_px, frames_per_second))
+
+        provenance = self._enlarger.models.provenance(task.factor)
+        write = replace(self._settings.write, provenance=provenance)
+        made = make_clip(task, self._enlarger, write, publish, report)
+        seconds = _seconds_since(begun)
+        return Done(name, target_name(task), task.height, task.width, seconds, made.notes, made.ways)
 
     def _check_free(self, task: Task) -> None:
         """Find out whether somebody made a result after the plan.

@@ -4,26 +4,28 @@ import glob
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 from esc_cli.errors import EscError, InputError, UsageError
 from esc_cli.jobs.shard import Shard
-from esc_cli.jobs.streams import STDIN, read_stdin
+from esc_cli.jobs.streams import STDIN, read_stdin, stdin_frames
 from esc_cli.media.formats import PICTURE_EXTENSIONS
 from esc_cli.media.probe import is_picture
+from esc_cli.media.video.formats import CLIP_EXTENSIONS
 
 
 @dataclass(frozen=True)
 class Source:
-    """One picture to read.
+    """One picture or clip to read.
 
     Attributes:
-        content: A path, or the bytes that came through standard input.
+        content: A path, the bytes that came through standard input, or that itself if it holds frames.
         relative: Its path below ``folder``; a bare name for a file that was named itself.
         folder: The folder that was named, if it was found in one.
     """
 
-    content: Path | bytes
+    content: Path | bytes | BufferedReader
     relative: Path
     folder: Path | None = None
 
@@ -46,10 +48,10 @@ class Sources:
     """All that was found.
 
     Attributes:
-        pictures: In the order in which they were named; those of a folder by name. A file that was named
-            itself is here whatever it is.
-        failures: Folders without pictures or that cannot be read, and an empty standard input.
-        passed_over: Files in folders that are no pictures.
+        pictures: And clips, in the order in which they were named; those of a folder by name. A file that was
+            named itself is here whatever it is.
+        failures: Folders without pictures and clips or that cannot be read, and an empty standard input.
+        passed_over: Files in folders that are neither.
     """
 
     pictures: tuple[Source, ...]
@@ -77,7 +79,7 @@ def expand(names: Sequence[str]) -> tuple[str, ...]:
 def find_sources(
     names: Sequence[str], *, recursive: bool, never: Iterable[Path] = (), shard: Shard | None = None
 ) -> Sources:
-    """Find the pictures that the user named.
+    """Find the pictures and clips that the user named.
 
     Args:
         names: Files, folders, or ``-`` for standard input, which is read here.
@@ -96,8 +98,8 @@ def find_sources(
 
 
 def without_extension(path: Path) -> Path:
-    """Take off a picture's ending; any other belongs to the name."""
-    return path.with_suffix("") if path.suffix.lower() in PICTURE_EXTENSIONS else path
+    """Take off a picture's or a clip's ending; any other belongs to the name."""
+    return path.with_suffix("") if path.suffix.lower() in PICTURE_EXTENSIONS | CLIP_EXTENSIONS else path
 
 
 class _Finder:
@@ -121,20 +123,20 @@ class _Finder:
 
     def _add_stdin(self) -> None:
         try:
-            self.pictures.append(Source(read_stdin(), Path("stdin")))
+            self.pictures.append(Source(stdin_frames() or read_stdin(), Path("stdin")))
         except InputError as error:
             self.failures.append(Failure(STDIN, error))
 
     def _add_folder(self, folder: Path) -> None:
         found_before = len(self.pictures) + len(self.failures)
         for file in self._walk(folder):
-            if is_picture(file):
+            if is_picture(file) or file.suffix.lower() in CLIP_EXTENSIONS:
                 self.pictures.append(Source(file, file.relative_to(folder), folder))
             else:
                 self.passed_over += 1
         if len(self.pictures) + len(self.failures) == found_before:
             hint = None if self._recursive else "-r looks into its sub-folders, too"
-            error = InputError(f"there are no pictures in the folder {str(folder)!r}", hint)
+            error = InputError(f"there are no pictures and no clips in the folder {str(folder)!r}", hint)
             self.failures.append(Failure(str(folder), error))
 
     def _walk(self, folder: Path) -> Iterator[Path]:

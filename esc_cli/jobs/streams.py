@@ -3,6 +3,8 @@
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import BufferedReader
+from typing import BinaryIO
 
 from esc_cli.errors import InputError, OutputError
 
@@ -28,6 +30,14 @@ def read_stdin() -> bytes:
     return content
 
 
+def stdin_frames() -> BufferedReader | None:
+    """Give standard input if raw frames (YUV4MPEG2) come through it, which need not be read as a whole."""
+    buffer = getattr(sys.stdin, "buffer", None)
+    if isinstance(buffer, BufferedReader) and buffer.peek(16).startswith(b"YUV4MPEG2 "):
+        return buffer
+    return None
+
+
 def write_stdout(content: bytes) -> None:
     """Write to standard output, at once.
 
@@ -40,6 +50,11 @@ def write_stdout(content: bytes) -> None:
         while rest:  # unbuffered (PYTHONUNBUFFERED), a stream may take less than it is given
             rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.buffer.flush()
+
+
+def stdout_file() -> BinaryIO:
+    """Give standard output for bytes; to be used inside ``stdout_errors``."""
+    return sys.stdout.buffer
 
 
 @contextmanager

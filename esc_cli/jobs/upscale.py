@@ -4,7 +4,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Unpack, cast, overload
 
@@ -12,22 +12,26 @@ from PIL import Image
 
 from esc_cli.engine.openvino_runtime import KEPT_SHAPES
 from esc_cli.errors import ExitCode, InputError, UsageError
+from esc_cli.jobs.clips.options import ClipOptions, check_crf, parse_option, parse_rate, parse_time
+from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.enlarge import Enlarger
 from esc_cli.jobs.events import Event, Listener, Planned, Skipped
 from esc_cli.jobs.models import EngineOptions, Models
 from esc_cli.jobs.outlook import look_ahead
-from esc_cli.jobs.plan import Plan, Request, Task, WhenThere, make_plan
+from esc_cli.jobs.plan import Plan, Request, WhenThere, make_plan
 from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.run import RunSettings, exit_code, failed, run_plan, target_name
 from esc_cli.jobs.shard import Shard
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
+from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.media.formats import ALL_METADATA, FORMATS
 from esc_cli.media.metadata import fitted, parse_metadata_list
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.pillow import LARGEST_INPUT_PX
 from esc_cli.media.read import picture_from_image
 from esc_cli.media.size import Geometry
+from esc_cli.media.video.encoding import EncodeSettings
 from esc_cli.media.write import WriteSettings, pillow_image
 
 
@@ -47,6 +51,17 @@ class Options(EngineOptions, total=False):
         workers: Threads that read and write.
         shard: ``2/8`` does the second of eight shares.
         fail_fast: End at the first failure.
+        video_codec: Of clips: an encoder or a codec as FFmpeg names it; by default H.264, or H.265 for more
+            than 8 bits.
+        crf: Of clips: the constant quality in the encoder's own scale; less is better.
+        preset: Of clips: the encoder's preset.
+        pixel_format: Of clips: as FFmpeg names it; by default that of the source.
+        codec_options: Of clips: more options of the encoder, each ``name=value``.
+        deinterlace: Of clips: make interlaced frames whole.
+        start: Of clips: where the part that is kept begins: seconds, or ``HH:MM:SS``.
+        end: Of clips: where it ends.
+        preview: Of clips: so many frames on one picture instead.
+        fps: Frames a second of numbered pictures (``frames/%06d.png``).
     """
 
     scale: float | None
@@ -61,6 +76,16 @@ class Options(EngineOptions, total=False):
     workers: int | None
     shard: str | None
     fail_fast: bool
+    video_codec: str | None
+    crf: float | None
+    preset: str | None
+    pixel_format: str | None
+    codec_options: Sequence[str]
+    deinterlace: bool
+    start: str | None
+    end: str | None
+    preview: int | None
+    fps: str | None
 
 
 @dataclass(frozen=True)
@@ -215,20 +240,47 @@ def _request(
         shard=None if shard is None else Shard.parse(shard),
         largest_px=LARGEST_INPUT_PX if max_megapixels is None else int(max_megapixels * 10**6),
         write=WriteSettings(options.get("quality"), keep),
+        clips=_clip_options(options),
+    )
+
+
+def _clip_options(options: Options) -> ClipOptions:
+    check_crf(options.get("crf"))
+    start, end, fps = options.get("start"), options.get("end"), options.get("fps")
+    return ClipOptions(
+        encode=EncodeSettings(
+            codec=options.get("video_codec"),
+            crf=options.get("crf"),
+            preset=options.get("preset"),
+            pixel_format=options.get("pixel_format"),
+            options=tuple(parse_option(text) for text in options.get("codec_options", ())),
+        ),
+        deinterlace=options.get("deinterlace", False),
+        start_s=None if start is None else parse_time(start),
+        end_s=None if end is None else parse_time(end),
+        preview=options.get("preview"),
+        frame_rate=None if fps is None else parse_rate(fps),
     )
 
 
 def _recipe(task: Task, enlarger: Enlarger, write: WriteSettings) -> Recipe:
     """List, as JSON has it, all that a result depends on but its input's bytes."""
-    return {
+    recipe = {
         **enlarger.models.recipe(task.factor),
         "height": task.height,
         "width": task.width,
         "consistency": enlarger.consistency,
-        "format": task.format.name,
+        "format": task.format_name,
         "quality": write.quality,
         "metadata": sorted(write.keep),
     }
+    return recipe if isinstance(task, PictureTask) else {**recipe, "clip": _clip_recipe(task)}
+
+
+def _clip_recipe(task: Task) -> Recipe:
+    clip = cast(ClipTask, task)
+    asked = {key: str(value) for key, value in asdict(clip.options).items()}
+    return {**asked, "encode": {key: str(value) for key, value in asdict(clip.settings).items()}}
 
 
 def _job_px(plan: Plan) -> dict[tuple[int, int], int]:
@@ -265,7 +317,7 @@ def _planned(task: Task) -> Planned:
     return Planned(
         input=task.source.name,
         output=target_name(task),
-        format=task.format.name,
+        format=task.format_name,
         height=task.probe.height,
         width=task.probe.width,
         output_height=task.height,

@@ -95,7 +95,7 @@ def _hidden(target: Path) -> Iterator[tuple[Path, Path]]:
         _check_replaceable(published)
         yield partial, published
     except OSError as error:
-        raise _output_error(f"cannot write {target}", error) from error
+        raise output_error(f"cannot write {target}", error) from error
     finally:
         _remove(partial)
 
@@ -135,10 +135,10 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise _output_error(f"cannot make the folder {str(folder)!r}", error) from error
+        raise output_error(f"cannot make the folder {str(folder)!r}", error) from error
 
 
-def _output_error(what: str, error: OSError) -> OutputError:
+def output_error(what: str, error: OSError) -> OutputError:
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
     kind = DiskFullError if error.errno in _FULL else OutputError
     return kind(f"{what}: {reason}")

@@ -2,11 +2,12 @@
 
 import heapq
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import av
@@ -51,7 +52,7 @@ class _Cut:
 
 def join(
     segments: Sequence[Path],
-    source: Path,
+    source: Path | None,
     target: Path,
     container: str,
     clip: Clip,
@@ -66,7 +67,7 @@ def join(
 
     Args:
         segments: Files of ``SegmentWriter``, in order, made with the same settings.
-        source: The clip from which they were made.
+        source: The clip from which they were made; None where there is nothing but frames.
         target: The file to write; the caller gives a temporary name.
         container: FFmpeg's short name.
         clip: Of the source.
@@ -83,11 +84,12 @@ def join(
         start_s = 0.0
     cut = _Cut(_own_time(clip, start_s), _own_time(clip, end_s))
     with ExitStack() as stack:
-        low = stack.enter_context(closing(open_clip(source)))
+        low = None if source is None else stack.enter_context(closing(open_clip(source)))
+        held = Copies((), ()) if source is None else copies(source, container)
         high = open_target(target, container, _options(container, clip))
         try:
             with reading_errors(str(source)):
-                _write(low, high, _Video(segments, clip, cut), copies(source, container), clip, cut)
+                _write(low, high, _Video(segments, clip, cut), held, clip, cut)
         except BaseException:
             _give_up(high)
             raise
@@ -115,22 +117,32 @@ def _give_up(high: Any) -> None:
 
 
 def _write(low: Any, high: Any, video: "_Video", held: Copies, clip: Clip, cut: _Cut) -> None:
-    streams = {}
-    for stream in low.streams:
-        if stream.index == clip.stream_index:
-            video.stream = _add_video(high, video, stream, clip)
-        elif stream.index in held.streams:
-            streams[stream.index] = add_copy(high, stream)
-    high.metadata.update({k: v for k, v in low.metadata.items() if k.lower() not in _MUXERS_OWN_TAGS})
-    high.set_chapters(_chapters(low, cut))
     durations: dict[int, int] = {}
-    packets = _copied(low, streams, clip, cut, durations)
+    copied: Iterator[Any] = iter(())
+    if low is None:
+        video.stream = _add_video(high, video, clip)
+    else:
+        copied = _copied(low, _add_streams(low, high, video, held, clip), clip, cut, durations)
+        high.metadata.update({k: v for k, v in low.metadata.items() if k.lower() not in _MUXERS_OWN_TAGS})
+        high.set_chapters(_chapters(low, cut))
     with writing_errors(high.name.removeprefix("file:")):
-        for packet in heapq.merge(video.packets(durations), packets, key=_time):
+        for packet in heapq.merge(video.packets(durations), copied, key=_time):
             high.mux(packet)
 
 
-def _add_video(high: Any, video: "_Video", source: Any, clip: Clip) -> Any:
+def _add_streams(low: Any, high: Any, video: "_Video", held: Copies, clip: Clip) -> dict[int, Any]:
+    """Add all streams in the source's order; give those for copies by their index in the source."""
+    streams = {}
+    for stream in low.streams:
+        if stream.index == clip.stream_index:
+            video.stream = _add_video(high, video, clip, stream.metadata)
+            video.stream.disposition = stream.disposition
+        elif stream.index in held.streams:
+            streams[stream.index] = add_copy(high, stream)
+    return streams
+
+
+def _add_video(high: Any, video: "_Video", clip: Clip, tags: Mapping[str, str] = MappingProxyType({})) -> Any:
     with closing(open_clip(video.segments[0])) as first:
         encoded = first.streams.video[0]
         stream = high.add_stream_from_template(encoded, opaque=True)
@@ -142,10 +154,7 @@ def _add_video(high: Any, video: "_Video", source: Any, clip: Clip) -> Any:
     stream.time_base = clip.time_base
     stream.codec_context.framerate = clip.frame_rate or 0
     stream.sample_aspect_ratio = clip.sample_aspect_ratio or 0
-    stream.metadata.update(
-        {k: v for k, v in source.metadata.items() if k.lower() not in _ENCODERS_OWN_TAGS} | alpha
-    )
-    stream.disposition = source.disposition
+    stream.metadata.update({k: v for k, v in tags.items() if k.lower() not in _ENCODERS_OWN_TAGS} | alpha)
     stream.set_display_matrix(clip.display_matrix or None)
     return stream
 

@@ -1,0 +1,1 @@
+"""Clips: planned as pictures are, made in segments that a later run can go on with."""

@@ -1,0 +1,56 @@
+"""Reading, the network and writing of a clip at the same time, in the order of its frames."""
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from typing import TypeVar
+
+from esc_cli.jobs.pipeline import HEARS_SIGNALS_EVERY_S
+
+Read = TypeVar("Read")
+Made = TypeVar("Made")
+Result = TypeVar("Result")
+
+WAITING = 4
+"""Frames that may wait on either side of the network: enough to even out key frames, which take longer."""
+
+
+def in_order(items: Iterator[Read], make: Callable[[Read], Made], write: Callable[[Made], object]) -> None:
+    """Take items from an iterator in one thread, make something of each in this one, write it in a third.
+
+    Each of the three works on one item at a time, in order. What any of them raises is raised here, once the
+    others are no more at work.
+
+    Args:
+        items: What is read.
+        make: What is done to it in the caller's thread.
+        write: What is done with the result.
+    """
+    with ExitStack() as stack:
+        reader, writer = (stack.enter_context(_thread(name)) for name in ("reader", "writer"))
+        coming = deque(reader.submit(next, items, None) for _ in range(WAITING))
+        going: deque[Future[object]] = deque()
+        while (item := _result(coming.popleft())) is not None:
+            coming.append(reader.submit(next, items, None))
+            going.append(writer.submit(write, make(item)))
+            del item  # while the next one is waited for
+            while going and (len(going) > WAITING or going[0].done()):
+                _result(going.popleft())
+        while going:
+            _result(going.popleft())
+
+
+def _result(future: Future[Result]) -> Result:
+    while not future.done():
+        wait([future], timeout=HEARS_SIGNALS_EVERY_S)
+    return future.result()
+
+
+@contextmanager
+def _thread(name: str) -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(1, thread_name_prefix=f"esc-upscale-{name}")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

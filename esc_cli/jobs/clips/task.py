@@ -1,0 +1,67 @@
+"""One clip to make, or what is made of a clip: numbered pictures, a sheet of frames, a stream."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, Self
+
+from esc_cli.jobs.clips.options import ClipOptions
+from esc_cli.jobs.record import Recipe
+from esc_cli.jobs.task import Task
+from esc_cli.media.formats import PictureFormat
+from esc_cli.media.video.clip import Clip
+from esc_cli.media.video.encoding import EncodeSettings
+from esc_cli.media.video.formats import ClipFormat
+from esc_cli.media.video.reader import Frame
+
+
+class FrameSource(Protocol):
+    """Where frames come from: a clip, a stream or numbered pictures; a context manager."""
+
+    clip: Clip
+    damaged_frames: int
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def __iter__(self) -> Iterator[Frame]: ...
+
+    def frames_from(self, pts: int) -> Iterator[Frame]:
+        """Read from a time stamp on."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClipTask(Task):
+    """A clip to make.
+
+    Attributes:
+        clip: What it is made from.
+        open: Opens that; of a stream once.
+        format: What it is written as: a clip, or pictures: numbered ones, or of a preview one.
+        first_target: The first of numbered pictures.
+        settings: How frames are encoded.
+        options: What was asked for.
+        identity: What the result depends on but the input's bytes.
+    """
+
+    clip: Clip
+    open: Callable[[], FrameSource] = field(compare=False)
+    format: ClipFormat | PictureFormat
+    first_target: Path | None = None
+    settings: EncodeSettings
+    options: ClipOptions
+    identity: Recipe = field(default_factory=dict)
+
+    @property
+    def format_name(self) -> str:
+        """Of its format."""
+        return self.format.name
+
+    @property
+    def is_there(self) -> bool:
+        """Whether the result's name is taken; of numbered pictures the first one's."""
+        if self.first_target is not None:
+            return self.first_target.exists()
+        return super().is_there

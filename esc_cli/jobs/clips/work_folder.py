@@ -1,0 +1,103 @@
+"""What is done of a clip, kept beside the result until that is whole: a killed run goes on from there."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from esc_cli.errors import OutputError
+from esc_cli.media.atomic import make_folder, output_error, write_whole
+
+VERSION = 1
+"""Of the folder, and of what the same settings make of the same frames: goes up when either changes."""
+
+_MANIFEST = "manifest.json"
+_LONGEST_NAME_BYTES = 200
+
+
+class WorkFolder:
+    """The finished segments of a clip.
+
+    A segment gets its name when it is complete: ``NUMBER_PTS.mkv``, with the time stamp of its last frame.
+    What was made from another input, or otherwise, is thrown away.
+
+    Args:
+        target: The result, beside which the folder lies, hidden.
+        identity: All that the segments depend on, as JSON has it.
+
+    Raises:
+        OutputError: The folder cannot be made.
+        DiskFullError: There is no space left.
+    """
+
+    def __init__(self, target: Path, identity: Mapping[str, Any]) -> None:
+        self.path = folder_of(target)
+        manifest = json.dumps({"version": VERSION, **identity}, sort_keys=True)
+        if _read(self.path / _MANIFEST) != manifest:
+            self.remove()
+            make_folder(self.path)
+            write_whole(self.path / _MANIFEST, manifest.encode("ascii"))
+        for rest in self.path.glob("*.part"):
+            rest.unlink(missing_ok=True)
+
+    @property
+    def segments(self) -> tuple[Path, ...]:
+        """The finished ones, in order, up to the first that is missing."""
+        found = {int(path.stem.split("_")[0]): path for path in self.path.glob("*_*.mkv")}
+        count = next(number for number in range(len(found) + 1) if number not in found)
+        return tuple(found[number] for number in range(count))
+
+    @property
+    def last_pts(self) -> int | None:
+        """The time stamp of the last finished frame; None if there is none."""
+        segments = self.segments
+        return int(segments[-1].stem.split("_")[1]) if segments else None
+
+    def new_segment(self) -> Path:
+        """Name the file in which the next segment is made."""
+        return self.path / f"{len(self.segments):06d}.part"
+
+    def finish(self, partial: Path, last_pts: int) -> None:
+        """Give a complete segment its name, once it is on the disk.
+
+        Raises:
+            OutputError: It cannot be written.
+            DiskFullError: There is no space left.
+        """
+        try:
+            with partial.open("rb+") as file:
+                os.fsync(file.fileno())
+            partial.rename(self.path / f"{partial.stem}_{last_pts}.mkv")
+        except OSError as error:
+            raise output_error(f"cannot write {partial}", error) from error
+
+    def remove(self) -> None:
+        """Throw it away.
+
+        Raises:
+            OutputError: It cannot be removed.
+        """
+        try:
+            shutil.rmtree(self.path)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise OutputError(f"cannot remove {str(self.path)!r}: {error.strerror}") from error
+
+
+def folder_of(target: Path) -> Path:
+    """Name the folder for a result; one with a very long name goes by the name's digest."""
+    name = target.name
+    if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
+        name = hashlib.sha256(os.fsencode(name)).hexdigest()
+    return target.with_name(f".{name}.esc-upscale")
+
+
+def _read(manifest: Path) -> str | None:
+    try:
+        return manifest.read_text("ascii")
+    except (OSError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,59 @@
+"""The kinds of files that clips are written to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ClipFormat:
+    """A kind of file.
+
+    Attributes:
+        name: What it is called, here and in messages.
+        extensions: What its files end in, with the dot; the first one is given to results.
+        container: FFmpeg's short name.
+    """
+
+    name: str
+    extensions: tuple[str, ...]
+    container: str
+
+    @property
+    def is_raw(self) -> bool:
+        """Whether it holds frames alone, one after the other, as a pipe does."""
+        return self.container == "yuv4mpegpipe"
+
+
+MATROSKA = ClipFormat("Matroska", (".mkv",), "matroska")
+YUV4MPEG2 = ClipFormat("YUV4MPEG2", (".y4m",), "yuv4mpegpipe")
+
+CLIP_FORMATS = (
+    ClipFormat("MP4", (".mp4", ".m4v"), "mp4"),
+    ClipFormat("QuickTime", (".mov",), "mov"),
+    MATROSKA,
+    ClipFormat("WebM", (".webm",), "webm"),
+    YUV4MPEG2,
+)
+
+_ONLY_READ = (".avi", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".3gp", ".ogv", ".vob", ".mxf")
+
+CLIP_EXTENSIONS = frozenset(
+    (*(extension for format in CLIP_FORMATS for extension in format.extensions), *_ONLY_READ)
+)
+"""What says that a file is meant to be a clip, whether this program reads it or not."""
+
+
+def clip_format_by_extension(path: Path) -> ClipFormat | None:
+    """Give the kind of file that a name's ending stands for."""
+    return clip_format_named(path.suffix)
+
+
+def clip_format_named(name: str) -> ClipFormat | None:
+    """Give the kind of file of an ending, with or without the dot."""
+    extension = "." + name.lower().lstrip(".")
+    return next((format for format in CLIP_FORMATS if extension in format.extensions), None)
+
+
+def clip_format_like(container: str) -> ClipFormat:
+    """Give the kind of file of a container; of those that are only read, Matroska, which holds everything."""
+    return next((format for format in CLIP_FORMATS if format.container == container), MATROSKA)

@@ -1,0 +1,90 @@
+"""Names of numbered files: `frames/%06d.png` stands for `frames/000001.png` and those that follow."""
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from esc_cli.errors import InputError, UsageError
+
+_TOKEN = re.compile(r"%(%|d|0[1-9][0-9]?d)?")
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """The names of a sequence of files.
+
+    Attributes:
+        folder: Where the files lie.
+        before, after: What stands around the number.
+        digits: How many the number has at least, filled up with zeros.
+    """
+
+    folder: Path
+    before: str
+    digits: int
+    after: str
+
+    def __str__(self) -> str:
+        number = f"%0{self.digits}d" if self.digits else "%d"
+        return str(self.folder / f"{self.before}{number}{self.after}")
+
+    def path(self, number: int) -> Path:
+        """The file with a number."""
+        return self.folder / f"{self.before}{number:0{self.digits}d}{self.after}"
+
+    def files(self) -> list[Path]:
+        """Those that are there, from the least number on.
+
+        Raises:
+            InputError: There are none, or one between them is missing.
+        """
+        numbers = self._numbers()
+        if not numbers:
+            raise InputError(f"there are no files named as {self}")
+        for number, found in enumerate(numbers, start=numbers[0]):
+            if number != found:
+                last = self.path(numbers[-1]).name
+                raise InputError(f"{self.path(number)} is missing, while the numbers go on to {last}")
+        return [self.path(number) for number in numbers]
+
+    def _numbers(self) -> list[int]:
+        name = re.compile(f"{re.escape(self.before)}([0-9]+){re.escape(self.after)}")
+        try:
+            matches = [name.fullmatch(path.name) for path in self.folder.iterdir()]
+        except OSError as error:
+            raise InputError(f"the folder {self.folder} cannot be read: {error.strerror}") from error
+        found = ((int(match[1]), match[0]) for match in matches if match)
+        return sorted(number for number, name in found if self.path(number).name == name)
+
+
+def is_sequence(name: str) -> bool:
+    """Tell whether a name stands for numbered files, and not for a file that happens to be called so.
+
+    Args:
+        name: Its last part has one field, `%d` or one as `%06d`; `%%` stands for a percent sign.
+    """
+    return _parsed(name) is not None and not os.path.lexists(name)
+
+
+def numbered(pattern: str) -> Numbered:
+    """Read a name that stands for numbered files.
+
+    Raises:
+        UsageError: It has no number, or several.
+    """
+    names = _parsed(pattern)
+    if names is None:
+        raise UsageError(f"'{pattern}' has not just one number", hint="write it as %d or %06d, and % as %%")
+    return names
+
+
+def _parsed(pattern: str) -> Numbered | None:
+    """Source: av_get_frame_filename of FFmpeg's libavformat, but in the last part of the path alone."""
+    path = Path(pattern)
+    fields = [token for token in _TOKEN.finditer(path.name) if token[1] != "%"]
+    if len(fields) != 1 or fields[0][1] is None:
+        return None
+    before, after = path.name[: fields[0].start()], path.name[fields[0].end() :]
+    digits = int(fields[0][1].rstrip("d") or 0)
+    return Numbered(path.parent, before.replace("%%", "%"), digits, after.replace("%%", "%"))

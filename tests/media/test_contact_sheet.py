@@ -1,0 +1,87 @@
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from esc_cli.media.contact_sheet import contact_sheet
+from esc_cli.media.picture import Metadata, Picture
+
+GAP_PX = 8
+
+
+def plain(value: int, height: int = 4, width: int = 6, dtype: torch.dtype = torch.uint8) -> Picture:
+    color = torch.full((1, 3, height, width), value, dtype=torch.int32).to(dtype)
+    return Picture(color, None, False, Metadata(), "PNG", depth_bits=8 if dtype == torch.uint8 else 16)
+
+
+def pasted(pictures: list[Picture], columns: int, rows: int) -> Any:
+    """The sheet as Pillow puts it together."""
+    height, width = pictures[0].height, pictures[0].width
+    sheet = Image.new("RGB", (columns * (width + GAP_PX) - GAP_PX, rows * (height + GAP_PX) - GAP_PX))
+    for index, picture in enumerate(pictures):
+        tile = Image.fromarray(picture.color[0].permute(1, 2, 0).numpy())
+        sheet.paste(tile, (index % columns * (width + GAP_PX), index // columns * (height + GAP_PX)))
+    return np.asarray(sheet)
+
+
+@pytest.mark.parametrize(
+    ("count", "columns", "rows"), [(1, 1, 1), (4, 2, 2), (5, 2, 3), (5, 5, 1), (5, 3, 2)]
+)
+def test_as_pillow_puts_it_together(
+    make_picture: Callable[..., Picture], count: int, columns: int, rows: int
+) -> None:
+    pictures = [make_picture(20, 30 + index) for index in range(count)]
+    pictures = [replace(picture, color=picture.color[..., :30]) for picture in pictures]
+    sheet = contact_sheet(pictures, columns)
+    assert np.array_equal(sheet.color[0].permute(1, 2, 0).numpy(), pasted(pictures, columns, rows))
+
+
+def test_sixteen_bits_stay() -> None:
+    sheet = contact_sheet([plain(40_000, dtype=torch.uint16), plain(65_535, dtype=torch.uint16)], 2)
+    assert sheet.color.dtype == torch.uint16
+    assert sheet.depth_bits == 16
+    assert sheet.color[0, 0, 0].tolist() == [40_000] * 6 + [0] * GAP_PX + [65_535] * 6
+
+
+def test_transparency_is_laid_on_black(make_picture: Callable[..., Picture]) -> None:
+    picture = make_picture(alpha=True)
+    sheet = contact_sheet([picture])
+    assert sheet.alpha is None
+    assert sheet.color[..., 0].max() == 0
+    assert torch.equal(sheet.color[..., -1], picture.color[..., -1])
+
+
+def test_gray_only_if_all_are(make_picture: Callable[..., Picture]) -> None:
+    gray, color = make_picture(gray=True), make_picture()
+    assert contact_sheet([gray, gray]).gray
+    assert not contact_sheet([gray, color]).gray
+
+
+@given(st.integers(1, 60), st.integers(1, 40), st.integers(1, 40))
+def test_no_other_grid_is_nearer_to_a_square(count: int, height: int, width: int) -> None:
+    sheet = contact_sheet([plain(255, height, width)] * count)
+    assert int((sheet.color == 255).sum()) == 3 * count * height * width
+    others = [contact_sheet([plain(255, height, width)] * count, columns) for columns in range(1, count + 1)]
+    shapes = [max(other.height / other.width, other.width / other.height) for other in others]
+    assert max(sheet.height / sheet.width, sheet.width / sheet.height) == min(shapes)
+
+
+@pytest.mark.parametrize(
+    "pictures",
+    [[], [plain(0), plain(0, 5)], [plain(0), plain(0, dtype=torch.uint16)]],
+    ids=["none", "sizes", "types"],
+)
+def test_what_makes_no_sheet(pictures: list[Picture]) -> None:
+    with pytest.raises(ValueError, match="all of one size and type"):
+        contact_sheet(pictures)
+
+
+def test_no_columns() -> None:
+    with pytest.raises(ValueError, match="one column or more"):
+        contact_sheet([plain(0)], 0)
