@@ -166,7 +166,7 @@ class _Bars:
             case Started():
                 self._start(event)
             case Progressed():
-                self._advance(event.done, event.total)
+                self._advance(event)
 
     def _start(self, event: Started) -> None:
         if self._picture is not None:
@@ -182,18 +182,28 @@ class _Bars:
             )
         self._picture = self._progress.add_task(printable(Path(event.input).name), total=None)
 
-    def _advance(self, done: int, total: int) -> None:
+    def _advance(self, event: Progressed) -> None:
         if self._picture is not None:
-            self._progress.update(self._picture, completed=done, total=total)
+            self._progress.update(self._picture, completed=event.done, total=event.total)
+        if self._picture is not None and event.frames_per_second is not None:
+            name = printable(Path(event.input).name)
+            self._progress.update(self._picture, description=f"{name} {_speed(event.frames_per_second)}")
         if self._all is not None:
             before_px, after_px = self._ends_px[self._number - 1 : self._number + 1]
-            completed = before_px + (after_px - before_px) * done / total
+            completed = before_px + (after_px - before_px) * event.done / event.total
             self._progress.update(self._all, completed=completed)
 
 
 def _print_line(line: str) -> None:
     with stdout_errors():
         print(line, file=sys.stdout, flush=True)  # noqa: T201
+
+
+def _speed(frames_per_second: float) -> str:
+    """Write a speed in frames, or below one a second in seconds."""
+    if frames_per_second >= 1:
+        return f"{frames_per_second:.1f} frames/s"
+    return f"{1 / frames_per_second:.1f} s/frame"
 
 
 def _failed_line(event: Failed) -> str:

@@ -236,7 +236,7 @@ class _Run:
 
         def report(frames: int, frames_per_second: float) -> None:
             total = max(frames, task.probe.frames)
-            self._listener(Progressed(name, frames * frame_px, total * frame_px, frames_per_second))
+            self._listener(Progressed(name, frames * frame_px, total * frame_px, round(frames_per_second, 3)))
 
         provenance = self._enlarger.models.provenance(task.factor)
         write = replace(self._settings.write, provenance=provenance)

@@ -33,9 +33,11 @@ def read_stdin() -> bytes:
 def stdin_frames() -> BufferedReader | None:
     """Give standard input if raw frames (YUV4MPEG2) come through it, which need not be read as a whole."""
     buffer = getattr(sys.stdin, "buffer", None)
-    if isinstance(buffer, BufferedReader) and buffer.peek(16).startswith(b"YUV4MPEG2 "):
-        return buffer
-    return None
+    try:
+        holds_frames = isinstance(buffer, BufferedReader) and buffer.peek(16).startswith(b"YUV4MPEG2 ")
+    except OSError:
+        return None  # whoever reads it as a whole says why
+    return buffer if holds_frames else None
 
 
 def write_stdout(content: bytes) -> None:

@@ -139,6 +139,7 @@ def make_folder(folder: Path) -> None:
 
 
 def output_error(what: str, error: OSError) -> OutputError:
+    """Make our own error of the system's, with what could not be done as the sentence's beginning."""
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
     kind = DiskFullError if error.errno in _FULL else OutputError
     return kind(f"{what}: {reason}")

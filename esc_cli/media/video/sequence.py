@@ -73,8 +73,8 @@ class SequenceReader:
 
     Raises:
         UsageError: The frame rate is not above 0, or the pattern has not just one number.
-        InputError: There are no such files, one between them is missing, is no picture, or is of another
-            size, depth (8 bits or more) or transparency than the first; or damaged (while iterating).
+        InputError: There are no such files; or one between them is missing, is no picture or several, or is
+            of another size, depth (8 bits or more) or transparency than the first.
     """
 
     def __init__(
@@ -216,15 +216,22 @@ def _surveyed(paths: Iterable[Path], frame_rate: Fraction) -> Clip:
     """Read all headers.
 
     Raises:
-        InputError: A picture is of another kind than the first, or none.
+        InputError: A file is no picture, or several, or of another kind than the first.
     """
     probes: list[Probe] = []
     for path in paths:
-        probes.append(probe(path))
+        probes.append(_probed(path))
         _check_kind(path, _kind_of_probe(probes[-1]), _kind_of_probe(probes[0]))
     gray = all(probed.gray for probed in probes)
     notes = dict.fromkeys(note for probed in probes for note in _notes(probed))
     return _clip_of(probes[0], len(probes), gray, frame_rate, tuple(notes))
+
+
+def _probed(path: Path) -> Probe:
+    probed = probe(path)
+    if probed.several is not None:
+        raise InputError(f"{path} holds {probed.frames} {probed.several}, and a frame is one picture")
+    return probed
 
 
 def _clip_of(first: Probe, frames: int, gray: bool, frame_rate: Fraction, notes: tuple[str, ...]) -> Clip:
@@ -259,8 +266,6 @@ def _clip_of(first: Probe, frames: int, gray: bool, frame_rate: Fraction, notes:
 
 def _notes(probed: Probe) -> Iterator[str]:
     yield from probed.notes
-    if probed.several is not None:
-        yield "of files with several pictures only the first is taken"
     if probed.floating:
         yield "floats become 16 bits a channel"
     if "icc_profile" in probed.parts:
