@@ -25,7 +25,7 @@ from esc_cli.media.video.encoding import StreamWriter
 from esc_cli.media.video.formats import ClipFormat
 from esc_cli.media.video.join import join
 from esc_cli.media.video.numbered import numbered
-from esc_cli.media.video.reader import Frame
+from esc_cli.media.video.reader import Frame, turned
 from esc_cli.media.video.sequence import SequenceWriter
 from esc_cli.media.write import WriteSettings, encode_file
 
@@ -202,10 +202,11 @@ def _make_sheet(
 ) -> int:
     """Put a few frames, at equal distances, on one sheet."""
     pictures: list[Picture] = []
+    begun = time.monotonic()
     with task.open() as reader:
         for number, low in enumerate(_samples(reader, task), start=1):
-            pictures.append(as_picture(frames(low), task.clip))
-            report(number, 0)
+            pictures.append(as_picture(turned(frames(low), task.clip.rotation_deg), task.clip))
+            report(number, _speed(number, begun))
         if not pictures:
             raise _no_frame(task)
         file = PictureFile((contact_sheet(pictures),))
@@ -244,11 +245,16 @@ def _run(
         nonlocal done
         high = enlarge(frame)
         done += 1
-        report(done_before + done, done / max(time.monotonic() - begun, 1e-9))
+        report(done_before + done, _speed(done, begun))
         return high
 
     with sink:
         in_order(frames, make, sink.write)
+
+
+def _speed(frames: int, begun: float) -> float:
+    """Give frames a second."""
+    return frames / max(time.monotonic() - begun, 1e-9)
 
 
 def _no_frame(task: ClipTask) -> InputError:

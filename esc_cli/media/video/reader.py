@@ -1,7 +1,7 @@
 """Reading a clip: its frames as RGB, each with the time at which it is shown."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
 from typing import Any, Self
@@ -35,6 +35,13 @@ class Frame:
     pts: int
     duration: int | None = None
     alpha: Tensor | None = None
+
+
+def turned(frame: Frame, rotation_deg: int) -> Frame:
+    """Turn a frame counter-clockwise, by quarters of a turn, as a player does."""
+    turns = round(rotation_deg / 90)
+    alpha = None if frame.alpha is None else frame.alpha.rot90(turns, (2, 3))
+    return replace(frame, color=frame.color.rot90(turns, (2, 3)), alpha=alpha)
 
 
 class VideoReader:

@@ -22,7 +22,7 @@ from esc_cli.media.probe import Probe, probe
 from esc_cli.media.read import read_file
 from esc_cli.media.video.clip import Clip, ColorTags
 from esc_cli.media.video.numbered import is_sequence, numbered
-from esc_cli.media.video.reader import Frame, pts_at
+from esc_cli.media.video.reader import Frame, pts_at, turned
 from esc_cli.media.write import DEFAULT, WriteSettings, encode_file
 
 __all__ = ["SequenceReader", "SequenceWriter", "is_sequence", "sequence_losses"]
@@ -156,7 +156,7 @@ class SequenceWriter:
     ) -> None:
         self._names = numbered(pattern)
         self._format, self._settings = format, settings
-        self._gray, self._quarter_turns = gray, round(rotation_deg / 90)
+        self._gray, self._rotation_deg = gray, rotation_deg
         self._number = first_number
         make_folder(self._names.folder)
 
@@ -183,10 +183,11 @@ class SequenceWriter:
         self._number += 1
 
     def _picture(self, frame: Frame) -> Picture:
-        color = frame.color.rot90(self._quarter_turns, (2, 3))
-        alpha = None if frame.alpha is None else frame.alpha.rot90(self._quarter_turns, (2, 3))
-        depth_bits = 16 if color.dtype == torch.uint16 else 8
-        return Picture(color, alpha, self._gray, Metadata(), self._format.name, depth_bits=depth_bits)
+        upright = turned(frame, self._rotation_deg)
+        depth_bits = 16 if upright.color.dtype == torch.uint16 else 8
+        return Picture(
+            upright.color, upright.alpha, self._gray, Metadata(), self._format.name, depth_bits=depth_bits
+        )
 
 
 def sequence_losses(clip: Clip, format: PictureFormat) -> tuple[str, ...]:
