@@ -39,6 +39,9 @@ SEGMENT_TIME_BASE = Fraction(1, 1000)
 FIRST_PTS = "FIRST_PTS"
 """The tag of a segment from which its time stamps count, as Matroska has no negative ones."""
 
+_SAFE_WIDTH_PX = 64
+"""Below it x265 damages the heap: with the wheels of PyAV 18.1 it aborts for widths of 34 to 48."""
+
 _USUAL_RATE = Fraction(25)
 _WITH_DURATIONS = int(av.codec.context.Flags.frame_duration)
 _PARAMETERS = {"libx264": "x264-params", "libx265": "x265-params", "libsvtav1": "svtav1-params"}
@@ -64,7 +67,7 @@ class _Writer:
         with writing_errors(target):
             self._stream = self._container.add_stream(settings.codec, rate=clip.frame_rate or _USUAL_RATE)
             _configure(self._stream.codec_context, clip, (height, width), self._format, self._tags)
-            self._stream.codec_context.options = _options(clip.hdr, settings)
+            self._stream.codec_context.options = _options(clip.hdr, settings, width)
 
     def __enter__(self) -> Self:
         return self
@@ -192,15 +195,16 @@ def _configure(context: Any, clip: Clip, size: tuple[int, int], pixel_format: st
     context.color_trc = tags.transfer
 
 
-def _options(hdr: Hdr | None, settings: EncodeSettings) -> dict[str, str]:
+def _options(hdr: Hdr | None, settings: EncodeSettings, width: int) -> dict[str, str]:
     """The encoder's options, with the static HDR metadata in the words of those encoders that take it."""
-    options = dict(settings.options)
-    name = _PARAMETERS.get(settings.codec or "")
-    if hdr is None or name is None:
+    options, codec = dict(settings.options), settings.codec or ""
+    name = _PARAMETERS.get(codec)
+    if name is None:
         return options
-    stated = [options[name]] if name in options else []
-    options[name] = ":".join(stated + _hdr_parameters(hdr, settings.codec or ""))
-    return options
+    parameters = [options[name]] if name in options else []
+    parameters += _hdr_parameters(hdr, codec) if hdr is not None else []
+    parameters += ["asm=0"] if codec == "libx265" and width < _SAFE_WIDTH_PX else []
+    return options | ({name: ":".join(parameters)} if parameters else {})
 
 
 def _hdr_parameters(hdr: Hdr, codec: str) -> list[str]:

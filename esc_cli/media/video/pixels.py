@@ -1,8 +1,8 @@
 """Frames of a stream <-> RGB tensors, by swscale.
 
 Converted with accurate rounding and full chroma, 8-bit values are within half a step (0.51 at most) of what
-the formulas of H.273 give, and 4:4:4 of limited range comes back as it was. One peculiarity of swscale stays:
-in 16 bits, the white of a limited range is 65280 and not 65535, in both directions.
+the formulas of H.273 give, and 4:4:4 of limited range comes back as it was. To swscale, the white of 16 bits
+is 65280 (255 * 256) when it makes YUV, and when it makes RGB of a limited range; here it is 65535.
 """
 
 from dataclasses import replace
@@ -76,6 +76,9 @@ def to_rgb(frame: Any, clip: Clip) -> tuple[Tensor, Tensor | None]:
     planes = frame.reformat(format=format, dst_color_range=ColorRange.JPEG, interpolation=_EXACT)
     order = _PLANES if clip.alpha else _PLANES[:3]
     values = np.stack([_plane(planes, index)[:, : frame.width] for index in order])
+    if values.dtype == np.uint16 and not (clip.color.full_range or clip.gray or frame.format.is_rgb):
+        wide = values[:3].astype(np.uint32)
+        values[:3] = np.minimum(wide + (wide >> 8), 65535)
     tensor = torch.from_numpy(values)[None]  # (1, 3 or 4, H, W)
     return tensor[:, :3], tensor[:, 3:] if clip.alpha else None
 
@@ -95,6 +98,8 @@ def to_frame(color: Tensor, alpha: Tensor | None, pixel_format: str, tags: Color
     height, width = encoded_size(planes.shape[-2], planes.shape[-1], pixel_format)
     values = _padded(planes, height, width)[0].numpy()  # (3 or 4, H, W)
     format = ("gbrap" if len(values) == 4 else "gbrp") + ("16le" if values.dtype == np.uint16 else "")
+    if values.dtype == np.uint16 and not av.VideoFormat(pixel_format).is_rgb:
+        values = np.concatenate((values[:3] - (values[:3] >> 8), values[3:]))
     frame = av.VideoFrame(width, height, format)
     for index, plane in zip(_PLANES, values, strict=False):
         _plane(frame, index)[:, :width] = plane

@@ -219,7 +219,7 @@ def test_colors_of_the_clip_by_ffmpeg(
         clip = clip if gray else replace(clip, pixel_format=clip.pixel_format.replace("420", "444"))
         segment = encoded(reader, clip, tmp_path / "segment.mkv")
     difference = np.abs(decoded(segment, ffmpeg) - as_image(narrow.color).ravel()).mean()
-    assert difference < (0.6 if bits == 8 else 1.2)
+    assert difference < 0.6
 
 
 def test_rate_and_tags_by_ffprobe(
