@@ -12,7 +12,7 @@ from typing import Any, BinaryIO, Self
 import av
 
 from esc_cli.media.video.clip import Clip, ColorTags, Hdr
-from esc_cli.media.video.library import open_target, writing_errors
+from esc_cli.media.video.library import name_of, open_target, writing_errors
 from esc_cli.media.video.pixels import to_frame, written_tags
 from esc_cli.media.video.reader import Frame
 from esc_cli.media.video.settings import (
@@ -40,7 +40,7 @@ FIRST_PTS = "FIRST_PTS"
 """The tag of a segment from which its time stamps count, as Matroska has no negative ones."""
 
 _SAFE_WIDTH_PX = 64
-"""Below it x265 damages the heap: with the wheels of PyAV 18.1 it aborts for widths of 34 to 48."""
+"""Below it x265's tree of coding units damages the heap: in PyAV 18.1 it aborts for widths of 34 to 48."""
 
 _USUAL_RATE = Fraction(25)
 _WITH_DURATIONS = int(av.codec.context.Flags.frame_duration)
@@ -60,11 +60,11 @@ class _Writer:
         settings: EncodeSettings,
         container_options: dict[str, str],
     ) -> None:
-        self._target, self._clip = target, clip
+        self._target, self._clip = name_of(target), clip
         self._format = settings.pixel_format or "yuv420p"
         self._tags = written_tags(clip.color, clip.height, height, self._format)
         self._container = open_target(target, container, container_options)
-        with writing_errors(target):
+        with writing_errors(self._target):
             self._stream = self._container.add_stream(settings.codec, rate=clip.frame_rate or _USUAL_RATE)
             _configure(self._stream.codec_context, clip, (height, width), self._format, self._tags)
             self._stream.codec_context.options = _options(clip.hdr, settings, width)
@@ -203,7 +203,7 @@ def _options(hdr: Hdr | None, settings: EncodeSettings, width: int) -> dict[str,
         return options
     parameters = [options[name]] if name in options else []
     parameters += _hdr_parameters(hdr, codec) if hdr is not None else []
-    parameters += ["asm=0"] if codec == "libx265" and width < _SAFE_WIDTH_PX else []
+    parameters += ["cutree=0"] if codec == "libx265" and width < _SAFE_WIDTH_PX else []
     return options | ({name: ":".join(parameters)} if parameters else {})
 
 

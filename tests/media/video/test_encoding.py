@@ -40,6 +40,13 @@ def test_the_same_frames_give_the_same_bytes(
     assert first.read_bytes() == second.read_bytes()
 
 
+def test_narrow_h265_does_not_abort_the_process(tmp_path: Path, clip: Clip, make_frames: FrameMaker) -> None:
+    """It did within four files of 40x24."""
+    settings = check_settings(clip, "matroska", EncodeSettings("libx265"))
+    for number in range(4):
+        segment(tmp_path / str(number), clip, make_frames(size=(24, 40)), settings)
+
+
 @pytest.mark.parametrize("start", [-1001, 0, 12345])
 def test_times_and_colors_come_back(tmp_path: Path, clip: Clip, make_frames: FrameMaker, start: int) -> None:
     """FFV1 has no loss: 4:4:4 differs by the rounding of colors alone."""
