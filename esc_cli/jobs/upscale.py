@@ -130,7 +130,7 @@ def upscale_files(
     Raises:
         EscError: One of its kinds: the run cannot be begun at all, and nothing was written.
     """
-    listener = listener or _ignore
+    listener = _ignore if listener is None else listener
     workers = options.get("workers")
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} threads cannot read and write")

@@ -9,6 +9,7 @@ from esc_cli.jobs.events import Outlook
 from esc_cli.jobs.outlook import _BYTES_A_VALUE
 from esc_cli.jobs.upscale import upscale_files
 from esc_cli.media.formats import FORMATS
+from esc_cli.media.video.formats import CLIP_FORMATS
 
 Save = Callable[..., Path]
 
@@ -61,4 +62,4 @@ def test_a_result_that_is_above_our_own_limit_is_told_of(save: Save) -> None:
 
 
 def test_every_format_has_an_estimate() -> None:
-    assert set(_BYTES_A_VALUE) == set(FORMATS)
+    assert set(_BYTES_A_VALUE) == {*FORMATS, *(format.name for format in CLIP_FORMATS)}

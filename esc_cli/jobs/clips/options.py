@@ -40,7 +40,7 @@ class ClipOptions:
         Raises:
             UsageError: Something does.
         """
-        if self.start_s is not None and self.end_s is not None and self.start_s >= self.end_s:
+        if self.end_s is not None and self.end_s <= (self.start_s or 0):
             raise UsageError("the end is not after the start")
         if self.preview is not None and self.preview < 1:
             raise UsageError(f"a preview of {self.preview} frames shows nothing")

@@ -7,7 +7,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from esc_cli.errors import InputError, UsageError
+from esc_cli.errors import InputError, OutputError, UsageError
 from esc_cli.jobs.clips.options import NO_SETTINGS, ClipOptions
 from esc_cli.jobs.clips.task import ClipTask, FrameSource
 from esc_cli.jobs.naming import Destination, choose_clip_format, target_path
@@ -21,9 +21,10 @@ from esc_cli.media.video.formats import CLIP_EXTENSIONS, ClipFormat
 from esc_cli.media.video.join import copies
 from esc_cli.media.video.kinds import looks_like_clip
 from esc_cli.media.video.library import head_of
-from esc_cli.media.video.numbered import is_sequence, numbered
+from esc_cli.media.video.numbered import Numbered, is_sequence, numbered
 from esc_cli.media.video.reader import VideoReader
 from esc_cli.media.video.sequence import SequenceReader, sequence_losses
+from esc_cli.media.video.settings import alpha_notes
 
 _USUAL_RATE = Fraction(25)
 
@@ -62,7 +63,7 @@ def plan_clip(source: Source, destination: Destination, size: Geometry, options:
     return ClipTask(
         source=source,
         target=_target(source, destination, format, size, options),
-        first_target=_first_target(destination, format),
+        numbered_targets=_numbered_targets(source, destination, format, options),
         probe=_probe(clip, options),
         height=height,
         width=width,
@@ -119,7 +120,7 @@ def _format(
     source: Source, destination: Destination, clip: Clip, options: ClipOptions
 ) -> ClipFormat | PictureFormat:
     if options.preview is not None:
-        return destination.format if isinstance(destination.format, PictureFormat) else FORMATS["PNG"]
+        return _format_of_preview(destination)
     format = choose_clip_format(destination, clip.container)
     if isinstance(format, PictureFormat) and not _to_sequence(destination):
         raise UsageError(
@@ -127,6 +128,14 @@ def _format(
             hint="name its frames, such as -o frames/%06d.png, or see some with --preview 9",
         )
     return format
+
+
+def _format_of_preview(destination: Destination) -> PictureFormat:
+    if isinstance(destination.format, PictureFormat):
+        return destination.format
+    if destination.format is not None and not destination.is_folder:
+        raise UsageError(f"a preview is a picture, and {destination.format.name} holds clips")
+    return FORMATS["PNG"]
 
 
 def _to_sequence(destination: Destination) -> bool:
@@ -152,10 +161,30 @@ def _target(
     return target_path(source, destination, format, label)
 
 
-def _first_target(destination: Destination, format: ClipFormat | PictureFormat) -> Path | None:
-    if not _to_sequence(destination) or not isinstance(format, PictureFormat):
+def _numbered_targets(
+    source: Source, destination: Destination, format: ClipFormat | PictureFormat, options: ClipOptions
+) -> Numbered | None:
+    """Give the names of pictures.
+
+    Raises:
+        OutputError: They are those of inputs.
+    """
+    if not _to_sequence(destination) or isinstance(format, ClipFormat) or options.preview is not None:
         return None
-    return numbered(str(destination.path)).path(1)
+    targets = numbered(str(destination.path))
+    if _is_numbered(source) and _real_names(numbered(str(source.content))) & _real_names(targets):
+        raise OutputError(
+            f"'{targets}' names inputs, and results never replace inputs", hint="choose another place with -o"
+        )
+    return targets
+
+
+def _real_names(names: Numbered) -> set[str]:
+    return {os.path.realpath(path) for path in names.found()}
+
+
+def _is_numbered(source: Source) -> bool:
+    return isinstance(source.content, Path) and is_sequence(str(source.content))
 
 
 def _probe(clip: Clip, options: ClipOptions) -> Probe:
@@ -201,7 +230,7 @@ def _losses(
     """Say what the result cannot hold, and what else differs from what one would expect."""
     if isinstance(format, PictureFormat):
         return clip.notes if options.preview is not None else (*clip.notes, *sequence_losses(clip, format))
-    lost = [*clip.notes, *padding_notes(clip, *size, settings)]
+    lost = [*clip.notes, *padding_notes(clip, *size, settings), *alpha_notes(clip, settings)]
     if format.is_raw:
         lost.append(f"{format.name} holds frames alone, and no times of theirs")
     elif isinstance(source.content, Path) and not is_sequence(str(source.content)):

@@ -119,23 +119,22 @@ def _make_file(
     report: Report,
 ) -> int:
     """Encode what no earlier run has, and join everything."""
-    source, target = cast(Path, task.source.content), cast(Path, task.target)
-    folder = WorkFolder(target, _identity(task))
-    with task.open() as reader:
+    with task.open() as reader, WorkFolder(cast(Path, task.target), _identity(task)) as folder:
         rest = iter(reader) if folder.last_pts is None else reader.frames_from(folder.last_pts + 1)
         _run(rest, frames, SegmentSink(folder, task), report, len(folder.segments) * SEGMENT_FRAMES)
         if not folder.segments:
             raise _no_frame(task)
-        with atomic_path(target) as partial:
-            _join(task, format, folder, source, partial)
+        with atomic_path(folder.target) as partial:
+            _join(task, format, folder, partial)
             publish(partial)
-        folder.remove()
         return reader.damaged_frames
 
 
-def _identity(task: ClipTask) -> dict[str, object]:
-    """Say what the segments depend on: the input's bytes and the recipe."""
-    source = cast(Path, task.source.content)
+def _identity(task: ClipTask) -> dict[str, object] | None:
+    """Say what the segments depend on: the input's bytes and the recipe; None for a pipe: it is read once."""
+    source = task.source.content
+    if not isinstance(source, Path):
+        return None
     if source.is_file():
         stamp = Stamp.of(source)
         return {"size_bytes": stamp.size_bytes, "sha256": stamp.sha256, "recipe": task.identity}
@@ -143,11 +142,11 @@ def _identity(task: ClipTask) -> dict[str, object]:
     return {"files": digests, "recipe": task.identity}
 
 
-def _join(task: ClipTask, format: ClipFormat, folder: WorkFolder, source: Path, target: Path) -> None:
-    options = task.options
+def _join(task: ClipTask, format: ClipFormat, folder: WorkFolder, target: Path) -> None:
+    source, options = task.source.content, task.options
     join(
         folder.segments,
-        source if source.is_file() else None,
+        source if isinstance(source, Path) and source.is_file() else None,
         target,
         format.container,
         task.clip,

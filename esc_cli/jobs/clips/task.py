@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Protocol, Self
 
 from esc_cli.jobs.clips.options import ClipOptions
@@ -12,6 +11,7 @@ from esc_cli.media.formats import PictureFormat
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.encoding import EncodeSettings
 from esc_cli.media.video.formats import ClipFormat
+from esc_cli.media.video.numbered import Numbered
 from esc_cli.media.video.reader import Frame
 
 
@@ -40,7 +40,7 @@ class ClipTask(Task):
         clip: What it is made from.
         open: Opens that; of a stream once.
         format: What it is written as: a clip, or pictures: numbered ones, or of a preview one.
-        first_target: The first of numbered pictures.
+        numbered_targets: The names of numbered pictures.
         settings: How frames are encoded.
         options: What was asked for.
         identity: What the result depends on but the input's bytes.
@@ -49,7 +49,7 @@ class ClipTask(Task):
     clip: Clip
     open: Callable[[], FrameSource] = field(compare=False)
     format: ClipFormat | PictureFormat
-    first_target: Path | None = None
+    numbered_targets: Numbered | None = None
     settings: EncodeSettings
     options: ClipOptions
     identity: Recipe = field(default_factory=dict)
@@ -61,7 +61,7 @@ class ClipTask(Task):
 
     @property
     def is_there(self) -> bool:
-        """Whether the result's name is taken; of numbered pictures the first one's."""
-        if self.first_target is not None:
-            return self.first_target.exists()
+        """Whether the result's name is taken; of numbered pictures any of theirs."""
+        if self.numbered_targets is not None:
+            return bool(self.numbered_targets.found())
         return super().is_there

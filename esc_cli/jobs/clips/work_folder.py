@@ -6,7 +6,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from esc_cli.errors import OutputError
 from esc_cli.media.atomic import make_folder, output_error, write_whole
@@ -19,27 +19,55 @@ _LONGEST_NAME_BYTES = 200
 
 
 class WorkFolder:
-    """The finished segments of a clip.
+    """The finished segments of a clip; a context manager, which leaves only what a later run can go on with.
 
     A segment gets its name when it is complete: ``NUMBER_PTS.mkv``, with the time stamp of its last frame.
     What was made from another input, or otherwise, is thrown away.
 
+    Attributes:
+        target: The result.
+        path: Of the folder.
+
     Args:
         target: The result, beside which the folder lies, hidden.
-        identity: All that the segments depend on, as JSON has it.
+        identity: All that the segments depend on, as JSON has it; None if no later run can go on.
 
     Raises:
         OutputError: The folder cannot be made.
         DiskFullError: There is no space left.
     """
 
-    def __init__(self, target: Path, identity: Mapping[str, Any]) -> None:
+    def __init__(self, target: Path, identity: Mapping[str, Any] | None) -> None:
+        self.target = target
         self.path = folder_of(target)
-        manifest = json.dumps({"version": VERSION, **identity}, sort_keys=True)
-        if _read(self.path / _MANIFEST) != manifest:
+        self._can_go_on = identity is not None
+        manifest = json.dumps({"version": VERSION, **(identity or {})}, sort_keys=True)
+        try:
+            if identity is None or _read(self.path / _MANIFEST) != manifest:
+                self._begin(manifest)
+        except OutputError:
+            shutil.rmtree(self.path, ignore_errors=True)
+            raise
+        self._remove_rests()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None:
             self.remove()
-            make_folder(self.path)
-            write_whole(self.path / _MANIFEST, manifest.encode("ascii"))
+        elif self._can_go_on and self.segments:
+            self._remove_rests()
+        else:
+            shutil.rmtree(self.path, ignore_errors=True)  # what went wrong matters more
+
+    def _begin(self, manifest: str) -> None:
+        self.remove()
+        make_folder(self.path)
+        write_whole(self.path / _MANIFEST, manifest.encode("ascii"))
+
+    def _remove_rests(self) -> None:
+        """Remove segments that did not become complete: they may be what fills the disk."""
         for rest in self.path.glob("*.part"):
             rest.unlink(missing_ok=True)
 

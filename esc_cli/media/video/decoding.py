@@ -7,6 +7,7 @@ import av
 
 from esc_cli.errors import InputError
 from esc_cli.media.video.library import reading_errors
+from esc_cli.media.video.wholeness import has_rest
 
 _SHOWS_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """The decoders that show the alpha which WebM carries beside; FFmpeg's own ones pass over it."""
@@ -20,11 +21,11 @@ def decoded(container: Any, stream: Any, name: str) -> Iterator[Any]:
     Raises:
         InputError: A packet is cut off or cannot be decoded.
     """
-    decoder, begun, cut_off = _decoder_of(stream), False, None
+    decoder, begun, last = _decoder_of(stream), False, None
     with reading_errors(name):
         for packet in container.demux(stream):
             if packet.size:
-                cut_off = packet if packet.is_corrupt else None
+                last = packet
             try:
                 frames = decoder.decode(packet if packet.size else None)
             except av.error.InvalidDataError as error:
@@ -33,8 +34,8 @@ def decoded(container: Any, stream: Any, name: str) -> Iterator[Any]:
                 continue
             begun = begun or bool(frames)
             yield from frames
-    if cut_off is not None:
-        raise InputError(f"{name} ends in the middle of a frame, {_where(cut_off)}")
+    if last is not None and (last.is_corrupt or has_rest(container, last)):
+        raise InputError(f"{name} ends in the middle of a frame, {_where(last)}")
 
 
 def _decoder_of(stream: Any) -> Any:

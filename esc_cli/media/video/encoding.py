@@ -43,6 +43,14 @@ FIRST_PTS = "FIRST_PTS"
 _SAFE_WIDTH_PX = 64
 """Below it x265's tree of coding units damages the heap: in PyAV 18.1 it aborts for widths of 34 to 48."""
 
+_MOST_REORDERED_FRAMES = 16
+"""How far a packet may stand from its place when shown: its number less this is never a later time than that.
+
+Matroska keeps no times of decoding, but refuses later ones than those of showing, and those of x265 are not
+initialized where a stream has fewer frames than it looks ahead for B frames: one of 20 streams of two frames
+was refused. Source: ITU-T H.264 and H.265, A.4 (max_dec_frame_buffering, sps_max_num_reorder_pics).
+"""
+
 _USUAL_RATE = Fraction(25)
 _WITH_DURATIONS = int(av.codec.context.Flags.frame_duration)
 _PARAMETERS = {"libx264": "x264-params", "libx265": "x265-params", "libsvtav1": "svtav1-params"}
@@ -139,6 +147,7 @@ class SegmentWriter(_Writer):
         if settings.codec is None or settings.pixel_format is None:
             settings = check_settings(clip, clip.container, settings)
         self._first_pts: int | None = None
+        self._packets = 0
         super().__init__(path, "matroska", clip, height, width, settings, {"fflags": "+bitexact"})
 
     def write(self, frame: Frame) -> None:
@@ -151,8 +160,9 @@ class SegmentWriter(_Writer):
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
             packet.pts -= self._first_pts
-            packet.dts -= self._first_pts
+            packet.dts = self._packets - _MOST_REORDERED_FRAMES
             packet.time_base = SEGMENT_TIME_BASE
+            self._packets += 1
         super()._mux(packets)
 
 

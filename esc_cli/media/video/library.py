@@ -10,7 +10,7 @@ import av
 
 from esc_cli.errors import DiskFullError, InputError, OutOfMemoryError, OutputError
 from esc_cli.media.video.kinds import looks_like_clip
-from esc_cli.media.video.wholeness import ends_early
+from esc_cli.media.video.wholeness import Counted, ends_early
 
 Source = Path | BinaryIO
 
@@ -70,16 +70,20 @@ def open_clip(source: Source) -> Any:
         _check_file(source)
     try:
         # Undecodable bytes in a tag are no reason to refuse the clip.
-        return av.open(_url(source), mode="r", metadata_errors="surrogateescape")
+        return av.open(_readable(source), mode="r", metadata_errors="surrogateescape")
     except av.error.EOFError as error:
         raise InputError(f"{name} is empty") from error
     except av.FFmpegError as error:
         raise _no_clip(source, name) from error
 
 
-def _url(source: Source) -> str | BinaryIO:
+def _url(target: Source) -> str | BinaryIO:
     """A path with its protocol, as a name like `a:b.mp4` would name a protocol of its own."""
-    return f"file:{source}" if isinstance(source, Path) else source
+    return f"file:{target}" if isinstance(target, Path) else target
+
+
+def _readable(source: Source) -> str | BinaryIO | Counted:
+    return _url(source) if isinstance(source, Path) or source.seekable() else Counted(source)
 
 
 def open_target(target: Path | BinaryIO, container: str, options: dict[str, str] | None = None) -> Any:
@@ -88,7 +92,7 @@ def open_target(target: Path | BinaryIO, container: str, options: dict[str, str]
     Raises:
         OutputError: It cannot be written.
     """
-    with writing_errors(target if isinstance(target, Path) else "the video stream"):
+    with writing_errors(name_of(target)):
         return av.open(_url(target), mode="w", format=container, container_options=options or {})
 
 

@@ -48,6 +48,10 @@ class Numbered:
                 raise InputError(f"{self.path(number)} is missing, while the numbers go on to {last}")
         return [self.path(number) for number in numbers]
 
+    def found(self) -> list[Path]:
+        """Those that are there, if any."""
+        return [self.path(number) for number in self._numbers()] if self.folder.is_dir() else []
+
     def _numbers(self) -> list[int]:
         name = re.compile(f"{re.escape(self.before)}([0-9]+){re.escape(self.after)}")
         try:

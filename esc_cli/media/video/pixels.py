@@ -15,6 +15,7 @@ from av.video.reformatter import ColorRange, Interpolation
 from torch import Tensor
 from torch.nn import functional as F
 
+from esc_cli.media.alpha import composite
 from esc_cli.media.video.clip import UNSPECIFIED, Clip, ColorTags
 
 _EXACT = (
@@ -28,6 +29,7 @@ _EXACT = (
 by repetition it is 0.72 of 255 at most in a plane, against 0.84 for bilinear and 0.82 for bicubic."""
 
 _RGB, _BT709, _BT601 = 0, 1, 6
+_WHITE = (255, 255, 255)
 _HIGH_DEFINITION_PX = 720
 _PLANES = (2, 0, 1, 3)
 """Where red, green, blue and alpha lie in FFmpeg's planar RGB, which begins with green."""
@@ -86,7 +88,8 @@ def to_rgb(frame: Any, clip: Clip) -> tuple[Tensor, Tensor | None]:
 def to_frame(color: Tensor, alpha: Tensor | None, pixel_format: str, tags: ColorTags) -> Any:
     """Make an av.VideoFrame for an encoder.
 
-    Where chroma is subsampled, the last row or column is repeated until the size can be halved.
+    Where chroma is subsampled, the last row or column is repeated until the size can be halved. For a format
+    without alpha, what is transparent is laid on white.
 
     Args:
         color: (1, 3, H, W), uint8 or uint16.
@@ -94,6 +97,8 @@ def to_frame(color: Tensor, alpha: Tensor | None, pixel_format: str, tags: Color
         pixel_format: FFmpeg's name of what the encoder takes.
         tags: What the stream says of its colors.
     """
+    if alpha is not None and not has_alpha(pixel_format):
+        color, alpha = composite(color, alpha, _WHITE), None
     planes = color if alpha is None else torch.cat((color, alpha), dim=1)
     height, width = encoded_size(planes.shape[-2], planes.shape[-1], pixel_format)
     values = _padded(planes, height, width)[0].numpy()  # (3 or 4, H, W)
@@ -120,6 +125,11 @@ def encoded_size(height: int, width: int, pixel_format: str) -> tuple[int, int]:
     format = av.VideoFormat(pixel_format)
     across, down = 64 // format.chroma_width(64), 64 // format.chroma_height(64)
     return height + -height % down, width + -width % across
+
+
+def has_alpha(pixel_format: str) -> bool:
+    """Tell whether a pixel format, as FFmpeg names it, holds transparency."""
+    return any(component.is_alpha for component in av.VideoFormat(pixel_format).components)
 
 
 def _converted(frame: Any, pixel_format: str, tags: ColorTags) -> Any:

@@ -1,7 +1,9 @@
 """Which encoder with which options: what the user said, completed by what suits clip and container."""
 
 import io
+import math
 import os
+import re
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
@@ -10,12 +12,22 @@ import av
 
 from esc_cli.errors import UsageError
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.pixels import encoded_size
+from esc_cli.media.video.pixels import encoded_size, has_alpha
 
-__all__ = ["EncodeSettings", "check_settings", "encoded_size", "padding_notes"]
+__all__ = ["EncodeSettings", "alpha_notes", "check_settings", "encoded_size", "padding_notes"]
 
 _DEFAULT_CRF = {"libx264": 16.0, "libx265": 16.0, "libvpx-vp9": 18.0, "libsvtav1": 18.0}
 """Visually lossless: 47.5 to 48.6 dB of PSNR in RGB, on 17 frames of a film by NASA, enlarged twice."""
+
+_GREATEST_CRF = {"libx264": 51, "libx265": 51}
+"""Of encoders that silently take a greater one for this; the others refuse it themselves."""
+
+_X264_NAMES = {
+    "preset": "ultrafast superfast veryfast faster fast medium slow slower veryslow placebo",
+    "tune": "film animation grain stillimage psnr ssim fastdecode zerolatency touhou",
+    "profile": "baseline main high high10 high422 high444",
+}
+"""Checked here, as x264 itself prints an error about others, past FFmpeg's log. Source: x264.h."""
 
 _DEFAULT_OPTIONS = {
     "libx265": (("x265-params", "log-level=none:open-gop=0"),),
@@ -27,6 +39,8 @@ _QUALITY_OPTIONS = ("crf", "cq", "qp", "global_quality")
 
 _SUBSAMPLING = {(1, 1): "444", (2, 1): "422", (2, 2): "420"}
 _RAW = "yuv4mpegpipe"
+_OPAQUE = ("mp4", _RAW)
+"""Containers that no codec of ours has alpha in."""
 
 
 @dataclass(frozen=True)
@@ -52,7 +66,8 @@ def check_settings(clip: Clip, container: str, settings: EncodeSettings) -> Enco
     """Complete the settings and try them on an encoder, before any work.
 
     The default is H.264 for 8 bits and H.265 for more, at a visually lossless quality; in WebM VP9, and AV1
-    for more than 8 bits; for alpha ProRes 4444 in MOV, and VP9 elsewhere. Chroma and bits are the clip's.
+    for more than 8 bits; for alpha ProRes 4444 in MOV, and VP9 in WebM and Matroska; MP4
+    has none. Chroma and bits are the clip's.
 
     Args:
         clip: The source.
@@ -67,21 +82,23 @@ def check_settings(clip: Clip, container: str, settings: EncodeSettings) -> Enco
     """
     if container == _RAW:
         return EncodeSettings("wrapped_avframe", pixel_format=settings.pixel_format or _raw_format(clip))
-    name = settings.codec or _default_codec(clip, container)
+    held = replace(clip, alpha=clip.alpha and container not in _OPAQUE)
+    name = settings.codec or _default_codec(held, container)
     encoder = _encoder(name)
-    _check_held(encoder, name, container)
+    if encoder.type != "video":
+        raise UsageError(f"{name!r} encodes no video")
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings to stderr, and has no option for that
     context = av.CodecContext.create(encoder, "w")
     options = _merged(_DEFAULT_OPTIONS.get(encoder.name, ()), _stated_options(context, settings))
     complete = replace(
         settings,
         codec=encoder.name,
-        pixel_format=_pixel_format(clip, encoder, settings.pixel_format),
+        pixel_format=_pixel_format(held, encoder, settings.pixel_format),
         options=tuple(options.items()),
         crf=None,
         preset=None,
     )
-    _try(complete)
+    _try(complete, container)
     return complete
 
 
@@ -103,6 +120,18 @@ def padding_notes(clip: Clip, height: int, width: int, settings: EncodeSettings)
     )
 
 
+def alpha_notes(clip: Clip, settings: EncodeSettings) -> tuple[str, ...]:
+    """Say it where the stream has no alpha, though the clip does; the writers lay such frames on white.
+
+    Args:
+        clip: The source.
+        settings: Complete ones.
+    """
+    if not clip.alpha or has_alpha(settings.pixel_format or clip.pixel_format):
+        return ()
+    return (f"{settings.pixel_format} cannot hold transparency: what is transparent is laid on white",)
+
+
 def _default_codec(clip: Clip, container: str) -> str:
     if container == "webm":
         # The libvpx of the wheels encodes 8 bits alone.
@@ -122,16 +151,6 @@ def _encoder(name: str) -> Any:
 _ENCODERS_HINT = "libx264, libx265, libvpx-vp9, libsvtav1, prores_ks and ffv1 are always there"
 
 
-def _check_held(encoder: Any, name: str, container: str) -> None:
-    if encoder.type != "video":
-        raise UsageError(f"{name!r} encodes no video")
-    with av.open(io.BytesIO(), "w", format=container) as target:
-        try:
-            target.add_stream(encoder.name)
-        except ValueError as error:
-            raise UsageError(f"{container} cannot hold a video stream of {name}") from error
-
-
 def _stated_options(context: Any, settings: EncodeSettings) -> dict[str, str]:
     """Quality, preset and the further options by the encoder's own names for them."""
     known = {option.name for option in context.supported_options.private}
@@ -140,6 +159,8 @@ def _stated_options(context: Any, settings: EncodeSettings) -> dict[str, str]:
     crf = settings.crf if settings.crf is not None else _DEFAULT_CRF.get(context.codec.name)
     if settings.crf is not None and quality is None:
         raise UsageError(f"{context.codec.name} has no --crf")
+    if (crf or 0) > _GREATEST_CRF.get(context.codec.name, math.inf):
+        raise UsageError(f"{crf:g} is no quality for {context.codec.name}", hint="--crf takes 0 (best) to 51")
     if crf is not None and quality is not None:
         options[quality] = f"{crf:g}"
     if settings.preset is not None:
@@ -211,13 +232,24 @@ def _raw_format(clip: Clip) -> str:
     return f"yuv{_subsampling(clip.pixel_format)}p{bits}"
 
 
-def _try(settings: EncodeSettings) -> None:
-    """Open the encoder for a small frame: it takes its options, or says no.
+def _try(settings: EncodeSettings, container: str) -> None:
+    """Begin a file in memory with the encoder, for small frames: both take what they are to, or say no.
 
     Raises:
-        UsageError: It does not take one of them.
+        UsageError: The encoder does not take an option, or the container no stream of it.
     """
-    context: Any = av.CodecContext.create(settings.codec or "", "w")
+    codec = settings.codec or ""
+    with av.open(io.BytesIO(), "w", format=container) as target:
+        try:
+            context: Any = target.add_stream(codec).codec_context
+            _open(context, settings)
+            target.start_encoding()
+        except (ValueError, av.FFmpegError) as error:
+            raise UsageError(f"{container} cannot hold a video stream of {codec}") from error
+
+
+def _open(context: Any, settings: EncodeSettings) -> None:
+    _check_names(settings)
     context.width, context.height, context.pix_fmt = 256, 256, settings.pixel_format
     context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
     context.options = dict(settings.options)
@@ -225,6 +257,13 @@ def _try(settings: EncodeSettings) -> None:
         context.open()
     except av.FFmpegError as error:
         stated = ", ".join(f"{name}={value}" for name, value in settings.options)
-        raise UsageError(f"{settings.codec} does not start with {stated}") from error
+        raise UsageError(f"{settings.codec} does not start{stated and f' with {stated}'}") from error
     if context.options:
         raise UsageError(f"{settings.codec} has no option {next(iter(context.options))!r}")
+
+
+def _check_names(settings: EncodeSettings) -> None:
+    for option, value in settings.options if settings.codec == "libx264" else ():
+        names = _X264_NAMES.get(option)
+        if names is not None and not set(re.split(r"[,./+-]", value)) <= set(names.split()):
+            raise UsageError(f"libx264 does not start with {option}={value}", hint=f"it has {names}")

@@ -3,10 +3,41 @@
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 _SEGMENT = b"\x18\x53\x80\x67"
 """The element that holds all of a Matroska file but its header. Source: RFC 9559, 5.1."""
+
+
+class Counted:
+    """A stream that cannot seek, such as a pipe, with the count of what was read from it.
+
+    Attributes:
+        size_bytes: What was read so far.
+    """
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.size_bytes = 0
+
+    def read(self, size_bytes: int) -> bytes:
+        """Read the next bytes; none at the end."""
+        content = self._file.read(size_bytes)
+        self.size_bytes += len(content)
+        return content
+
+
+def has_rest(container: Any, last: Any) -> bool:
+    """Tell whether raw frames (YUV4MPEG2) go on after the last whole one; FFmpeg drops what is cut off.
+
+    Args:
+        container: An open one of the library, which was read to its end.
+        last: Its last packet.
+    """
+    if container.format.name != "yuv4mpegpipe":
+        return False
+    size_bytes = container.size if container.size >= 0 else container.file.file.size_bytes
+    return bool(last.pos + last.size < size_bytes)
 
 
 def ends_early(path: Path) -> bool:

@@ -1,0 +1,398 @@
+"""Clips through the command: pipes, failures, signals, and what a user hears of them."""
+
+import io
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+from esc_cli.cli.main import main
+
+Start = Callable[..., subprocess.Popen[bytes]]
+Run = Callable[..., Any]
+Pipe = Callable[..., tuple[int, bytes, str]]
+
+TWICE = ("-m", "nearest", "-d", "cpu", "-s", 2)
+SIZE = (48, 64)
+FRAMES = 6
+TIMEOUT_S = 120
+ONE_THREAD = {"OMP_NUM_THREADS": "1"}
+"""Threads of the network wait for each other where others want the processor, too."""
+
+
+def picture(index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
+    planes = np.stack((rows * 4, columns * 3, rows + columns), axis=-1).astype(np.uint8)
+    planes[10:20, index % 40 : index % 40 + 10] = 255
+    return planes
+
+
+def make_clip(target: str | io.BytesIO = "in.mp4", frames: int = FRAMES, **more: Any) -> None:
+    options = {"codec": "libx264", "pixel_format": "yuv420p", "format": None, **more}
+    with av.open(target, "w", format=options["format"], options={"strict": "-1"}) as container:
+        stream: Any = container.add_stream(options["codec"], rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, options["pixel_format"]
+        for index in range(frames):
+            frame = av.VideoFrame.from_ndarray(picture(index), "rgb24").reformat(format=stream.pix_fmt)
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def raw_frames(pixel_format: str = "yuv420p", frames: int = FRAMES) -> bytes:
+    """Frames as YUV4MPEG2."""
+    stream = io.BytesIO()
+    make_clip(stream, frames, codec="wrapped_avframe", pixel_format=pixel_format, format="yuv4mpegpipe")
+    return stream.getvalue()
+
+
+def make_sound(name: str) -> None:
+    with av.open(name, "w") as container:
+        stream = container.add_stream("aac" if name != "a.mka" else "flac", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.int16), "s16", "mono")
+        frame.sample_rate, frame.pts = 48000, 0
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+
+
+def formats(content: bytes | str) -> list[tuple[int, int, str]]:
+    """Height, width and pixel format of each frame, as PyAV alone sees them."""
+    with av.open(io.BytesIO(content) if isinstance(content, bytes) else content) as container:
+        return [(frame.height, frame.width, frame.format.name) for frame in container.decode(video=0)]
+
+
+def files() -> list[str]:
+    return sorted(str(path) for path in Path().rglob("*") if path.is_file())
+
+
+def sentences(ended: Any) -> list[str]:
+    """What was said but the line about the network."""
+    lines: list[str] = ended.stderr.splitlines()
+    return [line for line in lines if not line.startswith("nearest x2 on cpu")]
+
+
+def test_a_clip(run: Run) -> None:
+    make_clip()
+    ended = run("in.mp4", *TWICE)
+    assert (ended.code, ended.stdout) == (0, b"")
+    assert sentences(ended)[0].startswith("in.mp4 → in_x2.mp4 (128x96, ")
+    assert formats("in_x2.mp4") == [(96, 128, "yuv420p")] * FRAMES
+    assert files() == ["in.mp4", "in_x2.mp4"]
+
+
+def test_events(run: Run) -> None:
+    make_clip()
+    events = [json.loads(line) for line in run("in.mp4", *TWICE, "--json").text.splitlines()]
+    progress = [event for event in events if event["event"] == "progress"]
+    assert [event["done"] for event in progress] == [48 * 64 * (frame + 1) for frame in range(FRAMES)]
+    assert {event["total"] for event in progress} == {48 * 64 * FRAMES}
+    assert all(event["frames_per_second"] > 0 for event in progress)
+    (done,) = [event for event in events if event["event"] == "done"]
+    assert (done["output"], done["output_height"], done["notes"]) == ("in_x2.mp4", 96, [])
+
+
+def test_notes_are_events(run: Run) -> None:
+    make_clip()
+    events = [json.loads(line) for line in run("in.mp4", *TWICE, "--json", "-o", "%d.png").text.splitlines()]
+    (done,) = [event for event in events if event["event"] == "done"]
+    assert done["notes"] == [
+        "only the frames are kept: pictures have no sound, subtitles, chapters and times"
+    ]
+
+
+@pytest.mark.parametrize("output", ["out.mp4", "out.y4m", "frames/%d.png", "-"])
+def test_a_dry_run_writes_nothing(run: Run, output: str) -> None:
+    make_clip()
+    ended = run("in.mp4", *TWICE, "--dry-run", "-o", output)
+    assert ended.code == 0
+    assert "(64x48 → 128x96, " in ended.text
+    assert "1 to do, about " in ended.stderr
+    assert files() == ["in.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (("--crf", -1), "-1 is no quality"),
+        (("--crf", 99), "99 is no quality for libx264"),
+        (("--video-codec", "nope"), "there is no video encoder named 'nope'"),
+        (("--video-codec", "aac"), "'aac' encodes no video"),
+        (("--video-codec", "libvpx-vp9", "-o", "out.mov"), "mov cannot hold a video stream of libvpx-vp9"),
+        (("--codec-option", "nope"), "'nope' is no option of an encoder"),
+        (("--codec-option", "nope=1"), "libx264 has no option 'nope'"),
+        (("--codec-option", "tune=nope"), "libx264 does not start with tune=nope"),
+        (("--preset", "nope"), "libx264 does not start with preset=nope"),
+        (("--pixel-format", "nope"), "libx264 does not take the pixel format 'nope'"),
+        (("--start", "nope"), "'nope' is no time"),
+        (("--start", 2, "--end", 1), "the end is not after the start"),
+        (("--end", 0), "the end is not after the start"),
+        (("--fps", 25), "--fps is for numbered pictures: a clip keeps the times of its frames"),
+        (("-o", "out.png"), "in.mp4 is a clip, and PNG holds pictures"),
+        (("--preview", 2, "-o", "out.mp4"), "a preview is a picture, and MP4 holds clips"),
+        (("-o", "%d.png", "--crf", 3), "the options of video encoders mean nothing for PNG"),
+    ],
+    ids=str,
+)
+def test_what_makes_no_sense(run: Run, options: tuple[object, ...], sentence: str) -> None:
+    make_clip()
+    ended = run("in.mp4", *TWICE, *options)
+    first, *hints = sentences(ended)
+    assert (ended.code, ended.stdout) == (2, b"")
+    assert first in (f"esc-upscale: {sentence}", f"esc-upscale: in.mp4: {sentence}")
+    assert all(hint.startswith("  ") for hint in hints)
+    assert files() == ["in.mp4"]
+
+
+def make_cut_off(name: str) -> None:
+    make_clip(name, 30)
+    content = Path(name).read_bytes()
+    Path(name).write_bytes(content[: len(content) // 2])
+
+
+@pytest.mark.parametrize(
+    ("name", "make", "reason"),
+    [
+        ("a.mp4", make_cut_off, "ends in the middle: its header promises more than there is"),
+        ("a.mkv", make_cut_off, "ends in the middle: its header promises more than there is"),
+        ("a.mp4", make_sound, "has no video stream"),
+        ("a.m4a", make_sound, "has no video stream"),
+        ("a.mka", make_sound, "has no video stream"),
+        ("a.mp4", lambda name: Path(name).touch(), "is empty"),
+        ("a.mp4", lambda name: Path(name).write_text("hello"), "is no clip that this program reads"),
+        ("a.mp4", lambda name: Path(name).mkdir(), None),
+        ("a.y4m", lambda name: Path(name).write_bytes(raw_frames()[:-9]), None),
+    ],
+)
+def test_bad_input(run: Run, name: str, make: Callable[[str], None], reason: str | None) -> None:
+    make(name)
+    before = files()
+    ended = run(name, *TWICE)
+    assert ended.code == 3
+    assert len([line for line in sentences(ended) if not line.startswith("  ")]) == 1
+    assert reason is None or sentences(ended) == [f"esc-upscale: {name} {reason}"]
+    assert files() == before
+
+
+def test_a_codec_that_nobody_knows(run: Run) -> None:
+    make_clip("in.mkv")
+    content = Path("in.mkv").read_bytes()
+    Path("in.mkv").write_bytes(content.replace(b"V_MPEG4/ISO/AVC", b"V_MPEG9/ISO/XYZ"))
+    ended = run("in.mkv", *TWICE)
+    assert ended.code == 3
+    assert sentences(ended) == [
+        "esc-upscale: the video stream of in.mkv is of a codec that this program does not know"
+    ]
+
+
+def test_a_folder_with_one_bad_clip(run: Run, save: Callable[..., Path]) -> None:
+    save("in/a.png")
+    make_clip("in/b.mp4")
+    make_cut_off("in/c.mp4")
+    ended = run("in", *TWICE)
+    assert ended.code == 7
+    assert "2 done, 1 failed in " in ended.stderr
+    results = [name for name in files() if name.startswith("in_x2/") and "/." not in name]
+    assert results == ["in_x2/a.png", "in_x2/b.mp4"]
+    ended = run("in", *TWICE)
+    assert ended.code == 7
+    assert "0 to do, 2 up to date, 1 that cannot be done" in ended.stderr
+
+
+def test_a_result_that_is_there(run: Run) -> None:
+    make_clip()
+    Path("in_x2.mp4").write_text("precious")
+    ended = run("in.mp4", *TWICE)
+    assert (ended.code, sentences(ended)[0]) == (6, "esc-upscale: 'in_x2.mp4' is there already")
+    assert run("in.mp4", *TWICE, "--skip-existing").code == 0
+    assert Path("in_x2.mp4").read_text() == "precious"
+    assert run("in.mp4", *TWICE, "--overwrite").code == 0
+    assert len(formats("in_x2.mp4")) == FRAMES
+    assert files() == ["in.mp4", "in_x2.mp4"]
+
+
+def test_numbered_pictures_need_a_speed(run: Run) -> None:
+    make_clip()
+    assert run("in.mp4", *TWICE, "-o", "frames/%d.png").code == 0
+    ended = run("frames/%d.png", *TWICE, "-o", "back.mp4")
+    assert ended.code == 2
+    assert sentences(ended)[0] == "esc-upscale: frames/%d.png: numbered pictures have no speed"
+    assert run("frames/%d.png", *TWICE, "-o", "back.mp4", "--fps", 12.5).code == 0
+    with av.open("back.mp4") as container:
+        assert container.streams.video[0].average_rate == Fraction(25, 2)
+        assert len(list(container.decode(video=0))) == FRAMES
+    Path("frames/3.png").unlink()
+    ended = run("frames/%d.png", *TWICE, "-o", "again.mp4", "--fps", 25)
+    assert ended.code == 3
+    assert sentences(ended) == [
+        "esc-upscale: frames/%d.png: frames/3.png is missing, while the numbers go on to 6.png"
+    ]
+
+
+# Pipes.
+
+
+@pytest.fixture
+def pipe(
+    monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
+) -> Callable[..., tuple[int, bytes, str]]:
+    """Run the program in this process with a real pipe before it."""
+
+    def run(content: bytes, *arguments: object) -> tuple[int, bytes, str]:
+        reading, writing = os.pipe()
+        writer = threading.Thread(target=_write, args=(writing, content))
+        writer.start()
+        monkeypatch.setattr(sys, "argv", ["esc-upscale", *map(str, arguments)])
+        with open(reading) as stdin, pytest.raises(SystemExit) as end:  # noqa: PTH123 - a descriptor
+            monkeypatch.setattr(sys, "stdin", stdin)
+            main()
+        writer.join()
+        stdout, stderr = capfdbinary.readouterr()
+        return int(end.value.code or 0), stdout, stderr.decode()
+
+    return run
+
+
+def _write(descriptor: int, content: bytes) -> None:
+    with open(descriptor, "wb") as file, suppress(BrokenPipeError):
+        file.write(content)
+        file.flush()
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "yuv420p10le", "yuv444p", "gray"])
+def test_a_pipe(pipe: Pipe, pixel_format: str) -> None:
+    code, stdout, stderr = pipe(raw_frames(pixel_format), "-", *TWICE, "-o", "-")
+    assert code == 0
+    assert "standard input → standard output (128x96, " in stderr
+    assert formats(stdout) == [(96, 128, pixel_format)] * FRAMES
+
+
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not here")
+def test_a_pipe_between_two_of_ffmpeg(start: Start) -> None:
+    pixel_format = "yuv420p10le"
+    make_clip("in.mkv", codec="ffv1", pixel_format=pixel_format)
+    ffmpeg = ("ffmpeg", "-v", "error", "-y")
+    raw = ("-f", "yuv4mpegpipe", "-strict", "-1", "-")
+    with (
+        subprocess.Popen([*ffmpeg, "-i", "in.mkv", *raw], stdout=subprocess.PIPE) as before,
+        start("-", *TWICE, "-o", "-", "--quiet", stdin=before.stdout, variables=ONE_THREAD) as program,
+        subprocess.Popen([*ffmpeg, "-i", "-", "-c:v", "ffv1", "out.mkv"], stdin=program.stdout) as after,
+    ):
+        assert after.wait(TIMEOUT_S) == 0
+    assert (before.returncode, program.returncode) == (0, 0)
+    assert formats("out.mkv") == [(96, 128, pixel_format)] * FRAMES
+
+
+def test_a_pipe_to_a_file_of_any_kind(pipe: Pipe) -> None:
+    assert pipe(raw_frames(), "-", *TWICE, "--quiet", "-o", "out.mkv") == (0, b"", "")
+    assert formats("out.mkv") == [(96, 128, "yuv420p")] * FRAMES
+    assert files() == ["out.mkv"]
+
+
+def test_a_reader_that_goes_away(start: Start) -> None:
+    make_clip(frames=60)
+    with start("in.mp4", *TWICE, "-o", "-", "--quiet", variables=ONE_THREAD) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        assert program.stdout.read(1000).startswith(b"YUV4MPEG2 W128 H96 ")
+        program.stdout.close()
+        assert program.stderr.read() == b""
+        assert program.wait(TIMEOUT_S) == 6
+    assert files() == ["in.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "there is nothing on standard input"),
+        (raw_frames()[:20], "the video stream is no clip that this program reads"),
+        (raw_frames()[: raw_frames().index(b"\n") + 1], "the video stream holds no frame"),
+        (raw_frames()[:-1], "the video stream ends in the middle of a frame, at 0.16 s"),
+    ],
+    ids=["nothing", "no header", "no frame", "half a frame"],
+)
+def test_what_comes_before_ends_early(pipe: Pipe, content: bytes, sentence: str) -> None:
+    ended = pipe(content, "-", *TWICE, "-o", "out.mkv", "--quiet")
+    assert ended == (3, b"", f"esc-upscale: {sentence}\n")
+    assert files() == []
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "sentence"),
+    [
+        (signal.SIGINT, 130, b"esc-upscale: interrupted\n"),
+        (signal.SIGTERM, 143, b"esc-upscale: terminated\n"),
+    ],
+)
+def test_a_signal_leaves_what_is_done(
+    start: Start, number: signal.Signals, code: int, sentence: bytes, run: Run
+) -> None:
+    make_clip(frames=160)
+    with start("in.mp4", *TWICE, "--json", variables=ONE_THREAD) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        for line in program.stdout:
+            if json.loads(line).get("done", 0) >= 60 * 48 * 64:
+                break
+        program.send_signal(number)
+        assert program.wait(TIMEOUT_S) == code
+        assert program.stderr.read() == sentence
+    assert {Path(name).suffix for name in files()} == {".mp4", ".mkv", ".json"}
+    events = [json.loads(line) for line in run("in.mp4", *TWICE, "--json").text.splitlines()]
+    progress = [event["done"] for event in events if event["event"] == "progress"]
+    assert progress[0] > 48 * 48 * 64
+    assert progress[-1] == 160 * 48 * 64
+    assert files() == ["in.mp4", "in_x2.mp4"]
+
+
+def little_room() -> None:
+    """Let files be of 20 kB at most; the signal that says so is ignored, so that writing fails."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+
+
+def test_files_may_not_be_large(start: Start) -> None:
+    make_clip(frames=30)
+    arguments = ("in.mp4", *TWICE, "--quiet", "--crf", 0)
+    with start(*arguments, preexec_fn=little_room, variables=ONE_THREAD) as program:
+        stdout, stderr = program.communicate(timeout=TIMEOUT_S)
+    assert (program.returncode, stdout) == (6, b"")
+    assert stderr.startswith(b"esc-upscale: in.mp4: cannot write ")
+    assert stderr.count(b"\n") == 1
+    assert files() == ["in.mp4"]
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[str]:
+    """A folder with room for two small files."""
+    folder = tmp_path / "full"
+    folder.mkdir()
+    command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]
+    if os.getuid() != 0 or subprocess.run(command, check=False, capture_output=True).returncode != 0:
+        pytest.skip("no file system can be mounted here")
+    yield folder.name
+    subprocess.run(["umount", folder], check=True)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"), [("out.mp4", ("--crf", 0)), ("out.y4m", ()), ("sheet.bmp", ("--preview", 4))]
+)
+def test_a_full_disk(run: Run, full_disk: str, name: str, options: tuple[object, ...]) -> None:
+    make_clip(frames=30)
+    ended = run("in.mp4", *TWICE, "-o", f"{full_disk}/{name}", *options)
+    assert ended.code == 6
+    assert [line.endswith("the disk is full") for line in sentences(ended)] == [True]
+    assert "object" not in ended.stderr
+    assert files() == ["in.mp4"]

@@ -1,0 +1,103 @@
+from pathlib import Path
+
+import pytest
+
+from esc_cli.errors import OutputError
+from esc_cli.jobs.clips.work_folder import WorkFolder, folder_of
+
+IDENTITY = {"recipe": {"model": "esc"}}
+
+
+def finish_segment(folder: WorkFolder, last_pts: int) -> None:
+    path = folder.new_segment()
+    path.write_bytes(b"frames")
+    folder.finish(path, last_pts)
+
+
+def broken_off(target: Path, *ends: int) -> Path:
+    """Leave a folder as an interrupted run does that finished some segments and began another."""
+    with pytest.raises(KeyboardInterrupt), WorkFolder(target, IDENTITY) as folder:
+        for last_pts in ends:
+            finish_segment(folder, last_pts)
+        folder.new_segment().write_bytes(b"fra")
+        raise KeyboardInterrupt
+    return folder.path
+
+
+def test_finished_segments_stay_and_are_found(tmp_path: Path) -> None:
+    path = broken_off(tmp_path / "out.mp4", 400, 900)
+    assert sorted(file.name for file in path.iterdir()) == [
+        "000000_400.mkv", "000001_900.mkv", "manifest.json",
+    ]  # fmt: skip
+    folder = WorkFolder(tmp_path / "out.mp4", IDENTITY)
+    assert [segment.name for segment in folder.segments] == ["000000_400.mkv", "000001_900.mkv"]
+    assert (folder.last_pts, folder.new_segment().name) == (900, "000002.part")
+
+
+def test_times_may_be_negative(tmp_path: Path) -> None:
+    broken_off(tmp_path / "out.mp4", -20)
+    assert WorkFolder(tmp_path / "out.mp4", IDENTITY).last_pts == -20
+
+
+def test_what_a_kill_left_half_made_is_removed(tmp_path: Path) -> None:
+    path = broken_off(tmp_path / "out.mp4", 400)
+    (path / "000001.part").write_bytes(b"fra")
+    folder = WorkFolder(tmp_path / "out.mp4", IDENTITY)
+    assert [file.name for file in path.glob("*.part")] == []
+    assert folder.last_pts == 400
+
+
+def test_segments_after_a_gap_do_not_count(tmp_path: Path) -> None:
+    path = broken_off(tmp_path / "out.mp4", 400, 900, 1300)
+    (path / "000001_900.mkv").unlink()
+    assert WorkFolder(tmp_path / "out.mp4", IDENTITY).last_pts == 400
+
+
+@pytest.mark.parametrize("manifest", [b"", b"\xff", b'{"version": 0}', None], ids=repr)
+def test_a_folder_of_another_kind_is_thrown_away(tmp_path: Path, manifest: bytes | None) -> None:
+    path = broken_off(tmp_path / "out.mp4", 400)
+    if manifest is None:
+        (path / "manifest.json").unlink()
+    else:
+        (path / "manifest.json").write_bytes(manifest)
+    assert WorkFolder(tmp_path / "out.mp4", IDENTITY).segments == ()
+
+
+def test_another_recipe_begins_anew(tmp_path: Path) -> None:
+    broken_off(tmp_path / "out.mp4", 400)
+    assert WorkFolder(tmp_path / "out.mp4", {"recipe": {"model": "esc-light"}}).segments == ()
+
+
+def test_nothing_stays_where_nothing_is_finished(tmp_path: Path) -> None:
+    broken_off(tmp_path / "out.mp4")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_stays_of_a_pipe_which_can_be_read_but_once(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), WorkFolder(tmp_path / "out.mp4", None) as folder:
+        finish_segment(folder, 400)
+        raise KeyboardInterrupt
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pipe_never_goes_on_with_what_is_there(tmp_path: Path) -> None:
+    finish_segment(WorkFolder(tmp_path / "out.mp4", None), 400)
+    assert WorkFolder(tmp_path / "out.mp4", None).segments == ()
+
+
+def test_nothing_stays_of_a_folder_that_cannot_be_begun(tmp_path: Path) -> None:
+    folder_of(tmp_path / "out.mp4").write_bytes(b"a file of this name")
+    with pytest.raises(OutputError):
+        WorkFolder(tmp_path / "out.mp4", IDENTITY)
+
+
+def test_it_is_gone_when_the_result_is_made(tmp_path: Path) -> None:
+    with WorkFolder(tmp_path / "out.mp4", IDENTITY) as folder:
+        finish_segment(folder, 400)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_names_that_are_very_long(tmp_path: Path) -> None:
+    broken_off(tmp_path / ("é" * 120 + ".mp4"), 400)
+    assert WorkFolder(tmp_path / ("é" * 120 + ".mp4"), IDENTITY).last_pts == 400
+    assert WorkFolder(tmp_path / ("è" * 120 + ".mp4"), IDENTITY).last_pts is None
