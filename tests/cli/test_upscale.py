@@ -259,7 +259,8 @@ def test_a_folder_of_nothing(run: Run) -> None:
     ended = run("in", *NEAREST)
     assert ended.code == 3
     assert ended.stderr == (
-        "esc-upscale: there are no pictures and no clips in the folder 'in'\n  -r looks into its sub-folders, too\n"
+        "esc-upscale: there are no pictures and no clips in the folder 'in'\n"
+        "  -r looks into its sub-folders, too\n"
     )
 
 
