@@ -4,12 +4,18 @@ import hashlib
 import json
 import os
 import shutil
+import weakref
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 from esc_cli.errors import OutputError
 from esc_cli.media.atomic import make_folder, output_error, write_whole
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 VERSION = 1
 """Of the folder, and of what the same settings make of the same frames: goes up when either changes."""
@@ -33,7 +39,7 @@ class WorkFolder:
         identity: All that the segments depend on, as JSON has it; None if no later run can go on.
 
     Raises:
-        OutputError: The folder cannot be made.
+        OutputError: The folder cannot be made, or another run is at work on this result.
         DiskFullError: There is no space left.
     """
 
@@ -42,12 +48,16 @@ class WorkFolder:
         self.path = folder_of(target)
         self._can_go_on = identity is not None
         manifest = json.dumps({"version": VERSION, **(identity or {})}, sort_keys=True)
+        self._lock = _locked(self.path / _MANIFEST, target)
         try:
             if identity is None or _read(self.path / _MANIFEST) != manifest:
                 self._begin(manifest)
         except OutputError:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
+        self._lock = self._lock or _locked(self.path / _MANIFEST, target)
+        if self._lock is not None:
+            weakref.finalize(self, self._lock.close)  # where nobody entered it
         self._remove_rests()
 
     def __enter__(self) -> Self:
@@ -60,11 +70,18 @@ class WorkFolder:
             self._remove_rests()
         else:
             shutil.rmtree(self.path, ignore_errors=True)  # what went wrong matters more
+        self._unlock()
 
     def _begin(self, manifest: str) -> None:
         self.remove()
+        self._unlock()
         make_folder(self.path)
         write_whole(self.path / _MANIFEST, manifest.encode("ascii"))
+
+    def _unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def _remove_rests(self) -> None:
         """Remove segments that did not become complete: they may be what fills the disk."""
@@ -122,6 +139,29 @@ def folder_of(target: Path) -> Path:
     if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
     return target.with_name(f".{name}.esc-upscale")
+
+
+def _locked(manifest: Path, target: Path) -> BinaryIO | None:
+    """Keep other runs away as long as the file is open; None where there is no file, or no such locks.
+
+    Raises:
+        OutputError: Another run keeps us away.
+
+    Source: flock(2); a lock ends with its process, however that ends.
+    """
+    try:
+        file = manifest.open("rb")
+    except OSError:
+        return None
+    if fcntl is not None:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            file.close()
+            raise OutputError(f"another run is at work on {str(target)!r}") from error
+        except OSError:
+            return file  # a file system without locks
+    return file
 
 
 def _read(manifest: Path) -> str | None:

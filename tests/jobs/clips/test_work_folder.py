@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -101,3 +102,16 @@ def test_names_that_are_very_long(tmp_path: Path) -> None:
     broken_off(tmp_path / ("é" * 120 + ".mp4"), 400)
     assert WorkFolder(tmp_path / ("é" * 120 + ".mp4"), IDENTITY).last_pts == 400
     assert WorkFolder(tmp_path / ("è" * 120 + ".mp4"), IDENTITY).last_pts is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there are no such locks")
+def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
+    target = tmp_path / "out.mp4"
+    broken_off(target, 400)
+    with pytest.raises(KeyboardInterrupt), WorkFolder(target, IDENTITY) as first:
+        for identity in (IDENTITY, {"recipe": "another"}, None):
+            with pytest.raises(OutputError, match="another run is at work"):
+                WorkFolder(target, identity)
+        assert first.last_pts == 400
+        raise KeyboardInterrupt
+    assert WorkFolder(target, IDENTITY).last_pts == 400
