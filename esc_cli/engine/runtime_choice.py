@@ -1,7 +1,6 @@
-"""What runs a network, torch or OpenVINO, and why."""
+"""What runs a network, torch or OpenVINO."""
 
 import importlib.util
-from dataclasses import dataclass
 from typing import Literal, get_args
 
 import torch
@@ -24,22 +23,9 @@ START_S = 5.0
 """To rewrite, trace and convert the network, and to compile it for a shape."""
 
 
-@dataclass(frozen=True)
-class RuntimeChoice:
-    """What runs a network.
-
-    Attributes:
-        name: ``torch`` or ``openvino``.
-        reason: Why this one, as the end of a sentence.
-    """
-
-    name: str
-    reason: str
-
-
 def choose_runtime(
     request: str, network: nn.Module, device: torch.device, dtype: torch.dtype, job_px: int
-) -> RuntimeChoice:
+) -> str:
     """Choose what runs a network over pictures of one size.
 
     Args:
@@ -50,6 +36,9 @@ def choose_runtime(
         dtype: In which precision.
         job_px: Low-resolution pixels of all these pictures together.
 
+    Returns:
+        ``torch`` or ``openvino``.
+
     Raises:
         UsageError: There is no such runtime.
         DeviceError: OpenVINO was asked for, and is not installed or cannot run this.
@@ -57,16 +46,12 @@ def choose_runtime(
     if request not in get_args(Runtime):
         raise UsageError(f"there is no runtime {request!r}", hint=f"one of {', '.join(get_args(Runtime))}")
     if request == "torch":
-        return RuntimeChoice("torch", "asked for")
+        return "torch"
     problem = _obstacle(network, device, dtype)
     if request == "openvino":
         _refuse(problem)
-        return RuntimeChoice("openvino", "asked for")
-    if problem is not None:
-        return RuntimeChoice("torch", problem)
-    needed_px = worthwhile_px(dtype)
-    name = "openvino" if job_px >= needed_px else "torch"
-    return RuntimeChoice(name, f"OpenVINO's start pays from {needed_px / 1e6:.2g} megapixels of a size on")
+        return "openvino"
+    return "openvino" if problem is None and job_px >= worthwhile_px(dtype) else "torch"
 
 
 def worthwhile_px(dtype: torch.dtype) -> int:

@@ -190,7 +190,7 @@ class Upscaler:
         if self._runtime == "auto" and not fits_whole(self._requests[scale], work, free_bytes(self.device)):
             return "torch"
         network = self._checkpoints[scale].network
-        return choose_runtime(self._runtime, network, self.device, work.dtype, job_px).name
+        return choose_runtime(self._runtime, network, self.device, work.dtype, job_px)
 
     def _run(self, scale: int, dtype: torch.dtype, runtime: str) -> Pass:
         key = scale, dtype, runtime

@@ -24,7 +24,7 @@ from esc_cli.jobs.run import RunSettings, exit_code, failed, run_plan, target_na
 from esc_cli.jobs.shard import Shard
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
-from esc_cli.jobs.task import PictureTask, Task
+from esc_cli.jobs.task import Task
 from esc_cli.media.formats import ALL_METADATA, FORMATS
 from esc_cli.media.metadata import fitted, parse_metadata_list
 from esc_cli.media.picture import Picture, PictureFile
@@ -274,13 +274,12 @@ def _recipe(task: Task, enlarger: Enlarger, write: WriteSettings) -> Recipe:
         "quality": write.quality,
         "metadata": sorted(write.keep),
     }
-    return recipe if isinstance(task, PictureTask) else {**recipe, "clip": _clip_recipe(task)}
+    return {**recipe, "clip": _clip_recipe(task)} if isinstance(task, ClipTask) else recipe
 
 
-def _clip_recipe(task: Task) -> Recipe:
-    clip = cast(ClipTask, task)
-    asked = {key: str(value) for key, value in asdict(clip.options).items()}
-    return {**asked, "encode": {key: str(value) for key, value in asdict(clip.settings).items()}}
+def _clip_recipe(task: ClipTask) -> Recipe:
+    asked = {key: str(value) for key, value in asdict(task.options).items()}
+    return {**asked, "encode": {key: str(value) for key, value in asdict(task.settings).items()}}
 
 
 def _job_px(plan: Plan) -> dict[tuple[int, int], int]:

@@ -17,7 +17,7 @@ installed = pytest.mark.skipif(
 def choose(
     checkpoint: Checkpoint, request: str = "auto", job_px: int = LARGE, dtype: torch.dtype = torch.bfloat16
 ) -> str:
-    return choose_runtime(request, checkpoint.network, CPU, dtype, job_px).name
+    return choose_runtime(request, checkpoint.network, CPU, dtype, job_px)
 
 
 def test_torch_is_always_there(tiny_esc: Checkpoint) -> None:
@@ -58,7 +58,7 @@ def test_auto_takes_openvino_from_the_size_on_that_pays(tiny_esc: Checkpoint) ->
 @installed
 def test_openvino_is_for_the_cpu_and_for_networks_with_attention(tiny_esc: Checkpoint) -> None:
     cuda = torch.device("cuda", 0)
-    assert choose_runtime("auto", tiny_esc.network, cuda, torch.float32, LARGE).name == "torch"
+    assert choose_runtime("auto", tiny_esc.network, cuda, torch.float32, LARGE) == "torch"
     with pytest.raises(DeviceError, match="not on cuda:0"):
         choose_runtime("openvino", tiny_esc.network, cuda, torch.float32, LARGE)
     assert choose(load_checkpoint("nearest")) == "torch"

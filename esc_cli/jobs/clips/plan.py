@@ -233,6 +233,6 @@ def _losses(
     lost = [*clip.notes, *padding_notes(clip, *size, settings), *alpha_notes(clip, settings)]
     if format.is_raw:
         lost.append(f"{format.name} holds frames alone, and no times of theirs")
-    elif isinstance(source.content, Path) and not is_sequence(str(source.content)):
+    elif isinstance(source.content, Path) and not _is_numbered(source):
         lost += copies(source.content, format.container).lost
     return tuple(lost)
