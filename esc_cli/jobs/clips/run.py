@@ -25,7 +25,7 @@ from esc_cli.media.video.encoding import StreamWriter
 from esc_cli.media.video.formats import ClipFormat
 from esc_cli.media.video.join import join
 from esc_cli.media.video.numbered import numbered
-from esc_cli.media.video.reader import Frame, turned
+from esc_cli.media.video.reader import Frame, pts_at, turned
 from esc_cli.media.video.sequence import SequenceWriter
 from esc_cli.media.write import WriteSettings, encode_file
 
@@ -226,7 +226,7 @@ def _samples(reader: FrameSource, task: ClipTask) -> Iterator[Frame]:
     count = options.preview or 1
     for number in range(count):
         time_s = start_s + (end_s - start_s) * (number + 0.5) / count
-        first = next(reader.frames_from(clip.start_pts + round(time_s / clip.time_base)), None)
+        first = next(reader.frames_from(pts_at(clip, time_s)), None)
         if first is not None:
             yield first
 
