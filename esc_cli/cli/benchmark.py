@@ -74,9 +74,10 @@ def benchmark(
     that a noisy machine hits all alike. Errors are those against float64. What cannot run here is said so.
     """
     from esc_cli.evaluation.benchmark import benchmark as measure
-    from esc_cli.evaluation.benchmark_plot import check_plot, draw_plot
+    from esc_cli.evaluation.benchmark_plot import draw_plot
     from esc_cli.evaluation.benchmark_request import Request
     from esc_cli.evaluation.candidates import Source
+    from esc_cli.evaluation.figures import check_plot
 
     if plot is not None:
         check_plot(plot)

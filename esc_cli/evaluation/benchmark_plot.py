@@ -1,37 +1,16 @@
 """A benchmark as a picture: bars of speed and of memory. Needs matplotlib, which is optional."""
 
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esc_cli.errors import OutputError, UsageError
 from esc_cli.evaluation.benchmark_report import Measured, Report, Row, Workload
-from esc_cli.media.atomic import atomic_path
+from esc_cli.evaluation.figures import saved_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-# What differs from run to run in a file of the same content is left out of it.
-_METADATA: dict[str, dict[str, str | None]] = {".png": {"Software": None}, ".svg": {"Date": None}}
-_STYLE = {"svg.hashsalt": "esc-upscale", "font.size": 9}
-
 _REFERENCE_COLOR, _COLOR = "0.6", "tab:blue"
-
-
-def check_plot(path: Path) -> None:
-    """Make sure, before anything is measured, that a plot can be drawn.
-
-    Raises:
-        UsageError: The file's name ends in neither .png nor .svg, or matplotlib is not installed.
-        OutputError: Its folder does not exist.
-    """
-    if path.suffix.lower() not in _METADATA:
-        raise UsageError(f"a plot is a .png or .svg file, not {str(path)!r}")
-    if find_spec("matplotlib") is None:
-        raise UsageError("plots need matplotlib", hint="pip install 'esc-upscale[benchmark]'")
-    if not path.parent.is_dir():
-        raise OutputError(f"cannot write {path}: its folder does not exist")
 
 
 def draw_plot(report: Report, path: Path) -> None:
@@ -45,21 +24,14 @@ def draw_plot(report: Report, path: Path) -> None:
         UsageError: As for ``check_plot``.
         OutputError: It cannot be written.
     """
-    check_plot(path)
-    from matplotlib import rc_context
-    from matplotlib.figure import Figure
-
     works = report.workloads
     heights = [2 + len(work.rows) for work in works]
-    with rc_context(_STYLE), atomic_path(path) as partial:  # type: ignore[arg-type]
-        figure = Figure(figsize=(10, 0.35 * sum(heights)), layout="constrained")
+    with saved_figure(path, (10, 0.35 * sum(heights))) as figure:
         charts = figure.subplots(len(works), 2, squeeze=False, height_ratios=heights, sharey="row")
         for work, (speed, memory) in zip(works, charts, strict=True):
             _draw_bars(speed, work, _speedup, "times as fast as the reference", "{:.2f}")
             _draw_bars(memory, work, _peak_megabytes, "peak memory, MB", "{:.0f}")
             speed.set_title(f"{work.model} x{work.scale}, {work.height}x{work.width}", loc="left")
-        kind = path.suffix.lower()
-        figure.savefig(partial, format=kind[1:], dpi=150, metadata=_METADATA[kind])
 
 
 def _speedup(measured: Measured) -> float | None:

@@ -15,10 +15,13 @@ from esc_cli.networks.esc import ESCConfig
 from esc_cli.networks.esc_flashbias import ESCFlashBiasConfig, ESCRealFlashBiasConfig
 from esc_cli.networks.esc_fp import ESCFPConfig
 from esc_cli.networks.esc_real import ESCRealConfig
+from esc_cli.networks.esc_real_m import ESCRealMConfig
 from esc_cli.networks.esc_rib import ESCRIBConfig
+from esc_cli.networks.lte import LTEConfig
 from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network
 
 HEADS = st.integers(1, 3)
+EVEN = st.sampled_from([1, 2, 4, 8])
 COMMON = {
     "scale": st.integers(2, 4),
     "partial_dim": st.sampled_from([4, 8]),
@@ -41,6 +44,36 @@ CONFIGS = st.one_of(
         **COMMON,
     ),
     st.builds(ESCRealConfig, heads=HEADS, dim=st.just(24), **{**COMMON, "scale": st.just(4)}),
+    st.builds(
+        ESCRealConfig, heads=HEADS, dim=st.just(24), **COMMON | {"scale": EVEN, "head": st.just("neosr")}
+    ),
+    st.builds(
+        ESCRealMConfig,
+        heads=HEADS,
+        dim=st.just(24),
+        head=st.sampled_from(
+            ["pixelshuffledirect", "pixelshuffle", "nearest+conv", "dysample", "transpose+conv"]
+        ),
+        head_dim=st.sampled_from([12, 24]),
+        inner_norm=st.booleans(),
+        **COMMON,
+    ),
+    st.builds(
+        ESCRealMConfig,
+        heads=HEADS,
+        dim=st.just(24),
+        head=st.sampled_from(["pixelshuffle", "nearest+conv", "dysample"]),
+        unshuffle=st.just(2),
+        **COMMON | {"scale": st.integers(1, 2)},
+    ),
+    st.builds(
+        LTEConfig,
+        heads=HEADS,
+        dim=st.just(24),
+        texture_dim=st.sampled_from([2, 8]),
+        decoder_dims=st.lists(st.integers(1, 9), max_size=6).map(tuple),
+        **COMMON | {"scale": st.just(4)},
+    ),
     st.builds(ESCFlashBiasConfig, heads=HEADS, dim=st.just(24), bias_rank=st.integers(1, 50), **COMMON),
     st.builds(ESCRealFlashBiasConfig, heads=HEADS, dim=st.just(24), **{**COMMON, "scale": st.just(4)}),
     st.builds(
@@ -71,10 +104,8 @@ def test_recognises_the_published_variants(name: str) -> None:
 @pytest.mark.parametrize(
     ("vector", "named"),
     [
-        ("esc_realm_pixelshuffle_x2", "ESCRealM"),
-        ("neosr_esc_real_x4", "neosr"),
-        ("esc_lte_2.5", "LTE"),
         ("atconv_c16", "no ESC network"),
+        ("milk_convattn", "no ESC network"),
     ],
 )
 def test_refuses_relatives_by_name(shared: Path, vector: str, named: str) -> None:

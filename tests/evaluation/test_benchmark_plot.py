@@ -5,9 +5,10 @@ import pytest
 from PIL import Image
 
 from esc_cli.errors import DeviceError, OutputError, UsageError
-from esc_cli.evaluation.benchmark_plot import check_plot, draw_plot
+from esc_cli.evaluation.benchmark_plot import draw_plot
 from esc_cli.evaluation.benchmark_report import Measured, Report, Row, Workload
 from esc_cli.evaluation.candidates import REFERENCE, Settings
+from esc_cli.evaluation.figures import check_plot
 from esc_cli.evaluation.timing import Timing
 
 ROWS = (

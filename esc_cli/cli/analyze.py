@@ -1,0 +1,190 @@
+"""``esc-upscale analyze``: what a network attends to."""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.cli.guard import guarded
+from esc_cli.cli.options import Device, Json, Model
+from esc_cli.cli.output import answer, answer_json, printable, stderr_console
+from esc_cli.errors import UsageError
+
+if TYPE_CHECKING:
+    from esc_cli.analysis.attribution import Attribution
+    from esc_cli.analysis.similarity import LayerPair, Similarity
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    help="Measure what a network attends to.",
+)
+
+Scale = Annotated[int | None, typer.Option("--scale", "-s", help="The largest of the model.")]
+Low = Annotated[
+    bool, typer.Option("--low", help="Pictures are of low resolution; else they are originals to shrink.")
+]
+Plot = Annotated[
+    Path | None, typer.Option("--output", "-o", metavar="FILE.png|.svg", help="Draw the result, too.")
+]
+
+
+@app.command("similarity")
+@guarded
+def similarity(
+    folder: Annotated[Path, typer.Argument(help="Four pictures or more, with its sub-folders.")],
+    model: Model = DEFAULT_MODEL,
+    scale: Scale = None,
+    low: Low = False,
+    device: Device = "auto",
+    json: Json = False,
+    output: Plot = None,
+) -> None:
+    """Compare each attention layer with the next: do they repeat each other?
+
+    CKA is that of the layers' outputs over the pictures, all cut to the size that they have in common; with
+    few pictures it is near 1 whatever they are, which the debiased one is not. The cosine is that of the
+    attention maps, averaged over heads, windows and pictures; maps that are nearly even are alike by it
+    whatever they are, which the correlation is not.
+    """
+    from esc_cli.analysis.drawing import draw_similarity
+    from esc_cli.analysis.similarity import similarity as measure
+    from esc_cli.evaluation.figures import check_plot
+
+    if output is not None:
+        check_plot(output)
+    with _progress("running") as progress:
+        found = measure(folder, model, scale, is_low=low, device=device, progress=progress)
+    if json:
+        answer_json("similarity", **_similarity_facts(found))
+    else:
+        answer(_similarity_table(found))
+    if output is not None:
+        draw_similarity(found, output)
+
+
+@app.command("attribution")
+@guarded
+def attribution(
+    picture: Annotated[Path, typer.Argument(help="An original, which is shrunk first.")],
+    model: Model = DEFAULT_MODEL,
+    scale: Scale = None,
+    window: Annotated[
+        str | None,
+        typer.Option(metavar="Y,X", help="Top and left of the window in the result. Default: its middle."),
+    ] = None,
+    window_px: Annotated[int, typer.Option(min=1, help="Side of the window, in the result.")] = 16,
+    crop_px: Annotated[
+        int, typer.Option(min=1, help="Side of what the network sees around the window, at low resolution.")
+    ] = 64,
+    low: Low = False,
+    device: Device = "auto",
+    json: Json = False,
+    output: Plot = None,
+) -> None:
+    """Tell which pixels a window of the result comes from: the local attribution map.
+
+    The diffusion index says how evenly all pixels that the network sees are involved, from 0 to 100; reach is
+    how far from the window that share of the attribution lies, in low-resolution pixels.
+    """
+    from esc_cli.analysis.attribution import attribution as compute
+    from esc_cli.analysis.drawing import draw_attribution
+    from esc_cli.evaluation.figures import check_plot
+
+    if output is not None:
+        check_plot(output)
+    position = None if window is None else _position(window)
+    with _progress("following the gradients") as progress:
+        found = compute(
+            picture,
+            model,
+            scale,
+            position=position,
+            window_px=window_px,
+            crop_px=crop_px,
+            is_low=low,
+            device=device,
+            progress=progress,
+        )
+    if json:
+        answer_json("attribution", **_attribution_facts(found))
+    else:
+        answer(_attribution_table(found))
+    if output is not None:
+        draw_attribution(found, output)
+
+
+@contextmanager
+def _progress(words: str) -> Iterator[Callable[[int, int], None]]:
+    console = stderr_console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(words, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _position(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"(\d{1,6}),(\d{1,6})", text)
+    if match is None:
+        raise UsageError(f"{text!r} is no position", hint="TOP,LEFT in pixels of the result")
+    return int(match[1]), int(match[2])
+
+
+def _similarity_facts(found: "Similarity") -> dict[str, Any]:
+    return asdict(found) | {
+        "cka": found.cka,
+        "debiased_cka": found.debiased_cka,
+        "cosine": found.cosine,
+        "correlation": found.correlation,
+    }
+
+
+def _similarity_table(found: "Similarity") -> Table:
+    title = f"{found.model} x{found.scale}, {found.pictures} pictures of {found.height}x{found.width}"
+    table = Table("layer", "and the next", title=Text(printable(title)))
+    for name in ("CKA", "debiased", "map cosine", "correlation"):
+        table.add_column(name, justify="right")
+    for pair in found.pairs:
+        table.add_row(pair.first, pair.second, *_figures(pair))
+    table.add_section()
+    table.add_row("mean", "", *_figures(found))
+    return table
+
+
+def _figures(of: "LayerPair | Similarity") -> list[str]:
+    return [f"{number:.3f}" for number in (of.cka, of.debiased_cka, of.cosine, of.correlation)]
+
+
+def _attribution_facts(found: "Attribution") -> dict[str, Any]:
+    from esc_cli.analysis.attribution import SHARES
+
+    height, width = found.map.shape
+    return {
+        "model": found.model,
+        "scale": found.scale,
+        "height": height,
+        "width": width,
+        "window": asdict(found.window),
+        "diffusion_index": found.diffusion_index,
+        "reach": [{"share": share, "px": found.reach_px(share)} for share in SHARES],
+    }
+
+
+def _attribution_table(found: "Attribution") -> Table:
+    from esc_cli.analysis.attribution import SHARES
+
+    height, width = found.map.shape
+    title = f"{found.model} x{found.scale} on {height}x{width}"
+    table = Table(show_header=False, title=Text(printable(title)))
+    table.add_row("diffusion index", f"{found.diffusion_index:.2f}")
+    for share in SHARES:
+        table.add_row(f"{share:.0%} of the attribution within", f"{found.reach_px(share):.1f} px")
+    return table

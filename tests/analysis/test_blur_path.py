@@ -1,0 +1,71 @@
+"""The path of a picture that loses its blur, where its sum is known."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from esc_cli.analysis.blur_path import SIGMA_PX, blur, detail_in_window, path_attribution
+
+
+def published_kernel(sigma_px: float) -> np.ndarray:
+    """The 9x9 kernel in two dimensions."""
+    x, y = np.meshgrid(np.arange(-4, 5), np.arange(-4, 5))
+    weights = np.exp(-(x**2 + y**2) / (2 * (sigma_px + 1e-5) ** 2))
+    return weights / weights.sum()
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.sampled_from([1.2, 0.5, 0.024, 0]))
+def test_blur_is_the_published_kernel_on_the_mirrored_picture(height: int, width: int, sigma: float) -> None:
+    picture = torch.rand(2, 3, height, width, dtype=torch.float64)
+    kernel = published_kernel(sigma)
+    padded = np.pad(picture.numpy(), ((0, 0), (0, 0), (4, 4), (4, 4)), mode="reflect")
+    views = np.lib.stride_tricks.sliding_window_view(padded, (9, 9), axis=(2, 3))
+    expected = torch.from_numpy((views * kernel).sum(axis=(-2, -1)))
+    torch.testing.assert_close(blur(picture, sigma), expected, rtol=0, atol=1e-4)
+
+
+def test_a_linear_objective_is_shared_exactly() -> None:
+    picture, weights = torch.rand(2, 3, 9, 14, dtype=torch.float64), torch.rand(2, 3, 9, 14)
+    attribution = path_attribution(lambda point: (point * weights).sum(), picture)
+    torch.testing.assert_close(attribution, weights * (picture - blur(picture, SIGMA_PX)))
+
+
+def test_shares_add_up_to_the_gain_the_better_the_finer_the_steps() -> None:
+    picture = torch.rand(1, 3, 16, 16, dtype=torch.float64)
+
+    def objective(point: Tensor) -> Tensor:
+        return detail_in_window(point, 4, 5, 6)
+
+    gain = float(objective(picture) - objective(blur(picture, SIGMA_PX)))
+    errors = [abs(float(path_attribution(objective, picture, steps).sum()) / gain - 1) for steps in (10, 200)]
+    assert errors[1] < 0.01
+    assert errors[1] < errors[0] / 10
+
+
+def test_it_tells_how_far_it_is() -> None:
+    seen: list[tuple[int, int]] = []
+    path_attribution(torch.sum, torch.rand(1, 3, 4, 4), 3, lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 6), st.integers(0, 8), st.integers(1, 12))
+def test_detail_is_the_length_of_the_gradient_summed_up(top: int, left: int, size_px: int) -> None:
+    picture = torch.rand(1, 2, 7, 9, dtype=torch.float64)
+    expected = 0.0
+    for channel in range(2):
+        for y in range(top, min(top + size_px, 6)):
+            for x in range(left, min(left + size_px, 8)):
+                here = picture[0, channel, y, x]
+                down, across = picture[0, channel, y + 1, x] - here, picture[0, channel, y, x + 1] - here
+                expected += float((down**2 + across**2) ** 0.5)
+    assert float(detail_in_window(picture, top, left, size_px)) == pytest.approx(expected)
+
+
+def test_nothing_is_infinite_where_a_picture_is_flat() -> None:
+    flat = torch.full((1, 3, 8, 8), 0.5, requires_grad=True)
+    detail_in_window(flat, 0, 0, 8).backward()
+    assert torch.equal(flat.grad, torch.zeros(1, 3, 8, 8))
