@@ -8,10 +8,13 @@ from typing import Literal, get_args
 from torch import nn
 
 from esc_cli.checkpoints.files import WEIGHT_SUFFIXES, read_state_dict
+from esc_cli.checkpoints.layouts import own_layout
 from esc_cli.checkpoints.manifest import ModelEntry, file_sha256, read_manifest, verify
 from esc_cli.checkpoints.recognise import recognise
 from esc_cli.errors import WeightsError
+from esc_cli.networks.esc_real_m import ESCRealMConfig
 from esc_cli.networks.interpolation import InterpolationConfig
+from esc_cli.networks.lte import LTEConfig
 from esc_cli.networks.variants import NetworkConfig, build_network, variant_name
 
 StandIn = Literal["nearest", "bicubic"]
@@ -26,7 +29,7 @@ class Checkpoint:
     Attributes:
         network: In eval mode, float32, on the CPU.
         config: Its configuration.
-        scale: Pixels out per pixel in, along each axis.
+        scale: Pixels out per pixel in, along each axis; None: it does any, and ``config.scale`` unasked.
         name: A shipped model's name, or the file's.
         variant: The network's name in the paper, or a description.
         origin: The file, or a word for networks without one.
@@ -35,7 +38,7 @@ class Checkpoint:
 
     network: nn.Module
     config: NetworkConfig
-    scale: int
+    scale: int | None
     name: str
     variant: str
     origin: str
@@ -47,7 +50,7 @@ def load_checkpoint(model: str | Path, scale: int | None = None) -> Checkpoint:
 
     Args:
         model: A name (``esc-light``), a path (``ESC_DIV2K_X4.pth``), ``nearest`` or ``bicubic``.
-        scale: Which of a model's scales; by default its largest. A file has only its own.
+        scale: Which of a model's scales; by default its largest. A file has only its own, or does any.
 
     Raises:
         WeightsError: There is no such model, it has no such scale, or its file is missing, damaged or of no
@@ -55,7 +58,8 @@ def load_checkpoint(model: str | Path, scale: int | None = None) -> Checkpoint:
     """
     if not _is_name(model):
         checkpoint = _from_file(Path(model), Path(model).name)
-        _check_scale(model, scale or checkpoint.scale, (checkpoint.scale,))
+        if scale is not None and checkpoint.scale is not None:
+            _check_scale(model, scale, (checkpoint.scale,))
         return checkpoint
     available = available_scales(str(model))
     scale = max(available) if scale is None else scale
@@ -82,10 +86,24 @@ def open_model(model: str | Path | Checkpoint) -> str | Checkpoint:
 
 
 def available_scales(model: str | Checkpoint) -> tuple[int, ...]:
-    """List the scales of what ``open_model`` gives, smallest first."""
+    """List the scales of what ``open_model`` gives, smallest first.
+
+    Of what does any scale, only the one that it does unasked.
+
+    Raises:
+        WeightsError: It makes pictures smaller.
+    """
     if isinstance(model, Checkpoint):
-        return (model.scale,)
+        config = model.config
+        if isinstance(config, ESCRealMConfig) and config.shrinks:
+            raise WeightsError(f"the model {model.name!r} makes pictures {config.unshuffle} times smaller")
+        return (config.scale,)
     return STAND_IN_SCALES if _is_stand_in(model) else tuple(sorted(_shipped(model)))
+
+
+def does_any_scale(model: str | Checkpoint) -> bool:
+    """Tell whether what ``open_model`` gives makes results of any size by itself."""
+    return isinstance(model, Checkpoint) and model.scale is None
 
 
 def _is_name(model: str | Path) -> bool:
@@ -113,7 +131,7 @@ def _shipped(model: str | Path) -> dict[int, ModelEntry]:
 
 
 def _from_file(path: Path, name: str) -> Checkpoint:
-    state = read_state_dict(path)
+    state = own_layout(read_state_dict(path))
     config = recognise(state)
     network = build_network(config)
     try:
@@ -121,8 +139,9 @@ def _from_file(path: Path, name: str) -> Checkpoint:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise WeightsError(f"the tensors of {str(path)!r} do not fit its network: {reason}") from error
+    scale = None if isinstance(config, LTEConfig) else config.scale
     return Checkpoint(
-        network.float().eval(), config, config.scale, name, variant_name(config), str(path), file_sha256(path)
+        network.float().eval(), config, scale, name, variant_name(config), str(path), file_sha256(path)
     )
 
 

@@ -16,15 +16,16 @@ from esc_cli.errors import WeightsError
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
 WEIGHT_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 
-_WRAPPERS = ("params_ema", "params")
-"""Keys under which training frameworks (BasicSR and its kin) put the tensors, the best first."""
+_WRAPPERS = ("params_ema", "params", "sd")
+"""Keys under which training frameworks (BasicSR and its kin, LTE) put the tensors, the best first."""
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt`` file.
 
-    Of a training framework's wrapping, ``params_ema`` is preferred to ``params``, and that to bare tensors.
-    A prefix ``module.``, left by data-parallel training, is taken off.
+    Of a training framework's wrapping, ``params_ema`` is preferred to ``params``, and that to bare tensors;
+    in LTE's they lie in ``model`` under ``sd``. A prefix ``module.``, left by data-parallel training, is
+    taken off.
 
     Raises:
         WeightsError: There is no such file, it is damaged, it is of another kind, or it needs more than
@@ -69,6 +70,8 @@ def _read_pickle(path: Path) -> Any:
 def _unwrap(content: Any) -> dict[str, Tensor]:
     if not isinstance(content, Mapping):
         return {}
+    if isinstance(content.get("model"), Mapping):
+        content = content["model"]
     for wrapper in _WRAPPERS:
         if isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]

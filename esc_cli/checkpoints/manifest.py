@@ -31,6 +31,9 @@ class ModelEntry:
         steps: Optimiser steps, those of the models it was started from included.
         date: When it was trained.
         psnr: dB on luma by the name of the data set, published protocol.
+        ssim: On luma, likewise; without those that nobody measured.
+        minutes: Of training, as ``steps``; None if nobody wrote them down.
+        hardware: It was trained on; empty if nobody wrote it down.
     """
 
     name: str
@@ -43,6 +46,9 @@ class ModelEntry:
     steps: int
     date: date
     psnr: Mapping[str, float]
+    ssim: Mapping[str, float]
+    minutes: float | None
+    hardware: str
 
 
 def weights_folder() -> Path:
@@ -119,4 +125,7 @@ def _entry(name: str, scale: str, values: dict[str, Any], folder: Path) -> Model
         steps=values["steps"],
         date=values["date"],
         psnr=values["psnr"],
+        ssim=values.get("ssim", {}),
+        minutes=values.get("minutes"),
+        hardware=values.get("hardware", ""),
     )

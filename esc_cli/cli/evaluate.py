@@ -11,7 +11,7 @@ from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.guard import guarded
-from esc_cli.cli.options import Device, Json, Model
+from esc_cli.cli.options import Device, Json, Model, Tta
 from esc_cli.cli.output import answer, answer_json, printable, stderr_console
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ def evaluate(
     scale: Annotated[int | None, typer.Option("--scale", "-s", help="The largest of the model.")] = None,
     model: Model = DEFAULT_MODEL,
     device: Device = "auto",
+    tta: Tta = False,
     json: Json = False,
 ) -> None:
     """Shrink each picture, enlarge it again and compare: PSNR and SSIM as in the papers.
@@ -44,6 +45,7 @@ def evaluate(
             model,
             scale,
             device=device,
+            tta=tta,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if json:
@@ -57,6 +59,7 @@ def _facts(evaluation: "Evaluation") -> dict[str, Any]:
     return {
         "model": evaluation.model,
         "scale": evaluation.scale,
+        "tta": evaluation.tta,
         "pictures": [
             {"name": score.name, "psnr": _finite(score.psnr), "ssim": score.ssim}
             for score in evaluation.pictures
@@ -71,7 +74,8 @@ def _finite(number: float) -> float | None:
 
 
 def _table(evaluation: "Evaluation") -> Table:
-    table = Table("picture", title=Text(printable(f"{evaluation.model} x{evaluation.scale}")))
+    how = ", self-ensemble" if evaluation.tta else ""
+    table = Table("picture", title=Text(printable(f"{evaluation.model} x{evaluation.scale}{how}")))
     table.add_column("PSNR, dB", justify="right")
     table.add_column("SSIM", justify="right")
     for score in evaluation.pictures:

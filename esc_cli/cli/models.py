@@ -1,6 +1,7 @@
 """``esc-upscale models``: what there is, what a file is, whether the files are whole."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,9 +11,9 @@ from rich.text import Text
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL, ModelEntry, read_manifest, verify
 from esc_cli.checkpoints.model_card import SETS
 from esc_cli.cli.guard import guarded
-from esc_cli.cli.options import Json
+from esc_cli.cli.options import Json, Overwrite
 from esc_cli.cli.output import answer, answer_json, printable, say_error
-from esc_cli.errors import ExitCode, WeightsError
+from esc_cli.errors import ExitCode, UsageError, WeightsError
 
 app = typer.Typer(
     add_completion=False,
@@ -58,6 +59,9 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
         "steps": entry.steps,
         "date": entry.date.isoformat(),
         "psnr": dict(entry.psnr),
+        "ssim": dict(entry.ssim),
+        "minutes": entry.minutes,
+        "hardware": entry.hardware,
     }
 
 
@@ -96,9 +100,31 @@ def info(
         answer_json("model", **facts, config=asdict(checkpoint.config))
         return
     table = Table(show_header=False)
-    for key, value in (facts | asdict(checkpoint.config)).items():
-        table.add_row(key, Text(f"{value:,}" if key == "parameters" else printable(str(value))))
+    for key, value in (facts | asdict(checkpoint.config) | facts).items():
+        text = "any" if value is None else f"{value:,}" if key == "parameters" else printable(str(value))
+        table.add_row(key, Text(text))
     answer(table)
+
+
+@app.command()
+@guarded
+def average(
+    checkpoints: Annotated[list[str], typer.Argument(metavar="NAME|FILE...", help="Of one network.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .safetensors file.")],
+    scale: Annotated[int | None, typer.Option("--scale", "-s", help="Which of a model's scales.")] = None,
+    overwrite: Overwrite = False,
+) -> None:
+    """Average the weights of several runs of one network that have a beginning in common."""
+    from safetensors.torch import save
+
+    from esc_cli.checkpoints.averaging import average_weights
+    from esc_cli.checkpoints.checkpoint import load_checkpoint
+    from esc_cli.media.atomic import write_whole
+
+    if output.suffix.lower() != ".safetensors":
+        raise UsageError(f"averaged weights are a .safetensors file, not {str(output)!r}")
+    state = average_weights([load_checkpoint(checkpoint, scale) for checkpoint in checkpoints])
+    write_whole(output, save(state), replace=overwrite)
 
 
 @app.command("verify")

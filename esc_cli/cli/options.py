@@ -16,5 +16,9 @@ Model = Annotated[
 Device = Annotated[
     str, typer.Option("--device", "-d", help="auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE")
 ]
+Tta = Annotated[
+    bool, typer.Option("--tta", help="Average eight flips and rotations: a little better, 8 times the work.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout instead of talk.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Say nothing but errors.")]

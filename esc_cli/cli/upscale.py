@@ -8,7 +8,7 @@ import typer
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.main import COMMANDS
-from esc_cli.cli.options import Device, Json, Model, Quiet
+from esc_cli.cli.options import Device, Json, Model, Quiet, Tta
 from esc_cli.cli.output import Reporter, answer
 from esc_cli.errors import ExitCode, UsageError
 from esc_cli.jobs.streams import STDIN
@@ -78,6 +78,7 @@ def upscale(
         Literal["auto", "torch", "openvino"],
         typer.Option(help="What runs the network; auto: OpenVINO where it is installed and its start pays."),
     ] = "auto",
+    tta: Tta = False,
     consistency: Annotated[
         bool, typer.Option("--consistency", help="Correct the result until, made small, it is the input.")
     ] = False,
@@ -172,6 +173,7 @@ def upscale(
             overlap_px=overlap,
             attention=attention,
             runtime=runtime,
+            tta=tta,
             consistency=consistency,
             format=format,
             quality=quality,

@@ -4,24 +4,23 @@ import torch
 from torch import Tensor, nn
 from torch.backends import mkldnn
 
-from esc_cli.networks.blocks import Block, ConvFFN, MixingLayer
+from esc_cli.networks.blocks import Block, ConvFFN
 from esc_cli.networks.convolutional_attention import ConvolutionalAttention, average_over_symmetries
+from esc_cli.networks.folding import FoldedMixingLayer
 from esc_cli.networks.fused_convolution import FUSED
-from esc_cli.networks.spectral_convolution import spectrum_of
+from esc_cli.networks.spectral_convolution import Spectrum, spectrum_of
 
 
 def prepare_for_cpu(network: nn.Module) -> None:
     """Make a network ready for inference on the CPU, in place; after it neither training nor a move.
 
     The weights are laid out channels-last, convolutions are fused with what follows them, and the large
-    kernel, averaged over its symmetries, is transformed once. What the processor or the dtype does not
+    kernels, averaged over their symmetries, are transformed once. What the processor or the dtype does not
     support stays as it is.
     """
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     _fuse(network)
-    large = getattr(network, "plk_filter", None)
-    if isinstance(large, Tensor):
-        _transform(network, large.detach())
+    _transform(network)
 
 
 def can_fuse(dtype: torch.dtype) -> bool:
@@ -36,14 +35,23 @@ def can_fuse(dtype: torch.dtype) -> bool:
 
 def _fuse(network: nn.Module) -> None:
     for module in network.modules():
-        if isinstance(module, Block | ConvFFN | MixingLayer) and can_fuse(next(module.parameters()).dtype):
+        if isinstance(module, Block | ConvFFN | FoldedMixingLayer) and can_fuse(
+            next(module.parameters()).dtype
+        ):
             module.ops = FUSED
 
 
-def _transform(network: nn.Module, large: Tensor) -> None:
-    # bfloat16 would lose digits in between, and is no faster at products of matrices this small.
-    dtype = torch.promote_types(large.dtype, torch.float32)
-    spectrum = spectrum_of(average_over_symmetries(large.to(dtype)), dtype)
+def _transform(network: nn.Module) -> None:
+    """Transform the large kernel of each convolutional attention, the shared one once."""
+    shared = getattr(network, "plk_filter", None)
+    shared_spectrum = _spectrum(shared) if isinstance(shared, Tensor) else None
     for module in network.modules():
         if isinstance(module, ConvolutionalAttention):
-            module.spectrum = spectrum
+            own = module.plk_filter
+            module.spectrum = shared_spectrum if own is None else _spectrum(own)
+
+
+def _spectrum(large: Tensor) -> Spectrum:
+    # bfloat16 would lose digits in between, and is no faster at products of matrices this small.
+    dtype = torch.promote_types(large.dtype, torch.float32)
+    return spectrum_of(average_over_symmetries(large.detach().to(dtype)), dtype)

@@ -4,9 +4,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from esc_cli.engine.streaming import MAPS, least_rows, strip_rows
+from esc_cli.engine.streaming import least_rows, strip_rows
 from esc_cli.networks.esc_flashbias import ESCFlashBiasConfig, ESCRealFlashBiasConfig
 from esc_cli.networks.esc_real import ESCRealConfig
+from esc_cli.networks.esc_real_m import ESCRealMConfig, inner_config
 from esc_cli.networks.esc_rib import ESCRIBConfig
 from esc_cli.networks.interpolation import InterpolationConfig
 from esc_cli.networks.position_bias import LARGEST_CACHED_BYTES
@@ -24,14 +25,27 @@ from esc_cli.networks.variants import NetworkConfig
 #   network, float32          at 128x128   at 256x256
 #   ESC-Real x4, nearest              436          944   42.3, that is 2.6 at high resolution
 #   ESC-Real x4, DySample             379         1087   59.0, that is 3.7 at high resolution
+#   the same, neosr's head            304          914   50.9, that is 3.2
+#   ESCRealM x4, nearest+conv         299          931   52.7, that is 3.3
+#   ESCRealM x4, pixelshuffle         226          579   29.4, that is 1.8
+#   ESCRealM x4, transpose+conv       161          325   13.7, that is 0.9
 #
 #   network, float32            at 96x96   at 192x192
 #   ESC-XL x4                         607          906   14.8
 #
 # The numbers below are the largest of these and a quarter.
 _BODY_MAPS = 18.5
-_REAL_HEAD_MAPS = {"nearest": 3.3, "dysample": 4.6}
-"""Maps of ``dim`` channels alive at once: in the body at low, in ESC-Real's head at high resolution."""
+_REAL_HEAD_MAPS = {
+    "nearest": 3.3,
+    "neosr": 4.0,
+    "dysample": 4.6,
+    "conv": 0.0,
+    "pixelshuffledirect": 0.0,
+    "pixelshuffle": 2.3,
+    "nearest+conv": 4.1,
+    "transpose+conv": 1.1,
+}
+"""Maps of ``dim`` channels alive at once: in the body at low, in ESC-Real's heads at high resolution."""
 
 _FACTORISED = (ESCRIBConfig, ESCFlashBiasConfig, ESCRealFlashBiasConfig)
 """Networks that have factors of a bias, where others have one for each pair of positions."""
@@ -76,9 +90,10 @@ class Work:
 
     def bytes_whole(self) -> int:
         """Estimate the peak memory of one run, its result included: a quarter above what was measured."""
-        body = self.area_px * _values_per_pixel(self.config) * self.dtype.itemsize
-        scores = _score_bytes(self, self.area_px) if self.attention == "naive" else 0
-        return _FIXED_BYTES[self.runtime] + _bias_bytes(self) + body + scores
+        inner = self._inside()
+        body = inner.area_px * _values_per_pixel(inner.config) * self.dtype.itemsize
+        scores = _score_bytes(inner, inner.area_px) if self.attention == "naive" else 0
+        return _FIXED_BYTES[self.runtime] + _bias_bytes(inner) + body + scores
 
     def bytes_in_tiles(self, tile_px: int) -> int:
         """Estimate the peak memory of the largest tile, where tiles are at most so many pixels long."""
@@ -90,15 +105,34 @@ class Work:
 
         The result is not included: it is handed out strip by strip.
         """
-        dim = 0 if isinstance(self.config, InterpolationConfig) else self.config.dim
-        held = self.area_px * (3 + MAPS * dim) * self.dtype.itemsize
-        window_px = self.config.window_size
-        strip = replace(self, height=min(self.height, strip_rows(window_px)), attention="sdpa")
+        inner = self._inside()
+        held = (self.area_px * 3 + inner.area_px * _held_channels(inner.config)) * self.dtype.itemsize
+        window_px = self.config.window_size  # also where strips are of the unshuffled picture
+        strip = replace(inner, height=min(inner.height, strip_rows(window_px)), attention="sdpa")
         needed = held + strip.bytes_whole()
         if self.attention == "naive":
-            attended = self.batch * min(self.height, least_rows(window_px)) * self.width
-            needed += _score_bytes(self, attended) + _bias_bytes(self)
+            attended = self.batch * min(inner.height, least_rows(window_px)) * inner.width
+            needed += _score_bytes(inner, attended) + _bias_bytes(inner)
         return needed
+
+    def _inside(self) -> "Work":
+        """Give the same work as the body of the network sees it: of a picture that may be unshuffled."""
+        config = self.config
+        if not isinstance(config, ESCRealMConfig):
+            return self
+        height, width = (-(-side // config.unshuffle) for side in (self.height, self.width))
+        return replace(self, config=inner_config(config), height=height, width=width)
+
+
+def _held_channels(config: NetworkConfig) -> int:
+    """Count the channels of the feature maps that an exact run holds at once.
+
+    A block's input, the inner residual, and what a mixer pools over; in ESC-RIB's blocks at another time what
+    was attended.
+    """
+    if isinstance(config, InterpolationConfig):
+        return 0
+    return 2 * config.dim + (config.dim if isinstance(config, ESCRIBConfig) else config.partial_dim)
 
 
 def _values_per_pixel(config: NetworkConfig) -> int:
@@ -107,7 +141,7 @@ def _values_per_pixel(config: NetworkConfig) -> int:
     if isinstance(config, InterpolationConfig):
         return result
     maps = _BODY_MAPS
-    if isinstance(config, ESCRealConfig):
+    if isinstance(config, ESCRealConfig | ESCRealMConfig):
         maps = max(maps, _REAL_HEAD_MAPS[config.head] * config.scale**2)
     return result + round(maps * config.dim)
 

@@ -17,8 +17,11 @@ from esc_cli.engine.pixels import is_finite, to_unit
 from esc_cli.engine.streaming import EmitRows, StepCount, Strips
 from esc_cli.engine.tf32 import without_tf32
 from esc_cli.engine.threads import limit_threads
+from esc_cli.engine.tiles import Span
 from esc_cli.errors import DeviceError, WeightsError
 from esc_cli.networks.attention import use_attention
+from esc_cli.networks.folding import fold_pointwise
+from esc_cli.networks.lte import Grid
 from esc_cli.networks.runner import FeatureMap
 
 T = TypeVar("T")
@@ -50,14 +53,16 @@ class Forward:
         self._network = self._on_device(dtype)
         self._graphed = GraphedNetwork(self._network) if device.type == "cuda" else None
 
-    def __call__(self, picture: Tensor) -> Tensor:
+    def __call__(self, picture: Tensor, grid: Grid | None = None) -> Tensor:
         """Run the network.
 
         Args:
             picture: (N, 3, H, W) of any pixel type, on any device; not written to.
+            grid: For a network for any scale, what to make.
 
         Returns:
-            (N, 3, scale H, scale W), float32, on the network's device, not clamped, finite; the caller's own.
+            (N, 3, scale H, scale W), or what ``grid`` says, float32, on the network's device, not clamped,
+            finite; the caller's own.
 
         Raises:
             WeightsError: The network gives infinite values or NaN even in float32.
@@ -67,12 +72,17 @@ class Forward:
         low = to_unit(picture.to(self.device))
 
         def attempt(network: nn.Module) -> Tensor | None:
-            call = self._graphed if self._graphed and network is self._network else network
             with without_tf32(), self._translated_errors():
-                high = call(low).float()
+                high = self._call(network, low, grid).float()
             return high if is_finite(high) else None
 
         return self._finite(attempt)
+
+    def _call(self, network: nn.Module, low: Tensor, grid: Grid | None) -> Tensor:
+        if grid is not None:
+            return network(low, grid=grid)  # type: ignore[no-any-return]
+        call = self._graphed if self._graphed and network is self._network else network
+        return call(low)
 
     def stream(
         self,
@@ -81,6 +91,7 @@ class Forward:
         emit: EmitRows,
         tick: Callable[[float], None] = lambda share: None,
         begin: Callable[[], None] = lambda: None,
+        grid: Grid | None = None,
     ) -> int:
         """Run the network strip by strip, with the result of running it on the whole picture.
 
@@ -91,6 +102,7 @@ class Forward:
                 them once more where they overflowed in half precision.
             tick: Is called with the share of the work that was done, often.
             begin: Is called when the work begins; a second time where values overflowed.
+            grid: As above.
 
         Returns:
             The rows that strips had in the end: fewer than ``most_rows`` if memory ran out.
@@ -114,8 +126,14 @@ class Forward:
             begin()
             try:
                 with without_tf32():
-                    result: FeatureMap = network(low, strips)
-                    strips.hand_out(result, lambda rows, block: emit(rows, _checked(block.float())))
+                    result: FeatureMap = network(low, strips) if grid is None else network(low, strips, grid)
+                    # The maps of a network that unshuffles the picture have fewer rows than that has.
+                    ratio = low.shape[2] // result.shape[2]
+
+                    def hand_on(rows: Span, block: Tensor) -> None:
+                        emit(Span(ratio * rows.start, ratio * rows.stop), _checked(block.float()))
+
+                    strips.hand_out(result, hand_on)
             except _OverflowError:
                 return None
             return True
@@ -168,8 +186,10 @@ class Forward:
             use_attention(network, self.attention)
             if self.device.type == "cpu":
                 limit_threads()
-                # Naive is the network as it is written, which all that makes it fast is measured against.
-                if self.attention != "naive":
+            # Naive is the network as it is written, which all that makes it fast is measured against.
+            if self.attention != "naive":
+                fold_pointwise(network)
+                if self.device.type == "cpu":
                     prepare_for_cpu(network)
         return network
 

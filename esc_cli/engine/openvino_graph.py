@@ -16,7 +16,6 @@ Half of the rest is attention, which OpenVINO runs as one kernel, whether it is 
 import copy
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -25,14 +24,15 @@ from torch.nn import functional as F
 
 from esc_cli.errors import DeviceError
 from esc_cli.networks.attention import WindowAttentionBase, use_attention
-from esc_cli.networks.blocks import Block, ChannelNorm, ConvFFN, Mixer, MixingLayer
+from esc_cli.networks.attentive_convolution import AttentiveConvolution
+from esc_cli.networks.blocks import ChannelNorm
 from esc_cli.networks.convolutional_attention import (
     ConvolutionalAttention,
     average_over_symmetries,
     convolve_per_sample,
 )
+from esc_cli.networks.folding import fold_pointwise
 from esc_cli.networks.padding import pad_to_multiple
-from esc_cli.networks.runner import Runner
 from esc_cli.networks.spectral_convolution import TILE_PX, spectrum_of
 
 LARGEST_BIAS_BYTES = 512 * 2**20
@@ -44,6 +44,8 @@ def obstacle(network: nn.Module) -> str | None:
     attentions = [module for module in network.modules() if isinstance(module, WindowAttentionBase)]
     if not attentions:
         return "a network without attention gains nothing"
+    if any(isinstance(module, AttentiveConvolution) for module in network.modules()):
+        return "what it pools would be fixed to one size of picture"
     bias_bytes = sum(one.heads * one.window_size**4 * torch.float32.itemsize for one in attentions)
     if bias_bytes > LARGEST_BIAS_BYTES:
         return f"the attention's bias would take {bias_bytes // 2**20} MB"
@@ -65,9 +67,7 @@ def prepare_for_openvino(network: nn.Module) -> nn.Module:
                 lambda module: type(module) is ConvolutionalAttention,
                 lambda mixer: _SpectralAttention(mixer, kernel),
             )
-        for block in prepared.modules():
-            if isinstance(block, Block):
-                _fold(block)
+        fold_pointwise(prepared)
     return prepared
 
 
@@ -182,7 +182,7 @@ class _SpectralAttention(ConvolutionalAttention):
         spectrum = spectrum_of(kernel)
         self.analysis, self.synthesis, self.gains = spectrum.analysis, spectrum.synthesis, spectrum.gains
 
-    def _mix_partial(self, features: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
+    def mix(self, features: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
         return self._convolve(features) + convolve_per_sample(features, dynamic)
 
     def _convolve(self, features: Tensor) -> Tensor:
@@ -208,88 +208,3 @@ class _SpectralAttention(ConvolutionalAttention):
 def _overlapping(count: int, size: int) -> Tensor:
     """Give the indices of ``count`` tiles of ``size`` samples, one every ``TILE_PX``."""
     return (torch.arange(count)[:, None] * TILE_PX + torch.arange(size)).reshape(-1)
-
-
-@dataclass(frozen=True)
-class _Parts:
-    """What the mixer reads, (N, partial_dim, H, W), and what goes past it, (N, dim, H, W)."""
-
-    mixed: Tensor
-    past: Tensor
-
-    @property
-    def shape(self) -> torch.Size:
-        return self.mixed.shape
-
-    @property
-    def dtype(self) -> torch.dtype:
-        return self.mixed.dtype
-
-
-def _fold(block: Block) -> None:
-    """Make one of the two pointwise convolutions that channels go through which the mixer does not touch.
-
-    That also spares cutting the channels in two and joining them again: copies, to OpenVINO.
-    """
-    for position, (ffn, layer) in enumerate(zip(block.convffns, block.pconvs, strict=True)):
-        block.convffns[position] = _FoldedFFN(ffn, layer)  # type: ignore[arg-type]
-        block.pconvs[position] = _FoldedLayer(layer)  # type: ignore[arg-type]
-
-
-class _FoldedFFN(nn.Module):
-    """A ``ConvFFN`` together with the part of the mixing layer that follows it without a mixer."""
-
-    def __init__(self, ffn: ConvFFN, layer: MixingLayer) -> None:
-        super().__init__()
-        self.proj, self.dwc = ffn.proj, ffn.dwc
-        first = layer.plk.partial_dim
-        weight, bias = ffn.aggr.weight.flatten(1), ffn.aggr.bias
-        onward = layer.aggr.weight.flatten(1)[:, first:]
-        self.to_mixed = _pointwise(weight[:first], bias[:first])  # type: ignore[index]
-        past_bias = onward @ bias[first:] + layer.aggr.bias  # type: ignore[index,operator]
-        self.to_past = _pointwise(onward @ weight[first:], past_bias)
-
-    def forward(self, features: Tensor) -> _Parts:
-        """Map (N, dim, H, W)."""
-        hidden = F.gelu(self.proj(features))
-        hidden = F.gelu(self.dwc(hidden)) + hidden
-        return _Parts(self.to_mixed(hidden), self.to_past(hidden))
-
-
-class _FoldedMixer(nn.Module):
-    """A mixer that follows a ``_FoldedFFN``."""
-
-    def __init__(self, mixer: Mixer) -> None:
-        super().__init__()
-        self.mixer = mixer
-        self.reach_px = mixer.reach_px
-
-    def dynamic_kernels(self, parts: _Parts, run: Runner) -> Tensor:
-        """Make the small kernels, (N * partial_dim, 1, 3, 3)."""
-        return self.mixer.dynamic_kernels(parts.mixed, run)
-
-    def mix(self, parts: _Parts, dynamic: Tensor, *shared: Tensor) -> Tensor:
-        """Mix, (N, partial_dim, H, W)."""
-        return self.mixer._mix_partial(parts.mixed, dynamic, *shared)
-
-
-class _FoldedLayer(nn.Module):
-    """A ``MixingLayer`` that follows a ``_FoldedFFN``."""
-
-    def __init__(self, layer: MixingLayer) -> None:
-        super().__init__()
-        self.plk = _FoldedMixer(layer.plk)
-        self.aggr = _pointwise(layer.aggr.weight.flatten(1)[:, : layer.plk.partial_dim], None)
-
-    def forward(self, residual: Tensor, parts: _Parts, dynamic: Tensor, *shared: Tensor) -> Tensor:
-        """Add what was mixed and what was not to ``residual``, (N, dim, H, W)."""
-        return residual + parts.past + self.aggr(self.plk.mix(parts, dynamic, *shared))  # type: ignore[no-any-return]
-
-
-def _pointwise(weight: Tensor, bias: Tensor | None) -> nn.Conv2d:
-    """Make a convolution of (out, in) weights."""
-    convolution = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=bias is not None)
-    convolution.weight = nn.Parameter(weight[:, :, None, None], requires_grad=False)
-    if bias is not None:
-        convolution.bias = nn.Parameter(bias, requires_grad=False)
-    return convolution

@@ -18,6 +18,7 @@ from esc_cli.engine.tiled import TiledForward, TileSizes
 from esc_cli.engine.tiles import Span
 from esc_cli.engine.transfer import Download
 from esc_cli.errors import OutOfMemoryError
+from esc_cli.networks.lte import Grid
 from esc_cli.networks.padding import pad_to_multiple
 from esc_cli.networks.variants import NetworkConfig
 
@@ -49,7 +50,9 @@ class Pass:
         """Pieces that overflowed in half precision and were done again in float32."""
         return self._forward.redone
 
-    def run(self, low: Tensor, dtype: torch.dtype, report: Report) -> Tensor:
+    def run(
+        self, low: Tensor, dtype: torch.dtype, report: Report, size: tuple[int, int] | None = None
+    ) -> Tensor:
         """Upscale a picture.
 
         The picture is padded by reflection, at the right and the bottom, to a multiple of the attention
@@ -59,9 +62,10 @@ class Pass:
             low: (N, 3, H, W), any pixel type, any device; not written to.
             dtype: Pixel type of the result.
             report: Is told of low-resolution pixels as they are finished, N H W of them together.
+            size: What a network for any scale shall make, (height, width).
 
         Returns:
-            (N, 3, scale H, scale W) on the host.
+            (N, 3, scale H, scale W), or of ``size``, on the host.
 
         Raises:
             OutOfMemoryError: The result does not fit in memory, or no way to make it.
@@ -69,22 +73,26 @@ class Pass:
         """
         n, _, height, width = low.shape
         scale = self._forward.config.scale
-        high = _host_picture((n, 3, scale * height, scale * width), dtype)
+        grid = None if size is None else Grid.between((height, width), size)
+        high = _host_picture((n, 3, *(size or (scale * height, scale * width))), dtype)
         padded = pad_to_multiple(low.to(self._forward.device), self._forward.config.window_size)
         progress = _Progress(n * height * width, report)
         with Download(self._forward.device) as download:
-            self._run(padded, _Output(high, scale, progress, download))
+            self._run(padded, _Output(high, scale, grid, progress, download))
         progress.finish()
         return high
 
     def _run(self, padded: Tensor, output: "_Output") -> None:
         n, _, height, width = padded.shape
         forward = self._forward
-        work = Work(forward.config, forward.dtype, forward.attention, n, height, width, forward.runtime)
+        config = _as_large(forward.config, output.grid)
+        work = Work(config, forward.dtype, forward.attention, n, height, width, forward.runtime)
         on_host = forward.device.type == "cpu"
         # The result is allocated, but its pages are taken only when they are written.
         left_bytes = free_bytes(forward.device) - (output.high.nbytes if on_host else 0)
         ways = choose_ways(self._request, work, left_bytes, on_host)
+        if output.grid is not None:  # its pixels lie on no grid that tiles could share
+            ways = tuple(way for way in ways if way.sizes is None)
         for way in ways:
             if work.area_px < self._too_large_px.get(way.mode, sys.maxsize):
                 self.way = _in_words(way, left_bytes, forward.runtime)
@@ -107,10 +115,16 @@ class Pass:
             elif way.mode == "exact" and isinstance(self._forward, Forward):
                 self._run_exact(self._forward, padded, output)
             else:
-                output.write(Span(0, padded.shape[-2]), Span(0, padded.shape[-1]), self._forward(padded))
+                whole = Span(0, padded.shape[-2]), Span(0, padded.shape[-1])
+                output.write(*whole, self._run_whole(padded, output.grid))
         except torch.OutOfMemoryError:
             return False
         return True
+
+    def _run_whole(self, padded: Tensor, grid: Grid | None) -> Tensor:
+        if grid is not None and isinstance(self._forward, Forward):
+            return self._forward(padded, grid)
+        return self._forward(padded)
 
     def _run_exact(self, forward: Forward, padded: Tensor, output: "_Output") -> None:
         columns = Span(0, padded.shape[-1])
@@ -120,6 +134,7 @@ class Pass:
             emit=lambda rows, block: output.write(rows, columns, block),
             begin=output.progress.begin,
             tick=output.progress.add_share,
+            grid=output.grid,
         )
 
     def _run_tiles(self, sizes: TileSizes, padded: Tensor, output: "_Output") -> None:
@@ -143,21 +158,28 @@ class _Output:
     Attributes:
         high: (N, 3, scale H, scale W) on the host, of the result's pixel type.
         scale: Of the network.
+        grid: Where the result's pixels lie instead, of a network for any scale.
         progress: Of the work.
         download: Brings pixels to the host.
     """
 
     high: Tensor
     scale: int
+    grid: Grid | None
     progress: "_Progress"
     download: Download
 
     def write(self, rows: Span, columns: Span, block: Tensor) -> None:
         """Convert finished pixels on their device and bring them to their place; overwrites them."""
-        height, width = (side // self.scale for side in self.high.shape[-2:])
-        place = self.high[..., rows.enlarged(self.scale, height), columns.enlarged(self.scale, width)]
+        place = self._place(rows, columns)
         cropped = block[..., : place.shape[-2], : place.shape[-1]]
         self.download.put(from_unit(cropped, self.high.dtype), place)
+
+    def _place(self, rows: Span, columns: Span) -> Tensor:
+        if self.grid is not None:
+            return self.high[..., self.grid.rows_above(rows.start) : self.grid.rows_above(rows.stop), :]
+        height, width = (side // self.scale for side in self.high.shape[-2:])
+        return self.high[..., rows.enlarged(self.scale, height), columns.enlarged(self.scale, width)]
 
 
 class _Progress:
@@ -184,6 +206,13 @@ class _Progress:
         if done_px > self._reported_px:
             self._report(done_px - self._reported_px)
             self._reported_px = done_px
+
+
+def _as_large(config: NetworkConfig, grid: Grid | None) -> NetworkConfig:
+    """Give the configuration by which to estimate memory: that of the next whole scale."""
+    if grid is None:
+        return config
+    return replace(config, scale=math.ceil(max(grid.row_factor, grid.column_factor)))
 
 
 def _in_words(way: Way, left_bytes: int, runtime: str) -> str:

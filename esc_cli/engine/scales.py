@@ -9,7 +9,7 @@ _LARGEST_LISTED = 16
 """An error lists the scales within reach up to here: more would be noise."""
 
 
-def plan_passes(scale: int, available: tuple[int, ...]) -> tuple[int, ...]:
+def plan_passes(scale: float, available: tuple[int, ...]) -> tuple[int, ...]:
     """Split a scale into scales that there are networks for.
 
     Args:
@@ -24,9 +24,9 @@ def plan_passes(scale: int, available: tuple[int, ...]) -> tuple[int, ...]:
     """
     plans = list(_factorisations(scale, _descending(available))) if scale > 1 else []
     if scale in available:
-        return (scale,)
+        return (int(scale),)
     if not plans:
-        raise UsageError(f"this model cannot do x{scale}", hint=f"it can do {_listed(available)}")
+        raise UsageError(f"this model cannot do x{scale:g}", hint=f"it can do {_listed(available)}")
     return min(plans, key=len)
 
 
@@ -58,7 +58,7 @@ def _descending(available: tuple[int, ...]) -> list[int]:
     return sorted(set(available) - {1}, reverse=True)
 
 
-def _factorisations(scale: int, factors: list[int]) -> Iterator[tuple[int, ...]]:
+def _factorisations(scale: float, factors: list[int]) -> Iterator[tuple[int, ...]]:
     """Give every way to write ``scale`` as a product, each with its factors in the order of ``factors``."""
     if scale == 1:
         yield ()

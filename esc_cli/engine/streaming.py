@@ -4,9 +4,10 @@ Every step of a network is either local or pools over the picture (``networks.ru
 run strip by strip, each with as many rows above and below as the step reads; what is pooled is summed up
 strip by strip before it is used. Nothing is approximated: the result differs from the whole picture's by
 the order of floating-point sums only. Between two steps whole feature maps lie in memory, of the low
-resolution's size, ``MAPS`` at a time; all that is larger lives for one strip, the result included.
+resolution's size; all that is larger lives for one strip, the result included.
 """
 
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -21,9 +22,6 @@ from esc_cli.networks.runner import FeatureMap, Whole
 
 EmitRows = Callable[[Span, Tensor], None]
 """Takes finished rows: where they lie at low resolution, and the block (N, C, s rows, s W)."""
-
-MAPS = 3
-"""Feature maps held at once: a block's input, the inner residual, and what a mixing layer pools over."""
 
 LEAST_ROWS = 32
 """Of a strip, rounded up to the attention window: less leaves the kernels too little to do."""
@@ -52,6 +50,13 @@ def strip_rows(window_px: int) -> int:
     return max(least_rows(window_px), ROWS_PER_REACH * reach_px) + 2 * reach_px
 
 
+Strip = tuple[Tensor, ...]
+"""The same rows of each map that a step makes, (N, C, r rows, r W)."""
+
+ComputeStrip = Callable[[int, int], Strip]
+"""Takes the first row and the one after the last, at the resolution of the step's input."""
+
+
 @dataclass(frozen=True)
 class Deferred:
     """A map whose rows are computed when they are needed.
@@ -60,11 +65,13 @@ class Deferred:
         rows: From the first row and the one after the last to those rows of the map, (N, C, r rows, r W).
         shape: (N, C, H, W) of its first source.
         dtype: Of its numbers.
+        reach_px: How many rows above and below a row are read of maps that lie in memory.
     """
 
     rows: Callable[[int, int], Tensor]
     shape: torch.Size
     dtype: torch.dtype
+    reach_px: int = 0
 
 
 class Strips:
@@ -101,20 +108,48 @@ class Strips:
         keep: bool = True,
     ) -> FeatureMap:
         """Run a step strip by strip, or, if its result is not kept, when the rows are asked for."""
+        rows = self._strip_of(lambda *strips: (function(*strips),), maps, reach_px)
+        reach_px += _reach_of(maps)
+        if not keep:
+            first = maps[0]
+            return Deferred(lambda start, stop: rows(start, stop)[0], first.shape, first.dtype, reach_px)
+        (stored,) = self._stored(
+            rows, maps[0].shape[2], (replaces,), self._height(reach_px, align_px), reach_px
+        )
+        return stored
+
+    def pair(
+        self,
+        function: Callable[..., tuple[Tensor, Tensor]],
+        *maps: FeatureMap,
+        reach_px: int,
+        replaces: tuple[FeatureMap | None, FeatureMap | None],
+    ) -> tuple[FeatureMap, FeatureMap]:
+        """Run a step that makes two maps strip by strip."""
+        rows = self._strip_of(function, maps, reach_px)
+        reach_px += _reach_of(maps)
+        first, second = self._stored(rows, maps[0].shape[2], replaces, self._height(reach_px), reach_px)
+        return first, second
+
+    def _strip_of(
+        self, function: Callable[..., Strip], maps: tuple[FeatureMap, ...], reach_px: int
+    ) -> ComputeStrip:
+        """Give what computes rows of a step's results from the rows that it reads."""
         height = maps[0].shape[2]
 
-        def rows(start: int, stop: int) -> Tensor:
+        def rows(start: int, stop: int) -> Strip:
             top, bottom = max(0, start - reach_px), min(height, stop + reach_px)
             strips = [_rows_of(one, top, bottom) for one in maps]
-            result = _by_columns(function, strips, reach_px, self.least_rows)
-            scale = result.shape[2] // (bottom - top)
-            return result[:, :, scale * (start - top) : scale * (stop - top)]
+            results = _by_columns(function, strips, reach_px, self.least_rows)
+            scale = results[0].shape[2] // (bottom - top)
+            inner = slice(scale * (start - top), scale * (stop - top))
+            return tuple(result[:, :, inner] for result in results)
 
-        deferred = Deferred(rows, maps[0].shape, maps[0].dtype)
-        if not keep:
-            return deferred
-        target = replaces if isinstance(replaces, Tensor) else None
-        return self._stored(deferred, target, round_up(ROWS_PER_REACH * reach_px, align_px))
+        return rows
+
+    def _height(self, reach_px: int, align_px: int = 1) -> int:
+        """Choose the rows of a step's strips."""
+        return max(round_up(ROWS_PER_REACH * reach_px, align_px), self.least_rows)
 
     def unbounded(self, function: Callable[[Tensor, int, int], Tensor], features: FeatureMap) -> Deferred:
         """Compute rows when they are asked for, from the whole map."""
@@ -135,40 +170,52 @@ class Strips:
 
     def hand_out(self, result: FeatureMap, emit: EmitRows) -> None:
         """Compute the rows of a network's result and hand them out from top to bottom."""
-        for span, rows in self._strips(result, self.least_rows):
-            emit(span, rows)
 
-    def _stored(self, deferred: Deferred, target: Tensor | None, rows: int) -> Tensor:
-        """Compute a map and hold it, in ``target`` if there is one, which may be one of its sources.
+        def rows(start: int, stop: int) -> Strip:
+            return (_rows_of(result, start, stop),)
 
-        A strip is written when the next one is computed, which may still read the rows that it replaces.
+        for span, (block,) in self._strips(rows, result.shape[2], self.least_rows):
+            emit(span, block)
+
+    def _stored(
+        self,
+        rows: ComputeStrip,
+        height: int,
+        targets: tuple[FeatureMap | None, ...],
+        strip_rows: int,
+        reach_px: int,
+    ) -> list[Tensor]:
+        """Compute maps and hold them, each in its target if that is a map in memory; it may be a source.
+
+        A strip is written when no other one to come reads the rows that it replaces.
         """
-        pending: list[tuple[Span, Tensor]] = []
-        strips = self._strips(deferred, rows)
-        if target is None:
-            pending.append(next(strips))
-            target = _empty_map(pending[0][1], deferred.shape[2])
-        for strip in strips:
-            _write(target, pending)
-            pending.append(strip)
-        _write(target, pending)
-        return target
+        held: list[Tensor] = []
+        pending: deque[tuple[Span, Strip]] = deque()
+        for span, strip in self._strips(rows, height, strip_rows):
+            held = held or [
+                target if isinstance(target, Tensor) else _empty_map(part, height)
+                for target, part in zip(targets, strip, strict=True)
+            ]
+            pending.append((span, strip))
+            while pending and (span.stop == height or pending[0][0].stop <= span.stop - reach_px):
+                _write(held, *pending.popleft())
+        return held
 
-    def _strips(self, source: FeatureMap, rows: int) -> Iterator[tuple[Span, Tensor]]:
-        height, start = source.shape[2], 0
+    def _strips(self, rows: ComputeStrip, height: int, strip_rows: int) -> Iterator[tuple[Span, Strip]]:
+        start = 0
         while start < height:
-            stop = min(height, start + min(max(rows, self.least_rows), self.most_rows))
-            strip = self._attempt(source, start, stop)
+            stop = min(height, start + min(strip_rows, self.most_rows))
+            strip = self._attempt(rows, start, stop)
             if strip is not None:
                 yield Span(start, stop), strip
                 self._tick((stop - start) / height)
                 start = stop
 
-    def _attempt(self, source: FeatureMap, start: int, stop: int) -> Tensor | None:
+    def _attempt(self, rows: ComputeStrip, start: int, stop: int) -> Strip | None:
         """Compute a strip; None if memory runs out, and then strips are lower from now on."""
         try:
             with self._guard():
-                return _rows_of(source, start, stop)
+                return rows(start, stop)
         except torch.OutOfMemoryError:
             if stop - start <= self.least_rows:
                 raise
@@ -191,10 +238,15 @@ class StepCount(Whole):
         self.steps += keep
         return super().local(function, *maps, **how)
 
+    def pair(
+        self, function: Callable[..., tuple[Tensor, Tensor]], *maps: FeatureMap, **how: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Run the step, and count it."""
+        self.steps += 1
+        return super().pair(function, *maps, **how)
 
-def _by_columns(
-    function: Callable[..., Tensor], strips: list[Tensor], reach_px: int, align_px: int
-) -> Tensor:
+
+def _by_columns(function: Callable[..., Strip], strips: list[Tensor], reach_px: int, align_px: int) -> Strip:
     """Run a step on blocks that are about equally wide, each with the columns that it reaches for.
 
     What is left over beside the grid belongs to the last block: attention pads it from the window before.
@@ -207,16 +259,21 @@ def _by_columns(
     for start in range(0, width - align_px + 1, columns):
         stop = start + columns if start + columns + align_px <= width else width
         left, right = max(0, start - reach_px), min(width, stop + reach_px)
-        block = function(*(strip[..., left:right] for strip in strips))
-        scale = block.shape[3] // (right - left)
-        blocks.append(block[..., scale * (start - left) : scale * (stop - left)])
-    return torch.cat(blocks, dim=3)
+        results = function(*(strip[..., left:right] for strip in strips))
+        scale = results[0].shape[3] // (right - left)
+        inner = slice(scale * (start - left), scale * (stop - left))
+        blocks.append([result[..., inner] for result in results])
+    return tuple(torch.cat(parts, dim=3) for parts in zip(*blocks, strict=True))
 
 
 def _rows_of(source: FeatureMap, top: int, bottom: int) -> Tensor:
     if isinstance(source, Deferred):
         return source.rows(top, bottom)
     return source[:, :, top:bottom]  # type: ignore[index, no-any-return]
+
+
+def _reach_of(maps: tuple[FeatureMap, ...]) -> int:
+    return max(one.reach_px if isinstance(one, Deferred) else 0 for one in maps)
 
 
 def _empty_map(strip: Tensor, height: int) -> Tensor:
@@ -230,7 +287,6 @@ def _empty_map(strip: Tensor, height: int) -> Tensor:
     )
 
 
-def _write(target: Tensor, pending: list[tuple[Span, Tensor]]) -> None:
-    while pending:
-        span, strip = pending.pop()
+def _write(targets: list[Tensor], span: Span, strips: Strip) -> None:
+    for target, strip in zip(targets, strips, strict=True):
         target[:, :, span.start : span.stop] = strip

@@ -1,7 +1,7 @@
 """The engine's front: from low-resolution pictures to high-resolution ones."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 from esc_cli.checkpoints.checkpoint import (
     Checkpoint,
     available_scales,
+    does_any_scale,
     load_checkpoint,
     open_model,
 )
@@ -24,7 +25,8 @@ from esc_cli.engine.passes import Pass
 from esc_cli.engine.pixels import check_dtype, check_picture
 from esc_cli.engine.runtime_choice import Runtime, choose_runtime
 from esc_cli.engine.scales import plan_passes
-from esc_cli.engine.tile_choice import Tiling, fits_whole, tiling_request
+from esc_cli.engine.self_ensemble import SYMMETRIES, SelfEnsemble
+from esc_cli.engine.tile_choice import Tiling, TilingRequest, fits_whole, tiling_request
 from esc_cli.errors import OutOfMemoryError, UsageError
 from esc_cli.networks.interpolation import InterpolationConfig
 
@@ -42,7 +44,7 @@ class Upscaler:
     Args:
         model: A shipped model's name, the path of an ESC checkpoint, a stand-in, or a loaded checkpoint.
         scale: The factor; above the model's scales by running it again. By default 4 if the model has it,
-            else its largest.
+            else its largest. Only a model for any scale takes one that is not whole.
         device: ``auto``, or a device as torch names it.
         precision: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         tiling: ``none`` (the picture whole), ``exact`` (in strips, with the same result), ``overlap`` (in
@@ -54,6 +56,8 @@ class Upscaler:
         attention: ``auto``, or the backend of the window attention: ``naive``, ``sdpa``, ``flex``, ``flash``.
         runtime: ``torch``, ``openvino``, or ``auto``: OpenVINO where it is installed and its start pays for
             pictures that fit in memory whole.
+        tta: Whether each network's result is the mean over the eight flips and rotations of its picture (the
+            self-ensemble): a little better, for eight times the work.
         progress: Called after each finished strip or tile; may be changed between pictures.
 
     Attributes:
@@ -67,6 +71,7 @@ class Upscaler:
         passes: The scales of the networks that are run in turn.
         digests: The sha256 of each one's file, by which a result can name what made it.
         scale: Their product.
+        does_any_scale: Whether the one network makes results of any size by itself.
         progress: As given.
         ways: How the last picture was run in each pass, and why, in words.
 
@@ -80,7 +85,7 @@ class Upscaler:
         self,
         model: str | Path | Checkpoint = DEFAULT_MODEL,
         *,
-        scale: int | None = None,
+        scale: float | None = None,
         device: str = "auto",
         precision: Precision = "auto",
         tiling: Tiling = "auto",
@@ -88,6 +93,7 @@ class Upscaler:
         overlap_px: int | None = None,
         attention: str = "auto",
         runtime: Runtime = "auto",
+        tta: bool = False,
         progress: ProgressCallback | None = None,
     ) -> None:
         chosen_device = choose_device(device)
@@ -96,7 +102,7 @@ class Upscaler:
         model = open_model(model)
         self.passes = _planned_scales(model, scale)
         self._checkpoints = {
-            one: model if isinstance(model, Checkpoint) else load_checkpoint(model, one)
+            one: model if isinstance(model, Checkpoint) else load_checkpoint(model, int(one))
             for one in set(self.passes)
         }
         self._precision_is_free = precision == "auto"
@@ -106,7 +112,8 @@ class Upscaler:
         chosen_attention = choose_attention(attention, self.device, self.precision)
         self.attention, self.attention_reason = chosen_attention.name, chosen_attention.reason
         self.scale = math.prod(self.passes)
-        self._runtime = _checked_runtime(runtime, tiling, attention)
+        self.does_any_scale = does_any_scale(model)
+        self._runtime = _checked_runtime(runtime, tiling, attention, self.does_any_scale)
         for checkpoint in self._checkpoints.values():
             choose_runtime(runtime, checkpoint.network, self.device, self.precision, 0)
         self.progress = progress
@@ -115,7 +122,10 @@ class Upscaler:
             one: tiling_request(tiling, tile_px, overlap_px, checkpoint.config.window_size)
             for one, checkpoint in self._checkpoints.items()
         }
-        self._runs: dict[tuple[int, torch.dtype, str], Pass] = {}
+        self._tta = tta
+        if self.does_any_scale:
+            _refuse_tiles(self._requests.values())
+        self._runs: dict[tuple[float, torch.dtype, str], Pass | SelfEnsemble] = {}
         self.digests = tuple(self._checkpoints[one].sha256 for one in self.passes)
 
     @property
@@ -127,8 +137,8 @@ class Upscaler:
     def keeps_pixels(self) -> bool:
         """Whether each pixel of a result is one of the picture's: it does not matter what lies beside it."""
         return all(
-            checkpoint.config == InterpolationConfig(scale, "nearest")
-            for scale, checkpoint in self._checkpoints.items()
+            checkpoint.config == InterpolationConfig(checkpoint.config.scale, "nearest")
+            for checkpoint in self._checkpoints.values()
         )
 
     def precision_for(self, pixels: torch.dtype) -> torch.dtype:
@@ -139,7 +149,13 @@ class Upscaler:
         enough = pixels == torch.uint8 or not self._precision_is_free
         return self.precision if enough else torch.float32
 
-    def __call__(self, low: Tensor, dtype: torch.dtype | None = None, job_px: int | None = None) -> Tensor:
+    def __call__(
+        self,
+        low: Tensor,
+        dtype: torch.dtype | None = None,
+        job_px: int | None = None,
+        size: tuple[int, int] | None = None,
+    ) -> Tensor:
         """Upscale pictures of one size.
 
         Args:
@@ -148,9 +164,11 @@ class Upscaler:
             dtype: Pixel type of the result; by default that of ``low``.
             job_px: Low-resolution pixels of all pictures of this size that there are to do; by default those
                 of ``low``. A runtime that is slow to start is worth it only for many.
+            size: What a model for any scale shall make instead, (height, width); others make what they make.
 
         Returns:
-            (N, 3, scale H, scale W) on the host: integers rounded, floating point clamped to [0, 1].
+            (N, 3, scale H, scale W) on the host, sides rounded to whole pixels: integers rounded, floating
+            point clamped to [0, 1].
 
         Raises:
             InputError: ``low`` is no such picture.
@@ -160,21 +178,28 @@ class Upscaler:
         check_picture(low)
         dtype = low.dtype if dtype is None else dtype
         check_dtype(dtype)
-        meter = _Meter(self.progress, _work_px(low, self.passes))
+        rounds = len(SYMMETRIES) if self._tta else 1
+        meter = _Meter(self.progress, rounds * _work_px(low, self.passes))
         # Between passes 16 bits lose nothing that can be seen, at half the memory of float32.
         between = torch.float32 if dtype.is_floating_point else torch.uint16
         job_px = low[:, 0].numel() if job_px is None else job_px
-        runs = self._planned_runs(dtype, low.shape, job_px)
+        # Half of the rounds are of the picture's own shape, and half of the turned one's.
+        runs = self._planned_runs(dtype, low.shape, job_px * max(1, rounds // 2))
+        asked = (size or self._scaled_size(low)) if self.does_any_scale else None
         try:
             with torch.inference_mode():
                 for position, run in enumerate(runs, start=1):
-                    low = run.run(low, dtype if position == len(runs) else between, meter.add)
+                    low = run.run(low, dtype if position == len(runs) else between, meter.add, asked)
         except torch.OutOfMemoryError as error:
             raise OutOfMemoryError(f"{self.device} has not enough memory to join the tiles") from error
         self.ways = tuple(run.way for run in runs)
         return low
 
-    def _planned_runs(self, pixels: torch.dtype, shape: torch.Size, job_px: int) -> list[Pass]:
+    def _scaled_size(self, low: Tensor) -> tuple[int, int]:
+        height, width = (max(1, round(side * self.scale)) for side in low.shape[-2:])
+        return height, width
+
+    def _planned_runs(self, pixels: torch.dtype, shape: torch.Size, job_px: int) -> list[Pass | SelfEnsemble]:
         """Give what runs each pass, for results of a pixel type."""
         dtype = self.precision_for(pixels)
         runs, (n, _, height, width) = [], shape
@@ -182,17 +207,17 @@ class Upscaler:
             config = self._checkpoints[scale].config
             work = Work(config, dtype, self.attention, n, height, width, "openvino")
             runs.append(self._run(scale, dtype, self._choose_runtime(scale, work, job_px)))
-            height, width, job_px = height * scale, width * scale, job_px * scale**2
+            height, width, job_px = (int(now) for now in (height * scale, width * scale, job_px * scale**2))
         return runs
 
-    def _choose_runtime(self, scale: int, work: Work, job_px: int) -> str:
+    def _choose_runtime(self, scale: float, work: Work, job_px: int) -> str:
         """Choose what runs a pass; OpenVINO unasked only for whole pictures."""
         if self._runtime == "auto" and not fits_whole(self._requests[scale], work, free_bytes(self.device)):
             return "torch"
         network = self._checkpoints[scale].network
         return choose_runtime(self._runtime, network, self.device, work.dtype, job_px)
 
-    def _run(self, scale: int, dtype: torch.dtype, runtime: str) -> Pass:
+    def _run(self, scale: float, dtype: torch.dtype, runtime: str) -> Pass | SelfEnsemble:
         key = scale, dtype, runtime
         if key not in self._runs:
             checkpoint = self._checkpoints[scale]
@@ -201,7 +226,8 @@ class Upscaler:
                 if runtime == "openvino"
                 else Forward(checkpoint, self.device, dtype, self.attention)
             )
-            self._runs[key] = Pass(forward, self._requests[scale])
+            run = Pass(forward, self._requests[scale])
+            self._runs[key] = SelfEnsemble(run) if self._tta else run
         return self._runs[key]
 
 
@@ -223,26 +249,36 @@ def _has_weights(checkpoint: Checkpoint) -> bool:
     return any(True for _ in checkpoint.network.parameters())
 
 
-def _planned_scales(model: str | Checkpoint, scale: int | None) -> tuple[int, ...]:
+def _planned_scales(model: str | Checkpoint, scale: float | None) -> tuple[float, ...]:
     available = available_scales(model)
     if scale is None:
         scale = DEFAULT_SCALE if DEFAULT_SCALE in available else max(available)
-    return plan_passes(scale, available)
+    if not does_any_scale(model):
+        return plan_passes(scale, available)
+    if not 1 <= scale < math.inf:
+        raise UsageError(f"this model cannot do x{scale:g}", hint="it can do any scale from x1 up")
+    return (scale,)
 
 
-def _work_px(low: Tensor, passes: tuple[int, ...]) -> int:
+def _work_px(low: Tensor, passes: tuple[float, ...]) -> int:
     """Sum up the low-resolution pixels that go through each pass."""
     first_px = low[:, 0].numel()
-    return sum(first_px * math.prod(passes[:position]) ** 2 for position in range(len(passes)))
+    return sum(int(first_px * math.prod(passes[:position]) ** 2) for position in range(len(passes)))
 
 
-def _checked_runtime(runtime: Runtime, tiling: Tiling, attention: str) -> Runtime:
+def _refuse_tiles(requests: Iterable[TilingRequest]) -> None:
+    """Refuse to run a model for any scale in tiles: its pixels lie on no grid that tiles could share."""
+    if any(request.mode == "overlap" for request in requests):
+        raise UsageError("a model for any scale is not run in tiles", hint="choose the tiling auto or exact")
+
+
+def _checked_runtime(runtime: Runtime, tiling: Tiling, attention: str, does_any_scale: bool) -> Runtime:
     """Refuse what OpenVINO cannot be told; where it was left free, do without it."""
-    if tiling != "exact" and attention == "auto":
+    if tiling != "exact" and attention == "auto" and not does_any_scale:
         return runtime
     if runtime == "openvino":
         raise UsageError(
-            "OpenVINO runs whole graphs with an attention of its own",
-            hint="leave --attention and --tiling exact to torch",
+            "OpenVINO runs whole graphs of one scale with an attention of its own",
+            hint="leave --attention, --tiling exact and models for any scale to torch",
         )
     return "torch" if runtime == "auto" else runtime

@@ -170,7 +170,7 @@ def _workload(task: Task, rows: Sequence[Row]) -> Workload:
     height, width = task.size
     return Workload(
         model=task.checkpoint.name,
-        scale=task.checkpoint.scale,
+        scale=task.checkpoint.config.scale,
         height=height,
         width=width,
         macs=multiply_accumulates(task.checkpoint.config, height, width),

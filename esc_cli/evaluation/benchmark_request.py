@@ -85,7 +85,7 @@ def requested_tasks(request: Request) -> list[Task]:
     tasks = []
     for source in request.sources:
         checkpoint = source.load()
-        sizes = dict.fromkeys(low_size(size, checkpoint.scale) for size in request.sizes)
+        sizes = dict.fromkeys(low_size(size, checkpoint.config.scale) for size in request.sizes)
         tasks += [Task(source, checkpoint, cut_to(picture, *size)) for size in sizes]
     return tasks
 

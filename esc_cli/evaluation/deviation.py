@@ -34,7 +34,7 @@ def exact_result(checkpoint: Checkpoint, low: Tensor) -> Tensor:
     Returns:
         (1, 3, scale H, scale W), float64, clamped to [0, 1].
     """
-    height, width = (checkpoint.scale * side for side in low.shape[-2:])
+    height, width = (checkpoint.config.scale * side for side in low.shape[-2:])
     with torch.inference_mode(mode=False), torch.no_grad():
         network = copy.deepcopy(checkpoint.network).double()
         high: Tensor = network(pad_to_multiple(low.double(), checkpoint.config.window_size))

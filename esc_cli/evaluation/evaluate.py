@@ -47,11 +47,13 @@ class Evaluation:
         model: Its name, or the file's.
         scale: Pixels out per pixel in.
         pictures: Each picture's scores.
+        tta: Whether the self-ensemble was scored.
     """
 
     model: str
     scale: int
     pictures: tuple[PictureScore, ...]
+    tta: bool = False
 
     @property
     def psnr(self) -> float:
@@ -70,6 +72,7 @@ def evaluate(
     scale: int | None = None,
     *,
     device: str = "auto",
+    tta: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score a model on a folder of high-resolution pictures.
@@ -82,6 +85,7 @@ def evaluate(
         model: As for ``load_checkpoint``.
         scale: Pixels out per pixel in; by default the largest of the model.
         device: As for ``Upscaler``.
+        tta: As for ``Upscaler``.
         progress: Is told how many pictures are done, of how many.
 
     Raises:
@@ -93,13 +97,14 @@ def evaluate(
     """
     paths = find_pictures(folder)
     checkpoint = load_checkpoint(model, scale)
-    upscaler = Upscaler(checkpoint, scale=checkpoint.scale, device=device, precision="float32")
+    scale = scale or checkpoint.config.scale
+    upscaler = Upscaler(checkpoint, scale=scale, device=device, precision="float32", tta=tta)
     scores = []
     for path in paths:
-        scores.append(_score(path.relative_to(folder).as_posix(), path, upscaler, checkpoint.scale))
+        scores.append(_score(path.relative_to(folder).as_posix(), path, upscaler, scale))
         if progress is not None:
             progress(len(scores), len(paths))
-    return Evaluation(checkpoint.name, checkpoint.scale, tuple(scores))
+    return Evaluation(checkpoint.name, scale, tuple(scores), tta)
 
 
 def _score(name: str, path: Path, upscaler: Upscaler, scale: int) -> PictureScore:

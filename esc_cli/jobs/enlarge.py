@@ -87,7 +87,7 @@ def enlarge(
     Under transparent pixels color is continued from the visible ones first, so that the network sees no
     false edges; transparency itself goes through the network as gray. Values which are not encoded in the way
     of sRGB are, while the network looks at them. Where its scale is above the one asked for, the result is
-    resized down to it.
+    resized down to it; a network for any scale makes the size itself.
 
     Args:
         picture: Of any depth.
@@ -106,14 +106,14 @@ def enlarge(
     tone = tone_of(picture.metadata.icc_profile, picture.gray)
     low = picture.color if tone is None else tone.encode(picture.color)
     if picture.alpha is None or _is_opaque(picture.alpha):
-        (color,) = _upscaled([low], upscaler, consistency, progress, job_px)
+        (color,) = _upscaled([low], upscaler, size, consistency, progress, job_px)
         alpha = (
             None if picture.alpha is None else picture.alpha[..., :1, :1].expand(-1, -1, *color.shape[-2:])
         )
     else:
         visible = low if upscaler.keeps_pixels else bleed(low, picture.alpha)
         planes = [visible, picture.alpha.expand(-1, 3, -1, -1)]
-        color, gray_alpha = _upscaled(planes, upscaler, consistency, progress, job_px)
+        color, gray_alpha = _upscaled(planes, upscaler, size, consistency, progress, job_px)
         alpha = make_gray(gray_alpha)[:, :1]
     color, alpha = resize_with_alpha(color, alpha, *size, linear_light=True)
     if tone is not None:
@@ -153,15 +153,20 @@ def _is_opaque(alpha: Tensor) -> bool:
 def _upscaled(
     planes: Sequence[Tensor],
     upscaler: Upscaler,
+    size: tuple[int, int],
     consistency: bool,
     progress: ProgressCallback | None,
     job_px: int | None,
 ) -> list[Tensor]:
-    """Upscale pictures of one size, (1, 3, H, W), by the upscaler's scale."""
+    """Upscale pictures of one size, (1, 3, H, W), by the upscaler's scale, or if it does any to ``size``.
+
+    An axis along which ``size`` is smaller stays as long as it is.
+    """
+    height, width = (max(sides) for sides in zip(size, planes[0].shape[-2:], strict=True))
     results = []
     for number, low in enumerate(planes):
         upscaler.progress = share_of(progress, number, len(planes))
-        high = upscaler(low, job_px=job_px)
+        high = upscaler(low, job_px=job_px, size=(height, width))
         if consistency:
             high = make_consistent(high, low)
         results.append(keep_flat(high, low))

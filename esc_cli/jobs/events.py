@@ -17,7 +17,7 @@ class Engine:
     """What the work is done with; the first event of a run that has work to do."""
 
     model: str
-    passes: tuple[int, ...]
+    passes: tuple[float, ...]
     device: str
     device_reason: str
     precision: str

@@ -7,7 +7,7 @@ from typing import Any, TypedDict, Unpack
 
 import torch
 
-from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, open_model
+from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, does_any_scale, open_model
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.engine.device import Precision, choose_device, choose_precision
 from esc_cli.engine.runtime_choice import Runtime
@@ -35,12 +35,13 @@ class EngineOptions(TypedDict, total=False):
     overlap_px: int | None
     attention: str
     runtime: Runtime
+    tta: bool
 
 
 _DEFAULTS = {
     name: parameter.default
     for name, parameter in inspect.signature(Upscaler).parameters.items()
-    if name in ("precision", "tiling", "tile_px", "overlap_px")
+    if name in ("precision", "tiling", "tile_px", "overlap_px", "tta")
 }
 """What a result depends on beside model and scale: not the device, on which a run may be continued."""
 
@@ -62,7 +63,7 @@ class Models:
         self._model = open_model(options.get("model", DEFAULT_MODEL))
         self._options = options
         self._options["model"] = self._model
-        self._upscalers: dict[int, Upscaler] = {}
+        self._upscalers: dict[float, Upscaler] = {}
 
     @property
     def name(self) -> str:
@@ -75,20 +76,30 @@ class Models:
         return self._upscalers.setdefault(upscaler.scale, upscaler)
 
     def upscaler(self, factor: float) -> Upscaler | None:
-        """Give the upscaler whose scale is the smallest at or above a factor.
+        """Give the upscaler whose scale is the smallest at or above a factor, or that does any.
 
         Returns:
-            None for factors up to 1, where there is nothing to enlarge.
+            None for factors up to 1, where there is nothing to enlarge, unless the model is one for x1.
 
         Raises:
             UsageError: The factor is out of the model's reach.
         """
-        if factor <= 1:
+        available = available_scales(self._model)
+        if factor <= 1 and 1 not in available:
             return None
-        scale = reachable_scale(factor, available_scales(self._model))
+        if does_any_scale(self._model):
+            return self._upscalers.get(max(available)) or self.default()
+        scale = reachable_scale(factor, available)
         if scale not in self._upscalers:
             self._upscalers[scale] = Upscaler(scale=scale, **self._options)
         return self._upscalers[scale]
+
+    def passes(self, factor: float) -> tuple[float, ...]:
+        """List the scales of the networks that are run in turn for a factor; none up to 1."""
+        upscaler = self.upscaler(factor)
+        if upscaler is None:
+            return ()
+        return (_rounded(factor),) if upscaler.does_any_scale else upscaler.passes
 
     def engine(self, factor: float) -> Engine | None:
         """Describe what pictures are enlarged with; None where there is nothing to enlarge."""
@@ -97,7 +108,7 @@ class Models:
             return None
         return Engine(
             model=self.name,
-            passes=upscaler.passes,
+            passes=self.passes(factor),
             device=str(upscaler.device),
             device_reason=upscaler.device_reason,
             precision=_name_of(upscaler.precision),
@@ -112,10 +123,11 @@ class Models:
         made_by = f"esc-upscale {program_version()}"
         if upscaler is None:
             return f"{made_by}; resized without a network"
-        passes = " then ".join(f"x{scale}" for scale in upscaler.passes)
+        passes = " then ".join(f"x{scale}" for scale in self.passes(factor))
         digests = ", ".join(digest[:16] for digest in upscaler.digests)
         tiling = self._options.get("tiling", "auto")
-        how = f"precision {_name_of(upscaler.precision_for(pixels))}; tiling {tiling}"
+        ensemble = "; self-ensemble" if self._options.get("tta") else ""
+        how = f"precision {_name_of(upscaler.precision_for(pixels))}; tiling {tiling}{ensemble}"
         return f"{made_by}; model {self.name} {passes} ({digests}); {how}"
 
     def recipe(self, factor: float) -> dict[str, Any]:
@@ -123,6 +135,11 @@ class Models:
         upscaler = self.upscaler(factor)
         engine = {key: self._options.get(key, default) for key, default in _DEFAULTS.items()}
         return {"models": [] if upscaler is None else list(upscaler.digests), **engine}
+
+
+def _rounded(factor: float) -> float:
+    """Round a factor to what is worth telling."""
+    return int(factor) if factor == int(factor) else round(factor, 3)
 
 
 def _name_of(dtype: torch.dtype) -> str:

@@ -73,15 +73,13 @@ def look_ahead(plan: Plan, models: Models) -> Outlook:
 
 def _seconds(tasks: Iterable[Task], models: Models) -> float:
     """Estimate the networks' time from the time that each one takes for a pixel."""
-    low_px: Counter[tuple[int, ...]] = Counter()
+    low_px: Counter[tuple[float, ...]] = Counter()
     for task in tasks:
-        upscaler = models.upscaler(task.factor)
-        if upscaler is not None:
-            low_px[upscaler.passes] += task.low_px * (2 if task.probe.alpha else 1)
-    return sum(pixels * _seconds_a_pixel(passes, models) for passes, pixels in low_px.items())
+        low_px[models.passes(task.factor)] += task.low_px * (2 if task.probe.alpha else 1)
+    return sum(pixels * _seconds_a_pixel(passes, models) for passes, pixels in low_px.items() if passes)
 
 
-def _seconds_a_pixel(passes: tuple[int, ...], models: Models) -> float:
+def _seconds_a_pixel(passes: tuple[float, ...], models: Models) -> float:
     """Time the first network on a small picture; those after it have more pixels, but are of its kind."""
     upscaler = models.upscaler(passes[0])
     if upscaler is None:
@@ -89,9 +87,10 @@ def _seconds_a_pixel(passes: tuple[int, ...], models: Models) -> float:
     side_px = _TRIAL_PX.get(upscaler.device.type, _TRIAL_PX_ELSEWHERE)
     upscaler.progress = None
     noise = torch.rand((1, 3, side_px, side_px))
-    upscaler(noise)  # the first run is slower: memory is taken, kernels are chosen
+    size = (round(side_px * passes[0]),) * 2
+    upscaler(noise, size=size)  # the first run is slower: memory is taken, kernels are chosen
     begun = time.monotonic()
-    upscaler(noise)
+    upscaler(noise, size=size)
     growth = itertools.accumulate(passes[:-1], operator.mul, initial=1)
     return (time.monotonic() - begun) / side_px**2 * sum(scale**2 for scale in growth)
 

@@ -1,20 +1,20 @@
 """The block that every ESC network repeats, and its parts. Feature maps are (N, dim, H, W)."""
 
+import functools
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.networks.attention import WindowAttention
-from esc_cli.networks.convolutional_attention import (
-    ConvolutionalAttention,
-    DecomposedConvolutionalAttention,
-)
 from esc_cli.networks.fused_convolution import PLAIN
+from esc_cli.networks.mixer import Mixer
 from esc_cli.networks.runner import FeatureMap, Runner
 
-Mixer = ConvolutionalAttention | DecomposedConvolutionalAttention
+Held = tuple[FeatureMap, FeatureMap | None]
+"""A residual and what a mixer reads, if that is there."""
 
 
 class ChannelNorm(nn.Module):
@@ -64,17 +64,33 @@ class ConvFFN(nn.Module):
 
 
 class MixingLayer(nn.Module):
-    """A mixer over some of the channels, then a pointwise convolution over all of them."""
+    """A mixer over some of the channels, then a pointwise convolution over all of them, added to a residual.
+
+    Run in two steps: the convolution is linear, so that the channels which the mixer does not read can be
+    added before it is run, and only the others are held while its statistics are gathered.
+    """
 
     def __init__(self, dim: int, mixer: Mixer) -> None:
         super().__init__()
-        self.ops = PLAIN
         self.plk = mixer
         self.aggr = nn.Conv2d(dim, dim, 1)
 
-    def forward(self, residual: Tensor, hidden: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
-        """Add the mixed ``hidden`` to ``residual``, both (N, dim, H, W); a local step."""
-        return self.ops.added(self.aggr, self.plk.mix(hidden, dynamic, *shared), residual)
+    def split(self, residual: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
+        """Add to ``residual`` what of ``hidden`` passes the mixer, both (N, dim, H, W).
+
+        Returns:
+            The sum, and what the mixer reads, (N, partial_dim, H, W).
+        """
+        partial, rest = hidden.tensor_split((self.plk.partial_dim,), dim=1)
+        weight, bias = self.aggr.weight[:, partial.shape[1] :], self.aggr.bias
+        # The product, not the convolution: it takes no channels at all, too, where the mixer reads them all.
+        passing = F.linear(rest.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
+        return residual + passing, partial
+
+    def join(self, residual: Tensor, partial: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
+        """Add the mixed ``partial`` to ``residual``, both as ``split`` gave them; a local step."""
+        mixed = self.plk.mix(partial, dynamic, *shared)
+        return residual + F.conv2d(mixed, self.aggr.weight[:, : self.plk.partial_dim])
 
 
 class Block(nn.Module):
@@ -116,11 +132,16 @@ class Block(nn.Module):
         No map is read after it was replaced, ``features`` neither.
         """
         inner = run.local(self._enter, features, reach_px=ConvFFN.reach_px)
-        inner = self._run_attention(inner, run)
-        hidden: FeatureMap | None = None
+        inner, held = self._open(inner, shared, run)
         for norm, ffn, layer in zip(self.lns, self.convffns, self.pconvs, strict=True):
-            inner, hidden = _mix(inner, hidden, norm, ffn, layer, shared, run)  # type: ignore[arg-type]
+            feed = functools.partial(_feed, norm, ffn)
+            inner, held = _mix(inner, held, feed, ConvFFN.reach_px, layer, shared, run)  # type: ignore[arg-type]
         return run.local(self._leave, inner, features, reach_px=1, replaces=features)
+
+    def _open(self, inner: FeatureMap, shared: tuple[Tensor, ...], run: Runner) -> tuple[FeatureMap, Held]:
+        """Run what comes before the mixing layers; give its result, and what the first may replace."""
+        inner = self._run_attention(inner, run)
+        return inner, (inner, None)
 
     def _run_attention(self, inner: FeatureMap, run: Runner) -> FeatureMap:
         return run.local(self._attend, inner, reach_px=0, align_px=self.attn.window_size, replaces=inner)
@@ -135,20 +156,55 @@ class Block(nn.Module):
         return self.ops.added(self.conv_out, self.ln_out(inner), features)
 
 
+class ConvolutionalBlock(Block):
+    """ESC's block without window attention: one more mixing layer, on the normed features, in its place."""
+
+    attn: MixingLayer  # type: ignore[assignment]
+
+    def __init__(self, *, dim: int, make_mixer: Callable[[], Mixer], **widths: Any) -> None:
+        super().__init__(dim=dim, make_mixer=make_mixer, **widths)
+        self.attn = MixingLayer(dim, make_mixer())
+
+    def _open(self, inner: FeatureMap, shared: tuple[Tensor, ...], run: Runner) -> tuple[FeatureMap, Held]:
+        return _mix(inner, (inner, None), self.ln_attn, 0, self.attn, shared, run)
+
+
+def _feed(norm: nn.Module, ffn: nn.Module, features: Tensor) -> Tensor:
+    return ffn(norm(features))  # type: ignore[no-any-return]
+
+
 def _mix(
     inner: FeatureMap,
-    spare: FeatureMap | None,
-    norm: nn.Module,
-    ffn: ConvFFN,
+    spare: Held,
+    feed: Callable[[Tensor], Tensor],
+    feed_reach_px: int,
     layer: MixingLayer,
     shared: tuple[Tensor, ...],
     run: Runner,
-) -> tuple[FeatureMap, FeatureMap]:
-    """Run a mixing layer; give its result, and the map that it pooled over for the next one to replace."""
-    hidden = run.local(lambda rows: ffn(norm(rows)), inner, reach_px=ConvFFN.reach_px, replaces=spare)
-    dynamic = layer.plk.dynamic_kernels(hidden, run)
+) -> tuple[FeatureMap, Held]:
+    """Run a mixing layer on what ``feed`` makes of ``inner``.
 
-    def step(residual: Tensor, hidden: Tensor) -> Tensor:
-        return layer(residual, hidden, dynamic, *shared)  # type: ignore[no-any-return]
+    Returns:
+        The result, and the maps it is made of, for the next layer to replace.
+    """
 
-    return run.local(step, inner, hidden, reach_px=layer.plk.reach_px, replaces=inner), hidden
+    def split(residual: Tensor) -> tuple[Tensor, Tensor]:
+        return layer.split(residual, feed(residual))
+
+    residual, partial = run.pair(split, inner, reach_px=feed_reach_px, replaces=spare)
+    dynamic = layer.plk.dynamic_kernels(partial, run)
+
+    def join(residual: Tensor, partial: Tensor) -> Tensor:
+        return layer.join(residual, partial, dynamic, *shared)
+
+    mixed = run.local(
+        join,
+        residual,
+        partial,
+        reach_px=layer.plk.reach_px,
+        align_px=layer.plk.align_px,
+        replaces=residual,
+        # What lies on a grid is not made anew for rows beside it.
+        keep=layer.plk.align_px > 1,
+    )
+    return mixed, (residual, partial)

@@ -4,12 +4,11 @@ Both read the first ``partial_dim`` channels only; the other channels pass. ``So
 ESC (arXiv 2503.06671), section 3, and its published code.
 """
 
-from abc import abstractmethod
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from esc_cli.networks.mixer import Mixer, mean_over_picture, mlp_of_mean, silence
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 from esc_cli.networks.spectral_convolution import Spectrum, convolve, pays
 
@@ -28,11 +27,12 @@ def average_over_symmetries(kernel: Tensor) -> Tensor:
 
 
 def convolve_per_sample(features: Tensor, kernels: Tensor) -> Tensor:
-    """Convolve each channel of each sample with a kernel of its own, zero-padded to the same size.
+    """Convolve each sample with kernels of its own, zero-padded to the same size.
 
     Args:
         features: (N, C, H, W).
-        kernels: (N * C, 1, k, k), k odd, sample-major.
+        kernels: (N * C, I, k, k), k odd, sample-major. With I = 1 each channel is convolved by itself; with
+            I = C each channel of the result is made of all.
 
     Returns:
         (N, C, H, W).
@@ -41,102 +41,90 @@ def convolve_per_sample(features: Tensor, kernels: Tensor) -> Tensor:
     # Reshaped, one sample would have a batch stride by which torch no longer sees that it lies channels-last;
     # the answer would lie channels-first, and every step after it would copy: a tenth of the CPU's time.
     as_channels = features if n == 1 else features.reshape(1, n * channels, height, width)
-    convolved = F.conv2d(as_channels, kernels, padding=kernels.shape[-1] // 2, groups=n * channels)
+    groups = n * channels // kernels.shape[1]
+    convolved = F.conv2d(as_channels, kernels, padding=kernels.shape[-1] // 2, groups=groups)
     return convolved.view(n, channels, height, width)
 
 
-class _ConvolutionalMixer(nn.Module):
-    """What both forms share: the pooled statistics, and the channels that pass."""
+class ConvolutionalAttention(Mixer):
+    """A full large kernel (partial_dim, partial_dim, k, k) plus depthwise dynamic 3x3 kernels.
 
-    partial_dim: int
-    reach_px: int
+    The large kernel is the one that all layers share, already averaged over its symmetries; or, if asked
+    for, one of the layer's own.
+    """
 
-    def dynamic_kernels(self, features: FeatureMap, run: Runner = WHOLE) -> Tensor:
-        """Make the small kernels of each sample from the mean over the whole picture.
-
-        Args:
-            features: (N, C, H, W), C >= partial_dim.
-            run: The runner that pools.
-
-        Returns:
-            (N * partial_dim, 1, 3, 3).
-        """
-        height, width = features.shape[-2:]
-        dim, dtype = self.partial_dim, features.dtype
-        mean = run.statistics(
-            # Summed in float32: float16 overflows beyond 65504, and a picture has millions of pixels.
-            lambda rows, _: rows[:, :dim].sum((2, 3), keepdim=True, dtype=torch.float32),
-            lambda total: (total / (height * width)).to(dtype),
-            features,
-        )  # (N, partial_dim, 1, 1)
-        return self._kernels_from_mean(mean).reshape(-1, 1, DYNAMIC_SIZE, DYNAMIC_SIZE)
-
-    def mix(self, features: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
-        """Mix the first channels of (N, C, H, W) with their neighbourhood; a local step."""
-        first, rest = features[:, : self.partial_dim], features[:, self.partial_dim :]
-        return torch.cat((self._mix_partial(first, dynamic, *shared), rest), dim=1)
-
-    def forward(self, features: Tensor, *shared: Tensor) -> Tensor:
-        """Mix (N, C, H, W); ``shared`` are the large kernels that the whole network shares."""
-        return self.mix(features, self.dynamic_kernels(features), *shared)
-
-    @abstractmethod
-    def _kernels_from_mean(self, mean: Tensor) -> Tensor: ...
-
-    @abstractmethod
-    def _mix_partial(self, features: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor: ...
-
-
-class ConvolutionalAttention(_ConvolutionalMixer):
-    """A full large kernel (partial_dim, partial_dim, k, k) plus depthwise dynamic 3x3 kernels."""
-
-    def __init__(self, partial_dim: int, kernel_size: int) -> None:
+    def __init__(self, partial_dim: int, kernel_size: int, own_kernel: bool = False) -> None:
         super().__init__()
         self.partial_dim = partial_dim
         self.reach_px = kernel_size // 2
         self.spectrum: Spectrum | None = None
         """Where it is set, what stands in for the large kernel; for inference on the CPU."""
-        self.dwc_proj = _kernel_mlp(partial_dim, partial_dim // 2)
-        last = self.dwc_proj[-1]
-        # Zero at the start ("important for stabilizing early training", the published code).
-        nn.init.zeros_(last.weight)  # type: ignore[arg-type]
-        nn.init.zeros_(last.bias)  # type: ignore[arg-type]
+        self.dwc_proj = mlp_of_mean(partial_dim, partial_dim // 2, partial_dim * DYNAMIC_SIZE**2)
+        # "Important for stabilizing early training" (the published code).
+        silence(self.dwc_proj[-1])
+        self.plk_filter = orthogonal_kernel(partial_dim, kernel_size) if own_kernel else None
 
-    def _kernels_from_mean(self, mean: Tensor) -> Tensor:
-        return self.dwc_proj(mean)  # type: ignore[no-any-return]
+    def dynamic_kernels(self, features: FeatureMap, run: Runner = WHOLE) -> Tensor:
+        """Make the small kernels of each sample from the mean, (N * partial_dim, 1, 3, 3)."""
+        return _as_kernels(self.dwc_proj(mean_over_picture(features, self.partial_dim, run)))
 
-    def _mix_partial(self, features: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
-        (large,) = shared
-        small = convolve_per_sample(features, dynamic)
+    def mix(self, partial: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
+        """Convolve (N, partial_dim, H, W) with the large kernel and the dynamic ones, and add."""
+        return self._convolve_large(partial, shared) + convolve_per_sample(partial, dynamic)
+
+    def _convolve_large(self, features: Tensor, shared: tuple[Tensor, ...]) -> Tensor:
+        """Convolve (N, partial_dim, H, W) with the large kernel."""
         if self.spectrum is not None and pays(features):
-            return convolve(features, self.spectrum) + small
-        return F.conv2d(features, large, padding=self.reach_px) + small
+            return convolve(features, self.spectrum)
+        large = shared[0] if self.plk_filter is None else average_over_symmetries(self.plk_filter)
+        return F.conv2d(features, large, padding=self.reach_px)
 
 
-class DecomposedConvolutionalAttention(_ConvolutionalMixer):
-    """A pointwise kernel (p, p, 1, 1), then a depthwise one (p, 1, k, k) with the dynamic one inside."""
+class StaticConvolutionalAttention(ConvolutionalAttention):
+    """Convolutional attention without its dynamic kernels: the large kernel alone."""
+
+    def __init__(self, partial_dim: int, kernel_size: int, own_kernel: bool = False) -> None:
+        super().__init__(partial_dim, kernel_size, own_kernel)
+        del self.dwc_proj
+
+    def dynamic_kernels(self, features: FeatureMap, run: Runner = WHOLE) -> Tensor:
+        """Make none."""
+        return torch.empty(0)
+
+    def mix(self, partial: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
+        """Convolve (N, partial_dim, H, W) with the large kernel."""
+        return self._convolve_large(partial, shared)
+
+
+class DecomposedConvolutionalAttention(Mixer):
+    """A pointwise kernel (p, p, 1, 1), then a depthwise one (p, 1, k, k) with the dynamic one inside.
+
+    Both are shared by all layers of a network.
+    """
 
     def __init__(self, partial_dim: int, kernel_size: int) -> None:
         super().__init__()
         self.partial_dim = partial_dim
         self.reach_px = kernel_size // 2
-        self.proj = _kernel_mlp(partial_dim, partial_dim // 4)
+        self.proj = mlp_of_mean(partial_dim, partial_dim // 4, partial_dim * DYNAMIC_SIZE**2)
 
-    def _kernels_from_mean(self, mean: Tensor) -> Tensor:
-        return self.proj(mean)  # type: ignore[no-any-return]
+    def dynamic_kernels(self, features: FeatureMap, run: Runner = WHOLE) -> Tensor:
+        """Make the small kernels of each sample from the mean, (N * partial_dim, 1, 3, 3)."""
+        return _as_kernels(self.proj(mean_over_picture(features, self.partial_dim, run)))
 
-    def _mix_partial(self, features: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
+    def mix(self, partial: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
+        """Convolve (N, partial_dim, H, W) with the pointwise kernel, then with the depthwise ones."""
         pointwise, spatial = shared
         border = self.reach_px - DYNAMIC_SIZE // 2
-        kernels = spatial.repeat(features.shape[0], 1, 1, 1) + F.pad(dynamic, (border,) * 4)
-        return convolve_per_sample(F.conv2d(features, pointwise), kernels)
+        kernels = spatial.repeat(partial.shape[0], 1, 1, 1) + F.pad(dynamic, (border,) * 4)
+        return convolve_per_sample(F.conv2d(partial, pointwise), kernels)
 
 
-def _kernel_mlp(partial_dim: int, hidden_dim: int) -> nn.Sequential:
-    """Build the layers that turn a mean into kernels; index 0 is the pooling, which the runner does."""
-    return nn.Sequential(
-        nn.Identity(),
-        nn.Conv2d(partial_dim, hidden_dim, 1),
-        nn.GELU(),
-        nn.Conv2d(hidden_dim, partial_dim * DYNAMIC_SIZE**2, 1),
-    )
+def orthogonal_kernel(partial_dim: int, kernel_size: int) -> nn.Parameter:
+    """Make a large kernel (partial_dim, partial_dim, k, k), orthogonal at the start."""
+    return nn.Parameter(nn.init.orthogonal_(torch.empty(partial_dim, partial_dim, kernel_size, kernel_size)))
+
+
+def _as_kernels(values: Tensor) -> Tensor:
+    """Reshape (N, 9 C, 1, 1), channel-major, to (N * C, 1, 3, 3)."""
+    return values.reshape(-1, 1, DYNAMIC_SIZE, DYNAMIC_SIZE)

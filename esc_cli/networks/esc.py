@@ -1,14 +1,27 @@
 """ESC: emulating self-attention with convolution (ICCV 2025); also ESC-light and ESC-XL."""
 
 from dataclasses import dataclass
+from typing import Literal
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esc_cli.networks.blocks import Block, PictureConvolution
-from esc_cli.networks.convolutional_attention import ConvolutionalAttention, average_over_symmetries
+from esc_cli.networks.attentive_convolution import AttentiveConvolution
+from esc_cli.networks.blocks import Block, ConvolutionalBlock, PictureConvolution
+from esc_cli.networks.convolutional_attention import (
+    ConvolutionalAttention,
+    StaticConvolutionalAttention,
+    average_over_symmetries,
+    orthogonal_kernel,
+)
+from esc_cli.networks.milk_convolutional_attention import MiLKConvolutionalAttention
+from esc_cli.networks.mixer import Mixer
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
+from esc_cli.networks.window_mixer import WindowMixer
+
+MixerName = Literal["convolutional", "static", "milk", "atconv", "window"]
+"""Convolutional attention, the same without dynamic kernels, MiLK-ConvAttn, Attentive Convolution, and window
+attention over the same channels."""
 
 
 @dataclass(frozen=True)
@@ -18,15 +31,19 @@ class ESCConfig:
     Attributes:
         scale: Pixels out per pixel in, along each axis.
         dim: Channels of the feature maps.
-        partial_dim: Channels that the convolutional attention reads.
-        heads: Heads of the window attention, each of ``dim / heads`` channels.
+        partial_dim: Channels that the mixing layers mix.
+        heads: Heads of the window attention, each of ``dim / heads`` channels. With 0 there is none: a block
+            opens with one more mixing layer in its place.
         blocks: Number of blocks.
-        mixers: Convolutional mixing layers in a block.
+        mixers: Mixing layers in a block.
         kernel_size: Side of the large kernel, odd.
         window_size: Side of the attention windows, pixels.
         first_hidden_dim: Hidden channels of the feed-forward network that opens a block.
         hidden_dim: Hidden channels of those in the mixing layers.
         inner_norm: Whether the mixing layers begin with a layer normalisation.
+        mixer: What mixes in the mixing layers.
+        shared_kernel: Whether the convolutional attentions, dynamic or static, share one large kernel, or
+            each has one of its own.
     """
 
     scale: int
@@ -40,6 +57,8 @@ class ESCConfig:
     first_hidden_dim: int = 128
     hidden_dim: int = 80
     inner_norm: bool = False
+    mixer: MixerName = "convolutional"
+    shared_kernel: bool = True
 
 
 class ESC(nn.Module):
@@ -53,7 +72,7 @@ class ESC(nn.Module):
     def __init__(self, config: ESCConfig) -> None:
         super().__init__()
         self.config = config
-        self.plk_filter = new_large_kernel(config)
+        self.plk_filter = new_large_kernel(config) if _shares_kernel(config) else None
         self.proj = PictureConvolution(3, config.dim, 3, padding=1)
         self.blocks = make_blocks(config, self.block_class)
         self.last = nn.Conv2d(config.dim, config.dim, 3, padding=1)
@@ -70,7 +89,7 @@ class ESC(nn.Module):
             (N, 3, scale H, scale W), about [0, 1], not clamped, of the wider dtype of low and weights. A
             tensor, unless the runner makes something else of it.
         """
-        shared = (average_over_symmetries(self.plk_filter),)
+        shared = () if self.plk_filter is None else (average_over_symmetries(self.plk_filter),)
         shallow = run.local(self.proj, low, reach_px=1, keep=False)  # (N, dim, H, W)
         features = shallow
         for block in self.blocks:
@@ -88,15 +107,15 @@ class ESC(nn.Module):
 
 
 def new_large_kernel(config: ESCConfig) -> nn.Parameter:
-    """Make the 13x13 kernel that all layers share, orthogonal at the start."""
-    shape = (config.partial_dim, config.partial_dim, config.kernel_size, config.kernel_size)
-    return nn.Parameter(nn.init.orthogonal_(torch.empty(shape)))
+    """Make the large kernel that all layers share, orthogonal at the start."""
+    return orthogonal_kernel(config.partial_dim, config.kernel_size)
 
 
 def make_blocks(config: ESCConfig, block_class: type[Block] = Block) -> nn.ModuleList:
-    """Make the blocks of an ESC network with full large kernels."""
+    """Make the blocks of an ESC network; with the mixers that the configuration names."""
+    make_block = block_class if config.heads else ConvolutionalBlock
     return nn.ModuleList(
-        block_class(
+        make_block(
             dim=config.dim,
             heads=config.heads,
             window_size=config.window_size,
@@ -104,7 +123,26 @@ def make_blocks(config: ESCConfig, block_class: type[Block] = Block) -> nn.Modul
             hidden_dim=config.hidden_dim,
             inner_norm=config.inner_norm,
             mixers=config.mixers,
-            make_mixer=lambda: ConvolutionalAttention(config.partial_dim, config.kernel_size),
+            make_mixer=lambda: _make_mixer(config),
         )
         for _ in range(config.blocks)
     )
+
+
+def _make_mixer(config: ESCConfig) -> Mixer:
+    dim, size = config.partial_dim, config.kernel_size
+    match config.mixer:
+        case "milk":
+            return MiLKConvolutionalAttention(dim, size)
+        case "atconv":
+            return AttentiveConvolution(dim, size)
+        case "window":
+            return WindowMixer(dim, max(1, dim * config.heads // config.dim), config.window_size)
+        case "static":
+            return StaticConvolutionalAttention(dim, size, own_kernel=not config.shared_kernel)
+        case "convolutional":
+            return ConvolutionalAttention(dim, size, own_kernel=not config.shared_kernel)
+
+
+def _shares_kernel(config: ESCConfig) -> bool:
+    return config.shared_kernel and config.mixer in ("convolutional", "static")

@@ -17,39 +17,76 @@ NEAREST_HEAD_SCALE = 4
 
 SKIP_REACH_PX = 3
 
+HEAD_REACH_PX = 2
+"""Where a head convolves above the low resolution only: twice there, and again at each doubling, is less."""
+
+_SLOPE = 0.2
+
 
 @dataclass(frozen=True)
 class ESCRealConfig(ESCConfig):
     """Widths of ESC-Real, as in ``ESCConfig``; the defaults are the published network.
 
     Attributes:
-        head: ``nearest`` (upsample and convolve, always x4) or ``dysample``.
+        head: ``nearest`` (upsample and convolve, always x4), ``dysample``, or ``neosr``: that project's
+            nearest-neighbour head, with two convolutions after each doubling.
     """
 
     blocks: int = 10
     hidden_dim: int = 128
     inner_norm: bool = True
-    head: Literal["nearest", "dysample"] = "nearest"
+    head: Literal["nearest", "dysample", "neosr"] = "nearest"
 
     def __post_init__(self) -> None:
         if self.head == "nearest" and self.scale != NEAREST_HEAD_SCALE:
             raise ValueError(f"the nearest-neighbour head is always x{NEAREST_HEAD_SCALE}, not x{self.scale}")
+        if self.head == "neosr" and self.scale.bit_count() != 1:
+            raise ValueError(f"the head that doubles cannot be x{self.scale}")
 
 
-class ESCReal(nn.Module):
+class RealBody(nn.Module):
+    """ESC-Real without its head.
+
+    Args:
+        config: Widths.
+        unshuffle: Neighbours along each axis that are laid into the channels of one pixel first. The
+            published keys then count that step in ``proj`` and ``skip``.
+    """
+
+    def __init__(self, config: ESCConfig, unshuffle: int = 1) -> None:
+        super().__init__()
+        channels = 3 * unshuffle**2
+        # Rows are unshuffled before the runner cuts them.
+        first: list[nn.Module] = [] if unshuffle == 1 else [nn.Identity()]
+        entry = PictureConvolution(channels, config.dim, 3, padding=1)
+        self.plk_filter = new_large_kernel(config)
+        self.proj = nn.Sequential(*first, entry) if first else entry
+        self.skip = _Skip(channels, config.dim, first)
+        self.blocks = make_blocks(config)
+        self.last = nn.Conv2d(config.dim, config.dim, 3, padding=1)
+
+    def features(self, picture: Tensor, run: Runner) -> FeatureMap:
+        """Map the picture, (N, 3 unshuffle^2, H, W), to what the head takes, (N, dim, H, W)."""
+        shared = (average_over_symmetries(self.plk_filter),)
+        shallow = run.local(self.proj, picture, reach_px=1, keep=False)  # (N, dim, H, W)
+        features = shallow
+        for block in self.blocks:
+            features = block(features, shared, run)
+        return run.local(self._gather, features, shallow, picture, reach_px=SKIP_REACH_PX, replaces=features)
+
+    def _gather(self, features: Tensor, shallow: Tensor, picture: Tensor) -> Tensor:
+        return self.last(features) + shallow + self.skip(picture)  # type: ignore[no-any-return]
+
+
+class ESCReal(RealBody):
     """Low-resolution RGB to high-resolution RGB. Parameter names are the published ones.
 
-    Source: arXiv 2503.06671, and its published code.
+    Source: arXiv 2503.06671, and its published code; the head ``neosr``: that project's code.
     """
 
     def __init__(self, config: ESCRealConfig) -> None:
-        super().__init__()
+        super().__init__(config)
         self.config = config
-        self.plk_filter = new_large_kernel(config)
-        self.proj = PictureConvolution(3, config.dim, 3, padding=1)
-        self.skip = _Skip(config.dim)
-        self.blocks = make_blocks(config)
-        self.last = nn.Conv2d(config.dim, config.dim, 3, padding=1)
         self.to_img = _make_head(config)
 
     def forward(self, low: Tensor, run: Runner = WHOLE) -> FeatureMap:
@@ -63,35 +100,27 @@ class ESCReal(nn.Module):
             (N, 3, scale H, scale W), about [0, 1], not clamped, of the wider dtype of low and weights. A
             tensor, unless the runner makes something else of it.
         """
-        shared = (average_over_symmetries(self.plk_filter),)
-        shallow = run.local(self.proj, low, reach_px=1, keep=False)  # (N, dim, H, W)
-        features = shallow
-        for block in self.blocks:
-            features = block(features, shared, run)
-        features = run.local(self._gather, features, shallow, low, reach_px=SKIP_REACH_PX, replaces=features)
-        if self.config.head == "dysample":
+        features = self.features(low, run)
+        if isinstance(self.to_img, DySample):
             return run.unbounded(self.to_img, features)
-        # Three 3x3 convolutions above the low resolution and one below reach less than 2 pixels.
-        return run.local(self.to_img, features, reach_px=2, keep=False)
-
-    def _gather(self, features: Tensor, shallow: Tensor, low: Tensor) -> Tensor:
-        return self.last(features) + shallow + self.skip(low)  # type: ignore[no-any-return]
+        return run.local(self.to_img, features, reach_px=HEAD_REACH_PX, keep=False)
 
 
 class _Skip(nn.Sequential):
     """The picture's own way to the head: pointwise, 7x7 depthwise (reflection), pointwise."""
 
-    def __init__(self, dim: int) -> None:
+    def __init__(self, channels: int, dim: int, first: list[nn.Module]) -> None:
         super().__init__(
-            PictureConvolution(3, 2 * dim, 1),
+            *first,
+            PictureConvolution(channels, 2 * dim, 1),
             nn.Conv2d(2 * dim, 2 * dim, 2 * SKIP_REACH_PX + 1, groups=2 * dim),
-            nn.LeakyReLU(0.2),
+            nn.LeakyReLU(_SLOPE),
             nn.Conv2d(2 * dim, dim, 1),
         )
 
-    def forward(self, low: Tensor) -> Tensor:
-        first, depthwise, activation, last = self
-        padded = reflect_pad(first(low), SKIP_REACH_PX, SKIP_REACH_PX, SKIP_REACH_PX, SKIP_REACH_PX)
+    def forward(self, picture: Tensor) -> Tensor:
+        *_, first, depthwise, activation, last = self
+        padded = reflect_pad(first(picture), SKIP_REACH_PX, SKIP_REACH_PX, SKIP_REACH_PX, SKIP_REACH_PX)
         return last(activation(depthwise(padded)))  # type: ignore[no-any-return]
 
 
@@ -99,14 +128,17 @@ def _make_head(config: ESCRealConfig) -> nn.Module:
     dim = config.dim
     if config.head == "dysample":
         return DySample(dim, 3, config.scale)
-    return nn.Sequential(
-        nn.Upsample(scale_factor=2),
-        nn.Conv2d(dim, dim, 3, padding=1),
-        nn.LeakyReLU(0.2),
-        nn.Upsample(scale_factor=2),
-        nn.Conv2d(dim, dim, 3, padding=1),
-        nn.LeakyReLU(0.2),
-        nn.Conv2d(dim, dim, 3, padding=1),
-        nn.LeakyReLU(0.2),
-        nn.Conv2d(dim, 3, 3, padding=1),
-    )
+    if config.head == "neosr":
+        doublings = config.scale.bit_length() - 1
+        layers = [layer for _ in range(doublings) for layer in (*_doubled(dim), *_convolved(dim))]
+    else:
+        layers = [*_doubled(dim), *_doubled(dim), *_convolved(dim)]
+    return nn.Sequential(*layers, nn.Conv2d(dim, 3, 3, padding=1))
+
+
+def _doubled(dim: int) -> tuple[nn.Module, ...]:
+    return nn.Upsample(scale_factor=2), *_convolved(dim)
+
+
+def _convolved(dim: int) -> tuple[nn.Module, ...]:
+    return nn.Conv2d(dim, dim, 3, padding=1), nn.LeakyReLU(_SLOPE)

@@ -52,6 +52,23 @@ class Runner(Protocol):
         """
         ...
 
+    def pair(
+        self,
+        function: Callable[..., tuple[Tensor, Tensor]],
+        *maps: FeatureMap,
+        reach_px: int,
+        replaces: tuple[FeatureMap | None, FeatureMap | None] = (None, None),
+    ) -> tuple[FeatureMap, FeatureMap]:
+        """Run a step as ``local`` does that makes two maps, of one size.
+
+        Args:
+            function: Maps (N, C_i, H, W) to two maps (N, C', H, W) and (N, C'', H, W).
+            maps: As for ``local``.
+            reach_px: As for ``local``.
+            replaces: For each result, a map of its shape whose place it may take.
+        """
+        ...
+
     def unbounded(self, function: Callable[[Tensor, int, int], Tensor], features: FeatureMap) -> FeatureMap:
         """Run a last step that may read any row of a map for each row of its output.
 
@@ -91,6 +108,16 @@ class Whole:
         replaces: FeatureMap | None = None,
         keep: bool = True,
     ) -> Tensor:
+        """Call ``function`` on the maps as they are."""
+        return function(*maps)
+
+    def pair(
+        self,
+        function: Callable[..., tuple[Tensor, Tensor]],
+        *maps: FeatureMap,
+        reach_px: int,
+        replaces: tuple[FeatureMap | None, FeatureMap | None] = (None, None),
+    ) -> tuple[Tensor, Tensor]:
         """Call ``function`` on the maps as they are."""
         return function(*maps)
 

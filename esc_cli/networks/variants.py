@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 
 from torch import nn
 
@@ -14,8 +15,10 @@ from esc_cli.networks.esc_flashbias import (
 )
 from esc_cli.networks.esc_fp import ESCFP, ESCFPConfig
 from esc_cli.networks.esc_real import ESCReal, ESCRealConfig
+from esc_cli.networks.esc_real_m import ESCRealM, ESCRealMConfig, inner_config
 from esc_cli.networks.esc_rib import ESCRIB, ESCRIBConfig
 from esc_cli.networks.interpolation import Interpolation, InterpolationConfig
+from esc_cli.networks.lte import LTE, LTEConfig
 
 NetworkConfig = ESCConfig | ESCFPConfig | ESCRealConfig | InterpolationConfig
 
@@ -38,17 +41,27 @@ def _esc_xl(scale: int) -> ESCConfig:
     )
 
 
+def _esc_real_m(scale: int) -> ESCRealMConfig:
+    unshuffle = max(1, 4 // scale) if scale < 3 else 1
+    return ESCRealMConfig(scale, window_size=32 * unshuffle, unshuffle=unshuffle)
+
+
 VARIANTS: dict[str, Callable[[int], NetworkConfig]] = {
     "esc": ESCConfig,
     "esc-light": _esc_light,
     "esc-fp": ESCFPConfig,
     "esc-xl": _esc_xl,
     "esc-real": ESCRealConfig,
+    "esc-realm": _esc_real_m,
     "esc-rib": ESCRIBConfig,
+    "esc-milk": partial(ESCConfig, mixer="milk"),
+    "esc-atconv": partial(ESCConfig, mixer="atconv", kernel_size=3),
+    "esc-lte": LTEConfig,
 }
 """Configurations by name, for a scale.
 
-Source: arXiv 2503.06671, table 1, and its published code; ESC-RIB: arXiv 2603.06738, and its.
+Source: arXiv 2503.06671, table 1, and its published code; ESC-RIB: arXiv 2603.06738, and its. ESC-MiLK and
+ESC-ATConv are ESC with the mixers of other works; nobody has published such networks.
 """
 
 
@@ -60,7 +73,9 @@ _NETWORKS: dict[type, Callable[..., nn.Module]] = {
     ESCConfig: ESC,
     ESCFPConfig: ESCFP,
     ESCRealConfig: ESCReal,
+    ESCRealMConfig: ESCRealM,
     ESCRIBConfig: ESCRIB,
+    LTEConfig: LTE,
     ESCFlashBiasConfig: ESCFlashBias,
     ESCRealFlashBiasConfig: ESCRealFlashBias,
     InterpolationConfig: Interpolation,
@@ -74,6 +89,8 @@ def build_network(config: NetworkConfig) -> nn.Module:
 
 def variant_name(config: NetworkConfig) -> str:
     """Name the variant of a configuration, or describe it where the paper has no name for it."""
+    if isinstance(config, ESCRealMConfig):
+        config = inner_config(config)
     published = dataclasses.replace(config, scale=_PUBLISHED_SCALE)
     for name, make in VARIANTS.items():
         if make(_PUBLISHED_SCALE) == published:

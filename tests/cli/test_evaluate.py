@@ -27,6 +27,16 @@ def test_scores_of_a_folder(run: Run, save: Save) -> None:
     assert f"{facts['psnr']:.2f}" in ended.text
 
 
+def test_the_self_ensemble(run: Run, save: Save) -> None:
+    save("in/a.png", size=(40, 32))
+    arguments = ("evaluate", "in", "-m", "esc-light", "-s", 2, "-d", "cpu")
+    plain, ensemble = (json.loads(run(*arguments, *tta, "--json").text) for tta in ((), ("--tta",)))
+    assert (plain["tta"], ensemble["tta"]) == (False, True)
+    assert plain["psnr"] != ensemble["psnr"]
+    assert plain["psnr"] == pytest.approx(ensemble["psnr"], abs=1)
+    assert "esc-light x2, self-ensemble" in run(*arguments, "--tta").text
+
+
 def test_what_is_restored_exactly_is_still_json(run: Run, save: Save) -> None:
     path = save("in/flat.png", size=(40, 40))
     Image.new("RGB", (40, 40), (128, 128, 128)).save(path)

@@ -3,6 +3,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from esc_cli.checkpoints.checkpoint import load_checkpoint
 from esc_cli.checkpoints.manifest import read_manifest
 
 Run = Callable[..., Any]
@@ -35,6 +38,28 @@ def test_info_of_no_model(run: Run) -> None:
     assert ended.code == 4
     assert ended.stderr.startswith("esc-upscale: there is no model 'unknown'\n")
     assert run("models", "info", "nearest", "-s", 5).code == 4
+
+
+def test_weights_are_averaged(run: Run, checkpoint: Path) -> None:
+    arguments = ("models", "average", checkpoint, checkpoint, "-o", "average.safetensors")
+    ended = run(*arguments)
+    assert (ended.code, ended.text, ended.stderr) == (0, "", "")
+    same = load_checkpoint(checkpoint).network.state_dict()
+    average = load_checkpoint("average.safetensors").network.state_dict()
+    assert all(torch.equal(average[key], weights) for key, weights in same.items())
+    ended = run(*arguments)
+    assert (ended.code, ended.stderr) == (6, "esc-upscale: 'average.safetensors' is there already\n")
+    assert run(*arguments, "--overwrite").code == 0
+
+
+def test_what_cannot_be_averaged(run: Run, checkpoint: Path) -> None:
+    ended = run("models", "average", "esc", "esc-light", "-s", 4, "-o", "average.safetensors")
+    assert ended.code == 4
+    assert "'esc' (esc x4) and 'esc-light' (esc-light x4) are different networks" in ended.stderr
+    assert run("models", "average", "nearest", "-o", "average.safetensors").code == 4
+    assert run("models", "average", checkpoint, "-o", "average.pth").code == 2
+    assert run("models", "average", checkpoint, "-o", "no/average.safetensors").code == 6
+    assert not Path("average.safetensors").exists()
 
 
 def test_shipped_files_are_whole(run: Run) -> None:

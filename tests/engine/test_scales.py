@@ -39,6 +39,12 @@ def test_an_unreachable_scale_names_the_reachable_ones() -> None:
     assert caught.value.hint == "it can do x2, x3, x4, x6, x8, x9, x12, x16 and their products"
 
 
+def test_a_scale_that_is_not_whole_is_out_of_reach() -> None:
+    with pytest.raises(UsageError, match=r"cannot do x2\.5"):
+        plan_passes(2.5, ALL)
+    assert plan_passes(6.0, ALL) == (3, 2)
+
+
 def test_a_network_that_does_not_enlarge_can_do_scale_one() -> None:
     assert plan_passes(1, (1,)) == (1,)
     with pytest.raises(UsageError):

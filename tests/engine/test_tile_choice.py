@@ -81,7 +81,7 @@ def test_naive_attention_needs_memory_for_all_its_scores() -> None:
 def test_exact_needs_less_than_the_whole_and_grows_more_slowly() -> None:
     small, large = work(1024, 1024), work(4096, 1024)
     assert large.bytes_streamed() < large.bytes_whole() / 3
-    assert large.bytes_streamed() - small.bytes_streamed() == (3 * 64 + 3) * 4 * 3072 * 1024
+    assert large.bytes_streamed() - small.bytes_streamed() == (2 * 64 + 16 + 3) * 4 * 3072 * 1024
 
 
 def test_overlap_takes_tiles_even_so() -> None:

@@ -1,8 +1,29 @@
 import pytest
 import torch
 
-from esc_cli.errors import DeviceError, WeightsError
+from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.errors import DeviceError, UsageError, WeightsError
 from esc_cli.jobs.models import Models
+from esc_cli.networks.interpolation import InterpolationConfig
+from esc_cli.networks.lte import LTEConfig
+from esc_cli.networks.variants import NetworkConfig, build_network
+
+
+def as_checkpoint(config: NetworkConfig, scale: int | None) -> Checkpoint:
+    return Checkpoint(build_network(config).eval(), config, scale, "test", "test", "made by a test", "digest")
+
+
+@pytest.fixture
+def any_scale() -> Checkpoint:
+    config = LTEConfig(
+        dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8, texture_dim=8, decoder_dims=(8,)
+    )
+    return as_checkpoint(config, None)
+
+
+@pytest.fixture
+def for_x1() -> Checkpoint:
+    return as_checkpoint(InterpolationConfig(1, "bicubic"), 1)
 
 
 @pytest.mark.parametrize(
@@ -12,6 +33,21 @@ def test_the_network_does_the_next_scale_above(factor: float, passes: tuple[int,
     upscaler = Models(model="nearest").upscaler(factor)
     assert upscaler is not None
     assert upscaler.passes == passes
+
+
+def test_a_model_for_any_scale_does_every_factor_itself(any_scale: Checkpoint) -> None:
+    models = Models(model=any_scale, device="cpu")
+    assert models.upscaler(2.5) is models.upscaler(7) is models.default()
+    assert [models.passes(factor) for factor in (2.5, 4.0, 7 / 3, 1)] == [(2.5,), (4,), (2.333,), ()]
+    assert "x2.5 (digest)" in models.provenance(2.5)
+    assert models.recipe(2.5)["models"] == ["digest"]
+
+
+def test_a_model_for_x1_is_run_where_nothing_grows(for_x1: Checkpoint) -> None:
+    models = Models(model=for_x1, device="cpu")
+    assert models.upscaler(1) is models.upscaler(0.5) is models.default()
+    with pytest.raises(UsageError, match="does not enlarge"):
+        models.upscaler(2)
 
 
 def test_nothing_is_loaded_twice_nor_where_nothing_grows() -> None:
@@ -28,6 +64,7 @@ def test_a_recipe_names_each_network_and_how_it_is_run() -> None:
         "tiling": "overlap",
         "tile_px": 64,
         "overlap_px": None,
+        "tta": False,
     }
     assert models.recipe(0.5)["models"] == []
 
@@ -43,6 +80,13 @@ def test_provenance_says_what_made_it() -> None:
     assert f"model esc-light x4 ({digest[:16]}); precision bfloat16; tiling auto" in models.provenance(4)
     assert "precision float32" in Models(model="esc-light").provenance(4, torch.uint16)
     assert models.provenance(1).endswith("; resized without a network")
+
+
+def test_the_self_ensemble_is_a_setting_that_is_told() -> None:
+    models = Models(model="esc-light", tta=True)
+    assert models.recipe(4)["tta"] is True
+    assert models.provenance(4).endswith("; self-ensemble")
+    assert "self-ensemble" not in Models(model="esc-light").provenance(4)
 
 
 def test_what_is_not_there_is_known_at_once() -> None:

@@ -75,7 +75,13 @@ def test_overwrite_leaves_alone_what_is_up_to_date(whole: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [{"quality": 90}, {"model": "bicubic"}, {"metadata": "none"}, {"size": "200%", "scale": None}],
+    [
+        {"quality": 90},
+        {"model": "bicubic"},
+        {"metadata": "none"},
+        {"tta": True},
+        {"size": "200%", "scale": None},
+    ],
     ids=str,
 )
 def test_other_settings_make_other_results(whole: list[str], options: dict[str, Any]) -> None:

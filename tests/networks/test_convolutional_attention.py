@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from esc_cli.networks.convolutional_attention import (
     ConvolutionalAttention,
     DecomposedConvolutionalAttention,
+    StaticConvolutionalAttention,
     average_over_symmetries,
     convolve_per_sample,
 )
@@ -51,3 +52,20 @@ def test_decomposed_kernel_is_the_sum_of_two_convolutions() -> None:
         large = F.conv2d(mixed, spatial, padding=2, groups=8)
         small = convolve_per_sample(mixed, mixer.dynamic_kernels(features))
     torch.testing.assert_close(result, large + small, rtol=1e-4, atol=1e-5)
+
+
+def test_a_kernel_of_its_own_is_used_as_a_shared_one_is() -> None:
+    mixer, shared = ConvolutionalAttention(8, 5, own_kernel=True), ConvolutionalAttention(8, 5)
+    torch.nn.init.normal_(mixer.dwc_proj[3].weight)
+    shared.dwc_proj.load_state_dict(mixer.dwc_proj.state_dict())
+    features = torch.randn(2, 12, 9, 7)
+    with torch.inference_mode():
+        expected = shared(features, average_over_symmetries(mixer.plk_filter))
+        assert torch.equal(mixer(features), expected)
+
+
+def test_static_is_what_dynamic_kernels_of_zero_leave() -> None:
+    large, features = torch.randn(8, 8, 5, 5), torch.randn(2, 12, 9, 7)
+    with torch.inference_mode():  # whose last layer is zero at the start
+        expected = ConvolutionalAttention(8, 5)(features, large)
+        assert torch.equal(StaticConvolutionalAttention(8, 5)(features, large), expected)

@@ -37,6 +37,13 @@ class Strips:
             dim=2,
         )
 
+    def pair(
+        self, function: Callable[..., tuple[Tensor, Tensor]], *maps: Tensor, reach_px: int, **_: object
+    ) -> tuple[Tensor, Tensor]:
+        first = self.local(lambda *strips: function(*strips)[0], *maps, reach_px=reach_px)
+        second = self.local(lambda *strips: function(*strips)[1], *maps, reach_px=reach_px)
+        return first, second
+
     def unbounded(self, function: Callable[[Tensor, int, int], Tensor], features: Tensor) -> Tensor:
         height = features.shape[2]
         starts = range(0, height, self.rows)

@@ -8,6 +8,7 @@ import torch
 
 from esc_cli.checkpoints.checkpoint import load_checkpoint
 from esc_cli.networks.attention import use_attention
+from esc_cli.networks.lte import LTE, Grid
 
 TOLERANCE = 1e-4
 
@@ -23,6 +24,15 @@ VECTORS = (
     "esc_real_dysample_x4",
     "esc_rib_x2",
     "esc_flashbias_r48_x2",
+    "esc_realm_conv_x1",
+    "esc_realm_dysample_x4",
+    "esc_realm_nounshuffle_x2",
+    "esc_realm_pixelshuffle_x2",
+    "esc_realm_psdirect_x3",
+    "trainner_escrealm_transpose_x2",
+    "trainner_escrealm_transpose_x4",
+    "neosr_esc_real_x4",
+    "esc_lte_2.5",
 )
 
 # Naive on ESC-RIB's windows of 4096 tokens takes half a minute; flex and flash are compared on their own.
@@ -41,11 +51,14 @@ def test_network_equals_reference(shared: Path, name: str, backend: str) -> None
     vector = np.load(shared / "vectors" / f"{name}.npz")
     low, expected = torch.from_numpy(vector["input"]), torch.from_numpy(vector["output"])
     before = low.clone()
+    sizes = [(pixels.shape[-2], pixels.shape[-1]) for pixels in (low, expected)]
+    asked = {"grid": Grid.between(*sizes)} if isinstance(network, LTE) else {}
     with torch.inference_mode():
-        alone = network(low)
-        batch = network(torch.cat((low.flip(-1), low)))
+        alone = network(low, **asked)
+        batch = network(torch.cat((low.flip(-1), low)), **asked)
+        beside = network(low.flip(-1), **asked)
     assert (alone - expected).abs().max() <= TOLERANCE
-    assert (batch[1:] - expected).abs().max() <= TOLERANCE
+    assert (batch - torch.cat((beside, expected))).abs().max() <= TOLERANCE
     assert torch.equal(low, before)
 
 

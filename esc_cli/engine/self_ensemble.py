@@ -1,0 +1,119 @@
+"""Self-ensemble: a picture is run in all its flips and rotations, and the results are averaged."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from esc_cli.engine.memory import host_free_bytes
+from esc_cli.engine.passes import Pass, Report
+from esc_cli.engine.pixels import from_unit
+from esc_cli.errors import OutOfMemoryError
+
+
+@dataclass(frozen=True)
+class Symmetry:
+    """One of the eight ways to lay a picture on a square grid.
+
+    Attributes:
+        turns: Quarters of a turn, counter-clockwise.
+        mirrored: Whether left and right are exchanged after that.
+    """
+
+    turns: int
+    mirrored: bool
+
+    def apply(self, picture: Tensor) -> Tensor:
+        """Turn a copy of (..., H, W) of any pixel type, on any device."""
+        # Torch 2.13 flips no uint16 on the CPU. Pixels are only moved: their type does not matter.
+        movable = picture.view(torch.int16) if picture.dtype == torch.uint16 else picture
+        turned = movable.rot90(self.turns, (-2, -1))
+        return (turned.flip(-1) if self.mirrored else turned).view(picture.dtype)
+
+    def size_of(self, size: tuple[int, int]) -> tuple[int, int]:
+        """Give the size, (height, width), that a picture of a size has when it is turned."""
+        height, width = size
+        return (width, height) if self.turns % 2 else size
+
+    def undo(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """Give a view of (..., H, W) that lies as before ``apply``: arrays, unlike tensors, turn in place."""
+        upright = np.flip(pixels, -1) if self.mirrored else pixels
+        return np.rot90(upright, -self.turns, (-2, -1))
+
+
+# Those that keep height and width apart come last: what is prepared for a shape is prepared twice, not more.
+SYMMETRIES = tuple(Symmetry(turns, mirrored) for turns in (0, 2, 1, 3) for mirrored in (False, True))
+"""All of them, the picture as it is first."""
+
+
+class SelfEnsemble:
+    """Runs a pass eight times; used as the pass itself.
+
+    The result of a flipped or turned picture is the flipped or turned result. It costs eight times the work,
+    and memory for two results in float32.
+
+    Source: Timofte et al., "Seven ways to improve example-based single image super resolution" (CVPR 2016),
+    section 3.3; "self-ensemble" since EDSR (Lim et al., CVPRW 2017), section 3.4.
+    """
+
+    def __init__(self, run: Pass) -> None:
+        self._pass = run
+
+    @property
+    def way(self) -> str:
+        """How the picture was run the last time, and why, in words."""
+        return f"self-ensemble of {len(SYMMETRIES)}: {self._pass.way}"
+
+    @property
+    def redone(self) -> int:
+        """Pieces that overflowed in half precision and were done again in float32."""
+        return self._pass.redone
+
+    def run(
+        self, low: Tensor, dtype: torch.dtype, report: Report, size: tuple[int, int] | None = None
+    ) -> Tensor:
+        """Upscale a picture: the mean of eight results in [0, 1], rounded once.
+
+        Args:
+            low: As of ``Pass.run``.
+            dtype: Pixel type of the result.
+            report: Is told of low-resolution pixels as they are finished, 8 N H W of them together.
+            size: As of ``Pass.run``.
+
+        Returns:
+            (N, 3, scale H, scale W), or of ``size``, on the host.
+
+        Raises:
+            OutOfMemoryError: Two results do not fit in memory, or there is no way to make them.
+            WeightsError: The network's values are not finite.
+        """
+        scale, (height, width) = self._pass.config.scale, low.shape[-2:]
+        _check_room((*low.shape[:2], *(size or (scale * height, scale * width))))
+        total = self._run_turned(SYMMETRIES[0], low, report, size)
+        for symmetry in SYMMETRIES[1:]:
+            result = self._run_turned(symmetry, low, report, size)
+            np.add(total.numpy(), symmetry.undo(result.numpy()), out=total.numpy())
+            del result  # before the next one is made
+        with torch.inference_mode(mode=False):  # an ordinary tensor, which the caller may change
+            return from_unit(total.div_(len(SYMMETRIES)), dtype)
+
+    def _run_turned(
+        self, symmetry: Symmetry, low: Tensor, report: Report, size: tuple[int, int] | None
+    ) -> Tensor:
+        turned_size = None if size is None else symmetry.size_of(size)
+        return self._pass.run(symmetry.apply(low), torch.float32, report, turned_size)
+
+
+def _check_room(shape: tuple[int, ...]) -> None:
+    """Refuse before the work what two results in float32 are too much for."""
+    needed, free = 2 * math.prod(shape) * torch.float32.itemsize, host_free_bytes()
+    if needed > free:
+        raise OutOfMemoryError(
+            f"the self-ensemble of {shape[-2]}x{shape[-1]} pixels needs {needed // 2**20} MB of memory, "
+            f"and {free // 2**20} MB are free",
+            hint="choose a smaller scale, or do without it",
+        )

@@ -1,0 +1,39 @@
+"""The card compares like with like, and leaves out what nobody wrote down."""
+
+import dataclasses
+
+import pytest
+
+from esc_cli.checkpoints.manifest import ModelEntry, read_manifest
+from esc_cli.checkpoints.model_card import BICUBIC, PUBLISHED, SETS, render_model_card
+
+
+@pytest.fixture
+def entry() -> ModelEntry:
+    figures = dict.fromkeys(SETS, 38.0)
+    return dataclasses.replace(
+        read_manifest()[0], name="esc", scale=2, psnr=figures, ssim={}, minutes=None, hardware=""
+    )
+
+
+def test_published_figures_and_the_gap_stand_beside_ours(entry: ModelEntry) -> None:
+    card = render_model_card([entry])
+    assert "| esc | x2 | Set5 | 38.00 | 33.66 / 0.9299 | 38.35 / 0.9619 | 0.35 |\n" in card
+    known = dataclasses.replace(entry, ssim={"Set5": 0.96}, minutes=90.0, hardware="two cores")
+    card = render_model_card([known])
+    assert "| Set5 | 38.00 / 0.9600 | 33.66 / 0.9299 |" in card
+    assert f"| {entry.steps:,} | 90 | two cores | {entry.date.isoformat()} |" in card
+
+
+def test_a_model_of_another_purpose_has_no_published_counterpart(entry: ModelEntry) -> None:
+    card = render_model_card([dataclasses.replace(entry, name="esc-light-robust")])
+    assert "| esc-light-robust | x2 | Set5 | 38.00 | 33.66 / 0.9299 |  |  |\n" in card
+
+
+@pytest.mark.parametrize("key", PUBLISHED)
+def test_published_figures_are_above_bicubic_and_fall_with_the_scale(key: tuple[str, int]) -> None:
+    name, scale = key
+    for ours, bicubic in zip(PUBLISHED[key], BICUBIC[scale], strict=True):
+        assert ours > bicubic
+    if scale < 4:
+        assert all(one > other for one, other in zip(PUBLISHED[key], PUBLISHED[name, scale + 1], strict=True))

@@ -1,0 +1,92 @@
+"""A network for any scale makes any size, whole or in strips, and says what it cannot do."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.engine import streaming
+from esc_cli.engine.upscaler import Upscaler
+from esc_cli.errors import OutOfMemoryError, UsageError
+from esc_cli.networks.lte import LTE, LTEConfig
+
+Pictures = Callable[..., Tensor]
+
+
+@pytest.fixture(scope="module")
+def checkpoint() -> Checkpoint:
+    torch.manual_seed(0)
+    config = LTEConfig(
+        dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8, texture_dim=8, decoder_dims=(8, 8)
+    )
+    network = LTE(config).eval()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.1)
+    return Checkpoint(network, config, None, "test", "test", "made by a test", "digest")
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(1, 50), st.integers(1, 30), st.integers(1, 90), st.integers(1, 90), st.integers(1, 2))
+def test_strips_equal_the_whole_at_any_size(
+    checkpoint: Checkpoint,
+    picture: Pictures,
+    height: int,
+    width: int,
+    more_rows: int,
+    more_columns: int,
+    batch: int,
+) -> None:
+    low, size = picture(height, width, torch.float32, batch), (height + more_rows, width + more_columns)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(streaming, "LEAST_ROWS", 1)
+        whole, exact = (Upscaler(checkpoint, device="cpu", tiling=tiling) for tiling in ("none", "exact"))  # type: ignore[arg-type]
+        expected, made = whole(low, size=size), exact(low, size=size)
+    assert made.shape == (batch, 3, *size)
+    assert (made - expected).abs().max() < 1e-5
+    assert "in strips" in exact.ways[0]
+
+
+@pytest.mark.parametrize(("scale", "size"), [(None, (44, 36)), (2.5, (28, 22)), (1, (11, 9)), (7, (77, 63))])
+def test_the_scale_is_that_of_both_sides(
+    checkpoint: Checkpoint, picture: Pictures, scale: float | None, size: tuple[int, int]
+) -> None:
+    upscaler = Upscaler(checkpoint, scale=scale, device="cpu")
+    assert upscaler(picture(11, 9)).shape == (1, 3, *size)
+    assert upscaler.passes == (scale or 4,)
+    assert upscaler.does_any_scale
+
+
+def test_the_self_ensemble_turns_the_size_too(checkpoint: Checkpoint, picture: Pictures) -> None:
+    upscaler, low = Upscaler(checkpoint, device="cpu", tta=True), picture(9, 14, torch.float32)
+    upright, turned = upscaler(low, size=(20, 50)), upscaler(low.mT, size=(50, 20))
+    assert (upright - turned.mT).abs().max() < 1e-5
+
+
+def test_where_a_pixel_stays_its_color_stays(checkpoint: Checkpoint) -> None:
+    """Of a flat picture the result is as smooth as the network: nothing is shifted at block borders."""
+    high = Upscaler(checkpoint, scale=1, device="cpu")(torch.full((1, 3, 150, 20), 0.5))
+    assert (high.diff(dim=2)[:, :, 20:-20].abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize("scale", [0.9, 0, -1, float("inf"), float("nan")])
+def test_scales_below_one_are_refused(checkpoint: Checkpoint, scale: float) -> None:
+    with pytest.raises(UsageError, match="this model cannot do"):
+        Upscaler(checkpoint, scale=scale)
+
+
+@pytest.mark.parametrize("options", [{"tiling": "overlap"}, {"tile_px": 64}, {"runtime": "openvino"}])
+def test_tiles_and_whole_graphs_are_refused(checkpoint: Checkpoint, options: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=r"any scale|one scale"):
+        Upscaler(checkpoint, device="cpu", **options)  # type: ignore[arg-type]
+
+
+def test_there_are_no_tiles_to_fall_back_on(
+    checkpoint: Checkpoint, picture: Pictures, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("esc_cli.engine.passes.free_bytes", lambda device: 10_000)
+    with pytest.raises(OutOfMemoryError):
+        Upscaler(checkpoint, device="cpu")(picture(32, 32))

@@ -1,0 +1,107 @@
+"""ESC with other mixers in the engine: streamed, prepared for the CPU, in half precision, by OpenVINO."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from esc_cli.engine import streaming
+from esc_cli.engine.cpu import prepare_for_cpu
+from esc_cli.engine.openvino_graph import prepare_for_openvino
+from esc_cli.engine.streaming import Strips
+from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.variants import build_network
+
+WINDOW_PX = 8
+TINY = {"dim": 16, "partial_dim": 8, "heads": 2, "blocks": 2, "mixers": 2, "window_size": WINDOW_PX}
+NETWORKS: dict[str, ESCConfig] = {
+    "milk": ESCConfig(2, **TINY, mixer="milk"),
+    "atconv": ESCConfig(3, **TINY, mixer="atconv", kernel_size=3),
+    "window": ESCConfig(2, **TINY, mixer="window"),
+    "static": ESCConfig(2, **TINY, mixer="static"),
+    "own kernels": ESCConfig(2, **TINY, shared_kernel=False, kernel_size=17),
+    "no attention": ESCConfig(2, **{**TINY, "heads": 0, "window_size": 1}),
+    "no attention, atconv": ESCConfig(2, **{**TINY, "heads": 0, "window_size": 1}, mixer="atconv"),
+}
+
+
+@pytest.fixture
+def low_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As low as a window, and cut into columns of one, so that small pictures have many."""
+    monkeypatch.setattr(streaming, "LEAST_ROWS", 1)
+    monkeypatch.setattr(streaming, "ROWS_PER_REACH", 1)
+    monkeypatch.setattr(streaming, "MOST_COLUMNS", WINDOW_PX)
+
+
+def random_network(config: ESCConfig) -> nn.Module:
+    torch.manual_seed(0)
+    network = build_network(config).eval()
+    for parameter in network.parameters():
+        nn.init.normal_(parameter, std=0.1)  # zero-initialised layers would hide what they do
+    return network
+
+
+def streamed(network: nn.Module, low: Tensor, rows: int) -> Tensor:
+    blocks: list[Tensor] = []
+    strips = Strips(WINDOW_PX, rows)
+    strips.hand_out(network(low, strips), lambda span, block: blocks.append(block))
+    return torch.cat(blocks, dim=2)
+
+
+@pytest.mark.usefixtures("low_strips")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_strips_equal_the_whole(name: str) -> None:
+    config = NETWORKS[name]
+    network = random_network(config).double()
+
+    @settings(deadline=None, max_examples=8)
+    @given(st.integers(1, 40), st.integers(1, 20), st.integers(1, 30), st.integers(1, 2))
+    def check(height: int, width: int, rows: int, batch: int) -> None:
+        window_px = config.window_size
+        low = torch.rand(batch, 3, -(-height // window_px) * window_px, width, dtype=torch.float64)
+        with torch.inference_mode():
+            whole = network(low)
+            strips = streamed(network, low, -(-rows // WINDOW_PX) * WINDOW_PX)
+        # What is pooled is summed in float32; a wrong reach or band shows at 1e-3 and above.
+        torch.testing.assert_close(strips, whole, rtol=1e-5, atol=1e-5)
+
+    check()
+
+
+@pytest.mark.usefixtures("low_strips")
+@pytest.mark.parametrize("name", NETWORKS)
+def test_bfloat16_in_strips_is_as_near_to_the_truth(name: str) -> None:
+    exact = random_network(NETWORKS[name])
+    rounded = copy.deepcopy(exact).bfloat16()
+    low = torch.rand(1, 3, 40, 24)
+    with torch.inference_mode():
+        truth = exact(low)
+        whole, strips = rounded(low), streamed(rounded, low, WINDOW_PX)
+    errors = [(high - truth).square().mean() for high in (strips, whole)]
+    assert 0 < errors[0] < 1.2 * errors[1]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_prepared_for_the_cpu_it_is_the_same_network(name: str) -> None:
+    plain = random_network(NETWORKS[name])
+    prepared = copy.deepcopy(plain)
+    prepare_for_cpu(prepared)
+    for shape in ((2, 3, 65, 70), (1, 3, 5, 40), (1, 3, 1, 1)):  # the first is worth a spectrum
+        low = torch.rand(shape)
+        with torch.inference_mode():
+            expected, result = plain(low), prepared(low)
+        largest = max(expected.abs().max().item(), 1)
+        torch.testing.assert_close(result, expected, rtol=0, atol=1e-4 * largest)
+
+
+@pytest.mark.parametrize("name", [name for name, config in NETWORKS.items() if config.heads])
+def test_prepared_for_openvino_it_is_the_same_network(name: str) -> None:
+    network = random_network(NETWORKS[name])
+    low = torch.rand(2, 3, 21, 50)
+    with torch.inference_mode():
+        expected, result = network(low), prepare_for_openvino(network)(low)
+    largest = max(expected.abs().max().item(), 1)
+    torch.testing.assert_close(result, expected, rtol=0, atol=1e-5 * largest)
