@@ -1,7 +1,8 @@
 """``esc-upscale train FOLDER``: a network from pictures."""
 
+import dataclasses
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -10,104 +11,151 @@ from esc_cli.cli.options import Device, Quiet
 from esc_cli.cli.output import answer
 from esc_cli.errors import UsageError
 from esc_cli.training.configuration import TrainingConfig
+from esc_cli.training.presets import PRESETS, PUBLISHED
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
 
-_DEFAULT = TrainingConfig()
+Variant = Literal[
+    "esc",
+    "esc-light",
+    "esc-fp",
+    "esc-xl",
+    "esc-real",
+    "esc-realm",
+    "esc-rib",
+    "esc-milk",
+    "esc-atconv",
+]
+"""The networks' names, which stand beside them, too; but looking there would load torch.
 
-Variant = Literal["esc", "esc-light", "esc-fp", "esc-xl", "esc-real", "esc-rib"]
-"""The networks' names, which stand beside them, too; but looking there would load torch."""
+Not those of any scale (ESC-LTE): their training draws a scale for every batch, which this one does not.
+"""
+
+_PUBLISHED = PRESETS[PUBLISHED]
 
 
 @app.command()
 @guarded
 def train(
+    context: typer.Context,
     pictures: Annotated[
         Path, typer.Argument(help="Folder of high-resolution pictures, with its sub-folders.")
     ],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for state, weights and log.")],
+    preset: Annotated[
+        str,
+        typer.Option(metavar="NAME", help=f"A recipe; options given beside it win: {', '.join(PRESETS)}."),
+    ] = PUBLISHED,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in the output folder, with its own options.")
+    ] = False,
     variant: Annotated[Variant, typer.Option(help="The network.")] = "esc",
     scale: Annotated[
         int, typer.Option("--scale", "-s", min=1, help="Pixels out per pixel in.")
-    ] = _DEFAULT.scale,
+    ] = _PUBLISHED.scale,
     initial: Annotated[
-        Path | None, typer.Option(help="Weights to start from, of any scale, with as many blocks or fewer.")
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Weights to start from, of any scale, with as many blocks or fewer."
+        ),
     ] = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the output folder.")
-    ] = False,
+    teacher: Annotated[
+        str | None, typer.Option(metavar="NAME|FILE", help="A model whose results are learned, too.")
+    ] = None,
+    teacher_share: Annotated[
+        float, typer.Option(min=0, max=1, help="Of the loss, the share that compares with the teacher.")
+    ] = _PUBLISHED.teacher_share,
     minutes: Annotated[
         float | None,
         typer.Option(min=0.01, help="Last this long instead, annealing to zero over it."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the whole run.")] = _DEFAULT.steps,
-    batch_size: Annotated[int, typer.Option(min=1, help="Patches a step.")] = _DEFAULT.batch_size,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the whole run.")] = _PUBLISHED.steps,
+    batch_size: Annotated[int, typer.Option(min=1, help="Patches a step.")] = _PUBLISHED.batch_size,
     patch_px: Annotated[
         int, typer.Option(min=1, help="Side of the low-resolution patches.")
-    ] = _DEFAULT.patch_px,
-    learning_rate: Annotated[float, typer.Option(help="After the warm-up.")] = _DEFAULT.learning_rate,
-    betas: Annotated[tuple[float, float], typer.Option(help="Of AdamW.")] = _DEFAULT.betas,
-    weight_decay: Annotated[float, typer.Option(help="Of AdamW.")] = _DEFAULT.weight_decay,
-    warm_up_steps: Annotated[int, typer.Option(help="Steps of linear warm-up.")] = _DEFAULT.warm_up_steps,
+    ] = _PUBLISHED.patch_px,
+    degradation: Annotated[
+        Literal["bicubic", "robust", "real"],
+        typer.Option(
+            help="How pictures are made small: bicubic; slight blur, noise and JPEG; or as Real-ESRGAN."
+        ),
+    ] = _PUBLISHED.degradation,
+    sharpen_originals: Annotated[
+        bool, typer.Option("--sharpen-originals/--no-sharpen-originals", help="Learn sharpened originals.")
+    ] = False,
+    learning_rate: Annotated[float, typer.Option(help="After the warm-up.")] = _PUBLISHED.learning_rate,
+    schedule: Annotated[
+        Literal["halvings", "cosine"],
+        typer.Option(help="How the rate falls; runs of --minutes take the cosine."),
+    ] = _PUBLISHED.schedule,
+    betas: Annotated[tuple[float, float], typer.Option(help="Of AdamW.")] = _PUBLISHED.betas,
+    weight_decay: Annotated[float, typer.Option(help="Of AdamW.")] = _PUBLISHED.weight_decay,
+    warm_up_steps: Annotated[
+        int, typer.Option(help="Steps of linear warm-up before halvings.")
+    ] = _PUBLISHED.warm_up_steps,
     milestones: Annotated[
         str, typer.Option(help="Steps at which the rate is halved, with commas.")
-    ] = ",".join(str(step) for step in _DEFAULT.milestones),
-    ema_decay: Annotated[float, typer.Option(help="Of the averaged weights.")] = _DEFAULT.ema_decay,
+    ] = ",".join(str(step) for step in _PUBLISHED.milestones),
+    ema_decay: Annotated[float, typer.Option(help="Of the averaged weights.")] = _PUBLISHED.ema_decay,
     zero_head: Annotated[
-        bool, typer.Option("--zero-head", help="Start with the last layer at zero.")
+        bool, typer.Option("--zero-head/--no-zero-head", help="Start with the last layer at zero.")
     ] = False,
-    seed: Annotated[int, typer.Option(help="Decides every batch and the first weights.")] = _DEFAULT.seed,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Decides every batch and the first weights.")
+    ] = _PUBLISHED.seed,
     device: Device = "auto",
     precision: Annotated[
         Literal["float32", "bfloat16"], typer.Option("--precision", "-p", help="Of the forward pass.")
-    ] = _DEFAULT.precision,
-    compile: Annotated[bool, typer.Option("--compile", help="Compile the network first.")] = False,
+    ] = _PUBLISHED.precision,
+    compile: Annotated[
+        bool, typer.Option("--compile/--no-compile", help="Compile the network first.")
+    ] = False,
     validation_pictures: Annotated[
         int, typer.Option(min=1, help="Source pictures to hold out.")
-    ] = _DEFAULT.validation_pictures,
+    ] = _PUBLISHED.validation_pictures,
     validate_every: Annotated[
         int, typer.Option(min=1, help="Steps between measurements on those.")
-    ] = _DEFAULT.validate_every,
-    save_every: Annotated[
-        float, typer.Option(min=1, help="Seconds between states that --resume goes on from.")
-    ] = _DEFAULT.save_every_s,
+    ] = _PUBLISHED.validate_every,
+    save_every_s: Annotated[
+        float, typer.Option("--save-every", min=0, help="Seconds between states that --resume goes on from.")
+    ] = _PUBLISHED.save_every_s,
     quiet: Quiet = False,
 ) -> None:
-    """Train a network; the defaults are the published recipe.
+    """Train a network; the defaults are the published recipe, --preset names others.
 
     The batch of step n depends on the seed and n alone: a run of --steps that was killed goes on with
-    --resume (and its own options) as if nothing had happened. The averaged weights lie in
-    OUTPUT/weights.safetensors, ready for -m.
+    --resume as if nothing had happened. The averaged weights lie in OUTPUT/weights.safetensors, ready for -m.
+    Under torchrun the processes share every batch.
     """
     from esc_cli.engine.device import choose_device
     from esc_cli.training.loop import train as run_training
+    from esc_cli.training.processes import is_first_process, own_device
 
-    config = TrainingConfig(
-        variant=variant,
-        scale=scale,
-        steps=steps,
-        minutes=minutes,
-        batch_size=batch_size,
-        patch_px=patch_px,
-        learning_rate=learning_rate,
-        betas=betas,
-        weight_decay=weight_decay,
-        warm_up_steps=warm_up_steps,
-        milestones=_parsed(milestones),
-        ema_decay=ema_decay,
-        zero_head=zero_head,
-        seed=seed,
-        precision=precision,
-        compile=compile,
-        validation_pictures=validation_pictures,
-        validate_every=validate_every,
-        save_every_s=save_every,
-    )
-    chosen = choose_device(device).device
-    weights = run_training(
-        config, pictures, output, device=chosen, initial=initial, resume=resume, quiet=quiet
-    )
-    answer(str(weights))
+    config = _configured(preset, context)
+    chosen = choose_device(own_device(device)).device
+    weights = run_training(config, pictures, output, device=chosen, resume=resume, quiet=quiet)
+    if is_first_process():
+        answer(str(weights))
+
+
+def _configured(preset: str, context: typer.Context) -> TrainingConfig:
+    """Change a preset by the options that were given; each has the name of what it changes."""
+    if preset not in PRESETS:
+        raise UsageError(f"there is no preset {preset!r}", hint=", ".join(PRESETS))
+    given = {name: context.params[name] for name in context.params if _was_given(name, context)}
+    changes: dict[str, Any] = {
+        field.name: given[field.name] for field in dataclasses.fields(TrainingConfig) if field.name in given
+    }
+    if "milestones" in changes:
+        changes["milestones"] = _parsed(changes["milestones"])
+    if "steps" in changes:
+        changes.setdefault("minutes", None)
+    return dataclasses.replace(PRESETS[preset], **changes)
+
+
+def _was_given(name: str, context: typer.Context) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
 def _parsed(milestones: str) -> tuple[int, ...]:

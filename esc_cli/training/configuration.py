@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 WARM_UP_SHARE = 0.02
-"""Of a run limited in time, the share that warms up."""
+"""Of a run that anneals by a cosine, the share that warms up."""
 
 
 @dataclass(frozen=True)
@@ -15,16 +15,24 @@ class TrainingConfig:
     Attributes:
         variant: Name of the network, as in ``esc_cli.networks.variants``.
         scale: Pixels out per pixel in.
+        initial: Weights to start from, a file; of another scale or with fewer blocks if need be.
+        teacher: A model, by name or file, whose results are learned, too.
+        teacher_share: Of the loss, what compares with the teacher's results instead of the originals.
         steps: Optimiser steps of the whole run.
-        minutes: If given, the run lasts this long instead, and anneals to zero over the time there is.
-        batch_size: Patches a step.
+        minutes: If given, the run lasts this long instead.
+        batch_size: Patches a step, over all processes.
         patch_px: Side of the low-resolution patches.
+        degradation: How low-resolution pictures are made: by the papers' bicubic, or, anew for every patch,
+            as in ``esc_cli.evaluation.wild_degradation``.
+        sharpen_originals: Learn sharpened originals (unsharp mask), as Real-ESRGAN does.
         learning_rate: After the warm-up.
+        schedule: Halvings at milestones, or one cosine to zero; runs limited in time always take the cosine.
         betas: Of AdamW.
         weight_decay: Of AdamW.
-        warm_up_steps: Steps of linear warm-up.
-        milestones: Steps at which the rate is halved; unused by runs limited in time.
-        ema_decay: Of the exponential moving average of the weights, which is what is kept.
+        warm_up_steps: Steps of linear warm-up before halvings.
+        milestones: Steps at which the rate is halved.
+        ema_decay: Of the exponential moving average of the weights, which is what is kept; at first its
+            horizon is a ninth of the steps done.
         zero_head: Start with the last layer at zero, so that the first output is the enlarged input.
         seed: The batch of step n is a function of this and n alone.
         precision: Of the forward pass; weights and optimiser are float32.
@@ -38,11 +46,17 @@ class TrainingConfig:
 
     variant: str = "esc"
     scale: int = 2
+    initial: str | None = None
+    teacher: str | None = None
+    teacher_share: float = 0.5
     steps: int = 500_000
     minutes: float | None = None
     batch_size: int = 64
     patch_px: int = 64
+    degradation: Literal["bicubic", "robust", "real"] = "bicubic"
+    sharpen_originals: bool = False
     learning_rate: float = 5e-4
+    schedule: Literal["halvings", "cosine"] = "halvings"
     betas: tuple[float, float] = (0.9, 0.9)
     weight_decay: float = 0.0
     warm_up_steps: int = 20_000
@@ -58,18 +72,21 @@ class TrainingConfig:
 
 
 def learning_rate(config: TrainingConfig, step: int, elapsed_s: float) -> float:
-    """Give the rate of one step: linear warm-up, then halvings; by the clock, a cosine to zero instead."""
-    if config.minutes is None:
+    """Give the rate of one step: after a linear warm-up halved at milestones, or a cosine to zero."""
+    if config.minutes is None and config.schedule == "halvings":
         warm_up = min(1.0, (step + 1) / max(config.warm_up_steps, 1))
         halvings = sum(step >= milestone for milestone in config.milestones)
         return config.learning_rate * warm_up * 0.5**halvings
-    progress = min(1.0, elapsed_s / (60 * config.minutes))
-    warm_up = min(1.0, progress / WARM_UP_SHARE + 1 / 100)
-    return config.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * progress))
+    done = min(1.0, progress(config, step, elapsed_s))
+    warm_up = min(1.0, done / WARM_UP_SHARE + 1 / 100)
+    return config.learning_rate * warm_up * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def progress(config: TrainingConfig, step: int, elapsed_s: float) -> float:
+    """Give the share of a run that is done after ``step`` steps in ``elapsed_s`` seconds; 1 is its end."""
+    return step / config.steps if config.minutes is None else elapsed_s / (60 * config.minutes)
 
 
 def is_over(config: TrainingConfig, step: int, elapsed_s: float) -> bool:
     """Tell whether a run that has done ``step`` steps in ``elapsed_s`` seconds is at its end."""
-    if config.minutes is None:
-        return step >= config.steps
-    return elapsed_s >= 60 * config.minutes
+    return progress(config, step, elapsed_s) >= 1

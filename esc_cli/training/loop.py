@@ -1,6 +1,5 @@
 """The training loop: patches in, averaged weights out."""
 
-import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,35 +12,36 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from esc_cli.checkpoints.files import read_state_dict
-from esc_cli.engine.pixels import from_unit, to_unit
+from esc_cli.checkpoints.checkpoint import load_checkpoint
 from esc_cli.errors import OutOfMemoryError, OutputError, UsageError
-from esc_cli.evaluation.metrics import crop_border, luma, psnr
-from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network
+from esc_cli.evaluation.wild_degradation import Degradation, recipe_of
 from esc_cli.training.configuration import TrainingConfig, is_over, learning_rate
-from esc_cli.training.data import Pair, batch_of_step, load_pairs, load_validation_crops, split_by_source
-from esc_cli.training.initial import adapt_weights
-from esc_cli.training.state import STATE_FILE, WEIGHTS_FILE, RunState, load_state, save_state
-
-LOG_FILE = "log.jsonl"
-SPLIT_FILE = "pictures.json"
+from esc_cli.training.data import Pair, batch_of_step, load_pairs, room_px
+from esc_cli.training.processes import Processes, joined_processes
+from esc_cli.training.run import Run, network_config, new_run, resumed_run
+from esc_cli.training.run_folder import open_log, prepare_folder, read_split, write_config, write_split
+from esc_cli.training.split import Split, split_by_source
+from esc_cli.training.state import WEIGHTS_FILE
+from esc_cli.training.validation import ValidationSet, load_validation_set
 
 Forward = Callable[[Tensor], Tensor]
 
-VALIDATION_WINDOWS = 3
-"""Side of the validation crops, in attention windows."""
 
+@dataclass(frozen=True)
+class _Lessons:
+    """What a run learns from, on its device.
 
-@dataclass
-class _Run:
-    config: TrainingConfig
-    folder: Path
-    device: torch.device
-    network: nn.Module
-    average: nn.Module
-    optimizer: torch.optim.Optimizer
-    step: int = 0
-    elapsed_s: float = 0.0
+    Attributes:
+        pairs: Pictures to train on.
+        recipe: How their low patches are made anew; None where they stay as they are.
+        teacher: A network whose results are learned, too.
+        validation: What was held out.
+    """
+
+    pairs: list[Pair]
+    recipe: Degradation | None
+    teacher: nn.Module | None
+    validation: ValidationSet
 
 
 def train(
@@ -50,18 +50,16 @@ def train(
     folder: Path,
     *,
     device: torch.device,
-    initial: Path | None = None,
     resume: bool = False,
     quiet: bool = False,
 ) -> Path:
-    """Train a network on a folder of pictures.
+    """Train a network on a folder of pictures, together with the other processes that ``torchrun`` started.
 
     Args:
         config: The run; when resuming, that of the run's first sitting is used instead.
         pictures: Folder of high-resolution pictures, searched with its sub-folders.
-        folder: Where the state, the weights, the log and the list of pictures go.
+        folder: Where configuration, state, weights, log and list of pictures go.
         device: Where to train.
-        initial: Weights to start from; of another scale or with fewer blocks if need be.
         resume: Go on with the run in ``folder``.
         quiet: Show no progress bar.
 
@@ -70,21 +68,22 @@ def train(
 
     Raises:
         InputError: There are no pictures to train on, or no run to resume.
-        UsageError: The variant has no such scale.
-        WeightsError: The initial weights do not fit.
+        UsageError: The variant has no such scale, or the batch is smaller than the number of processes.
+        WeightsError: The initial weights or the teacher do not fit.
         OutputError: The folder cannot be written to, or holds a run already.
+        DeviceError: Another process of the run has ended.
         OutOfMemoryError: The device has too little memory.
     """
-    with _translated_errors(device, folder):
-        _prepare_folder(folder, resume)
-        run = _resumed_run(folder, device) if resume else _new_run(config, folder, device, initial)
-        split = split_by_source(pictures, run.config.validation_pictures, run.config.seed)
-        _write_split(folder, pictures, split.training, split.validation)
-        pairs = load_pairs(split.training, run.config.scale, run.config.patch_px, device)
-        window = _network_config(run.config).window_size
-        side = VALIDATION_WINDOWS * window
-        crops = load_validation_crops(split.validation, run.config.scale, side, window, device)
-        _run_steps(run, pairs, crops, quiet)
+    with _translated_errors(device, folder), joined_processes(device) as processes:
+        prepare_folder(folder, resume=resume)
+        run = resumed_run(folder, device) if resume else new_run(config, device)
+        if run.config.batch_size < processes.count:
+            raise UsageError(f"{processes.count} processes cannot share {run.config.batch_size} patches")
+        split = read_split(pictures, folder) if resume else _new_split(config, pictures)
+        if processes.is_first and not resume:
+            write_config(config, folder)
+            write_split(split, pictures, folder)
+        _run_steps(run, _load_lessons(run, split), folder, processes, quiet=quiet)
         return folder / WEIGHTS_FILE
 
 
@@ -98,127 +97,74 @@ def _translated_errors(device: torch.device, folder: Path) -> Iterator[None]:
         raise OutputError(f"the run in {str(folder)!r} cannot be written: {error.strerror}") from error
 
 
-def _prepare_folder(folder: Path, resume: bool) -> None:
-    if not resume and (folder / STATE_FILE).exists():
-        raise OutputError(f"there is a run in {str(folder)!r} already", hint="--resume goes on with it")
-    folder.mkdir(parents=True, exist_ok=True)
-    if not resume:
-        (folder / LOG_FILE).unlink(missing_ok=True)  # of a run that was killed before its first state
+def _new_split(config: TrainingConfig, pictures: Path) -> Split:
+    return split_by_source(pictures, config.validation_pictures, config.seed)
 
 
-def _network_config(config: TrainingConfig) -> NetworkConfig:
-    try:
-        return VARIANTS[config.variant](config.scale)
-    except KeyError as error:
-        raise UsageError(f"there is no variant {config.variant!r}", hint=", ".join(VARIANTS)) from error
-    except ValueError as error:
-        raise UsageError(f"{config.variant} cannot be x{config.scale}: {error}") from error
-
-
-def _new_run(config: TrainingConfig, folder: Path, device: torch.device, initial: Path | None) -> _Run:
-    torch.manual_seed(config.seed)
-    network = build_network(_network_config(config))
-    if initial is not None:
-        network.load_state_dict(adapt_weights(read_state_dict(initial), network.state_dict()))
-    elif config.zero_head:
-        _zero_last_layer(network)
-    return _assemble(config, folder, device, network)
-
-
-@torch.no_grad()
-def _zero_last_layer(network: nn.Module) -> None:
-    head = network.get_submodule("upsampler.up_conv" if hasattr(network, "upsampler") else "to_img")
-    last = head[-1] if isinstance(head, nn.Sequential) else head
-    for parameter in last.parameters():
-        parameter.zero_()
-
-
-def _resumed_run(folder: Path, device: torch.device) -> _Run:
-    state = load_state(folder)
-    network = build_network(_network_config(state.config))
-    network.load_state_dict(state.network)
-    run = _assemble(state.config, folder, device, network)
-    run.average.load_state_dict(state.average)
-    run.optimizer.load_state_dict(state.optimizer)
-    run.step, run.elapsed_s = state.step, state.elapsed_s
-    return run
-
-
-def _assemble(config: TrainingConfig, folder: Path, device: torch.device, network: nn.Module) -> _Run:
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = build_network(_network_config(config)).to(device).eval().requires_grad_(False)
-    average.load_state_dict(network.state_dict())
-    optimizer = torch.optim.AdamW(
-        network.parameters(),
-        lr=config.learning_rate,
-        betas=config.betas,
-        weight_decay=config.weight_decay,
-        fused=True,
+def _load_lessons(run: Run, split: Split) -> _Lessons:
+    config, device = run.config, run.device
+    recipe = None if config.degradation == "bicubic" else recipe_of(config.degradation, config.scale)
+    needed_px = room_px(config.patch_px, recipe)
+    window_px = network_config(config).window_size
+    return _Lessons(
+        load_pairs(split.training, config.scale, needed_px, device, sharpened=config.sharpen_originals),
+        recipe,
+        _load_teacher(config, device),
+        load_validation_set(
+            split.validation, config.scale, window_px, device, recipe=recipe, seed=config.seed
+        ),
     )
-    return _Run(config, folder, device, network, average, optimizer)
 
 
-def _run_steps(run: _Run, pairs: list[Pair], crops: list[Pair], quiet: bool) -> None:
+def _load_teacher(config: TrainingConfig, device: torch.device) -> nn.Module | None:
+    if config.teacher is None:
+        return None
+    teacher = load_checkpoint(config.teacher, config.scale).network.requires_grad_(False)
+    return teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _run_steps(run: Run, lessons: _Lessons, folder: Path, processes: Processes, *, quiet: bool) -> None:
     config = run.config
     forward: Forward = torch.compile(run.network) if config.compile else run.network
-    total = config.steps if config.minutes is None else None
-    begun = time.monotonic() - run.elapsed_s
-    saved_s = run.elapsed_s
-    with _log(run.folder) as log, tqdm(total=total, initial=run.step, disable=quiet, unit="step") as bar:
+    begun, saved_s = time.monotonic() - run.elapsed_s, run.elapsed_s
+    with _reports(run, lessons, folder, processes, quiet=quiet) as report:
         while not is_over(config, run.step, run.elapsed_s):
-            loss = _step(run, forward, pairs)
+            loss = _step(run, forward, lessons, processes)
             run.step += 1
-            run.elapsed_s = time.monotonic() - begun
-            bar.update()
+            run.elapsed_s = processes.first_ones(time.monotonic() - begun, run.device)
+            report(loss)
             over = is_over(config, run.step, run.elapsed_s)
-            if over or run.step % config.validate_every == 0:
-                entry = {**_entry(run, loss), "psnr": validate(run.average, crops)}
-                log(entry)
-                bar.set_postfix(loss=entry["loss"], psnr=entry["psnr"])
-            if over or run.elapsed_s - saved_s >= config.save_every_s:
-                _save(run)
+            if processes.is_first and (over or run.elapsed_s - saved_s >= config.save_every_s):
+                run.save(folder)
                 saved_s = run.elapsed_s
 
 
-def _step(run: _Run, forward: Forward, pairs: list[Pair]) -> Tensor:
+@contextmanager
+def _reports(
+    run: Run, lessons: _Lessons, folder: Path, processes: Processes, *, quiet: bool
+) -> Iterator[Callable[[Tensor], None]]:
+    """Yield what tells of a step that was done: only the first process's does."""
+    if not processes.is_first:
+        yield lambda loss: None
+        return
     config = run.config
-    low, high = batch_of_step(
-        pairs, run.step, seed=config.seed, batch_size=config.batch_size, patch_px=config.patch_px
-    )
-    for group in run.optimizer.param_groups:
-        group["lr"] = learning_rate(config, run.step, run.elapsed_s)
-    with torch.autocast(run.device.type, torch.bfloat16, enabled=config.precision == "bfloat16"):
-        output = forward(low.contiguous(memory_format=torch.channels_last))
-    loss = F.l1_loss(output.float(), high)
-    run.optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    run.optimizer.step()
-    _update_average(run)
-    return loss.detach()
+    total = config.steps if config.minutes is None else None
+    with (
+        open_log(folder, run.step) as log,
+        tqdm(total=total, initial=run.step, disable=quiet, unit="step") as bar,
+    ):
+
+        def report(loss: Tensor) -> None:
+            bar.update()
+            if is_over(config, run.step, run.elapsed_s) or run.step % config.validate_every == 0:
+                entry = _entry(run, loss) | lessons.validation.scores(run.average)
+                log(entry)
+                bar.set_postfix(loss=entry["loss"], psnr=entry["psnr"])
+
+        yield report
 
 
-@torch.no_grad()
-def _update_average(run: _Run) -> None:
-    """Move the averaged weights towards the live ones; the horizon grows with the run until it is full."""
-    decay = min(run.config.ema_decay, (1 + run.step) / (10 + run.step))
-    averages: list[Tensor] = list(run.average.parameters())
-    live: list[Tensor] = list(run.network.parameters())
-    torch._foreach_lerp_(averages, live, 1 - decay)
-
-
-@torch.inference_mode()
-def validate(network: nn.Module, crops: list[Pair]) -> float:
-    """Give the mean PSNR on luma over the validation crops, dB, of 8-bit results."""
-    values = []
-    for crop in crops:
-        scale = crop.high.shape[-1] // crop.low.shape[-1]
-        high = from_unit(network(to_unit(crop.low[None])), torch.uint8)
-        planes = [crop_border(luma(picture), scale) for picture in (high, crop.high[None])]
-        values.append(psnr(planes[0], planes[1]))
-    return round(sum(values) / len(values), 4)
-
-
-def _entry(run: _Run, loss: Tensor) -> dict[str, Any]:
+def _entry(run: Run, loss: Tensor) -> dict[str, Any]:
     rate = learning_rate(run.config, run.step, run.elapsed_s)
     return {
         "step": run.step,
@@ -228,33 +174,29 @@ def _entry(run: _Run, loss: Tensor) -> dict[str, Any]:
     }
 
 
-def _save(run: _Run) -> None:
-    state = RunState(
-        config=run.config,
-        step=run.step,
-        elapsed_s=run.elapsed_s,
-        network=dict(run.network.state_dict()),
-        average=dict(run.average.state_dict()),
-        optimizer=run.optimizer.state_dict(),
+def _step(run: Run, forward: Forward, lessons: _Lessons, processes: Processes) -> Tensor:
+    config = run.config
+    samples = processes.share(config.batch_size)
+    low, high = batch_of_step(
+        lessons.pairs, run.step, samples, seed=config.seed, patch_px=config.patch_px, recipe=lessons.recipe
     )
-    save_state(state, run.folder)
+    for group in run.optimizer.param_groups:
+        group["lr"] = learning_rate(config, run.step, run.elapsed_s)
+    loss = _loss(run, forward, lessons.teacher, low, high) * (len(samples) / config.batch_size)
+    run.optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    gradients = [parameter.grad for parameter in run.network.parameters() if parameter.grad is not None]
+    processes.add_up([*gradients, loss.detach()])
+    run.optimizer.step()
+    run.update_average()
+    return loss.detach()
 
 
-@contextmanager
-def _log(folder: Path) -> Iterator[Any]:
-    with (folder / LOG_FILE).open("a", encoding="utf-8") as file:
-
-        def write(entry: dict[str, Any]) -> None:
-            print(json.dumps(entry), file=file, flush=True)
-
-        yield write
-
-
-def _write_split(
-    folder: Path, pictures: Path, training: tuple[Path, ...], held_out: tuple[Path, ...]
-) -> None:
-    names = {
-        "training": [path.relative_to(pictures).as_posix() for path in training],
-        "validation": [path.relative_to(pictures).as_posix() for path in held_out],
-    }
-    (folder / SPLIT_FILE).write_text(json.dumps(names, indent=1), encoding="utf-8")
+def _loss(run: Run, forward: Forward, teacher: nn.Module | None, low: Tensor, high: Tensor) -> Tensor:
+    low = low.contiguous(memory_format=torch.channels_last)
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=run.config.precision == "bfloat16"):
+        output = forward(low).float()
+        with torch.no_grad():
+            lesson = None if teacher is None else teacher(low).float()
+    loss = F.l1_loss(output, high)
+    return loss if lesson is None else torch.lerp(loss, F.l1_loss(output, lesson), run.config.teacher_share)

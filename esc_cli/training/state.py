@@ -1,6 +1,7 @@
-"""What a run needs to go on after it was killed, on disk."""
+"""What a training run keeps when it is killed, on disk."""
 
 import dataclasses
+import io
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +9,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from esc_cli.errors import InputError, OutputError
-from esc_cli.media.atomic import atomic_path
+from esc_cli.errors import InputError
+from esc_cli.media.atomic import write_whole
 from esc_cli.training.configuration import TrainingConfig
 
 STATE_FILE = "state.pt"
@@ -38,20 +39,19 @@ class RunState:
 
 
 def save_state(state: RunState, folder: Path) -> None:
-    """Write the state, and the averaged weights as a checkpoint of its own, each atomically.
+    """Write the averaged weights as a checkpoint of its own, and the state, each whole or not at all.
+
+    The state comes last: after a kill between the two, the steps up to the weights are done again. The other
+    way round, a run killed at its end would keep old weights beside a state that says it is over.
 
     Raises:
         OutputError: The folder cannot be written to.
     """
-    content = vars(state) | {"config": dataclasses.asdict(state.config)}
     average = {key: value.contiguous() for key, value in state.average.items()}
-    try:
-        with atomic_path(folder / STATE_FILE) as path:
-            torch.save(content, path)
-        with atomic_path(folder / WEIGHTS_FILE) as path:
-            path.write_bytes(save(average))  # `save_file` makes files that only their owner can read
-    except RuntimeError as error:  # what torch makes of a full disk
-        raise OutputError(f"the state of the run cannot be written to {str(folder)!r}: {error}") from error
+    write_whole(folder / WEIGHTS_FILE, save(average))
+    content = io.BytesIO()
+    torch.save(vars(state) | {"config": dataclasses.asdict(state.config)}, content)
+    write_whole(folder / STATE_FILE, content.getvalue())
 
 
 def load_state(folder: Path) -> RunState:

@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
@@ -11,6 +12,10 @@ Run = Callable[..., Any]
 Save = Callable[..., Path]
 
 
+def config_of(folder: str) -> Any:
+    return json.loads(Path(folder, "config.json").read_text())
+
+
 def test_bad_milestones(run: Run) -> None:
     ended = run("train", "in", "-o", "out", "--milestones", "1,two")
     assert (ended.code, ended.stderr) == (
@@ -19,7 +24,8 @@ def test_bad_milestones(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["--scale", "--steps", "--batch-size", "--patch-px", "--validate-every", "--save-every"]
+    "option",
+    ["--scale", "--steps", "--batch-size", "--patch-px", "--validate-every", "--validation-pictures"],
 )
 def test_numbers_that_make_no_sense(run: Run, option: str) -> None:
     ended = run("train", "in", "-o", "out", option, 0)
@@ -28,8 +34,8 @@ def test_numbers_that_make_no_sense(run: Run, option: str) -> None:
     assert not Path("out").exists()
 
 
-def test_every_variant_can_be_named(run: Run) -> None:
-    assert get_args(Variant) == tuple(VARIANTS)
+def test_every_variant_of_one_scale_can_be_named(run: Run) -> None:
+    assert {*get_args(Variant), "esc-lte"} == set(VARIANTS)
     ended = run("train", "in", "-o", "out", "--variant", "unknown")
     assert ended.code == 2
     assert "'--variant'" in ended.stderr
@@ -40,5 +46,41 @@ def test_errors(run: Run) -> None:
     assert run("train", "nowhere").code == 2
     assert run("train", "nowhere", "-o", "out2", "-d", "abacus").code == 5
     assert run("train", "nowhere", "-o", "out4", "--resume").code == 3
+    ended = run("train", "nowhere", "-o", "out5", "--preset", "esc-x5")
+    assert ended.code == 2
+    assert "no preset 'esc-x5'" in ended.stderr
     Path("file").touch()
     assert run("train", "nowhere", "-o", "file/out").code == 6
+
+
+@pytest.fixture
+def pictures(save: Save) -> Path:
+    save("pictures/a.png", (40, 36))
+    return save("pictures/b.png", (36, 40)).parent
+
+
+def test_options_win_over_the_preset(run: Run, pictures: Path) -> None:
+    given = ("--steps", 1, "--batch-size", 1, "--patch-px", 8, "-p", "float32", "--no-zero-head")
+    ended = run(
+        "train", pictures, "-o", "out", "--preset", "esc-light-x2", *given, "--validation-pictures", 1
+    )
+    assert (ended.code, ended.text) == (0, f"{Path('out/weights.safetensors')}\n")
+    config = config_of("out")
+    assert (config["variant"], config["scale"], config["learning_rate"]) == ("esc-light", 2, 1e-3)
+    assert (config["steps"], config["minutes"]) == (
+        1,
+        None,
+    )  # steps were asked for, and not the preset's time
+    assert (config["batch_size"], config["precision"], config["zero_head"]) == (1, "float32", False)
+
+
+def test_weights_to_start_from_must_exist(run: Run, pictures: Path) -> None:
+    ended = run("train", pictures, "-o", "out", "--initial", "nowhere.pth")
+    assert (ended.code, ended.stderr) == (4, "esc-upscale: there is no model file 'nowhere.pth'\n")
+
+
+def test_a_teacher_must_exist(run: Run, pictures: Path) -> None:
+    small = ("--patch-px", 8, "--validation-pictures", 1)
+    ended = run("train", pictures, "-o", "out", *small, "--teacher", "nobody")
+    assert ended.code == 4
+    assert "no model 'nobody'" in ended.stderr

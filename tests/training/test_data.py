@@ -1,6 +1,5 @@
-"""What is trained on: no source on both sides, and batches that depend on seed and step alone."""
+"""Patches: a function of seed, step and number alone, turned alike, degraded where that is asked for."""
 
-import shutil
 from pathlib import Path
 
 import pytest
@@ -8,42 +7,55 @@ import torch
 from PIL import Image
 
 from esc_cli.errors import InputError
-from esc_cli.training.data import Pair, batch_of_step, centre_crop, load_pair, load_pairs, split_by_source
+from esc_cli.evaluation.filters import sharpen
+from esc_cli.evaluation.wild_degradation import WildDegradation, recipe_of
+from esc_cli.training.data import Pair, batch_of_step, centre_crop, load_pair, load_pairs, room_px
+from esc_cli.training.split import split_by_source
 
 CPU = torch.device("cpu")
-
-
-def test_no_source_is_on_both_sides(pictures: Path) -> None:
-    split = split_by_source(pictures, held_out=2, seed=0)
-    sources = [{path.stem.split("_")[0] for path in side} for side in (split.training, split.validation)]
-    assert [len(side) for side in sources] == [4, 2]
-    assert not sources[0] & sources[1]
-    assert len(split.training) + len(split.validation) == 12
-    assert split == split_by_source(pictures, held_out=2, seed=0)
-    assert split != split_by_source(pictures, held_out=2, seed=1)
-
-
-def test_too_few_pictures(pictures: Path) -> None:
-    with pytest.raises(InputError, match="6 pictures"):
-        split_by_source(pictures, held_out=6, seed=0)
 
 
 def test_batches_depend_on_seed_and_step_alone(pictures: Path) -> None:
     pairs = load_pairs(split_by_source(pictures, 2, 0).training, 2, 8, CPU)
 
     def batch(step: int, seed: int) -> torch.Tensor:
-        return batch_of_step(pairs, step, seed=seed, batch_size=3, patch_px=8)[1]
+        return batch_of_step(pairs, step, range(3), seed=seed, patch_px=8)[1]
 
     assert torch.equal(batch(5, 1), batch(5, 1))
     assert not torch.equal(batch(5, 1), batch(6, 1))
     assert not torch.equal(batch(5, 1), batch(5, 2))
 
 
+def test_samples_do_not_depend_on_who_cuts_them(pictures: Path) -> None:
+    pairs = load_pairs(split_by_source(pictures, 2, 0).training, 2, 8, CPU)
+    whole = batch_of_step(pairs, 7, range(4), seed=0, patch_px=8)
+    parts = [batch_of_step(pairs, 7, range(rank, 4, 2), seed=0, patch_px=8) for rank in range(2)]
+    for rank, part in enumerate(parts):
+        assert all(torch.equal(one, all_of_it[rank::2]) for one, all_of_it in zip(part, whole, strict=True))
+
+
+@pytest.mark.parametrize("name", ["robust", "real"])
+def test_degraded_patches_are_made_anew_and_lie_where_the_originals_do(name: WildDegradation) -> None:
+    scale, patch_px = 2, 8
+    side = room_px(patch_px, recipe_of(name, scale))
+    ramp = torch.linspace(0, 255, scale * side).to(torch.uint8).expand(3, scale * side, -1)
+    pair = Pair(ramp[:, ::scale, ::scale], ramp)
+    lows, highs = batch_of_step(
+        [pair], 0, range(100), seed=0, patch_px=patch_px, recipe=recipe_of(name, scale)
+    )
+    assert lows.shape == (100, 3, patch_px, patch_px)
+    assert highs.shape == (100, 3, scale * patch_px, scale * patch_px)
+    assert len({float(low.mean()) for low in lows}) > 50
+    # A ramp's mean tells the place: it is the same in both, or they have been cut apart.
+    errors = lows.mean((1, 2, 3)) - highs.mean((1, 2, 3))
+    assert float(errors.abs().median()) * 255 < 1.5
+
+
 def test_patches_match_and_are_turned_alike() -> None:
     low = torch.arange(12 * 10, dtype=torch.uint8).view(1, 12, 10).expand(3, -1, -1)
     high = low.repeat_interleave(2, 1).repeat_interleave(2, 2)
     for step in range(20):
-        patch, target = batch_of_step([Pair(low, high)], step, seed=0, batch_size=2, patch_px=7)
+        patch, target = batch_of_step([Pair(low, high)], step, range(2), seed=0, patch_px=7)
         assert patch.shape == (2, 3, 7, 7)
         assert torch.equal(target, patch.repeat_interleave(2, 2).repeat_interleave(2, 3))
 
@@ -51,24 +63,26 @@ def test_patches_match_and_are_turned_alike() -> None:
 def test_low_pictures_are_made_from_the_whole(pictures: Path) -> None:
     pair = load_pair(pictures / "0_0.png", 4)
     assert pair is not None
-    assert pair.high.shape == (3, 60, 68)
-    assert pair.low.shape == (3, 15, 17)
+    assert pair.high.shape == (3, 68, 80)
+    assert pair.low.shape == (3, 17, 20)
     crop = centre_crop(pair, 8, 4)
     assert crop.low.shape == (3, 8, 8)
-    assert torch.equal(crop.low, pair.low[:, 3:11, 4:12])
-    assert torch.equal(crop.high, pair.high[:, 12:44, 16:48])
+    assert torch.equal(crop.low, pair.low[:, 4:12, 6:14])
+    assert torch.equal(crop.high, pair.high[:, 16:48, 24:56])
+
+
+def test_sharpened_originals_are_made_small_sharpened(pictures: Path) -> None:
+    plain, sharp = (load_pair(pictures / "0_0.png", 2, sharpened=sharpened) for sharpened in (False, True))
+    assert plain is not None
+    assert sharp is not None
+    assert not torch.equal(plain.low, sharp.low)
+    expected = sharpen(plain.high[None] / 255)[0]
+    torch.testing.assert_close(sharp.high / 255, expected, atol=0.51 / 255, rtol=0)
 
 
 def test_a_picture_smaller_than_the_scale_is_no_pair(tmp_path: Path) -> None:
     Image.new("RGB", (3, 40)).save(tmp_path / "thin.png")
     assert load_pair(tmp_path / "thin.png", 4) is None
-
-
-def test_a_foreign_manifest_is_none(pictures: Path, tmp_path: Path) -> None:
-    for name in ("a.png", "b.png"):
-        shutil.copyfile(pictures / "0_0.png", tmp_path / name)
-    (tmp_path / "manifest.csv").write_text("name;size\na.png;3\n")
-    assert len(split_by_source(tmp_path, 1, 0).training) == 1
 
 
 def test_pictures_without_room_are_left_out(pictures: Path) -> None:

@@ -2,19 +2,24 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from esc_cli.checkpoints.files import read_state_dict
-from esc_cli.errors import InputError, OutputError, UsageError
-from esc_cli.networks import variants
-from esc_cli.networks.esc import ESCConfig
+from esc_cli.errors import InputError, OutputError, UsageError, WeightsError
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.loop import train
 
 CPU = torch.device("cpu")
+TINY_RUN = Path(__file__).with_name("tiny_run.py")
+KILL_DELAYS_S = ("0.0", "0.13", "0.05")
+
 CONFIG = TrainingConfig(
     variant="tiny",
     steps=12,
@@ -26,40 +31,76 @@ CONFIG = TrainingConfig(
     validation_pictures=2,
     validate_every=4,
 )
+EVERYTHING = dataclasses.replace(
+    CONFIG, steps=30, schedule="cosine", degradation="robust", teacher="bicubic", sharpen_originals=True
+)
 
 
-@pytest.fixture(autouse=True)
-def _tiny_variant(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One more entry in the table of variants: the published ones take too long for a test."""
-
-    def tiny(scale: int) -> ESCConfig:
-        return ESCConfig(
-            scale, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8, kernel_size=5
-        )
-
-    monkeypatch.setitem(variants.VARIANTS, "tiny", tiny)
+def log_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
 
 
-def test_resumed_run_equals_an_undisturbed_one(pictures: Path, tmp_path: Path) -> None:
-    whole = train(CONFIG, pictures, tmp_path / "whole", device=CPU, quiet=True)
-    train(dataclasses.replace(CONFIG, steps=5), pictures, tmp_path / "parts", device=CPU, quiet=True)
-    state = torch.load(tmp_path / "parts" / "state.pt", weights_only=True)
-    state["config"]["steps"] = 12  # as if the run had been killed after step 5 of 12
-    torch.save(state, tmp_path / "parts" / "state.pt")
-    parts = train(CONFIG, pictures, tmp_path / "parts", device=CPU, resume=True, quiet=True)
-    first, second = read_state_dict(whole), read_state_dict(parts)
-    assert all(torch.equal(first[key], second[key]) for key in first)
+def same_weights(first: Path, second: Path) -> bool:
+    one, other = read_state_dict(first), read_state_dict(second)
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_killed_run_ends_as_an_undisturbed_one(pictures: Path, tmp_path: Path) -> None:
+    whole = train(EVERYTHING, pictures, tmp_path / "whole", device=CPU, quiet=True)
+    config = dataclasses.asdict(EVERYTHING) | {"save_every_s": 0.1}
+    arguments = [str(pictures), str(tmp_path / "killed"), json.dumps(config), *KILL_DELAYS_S]
+    ended = subprocess.run(
+        [sys.executable, str(TINY_RUN), *arguments], capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.split().count("killed") == 3
+    assert same_weights(whole, tmp_path / "killed" / "weights.safetensors")
+    assert [path.name for path in (tmp_path / "killed").glob(".*")] == []
+    logs = [log_of(tmp_path / name) for name in ("whole", "killed")]
+    for entry in [*logs[0], *logs[1]]:
+        del entry["elapsed_s"]
+    assert logs[0] == logs[1]
+
+
+def test_a_run_goes_on_with_its_own_pictures(pictures: Path, tmp_path: Path) -> None:
+    train(dataclasses.replace(CONFIG, steps=2), pictures, tmp_path, device=CPU, quiet=True)
+    (tmp_path / "pictures.json").write_text('{"training": ["gone.png"], "validation": ["0_0.png"]}')
+    with pytest.raises(InputError, match="gone"):
+        train(CONFIG, pictures, tmp_path, device=CPU, resume=True, quiet=True)
+    (tmp_path / "pictures.json").write_text("[]")
+    with pytest.raises(InputError, match="list of pictures of the run"):
+        train(CONFIG, pictures, tmp_path, device=CPU, resume=True, quiet=True)
 
 
 def test_a_run_learns_and_leaves_a_log(pictures: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, steps=60, learning_rate=3e-3, validate_every=20)
     train(config, pictures, tmp_path / "run", device=CPU, quiet=True)
-    log = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    log = log_of(tmp_path / "run")
     assert [entry["step"] for entry in log] == [20, 40, 60]
     assert log[-1]["psnr"] > log[0]["psnr"]
     split = json.loads((tmp_path / "run" / "pictures.json").read_text())
     assert len(split["training"]) == 8
     assert not set(split["training"]) & set(split["validation"])
+    written = json.loads((tmp_path / "run" / "config.json").read_text())
+    assert written == json.loads(json.dumps(dataclasses.asdict(config)))
+
+
+def test_degraded_runs_are_validated_twice(pictures: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, degradation="real", validate_every=6)
+    train(config, pictures, tmp_path, device=CPU, quiet=True)
+    first, last = log_of(tmp_path)
+    assert first["psnr_degraded"] < first["psnr"]
+    assert last["psnr_degraded"] < last["psnr"]
+
+
+def test_a_teacher_is_learned(pictures: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, teacher="nearest", teacher_share=1.0, zero_head=True, steps=1)
+    train(config, pictures, tmp_path / "taught", device=CPU, quiet=True)
+    # A head at zero repeats each pixel, which is what this teacher does: nothing is left to learn.
+    assert log_of(tmp_path / "taught")[0]["loss"] == 0
+    with pytest.raises(WeightsError, match="no scale x3"):
+        unfit = dataclasses.replace(CONFIG, scale=3, teacher=str(tmp_path / "taught" / "weights.safetensors"))
+        train(unfit, pictures, tmp_path / "unfit", device=CPU, quiet=True)
 
 
 def test_runs_are_not_mixed_up(pictures: Path, tmp_path: Path) -> None:
@@ -74,9 +115,9 @@ def test_runs_are_not_mixed_up(pictures: Path, tmp_path: Path) -> None:
 
 
 def test_a_run_killed_before_its_first_state_starts_anew(pictures: Path, tmp_path: Path) -> None:
-    (tmp_path / "log.jsonl").write_text("of the run before\n")
+    (tmp_path / "log.jsonl").write_text('of the run before\n{"step": 3}\n{"step": 4, "elap')
     train(dataclasses.replace(CONFIG, steps=4), pictures, tmp_path, device=CPU, quiet=True)
-    assert [json.loads(line)["step"] for line in (tmp_path / "log.jsonl").read_text().splitlines()] == [4]
+    assert [entry["step"] for entry in log_of(tmp_path)] == [4]
 
 
 def test_variants_have_their_scales(pictures: Path, tmp_path: Path) -> None:
@@ -88,6 +129,6 @@ def test_variants_have_their_scales(pictures: Path, tmp_path: Path) -> None:
 
 def test_bfloat16_and_initial_weights(pictures: Path, tmp_path: Path) -> None:
     first = train(dataclasses.replace(CONFIG, steps=2), pictures, tmp_path / "x2", device=CPU, quiet=True)
-    config = dataclasses.replace(CONFIG, scale=3, steps=2, precision="bfloat16")
-    second = train(config, pictures, tmp_path / "x3", device=CPU, initial=first, quiet=True)
+    config = dataclasses.replace(CONFIG, scale=3, steps=2, precision="bfloat16", initial=str(first))
+    second = train(config, pictures, tmp_path / "x3", device=CPU, quiet=True)
     assert read_state_dict(second)["to_img.weight"].shape[0] == 27

@@ -1,0 +1,106 @@
+"""``esc-upscale ablate FOLDER``: what each part of ESC is worth."""
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from esc_cli.cli.guard import guarded
+from esc_cli.cli.options import Device, Json, Quiet
+from esc_cli.cli.output import answer, answer_json, stderr_console
+
+if TYPE_CHECKING:
+    from esc_cli.training.ablation import Trained
+
+CURVE_POINTS = 4
+"""Measurements in a run."""
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+@guarded
+def ablate(
+    pictures: Annotated[Path, typer.Argument(help="Folder of high-resolution pictures to train on.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the runs; each goes on there.")],
+    networks: Annotated[
+        list[str] | None, typer.Option("--network", "-n", help="One of them; may be repeated. Default: all.")
+    ] = None,
+    scale: Annotated[int, typer.Option("--scale", "-s", min=1, help="Pixels out per pixel in.")] = 2,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of each run.")] = 1000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Patches a step.")] = 1,
+    patch_px: Annotated[int, typer.Option(min=1, help="Side of the low-resolution patches.")] = 64,
+    validation_pictures: Annotated[int, typer.Option(min=1, help="Source pictures to hold out.")] = 16,
+    test: Annotated[Path | None, typer.Option(help="Pictures to score on, as `evaluate` does.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE.png|.svg", help="Draw the learning curves, too.")
+    ] = None,
+    device: Device = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train networks that differ from ESC in one thing, each with the same steps on the same patches.
+
+    Patches of 64 are one window of the largest kind. Beside each network stand the figures of the paper,
+    where it has the same one: those are of 500,000 steps.
+    """
+    from esc_cli.engine.device import choose_device
+    from esc_cli.evaluation.figures import check_plot
+    from esc_cli.training.ablation import ablate as run_ablation
+    from esc_cli.training.ablation import known_networks
+    from esc_cli.training.ablation_plot import draw_curves
+    from esc_cli.training.presets import PRESETS
+
+    if plot is not None:
+        check_plot(plot)
+    config = dataclasses.replace(
+        PRESETS["esc-x2"],
+        scale=scale,
+        steps=steps,
+        minutes=None,
+        batch_size=batch_size,
+        patch_px=patch_px,
+        validation_pictures=validation_pictures,
+        validate_every=max(1, steps // CURVE_POINTS),
+    )
+    console = stderr_console()
+    trained = run_ablation(
+        networks or known_networks(),
+        config,
+        pictures,
+        output,
+        test=test,
+        device=choose_device(device).device,
+        announce=lambda name: None if quiet else console.print(name),
+        quiet=quiet,
+    )
+    if json:
+        answer_json("ablation", networks=[dataclasses.asdict(one) for one in trained])
+    else:
+        answer(_table(trained))
+    if plot is not None:
+        draw_curves(trained, plot)
+
+
+def _table(trained: "tuple[Trained, ...]") -> Table:
+    from esc_cli.networks.ablations import PUBLISHED
+
+    table = Table(box=None, caption="dB: on the test pictures if given, else on those held out; paper: Set5")
+    table.add_column("network", no_wrap=True)
+    for title in ("K", "G MACs", "ms", "MB", "dB", "paper dB", "ms"):
+        table.add_column(title, justify="right")
+    for one in trained:
+        published = PUBLISHED.get(one.name)
+        table.add_row(
+            one.name,
+            f"{one.parameters / 1e3:.0f}",
+            f"{one.multiply_accumulates / 1e9:.1f}",
+            f"{1e3 * one.latency_s:.0f}",
+            "" if one.peak_bytes is None else f"{one.peak_bytes / 10**6:.0f}",
+            f"{one.curve[-1][1] if one.psnr is None else one.psnr:.2f}",
+            "" if published is None else f"{published.set5:.2f}",
+            "" if published is None else f"{published.latency_ms:.1f}",
+        )
+    return table

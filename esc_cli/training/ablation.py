@@ -1,0 +1,151 @@
+"""Ablation: networks that differ in one thing, trained alike under one small budget and measured alike."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from esc_cli.engine.upscaler import Upscaler
+from esc_cli.errors import EscError, UsageError
+from esc_cli.evaluation.candidates import Settings, Source
+from esc_cli.evaluation.evaluate import evaluate
+from esc_cli.evaluation.macs import multiply_accumulates
+from esc_cli.evaluation.peak_memory import Trial, host_peak_bytes
+from esc_cli.evaluation.timing import Timing, measure
+from esc_cli.networks.ablations import ABLATIONS
+from esc_cli.networks.variants import VARIANTS
+from esc_cli.training.configuration import TrainingConfig
+from esc_cli.training.loop import train
+from esc_cli.training.run_folder import LOG_FILE
+from esc_cli.training.state import STATE_FILE, WEIGHTS_FILE
+
+REFERENCE = "esc"
+"""What every other network is compared with."""
+
+LATENCY_PX = 128
+"""Side of the picture that latency and memory are measured with."""
+
+WARM_UP, ROUNDS = 1, 5
+
+HD_PX = (720, 1280)
+"""Size of the results for which the field counts multiply-accumulates, (height, width)."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A network after its run.
+
+    Attributes:
+        name: Of a variant or an ablation.
+        parameters: How many numbers were trained.
+        multiply_accumulates: For one result of ``HD_PX``.
+        latency_s: Of one picture of ``LATENCY_PX`` squared, float32, the median of interleaved rounds.
+        peak_bytes: Peak resident memory of a process that makes that; None where the system does not say.
+        psnr: On the test pictures, published protocol, dB; None where there were none.
+        curve: Steps and the PSNR of the held-out pictures then, dB.
+    """
+
+    name: str
+    parameters: int
+    multiply_accumulates: int
+    latency_s: float
+    peak_bytes: int | None
+    psnr: float | None
+    curve: tuple[tuple[int, float], ...]
+
+
+def known_networks() -> tuple[str, ...]:
+    """List what can be compared: the reference, the mixers of other works, and the ablations."""
+    return (REFERENCE, "esc-milk", "esc-atconv", *ABLATIONS)
+
+
+def ablate(
+    names: Sequence[str],
+    config: TrainingConfig,
+    pictures: Path,
+    folder: Path,
+    *,
+    test: Path | None = None,
+    device: torch.device,
+    announce: Callable[[str], None] = lambda name: None,
+    quiet: bool = False,
+) -> tuple[Trained, ...]:
+    """Train networks one after the other, or go on where an earlier call ended, and measure them.
+
+    Args:
+        names: Of ``VARIANTS`` or ``ABLATIONS``.
+        config: The run of each; its variant is replaced. Runs that have begun go on with their own.
+        pictures: To train on, see ``train``.
+        folder: Where each run has a folder of its name.
+        test: Pictures to score the networks on, see ``evaluate``.
+        device: Where to train; measured is on the CPU.
+        announce: Is told of each network as its training begins.
+        quiet: Show no progress bar.
+
+    Raises:
+        UsageError: There is no such network.
+        EscError: What ``train`` and ``evaluate`` raise.
+    """
+    unknown = sorted(set(names) - set(VARIANTS) - set(ABLATIONS))
+    if unknown:
+        raise UsageError(f"there is no network {unknown[0]!r}", hint=", ".join(known_networks()))
+    for name in names:
+        announce(name)
+        own = dataclasses.replace(config, variant=name)
+        begun = (folder / name / STATE_FILE).exists()
+        train(own, pictures, folder / name, device=device, resume=begun, quiet=quiet)
+    weights = [folder / name / WEIGHTS_FILE for name in names]
+    checkpoints = [load_checkpoint(path) for path in weights]
+    latencies = _latencies_s(checkpoints)
+    return tuple(
+        Trained(
+            name=name,
+            parameters=sum(parameter.numel() for parameter in checkpoint.network.parameters()),
+            multiply_accumulates=_hd_macs(checkpoint, config.scale),
+            latency_s=latency_s,
+            peak_bytes=_peak_bytes(path, config.scale),
+            psnr=None if test is None else evaluate(test, path, device="cpu").psnr,
+            curve=_curve(path.parent),
+        )
+        for name, path, checkpoint, latency_s in zip(names, weights, checkpoints, latencies, strict=True)
+    )
+
+
+def _latencies_s(checkpoints: Sequence[Checkpoint]) -> list[float]:
+    low = torch.rand(1, 3, LATENCY_PX, LATENCY_PX)
+    upscalers = [_plain().upscaler(checkpoint, "cpu") for checkpoint in checkpoints]
+    runs = [_run_of(upscaler, low) for upscaler in upscalers]
+    return [_median_s(timing) for timing in measure(runs, warm_up=WARM_UP, rounds=ROUNDS)]
+
+
+def _plain() -> Settings:
+    return Settings(precision="float32", tiling="none", runtime="torch")
+
+
+def _run_of(upscaler: Upscaler, low: torch.Tensor) -> Callable[[], object]:
+    return lambda: upscaler(low)
+
+
+def _median_s(timing: Timing | EscError) -> float:
+    if isinstance(timing, EscError):
+        raise timing
+    return timing.median_s
+
+
+def _hd_macs(checkpoint: Checkpoint, scale: int) -> int:
+    height, width = (side // scale for side in HD_PX)
+    return multiply_accumulates(checkpoint.config, height, width)
+
+
+def _peak_bytes(weights: Path, scale: int) -> int | None:
+    threads = torch.get_num_threads()
+    return host_peak_bytes(Trial(Source(str(weights), scale), _plain(), LATENCY_PX, LATENCY_PX, threads))
+
+
+def _curve(run_folder: Path) -> tuple[tuple[int, float], ...]:
+    entries = [json.loads(line) for line in (run_folder / LOG_FILE).read_text(encoding="utf-8").splitlines()]
+    return tuple((entry["step"], entry["psnr"]) for entry in entries)

@@ -1,0 +1,131 @@
+"""A run in memory: the network, its average and its optimizer, new or as a killed run left them."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from esc_cli.checkpoints.files import read_state_dict
+from esc_cli.errors import UsageError
+from esc_cli.networks.ablations import ABLATIONS
+from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network
+from esc_cli.training.configuration import TrainingConfig
+from esc_cli.training.initial import adapt_weights
+from esc_cli.training.state import RunState, load_state, save_state
+
+
+@dataclass
+class Run:
+    """A run after ``step`` steps, ``elapsed_s`` seconds of all sittings.
+
+    Attributes:
+        config: The run's configuration.
+        device: Where it computes.
+        network: What is trained.
+        average: The moving average of its weights, in eval mode, without gradients.
+        optimizer: Of the network's parameters.
+        step: Steps done.
+        elapsed_s: Seconds spent on them.
+    """
+
+    config: TrainingConfig
+    device: torch.device
+    network: nn.Module
+    average: nn.Module
+    optimizer: torch.optim.Optimizer
+    step: int = 0
+    elapsed_s: float = 0.0
+
+    def save(self, folder: Path) -> None:
+        """Write the run's state and weights.
+
+        Raises:
+            OutputError: The folder cannot be written to.
+        """
+        state = RunState(
+            config=self.config,
+            step=self.step,
+            elapsed_s=self.elapsed_s,
+            network=dict(self.network.state_dict()),
+            average=dict(self.average.state_dict()),
+            optimizer=self.optimizer.state_dict(),
+        )
+        save_state(state, folder)
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        """Move the averaged weights towards the live ones, over a horizon that grows with the run."""
+        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        averages: list[Tensor] = list(self.average.parameters())
+        live: list[Tensor] = list(self.network.parameters())
+        torch._foreach_lerp_(averages, live, 1 - decay)
+
+
+def network_config(config: TrainingConfig) -> NetworkConfig:
+    """Describe the network of a run.
+
+    Raises:
+        UsageError: There is no such variant, or it has no such scale.
+    """
+    try:
+        return (VARIANTS | ABLATIONS)[config.variant](config.scale)
+    except KeyError as error:
+        raise UsageError(f"there is no variant {config.variant!r}", hint=", ".join(VARIANTS)) from error
+    except ValueError as error:
+        raise UsageError(f"{config.variant} cannot be x{config.scale}: {error}") from error
+
+
+def new_run(config: TrainingConfig, device: torch.device) -> Run:
+    """Begin a run, the same one for the same seed.
+
+    Raises:
+        UsageError: The variant has no such scale.
+        WeightsError: The initial weights do not fit.
+    """
+    torch.manual_seed(config.seed)
+    network = build_network(network_config(config))
+    if config.initial is not None:
+        weights = read_state_dict(Path(config.initial))
+        network.load_state_dict(adapt_weights(weights, network.state_dict()))
+    elif config.zero_head:
+        _zero_last_layer(network)
+    return _assemble(config, device, network)
+
+
+def resumed_run(folder: Path, device: torch.device) -> Run:
+    """Take up the run that was saved in a folder.
+
+    Raises:
+        InputError: There is none, or it is damaged.
+    """
+    state = load_state(folder)
+    network = build_network(network_config(state.config))
+    network.load_state_dict(state.network)
+    run = _assemble(state.config, device, network)
+    run.average.load_state_dict(state.average)
+    run.optimizer.load_state_dict(state.optimizer)
+    run.step, run.elapsed_s = state.step, state.elapsed_s
+    return run
+
+
+@torch.no_grad()
+def _zero_last_layer(network: nn.Module) -> None:
+    head = network.get_submodule("upsampler.up_conv" if hasattr(network, "upsampler") else "to_img")
+    last = head[-1] if isinstance(head, nn.Sequential) else head
+    for parameter in last.parameters():
+        parameter.zero_()
+
+
+def _assemble(config: TrainingConfig, device: torch.device, network: nn.Module) -> Run:
+    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = build_network(network_config(config)).to(device).eval().requires_grad_(False)
+    average.load_state_dict(network.state_dict())
+    optimizer = torch.optim.AdamW(
+        network.parameters(),
+        lr=config.learning_rate,
+        betas=config.betas,
+        weight_decay=config.weight_decay,
+        fused=True,
+    )
+    return Run(config, device, network, average, optimizer)

@@ -1,0 +1,85 @@
+"""What a person finds in a run's folder beside state and weights: configuration, pictures, log."""
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from esc_cli.errors import InputError, OutputError
+from esc_cli.training.configuration import TrainingConfig
+from esc_cli.training.split import Split
+from esc_cli.training.state import STATE_FILE
+
+CONFIG_FILE = "config.json"
+LOG_FILE = "log.jsonl"
+SPLIT_FILE = "pictures.json"
+
+Log = Callable[[dict[str, Any]], None]
+
+
+def prepare_folder(folder: Path, *, resume: bool) -> None:
+    """Make the folder, and see that no run is in the way.
+
+    Raises:
+        OutputError: There is a run already, and it is not to be resumed.
+    """
+    if not resume and (folder / STATE_FILE).exists():
+        raise OutputError(f"there is a run in {str(folder)!r} already", hint="--resume goes on with it")
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def write_config(config: TrainingConfig, folder: Path) -> None:
+    """Write the configuration down for people; a run is resumed with that in its state."""
+    _write_json(dataclasses.asdict(config), folder / CONFIG_FILE)
+
+
+def write_split(split: Split, pictures: Path, folder: Path) -> None:
+    """Write down which pictures are trained on and which are held out, as paths below ``pictures``."""
+    names = {
+        key: [path.relative_to(pictures).as_posix() for path in paths] for key, paths in vars(split).items()
+    }
+    _write_json(names, folder / SPLIT_FILE)
+
+
+def read_split(pictures: Path, folder: Path) -> Split:
+    """Read what ``write_split`` wrote: a run goes on with its pictures, whatever the folder holds by now.
+
+    Raises:
+        InputError: It is not there, or damaged.
+    """
+    try:
+        names = json.loads((folder / SPLIT_FILE).read_text(encoding="utf-8"))
+        return Split(**{key: tuple(pictures / name for name in names[key]) for key in names})
+    except (OSError, ValueError, TypeError) as error:
+        raise InputError(f"the list of pictures of the run in {str(folder)!r} is damaged") from error
+
+
+@contextmanager
+def open_log(folder: Path, step: int) -> Iterator[Log]:
+    """Yield what writes a line of the log; lines after ``step`` go, as those steps will be done again."""
+    path = folder / LOG_FILE
+    kept = [line for line in _lines(path) if _step_of(line) <= step]
+    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    with path.open("a", encoding="utf-8") as file:
+
+        def write(entry: dict[str, Any]) -> None:
+            print(json.dumps(entry), file=file, flush=True)
+
+        yield write
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
+def _step_of(line: str) -> float:
+    try:
+        return int(json.loads(line)["step"])
+    except (ValueError, KeyError, TypeError):
+        return float("inf")  # cut off by the kill
+
+
+def _write_json(content: dict[str, Any], path: Path) -> None:
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,54 @@
+"""Which pictures are trained on, and which are held out."""
+
+import csv
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+from esc_cli.errors import InputError
+from esc_cli.evaluation.datasets import find_pictures
+
+MANIFEST = "manifest.csv"
+"""Says what each file of a folder was cut from, in the columns file, source_repo and original_path."""
+
+
+@dataclass(frozen=True)
+class Split:
+    """Files to train on and files to validate on; no source picture is in both."""
+
+    training: tuple[Path, ...]
+    validation: tuple[Path, ...]
+
+
+def split_by_source(folder: Path, held_out: int, seed: int) -> Split:
+    """Hold out all files of ``held_out`` source pictures, chosen by a hash of the source's name and the seed.
+
+    Raises:
+        InputError: The folder has too few pictures for that.
+    """
+    files = find_pictures(folder)
+    sources = _sources(folder)
+    source_of = {file: sources.get(file.relative_to(folder).as_posix(), file.stem) for file in files}
+    ranked = sorted(set(source_of.values()), key=lambda source: _digest(f"{seed}:{source}"))
+    if len(ranked) <= held_out:
+        raise InputError(f"{str(folder)!r} has {len(ranked)} pictures; {held_out} are to be held out")
+    chosen = set(ranked[:held_out])
+    return Split(
+        training=tuple(file for file in files if source_of[file] not in chosen),
+        validation=tuple(file for file in files if source_of[file] in chosen),
+    )
+
+
+def _sources(folder: Path) -> dict[str, str]:
+    manifest = folder / MANIFEST
+    if not manifest.is_file():
+        return {}
+    with manifest.open(encoding="utf-8", newline="") as lines:
+        rows = csv.DictReader(lines)
+        if not {"file", "source_repo", "original_path"} <= set(rows.fieldnames or ()):
+            return {}  # somebody else's manifest
+        return {row["file"]: f"{row['source_repo']}:{row['original_path']}" for row in rows}
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,72 @@
+"""How good a network in training is, on the pictures that were held out."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from esc_cli.engine.pixels import from_unit, to_unit
+from esc_cli.errors import InputError
+from esc_cli.evaluation.metrics import crop_border, luma, psnr
+from esc_cli.evaluation.wild_degradation import Degradation
+from esc_cli.training.data import Pair, centre_crop, degraded, load_pair
+
+VALIDATION_WINDOWS = 3
+"""Side of the validation crops, in attention windows."""
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """The middles of held-out pictures, made small by bicubic, and once more in the run's own way.
+
+    Attributes:
+        clean: By the papers' protocol.
+        degraded: The same by the run's degradation, always the same; empty where that is the protocol.
+    """
+
+    clean: tuple[Pair, ...]
+    degraded: tuple[Pair, ...]
+
+    def scores(self, network: nn.Module) -> dict[str, float]:
+        """Give the mean PSNR of the network on each, dB."""
+        scores = {"psnr": validate(network, self.clean)}
+        return {**scores, "psnr_degraded": validate(network, self.degraded)} if self.degraded else scores
+
+
+def load_validation_set(
+    paths: tuple[Path, ...],
+    scale: int,
+    window_px: int,
+    device: torch.device,
+    *,
+    recipe: Degradation | None,
+    seed: int,
+) -> ValidationSet:
+    """Read the middles of the validation pictures onto the device, in whole attention windows where they fit.
+
+    Raises:
+        InputError: A file cannot be read, or none is large enough.
+    """
+    pairs = [pair for pair in (load_pair(path, scale) for path in paths) if pair is not None]
+    if not pairs:
+        raise InputError(f"no validation picture is as large as {scale}x{scale} pixels")
+    clean = tuple(centre_crop(pair, VALIDATION_WINDOWS * window_px, window_px).to(device) for pair in pairs)
+    if recipe is None:
+        return ValidationSet(clean, ())
+    randoms = [np.random.default_rng([seed, number]) for number in range(len(clean))]
+    pictures = zip(clean, randoms, strict=True)
+    return ValidationSet(clean, tuple(degraded(pair, recipe, random) for pair, random in pictures))
+
+
+@torch.inference_mode()
+def validate(network: nn.Module, pairs: Iterable[Pair]) -> float:
+    """Give the mean PSNR on luma, dB, of 8-bit results."""
+    values = []
+    for pair in pairs:
+        high = from_unit(network(to_unit(pair.low[None])), torch.uint8)
+        planes = [crop_border(luma(picture), pair.scale) for picture in (high, pair.high[None])]
+        values.append(psnr(planes[0], planes[1]))
+    return round(sum(values) / len(values), 4)

@@ -1,0 +1,20 @@
+"""Every named run can begin."""
+
+import pytest
+
+from esc_cli.training.configuration import TrainingConfig
+from esc_cli.training.presets import PRESETS
+from esc_cli.training.run import network_config
+
+
+def test_the_published_recipe_is_the_default() -> None:
+    assert PRESETS["published"] == TrainingConfig()
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "published"])
+def test_names_say_network_and_scale(name: str) -> None:
+    config = PRESETS[name]
+    variant = config.variant + ("-robust" if config.degradation == "robust" else "")
+    assert name == f"{variant}-x{config.scale}"
+    assert network_config(config).scale == config.scale
+    assert (config.degradation == "real") == (config.variant == "esc-real")
