@@ -15,6 +15,9 @@ COMMANDS = {
     "evaluate": "measure a model on a folder of pictures",
     "benchmark": "measure speed, memory and exactness on this machine",
     "train": "train a network on a folder of pictures",
+    "ablate": "train networks that differ in one thing, and compare them",
+    "analyze": "measure what a network attends to",
+    "compare": "show what several models make of a picture, on one sheet",
 }
 """Names of the modules beside this one, each with a Typer ``app``; only the one asked for is loaded."""
 

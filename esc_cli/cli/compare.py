@@ -1,0 +1,127 @@
+"""``esc-upscale compare PICTURE``: what several models make of a picture, on one sheet."""
+
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.cli.guard import guarded
+from esc_cli.cli.options import Device, Json, Overwrite
+from esc_cli.cli.output import answer, answer_json, printable, stderr_console
+from esc_cli.errors import OutputError, OutputExistsError
+
+if TYPE_CHECKING:
+    from esc_cli.evaluation.comparison import Column, Comparison
+
+app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+
+
+@app.command()
+@guarded
+def compare(
+    picture: Annotated[Path, typer.Argument(help="What is enlarged; its transparent parts on white.")],
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="The sheet.")],
+    model: Annotated[
+        list[str] | None,
+        typer.Option("--model", "-m", metavar="NAME|FILE", help="As for upscaling; once for each column."),
+    ] = None,
+    scale: Annotated[int, typer.Option("--scale", "-s", min=2, help="Of all models.")] = 4,
+    original: Annotated[
+        Path | None, typer.Option(metavar="PICTURE", help="What the results should be, for PSNR.")
+    ] = None,
+    shrink: Annotated[
+        bool, typer.Option("--shrink", help="The picture is the original: shrink it first, as evaluate does.")
+    ] = False,
+    crop: Annotated[
+        list[str] | None,
+        typer.Option(metavar="Y,X,H,W", help="A row of the sheet, in pixels of the picture; repeatable."),
+    ] = None,
+    crops: Annotated[int, typer.Option(min=1, help="How many are chosen, if none is given.")] = 3,
+    overwrite: Overwrite = False,
+    device: Device = "auto",
+    json: Json = False,
+) -> None:
+    """Lay crops of a picture side by side: enlarged by bicubic and by each model, and the original.
+
+    The rows are the places with the most detail, or those given with --crop. Under each crop stands its PSNR
+    on luma, if the original is known.
+    """
+    _check_sheet(output, overwrite=overwrite)
+    from esc_cli.evaluation.comparison import compare as compare_models
+    from esc_cli.evaluation.windows import Window
+    from esc_cli.media.atomic import write_whole
+    from esc_cli.media.formats import format_named
+    from esc_cli.media.picture import PictureFile
+    from esc_cli.media.write import encode_file
+
+    format = format_named(output.suffix or output.name)
+    console = stderr_console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("comparing", total=None)
+        comparison = compare_models(
+            picture,
+            model or [DEFAULT_MODEL],
+            scale,
+            original=original,
+            shrink=shrink,
+            windows=[Window.parse(text) for text in crop or ()],
+            count=crops,
+            device=device,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    content = encode_file(PictureFile((comparison.sheet(),)), format)
+    write_whole(output, content, replace=overwrite)
+    if json:
+        answer_json("comparison", sheet=str(output), **_facts(comparison))
+    else:
+        answer(_table(comparison, picture.name))
+
+
+def _check_sheet(path: Path, *, overwrite: bool) -> None:
+    """Refuse before the work what would fail after it."""
+    if not path.parent.is_dir():
+        raise OutputError(f"cannot write {path}: its folder does not exist")
+    if path.exists() and not overwrite:
+        raise OutputExistsError(f"{str(path)!r} is there already", hint="choose another name, or --overwrite")
+
+
+def _facts(comparison: "Comparison") -> dict[str, Any]:
+    """The psnr of what is restored exactly, or compared with nothing, is null."""
+    return {
+        "scale": comparison.scale,
+        "crops": [[window.top, window.left, window.height, window.width] for window in comparison.windows],
+        "models": [
+            {
+                "name": column.name,
+                "psnr": _finite(column.psnr),
+                "crop_psnr": [_finite(score) for score in column.crop_psnrs],
+            }
+            for column in comparison.models
+        ],
+    }
+
+
+def _finite(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) else None
+
+
+def _table(comparison: "Comparison", name: str) -> Table:
+    table = Table("crop", title=Text(printable(f"{name} x{comparison.scale}, PSNR in dB")))
+    for column in comparison.models:
+        table.add_column(Text(printable(column.name)), justify="right")
+    for number, window in enumerate(comparison.windows):
+        table.add_row(str(window), *(_score(column, number) for column in comparison.models))
+    table.add_section()
+    table.add_row("whole", *(_score(column) for column in comparison.models))
+    return table
+
+
+def _score(column: "Column", number: int | None = None) -> str:
+    if column.psnr is None:
+        return ""
+    return f"{column.psnr if number is None else column.crop_psnrs[number]:.2f}"

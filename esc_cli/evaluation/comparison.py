@@ -1,0 +1,231 @@
+"""What several models make of one picture: crops side by side, and how near they are to the original."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import ceil
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from esc_cli.engine.upscaler import DEFAULT_SCALE, ProgressCallback, Upscaler
+from esc_cli.errors import InputError, UsageError
+from esc_cli.evaluation.degradation import crop_to_multiple, downscale
+from esc_cli.evaluation.metrics import crop_border, luma, psnr
+from esc_cli.evaluation.windows import Window, most_detailed
+from esc_cli.media.alpha import composite
+from esc_cli.media.caption import captioned
+from esc_cli.media.color import to_srgb
+from esc_cli.media.contact_sheet import contact_sheet
+from esc_cli.media.picture import Metadata, Picture
+from esc_cli.media.read import read_picture
+from esc_cli.media.write import WHITE
+
+BASELINE = "bicubic"
+"""What every model is compared with."""
+
+CROP_PX = 160
+"""Longest side of the crops that nobody chose, in the result; at most a third of the picture's."""
+
+CELL_PX = 240
+"""Crops narrower than this are magnified: captions take room, and eyes see no single pixels."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """What a model makes of the picture, or the original.
+
+    Attributes:
+        name: Of the model, as it was asked for, or ``original``.
+        crops: Each (1, 3, h, w), uint8.
+        psnr: Of the whole picture without a border of ``scale`` pixels, dB; None where nothing is compared.
+        crop_psnrs: Of each crop; empty where nothing is compared.
+    """
+
+    name: str
+    crops: tuple[Tensor, ...]
+    psnr: float | None = None
+    crop_psnrs: tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Crops of one picture, as several models make them.
+
+    Attributes:
+        scale: Pixels out per pixel in.
+        windows: Where the crops are in the file that was compared.
+        models: Bicubic, and each model.
+        original: If there is one.
+        gray: Whether the picture is gray.
+    """
+
+    scale: int
+    windows: tuple[Window, ...]
+    models: tuple[Column, ...]
+    original: Column | None
+    gray: bool
+
+    def sheet(self) -> Picture:
+        """Put the crops on one sheet, with their PSNR: a row for each window, a column for each model.
+
+        Returns:
+            In sRGB, of 8 bits.
+        """
+        columns = self.models if self.original is None else (*self.models, self.original)
+        rows = range(len(self.windows))
+        cells = [self._cell(column, number) for number in rows for column in columns]
+        return contact_sheet(cells, len(columns))
+
+    def _cell(self, column: Column, number: int) -> Picture:
+        crop = column.crops[number]
+        factor = ceil(CELL_PX / crop.shape[-1])
+        magnified = crop.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
+        score = f"{column.crop_psnrs[number]:.2f} dB" if column.crop_psnrs else ""
+        return captioned(Picture(magnified, None, self.gray, Metadata(), "PNG"), (column.name, score))
+
+
+def compare(
+    source: Path,
+    models: Sequence[str],
+    scale: int = DEFAULT_SCALE,
+    *,
+    original: Path | None = None,
+    shrink: bool = False,
+    windows: Sequence[Window] = (),
+    count: int = 3,
+    device: str = "auto",
+    progress: ProgressCallback | None = None,
+) -> Comparison:
+    """Enlarge a picture by bicubic and by each model, and cut crops out of the results.
+
+    The picture is taken as 8-bit sRGB, its transparent parts on white; the networks run in float32, and PSNR
+    is that of ``evaluate``.
+
+    Args:
+        source: The picture.
+        models: As for ``Upscaler``.
+        scale: Pixels out per pixel in.
+        original: What the results should be, ``scale`` times as large (a remainder at the right and the
+            bottom, which no whole pixel was made of, is cut off).
+        shrink: The picture is itself the original, and is first shrunk as ``evaluate`` does.
+        windows: Where the crops are in ``source``, all of one size; by default where there is most detail.
+        count: The most windows that are chosen.
+        device: As for ``Upscaler``.
+        progress: Takes the low-resolution pixels done and to do, of all models together.
+
+    Raises:
+        InputError: A file cannot be read, or is of the wrong size.
+        UsageError: The windows are not in the picture or not of one size, or the options contradict each
+            other.
+        WeightsError: There is no such model.
+        DeviceError: There is no such device, or not enough memory.
+    """
+    named = _read(source)
+    subject = _shrunk(named, scale, original) if shrink else _given(named, scale, original)
+    side_px = max(1, min(CROP_PX // subject.zoom, named.height // 3, named.width // 3))
+    windows = _checked(windows, named) or most_detailed(named.color, side_px, count)
+    names = tuple(dict.fromkeys((BASELINE, *models)))
+    upscalers = [Upscaler(name, scale=scale, device=device, precision="float32") for name in names]
+    made = []
+    for number, (name, upscaler) in enumerate(zip(names, upscalers, strict=True)):
+        upscaler.progress = _part_of(progress, number, len(names))
+        made.append(_column(name, upscaler(subject.low), subject, windows))
+    return Comparison(scale, tuple(windows), tuple(made), _original(subject, windows), subject.gray)
+
+
+# What is compared
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is enlarged, and what it should become.
+
+    Attributes:
+        low: (1, 3, H, W), uint8.
+        original: (1, 3, scale H, scale W), uint8, or None.
+        gray: Whether both are gray: then so are the results.
+        scale: Of the results.
+        zoom: Pixels of a result for one of the file that was named, along each axis.
+    """
+
+    low: Tensor
+    original: Tensor | None
+    gray: bool
+    scale: int
+    zoom: int
+
+
+def _read(path: Path) -> Picture:
+    """Read a picture as an opaque one of 8 bits in sRGB."""
+    picture = to_srgb(read_picture(path))
+    if picture.alpha is None:
+        return picture
+    return replace(picture, color=composite(picture.color, picture.alpha, WHITE), alpha=None)
+
+
+def _shrunk(named: Picture, scale: int, original: Path | None) -> _Subject:
+    if original is not None:
+        raise UsageError("a picture that is shrunk first is the original itself: there can be no other")
+    color = crop_to_multiple(named.color, scale)
+    if 0 in color.shape:
+        raise InputError(f"a picture of {named.height}x{named.width} pixels cannot be shrunk {scale} times")
+    return _Subject(downscale(color, scale), color, named.gray, scale, zoom=1)
+
+
+def _given(named: Picture, scale: int, original: Path | None) -> _Subject:
+    if original is None:
+        return _Subject(named.color, None, named.gray, scale, zoom=scale)
+    high = _read(original)
+    color = crop_to_multiple(high.color, scale)
+    if color.shape[-2:] != (scale * named.height, scale * named.width):
+        raise InputError(
+            f"the original has {high.height}x{high.width} pixels, "
+            f"not {scale} times the {named.height}x{named.width} of the picture"
+        )
+    return _Subject(named.color, color, named.gray and high.gray, scale, zoom=scale)
+
+
+def _checked(windows: Sequence[Window], named: Picture) -> Sequence[Window]:
+    for window in windows:
+        if not window.is_inside(named.height, named.width):
+            raise UsageError(f"the crop {window} is not inside {named.height}x{named.width} pixels")
+    if len({(window.height, window.width) for window in windows}) > 1:
+        raise UsageError("the crops of one sheet must be of one size")
+    return windows
+
+
+# What is shown
+
+
+def _column(name: str, high: Tensor, subject: _Subject, windows: Sequence[Window]) -> Column:
+    crops = _crops(high, subject, windows)
+    if subject.original is None:
+        return Column(name, crops)
+    whole, original = (luma(picture, gray=subject.gray) for picture in (high, subject.original))
+    border_free = [crop_border(plane, subject.scale) for plane in (original, whole)]
+    places = [window.enlarged(subject.zoom) for window in windows]
+    scores = tuple(psnr(place.cut(original), place.cut(whole)) for place in places)
+    return Column(name, crops, psnr(*border_free), scores)
+
+
+def _original(subject: _Subject, windows: Sequence[Window]) -> Column | None:
+    original = subject.original
+    return None if original is None else Column("original", _crops(original, subject, windows))
+
+
+def _crops(high: Tensor, subject: _Subject, windows: Sequence[Window]) -> tuple[Tensor, ...]:
+    """Cut copies, so that a result need not be kept."""
+    crops = [window.enlarged(subject.zoom).cut(high).clone() for window in windows]
+    return tuple(_as_gray(crop) for crop in crops) if subject.gray else tuple(crops)
+
+
+def _as_gray(crop: Tensor) -> Tensor:
+    """Take away the tint that a network gives to gray."""
+    return luma(crop, gray=True).round().to(torch.uint8).expand_as(crop)
+
+
+def _part_of(progress: ProgressCallback | None, number: int, count: int) -> ProgressCallback | None:
+    if progress is None:
+        return None
+    return lambda done, total: progress(number * total + done, count * total)

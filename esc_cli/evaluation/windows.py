@@ -1,0 +1,90 @@
+"""Parts of a picture that are worth a closer look."""
+
+from dataclasses import dataclass
+from typing import Self
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from esc_cli.errors import UsageError
+from esc_cli.evaluation.metrics import luma
+
+_STEPS = 8
+"""Places that are tried on the length of a window."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of pixels; ``top`` and ``left`` are those of its first one."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read ``Y,X,H,W``.
+
+        Raises:
+            UsageError: It is something else, or there is no pixel in it.
+        """
+        try:
+            top, left, height, width = map(int, text.split(","))
+        except ValueError as error:
+            raise UsageError(f"{text!r} is no crop", hint="it is Y,X,HEIGHT,WIDTH in pixels") from error
+        if min(top, left) < 0 or min(height, width) < 1:
+            raise UsageError(f"the crop {text} has no pixels, or begins before the picture")
+        return cls(top, left, height, width)
+
+    def __str__(self) -> str:
+        return f"{self.top},{self.left},{self.height},{self.width}"
+
+    def enlarged(self, scale: int) -> "Window":
+        """Give the same part of a picture that is larger by a factor."""
+        return Window(self.top * scale, self.left * scale, self.height * scale, self.width * scale)
+
+    def is_inside(self, height: int, width: int) -> bool:
+        """Tell whether all of it lies in a picture of a size."""
+        return self.top + self.height <= height and self.left + self.width <= width
+
+    def cut(self, picture: Tensor) -> Tensor:
+        """Cut it out of (N, C, H, W), as a view."""
+        rows = slice(self.top, self.top + self.height)
+        return picture[..., rows, self.left : self.left + self.width]
+
+
+def most_detailed(picture: Tensor, side_px: int, count: int) -> tuple[Window, ...]:
+    """Choose the windows with the most detail that do not overlap: the highest energy of luma's gradient.
+
+    Args:
+        picture: (1, 3, H, W), uint8.
+        side_px: Of a window; shorter where the picture is.
+        count: The most windows.
+
+    Returns:
+        The one with the most detail first; fewer than ``count`` where there is no room for more.
+    """
+    height, width = (min(side_px, side) for side in picture.shape[-2:])
+    step = max(1, min(height, width) // _STEPS)
+    energy = F.avg_pool2d(_gradient_energy(picture), (height, width), step)[0, 0]  # one value a place
+    windows: list[Window] = []
+    while len(windows) < count and energy.max() >= 0:
+        row, column = divmod(int(energy.argmax()), energy.shape[1])
+        windows.append(Window(row * step, column * step, height, width))
+        rows, columns = (_overlapping(index, side, step) for index, side in ((row, height), (column, width)))
+        energy[rows, columns] = -1
+    return tuple(windows)
+
+
+def _gradient_energy(picture: Tensor) -> Tensor:
+    """(1, 1, H, W), float32: the squared differences to the neighbours below and at the right."""
+    plane = luma(picture).float()
+    down, across = plane.diff(dim=2), plane.diff(dim=3)
+    return F.pad(down.square(), (0, 0, 0, 1)) + F.pad(across.square(), (0, 1))
+
+
+def _overlapping(index: int, side_px: int, step: int) -> slice:
+    """The places whose windows overlap that of one place, along one axis."""
+    reach = (side_px - 1) // step
+    return slice(max(0, index - reach), index + reach + 1)

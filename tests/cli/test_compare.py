@@ -1,0 +1,79 @@
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+Run = Callable[..., Any]
+Save = Callable[..., Path]
+Load = Callable[..., Image.Image]
+
+
+def test_a_sheet_and_its_figures(run: Run, save: Save, load: Load) -> None:
+    save("[a].png", size=(48, 40))
+    ended = run("compare", "[a].png", "-m", "nearest", "-s", 2, "--shrink", "-o", "sheet.png")
+    assert (ended.code, ended.stderr) == (0, "")
+    assert "[a].png" in ended.text
+    facts = json.loads(
+        run(
+            "compare", "[a].png", "-m", "nearest", "-s", 2, "--shrink", "-o", "b.png",
+            "--crop", "0,0,20,30", "--crop", "20,10,20,30", "--json",
+        ).text
+    )  # fmt: skip
+    assert (facts["version"], facts["event"], facts["scale"], facts["sheet"]) == (1, "comparison", 2, "b.png")
+    assert facts["crops"] == [[0, 0, 20, 30], [20, 10, 20, 30]]
+    assert [model["name"] for model in facts["models"]] == ["bicubic", "nearest"]
+    for model in facts["models"]:
+        assert f"{model['psnr']:.2f}" in ended.text
+        assert len(model["crop_psnr"]) == 2
+    assert load("b.png").size == (3 * 240 + 2 * 8, 2 * (160 + 2 * 22) + 8)
+
+
+@pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tiff", "gif"])
+def test_sheets_of_several_formats(run: Run, save: Save, load: Load, extension: str) -> None:
+    save("a.png", size=(12, 10))
+    assert run("compare", "a.png", "-m", "nearest", "-s", 2, "-o", f"sheet.{extension}").code == 0
+    assert load(f"sheet.{extension}").size == (2 * 240 + 8, 3 * (240 + 2 * 22) + 2 * 8)
+
+
+def test_without_an_original_there_are_no_figures(run: Run, save: Save) -> None:
+    save("a.png", size=(12, 10))
+    ended = run("compare", "a.png", "-m", "nearest", "-s", 2, "-o", "sheet.png", "--json")
+    models = json.loads(ended.text)["models"]
+    assert [(model["psnr"], model["crop_psnr"]) for model in models] == [(None, [])] * 2
+
+
+def test_a_result_like_the_original_is_still_json(run: Run) -> None:
+    Image.new("RGB", (40, 40), (128, 128, 128)).save("a.png")
+    ended = run("compare", "a.png", "-m", "nearest", "-s", 2, "--shrink", "-o", "sheet.png", "--json")
+    models = json.loads(ended.text, parse_constant=pytest.fail)["models"]
+    assert models[1]["psnr"] is None
+
+
+def test_a_sheet_that_is_there_is_replaced_only_on_demand(run: Run, save: Save) -> None:
+    path = save("a.png", size=(12, 10))
+    before = path.read_bytes()
+    ended = run("compare", "a.png", "-m", "nearest", "-s", 2, "-o", "a.png")
+    assert (ended.code, path.read_bytes()) == (6, before)
+    assert ended.stderr.startswith("esc-upscale: 'a.png' is there already\n")
+    save("sheet.png")
+    ended = run("compare", "a.png", "-m", "nearest", "-s", 2, "-o", "sheet.png", "--overwrite")
+    assert ended.code == 0
+
+
+def test_errors(run: Run, save: Save) -> None:
+    save("a.png", size=(12, 10))
+    arguments = ("compare", "a.png", "-s", 2, "-m", "nearest", "-o")
+    assert run("compare", "a.png").code == 2
+    assert run(*arguments, "sheet.xyz").code == 2
+    assert run(*arguments, "sheet").code == 2
+    assert run(*arguments, "sheet.png", "--crop", "1,2").code == 2
+    assert run(*arguments, "sheet.png", "--crop", "0,0,11,2").code == 2
+    assert run(*arguments, "sheet.png", "--original", "a.png").code == 3
+    assert run("compare", "nowhere.png", "-o", "sheet.png").code == 3
+    assert run(*arguments, "sheet.png", "-m", "unknown").code == 4
+    assert run(*arguments, "sheet.png", "-d", "abacus").code == 5
+    assert run(*arguments, "no/sheet.png").code == 6
+    assert not Path("sheet.png").exists()
