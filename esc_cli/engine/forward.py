@@ -14,6 +14,7 @@ from esc_cli.engine.allocator import keep_blocks
 from esc_cli.engine.cpu import prepare_for_cpu
 from esc_cli.engine.cuda_graphs import GraphedNetwork
 from esc_cli.engine.pixels import is_finite, to_unit
+from esc_cli.engine.shared_statistics import Gathering, Given, Statistics
 from esc_cli.engine.streaming import EmitRows, StepCount, Strips
 from esc_cli.engine.tf32 import without_tf32
 from esc_cli.engine.threads import limit_threads
@@ -21,6 +22,7 @@ from esc_cli.engine.tiles import Span
 from esc_cli.errors import DeviceError, WeightsError
 from esc_cli.networks.attention import use_attention
 from esc_cli.networks.folding import fold_pointwise
+from esc_cli.networks.interpolation import InterpolationConfig
 from esc_cli.networks.lte import Grid
 from esc_cli.networks.runner import FeatureMap
 
@@ -53,12 +55,15 @@ class Forward:
         self._network = self._on_device(dtype)
         self._graphed = GraphedNetwork(self._network) if device.type == "cuda" else None
 
-    def __call__(self, picture: Tensor, grid: Grid | None = None) -> Tensor:
+    def __call__(
+        self, picture: Tensor, grid: Grid | None = None, statistics: Statistics | None = None
+    ) -> Tensor:
         """Run the network.
 
         Args:
             picture: (N, 3, H, W) of any pixel type, on any device; not written to.
             grid: For a network for any scale, what to make.
+            statistics: What ``gather`` found on a picture beside, to be taken instead of this one's own.
 
         Returns:
             (N, 3, scale H, scale W), or what ``grid`` says, float32, on the network's device, not clamped,
@@ -73,16 +78,44 @@ class Forward:
 
         def attempt(network: nn.Module) -> Tensor | None:
             with without_tf32(), self._translated_errors():
-                high = self._call(network, low, grid).float()
+                high = self._call(network, low, grid, statistics).float()
             return high if is_finite(high) else None
 
         return self._finite(attempt)
 
-    def _call(self, network: nn.Module, low: Tensor, grid: Grid | None) -> Tensor:
+    def _call(
+        self, network: nn.Module, low: Tensor, grid: Grid | None, statistics: Statistics | None
+    ) -> Tensor:
         if grid is not None:
             return network(low, grid=grid)  # type: ignore[no-any-return]
+        if statistics is not None:
+            return network(low, Given(statistics))  # type: ignore[no-any-return]
         call = self._graphed if self._graphed and network is self._network else network
         return call(low)
+
+    def gather(self, picture: Tensor) -> Statistics:
+        """Run the network for what it pools.
+
+        Args:
+            picture: As above.
+
+        Returns:
+            Those statistics, on the network's device; none of a network that pools nothing.
+
+        Raises:
+            WeightsError: As above.
+            DeviceError: As above.
+            torch.OutOfMemoryError: As above.
+        """
+        low = to_unit(picture.to(self.device))
+
+        def attempt(network: nn.Module) -> Statistics | None:
+            run = Gathering()
+            with without_tf32(), self._translated_errors():
+                high = network(low, run)
+            return tuple(run.gathered) if is_finite(high) else None
+
+        return self._finite(attempt)
 
     def stream(
         self,
@@ -163,6 +196,11 @@ class Forward:
         except RuntimeError as error:
             reason = str(error).partition("\n")[0]
             raise DeviceError(f"{self.device} failed: {reason}", hint="try another device") from error
+
+    @property
+    def pools(self) -> bool:
+        """Whether the network pools over the whole picture."""
+        return not isinstance(self.config, InterpolationConfig)
 
     @cached_property
     def _steps(self) -> int:

@@ -10,6 +10,7 @@ from esc_cli.engine.blending import Blender, Emit
 from esc_cli.engine.forward import Forward
 from esc_cli.engine.memory import release_reserve
 from esc_cli.engine.openvino_runtime import OpenVinoForward
+from esc_cli.engine.shared_statistics import Statistics
 from esc_cli.engine.tiles import Span, tile_spans
 from esc_cli.errors import OutOfMemoryError
 
@@ -35,12 +36,19 @@ class TiledForward:
     When memory runs out, the piece that did not fit is done in tiles of half its area, and all that is begun
     later in tiles no larger than those. What is finished stays finished: tiles already run are never run
     again.
+
+    What the network pools is that of the middle tile for all of them, where the runtime can be given it:
+    tiles come closer to the whole picture than by pooling each its own. ESC x2 in tiles of 128, dB from the
+    whole with their own, with one's, with the mean over four: lenna 73.9, 74.7, 75.4; zebra 70.9, 78.0, 74.4;
+    ppt3 69.8, 70.8, 72.8; monarch 77.4, 79.9, 80.0 (Set14, 320 or 384 pixels a side). The mean over all is
+    78.4 and 78.0 on the first two, for twice the work.
     """
 
     def __init__(self, forward: Forward | OpenVinoForward, sizes: TileSizes) -> None:
         self._forward = forward
         self._sizes = sizes
         self._tile_px = sizes.largest_px
+        self._statistics: Statistics | None = None
 
     @property
     def tile_px(self) -> int:
@@ -62,12 +70,27 @@ class TiledForward:
         if whole is not None:
             emit(Span(0, low.shape[-2]), Span(0, low.shape[-1]), whole)
             return
+        self._gather(low)
         rows, columns = self._spans(low.shape[-2]), self._spans(low.shape[-1])
         blender = Blender(rows, columns, self._forward.config.scale, emit)
         for row, row_span in enumerate(rows):
             for column, column_span in enumerate(columns):
                 piece = low[..., row_span.enlarged(1), column_span.enlarged(1)]
                 blender.add(row, column, self._complete(piece))
+
+    def _gather(self, low: Tensor) -> None:
+        """Pool over the tile in the middle, unless that is done or would change nothing."""
+        if self._statistics is None and isinstance(self._forward, Forward) and self._forward.pools:
+            rows, columns = self._spans(low.shape[-2]), self._spans(low.shape[-1])
+            row, column = rows[len(rows) // 2], columns[len(columns) // 2]
+            piece = low[..., row.enlarged(1), column.enlarged(1)]
+            try:
+                self._statistics = self._forward.gather(piece)
+                return
+            except torch.OutOfMemoryError as error:
+                self._shrink(piece, error)
+            release_reserve()
+            self._gather(low)
 
     def _spans(self, length_px: int) -> tuple[Span, ...]:
         window_px = self._forward.config.window_size
@@ -78,6 +101,8 @@ class TiledForward:
         if max(piece.shape[-2:]) > self._tile_px:
             return None
         try:
+            if self._statistics is not None and isinstance(self._forward, Forward):
+                return self._forward(piece, statistics=self._statistics)
             return self._forward(piece)
         except torch.OutOfMemoryError as error:
             self._shrink(piece, error)
