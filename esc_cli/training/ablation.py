@@ -101,17 +101,21 @@ def ablate(
     weights = [folder / name / WEIGHTS_FILE for name in names]
     checkpoints = [load_checkpoint(path) for path in weights]
     latencies = _latencies_s(checkpoints)
-    return tuple(
-        Trained(
-            name=name,
-            parameters=sum(parameter.numel() for parameter in checkpoint.network.parameters()),
-            multiply_accumulates=_hd_macs(checkpoint, config.scale),
-            latency_s=latency_s,
-            peak_bytes=_peak_bytes(path, config.scale),
-            psnr=None if test is None else evaluate(test, path, device="cpu").psnr,
-            curve=_curve(path.parent),
-        )
-        for name, path, checkpoint, latency_s in zip(names, weights, checkpoints, latencies, strict=True)
+    runs = zip(weights, checkpoints, latencies, strict=True)
+    return tuple(_measured(path, checkpoint, latency_s, test) for path, checkpoint, latency_s in runs)
+
+
+def _measured(weights: Path, checkpoint: Checkpoint, latency_s: float, test: Path | None) -> Trained:
+    scale = checkpoint.config.scale
+    height, width = (side // scale for side in HD_PX)
+    return Trained(
+        name=weights.parent.name,
+        parameters=sum(parameter.numel() for parameter in checkpoint.network.parameters()),
+        multiply_accumulates=multiply_accumulates(checkpoint.config, height, width),
+        latency_s=latency_s,
+        peak_bytes=_peak_bytes(weights, scale),
+        psnr=None if test is None else evaluate(test, weights, device="cpu").psnr,
+        curve=_curve(weights.parent),
     )
 
 
@@ -134,11 +138,6 @@ def _median_s(timing: Timing | EscError) -> float:
     if isinstance(timing, EscError):
         raise timing
     return timing.median_s
-
-
-def _hd_macs(checkpoint: Checkpoint, scale: int) -> int:
-    height, width = (side // scale for side in HD_PX)
-    return multiply_accumulates(checkpoint.config, height, width)
 
 
 def _peak_bytes(weights: Path, scale: int) -> int | None:
