@@ -111,9 +111,9 @@ def batch_of_step(
     return to_unit(torch.stack(low)), to_unit(torch.stack(high))
 
 
-def centre_crop(pair: Pair, largest_px: int, multiple: int) -> Pair:
-    """Cut the middle of a pair, at most ``largest_px`` low pixels a side, a multiple where there is room."""
-    height, width = (_fitting(side, largest_px, multiple) for side in pair.low.shape[-2:])
+def centre_crop(pair: Pair, largest_px: int) -> Pair:
+    """Cut the middle of a pair, at most ``largest_px`` low pixels a side."""
+    height, width = (min(side, largest_px) for side in pair.low.shape[-2:])
     top, left = (pair.low.shape[-2] - height) // 2, (pair.low.shape[-1] - width) // 2
     return _crop(pair, top, left, height, width)
 
@@ -122,11 +122,6 @@ def degraded(pair: Pair, recipe: Degradation, random: np.random.Generator) -> Pa
     """Make the low picture anew from the high one."""
     low = degrade(to_unit(pair.high[None]), pair.scale, recipe, random)
     return Pair(from_unit(low, torch.uint8)[0], pair.high)
-
-
-def _fitting(side: int, largest_px: int, multiple: int) -> int:
-    side = min(side, largest_px)
-    return side - side % multiple if side >= multiple else side
 
 
 def _random_patch(

@@ -18,7 +18,7 @@ from esc_cli.evaluation.wild_degradation import Degradation, recipe_of
 from esc_cli.training.configuration import TrainingConfig, is_over, learning_rate
 from esc_cli.training.data import Pair, batch_of_step, load_pairs, room_px
 from esc_cli.training.processes import Processes, joined_processes
-from esc_cli.training.run import Run, network_config, new_run, resumed_run
+from esc_cli.training.run import Run, new_run, resumed_run
 from esc_cli.training.run_folder import open_log, prepare_folder, read_split, write_config, write_split
 from esc_cli.training.split import Split, split_by_source
 from esc_cli.training.state import WEIGHTS_FILE
@@ -105,14 +105,11 @@ def _load_lessons(run: Run, split: Split) -> _Lessons:
     config, device = run.config, run.device
     recipe = None if config.degradation == "bicubic" else recipe_of(config.degradation, config.scale)
     needed_px = room_px(config.patch_px, recipe)
-    window_px = network_config(config).window_size
     return _Lessons(
         load_pairs(split.training, config.scale, needed_px, device, sharpened=config.sharpen_originals),
         recipe,
         _load_teacher(config, device),
-        load_validation_set(
-            split.validation, config.scale, window_px, device, recipe=recipe, seed=config.seed
-        ),
+        load_validation_set(split.validation, config.scale, device, recipe=recipe, seed=config.seed),
     )
 
 

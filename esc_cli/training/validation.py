@@ -14,8 +14,9 @@ from esc_cli.evaluation.metrics import crop_border, luma, psnr
 from esc_cli.evaluation.wild_degradation import Degradation
 from esc_cli.training.data import Pair, centre_crop, degraded, load_pair
 
-VALIDATION_WINDOWS = 3
-"""Side of the validation crops, in attention windows."""
+VALIDATION_PX = 96
+"""Side of the validation crops, at low resolution: three windows of ESC, and the same for all networks, so that
+their figures can be compared."""
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,12 @@ class ValidationSet:
 def load_validation_set(
     paths: tuple[Path, ...],
     scale: int,
-    window_px: int,
     device: torch.device,
     *,
     recipe: Degradation | None,
     seed: int,
 ) -> ValidationSet:
-    """Read the middles of the validation pictures onto the device, in whole attention windows where they fit.
+    """Read the middles of the validation pictures onto the device.
 
     Raises:
         InputError: A file cannot be read, or none is large enough.
@@ -53,7 +53,7 @@ def load_validation_set(
     pairs = [pair for pair in (load_pair(path, scale) for path in paths) if pair is not None]
     if not pairs:
         raise InputError(f"no validation picture is as large as {scale}x{scale} pixels")
-    clean = tuple(centre_crop(pair, VALIDATION_WINDOWS * window_px, window_px).to(device) for pair in pairs)
+    clean = tuple(centre_crop(pair, VALIDATION_PX).to(device) for pair in pairs)
     if recipe is None:
         return ValidationSet(clean, ())
     randoms = [np.random.default_rng([seed, number]) for number in range(len(clean))]

@@ -65,7 +65,7 @@ def test_low_pictures_are_made_from_the_whole(pictures: Path) -> None:
     assert pair is not None
     assert pair.high.shape == (3, 68, 80)
     assert pair.low.shape == (3, 17, 20)
-    crop = centre_crop(pair, 8, 4)
+    crop = centre_crop(pair, 8)
     assert crop.low.shape == (3, 8, 8)
     assert torch.equal(crop.low, pair.low[:, 4:12, 6:14])
     assert torch.equal(crop.high, pair.high[:, 16:48, 24:56])
