@@ -15,8 +15,8 @@ from esc_cli.evaluation.wild_degradation import Degradation
 from esc_cli.training.data import Pair, centre_crop, degraded, load_pair
 
 VALIDATION_PX = 96
-"""Side of the validation crops, at low resolution: three windows of ESC, and the same for all networks, so that
-their figures can be compared."""
+"""Side of the validation crops, at low resolution: three windows of ESC, and the same for all networks, so
+that their figures can be compared."""
 
 
 @dataclass(frozen=True)
