@@ -83,7 +83,8 @@ def train(
         if processes.is_first and not resume:
             write_config(config, folder)
             write_split(split, pictures, folder)
-        _run_steps(run, _load_lessons(run, split), folder, processes, quiet=quiet)
+        if not is_over(run.config, run.step, run.elapsed_s):
+            _run_steps(run, _load_lessons(run, split), folder, processes, quiet=quiet)
         return folder / WEIGHTS_FILE
 
 

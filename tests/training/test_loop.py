@@ -15,6 +15,7 @@ from esc_cli.checkpoints.files import read_state_dict
 from esc_cli.errors import InputError, OutputError, UsageError, WeightsError
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.loop import train
+from esc_cli.training.state import load_state, save_state
 
 CPU = torch.device("cpu")
 TINY_RUN = Path(__file__).with_name("tiny_run.py")
@@ -64,6 +65,9 @@ def test_a_killed_run_ends_as_an_undisturbed_one(pictures: Path, tmp_path: Path)
 
 def test_a_run_goes_on_with_its_own_pictures(pictures: Path, tmp_path: Path) -> None:
     train(dataclasses.replace(CONFIG, steps=2), pictures, tmp_path, device=CPU, quiet=True)
+    state = load_state(tmp_path)
+    state.config = dataclasses.replace(CONFIG, steps=3)  # not at its end
+    save_state(state, tmp_path)
     (tmp_path / "pictures.json").write_text('{"training": ["gone.png"], "validation": ["0_0.png"]}')
     with pytest.raises(InputError, match="gone"):
         train(CONFIG, pictures, tmp_path, device=CPU, resume=True, quiet=True)
