@@ -89,12 +89,17 @@ class ESC(nn.Module):
             (N, 3, scale H, scale W), about [0, 1], not clamped, of the wider dtype of low and weights. A
             tensor, unless the runner makes something else of it.
         """
+        shallow, features = self._run_blocks(low, run)
+        return run.local(self._reconstruct, features, shallow, low, reach_px=2, keep=False)
+
+    def _run_blocks(self, low: Tensor, run: Runner) -> tuple[FeatureMap, FeatureMap]:
+        """Give the features before the blocks and after them, each (N, dim, H, W)."""
         shared = () if self.plk_filter is None else (average_over_symmetries(self.plk_filter),)
-        shallow = run.local(self.proj, low, reach_px=1, keep=False)  # (N, dim, H, W)
+        shallow = run.local(self.proj, low, reach_px=1, keep=False)
         features = shallow
         for block in self.blocks:
             features = block(features, shared, run)
-        return run.local(self._reconstruct, features, shallow, low, reach_px=2, keep=False)
+        return shallow, features
 
     def _reconstruct(self, features: Tensor, shallow: Tensor, low: Tensor) -> Tensor:
         residual = self._to_residual(self.last(features) + shallow)  # (N, 3 s^2, H, W)

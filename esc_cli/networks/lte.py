@@ -12,7 +12,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esc_cli.networks.convolutional_attention import average_over_symmetries
 from esc_cli.networks.esc import ESC, ESCConfig
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
@@ -114,11 +113,7 @@ class LTE(ESC):
 
     def _encode(self, centred: Tensor, run: Runner) -> FeatureMap:
         """Describe a picture in [-1, 1], (N, 3, H, W), by (N, dim, H, W)."""
-        shared = () if self.plk_filter is None else (average_over_symmetries(self.plk_filter),)
-        shallow = run.local(self.proj, centred, reach_px=1, keep=False)
-        features = shallow
-        for block in self.blocks:
-            features = block(features, shared, run)
+        shallow, features = self._run_blocks(centred, run)
         return run.local(self._add_last, features, shallow, reach_px=1, replaces=features)
 
     def _add_last(self, features: Tensor, shallow: Tensor) -> Tensor:
