@@ -220,14 +220,16 @@ class Forward:
         """Copy the network: ``Module.to`` works in place, and the checkpoint is the caller's."""
         # Weights made in inference mode have no version counter, by which the attention knows a stale bias.
         with torch.inference_mode(mode=False), torch.no_grad():
-            network = copy.deepcopy(self._checkpoint.network).to(self.device, dtype).eval()
+            network = copy.deepcopy(self._checkpoint.network).eval()
+            # Naive is the network as it is written, which all that makes it fast is measured against.
+            is_naive = self.attention == "naive"
+            if not is_naive:
+                fold_pointwise(network)  # before its weights are rounded to half precision
+            network.to(self.device, dtype)
             use_attention(network, self.attention)
             if self.device.type == "cpu":
                 limit_threads()
-            # Naive is the network as it is written, which all that makes it fast is measured against.
-            if self.attention != "naive":
-                fold_pointwise(network)
-                if self.device.type == "cpu":
+                if not is_naive:
                     prepare_for_cpu(network)
         return network
 
