@@ -10,10 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.engine import streaming
 from esc_cli.networks.esc import ESCConfig
 from esc_cli.networks.interpolation import Interpolation, InterpolationConfig
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 from esc_cli.networks.variants import build_network
+
+COLUMN_PX = 8
+"""Side of the attention windows of the small networks of these tests."""
 
 Fault = Callable[[int, Tensor], None]
 """Takes the number of the call, from 1, and its input; raises what shall happen."""
@@ -106,3 +110,11 @@ def picture() -> Callable[..., Tensor]:
         return (unit * largest).to(dtype)
 
     return make
+
+
+@pytest.fixture
+def low_strips(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As low as a window, and cut into columns of one, so that small pictures have many."""
+    monkeypatch.setattr(streaming, "LEAST_ROWS", 1)
+    monkeypatch.setattr(streaming, "ROWS_PER_REACH", 1)
+    monkeypatch.setattr(streaming, "MOST_COLUMNS", COLUMN_PX)

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from esc_cli.engine import streaming
 from esc_cli.engine.cpu import prepare_for_cpu
 from esc_cli.engine.openvino_graph import prepare_for_openvino
 from esc_cli.engine.streaming import Strips
@@ -26,14 +25,6 @@ NETWORKS: dict[str, ESCConfig] = {
     "no attention": ESCConfig(2, **{**TINY, "heads": 0, "window_size": 1}),
     "no attention, atconv": ESCConfig(2, **{**TINY, "heads": 0, "window_size": 1}, mixer="atconv"),
 }
-
-
-@pytest.fixture
-def low_strips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As low as a window, and cut into columns of one, so that small pictures have many."""
-    monkeypatch.setattr(streaming, "LEAST_ROWS", 1)
-    monkeypatch.setattr(streaming, "ROWS_PER_REACH", 1)
-    monkeypatch.setattr(streaming, "MOST_COLUMNS", WINDOW_PX)
 
 
 def random_network(config: ESCConfig) -> nn.Module:

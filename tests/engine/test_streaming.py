@@ -12,7 +12,6 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from esc_cli.engine import streaming
 from esc_cli.engine.forward import Forward
 from esc_cli.engine.streaming import Strips
 from esc_cli.engine.tiles import Span
@@ -69,14 +68,6 @@ NETWORKS: tuple[NetworkConfig, ...] = (
     InterpolationConfig(3, "bicubic"),
 )
 IMAGES = Path(__file__).parents[2].parent / "shared" / "images"
-
-
-@pytest.fixture
-def low_strips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As low as a window, and cut into columns of one, so that small pictures have many."""
-    monkeypatch.setattr(streaming, "LEAST_ROWS", 1)
-    monkeypatch.setattr(streaming, "ROWS_PER_REACH", 1)
-    monkeypatch.setattr(streaming, "MOST_COLUMNS", WINDOW_PX)
 
 
 def random_network(config: NetworkConfig) -> nn.Module:
