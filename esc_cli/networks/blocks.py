@@ -59,7 +59,8 @@ class ConvFFN(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, dim, H, W) to the same shape."""
         hidden = self.ops.gelu_of(self.proj, features)
-        hidden = self.ops.gelu_of(self.dwc, hidden) + hidden
+        # In place, which GELU's gradient allows: a third map of this width would not fit in the caches.
+        hidden = self.ops.gelu_of(self.dwc, hidden).add_(hidden)
         return self.aggr(hidden)  # type: ignore[no-any-return]
 
 
