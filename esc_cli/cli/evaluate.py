@@ -11,7 +11,7 @@ from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.guard import guarded
-from esc_cli.cli.options import Device, Json, Model, Tta
+from esc_cli.cli.options import Degradation, Device, Json, Model, Tta
 from esc_cli.cli.output import answer, answer_json, printable, stderr_console
 
 if TYPE_CHECKING:
@@ -28,12 +28,14 @@ def evaluate(
     model: Model = DEFAULT_MODEL,
     device: Device = "auto",
     tta: Tta = False,
+    degradation: Degradation = "bicubic",
     json: Json = False,
 ) -> None:
     """Shrink each picture, enlarge it again and compare: PSNR and SSIM as in the papers.
 
     Low-resolution pictures are made by antialiased bicubic and rounded to 8 bits; scores are on BT.601 luma,
-    without a border of SCALE pixels; the network runs in float32.
+    without a border of SCALE pixels; the network runs in float32. With another degradation the figures are no
+    longer comparable to those of papers; which one a picture gets depends on its name.
     """
     from esc_cli.evaluation.evaluate import evaluate as evaluate_folder
 
@@ -46,6 +48,7 @@ def evaluate(
             scale,
             device=device,
             tta=tta,
+            degradation=degradation,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if json:
@@ -60,6 +63,7 @@ def _facts(evaluation: "Evaluation") -> dict[str, Any]:
         "model": evaluation.model,
         "scale": evaluation.scale,
         "tta": evaluation.tta,
+        "degradation": evaluation.degradation,
         "pictures": [
             {"name": score.name, "psnr": _finite(score.psnr), "ssim": score.ssim}
             for score in evaluation.pictures
@@ -75,6 +79,8 @@ def _finite(number: float) -> float | None:
 
 def _table(evaluation: "Evaluation") -> Table:
     how = ", self-ensemble" if evaluation.tta else ""
+    if evaluation.degradation != "bicubic":
+        how += f", {evaluation.degradation} degradation"
     table = Table("picture", title=Text(printable(f"{evaluation.model} x{evaluation.scale}{how}")))
     table.add_column("PSNR, dB", justify="right")
     table.add_column("SSIM", justify="right")

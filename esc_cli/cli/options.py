@@ -1,6 +1,6 @@
 """Options that several commands share."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -18,6 +18,10 @@ Device = Annotated[
 ]
 Tta = Annotated[
     bool, typer.Option("--tta", help="Average eight flips and rotations: a little better, 8 times the work.")
+]
+Degradation = Annotated[
+    Literal["bicubic", "robust", "real"],
+    typer.Option(help="How pictures are made small: bicubic; slight blur, noise, JPEG; or as Real-ESRGAN."),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON to stdout instead of talk.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from esc_cli.cli.guard import guarded
-from esc_cli.cli.options import Device, Quiet
+from esc_cli.cli.options import Degradation, Device, Quiet
 from esc_cli.cli.output import answer
 from esc_cli.errors import UsageError
 from esc_cli.training.configuration import TrainingConfig
@@ -74,12 +74,7 @@ def train(
     patch_px: Annotated[
         int, typer.Option(min=1, help="Side of the low-resolution patches.")
     ] = _PUBLISHED.patch_px,
-    degradation: Annotated[
-        Literal["bicubic", "robust", "real"],
-        typer.Option(
-            help="How pictures are made small: bicubic; slight blur, noise and JPEG; or as Real-ESRGAN."
-        ),
-    ] = _PUBLISHED.degradation,
+    degradation: Degradation = _PUBLISHED.degradation,
     sharpen_originals: Annotated[
         bool, typer.Option("--sharpen-originals/--no-sharpen-originals", help="Learn sharpened originals.")
     ] = False,

@@ -1,20 +1,27 @@
 """The papers' protocol: shrink a picture, enlarge it again, compare."""
 
+import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from esc_cli.checkpoints.checkpoint import load_checkpoint
+from esc_cli.engine.pixels import from_unit, to_unit
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import InputError
 from esc_cli.evaluation.datasets import find_pictures
 from esc_cli.evaluation.degradation import crop_to_multiple, downscale
 from esc_cli.evaluation.metrics import crop_border, luma, psnr, ssim
+from esc_cli.evaluation.wild_degradation import WildDegradation, degrade, recipe_of
 from esc_cli.media.read import read_picture
+
+DegradationName = Literal["bicubic"] | WildDegradation
 
 GRAY_AT_SOURCE = frozenset({"bridge"})
 """Pictures of the benchmarks whose original file has one channel, for copies in formats without gray.
@@ -48,12 +55,14 @@ class Evaluation:
         scale: Pixels out per pixel in.
         pictures: Each picture's scores.
         tta: Whether the self-ensemble was scored.
+        degradation: How the low-resolution pictures were made.
     """
 
     model: str
     scale: int
     pictures: tuple[PictureScore, ...]
     tta: bool = False
+    degradation: DegradationName = "bicubic"
 
     @property
     def psnr(self) -> float:
@@ -73,12 +82,15 @@ def evaluate(
     *,
     device: str = "auto",
     tta: bool = False,
+    degradation: DegradationName = "bicubic",
     progress: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Score a model on a folder of high-resolution pictures.
 
     Pictures are cropped to a multiple of the scale, shrunk by antialiased bicubic, rounded to 8 bits,
     enlarged in float32 and rounded to 8 bits again; scores are on luma, without a border of ``scale`` pixels.
+    Instead of shrunk alone they can be spoilt as models for bad pictures are trained on; what happens to a
+    picture depends on its name only.
 
     Args:
         folder: Searched with its sub-folders.
@@ -86,6 +98,7 @@ def evaluate(
         scale: Pixels out per pixel in; by default the largest of the model.
         device: As for ``Upscaler``.
         tta: As for ``Upscaler``.
+        degradation: ``bicubic`` is the protocol; for the others see ``recipe_of``.
         progress: Is told how many pictures are done, of how many.
 
     Raises:
@@ -101,21 +114,31 @@ def evaluate(
     upscaler = Upscaler(checkpoint, scale=scale, device=device, precision="float32", tta=tta)
     scores = []
     for path in paths:
-        scores.append(_score(path.relative_to(folder).as_posix(), path, upscaler, scale))
+        scores.append(_score(path.relative_to(folder).as_posix(), path, upscaler, scale, degradation))
         if progress is not None:
             progress(len(scores), len(paths))
-    return Evaluation(checkpoint.name, scale, tuple(scores), tta)
+    return Evaluation(checkpoint.name, scale, tuple(scores), tta, degradation)
 
 
-def _score(name: str, path: Path, upscaler: Upscaler, scale: int) -> PictureScore:
+def _score(
+    name: str, path: Path, upscaler: Upscaler, scale: int, degradation: DegradationName
+) -> PictureScore:
     picture = read_picture(path)
     original = crop_to_multiple(picture.color, scale)
     if 0 in original.shape:
         raise InputError(f"{str(path)!r} is smaller than {scale}x{scale} pixels")
-    restored = upscaler(downscale(original, scale))
+    restored = upscaler(_low(original, scale, degradation, name))
     gray = picture.gray or (path.stem in GRAY_AT_SOURCE and _has_no_color(original))
     planes = [crop_border(luma(each, gray=gray), scale) for each in (original, restored)]
     return PictureScore(name, psnr(planes[0], planes[1]), ssim(planes[0], planes[1]))
+
+
+def _low(original: Tensor, scale: int, degradation: DegradationName, name: str) -> Tensor:
+    """Make a picture small, of 8 bits where it is spoilt."""
+    if degradation == "bicubic":
+        return downscale(original, scale)
+    random = np.random.default_rng(zlib.crc32(name.encode()))
+    return from_unit(degrade(to_unit(original), scale, recipe_of(degradation, scale), random), torch.uint8)
 
 
 def _has_no_color(picture: Tensor) -> bool:

@@ -37,6 +37,18 @@ def test_the_self_ensemble(run: Run, save: Save) -> None:
     assert "esc-light x2, self-ensemble" in run(*arguments, "--tta").text
 
 
+def test_spoilt_pictures(run: Run, save: Save) -> None:
+    save("in/a.png", size=(40, 32))
+    arguments = ("evaluate", "in", "-m", "bicubic", "-s", 2)
+    plain, spoilt = (
+        json.loads(run(*arguments, "--degradation", one, "--json").text) for one in ("bicubic", "robust")
+    )
+    assert (plain["degradation"], spoilt["degradation"]) == ("bicubic", "robust")
+    assert spoilt["psnr"] < plain["psnr"]
+    assert "bicubic x2, robust degradation" in run(*arguments, "--degradation", "robust").text
+    assert run(*arguments, "--degradation", "moth").code == 2
+
+
 def test_what_is_restored_exactly_is_still_json(run: Run, save: Save) -> None:
     path = save("in/flat.png", size=(40, 40))
     Image.new("RGB", (40, 40), (128, 128, 128)).save(path)

@@ -9,6 +9,7 @@ from PIL import Image
 from esc_cli.checkpoints.model_card import BICUBIC, SETS
 from esc_cli.errors import InputError, WeightsError
 from esc_cli.evaluation.evaluate import evaluate
+from esc_cli.evaluation.wild_degradation import WildDegradation
 
 
 @pytest.mark.parametrize("scale", BICUBIC)
@@ -43,3 +44,21 @@ def test_what_cannot_be_evaluated(tmp_path: Path) -> None:
         evaluate(tmp_path, "bicubic", 2)
     with pytest.raises(WeightsError, match="no model"):
         evaluate(tmp_path, "nonsense", 2)
+
+
+@pytest.mark.parametrize("degradation", ["robust", "real"])
+def test_spoilt_pictures_are_the_same_for_every_model_and_beside_any_others(
+    tmp_path: Path, degradation: WildDegradation
+) -> None:
+    random = np.random.default_rng(0)
+    names = [f"{number}.png" for number in range(8)]
+    for name in names:
+        pixels = np.kron(random.integers(0, 256, (12, 12, 3), np.uint8), np.ones((4, 4, 1), np.uint8))
+        Image.fromarray(pixels).save(tmp_path / name)
+    spoilt, again = (evaluate(tmp_path, "bicubic", 4, degradation=degradation) for _ in range(2))
+    assert spoilt == again
+    assert (spoilt.degradation, spoilt.psnr < evaluate(tmp_path, "bicubic", 4).psnr) == (degradation, True)
+    assert len({score.psnr for score in spoilt.pictures}) == len(names)
+    for name in names[:-1]:
+        (tmp_path / name).unlink()
+    assert evaluate(tmp_path, "bicubic", 4, degradation=degradation).pictures == spoilt.pictures[-1:]
