@@ -50,28 +50,33 @@ def strip_rows(window_px: int) -> int:
     return max(least_rows(window_px), ROWS_PER_REACH * reach_px) + 2 * reach_px
 
 
-Strip = tuple[Tensor, ...]
-"""The same rows of each map that a step makes, (N, C, r rows, r W)."""
+Block = tuple[Tensor, ...]
+"""The same rows and columns of each map that a step makes, (N, C, r rows, r columns)."""
 
-ComputeStrip = Callable[[int, int], Strip]
-"""Takes the first row and the one after the last, at the resolution of the step's input."""
+ComputeBlock = Callable[[Span, Span], Block]
+"""Takes rows and columns at the resolution of the step's input."""
+
+Strip = list[tuple[Span, Block]]
+"""The blocks that lie side by side in some rows, with their columns."""
 
 
 @dataclass(frozen=True)
 class Deferred:
-    """A map whose rows are computed when they are needed.
+    """A map that is computed where it is needed.
 
     Attributes:
-        rows: From the first row and the one after the last to those rows of the map, (N, C, r rows, r W).
+        block: From rows and columns to what the map has there, (N, C, r rows, r columns).
         shape: (N, C, H, W) of its first source.
         dtype: Of its numbers.
-        reach_px: How many rows above and below a row are read of maps that lie in memory.
+        reach_px: How far from a pixel maps are read that lie in memory.
+        spans_all_columns: Whether ``block`` makes rows of the whole width only.
     """
 
-    rows: Callable[[int, int], Tensor]
+    block: Callable[[Span, Span], Tensor]
     shape: torch.Size
     dtype: torch.dtype
     reach_px: int = 0
+    spans_all_columns: bool = False
 
 
 class Strips:
@@ -107,15 +112,15 @@ class Strips:
         replaces: FeatureMap | None = None,
         keep: bool = True,
     ) -> FeatureMap:
-        """Run a step strip by strip, or, if its result is not kept, when the rows are asked for."""
-        rows = self._strip_of(lambda *strips: (function(*strips),), maps, reach_px)
+        """Run a step strip by strip, or, if its result is not kept, where it is asked for."""
+        first = maps[0]
+        compute = _block_of(lambda *blocks: (function(*blocks),), maps, reach_px)
         reach_px += _reach_of(maps)
         if not keep:
-            first = maps[0]
-            return Deferred(lambda start, stop: rows(start, stop)[0], first.shape, first.dtype, reach_px)
-        (stored,) = self._stored(
-            rows, maps[0].shape[2], (replaces,), self._height(reach_px, align_px), reach_px
-        )
+            return Deferred(
+                lambda rows, columns: compute(rows, columns)[0], first.shape, first.dtype, reach_px
+            )
+        (stored,) = self._stored(compute, first, (replaces,), self._height(reach_px, align_px), reach_px)
         return stored
 
     def pair(
@@ -126,26 +131,10 @@ class Strips:
         replaces: tuple[FeatureMap | None, FeatureMap | None],
     ) -> tuple[FeatureMap, FeatureMap]:
         """Run a step that makes two maps strip by strip."""
-        rows = self._strip_of(function, maps, reach_px)
+        compute = _block_of(function, maps, reach_px)
         reach_px += _reach_of(maps)
-        first, second = self._stored(rows, maps[0].shape[2], replaces, self._height(reach_px), reach_px)
+        first, second = self._stored(compute, maps[0], replaces, self._height(reach_px), reach_px)
         return first, second
-
-    def _strip_of(
-        self, function: Callable[..., Strip], maps: tuple[FeatureMap, ...], reach_px: int
-    ) -> ComputeStrip:
-        """Give what computes rows of a step's results from the rows that it reads."""
-        height = maps[0].shape[2]
-
-        def rows(start: int, stop: int) -> Strip:
-            top, bottom = max(0, start - reach_px), min(height, stop + reach_px)
-            strips = [_rows_of(one, top, bottom) for one in maps]
-            results = _by_columns(function, strips, reach_px, self.least_rows)
-            scale = results[0].shape[2] // (bottom - top)
-            inner = slice(scale * (start - top), scale * (stop - top))
-            return tuple(result[:, :, inner] for result in results)
-
-        return rows
 
     def _height(self, reach_px: int, align_px: int = 1) -> int:
         """Choose the rows of a step's strips."""
@@ -153,8 +142,14 @@ class Strips:
 
     def unbounded(self, function: Callable[[Tensor, int, int], Tensor], features: FeatureMap) -> Deferred:
         """Compute rows when they are asked for, from the whole map."""
-        whole = _rows_of(features, 0, features.shape[2])
-        return Deferred(lambda start, stop: function(whole, start, stop), features.shape, features.dtype)
+        height, width = features.shape[2:]
+        whole = _part_of(features, Span(0, height), Span(0, width))
+        return Deferred(
+            lambda rows, columns: function(whole, rows.start, rows.stop),
+            features.shape,
+            features.dtype,
+            spans_all_columns=True,
+        )
 
     def statistics(
         self,
@@ -163,24 +158,27 @@ class Strips:
         features: FeatureMap,
     ) -> Tensor:
         """Add up what the strips give."""
-        starts = range(0, features.shape[2], self.least_rows)
-        strips = (_rows_of(features, start, start + self.least_rows) for start in starts)
-        parts = [accumulate(rows, start) for start, rows in zip(starts, strips, strict=True)]
+        height, width = features.shape[2:]
+        parts = []
+        for start in range(0, height, self.least_rows):
+            rows = Span(start, min(height, start + self.least_rows))
+            parts.append(accumulate(_part_of(features, rows, Span(0, width)), start))
         return finish(torch.stack(parts).sum(dim=0))
 
     def hand_out(self, result: FeatureMap, emit: EmitRows) -> None:
         """Compute the rows of a network's result and hand them out from top to bottom."""
 
-        def rows(start: int, stop: int) -> Strip:
-            return (_rows_of(result, start, stop),)
+        def compute(rows: Span, columns: Span) -> Block:
+            return (_part_of(result, rows, columns),)
 
-        for span, (block,) in self._strips(rows, result.shape[2], self.least_rows):
-            emit(span, block)
+        for rows, strip in self._strips(compute, result, self.least_rows):
+            blocks = [block for _, (block,) in strip]
+            emit(rows, blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=3))
 
     def _stored(
         self,
-        rows: ComputeStrip,
-        height: int,
+        compute: ComputeBlock,
+        source: FeatureMap,
         targets: tuple[FeatureMap | None, ...],
         strip_rows: int,
         reach_px: int,
@@ -189,38 +187,43 @@ class Strips:
 
         A strip is written when no other one to come reads the rows that it replaces.
         """
+        height, width = source.shape[2:]
         held: list[Tensor] = []
         pending: deque[tuple[Span, Strip]] = deque()
-        for span, strip in self._strips(rows, height, strip_rows):
+        for rows, strip in self._strips(compute, source, strip_rows):
             held = held or [
-                target if isinstance(target, Tensor) else _empty_map(part, height)
-                for target, part in zip(targets, strip, strict=True)
+                target if isinstance(target, Tensor) else _empty_map(part, height, width)
+                for target, part in zip(targets, strip[0][1], strict=True)
             ]
-            pending.append((span, strip))
-            while pending and (span.stop == height or pending[0][0].stop <= span.stop - reach_px):
+            pending.append((rows, strip))
+            while pending and (rows.stop == height or pending[0][0].stop <= rows.stop - reach_px):
                 _write(held, *pending.popleft())
         return held
 
-    def _strips(self, rows: ComputeStrip, height: int, strip_rows: int) -> Iterator[tuple[Span, Strip]]:
+    def _strips(
+        self, compute: ComputeBlock, source: FeatureMap, strip_rows: int
+    ) -> Iterator[tuple[Span, Strip]]:
+        height = source.shape[2]
+        columns = _columns_of(source, self.least_rows)
         start = 0
         while start < height:
-            stop = min(height, start + min(strip_rows, self.most_rows))
-            strip = self._attempt(rows, start, stop)
+            rows = Span(start, min(height, start + min(strip_rows, self.most_rows)))
+            strip = self._attempt(compute, rows, columns)
             if strip is not None:
-                yield Span(start, stop), strip
-                self._tick((stop - start) / height)
-                start = stop
+                yield rows, strip
+                self._tick(rows.length / height)
+                start = rows.stop
 
-    def _attempt(self, rows: ComputeStrip, start: int, stop: int) -> Strip | None:
+    def _attempt(self, compute: ComputeBlock, rows: Span, columns: list[Span]) -> Strip | None:
         """Compute a strip; None if memory runs out, and then strips are lower from now on."""
         try:
             with self._guard():
-                return rows(start, stop)
+                return [(part, compute(rows, part)) for part in columns]
         except torch.OutOfMemoryError:
-            if stop - start <= self.least_rows:
+            if rows.length <= self.least_rows:
                 raise
         # Not in the handler: until it ends, the error keeps the failed step's tensors alive.
-        self.most_rows = round_up((stop - start) // 2, self.least_rows)
+        self.most_rows = round_up(rows.length // 2, self.least_rows)
         release_reserve()
         return None
 
@@ -246,47 +249,64 @@ class StepCount(Whole):
         return super().pair(function, *maps, **how)
 
 
-def _by_columns(function: Callable[..., Strip], strips: list[Tensor], reach_px: int, align_px: int) -> Strip:
-    """Run a step on blocks that are about equally wide, each with the columns that it reaches for.
+def _block_of(function: Callable[..., Block], maps: tuple[FeatureMap, ...], reach_px: int) -> ComputeBlock:
+    """Give what computes a block of a step's results from all that it reads."""
+    height, width = maps[0].shape[2:]
 
-    What is left over beside the grid belongs to the last block: attention pads it from the window before.
+    def compute(rows: Span, columns: Span) -> Block:
+        reached_rows, reached_columns = _widened(rows, reach_px, height), _widened(columns, reach_px, width)
+        results = function(*(_part_of(one, reached_rows, reached_columns) for one in maps))
+        scale = results[0].shape[2] // reached_rows.length
+        inner_rows, inner_columns = (
+            slice(scale * (inner.start - reached.start), scale * (inner.stop - reached.start))
+            for inner, reached in ((rows, reached_rows), (columns, reached_columns))
+        )
+        return tuple(result[:, :, inner_rows, inner_columns] for result in results)
+
+    return compute
+
+
+def _widened(span: Span, reach_px: int, length: int) -> Span:
+    return Span(max(0, span.start - reach_px), min(length, span.stop + reach_px))
+
+
+def _columns_of(source: FeatureMap, align_px: int) -> list[Span]:
+    """Cut a map's width into parts that are about equal.
+
+    What is left over beside the grid belongs to the last one: attention pads it from the window before.
     """
-    width = strips[0].shape[3]
-    if width <= MOST_COLUMNS:
-        return function(*strips)
+    width = source.shape[3]
+    if width <= MOST_COLUMNS or (isinstance(source, Deferred) and source.spans_all_columns):
+        return [Span(0, width)]
     columns = round_up(-(-width // -(-width // MOST_COLUMNS)), align_px)
-    blocks = []
-    for start in range(0, width - align_px + 1, columns):
-        stop = start + columns if start + columns + align_px <= width else width
-        left, right = max(0, start - reach_px), min(width, stop + reach_px)
-        results = function(*(strip[..., left:right] for strip in strips))
-        scale = results[0].shape[3] // (right - left)
-        inner = slice(scale * (start - left), scale * (stop - left))
-        blocks.append([result[..., inner] for result in results])
-    return tuple(torch.cat(parts, dim=3) for parts in zip(*blocks, strict=True))
+    starts = range(0, width - align_px + 1, columns)
+    return [
+        Span(start, start + columns if start + columns + align_px <= width else width) for start in starts
+    ]
 
 
-def _rows_of(source: FeatureMap, top: int, bottom: int) -> Tensor:
+def _part_of(source: FeatureMap, rows: Span, columns: Span) -> Tensor:
     if isinstance(source, Deferred):
-        return source.rows(top, bottom)
-    return source[:, :, top:bottom]  # type: ignore[index, no-any-return]
+        return source.block(rows, columns)
+    return source[:, :, rows.start : rows.stop, columns.start : columns.stop]  # type: ignore[index, no-any-return]
 
 
 def _reach_of(maps: tuple[FeatureMap, ...]) -> int:
     return max(one.reach_px if isinstance(one, Deferred) else 0 for one in maps)
 
 
-def _empty_map(strip: Tensor, height: int) -> Tensor:
-    """Make a map for strips: channels last, so that the rows of one picture lie together."""
-    n, channels, _, width = strip.shape
+def _empty_map(block: Tensor, height: int, width: int) -> Tensor:
+    """Make a map for blocks: channels last, so that the rows of one picture lie together."""
+    n, channels = block.shape[:2]
     return torch.empty(
         (n, channels, height, width),
-        dtype=strip.dtype,
-        device=strip.device,
+        dtype=block.dtype,
+        device=block.device,
         memory_format=torch.channels_last,
     )
 
 
-def _write(targets: list[Tensor], span: Span, strips: Strip) -> None:
-    for target, strip in zip(targets, strips, strict=True):
-        target[:, :, span.start : span.stop] = strip
+def _write(targets: list[Tensor], rows: Span, strip: Strip) -> None:
+    for columns, blocks in strip:
+        for target, block in zip(targets, blocks, strict=True):
+            target[:, :, rows.start : rows.stop, columns.start : columns.stop] = block
