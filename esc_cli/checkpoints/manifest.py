@@ -34,6 +34,9 @@ class ModelEntry:
         ssim: On luma, likewise; without those that nobody measured.
         minutes: Of training, as ``steps``; None if nobody wrote them down.
         hardware: It was trained on; empty if nobody wrote it down.
+        degradation: How the pictures were spoilt that it was trained for: ``bicubic`` is not at all.
+        psnr_spoilt: By data set, dB on pictures spoilt like that: ``ours`` of this model, ``clean`` of the
+            one for clean pictures, ``bicubic`` of bicubic upscaling.
     """
 
     name: str
@@ -49,6 +52,8 @@ class ModelEntry:
     ssim: Mapping[str, float]
     minutes: float | None
     hardware: str
+    degradation: str
+    psnr_spoilt: Mapping[str, Mapping[str, float]]
 
 
 def weights_folder() -> Path:
@@ -128,4 +133,6 @@ def _entry(name: str, scale: str, values: dict[str, Any], folder: Path) -> Model
         ssim=values.get("ssim", {}),
         minutes=values.get("minutes"),
         hardware=values.get("hardware", ""),
+        degradation=values.get("degradation", "bicubic"),
+        psnr_spoilt=values.get("psnr_spoilt", {}),
     )

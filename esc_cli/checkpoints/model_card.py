@@ -7,6 +7,13 @@ from esc_cli.checkpoints.manifest import DEFAULT_MODEL, ModelEntry
 
 SETS = ("Set5", "Set14", "B100")
 
+PURPOSES = {
+    "bicubic": "clean pictures",
+    "robust": "JPEG, slight blur and noise",
+    "real": "pictures from the wild",
+}
+"""What a model trained for a degradation is for."""
+
 
 class Score(NamedTuple):
     """PSNR in dB and SSIM, on luma."""
@@ -52,6 +59,22 @@ ahead, in dB.
 |---|---|---|---|---|---|---|
 """
 
+_SHORT_HEAD = """\
+| model | scale | for | Set5 | Set14 | B100 | above bicubic (B100) |
+|---|---|---|---|---|---|---|
+"""
+
+_SPOILT = """
+## On spoilt pictures
+
+PSNR in dB on pictures that were spoilt as those that the model was trained on
+(`esc-upscale evaluate --degradation`); next to it, on the same pictures, the model for clean pictures and
+bicubic upscaling.
+
+| model | scale | degradation | set | ours | for clean pictures | bicubic |
+|---|---|---|---|---|---|---|
+"""
+
 _DATA = """
 ## What they were trained on
 
@@ -67,22 +90,22 @@ the models that a run was started from; what was not written down is left out.
 def render_model_card(entries: Sequence[ModelEntry]) -> str:
     """Write the model card, in Markdown, ending in a newline."""
     figures = "".join(row for entry in entries for row in _figure_rows(entry))
+    spoilt = "".join(row for entry in entries for row in _spoilt_rows(entry))
     data = "".join(_data_row(entry) for entry in entries)
-    return f"{_HEAD}{figures}{_DATA}{data}"
+    return f"{_HEAD}{figures}{_SPOILT if spoilt else ''}{spoilt}{_DATA}{data}"
 
 
 def render_models_table(entries: Sequence[ModelEntry]) -> str:
     """Write the README's short table: a row for each model and scale, the gain over bicubic on B100."""
     rows = "".join(_short_row(entry) for entry in entries)
-    head = "| model | scale | Set5 | Set14 | B100 | above bicubic (B100) |\n|---|---|---|---|---|---|\n"
-    return head + rows
+    return f"{_SHORT_HEAD}{rows}"
 
 
 def _short_row(entry: ModelEntry) -> str:
     figures = " | ".join(f"{entry.psnr[name]:.2f}" for name in SETS)
     name = f"**{entry.name}** (default)" if entry.name == DEFAULT_MODEL else entry.name
     gain = entry.psnr["B100"] - BICUBIC[entry.scale][SETS.index("B100")].psnr
-    return f"| {name} | x{entry.scale} | {figures} | {gain:+.2f} dB |\n"
+    return f"| {name} | x{entry.scale} | {PURPOSES[entry.degradation]} | {figures} | {gain:+.2f} dB |\n"
 
 
 def _figure_rows(entry: ModelEntry) -> list[str]:
@@ -99,6 +122,20 @@ def _figure_rows(entry: ModelEntry) -> list[str]:
             f"{published[index].psnr - entry.psnr[name]:.2f}" if published else "",
         )
         for index, name in enumerate(SETS)
+    ]
+
+
+def _spoilt_rows(entry: ModelEntry) -> list[str]:
+    return [
+        _row(
+            entry.name,
+            f"x{entry.scale}",
+            entry.degradation,
+            name,
+            *(f"{entry.psnr_spoilt[name][key]:.2f}" for key in ("ours", "clean", "bicubic")),
+        )
+        for name in SETS
+        if name in entry.psnr_spoilt
     ]
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL, ModelEntry, read_manifest, verify
-from esc_cli.checkpoints.model_card import SETS
+from esc_cli.checkpoints.model_card import PURPOSES, SETS
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Json, Overwrite
 from esc_cli.cli.output import answer, answer_json, printable, say_error
@@ -62,17 +62,25 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
         "ssim": dict(entry.ssim),
         "minutes": entry.minutes,
         "hardware": entry.hardware,
+        "degradation": entry.degradation,
+        "psnr_spoilt": {name: dict(figures) for name, figures in entry.psnr_spoilt.items()},
     }
 
 
 def _table(entries: Sequence[ModelEntry]) -> Table:
-    table = Table("model", "scale", title="PSNR in dB, luma, published protocol")
+    table = Table("model", "scale", "for", title="PSNR in dB, luma, published protocol")
     for name in (*SETS, "steps"):
         table.add_column(name, justify="right")
     for entry in entries:
         mark = " (default)" if entry.name == DEFAULT_MODEL else ""
         figures = [f"{entry.psnr[name]:.2f}" if name in entry.psnr else "" for name in SETS]
-        table.add_row(f"{entry.name}{mark}", f"x{entry.scale}", *figures, f"{entry.steps:,}")
+        table.add_row(
+            f"{entry.name}{mark}",
+            f"x{entry.scale}",
+            PURPOSES[entry.degradation],
+            *figures,
+            f"{entry.steps:,}",
+        )
     return table
 
 

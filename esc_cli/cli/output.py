@@ -17,6 +17,7 @@ from esc_cli.jobs.events import (
     Engine,
     Event,
     Failed,
+    Hinted,
     Outlook,
     Planned,
     Progressed,
@@ -114,6 +115,8 @@ class Reporter:
                 answer(_planned_line(event))
             case Planned() if self._verbose:
                 self._say(_planned_line(event))
+            case Hinted():
+                self._say(f"hint: {_spoken(event.input, 'standard input')} {event.message}")
             case Done():
                 self._say(_done_line(event), *_done_details(event, verbose=self._verbose))
             case Skipped():

@@ -80,6 +80,16 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Hinted:
+    """Another model may suit better; told once a run, of the first input that shows it."""
+
+    input: str
+    message: str
+    model: str
+    event: Literal["hint"] = "hint"
+
+
+@dataclass(frozen=True)
 class Progressed:
     """``done`` of ``total`` of the work on an input is done; the unit is an input pixel of a network.
 
@@ -163,7 +173,9 @@ class Summary:
     event: Literal["summary"] = "summary"
 
 
-Event = Engine | Planned | Outlook | Started | Progressed | Done | Skipped | Failed | Refused | Summary
+Event = (
+    Engine | Planned | Outlook | Started | Hinted | Progressed | Done | Skipped | Failed | Refused | Summary
+)
 Listener = Callable[[Event], None]
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypedDict, Unpack
 import torch
 
 from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, does_any_scale, open_model
-from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.checkpoints.manifest import DEFAULT_MODEL, read_manifest
 from esc_cli.engine.device import Precision, choose_device, choose_precision
 from esc_cli.engine.runtime_choice import Runtime
 from esc_cli.engine.scales import reachable_scale
@@ -93,6 +93,18 @@ class Models:
         if scale not in self._upscalers:
             self._upscalers[scale] = Upscaler(scale=scale, **self._options)
         return self._upscalers[scale]
+
+    def for_jpeg(self, factor: float) -> str | None:
+        """Name the model for compressed pictures, where one for clean ones was chosen.
+
+        Args:
+            factor: To enlarge by; the other model has a scale at or above it.
+        """
+        shipped = read_manifest()
+        if not any(entry.name == self._model and entry.degradation == "bicubic" for entry in shipped):
+            return None
+        robust = (entry.name for entry in shipped if entry.degradation == "robust" and entry.scale >= factor)
+        return next(robust, None)
 
     def passes(self, factor: float) -> tuple[float, ...]:
         """List the scales of the networks that are run in turn for a factor; none up to 1."""

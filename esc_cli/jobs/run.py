@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+import torch
+
 from esc_cli.engine.memory import host_free_bytes
 from esc_cli.errors import (
     DEBUG_VARIABLE,
@@ -24,7 +26,7 @@ from esc_cli.errors import (
 from esc_cli.jobs.clips.run import make_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.enlarge import Enlarger
-from esc_cli.jobs.events import Done, Failed, Listener, Progressed, Skipped, Started, Summary
+from esc_cli.jobs.events import Done, Failed, Hinted, Listener, Progressed, Skipped, Started, Summary
 from esc_cli.jobs.pipeline import Stages, attempted, overlapped
 from esc_cli.jobs.plan import Plan, refuse_existing
 from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
@@ -32,6 +34,7 @@ from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDOUT, write_stdout
 from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.media.atomic import make_folder, write_whole
+from esc_cli.media.jpeg_traces import jpeg_step
 from esc_cli.media.metadata import metadata_lost
 from esc_cli.media.picture import PictureFile
 from esc_cli.media.read import read_file
@@ -39,6 +42,9 @@ from esc_cli.media.write import WriteSettings, encode_file, held_by
 
 MOST_WORKERS = 4
 """Reading and writing keep up with any network on the CPU with one thread, and on a GPU with a few."""
+
+COARSE_STEP = 7.0
+"""Of JPEG: what quality 75 has."""
 
 _SHARE_FOR_WAITING = 8
 """An eighth of the free memory may be taken by pictures that wait before or after the network."""
@@ -123,6 +129,7 @@ class _Run:
         self._numbers = {id(task): number for number, task in enumerate(plan.tasks, start=1)}
         self._done = 0
         self._turned_up = 0
+        self._may_hint = True
 
     def carry_out(self) -> tuple[Failure, ...]:
         begun = time.monotonic()
@@ -185,10 +192,21 @@ class _Run:
         self._check_free(task)
         name = task.source.name
         self._listener(Started(name, self._numbers[id(task)], len(self._plan.tasks)))
+        self._hint(task, loaded.file)
         begun = time.monotonic()
         low = held_by(task.format, loaded.file)
         high = self._enlarger(low, lambda done, total: self._listener(Progressed(name, done, total)))
         return _Enlarged(high, loaded.stamp, _seconds_since(begun), self._enlarger.ways(low.first))
+
+    def _hint(self, task: PictureTask, file: PictureFile) -> None:
+        """Tell once that a model for clean pictures sharpens what JPEG has left in this one."""
+        if not self._may_hint or file.first.color.dtype != torch.uint8:
+            return
+        model = self._enlarger.models.for_jpeg(task.factor)
+        if model is not None and jpeg_step(file.first.color) >= COARSE_STEP:
+            self._may_hint = False
+            message = f"looks like a strongly compressed JPEG; -m {model} is made for such pictures"
+            self._listener(Hinted(task.source.name, message, model))
 
     def _write(self, task: PictureTask, high: _Enlarged, ended: threading.Event) -> Done:
         begun = time.monotonic()

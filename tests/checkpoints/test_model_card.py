@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from esc_cli.checkpoints.manifest import ModelEntry, read_manifest
-from esc_cli.checkpoints.model_card import BICUBIC, PUBLISHED, SETS, render_model_card
+from esc_cli.checkpoints.model_card import BICUBIC, PUBLISHED, SETS, render_model_card, render_models_table
 
 
 @pytest.fixture
@@ -28,6 +28,17 @@ def test_published_figures_and_the_gap_stand_beside_ours(entry: ModelEntry) -> N
 def test_a_model_of_another_purpose_has_no_published_counterpart(entry: ModelEntry) -> None:
     card = render_model_card([dataclasses.replace(entry, name="esc-light-robust")])
     assert "| esc-light-robust | x2 | Set5 | 38.00 | 33.66 / 0.9299 |  |  |\n" in card
+
+
+def test_a_model_for_spoilt_pictures_is_compared_on_those(entry: ModelEntry) -> None:
+    assert "spoilt" not in render_model_card([entry])
+    figures = {name: {"ours": 27.0, "clean": 26.0, "bicubic": 25.5} for name in SETS}
+    robust = dataclasses.replace(entry, name="esc-light-robust", degradation="robust", psnr_spoilt=figures)
+    card = render_model_card([entry, robust])
+    assert "| esc-light-robust | x2 | robust | Set14 | 27.00 | 26.00 | 25.50 |\n" in card
+    short = render_models_table([entry, robust])
+    assert "| **esc** (default) | x2 | clean pictures |" in short
+    assert "| esc-light-robust | x2 | JPEG, slight blur and noise |" in short
 
 
 @pytest.mark.parametrize("key", PUBLISHED)
