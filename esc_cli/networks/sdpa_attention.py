@@ -4,8 +4,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from esc_cli.networks.blocked_gradients import blocked_with_gradients
 from esc_cli.networks.factorised_attention import attend_with_factors
-from esc_cli.networks.position_bias import FactorBias, PositionBias
+from esc_cli.networks.position_bias import FactorBias, PositionBias, TableBias
 from esc_cli.networks.recomputed_attention import recomputed_attention
 
 
@@ -17,13 +18,19 @@ def sdpa(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tenso
     """
     if isinstance(bias, FactorBias):
         return attend_with_factors(query, key, value, bias)
-    if bias.needs_gradient and query.device.type == "cpu":
-        return recomputed_attention(
-            query, key, value, bias.dense(torch.promote_types(query.dtype, torch.float32))
-        )
+    if isinstance(bias, TableBias) and bias.needs_gradient and query.device.type == "cpu":
+        return _with_gradients(query, key, value, bias)
     if query.device.type == "cpu":
         return _heads_first(query, key, value, bias.dense(query.dtype))
     return F.scaled_dot_product_attention(query, key, value, attn_mask=bias.dense(query.dtype)[None])
+
+
+def _with_gradients(query: Tensor, key: Tensor, value: Tensor, bias: TableBias) -> Tensor:
+    attended = blocked_with_gradients(query, key, value, bias)
+    if attended is None:
+        wide = torch.promote_types(query.dtype, torch.float32)
+        attended = recomputed_attention(query, key, value, bias.dense(wide))
+    return attended
 
 
 def _heads_first(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
