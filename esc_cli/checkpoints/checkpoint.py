@@ -64,7 +64,7 @@ def load_checkpoint(model: str | Path, scale: int | None = None) -> Checkpoint:
     available = available_scales(str(model))
     scale = max(available) if scale is None else scale
     _check_scale(model, scale, available)
-    if _is_stand_in(model):
+    if is_stand_in(model):
         return _interpolation(str(model), scale)
     entry = _shipped(model)[scale]
     verify(entry)
@@ -98,7 +98,7 @@ def available_scales(model: str | Checkpoint) -> tuple[int, ...]:
         if isinstance(config, ESCRealMConfig) and config.shrinks:
             raise WeightsError(f"the model {model.name!r} makes pictures {config.unshuffle} times smaller")
         return (config.scale,)
-    return STAND_IN_SCALES if _is_stand_in(model) else tuple(sorted(_shipped(model)))
+    return STAND_IN_SCALES if is_stand_in(model) else tuple(sorted(_shipped(model)))
 
 
 def does_any_scale(model: str | Checkpoint) -> bool:
@@ -108,7 +108,7 @@ def does_any_scale(model: str | Checkpoint) -> bool:
 
 def _is_name(model: str | Path) -> bool:
     """Tell whether a model is given as a name, a shipped one's or a stand-in's, and not as a file."""
-    if _is_stand_in(model) or _shipped(model):
+    if is_stand_in(model) or _shipped(model):
         return True
     path = Path(model)
     if path.suffix.lower() in WEIGHT_SUFFIXES or path.is_file():
@@ -122,7 +122,8 @@ def _check_scale(model: str | Path, scale: int, available: tuple[int, ...]) -> N
         raise WeightsError(f"the model {str(model)!r} has no scale x{scale}, only {listed}")
 
 
-def _is_stand_in(model: str | Path) -> bool:
+def is_stand_in(model: str | Path) -> bool:
+    """Tell whether a name is that of an interpolation, which has no weights."""
     return model in get_args(StandIn)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from esc_cli.errors import DeviceError, UsageError
 from esc_cli.networks.attention import ATTENTION_BACKENDS
+from esc_cli.networks.logistic_weights import are_available
 from esc_cli.networks.position_bias import TableBias
 
 EXACT = "sdpa"
@@ -113,9 +114,10 @@ def _try(name: str, device: torch.device, dtype: torch.dtype) -> None:
         raise DeviceError(
             "flash attention is for half precision on a CUDA device", hint=f"{EXACT} is exact and works here"
         )
-    if name == "blocked" and (device.type != "cpu" or dtype != torch.bfloat16):
+    if name == "blocked" and not are_available(torch.empty(0, device=device, dtype=dtype)):
         raise DeviceError(
-            "blocked attention is for bfloat16 on the CPU", hint=f"{EXACT} is exact and works here"
+            "blocked attention is for bfloat16 on CPUs with instructions for it",
+            hint=f"{EXACT} is exact and works here",
         )
     try:
         with warnings.catch_warnings():

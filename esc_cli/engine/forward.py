@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.allocator import keep_blocks
+from esc_cli.engine.blending import Emit
 from esc_cli.engine.cpu import prepare_for_cpu
 from esc_cli.engine.cuda_graphs import GraphedNetwork
 from esc_cli.engine.pixels import is_finite, to_unit
 from esc_cli.engine.shared_statistics import Gathering, Given, Statistics
-from esc_cli.engine.streaming import EmitRows, StepCount, Strips
+from esc_cli.engine.streaming import StepCount, Strips
 from esc_cli.engine.tf32 import without_tf32
 from esc_cli.engine.threads import limit_threads
 from esc_cli.engine.tiles import Span
@@ -121,7 +122,7 @@ class Forward:
         self,
         picture: Tensor,
         most_rows: int,
-        emit: EmitRows,
+        emit: Emit,
         tick: Callable[[float], None] = lambda share: None,
         begin: Callable[[], None] = lambda: None,
         grid: Grid | None = None,
@@ -131,7 +132,7 @@ class Forward:
         Args:
             picture: As above.
             most_rows: Of a strip.
-            emit: Receives the result's rows from top to bottom, float32, on the network's device; all of
+            emit: Receives the result's blocks from top to bottom, float32, on the network's device; all of
                 them once more where they overflowed in half precision.
             tick: Is called with the share of the work that was done, often.
             begin: Is called when the work begins; a second time where values overflowed.
@@ -160,11 +161,11 @@ class Forward:
             try:
                 with without_tf32():
                     result: FeatureMap = network(low, strips) if grid is None else network(low, strips, grid)
-                    # The maps of a network that unshuffles the picture have fewer rows than that has.
+                    # The maps of a network that unshuffles the picture are smaller than that.
                     ratio = low.shape[2] // result.shape[2]
 
-                    def hand_on(rows: Span, block: Tensor) -> None:
-                        emit(Span(ratio * rows.start, ratio * rows.stop), _checked(block.float()))
+                    def hand_on(rows: Span, columns: Span, block: Tensor) -> None:
+                        emit(rows.times(ratio), columns.times(ratio), _checked(block.float()))
 
                     strips.hand_out(result, hand_on)
             except _OverflowError:

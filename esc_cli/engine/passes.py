@@ -127,11 +127,10 @@ class Pass:
         return self._forward(padded)
 
     def _run_exact(self, forward: Forward, padded: Tensor, output: "_Output") -> None:
-        columns = Span(0, padded.shape[-1])
         self._strip_rows = forward.stream(
             padded,
             self._strip_rows,
-            emit=lambda rows, block: output.write(rows, columns, block),
+            emit=output.write,
             begin=output.progress.begin,
             tick=output.progress.add_share,
             grid=output.grid,

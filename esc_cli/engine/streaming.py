@@ -16,12 +16,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from esc_cli.engine.blending import Emit
 from esc_cli.engine.memory import release_reserve
 from esc_cli.engine.tiles import Span, round_up
 from esc_cli.networks.runner import FeatureMap, Whole
-
-EmitRows = Callable[[Span, Tensor], None]
-"""Takes finished rows: where they lie at low resolution, and the block (N, C, s rows, s W)."""
 
 LEAST_ROWS = 32
 """Of a strip, rounded up to the attention window: less leaves the kernels too little to do."""
@@ -165,15 +163,15 @@ class Strips:
             parts.append(accumulate(_part_of(features, rows, Span(0, width)), start))
         return finish(torch.stack(parts).sum(dim=0))
 
-    def hand_out(self, result: FeatureMap, emit: EmitRows) -> None:
-        """Compute the rows of a network's result and hand them out from top to bottom."""
+    def hand_out(self, result: FeatureMap, emit: Emit) -> None:
+        """Compute a network's result and hand it out from top to bottom, each strip from left to right."""
 
         def compute(rows: Span, columns: Span) -> Block:
             return (_part_of(result, rows, columns),)
 
         for rows, strip in self._strips(compute, result, self.least_rows):
-            blocks = [block for _, (block,) in strip]
-            emit(rows, blocks[0] if len(blocks) == 1 else torch.cat(blocks, dim=3))
+            for columns, (block,) in strip:
+                emit(rows, columns, block)
 
     def _stored(
         self,

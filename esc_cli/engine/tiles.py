@@ -15,6 +15,10 @@ class Span:
         """Pixels in the span."""
         return self.stop - self.start
 
+    def times(self, factor: int) -> "Span":
+        """Give the same place where there are so many pixels for each."""
+        return Span(factor * self.start, factor * self.stop)
+
     def enlarged(self, scale: int, limit_px: int | None = None) -> slice:
         """Give the same place at high resolution.
 

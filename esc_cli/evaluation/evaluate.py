@@ -1,5 +1,6 @@
 """The papers' protocol: shrink a picture, enlarge it again, compare."""
 
+import os
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -137,7 +138,7 @@ def _low(original: Tensor, scale: int, degradation: DegradationName, name: str) 
     """Make a picture small, of 8 bits where it is spoilt."""
     if degradation == "bicubic":
         return downscale(original, scale)
-    random = np.random.default_rng(zlib.crc32(name.encode()))
+    random = np.random.default_rng(zlib.crc32(os.fsencode(name)))
     return from_unit(degrade(to_unit(original), scale, recipe_of(degradation, scale), random), torch.uint8)
 
 

@@ -7,7 +7,13 @@ from typing import Any, TypedDict, Unpack
 
 import torch
 
-from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, does_any_scale, open_model
+from esc_cli.checkpoints.checkpoint import (
+    Checkpoint,
+    available_scales,
+    does_any_scale,
+    is_stand_in,
+    open_model,
+)
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL, read_manifest
 from esc_cli.engine.device import Precision, choose_device, choose_precision
 from esc_cli.engine.runtime_choice import Runtime
@@ -94,17 +100,14 @@ class Models:
             self._upscalers[scale] = Upscaler(scale=scale, **self._options)
         return self._upscalers[scale]
 
-    def for_jpeg(self, factor: float) -> str | None:
-        """Name the model for compressed pictures, where one for clean ones was chosen.
-
-        Args:
-            factor: To enlarge by; the other model has a scale at or above it.
-        """
-        shipped = read_manifest()
-        if not any(entry.name == self._model and entry.degradation == "bicubic" for entry in shipped):
+    def for_jpeg(self) -> str | None:
+        """Name the model for compressed pictures, where a shipped one for clean ones was chosen."""
+        if not isinstance(self._model, str) or is_stand_in(self._model):
             return None
-        robust = (entry.name for entry in shipped if entry.degradation == "robust" and entry.scale >= factor)
-        return next(robust, None)
+        shipped = read_manifest()
+        if any(entry.name == self._model and entry.degradation != "bicubic" for entry in shipped):
+            return None
+        return next((entry.name for entry in shipped if entry.degradation == "robust"), None)
 
     def passes(self, factor: float) -> tuple[float, ...]:
         """List the scales of the networks that are run in turn for a factor; none up to 1."""

@@ -1,4 +1,4 @@
-"""Blocked attention with gradients, of the table of biases, too; nothing of the scores' size is kept."""
+"""Blocked attention with gradients, of the table of biases, too; no window's scores are kept."""
 
 from typing import Any
 
@@ -20,8 +20,8 @@ from esc_cli.networks.position_bias import TableBias
 def blocked_with_gradients(query: Tensor, key: Tensor, value: Tensor, bias: TableBias) -> Tensor | None:
     """Attend as ``blocked`` does, with a gradient for all that goes in.
 
-    A training step of ESC-light on one core takes four fifths of the time that torch's kernel and a backward
-    pass by ``recomputed_attention`` do, and the gradients' errors are a quarter smaller.
+    A training step of ESC-light on one core takes 0.83 of the time that it does with
+    ``recomputed_attention``, and the gradients' errors are a quarter smaller.
 
     Returns:
         None where this cannot be computed so: the scores may lie too far apart, it is not bfloat16, or the
@@ -29,13 +29,12 @@ def blocked_with_gradients(query: Tensor, key: Tensor, value: Tensor, bias: Tabl
     """
     if not are_available(query):
         return None
-    least_factor = float(factors_of(bias.table.detach()).min())
-    scale = query.shape[-1] ** -0.5
-    push = push_of(query.detach() * scale, key.detach(), least_factor)
+    scaled = query * query.shape[-1] ** -0.5
+    push = push_of(scaled.detach(), key.detach(), float(factors_of(bias.table.detach()).min()))
     if push is None:
         return None
     result: Tensor = _BlockedAttention.apply(  # type: ignore[no-untyped-call]
-        query * scale, key, value, bias.table, bias.window_size, push
+        scaled, key, value, bias.table, bias.window_size, push
     )
     return result
 
@@ -71,7 +70,7 @@ class _BlockedAttention(torch.autograd.Function):
             grad_scores.zero_()
             for window in range(len(query)):
                 at = (window, head)
-                weights = exponentials(query[at], key[at], push, its_factors)
+                weights = exponentials(query[at], key[at], push[at], its_factors)
                 torch.mm(upright_grad[at], weights, out=grad_value[at])
                 grad_weights = F.linear(grad_beside[at], value_beside[at]).mul_(weights)
                 torch.mm(grad_weights, key[at], out=grad_query[at])

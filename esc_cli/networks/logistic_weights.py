@@ -36,7 +36,7 @@ def factors_of(table: Tensor) -> Tensor:
 
 
 def push_of(query: Tensor, key: Tensor, least_factor: float) -> Tensor | None:
-    """Find what to add to all scores, (keys), so that none is above -7.
+    """Find what to add to the scores of each window's heads, so that none is above -7.
 
     Args:
         query: (B, heads, tokens, channels), scaled.
@@ -44,12 +44,12 @@ def push_of(query: Tensor, key: Tensor, least_factor: float) -> Tensor | None:
         least_factor: Of the biases.
 
     Returns:
-        None if scores may lie too far apart.
+        (B, heads, keys), all keys of a head alike; None if scores may lie too far apart.
     """
     bound = _longest(query) * _longest(key)
-    if not least_factor > 0 or 2 * bound - math.log(least_factor) + _DEPTH > _DEEPEST:
+    if not least_factor > 0 or 2 * float(bound.max()) - math.log(least_factor) + _DEPTH > _DEEPEST:
         return None
-    return query.new_full((key.shape[2],), -bound - _DEPTH)
+    return (-bound - _DEPTH)[..., None].expand(key.shape[:3]).contiguous()
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, push: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,9 +69,9 @@ def attend(query: Tensor, key: Tensor, value: Tensor, push: Tensor, factors: Ten
     columns = beside_ones(value, channels)  # of twice the width the product is as fast as of one more
     sums = torch.empty_like(columns)
     for head, its_factors in enumerate(factors):  # outside: its factors stay in the cache for all windows
-        windows = (one[:, head] for one in (query, key, columns, sums))
-        for its_query, its_key, its_columns, its_sums in zip(*windows, strict=True):
-            torch.mm(exponentials(its_query, its_key, push, its_factors), its_columns, out=its_sums)
+        windows = (one[:, head] for one in (query, key, push, columns, sums))
+        for its_query, its_key, its_push, its_columns, its_sums in zip(*windows, strict=True):
+            torch.mm(exponentials(its_query, its_key, its_push, its_factors), its_columns, out=its_sums)
     return sums[..., :channels] / sums[..., channels:], sums[..., channels : channels + 1]
 
 
@@ -81,7 +81,7 @@ def exponentials(query: Tensor, key: Tensor, push: Tensor, factors: Tensor) -> T
     Args:
         query: (tokens, channels), scaled.
         key: (tokens, channels).
-        push: As ``push_of`` gives it.
+        push: (keys).
         factors: Of the biases, (queries, keys).
 
     Returns:
@@ -99,6 +99,7 @@ def beside_ones(value: Tensor, ones: int) -> Tensor:
     return columns
 
 
-def _longest(tokens: Tensor) -> float:
-    """Give the norm of the longest of the vectors (..., channels)."""
-    return float(torch.linalg.vector_norm(tokens, dim=-1).max())
+def _longest(tokens: Tensor) -> Tensor:
+    """Give the norm of the longest of the vectors (..., tokens, channels)."""
+    lengths: Tensor = torch.linalg.vector_norm(tokens, dim=-1)
+    return lengths.amax(dim=-1)

@@ -25,7 +25,7 @@ before = status_bytes("VmRSS")
 with torch.inference_mode():
     if {streamed}:
         strips = Strips(32, 1000, lambda share: None)
-        strips.hand_out(network(picture, strips), lambda rows, block: None)
+        strips.hand_out(network(picture, strips), lambda rows, columns, block: None)
     else:
         network(picture)
 print(status_bytes("VmHWM") - before)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from esc_cli.engine.cpu import prepare_for_cpu
 from esc_cli.engine.openvino_graph import prepare_for_openvino
 from esc_cli.engine.streaming import Strips
+from esc_cli.engine.tiles import Span
 from esc_cli.networks.esc import ESCConfig
 from esc_cli.networks.variants import build_network
 
@@ -36,10 +37,14 @@ def random_network(config: ESCConfig) -> nn.Module:
 
 
 def streamed(network: nn.Module, low: Tensor, rows: int) -> Tensor:
-    blocks: list[Tensor] = []
+    strips_of_blocks: dict[Span, list[Tensor]] = {}
     strips = Strips(WINDOW_PX, rows)
-    strips.hand_out(network(low, strips), lambda span, block: blocks.append(block))
-    return torch.cat(blocks, dim=2)
+
+    def take(rows: Span, columns: Span, block: Tensor) -> None:
+        strips_of_blocks.setdefault(rows, []).append(block)
+
+    strips.hand_out(network(low, strips), take)
+    return torch.cat([torch.cat(blocks, dim=3) for blocks in strips_of_blocks.values()], dim=2)
 
 
 @pytest.mark.usefixtures("low_strips")

@@ -4,13 +4,15 @@ import pytest
 import torch
 from torch import Tensor
 
-from esc_cli.engine.cpu import can_fuse
 from esc_cli.networks.attention import naive
 from esc_cli.networks.blocked_attention import blocked
+from esc_cli.networks.logistic_weights import are_available
 from esc_cli.networks.position_bias import TableBias
 from esc_cli.networks.sdpa_attention import sdpa
 
-pytestmark = pytest.mark.skipif(not can_fuse(torch.bfloat16), reason="this processor has no fused bfloat16")
+pytestmark = pytest.mark.skipif(
+    not are_available(torch.empty(0, dtype=torch.bfloat16)), reason="this processor has no fused bfloat16"
+)
 WINDOW, HEADS = 16, 2
 
 
@@ -48,6 +50,16 @@ def test_biases_too_far_apart_are_left_to_torch() -> None:
     bias = TableBias(torch.linspace(-180, 0, 2 * (2 * WINDOW - 1) ** 2).view(2, -1).bfloat16(), WINDOW)
     with torch.inference_mode():
         assert torch.equal(blocked(*tokens, bias), sdpa(*tokens, bias))
+
+
+def test_windows_do_not_depend_on_each_other() -> None:
+    (query, key, value), bias = inputs(1)
+    with torch.inference_mode():
+        before = blocked(query, key, value, bias)
+        query[3] *= 2
+        after = blocked(query, key, value, bias)
+    assert torch.equal(before[:3], after[:3])
+    assert not torch.equal(before[3], after[3])
 
 
 def test_a_changed_table_is_seen() -> None:

@@ -4,14 +4,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from esc_cli.engine.cpu import can_fuse
 from esc_cli.networks.attention import naive
 from esc_cli.networks.blocked_gradients import blocked_with_gradients
+from esc_cli.networks.logistic_weights import are_available
 from esc_cli.networks.position_bias import TableBias
 from esc_cli.networks.recomputed_attention import recomputed_attention
 from esc_cli.networks.sdpa_attention import sdpa
 
-pytestmark = pytest.mark.skipif(not can_fuse(torch.bfloat16), reason="this processor has no fused bfloat16")
+pytestmark = pytest.mark.skipif(
+    not are_available(torch.empty(0, dtype=torch.bfloat16)), reason="this processor has no fused bfloat16"
+)
 WINDOW, HEADS, CHANNELS = 12, 2, 8
 
 
@@ -29,7 +31,7 @@ def recomputed(query: Tensor, key: Tensor, value: Tensor, bias: TableBias) -> Te
 def output_and_gradients(attention: object, tensors: list[Tensor], dtype: torch.dtype) -> list[Tensor]:
     wide = torch.promote_types(dtype, torch.float32)
     query, key, value = (one.detach().to(dtype).requires_grad_() for one in tensors[:3])
-    table = tensors[3].to(wide).requires_grad_()
+    table = tensors[3].clone().to(wide).requires_grad_()
     output = attention(query, key, value, TableBias(table, WINDOW))  # type: ignore[operator]
     weights = torch.linspace(-1, 1, output.numel()).view(output.shape).to(dtype)
     (output * weights).sum().backward()
@@ -48,8 +50,8 @@ def test_errors_are_of_the_order_of_those_of_torch_s_kernel(sharpness: float) ->
         errors(output_and_gradients(attention, tensors, torch.bfloat16), exact)
         for attention in (blocked_with_gradients, recomputed)
     )
-    assert all(0 < one < 2.5 * other for one, other in zip(ours, torch_s, strict=True)), (ours, torch_s)
-    assert max(ours) < 0.02
+    assert 0 < ours[0] < 2.5 * torch_s[0]  # the output
+    assert all(0 < one < 1.2 * other for one, other in zip(ours[1:], torch_s[1:], strict=True))
 
 
 def test_training_in_bfloat16_takes_this_way() -> None:
@@ -73,10 +75,11 @@ def test_what_cannot_be_computed_so_is_recomputed() -> None:
     )
 
 
-def test_a_single_window_and_a_batch_give_the_same() -> None:
+def test_windows_do_not_depend_on_each_other() -> None:
     query, key, value, table = inputs()
-    together = blocked_with_gradients(query, key, value, TableBias(table, WINDOW))
-    alone = blocked_with_gradients(query[:1], key[:1], value[:1], TableBias(table, WINDOW))
+    bias = TableBias(table, WINDOW)
+    together = blocked_with_gradients(query, key, value, bias)
+    alone = blocked_with_gradients(query[:1], key[:1], value[:1], bias)
     assert together is not None
     assert alone is not None
-    torch.testing.assert_close(together[:1], alone, rtol=0.02, atol=0.02)
+    assert torch.equal(together[:1], alone)

@@ -98,7 +98,7 @@ def test_strips_and_blocks_equal_the_whole(
     blocks: list[Tensor] = []
     rows: list[int] = []
 
-    def take(span: Span, block: Tensor) -> None:
+    def take(span: Span, columns: Span, block: Tensor) -> None:
         blocks.append(block)
         rows.extend(range(grid.rows_above(span.start), grid.rows_above(span.stop)))
 
