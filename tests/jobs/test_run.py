@@ -14,7 +14,18 @@ from torch import Tensor, nn
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine import runtime_choice
 from esc_cli.errors import ExitCode, InputError, OutputError, OutputExistsError
-from esc_cli.jobs.events import Done, Engine, Event, Failed, Planned, Progressed, Skipped, Started, Summary
+from esc_cli.jobs.events import (
+    Done,
+    Engine,
+    Event,
+    Failed,
+    Hinted,
+    Planned,
+    Progressed,
+    Skipped,
+    Started,
+    Summary,
+)
 from esc_cli.jobs.run import exit_code
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.upscale import upscale_files
@@ -290,3 +301,36 @@ def test_openvino_is_started_when_it_pays_for_all_pictures_of_a_size(
     run = Run("in", model="esc-light", device="cpu")
     by_openvino = [("OpenVINO" in done.ways[0], Path(done.input).name) for done in run.heard(Done)]
     assert by_openvino == [(True, "a.png"), (True, "b.png"), (False, "c.png")]
+
+
+def save_clouds(name: str, **how: Any) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (12, 14, 3), np.uint8)
+    Image.fromarray(pixels).resize((112, 96), Image.Resampling.BICUBIC).save(name, **how)
+
+
+def test_a_compressed_picture_brings_a_hint_once(save: Save) -> None:
+    save("noise.png")
+    save_clouds("a_clean.png")
+    save_clouds("b_fine.jpg", quality=95)
+    save_clouds("c_coarse.jpg", quality=40)
+    with Image.open("c_coarse.jpg") as image:
+        image.save("d_the_same.png")
+    run = Run(".", model="esc-light", device="cpu", output="out")
+    (hint,) = run.heard(Hinted)
+    assert (hint.input, hint.model) == ("c_coarse.jpg", "esc-light-robust")
+    assert "looks like a JPEG of low quality; -m esc-light-robust" in hint.message
+    (hint,) = Run("d_the_same.png", model="esc-light", device="cpu").heard(Hinted)
+    assert hint.input == "d_the_same.png"
+
+
+@pytest.mark.parametrize("model", ["nearest", "esc-light-robust"])
+def test_there_is_no_hint_beside_models_that_sharpen_nothing(save: Save, model: str) -> None:
+    save("empty.png")
+    save_clouds("coarse.jpg", quality=40)
+    assert not Run("coarse.jpg", model=model, device="cpu").heard(Hinted)
+
+
+def test_there_is_no_hint_where_nothing_is_enlarged(save: Save) -> None:
+    save("empty.png")
+    save_clouds("coarse.jpg", quality=40)
+    assert not Run("coarse.jpg", model="esc-light", device="cpu", scale=None, size="50%").heard(Hinted)
