@@ -44,7 +44,7 @@ MOST_WORKERS = 4
 """Reading and writing keep up with any network on the CPU with one thread, and on a GPU with a few."""
 
 COARSE_STEP = 4.0
-"""Of JPEG: what quality 85 has, from which on `esc-light-robust` is better than `esc`."""
+"""Of JPEG: what quality 85 has; from there down `esc-light-robust` is better than `esc`."""
 
 _SHARE_FOR_WAITING = 8
 """An eighth of the free memory may be taken by pictures that wait before or after the network."""
