@@ -181,15 +181,17 @@ class _Run:
         source = task.source.content
         self._check_free(task)
         if isinstance(source, bytes):
-            file = read_file(source, self._settings.largest_px)
-            return _Loaded(file, None, self._is_coarse(task, file))
-        source = cast(Path, source)  # frames from a pipe are a clip's
+            file, stamp = read_file(source, self._settings.largest_px), None
+        else:
+            file, stamp = self._read_path(task, cast(Path, source))  # frames from a pipe are a clip's
+        return _Loaded(file, stamp, self._is_coarse(task, file))
+
+    def _read_path(self, task: PictureTask, source: Path) -> tuple[PictureFile, Stamp | None]:
         before = status_of(source)
         file = read_file(source, self._settings.largest_px)
         if (file.first.height, file.first.width) != (task.probe.height, task.probe.width):
             raise InputError(f"{source} changed after the work was planned")
-        stamp = None if task.recipe is None else stamp_unchanged(source, before)
-        return _Loaded(file, stamp, self._is_coarse(task, file))
+        return file, None if task.recipe is None else stamp_unchanged(source, before)
 
     def _enlarge(self, task: PictureTask, loaded: _Loaded) -> _Enlarged:
         self._check_free(task)
