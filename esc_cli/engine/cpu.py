@@ -2,43 +2,29 @@
 
 import torch
 from torch import Tensor, nn
-from torch.backends import mkldnn
 
-from esc_cli.networks.blocks import Block, ConvFFN
+from esc_cli.networks.convolution import Convolution, PackedConvolution, can_pack
 from esc_cli.networks.convolutional_attention import ConvolutionalAttention, average_over_symmetries
-from esc_cli.networks.folding import FoldedMixingLayer
-from esc_cli.networks.fused_convolution import FUSED
 from esc_cli.networks.spectral_convolution import Spectrum, spectrum_of
 
 
 def prepare_for_cpu(network: nn.Module) -> None:
     """Make a network ready for inference on the CPU, in place; after it neither training nor a move.
 
-    The weights are laid out channels-last, convolutions are fused with what follows them, and the large
-    kernels, averaged over their symmetries, are transformed once. What the processor or the dtype does not
-    support stays as it is.
+    The weights are packed or at least laid out channels-last, convolutions are fused with what follows them,
+    and the large kernels, averaged over their symmetries, are transformed once. What the processor or the
+    dtype does not support stays as it is.
     """
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    _fuse(network)
+    _pack(network)
     _transform(network)
 
 
-def can_fuse(dtype: torch.dtype) -> bool:
-    """Whether this torch build and this processor have oneDNN's fused operations in ``dtype``."""
-    available: bool = mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if not (available and hasattr(torch.ops.mkldnn, "_convolution_pointwise")):
-        return False
-    if dtype == torch.bfloat16:
-        return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return dtype == torch.float32
-
-
-def _fuse(network: nn.Module) -> None:
-    for module in network.modules():
-        if isinstance(module, Block | ConvFFN | FoldedMixingLayer) and can_fuse(
-            next(module.parameters()).dtype
-        ):
-            module.ops = FUSED
+def _pack(network: nn.Module) -> None:
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, Convolution) and can_pack(child.weight.dtype):
+                setattr(parent, name, PackedConvolution(child))
 
 
 def _transform(network: nn.Module) -> None:

@@ -140,36 +140,46 @@ class _Norm(nn.Module):
 
 
 class _HeadsFirstAttention(nn.Module):
-    """``WindowAttention`` with its windows cut from channels-last, and a head's bias read for all windows.
+    """``WindowAttention`` with a projection for each head, and a head's bias read for all windows.
 
-    The scale of the scores is in the weights; 1/4 for 16 channels, so that nothing is rounded.
+    What the heads read is so made in the order they read it. The scale of the scores is in the query's
+    weights; 1/4 for 16 channels, so that nothing is rounded. The key's bias adds the same to all scores of a
+    query, so that the softmax drops it, and the value's passes the weights, whose sum is 1, to the output.
     """
 
     def __init__(self, attention: WindowAttentionBase) -> None:
         super().__init__()
         self.heads = attention.heads
         self.window_size = attention.window_size
-        self.to_qkv = attention.to_qkv
         self.to_out = attention.to_out
         dim = self.to_out.in_channels
-        self.to_qkv.weight[:dim] *= (dim // self.heads) ** -0.5
-        self.to_qkv.bias[:dim] *= (dim // self.heads) ** -0.5  # type: ignore[index]
-        bias = attention.position_bias().dense(torch.float32)
-        self.bias = nn.Parameter(bias[:, None], requires_grad=False)  # (heads, 1, tokens, tokens)
+        channels = dim // self.heads
+        scale = channels**-0.5
+        query, key, value = attention.to_qkv.weight.view(
+            3, self.heads, channels, dim
+        ).mT  # (heads, dim, channels)
+        query_bias, _, value_bias = attention.to_qkv.bias.view(3, dim)  # type: ignore[union-attr]
+        self.query, self.key, self.value = query * scale, key.contiguous(), value.contiguous()
+        self.query_bias = (query_bias * scale).view(self.heads, 1, 1, channels)
+        self.to_out.bias += self.to_out.weight.flatten(1) @ value_bias
+        self.bias = attention.position_bias().dense(torch.float32)[:, None]  # (heads, 1, tokens, tokens)
 
     def forward(self, features: Tensor) -> Tensor:
         """Attend inside each window of (N, dim, H, W)."""
         height, width = features.shape[-2:]
-        w, heads = self.window_size, self.heads
-        qkv = self.to_qkv(pad_to_multiple(features, w)).permute(0, 2, 3, 1)  # (N, H', W', 3 dim)
-        n, rows, columns, channels = qkv.shape
-        grid = (n, rows // w, w, columns // w, w)
-        cut = qkv.reshape(*grid, 3, heads, channels // (3 * heads))
-        tokens = cut.permute(5, 6, 0, 1, 3, 2, 4, 7).reshape(3, heads, -1, w * w, channels // (3 * heads))
-        query, key, value = tokens[0], tokens[1], tokens[2]  # (heads, windows, tokens, channels)
-        attended = (query @ key.transpose(-2, -1) + self.bias).softmax(-1) @ value
-        windows = attended.view(heads, n, rows // w, columns // w, w, w, channels // (3 * heads))
-        merged = windows.permute(1, 2, 4, 3, 5, 0, 6).reshape(n, rows, columns, channels // 3)
+        w = self.window_size
+        pixels = pad_to_multiple(features, w).permute(0, 2, 3, 1)
+        n, rows, columns, dim = pixels.shape
+        cut = pixels.reshape(n, rows // w, w, columns // w, w, dim)
+        tokens = cut.permute(0, 1, 3, 2, 4, 5).reshape(1, -1, dim)
+
+        def projected(weight: Tensor) -> Tensor:  # (heads, windows, tokens, channels)
+            return (tokens @ weight).view(self.heads, -1, w * w, dim // self.heads)
+
+        scores = (projected(self.query) + self.query_bias) @ projected(self.key).transpose(-2, -1)
+        attended = (scores + self.bias).softmax(-1) @ projected(self.value)
+        windows = attended.view(self.heads, n, rows // w, columns // w, w, w, dim // self.heads)
+        merged = windows.permute(1, 2, 4, 3, 5, 0, 6).reshape(n, rows, columns, dim)
         return self.to_out(merged.permute(0, 3, 1, 2)[..., :height, :width])  # type: ignore[no-any-return]
 
 
@@ -186,25 +196,23 @@ class _SpectralAttention(ConvolutionalAttention):
         return self._convolve(features) + convolve_per_sample(features, dynamic)
 
     def _convolve(self, features: Tensor) -> Tensor:
-        """Convolve (N, C, H, W) as ``spectral_convolution.convolve`` does, in products of whole maps."""
+        """Convolve (N, C, H, W) as ``spectral_convolution.convolve`` does, in products of whole maps.
+
+        Samples are chosen by whole slabs, since OpenVINO gathers small pieces one value at a time.
+        """
         n, channels, height, width = features.shape
         size, reach = self.analysis.shape[0], self.reach_px
         padding = (reach, reach + -width % TILE_PX, reach, reach + -height % TILE_PX)
         pixels = F.pad(features, padding).permute(0, 2, 3, 1)  # (N, H', W', C)
         down, across = -(-height // TILE_PX), -(-width // TILE_PX)
-        rows = pixels.index_select(1, _overlapping(down, size)).reshape(n * down, size, -1)
+        samples, starts = torch.arange(size), torch.arange(down) * TILE_PX
+        rows = pixels.index_select(1, (starts[:, None] + samples).reshape(-1)).reshape(n * down, size, -1)
         vertical = (self.analysis @ rows).view(n * down, size, -1, channels)
         swapped = vertical.permute(1, 2, 0, 3).reshape(size, -1, n * down * channels)
-        columns = swapped.index_select(1, _overlapping(across, size)).reshape(size * across, size, -1)
-        both = (self.analysis @ columns).view(size, across, size, n * down, channels)
-        tiles = both.permute(0, 2, 3, 1, 4).reshape(size * size, -1, channels)  # (frequencies, tiles, C)
-        gained = (tiles @ self.gains).view(size, size, n * down, across, channels)
-        back = gained.permute(2, 0, 3, 1, 4).reshape(n * down * size * across, size, channels)
-        horizontal = (self.synthesis @ back).view(n * down, size, -1)
-        high = (self.synthesis @ horizontal).view(n, down * TILE_PX, across * TILE_PX, channels)
-        return high.permute(0, 3, 1, 2)[..., :height, :width]
-
-
-def _overlapping(count: int, size: int) -> Tensor:
-    """Give the indices of ``count`` tiles of ``size`` samples, one every ``TILE_PX``."""
-    return (torch.arange(count)[:, None] * TILE_PX + torch.arange(size)).reshape(-1)
+        starts = torch.arange(across) * TILE_PX
+        columns = swapped.index_select(1, (samples[:, None] + starts).reshape(-1)).reshape(size, size, -1)
+        tiles = (self.analysis @ columns).view(size * size, -1, channels)  # (frequencies, tiles, C)
+        back = (self.synthesis @ (tiles @ self.gains).view(size, -1)).view(TILE_PX, size, -1)
+        high = (self.synthesis @ back).view(TILE_PX, TILE_PX, across, n, down, channels)
+        merged = high.permute(3, 4, 0, 2, 1, 5).reshape(n, down * TILE_PX, -1, channels)
+        return merged.permute(0, 3, 1, 2)[..., :height, :width]

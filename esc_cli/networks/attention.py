@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.networks.blocked_attention import blocked
+from esc_cli.networks.convolution import Convolution
 from esc_cli.networks.flash_attention import flash
 from esc_cli.networks.flex_attention import flex
 from esc_cli.networks.padding import pad_to_multiple
@@ -55,7 +56,7 @@ class WindowAttentionBase(nn.Module):
         self.window_size = window_size
         self.backend: AttentionBackend = sdpa
         self.to_qkv = nn.Conv2d(dim, 3 * dim, 1)
-        self.to_out = nn.Conv2d(dim, dim, 1)
+        self.to_out = Convolution(dim, dim, 1)
 
     def position_bias(self) -> PositionBias:
         """Give the bias as the backends take it."""

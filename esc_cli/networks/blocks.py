@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.networks.attention import WindowAttention
-from esc_cli.networks.fused_convolution import PLAIN
+from esc_cli.networks.convolution import Convolution
 from esc_cli.networks.mixer import Mixer
 from esc_cli.networks.runner import FeatureMap, Runner
 
@@ -51,16 +51,15 @@ class ConvFFN(nn.Module):
 
     def __init__(self, dim: int, hidden_dim: int) -> None:
         super().__init__()
-        self.ops = PLAIN
-        self.proj = nn.Conv2d(dim, hidden_dim, 1)
-        self.dwc = nn.Conv2d(hidden_dim, hidden_dim, 3, padding=1, groups=hidden_dim)
-        self.aggr = nn.Conv2d(hidden_dim, dim, 1)
+        self.proj = Convolution(dim, hidden_dim, 1)
+        self.dwc = Convolution(hidden_dim, hidden_dim, 3, padding=1, groups=hidden_dim)
+        self.aggr = Convolution(hidden_dim, dim, 1)
 
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, dim, H, W) to the same shape."""
-        hidden = self.ops.gelu_of(self.proj, features)
+        hidden = self.proj.gelu(features)
         # In place, which GELU's gradient allows: a third map of this width would not fit in the caches.
-        hidden = self.ops.gelu_of(self.dwc, hidden).add_(hidden)
+        hidden = self.dwc.gelu(hidden).add_(hidden)
         return self.aggr(hidden)  # type: ignore[no-any-return]
 
 
@@ -115,7 +114,6 @@ class Block(nn.Module):
         make_mixer: Callable[[], Mixer],
     ) -> None:
         super().__init__()
-        self.ops = PLAIN
         self.ln_proj = ChannelNorm(dim)
         self.proj = ConvFFN(dim, first_hidden_dim)
         self.ln_attn = ChannelNorm(dim)
@@ -125,7 +123,7 @@ class Block(nn.Module):
         self.pconvs = nn.ModuleList(MixingLayer(dim, make_mixer()) for _ in range(mixers))
         self.convffns = nn.ModuleList(ConvFFN(dim, hidden_dim) for _ in range(mixers))
         self.ln_out = ChannelNorm(dim)
-        self.conv_out = nn.Conv2d(dim, dim, 3, padding=1)
+        self.conv_out = Convolution(dim, dim, 3, padding=1)
 
     def forward(self, features: FeatureMap, shared: tuple[Tensor, ...], run: Runner) -> FeatureMap:
         """Map (N, dim, H, W) to the same shape; ``shared`` are the network's large kernels.
@@ -154,7 +152,7 @@ class Block(nn.Module):
         return inner + self.attn(self.ln_attn(inner))  # type: ignore[no-any-return]
 
     def _leave(self, inner: Tensor, features: Tensor) -> Tensor:
-        return self.ops.added(self.conv_out, self.ln_out(inner), features)
+        return self.conv_out.added(self.ln_out(inner), features)
 
 
 class ConvolutionalBlock(Block):

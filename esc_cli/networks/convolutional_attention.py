@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esc_cli.networks.mixer import Mixer, mean_over_picture, mlp_of_mean, silence
+from esc_cli.networks.mixer import Mixer, MLPOfMean, mean_over_picture, silence
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 from esc_cli.networks.spectral_convolution import Spectrum, convolve, pays
 
@@ -59,7 +59,7 @@ class ConvolutionalAttention(Mixer):
         self.reach_px = kernel_size // 2
         self.spectrum: Spectrum | None = None
         """Where it is set, what stands in for the large kernel; for inference on the CPU."""
-        self.dwc_proj = mlp_of_mean(partial_dim, partial_dim // 2, partial_dim * DYNAMIC_SIZE**2)
+        self.dwc_proj = MLPOfMean(partial_dim, partial_dim // 2, partial_dim * DYNAMIC_SIZE**2)
         # "Important for stabilizing early training" (the published code).
         silence(self.dwc_proj[-1])
         self.plk_filter = orthogonal_kernel(partial_dim, kernel_size) if own_kernel else None
@@ -106,7 +106,7 @@ class DecomposedConvolutionalAttention(Mixer):
         super().__init__()
         self.partial_dim = partial_dim
         self.reach_px = kernel_size // 2
-        self.proj = mlp_of_mean(partial_dim, partial_dim // 4, partial_dim * DYNAMIC_SIZE**2)
+        self.proj = MLPOfMean(partial_dim, partial_dim // 4, partial_dim * DYNAMIC_SIZE**2)
 
     def dynamic_kernels(self, features: FeatureMap, run: Runner = WHOLE) -> Tensor:
         """Make the small kernels of each sample from the mean, (N * partial_dim, 1, 3, 3)."""

@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from esc_cli.networks.attentive_convolution import AttentiveConvolution
 from esc_cli.networks.blocks import Block, ConvolutionalBlock, PictureConvolution
+from esc_cli.networks.convolution import Convolution
 from esc_cli.networks.convolutional_attention import (
     ConvolutionalAttention,
     StaticConvolutionalAttention,
@@ -75,8 +76,8 @@ class ESC(nn.Module):
         self.plk_filter = new_large_kernel(config) if _shares_kernel(config) else None
         self.proj = PictureConvolution(3, config.dim, 3, padding=1)
         self.blocks = make_blocks(config, self.block_class)
-        self.last = nn.Conv2d(config.dim, config.dim, 3, padding=1)
-        self.to_img = nn.Conv2d(config.dim, 3 * config.scale**2, 3, padding=1)
+        self.last = Convolution(config.dim, config.dim, 3, padding=1)
+        self.to_img = Convolution(config.dim, 3 * config.scale**2, 3, padding=1)
 
     def forward(self, low: Tensor, run: Runner = WHOLE) -> FeatureMap:
         """Upscale.

