@@ -1,6 +1,5 @@
 """One run of a network on its device: pixels in, finite float32 numbers out."""
 
-import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cached_property
@@ -12,17 +11,14 @@ from torch import Tensor, nn
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.allocator import keep_blocks
 from esc_cli.engine.blending import Emit
-from esc_cli.engine.cpu import prepare_for_cpu
 from esc_cli.engine.cuda_graphs import GraphedNetwork
+from esc_cli.engine.inference import for_inference
 from esc_cli.engine.pixels import is_finite, to_unit
 from esc_cli.engine.shared_statistics import Gathering, Given, Statistics
 from esc_cli.engine.streaming import StepCount, Strips
 from esc_cli.engine.tf32 import without_tf32
-from esc_cli.engine.threads import limit_threads
 from esc_cli.engine.tiles import Span
 from esc_cli.errors import DeviceError, WeightsError
-from esc_cli.networks.attention import use_attention
-from esc_cli.networks.folding import fold_pointwise
 from esc_cli.networks.interpolation import InterpolationConfig
 from esc_cli.networks.lte import Grid
 from esc_cli.networks.runner import FeatureMap
@@ -218,21 +214,7 @@ class Forward:
         return self._on_device(torch.float32)
 
     def _on_device(self, dtype: torch.dtype) -> nn.Module:
-        """Copy the network: ``Module.to`` works in place, and the checkpoint is the caller's."""
-        # Weights made in inference mode have no version counter, by which the attention knows a stale bias.
-        with torch.inference_mode(mode=False), torch.no_grad():
-            network = copy.deepcopy(self._checkpoint.network).eval()
-            # Naive is the network as it is written, which all that makes it fast is measured against.
-            is_naive = self.attention == "naive"
-            if not is_naive:
-                fold_pointwise(network)  # before its weights are rounded to half precision
-            network.to(self.device, dtype)
-            use_attention(network, self.attention)
-            if self.device.type == "cpu":
-                limit_threads()
-                if not is_naive:
-                    prepare_for_cpu(network)
-        return network
+        return for_inference(self._checkpoint.network, self.device, dtype, self.attention)
 
 
 class _OverflowError(ArithmeticError):

@@ -13,6 +13,8 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from esc_cli.checkpoints.checkpoint import load_checkpoint
+from esc_cli.engine.attention_choice import choose_attention
+from esc_cli.engine.inference import for_inference
 from esc_cli.errors import OutOfMemoryError, OutputError, UsageError
 from esc_cli.evaluation.wild_degradation import Degradation, recipe_of
 from esc_cli.training.configuration import TrainingConfig, is_over, learning_rate
@@ -117,8 +119,9 @@ def _load_lessons(run: Run, split: Split) -> _Lessons:
 def _load_teacher(config: TrainingConfig, device: torch.device) -> nn.Module | None:
     if config.teacher is None:
         return None
-    teacher = load_checkpoint(config.teacher, config.scale).network.requires_grad_(False)
-    return teacher.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+    network = load_checkpoint(config.teacher, config.scale).network
+    dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
+    return for_inference(network, device, dtype, choose_attention("auto", device, dtype).name)
 
 
 def _run_steps(run: Run, lessons: _Lessons, folder: Path, processes: Processes, *, quiet: bool) -> None:
@@ -194,7 +197,9 @@ def _loss(run: Run, forward: Forward, teacher: nn.Module | None, low: Tensor, hi
     low = low.contiguous(memory_format=torch.channels_last)
     with torch.autocast(run.device.type, torch.bfloat16, enabled=run.config.precision == "bfloat16"):
         output = forward(low).float()
-        with torch.no_grad():
-            lesson = None if teacher is None else teacher(low).float()
     loss = F.l1_loss(output, high)
-    return loss if lesson is None else torch.lerp(loss, F.l1_loss(output, lesson), run.config.teacher_share)
+    if teacher is None:
+        return loss
+    with torch.no_grad():
+        lesson = teacher(low).float()
+    return torch.lerp(loss, F.l1_loss(output, lesson), run.config.teacher_share)
