@@ -4,7 +4,7 @@ import math
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Unpack, cast, overload
 
@@ -13,13 +13,12 @@ from PIL import Image
 from esc_cli.engine.openvino_runtime import KEPT_SHAPES
 from esc_cli.errors import ExitCode, InputError, UsageError
 from esc_cli.jobs.clips.options import ClipOptions, check_crf, parse_option, parse_rate, parse_time
-from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.enlarge import Enlarger
 from esc_cli.jobs.events import Event, Listener, Planned, Skipped
 from esc_cli.jobs.models import EngineOptions, Models
 from esc_cli.jobs.outlook import look_ahead
 from esc_cli.jobs.plan import Plan, Request, WhenThere, make_plan
-from esc_cli.jobs.record import Recipe
+from esc_cli.jobs.recipe import recipe_of
 from esc_cli.jobs.run import RunSettings, exit_code, failed, run_plan, target_name
 from esc_cli.jobs.shard import Shard
 from esc_cli.jobs.sources import Failure
@@ -136,7 +135,7 @@ def upscale_files(
         raise UsageError(f"{workers} threads cannot read and write")
     enlarger = _enlarger(options)
     request = _request(inputs, output, enlarger.size, options)
-    plan = make_plan(request, lambda task: _recipe(task, enlarger, request.write))
+    plan = make_plan(request, lambda task: recipe_of(task, enlarger, request.write))
     _announce(plan, enlarger.models, listener, estimate=dry_run or not plan.names_one)
     if dry_run:
         return Report(plan, plan.failures)
@@ -261,25 +260,6 @@ def _clip_options(options: Options) -> ClipOptions:
         preview=options.get("preview"),
         frame_rate=None if fps is None else parse_rate(fps),
     )
-
-
-def _recipe(task: Task, enlarger: Enlarger, write: WriteSettings) -> Recipe:
-    """List, as JSON has it, all that a result depends on but its input's bytes."""
-    recipe = {
-        **enlarger.models.recipe(task.factor),
-        "height": task.height,
-        "width": task.width,
-        "consistency": enlarger.consistency,
-        "format": task.format_name,
-        "quality": write.quality,
-        "metadata": sorted(write.keep),
-    }
-    return {**recipe, "clip": _clip_recipe(task)} if isinstance(task, ClipTask) else recipe
-
-
-def _clip_recipe(task: ClipTask) -> Recipe:
-    asked = {key: str(value) for key, value in asdict(task.options).items()}
-    return {**asked, "encode": {key: str(value) for key, value in asdict(task.settings).items()}}
 
 
 def _job_px(plan: Plan) -> dict[tuple[int, int], int]:

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine import streaming
+from esc_cli.engine.streaming import Strips
+from esc_cli.engine.tiles import Span
 from esc_cli.networks.esc import ESCConfig
 from esc_cli.networks.interpolation import Interpolation, InterpolationConfig
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
-from esc_cli.networks.variants import build_network
+from esc_cli.networks.variants import NetworkConfig, build_network
 
 COLUMN_PX = 8
 """Side of the attention windows of the small networks of these tests."""
@@ -98,6 +100,37 @@ def tiny_esc() -> Checkpoint:
         if weight.abs().max() == 0:
             nn.init.normal_(weight, std=0.02)
     return as_checkpoint(network)
+
+
+@pytest.fixture(scope="session")
+def random_network() -> Callable[[NetworkConfig], nn.Module]:
+    """Make a network with random weights everywhere: layers at zero would hide what they do."""
+
+    def make(config: NetworkConfig) -> nn.Module:
+        torch.manual_seed(0)
+        network = build_network(config).eval()
+        for weight in network.parameters():
+            nn.init.normal_(weight, std=0.1)
+        return network
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def streamed() -> Callable[[nn.Module, Tensor, Strips], Tensor]:
+    """Run a network in strips, and put its result together."""
+
+    def run(network: nn.Module, low: Tensor, strips: Strips) -> Tensor:
+        blocks_of_rows: dict[Span, list[Tensor]] = {}
+
+        def take(rows: Span, columns: Span, block: Tensor) -> None:
+            blocks_of_rows.setdefault(rows, []).append(block)
+
+        with torch.inference_mode():
+            strips.hand_out(network(low, strips), take)
+        return torch.cat([torch.cat(blocks, dim=3) for blocks in blocks_of_rows.values()], dim=2)
+
+    return run
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """A prepared network against the plain one."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,7 +14,9 @@ from esc_cli.networks.esc_fp import ESCFPConfig
 from esc_cli.networks.esc_real import ESCRealConfig
 from esc_cli.networks.esc_rib import ESCRIBConfig
 from esc_cli.networks.interpolation import InterpolationConfig
-from esc_cli.networks.variants import NetworkConfig, build_network
+from esc_cli.networks.variants import NetworkConfig
+
+Networks = Callable[[NetworkConfig], nn.Module]
 
 CONFIGS: tuple[NetworkConfig, ...] = (
     ESCConfig(2, dim=16, partial_dim=8, heads=2, blocks=1, mixers=2, window_size=8, inner_norm=True),
@@ -24,19 +27,12 @@ CONFIGS: tuple[NetworkConfig, ...] = (
 )
 
 
-def network_of(config: NetworkConfig) -> nn.Module:
-    torch.manual_seed(0)
-    network = build_network(config).eval()
-    for parameter in network.parameters():
-        # Zero-initialised layers would hide what they do.
-        nn.init.normal_(parameter, std=0.1)
-    return network
-
-
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-4), (torch.float64, 1e-6)], ids=str)
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: type(config).__name__)
-def test_the_result_stays(config: NetworkConfig, dtype: torch.dtype, tolerance: float) -> None:
-    plain = network_of(config).to(dtype)
+def test_the_result_stays(
+    config: NetworkConfig, dtype: torch.dtype, tolerance: float, random_network: Networks
+) -> None:
+    plain = random_network(config).to(dtype)
     prepared = copy.deepcopy(plain)
     prepare_for_cpu(prepared)
     for shape in ((2, 3, 65, 70), (1, 3, 5, 40), (1, 3, 1, 1)):  # the first is worth a spectrum
@@ -47,8 +43,8 @@ def test_the_result_stays(config: NetworkConfig, dtype: torch.dtype, tolerance: 
         torch.testing.assert_close(result, expected, rtol=0, atol=tolerance * max(scale, 1))
 
 
-def test_bfloat16_is_as_near_to_the_truth_as_it_was() -> None:
-    exact = network_of(CONFIGS[0])
+def test_bfloat16_is_as_near_to_the_truth_as_it_was(random_network: Networks) -> None:
+    exact = random_network(CONFIGS[0])
     plain = copy.deepcopy(exact).bfloat16()
     prepared = copy.deepcopy(plain)
     prepare_for_cpu(prepared)
@@ -59,8 +55,8 @@ def test_bfloat16_is_as_near_to_the_truth_as_it_was() -> None:
     assert errors[0] < 1.2 * errors[1]
 
 
-def test_every_mixer_shares_one_spectrum() -> None:
-    network = network_of(CONFIGS[0])
+def test_every_mixer_shares_one_spectrum(random_network: Networks) -> None:
+    network = random_network(CONFIGS[0])
     prepare_for_cpu(network)
     spectra = [module.spectrum for module in network.modules() if isinstance(module, ConvolutionalAttention)]
     assert len(spectra) == 2

@@ -1,6 +1,7 @@
 """ESC with other mixers in the engine: streamed, prepared for the CPU, in half precision, by OpenVINO."""
 
 import copy
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -11,9 +12,10 @@ from torch import Tensor, nn
 from esc_cli.engine.cpu import prepare_for_cpu
 from esc_cli.engine.openvino_graph import prepare_for_openvino
 from esc_cli.engine.streaming import Strips
-from esc_cli.engine.tiles import Span
 from esc_cli.networks.esc import ESCConfig
-from esc_cli.networks.variants import build_network
+
+Networks = Callable[[ESCConfig], nn.Module]
+InStrips = Callable[[nn.Module, Tensor, Strips], Tensor]
 
 WINDOW_PX = 8
 TINY = {"dim": 16, "partial_dim": 8, "heads": 2, "blocks": 2, "mixers": 2, "window_size": WINDOW_PX}
@@ -28,28 +30,9 @@ NETWORKS: dict[str, ESCConfig] = {
 }
 
 
-def random_network(config: ESCConfig) -> nn.Module:
-    torch.manual_seed(0)
-    network = build_network(config).eval()
-    for parameter in network.parameters():
-        nn.init.normal_(parameter, std=0.1)  # zero-initialised layers would hide what they do
-    return network
-
-
-def streamed(network: nn.Module, low: Tensor, rows: int) -> Tensor:
-    strips_of_blocks: dict[Span, list[Tensor]] = {}
-    strips = Strips(WINDOW_PX, rows)
-
-    def take(rows: Span, columns: Span, block: Tensor) -> None:
-        strips_of_blocks.setdefault(rows, []).append(block)
-
-    strips.hand_out(network(low, strips), take)
-    return torch.cat([torch.cat(blocks, dim=3) for blocks in strips_of_blocks.values()], dim=2)
-
-
 @pytest.mark.usefixtures("low_strips")
 @pytest.mark.parametrize("name", NETWORKS)
-def test_strips_equal_the_whole(name: str) -> None:
+def test_strips_equal_the_whole(name: str, random_network: Networks, streamed: InStrips) -> None:
     config = NETWORKS[name]
     network = random_network(config).double()
 
@@ -60,7 +43,7 @@ def test_strips_equal_the_whole(name: str) -> None:
         low = torch.rand(batch, 3, -(-height // window_px) * window_px, width, dtype=torch.float64)
         with torch.inference_mode():
             whole = network(low)
-            strips = streamed(network, low, -(-rows // WINDOW_PX) * WINDOW_PX)
+            strips = streamed(network, low, Strips(WINDOW_PX, -(-rows // WINDOW_PX) * WINDOW_PX))
         # What is pooled is summed in float32; a wrong reach or band shows at 1e-3 and above.
         torch.testing.assert_close(strips, whole, rtol=1e-5, atol=1e-5)
 
@@ -69,19 +52,21 @@ def test_strips_equal_the_whole(name: str) -> None:
 
 @pytest.mark.usefixtures("low_strips")
 @pytest.mark.parametrize("name", NETWORKS)
-def test_bfloat16_in_strips_is_as_near_to_the_truth(name: str) -> None:
+def test_bfloat16_in_strips_is_as_near_to_the_truth(
+    name: str, random_network: Networks, streamed: InStrips
+) -> None:
     exact = random_network(NETWORKS[name])
     rounded = copy.deepcopy(exact).bfloat16()
     low = torch.rand(1, 3, 40, 24)
     with torch.inference_mode():
         truth = exact(low)
-        whole, strips = rounded(low), streamed(rounded, low, WINDOW_PX)
+        whole, strips = rounded(low), streamed(rounded, low, Strips(WINDOW_PX, WINDOW_PX))
     errors = [(high - truth).square().mean() for high in (strips, whole)]
     assert 0 < errors[0] < 1.2 * errors[1]
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_prepared_for_the_cpu_it_is_the_same_network(name: str) -> None:
+def test_prepared_for_the_cpu_it_is_the_same_network(name: str, random_network: Networks) -> None:
     plain = random_network(NETWORKS[name])
     prepared = copy.deepcopy(plain)
     prepare_for_cpu(prepared)
@@ -94,7 +79,7 @@ def test_prepared_for_the_cpu_it_is_the_same_network(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", [name for name, config in NETWORKS.items() if config.heads])
-def test_prepared_for_openvino_it_is_the_same_network(name: str) -> None:
+def test_prepared_for_openvino_it_is_the_same_network(name: str, random_network: Networks) -> None:
     network = random_network(NETWORKS[name])
     low = torch.rand(2, 3, 21, 50)
     with torch.inference_mode():

@@ -27,9 +27,11 @@ from esc_cli.networks.esc_rib import ESCRIBConfig
 from esc_cli.networks.interpolation import InterpolationConfig
 from esc_cli.networks.lte import LTEConfig
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
-from esc_cli.networks.variants import NetworkConfig, build_network
+from esc_cli.networks.variants import NetworkConfig
 
 Pictures = Callable[..., Tensor]
+Networks = Callable[[NetworkConfig], nn.Module]
+InStrips = Callable[[nn.Module, Tensor, Strips], Tensor]
 
 WINDOW_PX = 8
 NETWORKS: tuple[NetworkConfig, ...] = (
@@ -70,33 +72,13 @@ NETWORKS: tuple[NetworkConfig, ...] = (
 IMAGES = Path(__file__).parents[2].parent / "shared" / "images"
 
 
-def random_network(config: NetworkConfig) -> nn.Module:
-    torch.manual_seed(0)
-    network = build_network(config).eval()
-    for parameter in network.parameters():
-        nn.init.normal_(parameter, std=0.1)  # zero-initialised layers would hide what they do
-    return network
-
-
-def streamed(network: nn.Module, low: Tensor, rows: int, window_px: int = WINDOW_PX) -> Tensor:
-    strips_of_blocks: dict[Span, list[Tensor]] = {}
-    strips = Strips(window_px, rows)
-
-    def take(rows: Span, columns: Span, block: Tensor) -> None:
-        strips_of_blocks.setdefault(rows, []).append(block)
-
-    with torch.inference_mode():
-        strips.hand_out(network(low, strips), take)
-    return torch.cat([torch.cat(blocks, dim=3) for blocks in strips_of_blocks.values()], dim=2)
-
-
 @pytest.mark.usefixtures("low_strips")
 @pytest.mark.parametrize(
     "config",
     NETWORKS,
     ids=lambda config: f"{type(config).__name__}-x{config.scale}-{getattr(config, 'head', '')}",
 )
-def test_strips_equal_the_whole(config: NetworkConfig) -> None:
+def test_strips_equal_the_whole(config: NetworkConfig, random_network: Networks, streamed: InStrips) -> None:
     network = random_network(config).double()
     cell_px = max(WINDOW_PX, config.window_size)  # windows are whole
 
@@ -107,7 +89,8 @@ def test_strips_equal_the_whole(config: NetworkConfig) -> None:
         with torch.inference_mode():
             whole = network(low)
         # A network that unshuffles the picture widens it to whole cells, which its runner does not crop.
-        exact = streamed(network, low, windows * WINDOW_PX)[..., : whole.shape[-2], : whole.shape[-1]]
+        exact = streamed(network, low, Strips(WINDOW_PX, windows * WINDOW_PX))
+        exact = exact[..., : whole.shape[-2], : whole.shape[-1]]
         # The means are summed in float32; a wrong reach shows at 1e-3 and above.
         torch.testing.assert_close(exact, whole, rtol=1e-5, atol=1e-5)
 
@@ -126,7 +109,9 @@ def test_any_size_is_that_of_the_whole_picture(
 
 
 @pytest.mark.usefixtures("low_strips")
-def test_rows_of_a_picture_that_was_unshuffled_come_to_their_place(picture: Pictures) -> None:
+def test_rows_of_a_picture_that_was_unshuffled_come_to_their_place(
+    picture: Pictures, random_network: Networks
+) -> None:
     config = next(one for one in NETWORKS if isinstance(one, ESCRealMConfig) and one.unshuffle == 2)
     network = random_network(config)
     checkpoint = Checkpoint(network, config, config.scale, "test", "test", "made by a test", "digest")

@@ -1,0 +1,28 @@
+"""What decides about a result, for the record beside it."""
+
+from dataclasses import asdict
+
+from esc_cli.jobs.clips.task import ClipTask
+from esc_cli.jobs.enlarge import Enlarger
+from esc_cli.jobs.record import Recipe
+from esc_cli.jobs.task import Task
+from esc_cli.media.write import WriteSettings
+
+
+def recipe_of(task: Task, enlarger: Enlarger, write: WriteSettings) -> Recipe:
+    """List all that the result of a task depends on but its input's bytes, as JSON has it."""
+    recipe = {
+        **enlarger.models.recipe(task.factor),
+        "height": task.height,
+        "width": task.width,
+        "consistency": enlarger.consistency,
+        "format": task.format_name,
+        "quality": write.quality,
+        "metadata": sorted(write.keep),
+    }
+    return {**recipe, "clip": _clip_recipe(task)} if isinstance(task, ClipTask) else recipe
+
+
+def _clip_recipe(task: ClipTask) -> Recipe:
+    asked = {key: str(value) for key, value in asdict(task.options).items()}
+    return {**asked, "encode": {key: str(value) for key, value in asdict(task.settings).items()}}
