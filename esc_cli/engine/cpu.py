@@ -9,7 +9,7 @@ from esc_cli.networks.spectral_convolution import Spectrum, spectrum_of
 
 
 def prepare_for_cpu(network: nn.Module) -> None:
-    """Make a network ready for inference on the CPU, in place; after it neither training nor a move.
+    """Make a network ready for inference on the CPU, in place; after it it can only be run.
 
     The weights are packed or at least laid out channels-last, convolutions are fused with what follows them,
     and the large kernels, averaged over their symmetries, are transformed once. What the processor or the

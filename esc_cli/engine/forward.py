@@ -17,6 +17,7 @@ from esc_cli.engine.pixels import is_finite, to_unit
 from esc_cli.engine.shared_statistics import Gathering, Given, Statistics
 from esc_cli.engine.streaming import StepCount, Strips
 from esc_cli.engine.tf32 import without_tf32
+from esc_cli.engine.threads import limit_threads
 from esc_cli.engine.tiles import Span
 from esc_cli.errors import DeviceError, WeightsError
 from esc_cli.networks.interpolation import InterpolationConfig
@@ -49,6 +50,8 @@ class Forward:
         self.attention = attention
         self.redone = 0
         self._checkpoint = checkpoint
+        if device.type == "cpu":
+            limit_threads()
         self._network = self._on_device(dtype)
         self._graphed = GraphedNetwork(self._network) if device.type == "cuda" else None
 

@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from esc_cli.engine.cpu import prepare_for_cpu
-from esc_cli.engine.threads import limit_threads
 from esc_cli.networks.attention import use_attention
 from esc_cli.networks.folding import fold_pointwise
 
@@ -32,8 +31,6 @@ def for_inference(
             fold_pointwise(network)  # before its weights are rounded to half precision
         network.to(device, dtype)
         use_attention(network, attention)
-        if device.type == "cpu":
-            limit_threads()
         if not is_naive:
             _prepare(network, device)
     return network
@@ -43,5 +40,5 @@ def _prepare(network: nn.Module, device: torch.device) -> None:
     if device.type == "cpu":
         prepare_for_cpu(network)
     elif device.type == "cuda":
-        # Features lie so from the first norm on; cuDNN would reorder the weights in every call.
+        # Features lie so from the first norm on; cuDNN would reorder these weights in every call.
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -9,7 +9,7 @@ from esc_cli.jobs.task import Task
 from esc_cli.media.write import WriteSettings
 
 
-def recipe_of(task: Task, enlarger: Enlarger, write: WriteSettings) -> Recipe:
+def task_recipe(task: Task, enlarger: Enlarger, write: WriteSettings) -> Recipe:
     """List all that the result of a task depends on but its input's bytes, as JSON has it."""
     recipe = {
         **enlarger.models.recipe(task.factor),

@@ -18,7 +18,7 @@ from esc_cli.jobs.events import Event, Listener, Planned, Skipped
 from esc_cli.jobs.models import EngineOptions, Models
 from esc_cli.jobs.outlook import look_ahead
 from esc_cli.jobs.plan import Plan, Request, WhenThere, make_plan
-from esc_cli.jobs.recipe import recipe_of
+from esc_cli.jobs.recipe import task_recipe
 from esc_cli.jobs.run import RunSettings, exit_code, failed, run_plan, target_name
 from esc_cli.jobs.shard import Shard
 from esc_cli.jobs.sources import Failure
@@ -135,7 +135,7 @@ def upscale_files(
         raise UsageError(f"{workers} threads cannot read and write")
     enlarger = _enlarger(options)
     request = _request(inputs, output, enlarger.size, options)
-    plan = make_plan(request, lambda task: recipe_of(task, enlarger, request.write))
+    plan = make_plan(request, lambda task: task_recipe(task, enlarger, request.write))
     _announce(plan, enlarger.models, listener, estimate=dry_run or not plan.names_one)
     if dry_run:
         return Report(plan, plan.failures)

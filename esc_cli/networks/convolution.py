@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 
 class Convolution(nn.Conv2d):
-    """A convolution that is only called, never looked into, so that ``PackedConvolution`` may replace it.
+    """A convolution, padded with zeros, that ``PackedConvolution`` may replace for inference on the CPU.
 
-    Maps (N, C, H, W) to (N, C', H, W).
+    Maps (N, C, H, W) to (N, C', H, W). Who looks at its weights does so before that.
     """
 
     def gelu(self, features: Tensor) -> Tensor:
@@ -34,7 +34,8 @@ class PackedConvolution(nn.Module):
         super().__init__()
         geometry = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
         packed = torch.ops.mkldnn._reorder_convolution_weight(convolution.weight.detach(), *geometry)
-        self._arguments: tuple[Any, ...] = (packed, convolution.bias, *geometry)
+        bias = None if convolution.bias is None else convolution.bias.detach()
+        self._arguments: tuple[Any, ...] = (packed, bias, *geometry)
 
     def forward(self, features: Tensor) -> Tensor:
         """Do what ``Convolution`` does."""

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from esc_cli.networks.convolution import Convolution
 from esc_cli.networks.dysample import GROUPS, DySample
 from esc_cli.networks.esc import ESCConfig
 from esc_cli.networks.esc_real import RealBody
@@ -176,8 +177,8 @@ def _factors(scale: int) -> list[int]:
     return [3] if scale == 3 else [2] * (scale.bit_length() - 1)
 
 
-def _convolution(channels: int, out_channels: int) -> nn.Conv2d:
-    return nn.Conv2d(channels, out_channels, 3, padding=1)
+def _convolution(channels: int, out_channels: int) -> Convolution:
+    return Convolution(channels, out_channels, 3, padding=1)
 
 
 def _doubling(channels: int, out_channels: int) -> nn.ConvTranspose2d:

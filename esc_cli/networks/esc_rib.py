@@ -8,6 +8,7 @@ from torch.nn import functional as F
 
 from esc_cli.networks.attention import WindowAttentionBase
 from esc_cli.networks.blocks import Block, ChannelNorm
+from esc_cli.networks.convolution import Convolution
 from esc_cli.networks.esc import ESC, ESCConfig
 from esc_cli.networks.position_bias import FactorBias
 from esc_cli.networks.runner import FeatureMap, Runner
@@ -48,8 +49,8 @@ class CoordinateWindowAttention(WindowAttentionBase):
         self.to_q = _small_normal(config.heads, hidden_dim, rank)
         self.to_k = _small_normal(config.heads, hidden_dim, rank)
         self.gate = nn.Sequential(
-            nn.Conv2d(config.dim, config.dim, 3, padding=1, groups=config.dim),
-            nn.Conv2d(config.dim, config.dim, 1),
+            Convolution(config.dim, config.dim, 3, padding=1, groups=config.dim),
+            Convolution(config.dim, config.dim, 1),
             nn.Sigmoid(),
         )
 

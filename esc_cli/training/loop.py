@@ -13,8 +13,9 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from esc_cli.checkpoints.checkpoint import load_checkpoint
-from esc_cli.engine.attention_choice import choose_attention
+from esc_cli.engine.attention_choice import EXACT, choose_attention
 from esc_cli.engine.inference import for_inference
+from esc_cli.engine.threads import limit_threads
 from esc_cli.errors import OutOfMemoryError, OutputError, UsageError
 from esc_cli.evaluation.wild_degradation import Degradation, recipe_of
 from esc_cli.training.configuration import TrainingConfig, is_over, learning_rate
@@ -77,6 +78,8 @@ def train(
         OutOfMemoryError: The device has too little memory.
     """
     with _translated_errors(device, folder), joined_processes(device) as processes:
+        if device.type == "cpu":
+            limit_threads()
         prepare_folder(folder, resume=resume)
         run = resumed_run(folder, device) if resume else new_run(config, device)
         if run.config.batch_size < processes.count:
@@ -121,7 +124,9 @@ def _load_teacher(config: TrainingConfig, device: torch.device) -> nn.Module | N
         return None
     network = load_checkpoint(config.teacher, config.scale).network
     dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
-    return for_inference(network, device, dtype, choose_attention("auto", device, dtype).name)
+    # What is measured may be chosen otherwise when the run is resumed.
+    attention = choose_attention("auto", device, dtype).name if device.type == "cpu" else EXACT
+    return for_inference(network, device, dtype, attention)
 
 
 def _run_steps(run: Run, lessons: _Lessons, folder: Path, processes: Processes, *, quiet: bool) -> None:
