@@ -156,9 +156,8 @@ class _HeadsFirstAttention(nn.Module):
         dim = self.to_out.in_channels
         channels = dim // self.heads
         scale = channels**-0.5
-        query, key, value = attention.to_qkv.weight.view(
-            3, self.heads, channels, dim
-        ).mT  # (heads, dim, channels)
+        weights = attention.to_qkv.weight.view(3, self.heads, channels, dim)
+        query, key, value = weights.mT  # each (heads, dim, channels)
         query_bias, _, value_bias = attention.to_qkv.bias.view(3, dim)  # type: ignore[union-attr]
         self.query, self.key, self.value = query * scale, key.contiguous(), value.contiguous()
         self.query_bias = (query_bias * scale).view(self.heads, 1, 1, channels)

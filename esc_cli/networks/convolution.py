@@ -36,18 +36,20 @@ class PackedConvolution(nn.Module):
         packed = torch.ops.mkldnn._reorder_convolution_weight(convolution.weight.detach(), *geometry)
         bias = None if convolution.bias is None else convolution.bias.detach()
         self._arguments: tuple[Any, ...] = (packed, bias, *geometry)
+        pointwise = torch.ops.mkldnn._convolution_pointwise
+        self._unary, self._binary = pointwise.default, pointwise.binary
 
     def forward(self, features: Tensor) -> Tensor:
         """Do what ``Convolution`` does."""
-        return _unary(features, *self._arguments, "none", [], "")  # type: ignore[no-any-return]
+        return self._unary(features, *self._arguments, "none", [], "")  # type: ignore[no-any-return]
 
     def gelu(self, features: Tensor) -> Tensor:
         """Do what ``Convolution.gelu`` does."""
-        return _unary(features, *self._arguments, "gelu", [], "none")  # type: ignore[no-any-return]
+        return self._unary(features, *self._arguments, "gelu", [], "none")  # type: ignore[no-any-return]
 
     def added(self, features: Tensor, other: Tensor) -> Tensor:
         """Do what ``Convolution.added`` does."""
-        return _binary(features, other, *self._arguments, "add", 1.0, None, [], None)  # type: ignore[no-any-return]
+        return self._binary(features, other, *self._arguments, "add", 1.0, None, [], None)  # type: ignore[no-any-return]
 
 
 def can_pack(dtype: torch.dtype) -> bool:
@@ -58,11 +60,3 @@ def can_pack(dtype: torch.dtype) -> bool:
     if dtype == torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     return dtype == torch.float32
-
-
-def _unary(*arguments: Any) -> Any:
-    return torch.ops.mkldnn._convolution_pointwise.default(*arguments)
-
-
-def _binary(*arguments: Any) -> Any:
-    return torch.ops.mkldnn._convolution_pointwise.binary(*arguments)
