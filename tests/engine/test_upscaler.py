@@ -235,7 +235,7 @@ def test_a_tiled_picture_of_8_bits_never_exists_in_floating_point() -> None:
     done = subprocess.run([sys.executable, "-c", PEAK], capture_output=True, check=True, text=True)
     peak_bytes, result_bytes = map(int, done.stdout.split())
     # In float32 the result alone would be four times as large.
-    assert peak_bytes < 1.5 * result_bytes
+    assert peak_bytes < 2 * result_bytes
 
 
 needs_openvino = pytest.mark.skipif(
