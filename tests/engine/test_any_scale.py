@@ -12,21 +12,18 @@ from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine import streaming
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import OutOfMemoryError, UsageError
-from esc_cli.networks.lte import LTE, LTEConfig
+from esc_cli.networks.lte import LTEConfig
+from esc_cli.networks.variants import NetworkConfig
 
 Pictures = Callable[..., Tensor]
 
 
 @pytest.fixture(scope="module")
-def checkpoint() -> Checkpoint:
-    torch.manual_seed(0)
+def checkpoint(random_network: Callable[[NetworkConfig], nn.Module]) -> Checkpoint:
     config = LTEConfig(
         dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8, texture_dim=8, decoder_dims=(8, 8)
     )
-    network = LTE(config).eval()
-    for parameter in network.parameters():
-        nn.init.normal_(parameter, std=0.1)
-    return Checkpoint(network, config, None, "test", "test", "made by a test", "digest")
+    return Checkpoint(random_network(config), config, None, "test", "test", "made by a test", "digest")
 
 
 @settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
