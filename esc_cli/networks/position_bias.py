@@ -25,6 +25,10 @@ class PositionBias(Protocol):
         """Give the bias of all pairs, (heads, queries, keys); differentiable while it is being trained."""
         ...
 
+    def made_anew(self, dtype: torch.dtype) -> Tensor:
+        """Give what ``dense`` gives, and keep nothing."""
+        ...
+
 
 class BiasCache:
     """What was made of a table last, of each kind; empty in a copy of the network, with its own table."""
@@ -73,14 +77,15 @@ class TableBias:
 
     def dense(self, dtype: torch.dtype) -> Tensor:
         """Gather the bias of all pairs, (heads, w^2 queries, w^2 keys), and keep it where it is small."""
-        if self.needs_gradient:
-            return self._gather(self.table).to(dtype)
         size_bytes = len(self.table) * self.window_size**4 * dtype.itemsize
-        if size_bytes > LARGEST_CACHED_BYTES:
-            return self._gather(self.table).detach().to(dtype)
-        return self.cache.recall(
-            "dense", self.table, dtype, lambda: self._gather(self.table).detach().to(dtype)
-        )
+        if self.needs_gradient or size_bytes > LARGEST_CACHED_BYTES:
+            return self.made_anew(dtype)
+        return self.cache.recall("dense", self.table, dtype, lambda: self.made_anew(dtype))
+
+    def made_anew(self, dtype: torch.dtype) -> Tensor:
+        """Gather the bias of all pairs, as ``dense`` does, and keep nothing."""
+        table = self.table if self.needs_gradient else self.table.detach()
+        return self._gather(table).to(dtype)
 
     def dense_of_head(self, head: int) -> Tensor:
         """Gather the bias of one head, (w^2 queries, w^2 keys), of the table's own type, without gradient."""
@@ -115,4 +120,8 @@ class FactorBias:
 
     def dense(self, dtype: torch.dtype) -> Tensor:
         """Multiply the factors out: (heads, queries, keys)."""
+        return self.made_anew(dtype)
+
+    def made_anew(self, dtype: torch.dtype) -> Tensor:
+        """Multiply the factors out; nothing is ever kept of them."""
         return (self.query_factors @ self.key_factors.transpose(-2, -1)).to(dtype)
