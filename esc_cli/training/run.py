@@ -11,6 +11,7 @@ from esc_cli.errors import UsageError
 from esc_cli.networks.ablations import ABLATIONS
 from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network
 from esc_cli.training.configuration import TrainingConfig
+from esc_cli.training.enlargement import start_as_enlargement
 from esc_cli.training.initial import adapt_weights
 from esc_cli.training.state import RunState, load_state, save_state
 
@@ -89,7 +90,7 @@ def new_run(config: TrainingConfig, device: torch.device) -> Run:
         weights = read_state_dict(Path(config.initial))
         network.load_state_dict(adapt_weights(weights, network.state_dict()))
     elif config.zero_head:
-        _zero_last_layer(network)
+        start_as_enlargement(network)
     return _assemble(config, device, network)
 
 
@@ -107,14 +108,6 @@ def resumed_run(folder: Path, device: torch.device) -> Run:
     run.optimizer.load_state_dict(state.optimizer)
     run.step, run.elapsed_s = state.step, state.elapsed_s
     return run
-
-
-@torch.no_grad()
-def _zero_last_layer(network: nn.Module) -> None:
-    head = network.get_submodule("upsampler.up_conv" if hasattr(network, "upsampler") else "to_img")
-    last = head[-1] if isinstance(head, nn.Sequential) else head
-    for parameter in last.parameters():
-        parameter.zero_()
 
 
 def _assemble(config: TrainingConfig, device: torch.device, network: nn.Module) -> Run:

@@ -1,0 +1,37 @@
+"""A network that starts as a plain enlargement of the picture: only what that lacks is left to learn."""
+
+import torch
+from torch import nn
+
+from esc_cli.networks.dysample import DySample
+from esc_cli.networks.esc_real import ESCReal
+
+_COLORS = 3
+
+
+@torch.no_grad()
+def start_as_enlargement(network: nn.Module) -> None:
+    """Set some weights so that the first output is the enlarged input.
+
+    Where a network's result is added to the enlarged picture, its last layer is set to zero. ESC-Real has no
+    such sum: there three channels carry the picture past the blocks and through the head.
+    """
+    if isinstance(network, ESCReal):
+        _carry_picture(network)
+        return
+    head = network.get_submodule("upsampler.up_conv" if hasattr(network, "upsampler") else "to_img")
+    last = head[-1] if isinstance(head, nn.Sequential) else head
+    for parameter in last.parameters():
+        parameter.zero_()
+
+
+def _carry_picture(network: ESCReal) -> None:
+    head = network.to_img
+    layers = [head.end_conv] if isinstance(head, DySample) else head.children()
+    for layer in (network.proj, *layers):
+        if isinstance(layer, nn.Conv2d):
+            nn.init.dirac_(layer.weight[:_COLORS])
+            layer.bias[:_COLORS] = 0  # type: ignore[index]
+    for layer in (network.last, network.skip[-1]):
+        for parameter in layer.parameters():
+            parameter[:_COLORS] = 0
