@@ -56,7 +56,7 @@ def train(
     initial: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="Weights to start from, of any scale, with as many blocks or fewer."
+            metavar="FILE", help="Weights to start from: of any scale and head, with as many blocks or fewer."
         ),
     ] = None,
     teacher: Annotated[

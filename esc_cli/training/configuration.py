@@ -15,7 +15,7 @@ class TrainingConfig:
     Attributes:
         variant: Name of the network, as in ``esc_cli.networks.variants``.
         scale: Pixels out per pixel in.
-        initial: Weights to start from, a file; of another scale or with fewer blocks if need be.
+        initial: Weights to start from, a file; of another scale, depth or head if need be.
         teacher: A model, by name or file, whose results are learned, too.
         teacher_share: Of the loss, what compares with the teacher's results instead of the originals.
         steps: Optimiser steps of the whole run.

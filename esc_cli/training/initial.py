@@ -1,15 +1,21 @@
-"""Start one network from the weights of another: of another scale, or with fewer blocks."""
+"""Start one network from the weights of another: of another scale, with fewer blocks, or narrower inside."""
 
 import re
 from collections.abc import Mapping
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.errors import WeightsError
 
 State = dict[str, Tensor]
+
+
+_OWN = re.compile(r"to_img\.|skip\.|blocks\.\d+\.lns\.")
+"""Parts that a network may have of its own: head, the picture's way to it, norms inside the blocks."""
+
+_FEED_FORWARD = re.compile(r"blocks\.\d+\.convffns\.")
 
 
 def adapt_weights(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> State:
@@ -18,23 +24,45 @@ def adapt_weights(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) ->
     The head is resized where the scale differs. Where the target has more blocks than the source, the
     source's are spread over it and each gap is filled by the block before it with its last convolution at
     zero: such a block passes its input on unchanged, so that the deeper network starts as the same function.
+    So it does with wider feed-forward networks, whose new channels are not listened to at first. A head of
+    another kind, and norms that the source lacks, are left as they are in the target.
 
     Args:
         source: State dict of the trained network.
-        target: State dict of the new one; only its keys and shapes are read.
+        target: State dict of the new one.
 
     Returns:
         A state dict that fits the target.
 
     Raises:
-        WeightsError: The networks differ in more than scale and depth.
+        WeightsError: The networks differ in more than that.
     """
     state = resize_head(_spread_blocks(dict(source), _block_count(target)), target)
-    misfits = [key for key in target if key not in state or state[key].shape != target[key].shape]
-    if misfits or len(state) != len(target):
-        misfit = misfits[0] if misfits else "the number of tensors"
-        raise WeightsError(f"training cannot start from these weights: they differ in {misfit}")
-    return state
+    adapted = {key: _adapted(key, state.get(key), own) for key, own in target.items()}
+    misfits = [key for key, weights in adapted.items() if weights is None]
+    misfits += [key for key in state if key not in target and not _OWN.match(key)]
+    if misfits:
+        raise WeightsError(f"training cannot start from these weights: they differ in {misfits[0]}")
+    return adapted  # type: ignore[return-value]
+
+
+def _adapted(key: str, weights: Tensor | None, own: Tensor) -> Tensor | None:
+    if weights is None:
+        return own if _OWN.match(key) else None
+    if weights.shape == own.shape:
+        return weights
+    is_narrower = all(have <= want for have, want in zip(weights.shape, own.shape, strict=True))
+    if not (_FEED_FORWARD.match(key) and is_narrower):
+        return None
+    widened = torch.zeros_like(own) if key.endswith("aggr.weight") else own.clone()
+    widened[tuple(slice(size) for size in weights.shape)] = weights
+    return widened
+
+
+def has_head(weights: Mapping[str, Tensor], network: nn.Module) -> bool:
+    """Whether weights, of any scale, come with the head of a network."""
+    names = [name for name, _ in network.named_parameters() if name.startswith(("to_img.", "upsampler."))]
+    return all(name in weights for name in names)
 
 
 def resize_head(state: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> State:

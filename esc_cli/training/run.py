@@ -12,7 +12,7 @@ from esc_cli.networks.ablations import ABLATIONS
 from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.enlargement import start_as_enlargement
-from esc_cli.training.initial import adapt_weights
+from esc_cli.training.initial import adapt_weights, has_head
 from esc_cli.training.state import RunState, load_state, save_state
 
 
@@ -86,10 +86,10 @@ def new_run(config: TrainingConfig, device: torch.device) -> Run:
     """
     torch.manual_seed(config.seed)
     network = build_network(network_config(config))
-    if config.initial is not None:
-        weights = read_state_dict(Path(config.initial))
+    weights = {} if config.initial is None else read_state_dict(Path(config.initial))
+    if weights:
         network.load_state_dict(adapt_weights(weights, network.state_dict()))
-    elif config.zero_head:
+    if config.zero_head and not has_head(weights, network):
         start_as_enlargement(network)
     return _assemble(config, device, network)
 

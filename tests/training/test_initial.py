@@ -5,7 +5,8 @@ import torch
 
 from esc_cli.errors import WeightsError
 from esc_cli.networks.esc import ESC, ESCConfig
-from esc_cli.training.initial import adapt_weights
+from esc_cli.networks.esc_real import ESCReal, ESCRealConfig
+from esc_cli.training.initial import adapt_weights, has_head
 
 SMALL = {"dim": 16, "partial_dim": 8, "heads": 2, "mixers": 1, "window_size": 8, "kernel_size": 5}
 
@@ -36,6 +37,26 @@ def test_another_scale_gets_the_resized_head() -> None:
     torch.testing.assert_close(new[:, ::3, ::3], old)
     torch.testing.assert_close(new.mean((1, 2)), old.mean((1, 2)))
     assert torch.equal(adapted["plk_filter"], source.plk_filter)
+
+
+def test_a_network_with_wider_feed_forwards_starts_as_the_same_function() -> None:
+    narrow, wide = network(2, 2), ESC(ESCConfig(2, blocks=2, hidden_dim=100, **SMALL)).eval()
+    wide.load_state_dict(adapt_weights(narrow.state_dict(), wide.state_dict()))
+    low = torch.rand(1, 3, 9, 11)
+    with torch.inference_mode():
+        torch.testing.assert_close(wide(low), narrow(low))
+    assert wide.blocks[0].convffns[0].proj.weight[-1].any()
+
+
+def test_what_only_the_new_network_has_is_left_as_it_is() -> None:
+    source, target = network(4, 2), ESCReal(ESCRealConfig(4, **SMALL | {"blocks": 3}))
+    own = {name: value.clone() for name, value in target.state_dict().items()}
+    adapted = adapt_weights(source.state_dict(), own)
+    for name in ("to_img.1.weight", "skip.0.weight", "blocks.1.lns.0.weight"):
+        assert torch.equal(adapted[name], own[name])
+    assert torch.equal(adapted["blocks.2.attn.to_qkv.weight"], source.blocks[1].attn.to_qkv.weight)
+    assert has_head(source.state_dict(), network(2, 1))
+    assert not has_head(source.state_dict(), target)
 
 
 def test_other_widths_are_refused() -> None:
