@@ -51,8 +51,9 @@ def _adapted(key: str, weights: Tensor | None, own: Tensor) -> Tensor | None:
         return own if _OWN.match(key) else None
     if weights.shape == own.shape:
         return weights
-    is_narrower = all(have <= want for have, want in zip(weights.shape, own.shape, strict=True))
-    if not (_FEED_FORWARD.match(key) and is_narrower):
+    if not _FEED_FORWARD.match(key) or weights.ndim != own.ndim:
+        return None
+    if any(have > want for have, want in zip(weights.shape, own.shape, strict=True)):
         return None
     widened = torch.zeros_like(own) if key.endswith("aggr.weight") else own.clone()
     widened[tuple(slice(size) for size in weights.shape)] = weights

@@ -86,8 +86,9 @@ def new_run(config: TrainingConfig, device: torch.device) -> Run:
     """
     torch.manual_seed(config.seed)
     network = build_network(network_config(config))
-    weights = {} if config.initial is None else read_state_dict(Path(config.initial))
-    if weights:
+    weights = {}
+    if config.initial is not None:
+        weights = read_state_dict(Path(config.initial))
         network.load_state_dict(adapt_weights(weights, network.state_dict()))
     if config.zero_head and not has_head(weights, network):
         start_as_enlargement(network)
