@@ -9,7 +9,7 @@ ESC x4 on 128x128, two cores of a Zen 4, the least of several (the plain network
     + the 13x13 convolution by way of frequencies        0.439      0.275
     + pointwise convolutions in a row made one           0.436      0.269
     + a projection for each head, fewer copies of tiles   -3 %       -5 %
-    + one head after the other                            -4 %       -5 %
+    + one head after the other                            -4 %       -3 %
 
 Half of the rest is attention, which OpenVINO runs as one kernel, whether it is written with
 ``scaled_dot_product_attention`` or with products and a softmax; the baked bias is a tenth of it.

@@ -40,7 +40,7 @@ def adapt_weights(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) ->
     state = resize_head(_spread_blocks(dict(source), _block_count(target)), target)
     adapted = {key: _adapted(key, state.get(key), own) for key, own in target.items()}
     misfits = [key for key, weights in adapted.items() if weights is None]
-    misfits += [key for key in state if key not in target and not _OWN.match(key)]
+    misfits += [key for key in state if key not in target and not key.startswith("to_img.")]
     if misfits:
         raise WeightsError(f"training cannot start from these weights: they differ in {misfits[0]}")
     return adapted  # type: ignore[return-value]

@@ -59,6 +59,12 @@ def test_what_only_the_new_network_has_is_left_as_it_is() -> None:
     assert not has_head(source.state_dict(), target)
 
 
+def test_norms_are_not_dropped() -> None:
+    source = ESCReal(ESCRealConfig(4, **SMALL | {"blocks": 2, "hidden_dim": 80}))
+    with pytest.raises(WeightsError, match="differ in"):
+        adapt_weights(source.state_dict(), network(4, 2).state_dict())
+
+
 def test_other_widths_are_refused() -> None:
     other = ESC(ESCConfig(2, blocks=1, **{**SMALL, "mixers": 2}))
     with pytest.raises(WeightsError, match="differ in"):
