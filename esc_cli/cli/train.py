@@ -63,7 +63,10 @@ def train(
         str | None, typer.Option(metavar="NAME|FILE", help="A model whose results are learned, too.")
     ] = None,
     teacher_share: Annotated[
-        float, typer.Option(min=0, max=1, help="Of the loss, the share that compares with the teacher.")
+        float,
+        typer.Option(
+            min=0, max=1, help="Of the loss, the share that compares with the teacher; 0: no teacher."
+        ),
     ] = _PUBLISHED.teacher_share,
     minutes: Annotated[
         float | None,

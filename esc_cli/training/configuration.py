@@ -17,7 +17,8 @@ class TrainingConfig:
         scale: Pixels out per pixel in.
         initial: Weights to start from, a file; of another scale, depth or head if need be.
         teacher: A model, by name or file, whose results are learned, too.
-        teacher_share: Of the loss, what compares with the teacher's results instead of the originals.
+        teacher_share: Of the loss, what compares with the teacher's results instead of the originals;
+            at 0 there is no teacher.
         steps: Optimiser steps of the whole run.
         minutes: If given, the run lasts this long instead.
         batch_size: Patches a step, over all processes.

@@ -120,7 +120,7 @@ def _load_lessons(run: Run, split: Split) -> _Lessons:
 
 
 def _load_teacher(config: TrainingConfig, device: torch.device) -> nn.Module | None:
-    if config.teacher is None:
+    if config.teacher is None or config.teacher_share == 0:
         return None
     network = load_checkpoint(config.teacher, config.scale).network
     dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32

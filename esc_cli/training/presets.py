@@ -8,7 +8,8 @@ from esc_cli.training.configuration import TrainingConfig
 
 PUBLISHED = "published"
 
-_CLASSIC = ("esc", "esc-light", "esc-fp")
+_TEACHERS: Mapping[str, str | None] = {"esc": None, "esc-light": "esc", "esc-fp": "esc"}
+"""The networks for clean pictures, each with the shipped model that it learns from."""
 
 
 def _small(variant: str, scale: int, **changes: Any) -> TrainingConfig:
@@ -34,7 +35,11 @@ def _small(variant: str, scale: int, **changes: Any) -> TrainingConfig:
 
 PRESETS: Mapping[str, TrainingConfig] = {
     PUBLISHED: TrainingConfig(),
-    **{f"{variant}-x{scale}": _small(variant, scale) for variant in _CLASSIC for scale in (2, 3, 4)},
+    **{
+        f"{variant}-x{scale}": _small(variant, scale, teacher=teacher)
+        for variant, teacher in _TEACHERS.items()
+        for scale in (2, 3, 4)
+    },
     **{f"esc-light-robust-x{scale}": _small("esc-light", scale, degradation="robust") for scale in (2, 4)},
     "esc-real-x4": _small("esc-real", 4, degradation="real", sharpen_originals=True),
 }

@@ -60,10 +60,9 @@ def pictures(save: Save) -> Path:
 
 
 def test_options_win_over_the_preset(run: Run, pictures: Path) -> None:
-    given = ("--steps", 1, "--batch-size", 1, "--patch-px", 8, "-p", "float32", "--no-zero-head")
-    ended = run(
-        "train", pictures, "-o", "out", "--preset", "esc-light-x2", *given, "--validation-pictures", 1
-    )
+    small = ("--steps", 1, "--batch-size", 1, "--patch-px", 8, "--validation-pictures", 1)
+    others = ("-p", "float32", "--no-zero-head", "--teacher-share", 0)
+    ended = run("train", pictures, "-o", "out", "--preset", "esc-light-x2", *small, *others)
     assert (ended.code, ended.text) == (0, f"{Path('out/weights.safetensors')}\n")
     config = config_of("out")
     assert (config["variant"], config["scale"], config["learning_rate"]) == ("esc-light", 2, 1e-3)
@@ -72,6 +71,7 @@ def test_options_win_over_the_preset(run: Run, pictures: Path) -> None:
         None,
     )  # steps were asked for, and not the preset's time
     assert (config["batch_size"], config["precision"], config["zero_head"]) == (1, "float32", False)
+    assert (config["teacher"], config["teacher_share"]) == ("esc", 0)
 
 
 def test_weights_to_start_from_must_exist(run: Run, pictures: Path) -> None:
@@ -84,3 +84,5 @@ def test_a_teacher_must_exist(run: Run, pictures: Path) -> None:
     ended = run("train", pictures, "-o", "out", *small, "--teacher", "nobody")
     assert ended.code == 4
     assert "no model 'nobody'" in ended.stderr
+    none = ("--steps", 1, "--batch-size", 1, "--teacher", "nobody", "--teacher-share", 0)
+    assert run("train", pictures, "-o", "out2", *small, *none).code == 0

@@ -18,3 +18,5 @@ def test_names_say_network_and_scale(name: str) -> None:
     assert name == f"{variant}-x{config.scale}"
     assert network_config(config).scale == config.scale
     assert (config.degradation == "real") == (config.variant == "esc-real")
+    # The teacher has seen clean pictures only.
+    assert (config.teacher == "esc") == (name.startswith(("esc-light-x", "esc-fp-x")))
