@@ -11,7 +11,7 @@ from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.guard import guarded
-from esc_cli.cli.options import Device, Json, Overwrite
+from esc_cli.cli.options import Degradation, Device, Json, Overwrite
 from esc_cli.cli.output import answer, answer_json, printable, stderr_console
 from esc_cli.errors import OutputError, OutputExistsError
 
@@ -37,6 +37,7 @@ def compare(
     shrink: Annotated[
         bool, typer.Option("--shrink", help="The picture is the original: shrink it first, as evaluate does.")
     ] = False,
+    degradation: Degradation = "bicubic",
     crop: Annotated[
         list[str] | None,
         typer.Option(metavar="Y,X,H,W", help="A row of the sheet, in pixels of the picture; repeatable."),
@@ -69,6 +70,7 @@ def compare(
             scale,
             original=original,
             shrink=shrink,
+            degradation=degradation,
             windows=[Window.parse(text) for text in crop or ()],
             count=crops,
             device=device,

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from esc_cli.engine.upscaler import DEFAULT_SCALE, ProgressCallback, Upscaler
 from esc_cli.errors import InputError, UsageError
-from esc_cli.evaluation.degradation import crop_to_multiple, downscale
+from esc_cli.evaluation.degradation import crop_to_multiple
+from esc_cli.evaluation.evaluate import DegradationName, low_resolution
 from esc_cli.evaluation.metrics import crop_border, luma, psnr
 from esc_cli.evaluation.windows import Window, most_detailed
 from esc_cli.media.alpha import composite
@@ -92,6 +93,7 @@ def compare(
     *,
     original: Path | None = None,
     shrink: bool = False,
+    degradation: DegradationName = "bicubic",
     windows: Sequence[Window] = (),
     count: int = 3,
     device: str = "auto",
@@ -109,6 +111,7 @@ def compare(
         original: What the results should be, ``scale`` times as large (a remainder at the right and the
             bottom, which no whole pixel was made of, is cut off).
         shrink: The picture is itself the original, and is first shrunk as ``evaluate`` does.
+        degradation: How it is shrunk, as for ``evaluate``.
         windows: Where the crops are in ``source``, all of one size; by default where there is most detail.
         count: The most windows that are chosen.
         device: As for ``Upscaler``.
@@ -122,7 +125,12 @@ def compare(
         DeviceError: There is no such device, or not enough memory.
     """
     named = _read(source)
-    subject = _shrunk(named, scale, original) if shrink else _given(named, scale, original)
+    if shrink:
+        subject = _shrunk(named, scale, original, degradation, source.name)
+    elif degradation == "bicubic":
+        subject = _given(named, scale, original)
+    else:
+        raise UsageError("only a picture that is shrunk first can be spoilt", hint="add --shrink")
     side_px = max(1, min(CROP_PX // subject.zoom, named.height // 3, named.width // 3))
     windows = _checked(windows, named) or most_detailed(named.color, side_px, count)
     names = tuple(dict.fromkeys((BASELINE, *models)))
@@ -164,13 +172,16 @@ def _read(path: Path) -> Picture:
     return replace(picture, color=composite(picture.color, picture.alpha, WHITE), alpha=None)
 
 
-def _shrunk(named: Picture, scale: int, original: Path | None) -> _Subject:
+def _shrunk(
+    named: Picture, scale: int, original: Path | None, degradation: DegradationName, name: str
+) -> _Subject:
     if original is not None:
         raise UsageError("a picture that is shrunk first is the original itself: there can be no other")
     color = crop_to_multiple(named.color, scale)
     if 0 in color.shape:
         raise InputError(f"a picture of {named.height}x{named.width} pixels cannot be shrunk {scale} times")
-    return _Subject(downscale(color, scale), color, named.gray, scale, zoom=1)
+    low = low_resolution(color, scale, degradation, name)
+    return _Subject(low, color, named.gray, scale, zoom=1)
 
 
 def _given(named: Picture, scale: int, original: Path | None) -> _Subject:

@@ -128,14 +128,24 @@ def _score(
     original = crop_to_multiple(picture.color, scale)
     if 0 in original.shape:
         raise InputError(f"{str(path)!r} is smaller than {scale}x{scale} pixels")
-    restored = upscaler(_low(original, scale, degradation, name))
+    restored = upscaler(low_resolution(original, scale, degradation, name))
     gray = picture.gray or (path.stem in GRAY_AT_SOURCE and _has_no_color(original))
     planes = [crop_border(luma(each, gray=gray), scale) for each in (original, restored)]
     return PictureScore(name, psnr(planes[0], planes[1]), ssim(planes[0], planes[1]))
 
 
-def _low(original: Tensor, scale: int, degradation: DegradationName, name: str) -> Tensor:
-    """Make a picture small, of 8 bits where it is spoilt."""
+def low_resolution(original: Tensor, scale: int, degradation: DegradationName, name: str) -> Tensor:
+    """Make a picture small, and spoil it if that is wanted.
+
+    Args:
+        original: (1, 3, H, W), uint8 to be spoilt, sides multiples of ``scale``.
+        scale: Pixels out per pixel in.
+        degradation: As for ``evaluate``.
+        name: Of the picture: what happens to it depends on that only.
+
+    Returns:
+        (1, 3, H / scale, W / scale), of the original's type, of 8 bits where it is spoilt.
+    """
     if degradation == "bicubic":
         return downscale(original, scale)
     random = np.random.default_rng(zlib.crc32(os.fsencode(name)))

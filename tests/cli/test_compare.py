@@ -31,6 +31,15 @@ def test_a_sheet_and_its_figures(run: Run, save: Save, load: Load) -> None:
     assert load("b.png").size == (3 * 240 + 2 * 8, 2 * (160 + 2 * 22) + 8)
 
 
+@pytest.mark.parametrize("degradation", ["bicubic", "robust", "real"])
+def test_figures_are_those_of_evaluate(run: Run, save: Save, degradation: str) -> None:
+    save("set/a.png", size=(48, 40))
+    options = ("-m", "nearest", "-s", 2, "--degradation", degradation, "--json")
+    compared = json.loads(run("compare", "set/a.png", *options, "--shrink", "-o", "sheet.png").text)
+    evaluated = [json.loads(line) for line in run("evaluate", "set", *options).text.splitlines()]
+    assert compared["models"][1]["psnr"] == pytest.approx(evaluated[-1]["psnr"])
+
+
 @pytest.mark.parametrize("extension", ["png", "jpg", "webp", "tiff", "gif"])
 def test_sheets_of_several_formats(run: Run, save: Save, load: Load, extension: str) -> None:
     save("a.png", size=(12, 10))
@@ -73,6 +82,8 @@ def test_errors(run: Run, save: Save) -> None:
     assert run(*arguments, "sheet.png", "--crop", "0,0,11,2").code == 2
     assert run(*arguments, "sheet.png", "--original", "a.png").code == 3
     assert run("compare", "nowhere.png", "-o", "sheet.png").code == 3
+    ended = run(*arguments, "sheet.png", "--degradation", "real")
+    assert (ended.code, "add --shrink" in ended.stderr) == (2, True)
     assert run(*arguments, "sheet.png", "-m", "unknown").code == 4
     assert run(*arguments, "sheet.png", "-d", "abacus").code == 5
     assert run(*arguments, "no/sheet.png").code == 6
