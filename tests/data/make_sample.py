@@ -111,8 +111,8 @@ def sign(draw: ImageDraw.ImageDraw) -> None:
         draw.ellipse([px(12 - ring), px(134 - ring), px(12 + ring), px(134 + ring)], fill=shade)
 
 
-def make_sample() -> Image.Image:
-    """Draw the picture and shrink it."""
+def make_sample(scale: int = 1) -> Image.Image:
+    """Draw the picture and shrink it, to a multiple of its size if that is wanted."""
     random.seed(1)
     picture = sky()
     draw = ImageDraw.Draw(picture)
@@ -121,7 +121,7 @@ def make_sample() -> Image.Image:
     tree(draw, 150, 116, 1.57, 18, 4)
     fence(draw)
     sign(draw)
-    return picture.resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC)
+    return picture.resize((scale * WIDTH, scale * HEIGHT), Image.Resampling.BICUBIC)
 
 
 if __name__ == "__main__":
