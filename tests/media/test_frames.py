@@ -487,7 +487,7 @@ def test_ffprobe_reads_our_apng(tmp_path: Path) -> None:
     assert starts == pytest.approx([0, 0.5, 0.8333, 1.0833], abs=1e-3)
 
 
-@pytest.mark.skipif(shutil.which("convert") is None, reason="needs ImageMagick")
+@pytest.mark.usefixtures("imagemagick")
 def test_imagemagick_sees_what_we_wrote(tmp_path: Path) -> None:
     images = moving()
     path = tmp_path / "a.gif"
@@ -521,7 +521,7 @@ def test_real_animations(shared: Path, name: str, count: int, total_ms: int) -> 
     )
 
 
-@pytest.mark.skipif(shutil.which("convert") is None, reason="needs ImageMagick")
+@pytest.mark.usefixtures("imagemagick")
 @pytest.mark.parametrize("name", ["anim_dispose_transparent.gif", "anim.webp"])
 def test_real_animations_as_imagemagick_sees_them(shared: Path, name: str) -> None:
     path = shared / "corpus" / name

@@ -1,7 +1,6 @@
 """Metadata from files of every kind, and what of it a result gets."""
 
 import io
-import shutil
 import struct
 import subprocess
 from collections.abc import Callable
@@ -150,7 +149,7 @@ def test_exif_behind_the_pixels_of_an_undecoded_png(make_png: Callable[..., byte
         assert image.getpixel((0, 0)) == 0
 
 
-@pytest.mark.skipif(shutil.which("convert") is None, reason="ImageMagick is not here")
+@pytest.mark.usefixtures("imagemagick")
 def test_what_imagemagick_makes_of_our_jpeg_is_read(encode: Encode, tmp_path: Path) -> None:
     content = b"Photoshop 3.0\0" + RESOURCE
     segment = b"\xff\xed" + struct.pack(">H", len(content) + 2) + content

@@ -133,7 +133,7 @@ def test_pngcheck_finds_no_fault(srgb_profile: bytes, encode: Callable[..., byte
     assert "No errors detected" in checked.stdout
 
 
-@pytest.mark.skipif(shutil.which("convert") is None, reason="ImageMagick is not here")
+@pytest.mark.usefixtures("imagemagick")
 def test_imagemagick_and_we_understand_each_other(encode: Callable[..., bytes], tmp_path: Path) -> None:
     captions = b"8BIM\x04\x04\0\0\0\0\0\x0a\x1c\x02\x78\0\5hello"
     ours, theirs = tmp_path / "ours.png", tmp_path / "theirs.png"

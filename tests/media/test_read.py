@@ -1,6 +1,5 @@
 import dataclasses
 import io
-import shutil
 import subprocess
 import threading
 import warnings
@@ -391,10 +390,7 @@ def test_images_keep_their_bits(mode: str) -> None:
     assert np.array_equal(picture.color[0, 0].numpy(), deep)
 
 
-def test_the_corpus_as_other_programs_read_it(shared: Path) -> None:
-    imagemagick = shutil.which("convert")
-    if imagemagick is None:
-        pytest.skip("ImageMagick is not here")
+def test_the_corpus_as_other_programs_read_it(shared: Path, imagemagick: str) -> None:
     for name, kind in (("gray16.png", "gray"), ("gray16.tif", "gray"), ("rgb16.tiff", "rgb")):
         path = shared / "corpus" / name
         theirs = subprocess.check_output([imagemagick, path, "-depth", "16", "-endian", "LSB", f"{kind}:-"])

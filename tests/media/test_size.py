@@ -1,4 +1,3 @@
-import shutil
 import subprocess
 
 import pytest
@@ -51,7 +50,7 @@ def test_sizes_are_imagemagicks(source: tuple[int, int], text: str, expected: tu
     assert Geometry.parse(text).size_of(*source) == expected
 
 
-@pytest.mark.skipif(shutil.which("convert") is None, reason="ImageMagick is not here")
+@pytest.mark.usefixtures("imagemagick")
 def test_sizes_are_those_of_the_imagemagick_that_is_here() -> None:
     command = ["convert"]
     for (height, width), text, _ in CASES:

@@ -1,6 +1,5 @@
 import dataclasses
 import io
-import shutil
 import subprocess
 from collections.abc import Callable
 
@@ -202,7 +201,7 @@ def test_16_bits_are_kept(make_picture: MakePicture, name: str, gray: bool, alph
         assert content[24:26] == bytes((16, {(0, 0): 0, (0, 1): 4, (1, 0): 2, (1, 1): 6}[not gray, alpha]))
 
 
-@pytest.mark.skipif(shutil.which("convert") is None, reason="needs ImageMagick")
+@pytest.mark.usefixtures("imagemagick")
 @pytest.mark.parametrize("name", ["PNG", "TIFF"])
 def test_imagemagick_reads_our_16_bits(make_picture: MakePicture, name: str) -> None:
     picture = with_16_bits(make_picture(alpha=True))
