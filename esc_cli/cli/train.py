@@ -56,7 +56,8 @@ def train(
     initial: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE", help="Weights to start from: of any scale and head, with as many blocks or fewer."
+            metavar="NAME|FILE",
+            help="A model to start from: of any scale and head, with as many blocks or fewer.",
         ),
     ] = None,
     teacher: Annotated[
@@ -77,6 +78,9 @@ def train(
     patch_px: Annotated[
         int, typer.Option(min=1, help="Side of the low-resolution patches.")
     ] = _PUBLISHED.patch_px,
+    border_weight: Annotated[
+        float, typer.Option(min=0, help="Of a loss for steps between attention windows; 0: without.")
+    ] = _PUBLISHED.border_weight,
     degradation: Degradation = _PUBLISHED.degradation,
     sharpen_originals: Annotated[
         bool, typer.Option("--sharpen-originals/--no-sharpen-originals", help="Learn sharpened originals.")

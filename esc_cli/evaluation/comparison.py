@@ -112,7 +112,8 @@ def compare(
             bottom, which no whole pixel was made of, is cut off).
         shrink: The picture is itself the original, and is first shrunk as ``evaluate`` does.
         degradation: How it is shrunk, as for ``evaluate``.
-        windows: Where the crops are in ``source``, all of one size; by default where there is most detail.
+        windows: Where the crops are in ``source``, without its remainder if it is shrunk, all of one size; by
+            default where there is most detail.
         count: The most windows that are chosen.
         device: As for ``Upscaler``.
         progress: Takes the low-resolution pixels done and to do, of all models together.
@@ -127,6 +128,7 @@ def compare(
     named = _read(source)
     if shrink:
         subject = _shrunk(named, scale, original, degradation, source.name)
+        named = replace(named, color=crop_to_multiple(named.color, scale))
     elif degradation == "bicubic":
         subject = _given(named, scale, original)
     else:

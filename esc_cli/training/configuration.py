@@ -15,7 +15,7 @@ class TrainingConfig:
     Attributes:
         variant: Name of the network, as in ``esc_cli.networks.variants``.
         scale: Pixels out per pixel in.
-        initial: Weights to start from, a file; of another scale, depth or head if need be.
+        initial: A model to start from, by name or file; of another scale, depth or head if need be.
         teacher: A model, by name or file, whose results are learned, too.
         teacher_share: Of the loss, what compares with the teacher's results instead of the originals;
             at 0 there is no teacher.
@@ -23,6 +23,7 @@ class TrainingConfig:
         minutes: If given, the run lasts this long instead.
         batch_size: Patches a step, over all processes.
         patch_px: Side of the low-resolution patches.
+        border_weight: Of the loss for steps between attention windows, beside the mean absolute error.
         degradation: How low-resolution pictures are made: by the papers' bicubic, or, anew for every patch,
             as in ``esc_cli.evaluation.wild_degradation``.
         sharpen_originals: Learn sharpened originals (unsharp mask), as Real-ESRGAN does.
@@ -54,6 +55,7 @@ class TrainingConfig:
     minutes: float | None = None
     batch_size: int = 64
     patch_px: int = 64
+    border_weight: float = 0.0
     degradation: Literal["bicubic", "robust", "real"] = "bicubic"
     sharpen_originals: bool = False
     learning_rate: float = 5e-4

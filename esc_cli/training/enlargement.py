@@ -3,8 +3,9 @@
 import torch
 from torch import nn
 
+from esc_cli.errors import UsageError
 from esc_cli.networks.dysample import DySample
-from esc_cli.networks.esc_real import ESCReal
+from esc_cli.networks.esc_real import ESCReal, RealBody
 
 _COLORS = 3
 
@@ -15,10 +16,15 @@ def start_as_enlargement(network: nn.Module) -> None:
 
     Where a network's result is added to the enlarged picture, its last layer is set to zero. ESC-Real has no
     such sum: there three channels carry the picture past the blocks and through the head.
+
+    Raises:
+        UsageError: It is an ESC-RealM: not all of its heads could carry a picture.
     """
     if isinstance(network, ESCReal):
         _carry_picture(network)
         return
+    if isinstance(network, RealBody):
+        raise UsageError("esc-realm cannot start as a plain enlargement", hint="add --no-zero-head")
     head = network.get_submodule("upsampler.up_conv" if hasattr(network, "upsampler") else "to_img")
     last = head[-1] if isinstance(head, nn.Sequential) else head
     for parameter in last.parameters():

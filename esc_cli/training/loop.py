@@ -18,10 +18,11 @@ from esc_cli.engine.inference import for_inference
 from esc_cli.engine.threads import limit_threads
 from esc_cli.errors import OutOfMemoryError, OutputError, UsageError
 from esc_cli.evaluation.wild_degradation import Degradation, recipe_of
+from esc_cli.training.border_loss import border_loss
 from esc_cli.training.configuration import TrainingConfig, is_over, learning_rate
 from esc_cli.training.data import Pair, batch_of_step, load_pairs, room_px
 from esc_cli.training.processes import Processes, joined_processes
-from esc_cli.training.run import Run, new_run, resumed_run
+from esc_cli.training.run import Run, network_config, new_run, resumed_run
 from esc_cli.training.run_folder import open_log, prepare_folder, read_split, write_config, write_split
 from esc_cli.training.split import Split, split_by_source
 from esc_cli.training.state import WEIGHTS_FILE
@@ -71,7 +72,8 @@ def train(
 
     Raises:
         InputError: There are no pictures to train on, or no run to resume.
-        UsageError: The variant has no such scale, or the batch is smaller than the number of processes.
+        UsageError: The variant has no such scale, the batch is smaller than the number of processes, or a
+            patch too small for the loss of the windows' borders.
         WeightsError: The initial weights or the teacher do not fit.
         OutputError: The folder cannot be written to, or holds a run already.
         DeviceError: Another process of the run has ended.
@@ -82,9 +84,10 @@ def train(
             limit_threads()
         prepare_folder(folder, resume=resume)
         run = resumed_run(folder, device) if resume else new_run(config, device)
-        if run.config.batch_size < processes.count:
-            raise UsageError(f"{processes.count} processes cannot share {run.config.batch_size} patches")
-        split = read_split(pictures, folder) if resume else _new_split(config, pictures)
+        _check_patches(run.config, processes.count)
+        split = (
+            read_split(pictures, folder) if resume else split_by_source(pictures, config.validation_pictures)
+        )
         if processes.is_first and not resume:
             write_config(config, folder)
             write_split(split, pictures, folder)
@@ -103,8 +106,15 @@ def _translated_errors(device: torch.device, folder: Path) -> Iterator[None]:
         raise OutputError(f"the run in {str(folder)!r} cannot be written: {error.strerror}") from error
 
 
-def _new_split(config: TrainingConfig, pictures: Path) -> Split:
-    return split_by_source(pictures, config.validation_pictures, config.seed)
+def _check_patches(config: TrainingConfig, processes: int) -> None:
+    if config.batch_size < processes:
+        raise UsageError(f"{processes} processes cannot share {config.batch_size} patches")
+    window_px = network_config(config).window_size
+    if config.border_weight and config.patch_px <= window_px:
+        raise UsageError(
+            f"in patches of {config.patch_px} pixels no attention windows meet",
+            hint=f"choose patches of more than {window_px}, or no --border-weight",
+        )
 
 
 def _load_lessons(run: Run, split: Split) -> _Lessons:
@@ -115,7 +125,7 @@ def _load_lessons(run: Run, split: Split) -> _Lessons:
         load_pairs(split.training, config.scale, needed_px, device, sharpened=config.sharpen_originals),
         recipe,
         _load_teacher(config, device),
-        load_validation_set(split.validation, config.scale, device, recipe=recipe, seed=config.seed),
+        load_validation_set(split.validation, config.scale, device, recipe=recipe),
     )
 
 
@@ -203,8 +213,11 @@ def _loss(run: Run, forward: Forward, teacher: nn.Module | None, low: Tensor, hi
     with torch.autocast(run.device.type, torch.bfloat16, enabled=run.config.precision == "bfloat16"):
         output = forward(low).float()
     loss = F.l1_loss(output, high)
-    if teacher is None:
-        return loss
-    with torch.no_grad():
-        lesson = teacher(low).float()
-    return torch.lerp(loss, F.l1_loss(output, lesson), run.config.teacher_share)
+    if teacher is not None:
+        with torch.no_grad():
+            lesson = teacher(low).float()
+        loss = torch.lerp(loss, F.l1_loss(output, lesson), run.config.teacher_share)
+    if run.config.border_weight:
+        window_px = network_config(run.config).window_size
+        loss = loss + run.config.border_weight * border_loss(output - high, run.config.scale, window_px)
+    return loss

@@ -6,13 +6,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from esc_cli.checkpoints.files import read_state_dict
+from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, load_checkpoint, open_model
 from esc_cli.errors import UsageError
 from esc_cli.networks.ablations import ABLATIONS
 from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.enlargement import start_as_enlargement
-from esc_cli.training.initial import adapt_weights, has_head
+from esc_cli.training.initial import State, adapt_weights, has_head
 from esc_cli.training.state import RunState, load_state, save_state
 
 
@@ -86,13 +86,22 @@ def new_run(config: TrainingConfig, device: torch.device) -> Run:
     """
     torch.manual_seed(config.seed)
     network = build_network(network_config(config))
-    weights = {}
+    weights: State = {}
     if config.initial is not None:
-        weights = read_state_dict(Path(config.initial))
+        weights = _initial_weights(config.initial, config.scale)
         network.load_state_dict(adapt_weights(weights, network.state_dict()))
     if config.zero_head and not has_head(weights, network):
         start_as_enlargement(network)
     return _assemble(config, device, network)
+
+
+def _initial_weights(initial: str, scale: int) -> State:
+    """Read a file, or a shipped model: the its smallest scale, where it has not this one."""
+    model = open_model(initial)
+    if not isinstance(model, Checkpoint):
+        scales = available_scales(model)
+        model = load_checkpoint(model, scale if scale in scales else min(scales))
+    return model.network.state_dict()
 
 
 def resumed_run(folder: Path, device: torch.device) -> Run:

@@ -20,8 +20,10 @@ class Split:
     validation: tuple[Path, ...]
 
 
-def split_by_source(folder: Path, held_out: int, seed: int) -> Split:
-    """Hold out all files of ``held_out`` source pictures, chosen by a hash of the source's name and the seed.
+def split_by_source(folder: Path, held_out: int) -> Split:
+    """Hold out all files of ``held_out`` source pictures, chosen by a hash of the source's name.
+
+    Not by the run's seed: a run that starts from another's weights shall hold out what that one did.
 
     Raises:
         InputError: The folder has too few pictures for that.
@@ -29,7 +31,7 @@ def split_by_source(folder: Path, held_out: int, seed: int) -> Split:
     files = find_pictures(folder)
     sources = _sources(folder)
     source_of = {file: sources.get(file.relative_to(folder).as_posix(), file.stem) for file in files}
-    ranked = sorted(set(source_of.values()), key=lambda source: _digest(f"{seed}:{source}"))
+    ranked = sorted(set(source_of.values()), key=lambda source: _digest(f"0:{source}"))
     if len(ranked) <= held_out:
         raise InputError(f"{str(folder)!r} has {len(ranked)} pictures; {held_out} are to be held out")
     chosen = set(ranked[:held_out])

@@ -62,6 +62,17 @@ def test_an_original_is_compared_as_the_shrunk_picture_is(save: Save) -> None:
     assert np.array_equal(given.original.crops[0][0].permute(1, 2, 0), pixels[4:28, 8:40])
 
 
+def test_no_crop_is_cut_from_the_remainder(save: Save) -> None:
+    pixels = np.full((63, 63, 3), 90, np.uint8)
+    pixels[40:, 40:] = noise(12, 12, 3)[:23, :23]  # the detail lies in the corner
+    path = save("a.png", pixels)
+    comparison = compare(path, ["nearest"], 4, shrink=True)
+    assert {column.crops[0].shape for column in comparison.models} == {(1, 3, 20, 20)}
+    assert comparison.sheet().height > 0
+    with pytest.raises(UsageError, match="not inside 60x60 pixels"):
+        compare(path, ["nearest"], 4, shrink=True, windows=[Window(0, 58, 5, 5)])
+
+
 def test_psnr_of_a_crop(save: Save) -> None:
     pixels = noise(20, 20, 3)
     comparison = compare(save("a.png", pixels), ["nearest"], 2, shrink=True, windows=[Window(5, 7, 11, 13)])

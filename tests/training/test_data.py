@@ -16,7 +16,7 @@ CPU = torch.device("cpu")
 
 
 def test_batches_depend_on_seed_and_step_alone(pictures: Path) -> None:
-    pairs = load_pairs(split_by_source(pictures, 2, 0).training, 2, 8, CPU)
+    pairs = load_pairs(split_by_source(pictures, 2).training, 2, 8, CPU)
 
     def batch(step: int, seed: int) -> torch.Tensor:
         return batch_of_step(pairs, step, range(3), seed=seed, patch_px=8)[1]
@@ -27,7 +27,7 @@ def test_batches_depend_on_seed_and_step_alone(pictures: Path) -> None:
 
 
 def test_samples_do_not_depend_on_who_cuts_them(pictures: Path) -> None:
-    pairs = load_pairs(split_by_source(pictures, 2, 0).training, 2, 8, CPU)
+    pairs = load_pairs(split_by_source(pictures, 2).training, 2, 8, CPU)
     whole = batch_of_step(pairs, 7, range(4), seed=0, patch_px=8)
     parts = [batch_of_step(pairs, 7, range(rank, 4, 2), seed=0, patch_px=8) for rank in range(2)]
     for rank, part in enumerate(parts):

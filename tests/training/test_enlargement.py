@@ -5,9 +5,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from esc_cli.errors import UsageError
 from esc_cli.networks.esc import ESC, ESCConfig
 from esc_cli.networks.esc_fp import ESCFP, ESCFPConfig
 from esc_cli.networks.esc_real import ESCReal, ESCRealConfig
+from esc_cli.networks.esc_real_m import ESCRealM, ESCRealMConfig
 from esc_cli.training.enlargement import start_as_enlargement
 
 SMALL = {
@@ -37,6 +39,12 @@ def test_the_first_output_is_the_enlarged_input(network: nn.Module, mode: str) -
     torch.testing.assert_close(high, F.interpolate(low, high.shape[-2:], mode=mode))
     high.sum().backward()
     assert all(parameter.grad.any() for parameter in list(network.to_img.parameters())[-2:])
+
+
+@pytest.mark.parametrize("scale", [1, 2, 4])
+def test_a_network_that_cannot_says_so(scale: int) -> None:
+    with pytest.raises(UsageError, match="cannot start as a plain enlargement"):
+        start_as_enlargement(ESCRealM(ESCRealMConfig(scale, **SMALL)))
 
 
 def test_learned_sampling_starts_close_to_it() -> None:

@@ -11,10 +11,12 @@ from typing import Any
 import pytest
 import torch
 
+from esc_cli.checkpoints.checkpoint import load_checkpoint
 from esc_cli.checkpoints.files import read_state_dict
 from esc_cli.errors import InputError, OutputError, UsageError, WeightsError
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.loop import train
+from esc_cli.training.run import new_run
 from esc_cli.training.state import load_state, save_state
 
 CPU = torch.device("cpu")
@@ -89,6 +91,20 @@ def test_a_run_learns_and_leaves_a_log(pictures: Path, tmp_path: Path) -> None:
     assert written == json.loads(json.dumps(dataclasses.asdict(config)))
 
 
+def test_runs_of_all_seeds_hold_out_the_same(pictures: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        config = dataclasses.replace(CONFIG, steps=1, seed=seed)
+        train(config, pictures, tmp_path / str(seed), device=CPU, quiet=True)
+    splits = [(tmp_path / seed / "pictures.json").read_text() for seed in "01"]
+    assert splits[0] == splits[1]
+
+
+def test_borders_between_windows_need_more_than_one(pictures: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, border_weight=0.1)
+    with pytest.raises(UsageError, match="no attention windows meet"):
+        train(config, pictures, tmp_path / "run", device=CPU, quiet=True)
+
+
 def test_degraded_runs_are_validated_twice(pictures: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, degradation="real", validate_every=6)
     train(config, pictures, tmp_path, device=CPU, quiet=True)
@@ -129,6 +145,15 @@ def test_variants_have_their_scales(pictures: Path, tmp_path: Path) -> None:
         train(dataclasses.replace(CONFIG, variant="esc-real"), pictures, tmp_path, device=CPU, quiet=True)
     with pytest.raises(UsageError, match="no variant 'nonsense'"):
         train(dataclasses.replace(CONFIG, variant="nonsense"), pictures, tmp_path, device=CPU, quiet=True)
+
+
+def test_a_run_may_start_from_a_shipped_model() -> None:
+    shipped = load_checkpoint("esc-light-robust", 2).network.state_dict()
+    config = dataclasses.replace(CONFIG, variant="esc-light", initial="esc-light-robust")
+    same, larger = (new_run(dataclasses.replace(config, scale=scale), CPU).network for scale in (2, 3))
+    assert all(torch.equal(weights, shipped[key]) for key, weights in same.state_dict().items())
+    assert torch.equal(larger.state_dict()["last.weight"], shipped["last.weight"])  # there is no x3
+    assert larger.state_dict()["to_img.weight"].shape[0] == 27
 
 
 def test_bfloat16_and_initial_weights(pictures: Path, tmp_path: Path) -> None:

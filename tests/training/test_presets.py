@@ -8,7 +8,12 @@ from esc_cli.training.run import network_config
 
 
 def test_the_published_recipe_is_the_default() -> None:
-    assert PRESETS["published"] == TrainingConfig()
+    published = PRESETS["published"]
+    assert published == TrainingConfig()
+    # Source: ESC (arXiv 2503.06671), section 4.1.
+    assert (published.steps, published.batch_size, published.patch_px) == (500_000, 64, 64)
+    assert (published.betas, published.weight_decay) == ((0.9, 0.9), 0.0)
+    assert (published.ema_decay, published.degradation, published.teacher) == (0.999, "bicubic", None)
 
 
 @pytest.mark.parametrize("name", [name for name in PRESETS if name != "published"])

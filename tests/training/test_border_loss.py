@@ -1,0 +1,37 @@
+"""Steps between attention windows are seen by their loss, and nothing else is."""
+
+import pytest
+import torch
+
+from esc_cli.training.border_loss import border_loss
+
+
+def test_a_step_at_a_border_costs_its_height() -> None:
+    error = torch.zeros(2, 3, 32, 32)
+    error[..., 16:] = 0.25
+    # Columns only: no step between rows.
+    assert border_loss(error, scale=2, window_px=8).item() == pytest.approx(0.25 / 2)
+    assert border_loss(error.mT, scale=2, window_px=8).item() == pytest.approx(0.25 / 2)
+
+
+def test_steps_elsewhere_and_noise_within_a_pixel_cost_nothing() -> None:
+    error = torch.zeros(1, 3, 32, 32)
+    error[..., 8:] = 0.25
+    error[..., 0::2, 0::2] += 0.1
+    assert border_loss(error, scale=2, window_px=8).item() == pytest.approx(0, abs=1e-7)
+
+
+@pytest.mark.parametrize(("patch_px", "borders"), [(9, [8]), (16, [8]), (17, [8, 16]), (24, [8, 16])])
+def test_every_border_counts(patch_px: int, borders: list[int]) -> None:
+    for border in borders:
+        error = torch.zeros(1, 1, patch_px, patch_px)
+        error[..., border:, :] = 1
+        assert border_loss(error, scale=1, window_px=8).item() == pytest.approx(0.5 / len(borders))
+
+
+def test_it_has_a_gradient_on_both_sides() -> None:
+    error = torch.randn(1, 3, 32, 32).requires_grad_()
+    border_loss(error, scale=2, window_px=8).backward()
+    assert error.grad is not None
+    touched = error.grad.abs().sum(dim=(0, 1, 2)).nonzero().flatten().tolist()
+    assert set(range(14, 18)) <= set(touched)
