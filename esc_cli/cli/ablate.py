@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 
 from esc_cli.cli.guard import guarded
-from esc_cli.cli.options import Device, Json, Quiet
+from esc_cli.cli.options import Device, Json, Overwrite, Quiet
 from esc_cli.cli.output import answer, answer_json, stderr_console
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def ablate(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png|.svg", help="Draw the learning curves, too.")
     ] = None,
+    overwrite: Overwrite = False,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -54,7 +55,7 @@ def ablate(
     from esc_cli.training.presets import PRESETS
 
     if plot is not None:
-        check_plot(plot)
+        check_plot(plot, replace=overwrite)
     config = dataclasses.replace(
         PRESETS["esc-x2"],
         scale=scale,

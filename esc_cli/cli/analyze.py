@@ -14,7 +14,7 @@ from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.guard import guarded
-from esc_cli.cli.options import Device, Json, Model
+from esc_cli.cli.options import Device, Json, Model, Overwrite
 from esc_cli.cli.output import answer, answer_json, printable, stderr_console
 from esc_cli.errors import UsageError
 
@@ -48,6 +48,7 @@ def similarity(
     device: Device = "auto",
     json: Json = False,
     output: Plot = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Compare each attention layer with the next: do they repeat each other?
 
@@ -61,7 +62,7 @@ def similarity(
     from esc_cli.evaluation.figures import check_plot
 
     if output is not None:
-        check_plot(output)
+        check_plot(output, replace=overwrite)
     with _progress("running") as progress:
         found = measure(folder, model, scale, is_low=low, device=device, progress=progress)
     if json:
@@ -90,6 +91,7 @@ def attribution(
     device: Device = "auto",
     json: Json = False,
     output: Plot = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Tell which pixels a window of the result comes from: the local attribution map.
 
@@ -101,7 +103,7 @@ def attribution(
     from esc_cli.evaluation.figures import check_plot
 
     if output is not None:
-        check_plot(output)
+        check_plot(output, replace=overwrite, inputs=[picture])
     position = None if window is None else _position(window)
     with _progress("following the gradients") as progress:
         found = compute(

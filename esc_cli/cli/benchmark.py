@@ -13,7 +13,7 @@ from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.guard import guarded
-from esc_cli.cli.options import Device, Json
+from esc_cli.cli.options import Device, Json, Overwrite
 from esc_cli.cli.output import answer, answer_json, printable, stderr_console
 from esc_cli.errors import EscError
 
@@ -67,6 +67,7 @@ def benchmark(
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png|.svg", help="Draw speed and memory, too.")
     ] = None,
+    overwrite: Overwrite = False,
 ) -> None:
     """Measure every combination of models, sizes, attentions, precisions, tilings and runtimes.
 
@@ -80,7 +81,7 @@ def benchmark(
     from esc_cli.evaluation.figures import check_plot
 
     if plot is not None:
-        check_plot(plot)
+        check_plot(plot, replace=overwrite, inputs=[] if picture is None else [picture])
     random = [Source(name, scale, random_weights=True) for name in random_weights or ()]
     shipped = [Source(name, scale) for name in model or (() if random else (DEFAULT_MODEL,))]
     request = Request(

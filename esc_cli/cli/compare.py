@@ -13,7 +13,6 @@ from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Json, Overwrite
 from esc_cli.cli.output import answer, answer_json, printable, stderr_console
-from esc_cli.errors import OutputError, OutputExistsError
 
 if TYPE_CHECKING:
     from esc_cli.evaluation.comparison import Column, Comparison
@@ -52,10 +51,11 @@ def compare(
     The rows are the places with the most detail, or those given with --crop. Under each crop stands its PSNR
     on luma, if the original is known.
     """
-    _check_sheet(output, overwrite=overwrite)
+    from esc_cli.media.atomic import check_target, write_whole
+
+    check_target(output, replace=overwrite, inputs=[picture, *([] if original is None else [original])])
     from esc_cli.evaluation.comparison import compare as compare_models
     from esc_cli.evaluation.windows import Window
-    from esc_cli.media.atomic import write_whole
     from esc_cli.media.formats import format_named
     from esc_cli.media.picture import PictureFile
     from esc_cli.media.write import encode_file
@@ -82,14 +82,6 @@ def compare(
         answer_json("comparison", sheet=str(output), **_facts(comparison))
     else:
         answer(_table(comparison, picture.name))
-
-
-def _check_sheet(path: Path, *, overwrite: bool) -> None:
-    """Refuse before the work what would fail after it."""
-    if not path.parent.is_dir():
-        raise OutputError(f"cannot write {path}: its folder does not exist")
-    if path.exists() and not overwrite:
-        raise OutputExistsError(f"{str(path)!r} is there already", hint="choose another name, or --overwrite")
 
 
 def _facts(comparison: "Comparison") -> dict[str, Any]:

@@ -1,13 +1,13 @@
 """Figures in files. They need matplotlib, which is optional."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esc_cli.errors import OutputError, UsageError
-from esc_cli.media.atomic import atomic_path
+from esc_cli.errors import UsageError
+from esc_cli.media.atomic import atomic_path, check_target
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -17,19 +17,22 @@ _METADATA: dict[str, dict[str, str | None]] = {".png": {"Software": None}, ".svg
 _STYLE = {"svg.hashsalt": "esc-upscale", "font.size": 9}
 
 
-def check_plot(path: Path) -> None:
-    """Make sure, before anything is measured, that a plot can be drawn.
+def check_plot(path: Path, *, replace: bool, inputs: Iterable[Path] = ()) -> None:
+    """Make sure, before anything is measured, that a plot can be drawn and written; see ``check_target``.
 
     Raises:
         UsageError: The file's name ends in neither .png nor .svg, or matplotlib is not installed.
-        OutputError: Its folder does not exist.
+        OutputError: As for ``check_target``.
     """
+    _check_drawable(path)
+    check_target(path, replace=replace, inputs=inputs)
+
+
+def _check_drawable(path: Path) -> None:
     if path.suffix.lower() not in _METADATA:
         raise UsageError(f"a plot is a .png or .svg file, not {str(path)!r}")
     if find_spec("matplotlib") is None:
         raise UsageError("plots need matplotlib", hint="pip install 'esc-upscale[benchmark]'")
-    if not path.parent.is_dir():
-        raise OutputError(f"cannot write {path}: its folder does not exist")
 
 
 @contextmanager
@@ -44,7 +47,7 @@ def saved_figure(path: Path, size_inches: tuple[float, float]) -> Iterator["Figu
         UsageError: As for ``check_plot``.
         OutputError: It cannot be written.
     """
-    check_plot(path)
+    _check_drawable(path)
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 

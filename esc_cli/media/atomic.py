@@ -3,7 +3,7 @@
 import errno
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -84,6 +84,32 @@ def write_whole(
                 os.link(f"{_DESCRIPTORS}/{file.fileno()}", partial, src_dir_fd=file.fileno())
         if replace or not _is_linked(partial, published, target):
             partial.replace(published)
+
+
+def check_target(target: Path, *, replace: bool, inputs: Iterable[Path] = ()) -> None:
+    """Refuse before the work what would fail after it, or lose a file.
+
+    Args:
+        target: What will be written.
+        replace: Whether it may be there already.
+        inputs: What it is made from; it may be none of these, under whatever name.
+
+    Raises:
+        OutputExistsError: It is there already.
+        OutputError: Its folder does not exist, or it is an input.
+    """
+    if not target.parent.is_dir():
+        raise OutputError(f"cannot write {target}: its folder does not exist")
+    if not target.exists():
+        return
+    if any(path.exists() and target.samefile(path) for path in inputs):
+        raise OutputError(
+            f"{str(target)!r} is an input, and results never replace inputs", hint="choose another name"
+        )
+    if not replace:
+        raise OutputExistsError(
+            f"{str(target)!r} is there already", hint="choose another name, or --overwrite"
+        )
 
 
 @contextmanager

@@ -61,6 +61,18 @@ def test_attribution_for_people_and_programs(run: Run, save: Save) -> None:
         assert image.width > image.height
 
 
+def test_a_plot_replaces_no_file_unasked_and_never_its_picture(run: Run, save: Save) -> None:
+    pytest.importorskip("matplotlib")
+    save("in.png", size=(24, 24))
+    before = save("heat.png").read_bytes()
+    arguments = ("analyze", "attribution", "in.png", "-m", "bicubic", "-s", 2, "--window-px", 4, "-d", "cpu")
+    assert run(*arguments, "-o", "heat.png").code == 6
+    assert Path("heat.png").read_bytes() == before
+    assert run(*arguments, "-o", "heat.png", "--overwrite").code == 0
+    assert Path("heat.png").read_bytes() != before
+    assert run(*arguments, "-o", "in.png", "--overwrite").code == 6
+
+
 def test_help(run: Run) -> None:
     ended = run("analyze", "--help")
     assert (ended.code, ended.stderr) == (0, "")

@@ -45,6 +45,7 @@ def test_programs_read_json_and_a_plot_is_drawn(run: Run, checkpoint: Path) -> N
     assert measurement["largest_error"] < 1e-4
     assert measurement["psnr"] > 80
     assert Path("plot.svg").is_file()
+    assert run("benchmark", *arguments).code == 6  # it is there now
 
 
 def test_what_fails_before_anything_is_measured(run: Run) -> None:

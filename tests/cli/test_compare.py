@@ -62,14 +62,24 @@ def test_a_result_like_the_original_is_still_json(run: Run) -> None:
 
 
 def test_a_sheet_that_is_there_is_replaced_only_on_demand(run: Run, save: Save) -> None:
-    path = save("a.png", size=(12, 10))
-    before = path.read_bytes()
-    ended = run("compare", "a.png", "-m", "nearest", "-s", 2, "-o", "a.png")
-    assert (ended.code, path.read_bytes()) == (6, before)
-    assert ended.stderr.startswith("esc-upscale: 'a.png' is there already\n")
-    save("sheet.png")
+    save("a.png", size=(12, 10))
+    before = save("sheet.png").read_bytes()
+    ended = run("compare", "a.png", "-m", "nearest", "-s", 2, "-o", "sheet.png")
+    assert (ended.code, Path("sheet.png").read_bytes()) == (6, before)
+    assert ended.stderr.startswith("esc-upscale: 'sheet.png' is there already\n")
     ended = run("compare", "a.png", "-m", "nearest", "-s", 2, "-o", "sheet.png", "--overwrite")
     assert ended.code == 0
+
+
+@pytest.mark.parametrize("sheet", ["a.png", "original.png"])
+def test_a_sheet_never_replaces_what_it_was_made_from(run: Run, save: Save, sheet: str) -> None:
+    save("a.png", size=(12, 10))
+    save("original.png", size=(24, 20))
+    before = Path(sheet).read_bytes()
+    options = ("-m", "nearest", "-s", 2, "--original", "original.png", "-o", sheet, "--overwrite")
+    ended = run("compare", "a.png", *options)
+    assert (ended.code, Path(sheet).read_bytes()) == (6, before)
+    assert "never replace inputs" in ended.stderr
 
 
 def test_errors(run: Run, save: Save) -> None:

@@ -44,10 +44,10 @@ def test_what_is_drawn(tmp_path: Path) -> None:
 
 def test_what_cannot_be_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match=r"\.png or \.svg"):
-        check_plot(tmp_path / "plot.pdf")
+        check_plot(tmp_path / "plot.pdf", replace=False)
     if "matplotlib" in sys.modules or pytest.importorskip("matplotlib"):
         with pytest.raises(OutputError, match="folder does not exist"):
             draw_plot(REPORT, tmp_path / "nowhere" / "plot.png")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UsageError, match="need matplotlib"):
-        check_plot(tmp_path / "plot.png")
+        check_plot(tmp_path / "plot.png", replace=False)

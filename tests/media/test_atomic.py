@@ -9,7 +9,7 @@ import pytest
 
 from esc_cli.errors import DiskFullError, OutputError, OutputExistsError
 from esc_cli.media import atomic
-from esc_cli.media.atomic import atomic_path, make_folder, write_whole
+from esc_cli.media.atomic import atomic_path, check_target, make_folder, write_whole
 
 
 def test_the_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -179,3 +179,18 @@ def test_what_turns_up_at_the_last_moment_stays(tmp_path: Path, either_way: None
     write_whole(target, b"ours", replace=False)
     assert target.read_bytes() == b"ours"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_may_become_a_target(tmp_path: Path) -> None:
+    source, link = tmp_path / "in.png", tmp_path / "link.png"
+    source.write_bytes(b"picture")
+    link.symlink_to(source)
+    check_target(tmp_path / "new.png", replace=False, inputs=[source, tmp_path / "missing.png"])
+    check_target(source, replace=True)
+    with pytest.raises(OutputExistsError, match="there already"):
+        check_target(source, replace=False)
+    for name in (source, link):
+        with pytest.raises(OutputError, match="never replace inputs"):
+            check_target(name, replace=True, inputs=[source])
+    with pytest.raises(OutputError, match="folder does not exist"):
+        check_target(tmp_path / "nowhere" / "new.png", replace=True)

@@ -5,6 +5,7 @@ Matroska holds every codec with all that belongs to it (the alpha of VP9 too), b
 NUT has other units, but chooses them itself, and holds neither that alpha nor ProRes.
 """
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, BinaryIO, Self
@@ -151,7 +152,7 @@ class SegmentWriter(_Writer):
         super().__init__(path, "matroska", clip, height, width, settings, {"fflags": "+bitexact"})
 
     def write(self, frame: Frame) -> None:
-        """Encode a frame; see ``StreamWriter.write``, which differs in nothing else than the file."""
+        """Encode a frame, and note the time of the first; see ``_Writer.write``."""
         if self._first_pts is None:
             self._first_pts = frame.pts
             self._container.metadata[FIRST_PTS] = str(frame.pts)
@@ -188,7 +189,15 @@ class StreamWriter(_Writer):
     ) -> None:
         complete = check_settings(clip, "yuv4mpegpipe", settings or EncodeSettings())
         # FFmpeg calls the marks of more than 8 bits unofficial, as MPlayer made them; everyone reads them.
-        super().__init__(file, "yuv4mpegpipe", clip, height, width, complete, {"strict": "-1"})
+        # Its header states the time base as the rate.
+        steady = replace(clip, time_base=1 / (clip.frame_rate or _USUAL_RATE))
+        self._frames = 0
+        super().__init__(file, "yuv4mpegpipe", steady, height, width, complete, {"strict": "-1"})
+
+    def write(self, frame: Frame) -> None:
+        """Write a frame behind the one before, whatever its time; see ``_Writer.write``."""
+        super().write(replace(frame, pts=self._frames, duration=1))
+        self._frames += 1
 
 
 def _configure(context: Any, clip: Clip, size: tuple[int, int], pixel_format: str, tags: ColorTags) -> None:

@@ -161,6 +161,26 @@ def test_yuv4mpeg2_into_a_pipe(
     assert [b.pts for b in back] == list(range(10))
 
 
+@pytest.mark.parametrize(
+    ("rate", "time_base", "stated"),
+    [
+        (Fraction(25), Fraction(1, 12800), b"F25:1"),
+        (Fraction(30000, 1001), Fraction(1, 1000), b"F30000:1001"),
+        (None, Fraction(1, 1000), b"F25:1"),
+    ],
+)
+def test_yuv4mpeg2_has_the_mean_rate(
+    clip: Clip, make_frames: FrameMaker, rate: Fraction | None, time_base: Fraction, stated: bytes
+) -> None:
+    pipe = Pipe()
+    with StreamWriter(pipe, replace(clip, frame_rate=rate, time_base=time_base), 48, 64) as writer:
+        for frame in make_frames():
+            writer.write(replace(frame, pts=700 * frame.pts + 3))
+    assert stated in bytes(pipe.content).split(b"\n", 1)[0].split(b" ")
+    with VideoReader(io.BytesIO(bytes(pipe.content))) as reader:
+        assert [back.pts for back in reader] == list(range(10))
+
+
 @pytest.fixture(autouse=True)
 def _no_words(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
     """No encoder talks to the terminal."""
