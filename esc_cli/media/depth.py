@@ -70,6 +70,12 @@ def from_integers(values: Array, bits: int) -> Pixels:
     return Pixels(values, depth_class(bits))
 
 
+def from_signed_integers(values: Array) -> Pixels:
+    """Bring integers of 16 bits with a sign, (H, W, C), to those without; none is lost."""
+    note = "16-bit integers with a sign became unsigned ones, 32,768 higher"
+    return Pixels((values + 32_768).astype(np.uint16), 16, notes=(note,))
+
+
 def from_wide_integers(values: Array) -> Pixels:
     """Bring 32-bit integers, (H, W, C), whose white nobody states, to 16 bits."""
     black, white = _range(values, (255.0, 65_535.0))

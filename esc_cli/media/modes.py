@@ -10,14 +10,15 @@ from esc_cli.media.depth import (
     Pixels,
     from_floats,
     from_integers,
+    from_signed_integers,
     from_wide_integers,
 )
 from esc_cli.media.header import WIDE_MODES, conversion_note, reduction_note
 from esc_cli.media.pillow import PILLOW_ERRORS
 
 _GRAY_MODES = ("1", "L", "LA", "La")
-_TIFF_PHOTOMETRIC = 262
-_WHITE_IS_ZERO = 0
+_TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 262, 339
+_WHITE_IS_ZERO, _SIGNED = 0, 2
 
 
 def pixels_of(image: Image.Image, file_bits: int) -> Pixels:
@@ -74,6 +75,8 @@ def _wide(image: Image.Image, file_bits: int) -> Pixels:
         pixels = from_floats(values)
     elif values.dtype.itemsize == 2:
         pixels = from_integers(values.astype(np.uint16, copy=False), min(file_bits, 16))
+    elif file_bits == 16 and _is_signed(image):
+        pixels = from_signed_integers(values)
     else:
         pixels = from_wide_integers(values)
     gray = pixels.values
@@ -82,6 +85,13 @@ def _wide(image: Image.Image, file_bits: int) -> Pixels:
     if isinstance(transparent, int):
         gray = np.concatenate((gray, _opaque(gray) * (values != transparent).astype(gray.dtype)), axis=2)
     return Pixels(gray, pixels.depth_bits, pixels.value_range, pixels.notes)
+
+
+def _is_signed(image: Image.Image) -> bool:
+    """Whether a TIFF holds integers with a sign; Pillow gives those of 16 bits as of 32."""
+    if not isinstance(image, TiffImagePlugin.TiffImageFile):
+        return False
+    return bool(image.tag_v2.get(_TIFF_SAMPLE_FORMAT) == (_SIGNED,))
 
 
 def _opaque(values: Array) -> "np.generic":

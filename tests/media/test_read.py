@@ -285,6 +285,14 @@ def test_white_at_zero(make_tiff: Callable[..., bytes]) -> None:
         assert np.array_equal(channels_of(first(make_tiff(values.astype(f"{order}u2"), 0))), 65_535 - values)
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_integers_with_a_sign_are_moved_not_stretched(make_tiff: Callable[..., bytes], order: str) -> None:
+    values = np.array([[[-32_768], [-1], [0], [5000], [32_767]]], f"{order}i2")
+    picture = first(make_tiff(values, 1))
+    assert picture.color[0, 0, 0].tolist() == [0, 32_767, 32_768, 37_768, 65_535]
+    assert picture.notes == ("16-bit integers with a sign became unsigned ones, 32,768 higher",)
+
+
 def test_12_bits_in_a_tiff_fill_the_range(make_tiff: Callable[..., bytes]) -> None:
     packed = np.frombuffer(bytes((0xFF, 0xF0, 0x00, 0x80, 0x00, 0x01)), np.uint8).reshape(1, 6, 1)
     picture = first(make_tiff(packed, 1, {256: 4, 258: 12}))  # FFF 000 800 001
