@@ -92,7 +92,10 @@ def upscale(
         int | None, typer.Option("--quality", "-q", min=1, max=100, help="Of lossy formats.")
     ] = None,
     metadata: Annotated[
-        str, typer.Option(metavar="LIST", help="What to keep: all, none, or of exif,icc,xmp,iptc,dpi.")
+        str,
+        typer.Option(
+            metavar="LIST", help="What to keep: all, none, or of exif,icc,xmp,iptc,dpi,text,comment."
+        ),
     ] = "all",
     recursive: Annotated[
         bool, typer.Option("--recursive", "-r", help="Look into sub-folders; the result mirrors them.")

@@ -43,7 +43,7 @@ class Options(EngineOptions, total=False):
         consistency: Correct results until, made small again, they are their source.
         format: The name of a format, such as ``png``; by default each input's own.
         quality: Of lossy formats, 1 to 100.
-        metadata: ``all``, ``none``, or of ``exif,icc,xmp,iptc,dpi`` those to keep.
+        metadata: ``all``, ``none``, or of ``exif,icc,xmp,iptc,dpi,text,comment`` those to keep.
         recursive: Look into sub-folders.
         when_there: What to do about results that are there and not up to date: refuse, overwrite or skip.
         max_megapixels: Larger inputs are refused.

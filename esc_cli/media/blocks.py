@@ -10,7 +10,7 @@ from PIL import Image, PngImagePlugin, TiffImagePlugin
 from esc_cli.media.exif import dpi_of_page, exif_of_page
 from esc_cli.media.iptc import IPTC_RESOURCE, iptc_of_resources, iptc_of_stream
 from esc_cli.media.pillow import PILLOW_ERRORS
-from esc_cli.media.png import exif_chunk, raw_profile
+from esc_cli.media.png import Chunk, exif_chunk, raw_profile, text_chunks
 from esc_cli.media.tiff import Directory, TiffReader
 
 XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
@@ -36,6 +36,8 @@ class Blocks:
         xmp: A packet.
         dpi: Dots an inch, across and down, if they stand anywhere but in EXIF.
         iptc: An IPTC-IIM stream, without padding.
+        text: Chunks of a PNG.
+        comment: Of a JPEG or a GIF.
     """
 
     icc_profile: bytes | None = None
@@ -43,6 +45,8 @@ class Blocks:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     iptc: bytes | None = None
+    text: tuple[Chunk, ...] | None = None
+    comment: bytes | None = None
 
 
 def blocks_of(image: Image.Image) -> Blocks:
@@ -73,6 +77,7 @@ def _of_any(image: Image.Image) -> Blocks:
         xmp=_bytes(info.get("xmp")),
         dpi=info.get("dpi") if told else None,
         iptc=iptc_of_stream(stream) if isinstance(stream, bytes) else None,
+        comment=_bytes(info.get("comment")),
     )
 
 
@@ -100,6 +105,7 @@ def _of_png(image: PngImagePlugin.PngImageFile) -> Blocks:
         xmp=xmp or (segment.removeprefix(XMP_IN_JPEG) if segment.startswith(XMP_IN_JPEG) else None),
         dpi=info.get("dpi"),
         iptc=iptc_of_resources(texts["iptc"]),
+        text=text_chunks(image) or None,
     )
 
 

@@ -18,6 +18,7 @@ from esc_cli.media.iptc import jpeg_segment, resource
 from esc_cli.media.picture import Metadata
 from esc_cli.media.png import (
     Chunk,
+    comment_chunk,
     exif_block_chunk,
     icc_chunk,
     raw_profile_chunk,
@@ -67,6 +68,7 @@ def pillow_metadata(metadata: Metadata, format: PictureFormat) -> dict[str, Any]
         "xmp": metadata.xmp,
         "dpi": metadata.dpi if "dpi" in format.holds else None,
         "extra": metadata.iptc and jpeg_segment(metadata.iptc),
+        "comment": metadata.comment,
     }
     return {option: value for option, value in held.items() if value is not None}
 
@@ -102,6 +104,9 @@ def _chunks(metadata: Metadata) -> Iterator[Chunk]:
         yield raw_profile_chunk("iptc", resource(metadata.iptc))
     if metadata.xmp is not None:
         yield xmp_chunk(metadata.xmp)
+    yield from metadata.text or ()
+    if metadata.comment is not None:
+        yield comment_chunk(metadata.comment)
 
 
 def _tiff_with(encoded: bytes, metadata: Metadata, later: Sequence[Metadata]) -> bytes:

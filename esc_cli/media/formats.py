@@ -5,11 +5,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from esc_cli.errors import InputError, OutputError, UsageError
 
-Held = Literal["icc_profile", "exif", "xmp", "iptc", "dpi"]
+Held = Literal["icc_profile", "exif", "xmp", "iptc", "dpi", "text", "comment"]
 """A part of a picture's metadata; the field's name in `Metadata`."""
 
 Several = Literal["frames", "pages"]
@@ -47,8 +47,8 @@ class PictureFormat:
     quality: int = 95
 
 
-ALL_METADATA: frozenset[Held] = frozenset(("icc_profile", "exif", "xmp", "iptc", "dpi"))
-_ICC_EXIF_XMP = ALL_METADATA - {"iptc", "dpi"}
+ALL_METADATA: frozenset[Held] = frozenset(get_args(Held))
+_ICC_EXIF_XMP: frozenset[Held] = frozenset(("icc_profile", "exif", "xmp"))
 _INT32_MAX = 2**31 - 1
 
 # Sources of the limits. PNG: specification, 11.2.1 (31 bits). JPEG: libjpeg-turbo's JPEG_MAX_DIMENSION, which
@@ -70,7 +70,14 @@ _WRITTEN = (
         depths_bits=(8, 16),
         several="frames",
     ),
-    PictureFormat("JPEG", (".jpg", ".jpeg", ".jpe", ".jfif"), False, 65_500, lossy=True, holds=ALL_METADATA),
+    PictureFormat(
+        "JPEG",
+        (".jpg", ".jpeg", ".jpe", ".jfif"),
+        False,
+        65_500,
+        lossy=True,
+        holds=ALL_METADATA - {"text"},
+    ),
     PictureFormat("WEBP", (".webp",), True, 16_383, lossy=True, holds=_ICC_EXIF_XMP, several="frames"),
     PictureFormat(
         "BMP",
@@ -87,7 +94,7 @@ _WRITTEN = (
         True,
         _INT32_MAX,
         lossy=False,
-        holds=ALL_METADATA,
+        holds=ALL_METADATA - {"text", "comment"},
         depths_bits=(8, 16, 32),
         several="pages",
     ),

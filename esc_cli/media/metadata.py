@@ -21,9 +21,19 @@ _NAMES: dict[Held, str] = {
     "xmp": "XMP",
     "iptc": "IPTC captions",
     "dpi": "the resolution in dots an inch",
+    "text": "a PNG's text",
+    "comment": "a comment",
 }
 
-_LISTED: dict[str, Held] = {"exif": "exif", "icc": "icc_profile", "xmp": "xmp", "iptc": "iptc", "dpi": "dpi"}
+_LISTED: dict[str, Held] = {
+    "exif": "exif",
+    "icc": "icc_profile",
+    "xmp": "xmp",
+    "iptc": "iptc",
+    "dpi": "dpi",
+    "text": "text",
+    "comment": "comment",
+}
 """What the parts are called by a user, as cwebp calls them."""
 
 # Source: JPEG T.81 B.1.1.4: a segment's length has 16 bits and counts itself.
@@ -31,6 +41,7 @@ _LARGEST_IN_JPEG_BYTES: dict[Held, int] = {
     "exif": 65_533,
     "xmp": 65_533 - len(XMP_IN_JPEG),
     "iptc": iptc.LARGEST_IN_JPEG_BYTES,
+    "comment": 65_533,
 }
 
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
@@ -73,6 +84,8 @@ def read_metadata(image: Image.Image, gray: bool, header: bytes = b"") -> Metada
         xmp=upright_xmp(blocks.xmp.rstrip(b"\0")) or None if blocks.xmp else None,
         dpi=_sensible(blocks.dpi or (exif_dpi(exif) if exif else None)),
         iptc=blocks.iptc,
+        text=blocks.text,
+        comment=blocks.comment,
     )
 
 

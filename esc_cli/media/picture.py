@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from esc_cli.media.png import Chunk
+
 if TYPE_CHECKING:  # headers are read without torch
     from torch import Tensor
 
@@ -17,6 +19,8 @@ class Metadata:
         xmp: A packet in which the orientation is 1.
         dpi: Dots an inch, across and down.
         iptc: Captions, as an IPTC-IIM stream (the content of Photoshop's resource 0x0404).
+        text: Chunks of a PNG that hold text.
+        comment: Of a JPEG or a GIF, in any encoding.
     """
 
     icc_profile: bytes | None = None
@@ -24,6 +28,8 @@ class Metadata:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     iptc: bytes | None = None
+    text: tuple[Chunk, ...] | None = None
+    comment: bytes | None = None
 
 
 @dataclass(frozen=True)

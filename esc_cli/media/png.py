@@ -7,6 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import IO, cast
 
+from PIL.PngImagePlugin import PngImageFile, iTXt
+
 _PIXELS = (b"IDAT", b"fdAT")
 """The chunks of a still, and of an animation's later frames."""
 
@@ -16,6 +18,9 @@ _SIGNATURE_BYTES = 8
 # ImageMagick's coders/png.c and ExifTool's PNG.pm (raw profiles).
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _RAW_PROFILE = b"Raw profile type "
+_METADATA_KEYWORDS = (_XMP_KEYWORD, _RAW_PROFILE)
+_REPEATING = (b"exif:", b"icc:")
+"""What the keywords begin with under which ImageMagick repeats, tag by tag, what stands elsewhere, too."""
 _TEXT_CHUNKS = (b"iTXt", b"zTXt", b"tEXt")
 _COLOR_CHUNKS = frozenset((b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"))
 _BYTES_A_LINE = 36
@@ -86,6 +91,14 @@ def raw_profile(text: object) -> bytes:
         return b""
 
 
+def comment_chunk(comment: bytes) -> Chunk:
+    """Hold another format's comment as text. Source: PNG 11.3.3.1 (keywords), 11.3.3.2 and 11.3.3.4."""
+    try:
+        return Chunk(b"iTXt", b"Comment" + bytes(5) + comment.decode().encode())
+    except UnicodeDecodeError:
+        return Chunk(b"tEXt", b"Comment\0" + comment.replace(b"\0", b""))
+
+
 def with_metadata_chunks(png: bytes, chunks: Sequence[Chunk]) -> bytes:
     """Give a PNG these chunks before its pixels, instead of whatever metadata its encoder wrote.
 
@@ -109,7 +122,7 @@ def with_metadata_chunks(png: bytes, chunks: Sequence[Chunk]) -> bytes:
 
 def _is_metadata(name: bytes, content: memoryview) -> bool:
     if name in _TEXT_CHUNKS:
-        return bytes(content[: len(_RAW_PROFILE)]).startswith((_XMP_KEYWORD, _RAW_PROFILE))
+        return bytes(content[: len(_RAW_PROFILE)]).startswith(_METADATA_KEYWORDS)
     return name in (b"iCCP", b"eXIf", b"pHYs")
 
 
@@ -120,6 +133,30 @@ def exif_chunk(file: IO[bytes]) -> bytes | None:
         return next((file.read(length) for name, length in _chunks(file) if name == b"eXIf"), None)
     finally:
         file.seek(here)
+
+
+def text_chunks(image: PngImageFile) -> tuple[Chunk, ...]:
+    """The text of a PNG, but for what is metadata of another kind.
+
+    What stands behind the pixels is there when they were decoded.
+
+    Source: PNG 11.3.3.2 and 11.3.3.4.
+    """
+    texts = image.text if image.png is None else image.png.im_text
+    return tuple(
+        _text_chunk(keyword, text)
+        for keyword, text in texts.items()
+        if not keyword.encode("latin-1").startswith((*_METADATA_KEYWORDS, *_REPEATING))
+    )
+
+
+def _text_chunk(keyword: str, text: str | iTXt) -> Chunk:
+    name = keyword.encode("latin-1") + b"\0"
+    if not isinstance(text, iTXt):
+        return Chunk(b"tEXt", name + text.encode("latin-1"))
+    language, translated_keyword = str(text.lang or ""), str(text.tkey or "")
+    content = "\0".join((language, translated_keyword, text)).encode()
+    return Chunk(b"iTXt", name + bytes(2) + content)  # not compressed
 
 
 def pixels_are_intact(file: IO[bytes]) -> bool:

@@ -12,12 +12,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, ImageCms, TiffImagePlugin
+from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from esc_cli.media.embed import embed, pillow_metadata
 from esc_cli.media.formats import FORMATS
 from esc_cli.media.metadata import fitted, read_metadata
 from esc_cli.media.picture import Metadata
+from esc_cli.media.png import Chunk
 
 Encode = Callable[..., bytes]
 CAPTION = b"\x1c\x02\x78\0\x09A caption\x1c\x02\x19\0\4bird"
@@ -71,6 +72,45 @@ def test_what_is_written_is_what_is_read(name: str, mode: str, metadata: Metadat
         assert tags.get_ifd(ExifTags.IFD.GPSInfo)[2] == (52.0, 1.0, 31.0)
     assert (found.icc_profile, found.xmp, found.iptc) == (fit.icc_profile, fit.xmp, fit.iptc)
     assert found.dpi == (300.0, 300.0 if name == "JPEG" and found.dpi == (300.0, 300.0) else 150.0)
+
+
+def test_text_of_a_png_stays_as_it_is(metadata: Metadata, encode: Encode) -> None:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("parameters", "a cat, steps: 20")
+    text.add_text("Title", "long " * 200, zip=True)
+    text.add_itxt("Description", "Größe", lang="de", tkey="Beschreibung")
+    text.add_text("exif:Make", "what EXIF says, too")
+    file = encode(Image.new("RGB", (8, 8)), "PNG", pnginfo=text)
+    behind = file[:-12] + Chunk(b"tEXt", b"after\0the pixels").encoded() + file[-12:]
+    with Image.open(io.BytesIO(behind)) as image:
+        image.load()
+        found = read_metadata(image, gray=False)
+    for frames in ({}, {"save_all": True, "append_images": [Image.new("RGB", (8, 8), "red")]}):
+        file, _ = written(
+            Image.new("RGB", (8, 8)), replace(metadata, text=found.text), "PNG", encode, **frames
+        )
+        with Image.open(io.BytesIO(file)) as again:
+            assert read_metadata(again, gray=False).text == found.text
+            texts = dict(again.text)
+        assert texts["parameters"] == "a cat, steps: 20"
+        assert texts["Title"] == "long " * 200
+        assert (texts["Description"], texts["Description"].lang) == ("Größe", "de")
+        assert texts["after"] == "the pixels"
+        assert "exif:Make" not in texts
+
+
+@pytest.mark.parametrize(
+    ("comment", "text"), [("Größe".encode(), "Größe"), (b"Gr\xf6\xdfe\0", "Größe"), (b"plain", "plain")]
+)
+def test_a_comment_stays(metadata: Metadata, encode: Encode, comment: bytes, text: str) -> None:
+    image = Image.new("RGB", (8, 8))
+    with Image.open(io.BytesIO(encode(image, "JPEG", comment=comment))) as source:
+        found = read_metadata(source, gray=False)
+    assert found.comment == comment
+    for name, key, expected in (("JPEG", "comment", comment), ("PNG", "Comment", text)):
+        file, _ = written(image, replace(metadata, comment=found.comment), name, encode)
+        with Image.open(io.BytesIO(file)) as again:
+            assert again.info[key] == expected
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,9 @@ def test_what_pixels_lose(probe: Probe, format: str, said: tuple[str, ...]) -> N
 @pytest.mark.parametrize(
     ("parts", "format", "said"),
     [
-        (ALL_METADATA, "JPEG", ()),
+        (ALL_METADATA - {"text"}, "JPEG", ()),
+        (ALL_METADATA, "PNG", ()),
+        ({"text", "comment"}, "TIFF", ("TIFF cannot hold a comment", "TIFF cannot hold a PNG's text")),
         ({"icc_profile"}, "BMP", ("the picture is converted to sRGB: BMP cannot hold a color profile",)),
         ({"exif", "xmp"}, "BMP", ("BMP cannot hold EXIF", "BMP cannot hold XMP")),
         ({"iptc"}, "WEBP", ("WEBP cannot hold IPTC captions",)),

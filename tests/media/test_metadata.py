@@ -26,6 +26,7 @@ from esc_cli.media.metadata import (
     read_metadata,
 )
 from esc_cli.media.picture import Metadata
+from esc_cli.media.png import Chunk
 from esc_cli.media.tiff import BYTE, LONG, UNDEFINED, Entry, Field, TiffReader, Tree, directory_at
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
@@ -42,7 +43,8 @@ def plain_exif(**tags: str) -> bytes:
 
 
 def complete(profile: bytes) -> Metadata:
-    return Metadata(profile, plain_exif(), XMP, (300.0, 300.0), CAPTION)
+    title = Chunk(b"tEXt", b"Title\0a title")
+    return Metadata(profile, plain_exif(), XMP, (300.0, 300.0), CAPTION, (title,), b"a comment")
 
 
 def tag(exif: bytes | None, number: int) -> object:
@@ -72,7 +74,7 @@ def test_lists_of_parts(text: str, parts: frozenset[Held]) -> None:
 def test_unknown_parts_are_refused(text: str) -> None:
     with pytest.raises(UsageError, match=r"is no part of a picture's metadata$") as caught:
         parse_metadata_list(text)
-    assert caught.value.hint == "say all, none, or some of exif,icc,xmp,iptc,dpi"
+    assert caught.value.hint == "say all, none, or some of exif,icc,xmp,iptc,dpi,text,comment"
 
 
 # What is read
@@ -228,9 +230,9 @@ def test_notes_of_what_was_left_out(encode: Encode, srgb_profile: bytes) -> None
 def test_each_part_is_independent(srgb_profile: bytes) -> None:
     metadata = complete(srgb_profile)
     for part in ALL_METADATA:
-        kept = fitted(metadata, FORMATS["JPEG"], 6, 8, frozenset((part,)), "esc-upscale 1")
+        kept = fitted(metadata, FORMATS["PNG"], 6, 8, frozenset((part,)), "esc-upscale 1")
         assert {field.name for field in fields(kept) if getattr(kept, field.name) is not None} == {part}
-    nothing = fitted(metadata, FORMATS["JPEG"], 6, 8, frozenset(), "esc-upscale 1")
+    nothing = fitted(metadata, FORMATS["PNG"], 6, 8, frozenset(), "esc-upscale 1")
     assert nothing == Metadata()
 
 
@@ -269,11 +271,12 @@ def test_what_has_no_room_in_a_jpeg() -> None:
     exif = Image.Exif()
     exif[271] = "m" * 65_480
     captions = b"".join(b"\x1c\x02\x78" + struct.pack(">H", 7_000) + bytes(7_000) for _ in range(10))
-    large = Metadata(exif=exif.tobytes() + bytes(100), xmp=b"x" * 70_000, iptc=captions)
+    long = b"c" * 65_534
+    large = Metadata(exif=exif.tobytes() + bytes(100), xmp=b"x" * 70_000, iptc=captions, comment=long)
     assert fitted(large, jpeg, 6, 8) == Metadata()
     assert fitted(large, png, 6, 8).iptc == captions
     assert metadata_lost(large, jpeg) == tuple(
-        f"JPEG cannot hold {part}" for part in ("EXIF", "XMP", "IPTC captions")
+        f"JPEG cannot hold {part}" for part in ("EXIF", "XMP", "IPTC captions", "a comment")
     )
     tight = Metadata(exif=exif.tobytes())
     assert holds(jpeg, "exif", tight)
@@ -294,7 +297,7 @@ def test_the_parts_of_the_corpus() -> None:
         "lab.tif": {"exif", "xmp", "iptc", "dpi"},
         "text_scan.png": set(),
         "gamma_chunk.png": {"icc_profile"},
-        "anim.gif": set(),
+        "anim.gif": {"comment"},
     }
     for name, parts in expected.items():
         with Image.open(CORPUS / name) as image:

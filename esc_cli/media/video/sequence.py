@@ -271,8 +271,8 @@ def _notes(probed: Probe) -> Iterator[str]:
         yield "floats become 16 bits a channel"
     if "icc_profile" in probed.parts:
         yield "the pictures are converted from their color profiles to sRGB"
-    if probed.parts & {"exif", "xmp", "iptc"}:
-        yield "the pictures' EXIF, XMP and IPTC captions are not kept: frames have none"
+    if probed.parts - {"icc_profile", "dpi"}:
+        yield "the pictures' EXIF, XMP, captions, text and comments are not kept: frames have none"
 
 
 def _read(path: Path, kind: _Kind) -> Picture:
