@@ -45,6 +45,11 @@ class _Cut:
     def shift_s(self) -> Fraction:
         return -self.start_s if self.start_s is not None else Fraction(0)
 
+    def within(self, start_s: Fraction, end_s: Fraction) -> tuple[Fraction, Fraction]:
+        """Shorten what begins before the part or ends after it; what is not in it ends before it begins."""
+        start = start_s if self.start_s is None else max(start_s, self.start_s)
+        return start, end_s if self.end_s is None else min(end_s, self.end_s)
+
     def keeps(self, time_s: Fraction) -> bool:
         after = self.start_s is None or time_s >= self.start_s
         return after and (self.end_s is None or time_s < self.end_s)
@@ -238,12 +243,25 @@ def _copied(
         if packet.stream.index == clip.stream_index:
             if packet.pts is not None and packet.duration:
                 durations[packet.pts] = packet.duration
-        elif packet.size and packet.stream.index in streams and cut.keeps(_time(packet)):
+        elif packet.size and packet.stream.index in streams and _is_kept(packet, cut):
             shift = round(cut.shift_s / packet.time_base)
             packet.stream = streams[packet.stream.index]
             packet.pts = None if packet.pts is None else packet.pts + shift
             packet.dts = None if packet.dts is None else packet.dts + shift
             yield packet
+
+
+def _is_kept(packet: Any, cut: _Cut) -> bool:
+    """Whether a packet is in the part that is kept; subtitles that are shown at its ends are shortened."""
+    if packet.stream.type != "subtitle" or packet.pts is None or not packet.duration:
+        return cut.keeps(_time(packet))
+    unit = Fraction(packet.time_base)
+    shown = packet.pts * unit, (packet.pts + packet.duration) * unit
+    start, end = cut.within(*shown)
+    if (start, end) != shown:
+        packet.pts = packet.dts = round(start / unit)
+        packet.duration = max(0, round(end / unit) - packet.pts)
+    return bool(packet.duration)
 
 
 def _time(packet: Any) -> Fraction:
@@ -258,10 +276,7 @@ def _chapters(low: Any, cut: _Cut) -> list[dict[str, Any]]:
     for chapter in low.chapters():
         unit = chapter["time_base"]
         start, end = chapter["start"] * unit, chapter["end"] * unit
-        if cut.start_s is not None:
-            start = max(start, cut.start_s)
-        if cut.end_s is not None:
-            end = min(end, cut.end_s)
+        start, end = cut.within(start, end)
         if start < end or (start == end == chapter["start"] * unit and cut.keeps(start)):
             times = {"start": round((start + cut.shift_s) / unit), "end": round((end + cut.shift_s) / unit)}
             chapters.append({**chapter, **times})

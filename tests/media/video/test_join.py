@@ -154,6 +154,47 @@ def test_a_part_with_its_sound_and_chapters(
     assert chapters == [("0.000000", "0.150000", "Two"), ("0.150000", "0.200000", "Three")]
 
 
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "cues"),
+    [
+        (None, None, [(100, 200), (400, 50)]),
+        (0.15, 0.25, [(0, 100)]),
+        (None, 0.2, [(100, 100)]),
+        (0.35, None, [(50, 50)]),
+    ],
+)
+def test_subtitles_at_the_ends_of_a_part_are_shortened(
+    make_clip: Maker,
+    enlarge: Callable[..., Path],
+    start_s: float | None,
+    end_s: float | None,
+    cues: list[tuple[int, int]],
+) -> None:
+    source = with_subtitles(make_clip("in.mp4"), [(100, 300), (400, 450)])
+    with av.open(enlarge(source, "out.mkv", start_s=start_s, end_s=end_s)) as high:
+        packets = [packet for packet in high.demux(high.streams.subtitles[0]) if packet.size]
+        assert [(packet.pts, packet.duration) for packet in packets] == cues  # milliseconds
+
+
+def with_subtitles(clip: Path, cues_ms: Sequence[tuple[int, int]]) -> Path:
+    """The clip with a track of subtitles, each shown from and to a time."""
+    times = [f"00:00:00,{start:03} --> 00:00:00,{end:03}" for start, end in cues_ms]
+    text = "".join(f"{number}\n{time}\nwords\n\n" for number, time in enumerate(times, start=1))
+    clip.with_suffix(".srt").write_text(text)
+    target = clip.with_name("with_subtitles.mkv")
+    with av.open(clip) as pictures, av.open(clip.with_suffix(".srt")) as words, av.open(target, "w") as both:
+        packets = []
+        for stream in (pictures.streams.video[0], words.streams.subtitles[0]):
+            made = both.add_stream_from_template(stream)
+            for packet in stream.container.demux(stream):
+                if packet.size:
+                    packet.stream = made
+                    packets.append(packet)
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            both.mux(packet)
+    return target
+
+
 def test_attachments_and_dispositions(make_clip: Maker, enlarge: Callable[..., Path], told: Probe) -> None:
     def more(target: Any, _: Any) -> None:
         target.add_attachment("font.ttf", "application/x-truetype-font", b"abc" * 40)
