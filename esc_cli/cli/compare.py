@@ -81,7 +81,7 @@ def compare(
     if json:
         answer_json("comparison", sheet=str(output), **_facts(comparison))
     else:
-        answer(_table(comparison, picture.name))
+        answer(_table(comparison, picture.name) if comparison.original else str(output))
 
 
 def _facts(comparison: "Comparison") -> dict[str, Any]:
@@ -116,6 +116,4 @@ def _table(comparison: "Comparison", name: str) -> Table:
 
 
 def _score(column: "Column", number: int | None = None) -> str:
-    if column.psnr is None:
-        return ""
     return f"{column.psnr if number is None else column.crop_psnrs[number]:.2f}"

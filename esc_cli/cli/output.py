@@ -286,5 +286,5 @@ def _summary_line(event: Summary) -> str:
     counts += [f"{event.skipped} skipped"] if event.skipped else []
     counts += [f"{event.failed} failed"] if event.failed else []
     counts += [f"{event.not_begun} not begun"] if event.not_begun else []
-    counts += [f"{event.passed_over} passed over (no pictures)"] if event.passed_over else []
+    counts += [f"{event.passed_over} passed over (no pictures, or results)"] if event.passed_over else []
     return f"{', '.join(counts)} in {event.seconds:.1f} s"

@@ -5,7 +5,7 @@ import operator
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
@@ -40,6 +40,8 @@ _LOSSLESS_AND_DEEP = {"PNG": 0.8, "TIFF": 0.8}
 _TRIAL_PX = {"cpu": 64}
 _TRIAL_PX_ELSEWHERE = 256
 """Side of the picture that the network is timed on: of its size are the pieces that run at full speed."""
+
+_TRIALS = 3
 
 
 def look_ahead(plan: Plan, models: Models) -> Outlook:
@@ -88,11 +90,16 @@ def _seconds_a_pixel(passes: tuple[float, ...], models: Models) -> float:
     upscaler.progress = None
     noise = torch.rand((1, 3, side_px, side_px))
     size = (round(side_px * passes[0]),) * 2
-    upscaler(noise, size=size)  # the first run is slower: memory is taken, kernels are chosen
-    begun = time.monotonic()
-    upscaler(noise, size=size)
+    # The first run is slower: memory is taken, kernels are chosen. Of a busy machine's others one may be.
+    seconds = min(_timed(lambda: upscaler(noise, size=size)) for _ in range(_TRIALS))
     growth = itertools.accumulate(passes[:-1], operator.mul, initial=1)
-    return (time.monotonic() - begun) / side_px**2 * sum(scale**2 for scale in growth)
+    return seconds / side_px**2 * sum(scale**2 for scale in growth)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    begun = time.monotonic()
+    work()
+    return time.monotonic() - begun
 
 
 def _result_bytes(task: Task) -> int:

@@ -23,7 +23,7 @@ from esc_cli.training.configuration import TrainingConfig, is_over, learning_rat
 from esc_cli.training.data import Pair, batch_of_step, load_pairs, room_px
 from esc_cli.training.processes import Processes, joined_processes
 from esc_cli.training.run import Run, network_config, new_run, resumed_run
-from esc_cli.training.run_folder import open_log, prepare_folder, read_split, write_config, write_split
+from esc_cli.training.run_folder import check_free, open_log, read_split, write_config, write_split
 from esc_cli.training.split import Split, split_by_source
 from esc_cli.training.state import WEIGHTS_FILE
 from esc_cli.training.validation import ValidationSet, load_validation_set
@@ -82,7 +82,8 @@ def train(
     with _translated_errors(device, folder), joined_processes(device) as processes:
         if device.type == "cpu":
             limit_threads()
-        prepare_folder(folder, resume=resume)
+        if not resume:
+            check_free(folder)
         run = resumed_run(folder, device) if resume else new_run(config, device)
         _check_patches(run.config, processes.count)
         split = (

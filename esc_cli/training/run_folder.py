@@ -19,19 +19,19 @@ SPLIT_FILE = "pictures.json"
 Log = Callable[[dict[str, Any]], None]
 
 
-def prepare_folder(folder: Path, *, resume: bool) -> None:
-    """Make the folder, and see that no run is in the way.
+def check_free(folder: Path) -> None:
+    """See that no run is in the way of a new one.
 
     Raises:
-        OutputError: There is a run already, and it is not to be resumed.
+        OutputError: There is a run already.
     """
-    if not resume and (folder / STATE_FILE).exists():
+    if (folder / STATE_FILE).exists():
         raise OutputError(f"there is a run in {str(folder)!r} already", hint="--resume goes on with it")
-    folder.mkdir(parents=True, exist_ok=True)
 
 
 def write_config(config: TrainingConfig, folder: Path) -> None:
-    """Write the configuration down for people; a run is resumed with that in its state."""
+    """Write the configuration down for people, into a new folder; a run is resumed with that in its state."""
+    folder.mkdir(parents=True, exist_ok=True)
     _write_json(dataclasses.asdict(config), folder / CONFIG_FILE)
 
 

@@ -41,7 +41,7 @@ def test_every_variant_of_one_scale_can_be_named(run: Run) -> None:
     assert "'--variant'" in ended.stderr
 
 
-def test_errors(run: Run) -> None:
+def test_errors(run: Run, pictures: Path) -> None:
     assert run("train", "nowhere", "-o", "out").code == 3
     assert run("train", "nowhere").code == 2
     assert run("train", "nowhere", "-o", "out2", "-d", "abacus").code == 5
@@ -50,7 +50,8 @@ def test_errors(run: Run) -> None:
     assert ended.code == 2
     assert "no preset 'esc-x5'" in ended.stderr
     Path("file").touch()
-    assert run("train", "nowhere", "-o", "file/out").code == 6
+    assert run("train", pictures, "-o", "file/out", "--validation-pictures", 1).code == 6
+    assert not any(Path(name).exists() for name in ("out", "out2", "out4", "out5"))
 
 
 @pytest.fixture

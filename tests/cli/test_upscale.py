@@ -58,7 +58,7 @@ def test_a_folder(run: Run, save: Save) -> None:
     assert [name for name in files() if name.startswith("in_x2/")] == [
         "in_x2/1.png", "in_x2/sub/2.jpg", "in_x2/sub/er/3.webp",
     ]  # fmt: skip
-    assert "3 done, 1 passed over (no pictures) in " in ended.stderr
+    assert "3 done, 1 passed over (no pictures, or results) in " in ended.stderr
 
 
 def test_good_and_bad(run: Run, save: Save) -> None:
@@ -71,7 +71,7 @@ def test_good_and_bad(run: Run, save: Save) -> None:
     assert ended.code == 7
     assert "esc-upscale: in/empty.png is empty\n" in ended.stderr
     assert "esc-upscale: in/truncated.png is damaged or incomplete" in ended.stderr
-    assert "1 done, 2 failed, 1 passed over (no pictures) in " in ended.stderr
+    assert "1 done, 2 failed, 1 passed over (no pictures, or results) in " in ended.stderr
     assert [name for name in files() if "_x4" in name] == ["in_x4/good.png"]
 
 
