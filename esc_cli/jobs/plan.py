@@ -8,7 +8,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Literal
 
-from esc_cli.errors import EscError, InputError, OutputError, OutputExistsError
+from esc_cli.errors import EscError, InputError, OutputError, OutputExistsError, UsageError
 from esc_cli.jobs.clips.options import DEFAULT_OPTIONS, ClipOptions
 from esc_cli.jobs.clips.plan import is_clip, plan_clip
 from esc_cli.jobs.clips.task import ClipTask
@@ -108,6 +108,8 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     up_to_date = [task for task in tasks if task.is_up_to_date]
     own_results = _own_results(sources.pictures, up_to_date)
     tasks = [task for task in tasks if task.source not in own_results]
+    if names_one and request.clips != DEFAULT_OPTIONS:
+        _refuse_pictures(tasks)
     _refuse_collisions(tasks)
     there = [task for task in tasks if task.is_there]
     _refuse_own_inputs(there, [source for source in sources.pictures if source not in own_results])
@@ -244,6 +246,13 @@ def _refuse_collisions(tasks: Iterable[Task]) -> None:
                 f"{owner.source.name!r} and {task.source.name!r} would both become {str(task.target)!r}",
                 hint="upscale them one by one, with a name for each",
             )
+
+
+def _refuse_pictures(tasks: Iterable[Task]) -> None:
+    """Among many files there may be no clip today; who names one file means it."""
+    for task in tasks:
+        if isinstance(task, PictureTask):
+            raise UsageError(f"{task.source.name} is a picture, for which the options of clips mean nothing")
 
 
 def _refuse_own_inputs(there: Iterable[Task], sources: Iterable[Source]) -> None:

@@ -156,6 +156,17 @@ def test_what_makes_no_sense(run: Run, options: tuple[object, ...], sentence: st
     assert files() == ["in.mp4"]
 
 
+@pytest.mark.parametrize("option", [("--crf", 3), ("--start", 1), ("--preview", 4), ("--deinterlace",)])
+def test_options_of_clips_mean_nothing_for_one_picture(
+    run: Run, save: Callable[..., Path], option: tuple[object, ...]
+) -> None:
+    save("in.png")
+    ended = run("in.png", *TWICE, *option)
+    assert (ended.code, files()) == (2, ["in.png"])
+    assert "in.png is a picture, for which the options of clips mean nothing" in ended.stderr
+    assert run("in.png", save("other.png"), *TWICE, *option).code == 0  # any number of clips: none
+
+
 def make_cut_off(name: str) -> None:
     make_clip(name, 30)
     content = Path(name).read_bytes()
