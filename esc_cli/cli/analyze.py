@@ -62,7 +62,7 @@ def similarity(
     from esc_cli.evaluation.figures import check_plot
 
     if output is not None:
-        check_plot(output, replace=overwrite)
+        check_plot(output, replace=overwrite, inputs=[folder])
     with _progress("running") as progress:
         found = measure(folder, model, scale, is_low=low, device=device, progress=progress)
     if json:

@@ -307,7 +307,7 @@ def _planned(task: Task) -> Planned:
 
 
 def _with_metadata(picture: Picture) -> Image.Image:
-    """Give a picture as an image whose ``info`` holds what that of an opened file does."""
+    """Give a picture as an image whose ``info`` holds what that of an opened file does, but a PNG's text."""
     image = pillow_image(picture)
     metadata = fitted(picture.metadata, FORMATS["PNG"], picture.height, picture.width, ALL_METADATA, None)
     held = {
@@ -315,6 +315,7 @@ def _with_metadata(picture: Picture) -> Image.Image:
         "exif": metadata.exif,
         "xmp": metadata.xmp,
         "dpi": metadata.dpi,
+        "comment": metadata.comment,
     }
     image.info.update({key: value for key, value in held.items() if value is not None})
     return image

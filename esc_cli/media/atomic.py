@@ -92,7 +92,7 @@ def check_target(target: Path, *, replace: bool, inputs: Iterable[Path] = ()) ->
     Args:
         target: What will be written.
         replace: Whether it may be there already.
-        inputs: What it is made from; it may be none of these, under whatever name.
+        inputs: Files that it is made from, or folders of them; it may be none of these, under whatever name.
 
     Raises:
         OutputExistsError: It is there already.
@@ -102,7 +102,7 @@ def check_target(target: Path, *, replace: bool, inputs: Iterable[Path] = ()) ->
         raise OutputError(f"cannot write {target}: its folder does not exist")
     if not target.exists():
         return
-    if any(path.exists() and target.samefile(path) for path in inputs):
+    if any(_is_of(target, path) for path in inputs):
         raise OutputError(
             f"{str(target)!r} is an input, and results never replace inputs", hint="choose another name"
         )
@@ -110,6 +110,10 @@ def check_target(target: Path, *, replace: bool, inputs: Iterable[Path] = ()) ->
         raise OutputExistsError(
             f"{str(target)!r} is there already", hint="choose another name, or --overwrite"
         )
+
+
+def _is_of(target: Path, source: Path) -> bool:
+    return source.exists() and (target.samefile(source) or source.resolve() in target.resolve().parents)
 
 
 @contextmanager

@@ -97,7 +97,8 @@ def _of_png(image: PngImagePlugin.PngImageFile) -> Blocks:
         kind: raw_profile(info.get(f"Raw profile type {kind}")) for kind in ("exif", "xmp", "iptc", "APP1")
     }
     segment = texts["APP1"]  # a JPEG's
-    exif = _bytes(info.get("exif")) or (exif_chunk(image.fp) if image.fp else None) or texts["exif"]
+    file: IO[bytes] | None = getattr(image, "fp", None)  # a copied image has none
+    exif = _bytes(info.get("exif")) or (exif_chunk(file) if file else None) or texts["exif"]
     xmp = _bytes(info.get("xmp")) or texts["xmp"]
     return Blocks(
         icc_profile=_bytes(info.get("icc_profile")),

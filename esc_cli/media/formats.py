@@ -110,7 +110,9 @@ _WRITTEN = (
         largest_px=16_384**2,
         quality=90,
     ),
-    PictureFormat("GIF", (".gif",), True, 65_535, lossy=False, holds=frozenset(), several="frames"),
+    PictureFormat(
+        "GIF", (".gif",), True, 65_535, lossy=False, holds=frozenset(("comment",)), several="frames"
+    ),
     PictureFormat(
         "HEIC",
         (".heic", ".heif"),

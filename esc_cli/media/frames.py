@@ -93,7 +93,7 @@ def encode_frames(
         images: In mode L, LA, RGB or RGBA, and of one size.
         motion: The timing of frames; None for a still.
         format: GIF, PNG, WEBP or AVIF.
-        options: Pillow's options for pixels and metadata; of no use for GIF.
+        options: Pillow's options for pixels and metadata; for GIF only a comment.
 
     Raises:
         OutputError: The format cannot hold them, or they cannot be encoded.
@@ -102,7 +102,7 @@ def encode_frames(
     try:
         with quiet_pillow():
             if format.name == "GIF":
-                return encode_gif(_of_one_mode(images), motion)
+                return encode_gif(_of_one_mode(images), motion, options.get("comment"))
             if motion is None:
                 return _saved(images, format, options)
             return _animation(_of_one_mode(images), format, {**options, **_timing(motion, format)})

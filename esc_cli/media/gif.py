@@ -26,10 +26,11 @@ _TICK_MS = 10
 _LONGEST_TICKS = 2**16 - 1
 _MOST_PLAYS = 2**16
 
+_LOOP, _COMMENT = b"\x21\xff\x0bNETSCAPE2.0", b"\x21\xfe"
 _GRAPHIC_CONTROL = b"\xf9"
 
 
-def encode_gif(images: Sequence[Image.Image], motion: Motion | None) -> bytes:
+def encode_gif(images: Sequence[Image.Image], motion: Motion | None, comment: bytes | None = None) -> bytes:
     """Encode a still or an animation; each frame has a palette of its own, and equal ones stay frames.
 
     A pixel in a GIF is opaque or not there: it is opaque from an alpha of 128 on.
@@ -37,6 +38,7 @@ def encode_gif(images: Sequence[Image.Image], motion: Motion | None) -> bytes:
     Args:
         images: Frames of one size, all in the mode L, LA, RGB or RGBA.
         motion: Their timing; None for a still.
+        comment: If there is one.
 
     Raises:
         OutputError: A frame is shown for longer than a GIF can say, or it cannot be encoded.
@@ -51,7 +53,18 @@ def encode_gif(images: Sequence[Image.Image], motion: Motion | None) -> bytes:
             whole.set_type(vips.GValue.array_int_type, "delay", delays_ms(motion.durations_ms))
             whole.set_type(vips.GValue.gint_type, "loop", min(motion.loop, _MOST_PLAYS))
         content: bytes = whole.gifsave_buffer(effort=_EFFORT, keep_duplicate_frames=True)
-    return content
+    return content if comment is None else _with_comment(content, comment)
+
+
+def _with_comment(gif: bytes, comment: bytes) -> bytes:
+    """Put a comment before the first picture. Source: GIF89a, 18 (the table of colors), 24 and 15."""
+    flags = gif[10]
+    place = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
+    if gif.startswith(_LOOP, place):
+        place += len(_LOOP) + 5  # which is to come first, with the number of times
+    blocks = (comment[at : at + 255] for at in range(0, len(comment), 255))
+    extension = _COMMENT + b"".join(bytes([len(block)]) + block for block in blocks) + b"\0"
+    return gif[:place] + extension + gif[place:]
 
 
 def delays_ms(durations_ms: Sequence[float]) -> list[int]:

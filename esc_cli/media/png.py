@@ -93,10 +93,12 @@ def raw_profile(text: object) -> bytes:
 
 def comment_chunk(comment: bytes) -> Chunk:
     """Hold another format's comment as text. Source: PNG 11.3.3.1 (keywords), 11.3.3.2 and 11.3.3.4."""
+    text = comment.replace(b"\0", b"")
     try:
-        return Chunk(b"iTXt", b"Comment" + bytes(5) + comment.decode().encode())
+        text.decode()
     except UnicodeDecodeError:
-        return Chunk(b"tEXt", b"Comment\0" + comment.replace(b"\0", b""))
+        return Chunk(b"tEXt", b"Comment\0" + text)
+    return Chunk(b"iTXt", b"Comment" + bytes(5) + text)
 
 
 def with_metadata_chunks(png: bytes, chunks: Sequence[Chunk]) -> bytes:
@@ -138,11 +140,12 @@ def exif_chunk(file: IO[bytes]) -> bytes | None:
 def text_chunks(image: PngImageFile) -> tuple[Chunk, ...]:
     """The text of a PNG, but for what is metadata of another kind.
 
-    What stands behind the pixels is there when they were decoded.
+    What stands behind the pixels is there when they were decoded; of texts under one keyword the last is.
 
     Source: PNG 11.3.3.2 and 11.3.3.4.
     """
-    texts = image.text if image.png is None else image.png.im_text
+    stream = getattr(image, "png", None)  # neither a decoded nor a copied image has it
+    texts = stream.im_text if stream is not None else getattr(image, "_text", None) or {}
     return tuple(
         _text_chunk(keyword, text)
         for keyword, text in texts.items()

@@ -114,7 +114,7 @@ def _check_patches(config: TrainingConfig, processes: int) -> None:
     if config.border_weight and config.patch_px <= window_px:
         raise UsageError(
             f"in patches of {config.patch_px} pixels no attention windows meet",
-            hint=f"choose patches of more than {window_px}, or no --border-weight",
+            hint=f"choose patches of more than {window_px}, or --border-weight 0",
         )
 
 

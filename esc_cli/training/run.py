@@ -96,7 +96,7 @@ def new_run(config: TrainingConfig, device: torch.device) -> Run:
 
 
 def _initial_weights(initial: str, scale: int) -> State:
-    """Read a file, or a shipped model: the its smallest scale, where it has not this one."""
+    """Read a file, or a shipped model: its smallest scale, where it has not this one."""
     model = open_model(initial)
     if not isinstance(model, Checkpoint):
         scales = available_scales(model)

@@ -1,3 +1,4 @@
+import copy
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,6 +36,17 @@ def test_the_result_is_the_commands_own(save: Save, load: Load) -> None:
     esc_cli.upscale(source, "out.png", scale=3, model="bicubic", device="cpu", precision="float32")
     in_memory = esc_cli.upscale(load(source), scale=3, model="bicubic")
     assert in_memory.tobytes() == load("out.png").tobytes()
+
+
+def test_an_image_without_its_file_is_as_good(save: Save, load: Load) -> None:
+    exif = Image.Exif()
+    exif[0x0110] = "A camera"
+    Image.new("RGB", (8, 4)).save(save("in.png"), exif=exif)
+    result = esc_cli.upscale(copy.deepcopy(load("in.png")), scale=2, model="nearest")
+    exif.load(result.info["exif"])
+    assert exif[0x0110] == "A camera"
+    Image.new("RGB", (8, 4)).save("in.jpg", comment="made by hand")
+    assert esc_cli.upscale(load("in.jpg"), scale=2, model="nearest").info["comment"] == b"made by hand"
 
 
 @pytest.mark.parametrize("mode", ["L", "LA", "RGB", "RGBA"])

@@ -192,5 +192,7 @@ def test_what_may_become_a_target(tmp_path: Path) -> None:
     for name in (source, link):
         with pytest.raises(OutputError, match="never replace inputs"):
             check_target(name, replace=True, inputs=[source])
+    with pytest.raises(OutputError, match="never replace inputs"):
+        check_target(source, replace=True, inputs=[tmp_path])
     with pytest.raises(OutputError, match="folder does not exist"):
         check_target(tmp_path / "nowhere" / "new.png", replace=True)

@@ -100,15 +100,16 @@ def test_text_of_a_png_stays_as_it_is(metadata: Metadata, encode: Encode) -> Non
 
 
 @pytest.mark.parametrize(
-    ("comment", "text"), [("Größe".encode(), "Größe"), (b"Gr\xf6\xdfe\0", "Größe"), (b"plain", "plain")]
+    ("comment", "text"), [("Größe".encode(), "Größe"), (b"Gr\xf6\xdfe\0", "Größe"), (b"plain\0", "plain")]
 )
 def test_a_comment_stays(metadata: Metadata, encode: Encode, comment: bytes, text: str) -> None:
     image = Image.new("RGB", (8, 8))
     with Image.open(io.BytesIO(encode(image, "JPEG", comment=comment))) as source:
         found = read_metadata(source, gray=False)
     assert found.comment == comment
+    with_comment = replace(metadata, comment=found.comment)
     for name, key, expected in (("JPEG", "comment", comment), ("PNG", "Comment", text)):
-        file, _ = written(image, replace(metadata, comment=found.comment), name, encode)
+        file, _ = written(image, with_comment, name, encode)
         with Image.open(io.BytesIO(file)) as again:
             assert again.info[key] == expected
 

@@ -348,6 +348,21 @@ def test_equal_frames_of_a_gif_stay_frames() -> None:
     assert read(encode([red, red, blue, blue], motion, "GIF"))[0] == motion
 
 
+@pytest.mark.parametrize("comment", [b"made by hand", bytes(range(1, 256)) * 3])
+@pytest.mark.parametrize("motion", [None, Motion((20, 30), 0), Motion((20, 30), 1)])
+def test_a_gif_has_a_comment(comment: bytes, motion: Motion | None) -> None:
+    images = moving(2 if motion else 1)
+    content = encode_frames(images, motion, FORMATS["GIF"], {"comment": comment})
+    with Image.open(io.BytesIO(content)) as again:
+        assert again.info["comment"] == comment
+    without = encode_frames(images, motion, FORMATS["GIF"], {})
+    assert (read(content)[0], pixels_of_all(content)) == (read(without)[0], pixels_of_all(without))
+
+
+def pixels_of_all(content: bytes) -> list[bytes]:
+    return [rgba(image).tobytes() for image in read(content)[1]]
+
+
 def test_frames_of_any_modes_become_one() -> None:
     images = [Image.new("L", (8, 6), 9), *moving(2)]
     for format in ("PNG", "WEBP", "GIF"):

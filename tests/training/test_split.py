@@ -15,7 +15,8 @@ def test_no_source_is_on_both_sides(pictures: Path) -> None:
     assert [len(side) for side in sources] == [4, 2]
     assert not sources[0] & sources[1]
     assert len(split.training) + len(split.validation) == 12
-    assert split == split_by_source(pictures, held_out=2)
+    # Other ones would be pictures that the shipped models have seen: their runs went on from each other.
+    assert {path.stem.split("_")[0] for path in split.validation} == {"1", "5"}
 
 
 def test_too_few_pictures(pictures: Path) -> None:
