@@ -41,6 +41,14 @@ PRESETS: Mapping[str, TrainingConfig] = {
         for scale in (2, 3, 4)
     },
     **{f"esc-light-robust-x{scale}": _small("esc-light", scale, degradation="robust") for scale in (2, 4)},
-    "esc-real-x4": _small("esc-real", 4, degradation="real", sharpen_originals=True),
+    "esc-real-x4": _small(
+        "esc-real",
+        4,
+        degradation="real",
+        sharpen_originals=True,
+        batch_size=1,
+        patch_px=64,
+        border_weight=1.0,
+    ),
 }
 """Recipes by name: the published one, and those of small compute for each model and scale."""

@@ -1,0 +1,39 @@
+"""Attention ends at the borders of its windows: no shipped model may show where they are."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from esc_cli import Upscaler
+from esc_cli.checkpoints.checkpoint import load_checkpoint
+from esc_cli.checkpoints.manifest import ModelEntry, read_manifest
+
+LEAST_SEEN = 0.5 / 255
+"""Less than half a level of 8 bits is rounded away, but for where levels meet anyway."""
+
+
+@pytest.mark.parametrize("entry", read_manifest(), ids=lambda entry: f"{entry.name}-x{entry.scale}")
+def test_no_shipped_model_shows_its_windows(entry: ModelEntry) -> None:
+    checkpoint = load_checkpoint(entry.name, entry.scale)
+    window_px = checkpoint.config.window_size
+    high = Upscaler(checkpoint, device="cpu", precision="float32")(smooth(2 * window_px, 4 * window_px))
+    low = F.avg_pool2d(high, entry.scale)
+    assert max(step_at_borders(low, window_px), step_at_borders(low.mT, window_px)) < LEAST_SEEN
+
+
+def smooth(height: int, width: int) -> Tensor:
+    """A sky: (1, 3, H, W) without an edge."""
+    y, x = torch.linspace(0, 1, height)[:, None], torch.linspace(0, 2, width)
+    red, green, blue = torch.sin(x + y), torch.cos(x - 2 * y), torch.sin(2 * x) * torch.cos(y)
+    return torch.stack([0.5 + 0.25 * red, 0.5 + 0.2 * green, 0.5 + 0.15 * blue])[None]
+
+
+def step_at_borders(picture: Tensor, window_px: int) -> float:
+    """Root mean square of the steps between windows side by side, less the picture's own slope there."""
+    slopes = picture.unflatten(-2, (-1, window_px)).mean(-2).diff()  # (1, 3, windows, W - 1)
+    at = torch.arange(window_px - 1, slopes.shape[-1] - 1, window_px)
+    steps = slopes[..., at] - (slopes[..., at - 1] + slopes[..., at + 1]) / 2
+    return math.sqrt(steps.square().mean().item())
