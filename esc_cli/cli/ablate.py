@@ -55,7 +55,7 @@ def ablate(
     from esc_cli.training.presets import PRESETS
 
     if plot is not None:
-        check_plot(plot, replace=overwrite, inputs=[pictures, *([] if test is None else [test])])
+        check_plot(plot, replace=overwrite, inputs=[pictures, test])
     config = dataclasses.replace(
         PRESETS["esc-x2"],
         scale=scale,

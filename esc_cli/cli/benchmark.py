@@ -81,7 +81,7 @@ def benchmark(
     from esc_cli.evaluation.figures import check_plot
 
     if plot is not None:
-        check_plot(plot, replace=overwrite, inputs=[] if picture is None else [picture])
+        check_plot(plot, replace=overwrite, inputs=[picture])
     random = [Source(name, scale, random_weights=True) for name in random_weights or ()]
     shipped = [Source(name, scale) for name in model or (() if random else (DEFAULT_MODEL,))]
     request = Request(

@@ -53,7 +53,7 @@ def compare(
     """
     from esc_cli.media.atomic import check_target, write_whole
 
-    check_target(output, replace=overwrite, inputs=[picture, *([] if original is None else [original])])
+    check_target(output, replace=overwrite, inputs=[picture, original])
     from esc_cli.evaluation.comparison import compare as compare_models
     from esc_cli.evaluation.windows import Window
     from esc_cli.media.formats import format_named

@@ -17,7 +17,7 @@ _METADATA: dict[str, dict[str, str | None]] = {".png": {"Software": None}, ".svg
 _STYLE = {"svg.hashsalt": "esc-upscale", "font.size": 9}
 
 
-def check_plot(path: Path, *, replace: bool, inputs: Iterable[Path] = ()) -> None:
+def check_plot(path: Path, *, replace: bool, inputs: Iterable[Path | None] = ()) -> None:
     """Make sure, before anything is measured, that a plot can be drawn and written; see ``check_target``.
 
     Raises:

@@ -90,7 +90,7 @@ def _seconds_a_pixel(passes: tuple[float, ...], models: Models) -> float:
     upscaler.progress = None
     noise = torch.rand((1, 3, side_px, side_px))
     size = (round(side_px * passes[0]),) * 2
-    # The first run is slower: memory is taken, kernels are chosen. Of a busy machine's others one may be.
+    # The first run is slower: memory is taken, kernels are chosen. On a busy machine any other may be, too.
     seconds = min(_timed(lambda: upscaler(noise, size=size)) for _ in range(_TRIALS))
     growth = itertools.accumulate(passes[:-1], operator.mul, initial=1)
     return seconds / side_px**2 * sum(scale**2 for scale in growth)

@@ -86,13 +86,14 @@ def write_whole(
             partial.replace(published)
 
 
-def check_target(target: Path, *, replace: bool, inputs: Iterable[Path] = ()) -> None:
+def check_target(target: Path, *, replace: bool, inputs: Iterable[Path | None] = ()) -> None:
     """Refuse before the work what would fail after it, or lose a file.
 
     Args:
         target: What will be written.
         replace: Whether it may be there already.
-        inputs: Files that it is made from, or folders of them; it may be none of these, under whatever name.
+        inputs: Files that it is made from, or folders of them, where they were given; it may be none of
+            these, under whatever name.
 
     Raises:
         OutputExistsError: It is there already.
@@ -102,7 +103,7 @@ def check_target(target: Path, *, replace: bool, inputs: Iterable[Path] = ()) ->
         raise OutputError(f"cannot write {target}: its folder does not exist")
     if not target.exists():
         return
-    if any(_is_of(target, path) for path in inputs):
+    if any(path is not None and _is_of(target, path) for path in inputs):
         raise OutputError(
             f"{str(target)!r} is an input, and results never replace inputs", hint="choose another name"
         )

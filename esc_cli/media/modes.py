@@ -89,9 +89,7 @@ def _wide(image: Image.Image, file_bits: int) -> Pixels:
 
 def _is_signed(image: Image.Image) -> bool:
     """Whether a TIFF holds integers with a sign; Pillow gives those of 16 bits as of 32."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return False
-    return bool(image.tag_v2.get(_TIFF_SAMPLE_FORMAT) == (_SIGNED,))
+    return _tiff_value(image, _TIFF_SAMPLE_FORMAT) == (_SIGNED,)
 
 
 def _opaque(values: Array) -> "np.generic":
@@ -101,9 +99,12 @@ def _opaque(values: Array) -> "np.generic":
 
 def _is_negative(image: Image.Image) -> bool:
     """Whether a wide TIFF has white at 0; Pillow inverts only those of 8 bits and fewer."""
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return False
-    return bool(image.tag_v2.get(_TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO)
+    return _tiff_value(image, _TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
+
+
+def _tiff_value(image: Image.Image, tag: int) -> object:
+    """The value of a tag; None if there is none, or the image is no TIFF."""
+    return image.tag_v2.get(tag) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
 
 
 def _cmyk_to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:

@@ -18,6 +18,8 @@ def border_loss(error: Tensor, scale: int, window_px: int) -> Tensor:
 
     Returns:
         A scalar: the mean absolute difference between the low-resolution pixels on both sides.
+
+    Source: ours.
     """
     pooled = F.avg_pool2d(error, scale)  # (N, 3, p, p)
     return torch.stack([_steps(pooled, window_px), _steps(pooled.mT, window_px)]).mean()

@@ -31,6 +31,7 @@ def split_by_source(folder: Path, held_out: int) -> Split:
     files = find_pictures(folder)
     sources = _sources(folder)
     source_of = {file: sources.get(file.relative_to(folder).as_posix(), file.stem) for file in files}
+    # The prefix is the seed of the first runs, so that what they held out stays held out.
     ranked = sorted(set(source_of.values()), key=lambda source: _digest(f"0:{source}"))
     if len(ranked) <= held_out:
         raise InputError(f"{str(folder)!r} has {len(ranked)} pictures; {held_out} are to be held out")

@@ -243,7 +243,7 @@ def _copied(
         if packet.stream.index == clip.stream_index:
             if packet.pts is not None and packet.duration:
                 durations[packet.pts] = packet.duration
-        elif packet.size and packet.stream.index in streams and _is_kept(packet, cut):
+        elif packet.size and packet.stream.index in streams and _cut_to(packet, cut):
             shift = round(cut.shift_s / packet.time_base)
             packet.stream = streams[packet.stream.index]
             packet.pts = None if packet.pts is None else packet.pts + shift
@@ -251,8 +251,8 @@ def _copied(
             yield packet
 
 
-def _is_kept(packet: Any, cut: _Cut) -> bool:
-    """Whether a packet is in the part that is kept; subtitles that are shown at its ends are shortened."""
+def _cut_to(packet: Any, cut: _Cut) -> bool:
+    """Shorten a subtitle shown at an end of the part; say whether the part has anything of a packet."""
     if packet.stream.type != "subtitle" or packet.pts is None or not packet.duration:
         return cut.keeps(_time(packet))
     unit = Fraction(packet.time_base)
