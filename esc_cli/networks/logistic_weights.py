@@ -52,7 +52,14 @@ def push_of(query: Tensor, key: Tensor, least_factor: float) -> Tensor | None:
     return (-bound - _DEPTH)[..., None].expand(key.shape[:3]).contiguous()
 
 
-def attend(query: Tensor, key: Tensor, value: Tensor, push: Tensor, factors: Tensor) -> tuple[Tensor, Tensor]:
+def attend(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    push: Tensor,
+    factors: Tensor,
+    kept: dict[tuple[int, int], Tensor] | None = None,
+) -> tuple[Tensor, Tensor]:
     """Weight the values, and sum them.
 
     Args:
@@ -61,6 +68,7 @@ def attend(query: Tensor, key: Tensor, value: Tensor, push: Tensor, factors: Ten
         value: As ``query``.
         push: As ``push_of`` gives it.
         factors: Of the biases, (heads, queries, keys).
+        kept: Takes the weights before they are normalised, (queries, keys), by window and head.
 
     Returns:
         What was attended, of that shape, and the sums that the weights were divided by, (..., 1).
@@ -69,9 +77,12 @@ def attend(query: Tensor, key: Tensor, value: Tensor, push: Tensor, factors: Ten
     columns = beside_ones(value, channels)  # of twice the width the product is as fast as of one more
     sums = torch.empty_like(columns)
     for head, its_factors in enumerate(factors):  # outside: its factors stay in the cache for all windows
-        windows = (one[:, head] for one in (query, key, push, columns, sums))
-        for its_query, its_key, its_push, its_columns, its_sums in zip(*windows, strict=True):
-            torch.mm(exponentials(its_query, its_key, its_push, its_factors), its_columns, out=its_sums)
+        for window in range(len(query)):
+            at = (window, head)
+            weights = exponentials(query[at], key[at], push[at], its_factors)
+            torch.mm(weights, columns[at], out=sums[at])
+            if kept is not None:
+                kept[at] = weights
     return sums[..., :channels] / sums[..., channels:], sums[..., channels : channels + 1]
 
 
