@@ -28,6 +28,7 @@ class ModelEntry:
         sha256: Of the file, hexadecimal.
         licence: Of the weights.
         training_data: What it was trained on.
+        teacher: Whose results it learned, too, with the licence; empty if nobody's.
         steps: Optimiser steps, those of the models it was started from included.
         date: When it was trained.
         psnr: dB on luma by the name of the data set, published protocol.
@@ -46,6 +47,7 @@ class ModelEntry:
     sha256: str
     licence: str
     training_data: str
+    teacher: str
     steps: int
     date: date
     psnr: Mapping[str, float]
@@ -127,6 +129,7 @@ def _entry(name: str, scale: str, values: dict[str, Any], folder: Path) -> Model
         sha256=values["sha256"],
         licence=values["licence"],
         training_data=values["training_data"],
+        teacher=values.get("teacher", ""),
         steps=values["steps"],
         date=values["date"],
         psnr=values["psnr"],

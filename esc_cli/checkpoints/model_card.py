@@ -79,11 +79,12 @@ _DATA = """
 ## What they were trained on
 
 Only on freely licensed pictures: [`training-pictures.csv`](training-pictures.csv) lists every one with its
-source, commit and licence. No picture of an evaluation set is among them. Steps and minutes include those of
-the models that a run was started from; what was not written down is left out.
+source, commit and licence. No picture of an evaluation set is among them. A teacher is a network whose
+results a model learned, too. Steps and minutes include those of the models that a run was started from; what
+was not written down is left out.
 
-| model | scale | network | training data | steps | minutes | hardware | date | licence | file | sha256 |
-|---|---|---|---|---|---|---|---|---|---|---|
+| model | scale | network | data | teacher | steps | minutes | hardware | date | licence | file | sha256 |
+|---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 
@@ -145,6 +146,7 @@ def _data_row(entry: ModelEntry) -> str:
         f"x{entry.scale}",
         entry.network,
         entry.training_data,
+        entry.teacher,
         f"{entry.steps:,}",
         "" if entry.minutes is None else f"{entry.minutes:,.0f}",
         entry.hardware,

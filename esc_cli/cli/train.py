@@ -49,6 +49,14 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in the output folder, with its own options.")
     ] = False,
+    branch_of: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="A run that stays as it is: begin with what it has come to, and its options; those given "
+            "beside it win. --schedule decay makes weights to use out of a run of constant rate.",
+        ),
+    ] = None,
     variant: Annotated[Variant, typer.Option(help="The network.")] = "esc",
     scale: Annotated[
         int, typer.Option("--scale", "-s", min=1, help="Pixels out per pixel in.")
@@ -61,7 +69,15 @@ def train(
         ),
     ] = None,
     teacher: Annotated[
-        str | None, typer.Option(metavar="NAME|FILE", help="A model whose results are learned, too.")
+        str | None,
+        typer.Option(
+            metavar="NAME|FILE|FOLDER",
+            help="A model whose results are learned, too; or a folder of such results, named like PICTURES.",
+        ),
+    ] = None,
+    teacher_source: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="What made the pictures of the teacher's folder, and its licence."),
     ] = None,
     teacher_share: Annotated[
         float,
@@ -69,9 +85,16 @@ def train(
             min=0, max=1, help="Of the loss, the share that compares with the teacher; 0: no teacher."
         ),
     ] = _PUBLISHED.teacher_share,
+    low_pictures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Ready low-resolution pictures, named like PICTURES, in place of made ones.",
+        ),
+    ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Last this long instead, annealing to zero over it."),
+        typer.Option(min=0.01, help="Last this long instead, over all sittings."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Steps of the whole run.")] = _PUBLISHED.steps,
     batch_size: Annotated[int, typer.Option(min=1, help="Patches a step.")] = _PUBLISHED.batch_size,
@@ -87,13 +110,16 @@ def train(
     ] = False,
     learning_rate: Annotated[float, typer.Option(help="After the warm-up.")] = _PUBLISHED.learning_rate,
     schedule: Annotated[
-        Literal["halvings", "cosine"],
-        typer.Option(help="How the rate falls; runs of --minutes take the cosine."),
+        Literal["halvings", "cosine", "constant", "decay"],
+        typer.Option(
+            help="How the rate changes. halvings: at milestones, with --minutes a cosine; constant: not at "
+            "all; decay: to zero, for a branch."
+        ),
     ] = _PUBLISHED.schedule,
     betas: Annotated[tuple[float, float], typer.Option(help="Of AdamW.")] = _PUBLISHED.betas,
     weight_decay: Annotated[float, typer.Option(help="Of AdamW.")] = _PUBLISHED.weight_decay,
     warm_up_steps: Annotated[
-        int, typer.Option(help="Steps of linear warm-up before halvings.")
+        int, typer.Option(help="Steps of linear warm-up before halvings or a constant rate.")
     ] = _PUBLISHED.warm_up_steps,
     milestones: Annotated[
         str, typer.Option(help="Steps at which the rate is halved, with commas.")
@@ -126,33 +152,54 @@ def train(
     """Train a network; the defaults are the published recipe, --preset names others.
 
     The batch of step n depends on the seed and n alone: a run of --steps that was killed goes on with
-    --resume as if nothing had happened. The averaged weights lie in OUTPUT/weights.safetensors, ready for -m.
+    --resume as if nothing had happened, one of constant rate for as long as --steps or --minutes say. The
+    averaged weights lie in OUTPUT/weights.safetensors, ready for -m.
     Under torchrun the processes share every batch.
     """
     from esc_cli.engine.device import choose_device
     from esc_cli.training.loop import train as run_training
     from esc_cli.training.processes import is_first_process, own_device
 
-    config = _configured(preset, context)
+    config = _configured(_base(preset, output if resume else branch_of), context)
     chosen = choose_device(own_device(device)).device
-    weights = run_training(config, pictures, output, device=chosen, resume=resume, quiet=quiet)
+    weights = run_training(
+        config, pictures, output, device=chosen, resume=resume, trunk=branch_of, quiet=quiet
+    )
     if is_first_process():
         answer(str(weights))
 
 
-def _configured(preset: str, context: typer.Context) -> TrainingConfig:
-    """Change a preset by the options that were given; each has the name of what it changes."""
+def _base(preset: str, begun: Path | None) -> TrainingConfig:
+    """Give the options of a run that has begun, or else of a preset."""
+    if begun is not None:
+        from esc_cli.training.state import load_state
+
+        return load_state(begun).config
     if preset not in PRESETS:
         raise UsageError(f"there is no preset {preset!r}", hint=", ".join(PRESETS))
+    return PRESETS[preset]
+
+
+def _configured(base: TrainingConfig, context: typer.Context) -> TrainingConfig:
+    """Change a run's options by those that were given; each has the name of what it changes."""
     given = {name: context.params[name] for name in context.params if _was_given(name, context)}
+    if "branch_of" in given and not {"steps", "minutes"} & given.keys():
+        raise UsageError("how long shall the branch be?", hint="add --steps or --minutes")
     changes: dict[str, Any] = {
-        field.name: given[field.name] for field in dataclasses.fields(TrainingConfig) if field.name in given
+        field.name: _plain(given[field.name])
+        for field in dataclasses.fields(TrainingConfig)
+        if field.name in given
     }
     if "milestones" in changes:
         changes["milestones"] = _parsed(changes["milestones"])
     if "steps" in changes:
         changes.setdefault("minutes", None)
-    return dataclasses.replace(PRESETS[preset], **changes)
+    return dataclasses.replace(base, **changes)
+
+
+def _plain(value: Any) -> Any:
+    """Give a value as the configuration's file holds it."""
+    return str(value) if isinstance(value, Path) else value
 
 
 def _was_given(name: str, context: typer.Context) -> bool:

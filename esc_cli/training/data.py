@@ -1,6 +1,7 @@
 """Training pictures in memory, and the patches of each step."""
 
-from collections.abc import Iterable
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from esc_cli.engine.pixels import from_unit, to_unit
 from esc_cli.errors import InputError
+from esc_cli.evaluation.datasets import find_pictures
 from esc_cli.evaluation.degradation import crop_to_multiple, downscale
 from esc_cli.evaluation.filters import sharpen
 from esc_cli.evaluation.wild_degradation import Degradation, degrade
@@ -23,55 +25,146 @@ _JPEG_BLOCK_PX = 8
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture twice: ``low`` (3, H, W) and ``high`` (3, sH, sW), uint8."""
+    """One picture twice: ``low`` (3, H, W) and ``high`` (3, sH, sW), uint8.
+
+    Attributes:
+        low: The small picture.
+        high: The large one.
+        lesson: What a teacher made of ``low``, like ``high``; None where there is no such picture.
+    """
 
     low: Tensor
     high: Tensor
+    lesson: Tensor | None = None
 
     @property
     def scale(self) -> int:
         """Pixels of ``high`` per pixel of ``low``."""
         return self.high.shape[-1] // self.low.shape[-1]
 
-    def to(self, device: torch.device) -> "Pair":
-        """Move both to a device."""
-        return Pair(self.low.to(device), self.high.to(device))
+    def each(self, function: Callable[[Tensor], Tensor]) -> "Pair":
+        """Apply a function to every picture there is."""
+        lesson = None if self.lesson is None else function(self.lesson)
+        return Pair(function(self.low), function(self.high), lesson)
 
 
-def load_pair(path: Path, scale: int, *, sharpened: bool = False) -> Pair | None:
-    """Read a picture and make its low-resolution counterpart from the whole of it, rounded to 8 bits.
+@dataclass(frozen=True)
+class Files:
+    """The files of one pair.
+
+    Attributes:
+        high: The large picture.
+        low: The small one; None: it is made from ``high`` by the papers' bicubic.
+        lesson: What a teacher made of the small one, if there is one.
+    """
+
+    high: Path
+    low: Path | None = None
+    lesson: Path | None = None
+
+
+def find_files(
+    paths: Iterable[Path], pictures: Path, *, low: Path | None = None, lessons: Path | None = None
+) -> list[Files]:
+    """Find what belongs to each picture in folders beside it: files of the same name, of any format.
 
     Args:
-        path: Of the picture.
+        paths: Large pictures below ``pictures``.
+        pictures: Their folder.
+        low: Folder of the small ones.
+        lessons: Folder of what a teacher made of those.
+
+    Raises:
+        InputError: A folder is not there or lacks one of the pictures.
+    """
+    small, taught = (None if folder is None else _by_name(folder) for folder in (low, lessons))
+    return [
+        Files(
+            path,
+            None if small is None else _named_like(path, pictures, small),
+            None if taught is None else _named_like(path, pictures, taught),
+        )
+        for path in paths
+    ]
+
+
+def _by_name(folder: Path) -> dict[Path, Path]:
+    return {path.relative_to(folder).with_suffix(""): path for path in find_pictures(folder)}
+
+
+def _named_like(path: Path, pictures: Path, others: dict[Path, Path]) -> Path:
+    name = path.relative_to(pictures).with_suffix("")
+    if name not in others:
+        folder = next(iter(others.values())).parent
+        raise InputError(f"no picture beside those in {str(folder)!r} is named like {str(path)!r}")
+    return others[name]
+
+
+def load_pair(files: Files, scale: int, *, sharpened: bool = False) -> Pair | None:
+    """Read a picture and its low-resolution counterpart, or make that from the whole, rounded to 8 bits.
+
+    Args:
+        files: Of the pair.
         scale: Pixels out per pixel in.
-        sharpened: Sharpen the picture first.
+        sharpened: Sharpen the large picture first.
 
     Returns:
         The pair; None if the picture is smaller than the scale.
 
     Raises:
-        InputError: The file cannot be read.
+        InputError: A file cannot be read, or one does not have the size that belongs to the others.
     """
-    high = crop_to_multiple(read_picture(path).color, scale)  # (1, 3, H, W)
+    high = crop_to_multiple(read_picture(files.high).color, scale)  # (1, 3, H, W)
     if 0 in high.shape:
         return None
     high = from_unit(sharpen(to_unit(high)), high.dtype) if sharpened else high
-    return Pair(downscale(high, scale)[0], high[0])
+    small = (high.shape[-2] // scale, high.shape[-1] // scale)
+    low = downscale(high, scale) if files.low is None else _read_sized(files.low, small)
+    lesson = None if files.lesson is None else _read_sized(files.lesson, high.shape[-2:])[0]
+    return Pair(low[0], high[0], lesson)
+
+
+def _read_sized(path: Path, size: Sequence[int]) -> Tensor:
+    """Read a picture that has to have a size, (height, width); as (1, 3, H, W)."""
+    picture = read_picture(path).color
+    if tuple(picture.shape[-2:]) != tuple(size):
+        wanted, found = (f"{width}x{height}" for height, width in (size, picture.shape[-2:]))
+        raise InputError(f"{str(path)!r} has {found} pixels; {wanted} belong to the picture beside it")
+    return picture
 
 
 def load_pairs(
-    paths: Iterable[Path], scale: int, smallest_px: int, device: torch.device, *, sharpened: bool = False
+    files: Iterable[Files], scale: int, smallest_px: int, device: torch.device, *, sharpened: bool = False
 ) -> list[Pair]:
     """Read all pictures of at least ``smallest_px`` low pixels a side onto the device.
 
     Raises:
         InputError: A file cannot be read, or none is that large.
     """
-    pairs = (load_pair(path, scale, sharpened=sharpened) for path in paths)
-    kept = [pair.to(device) for pair in pairs if pair is not None and min(pair.low.shape[-2:]) >= smallest_px]
+    pairs = (load_pair(one, scale, sharpened=sharpened) for one in files)
+    kept = [
+        pair.each(lambda picture: picture.to(device))
+        for pair in pairs
+        if pair is not None and min(pair.low.shape[-2:]) >= smallest_px
+    ]
     if not kept:
         raise InputError(f"no picture is large enough for patches of {smallest_px * scale} pixels")
     return kept
+
+
+@dataclass(frozen=True)
+class Batch:
+    """The patches of a step, float32 in [0, 1].
+
+    Attributes:
+        low: (N, 3, p, p).
+        high: (N, 3, sp, sp), flipped and turned as ``low``.
+        lesson: What a teacher made of ``low``, like ``high``; None where there is no such picture.
+    """
+
+    low: Tensor
+    high: Tensor
+    lesson: Tensor | None = None
 
 
 def room_px(patch_px: int, recipe: Degradation | None) -> int:
@@ -87,7 +180,7 @@ def batch_of_step(
     seed: int,
     patch_px: int,
     recipe: Degradation | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> Batch:
     """Cut patches of one step, each a function of the seed, the step and its number alone.
 
     So a run can be resumed, and shared between processes.
@@ -99,16 +192,17 @@ def batch_of_step(
         seed: Of the run.
         patch_px: Side of the low patches.
         recipe: Make the low patches anew in this way.
-
-    Returns:
-        low (N, 3, p, p) and high (N, 3, sp, sp), float32 in [0, 1], each pair flipped and turned alike.
     """
     patches = [
         _random_patch(pairs, patch_px, recipe, np.random.default_rng([seed, step, sample]))
         for sample in samples
     ]
-    low, high = zip(*patches, strict=True)
-    return to_unit(torch.stack(low)), to_unit(torch.stack(high))
+    lessons = [patch.lesson for patch in patches if patch.lesson is not None]
+    return Batch(
+        to_unit(torch.stack([patch.low for patch in patches])),
+        to_unit(torch.stack([patch.high for patch in patches])),
+        to_unit(torch.stack(lessons)) if lessons else None,
+    )
 
 
 def centre_crop(pair: Pair, largest_px: int) -> Pair:
@@ -121,16 +215,16 @@ def centre_crop(pair: Pair, largest_px: int) -> Pair:
 def degraded(pair: Pair, recipe: Degradation, random: np.random.Generator) -> Pair:
     """Make the low picture anew from the high one."""
     low = degrade(to_unit(pair.high[None]), pair.scale, recipe, random)
-    return Pair(from_unit(low, torch.uint8)[0], pair.high)
+    return dataclasses.replace(pair, low=from_unit(low, torch.uint8)[0])
 
 
 def _random_patch(
     pairs: list[Pair], patch_px: int, recipe: Degradation | None, random: np.random.Generator
-) -> tuple[Tensor, Tensor]:
+) -> Pair:
     pair = _random_crop(pairs[random.integers(len(pairs))], room_px(patch_px, recipe), random)
     patch = pair if recipe is None else _inside(degraded(pair, recipe, random), patch_px, random)
     flip, turns = bool(random.integers(2)), int(random.integers(4))
-    return _turn(patch.low, flip, turns), _turn(patch.high, flip, turns)
+    return patch.each(lambda picture: _turn(picture, flip, turns))
 
 
 def _random_crop(pair: Pair, side_px: int, random: np.random.Generator) -> Pair:
@@ -146,10 +240,14 @@ def _inside(pair: Pair, patch_px: int, random: np.random.Generator) -> Pair:
 
 
 def _crop(pair: Pair, top: int, left: int, height: int, width: int) -> Pair:
-    low = pair.low[:, top : top + height, left : left + width]
-    rows = slice(pair.scale * top, pair.scale * (top + height))
-    columns = slice(pair.scale * left, pair.scale * (left + width))
-    return Pair(low, pair.high[:, rows, columns])
+    """Cut out what lies at a place of ``low``, in low pixels."""
+
+    def part(picture: Tensor) -> Tensor:
+        scale = picture.shape[-1] // pair.low.shape[-1]
+        rows = slice(scale * top, scale * (top + height))
+        return picture[:, rows, scale * left : scale * (left + width)]
+
+    return pair.each(part)
 
 
 def _turn(patch: Tensor, flip: bool, turns: int) -> Tensor:

@@ -1,5 +1,6 @@
 """The training loop: patches in, averaged weights out."""
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,9 +21,9 @@ from esc_cli.errors import OutOfMemoryError, OutputError, UsageError
 from esc_cli.evaluation.wild_degradation import Degradation, recipe_of
 from esc_cli.training.border_loss import border_loss
 from esc_cli.training.configuration import TrainingConfig, is_over, learning_rate
-from esc_cli.training.data import Pair, batch_of_step, load_pairs, room_px
+from esc_cli.training.data import Batch, Pair, batch_of_step, find_files, load_pairs, room_px
 from esc_cli.training.processes import Processes, joined_processes
-from esc_cli.training.run import Run, network_config, new_run, resumed_run
+from esc_cli.training.run import Run, branched_run, network_config, new_run, resumed_run
 from esc_cli.training.run_folder import check_free, open_log, read_split, write_config, write_split
 from esc_cli.training.split import Split, split_by_source
 from esc_cli.training.state import WEIGHTS_FILE
@@ -38,7 +39,7 @@ class _Lessons:
     Attributes:
         pairs: Pictures to train on.
         recipe: How their low patches are made anew; None where they stay as they are.
-        teacher: A network whose results are learned, too.
+        teacher: A network whose results are learned, too; not where they are pictures.
         validation: What was held out.
     """
 
@@ -55,16 +56,19 @@ def train(
     *,
     device: torch.device,
     resume: bool = False,
+    trunk: Path | None = None,
     quiet: bool = False,
 ) -> Path:
     """Train a network on a folder of pictures, together with the other processes that ``torchrun`` started.
 
     Args:
-        config: The run; when resuming, that of the run's first sitting is used instead.
+        config: The run. A run that is resumed goes on with its own; of constant rate, with this one's
+            ``steps`` and ``minutes``.
         pictures: Folder of high-resolution pictures, searched with its sub-folders.
         folder: Where configuration, state, weights, log and list of pictures go.
         device: Where to train.
         resume: Go on with the run in ``folder``.
+        trunk: Folder of a run, which stays as it is: begin with what it has come to, and its pictures.
         quiet: Show no progress bar.
 
     Returns:
@@ -73,7 +77,8 @@ def train(
     Raises:
         InputError: There are no pictures to train on, or no run to resume.
         UsageError: The variant has no such scale, the batch is smaller than the number of processes, or a
-            patch too small for the loss of the windows' borders.
+            patch too small for the loss of the windows' borders; nobody says where a teacher's pictures come
+            from.
         WeightsError: The initial weights or the teacher do not fit.
         OutputError: The folder cannot be written to, or holds a run already.
         DeviceError: Another process of the run has ended.
@@ -84,17 +89,31 @@ def train(
             limit_threads()
         if not resume:
             check_free(folder)
-        run = resumed_run(folder, device) if resume else new_run(config, device)
-        _check_patches(run.config, processes.count)
+        run = _opened_run(config, folder, device, resume=resume, trunk=trunk)
+        _check(run.config, processes.count)
+        begun = folder if resume else trunk
         split = (
-            read_split(pictures, folder) if resume else split_by_source(pictures, config.validation_pictures)
+            split_by_source(pictures, config.validation_pictures)
+            if begun is None
+            else read_split(pictures, begun)
         )
-        if processes.is_first and not resume:
-            write_config(config, folder)
+        if processes.is_first:
+            write_config(run.config, folder)
             write_split(split, pictures, folder)
         if not is_over(run.config, run.step, run.elapsed_s):
-            _run_steps(run, _load_lessons(run, split), folder, processes, quiet=quiet)
+            _run_steps(run, _load_lessons(run, split, pictures), folder, processes, quiet=quiet)
         return folder / WEIGHTS_FILE
+
+
+def _opened_run(
+    config: TrainingConfig, folder: Path, device: torch.device, *, resume: bool, trunk: Path | None
+) -> Run:
+    if not resume:
+        return new_run(config, device) if trunk is None else branched_run(config, trunk, device)
+    run = resumed_run(folder, device)
+    if run.config.schedule == "constant":
+        run.config = dataclasses.replace(run.config, steps=config.steps, minutes=config.minutes)
+    return run
 
 
 @contextmanager
@@ -107,7 +126,7 @@ def _translated_errors(device: torch.device, folder: Path) -> Iterator[None]:
         raise OutputError(f"the run in {str(folder)!r} cannot be written: {error.strerror}") from error
 
 
-def _check_patches(config: TrainingConfig, processes: int) -> None:
+def _check(config: TrainingConfig, processes: int) -> None:
     if config.batch_size < processes:
         raise UsageError(f"{processes} processes cannot share {config.batch_size} patches")
     window_px = network_config(config).window_size
@@ -116,22 +135,37 @@ def _check_patches(config: TrainingConfig, processes: int) -> None:
             f"in patches of {config.patch_px} pixels no attention windows meet",
             hint=f"choose patches of more than {window_px}, or --border-weight 0",
         )
+    if _lessons_folder(config) and not config.teacher_source:
+        raise UsageError(
+            f"nobody says what made the pictures in {config.teacher!r}",
+            hint="name it and its licence with --teacher-source; the model card tells it",
+        )
 
 
-def _load_lessons(run: Run, split: Split) -> _Lessons:
+def _lessons_folder(config: TrainingConfig) -> Path | None:
+    """Give the folder of the teacher's results, if the teacher is one, and is listened to."""
+    if config.teacher is None or config.teacher_share == 0:
+        return None
+    return Path(config.teacher) if Path(config.teacher).is_dir() else None
+
+
+def _load_lessons(run: Run, split: Split, pictures: Path) -> _Lessons:
     config, device = run.config, run.device
     recipe = None if config.degradation == "bicubic" else recipe_of(config.degradation, config.scale)
     needed_px = room_px(config.patch_px, recipe)
+    low = None if config.low_pictures is None else Path(config.low_pictures)
+    training = find_files(split.training, pictures, low=low, lessons=_lessons_folder(config))
+    validation = find_files(split.validation, pictures, low=low)
     return _Lessons(
-        load_pairs(split.training, config.scale, needed_px, device, sharpened=config.sharpen_originals),
+        load_pairs(training, config.scale, needed_px, device, sharpened=config.sharpen_originals),
         recipe,
         _load_teacher(config, device),
-        load_validation_set(split.validation, config.scale, device, recipe=recipe),
+        load_validation_set(validation, config.scale, device, recipe=recipe),
     )
 
 
 def _load_teacher(config: TrainingConfig, device: torch.device) -> nn.Module | None:
-    if config.teacher is None or config.teacher_share == 0:
+    if config.teacher is None or config.teacher_share == 0 or _lessons_folder(config) is not None:
         return None
     network = load_checkpoint(config.teacher, config.scale).network
     dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
@@ -194,12 +228,12 @@ def _entry(run: Run, loss: Tensor) -> dict[str, Any]:
 def _step(run: Run, forward: Forward, lessons: _Lessons, processes: Processes) -> Tensor:
     config = run.config
     samples = processes.share(config.batch_size)
-    low, high = batch_of_step(
+    batch = batch_of_step(
         lessons.pairs, run.step, samples, seed=config.seed, patch_px=config.patch_px, recipe=lessons.recipe
     )
     for group in run.optimizer.param_groups:
         group["lr"] = learning_rate(config, run.step, run.elapsed_s)
-    loss = _loss(run, forward, lessons.teacher, low, high) * (len(samples) / config.batch_size)
+    loss = _loss(run, forward, lessons.teacher, batch) * (len(samples) / config.batch_size)
     run.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     gradients = [parameter.grad for parameter in run.network.parameters() if parameter.grad is not None]
@@ -209,16 +243,17 @@ def _step(run: Run, forward: Forward, lessons: _Lessons, processes: Processes) -
     return loss.detach()
 
 
-def _loss(run: Run, forward: Forward, teacher: nn.Module | None, low: Tensor, high: Tensor) -> Tensor:
-    low = low.contiguous(memory_format=torch.channels_last)
+def _loss(run: Run, forward: Forward, teacher: nn.Module | None, batch: Batch) -> Tensor:
+    low = batch.low.contiguous(memory_format=torch.channels_last)
     with torch.autocast(run.device.type, torch.bfloat16, enabled=run.config.precision == "bfloat16"):
         output = forward(low).float()
-    loss = F.l1_loss(output, high)
+    loss, lesson = F.l1_loss(output, batch.high), batch.lesson
     if teacher is not None:
         with torch.no_grad():
             lesson = teacher(low).float()
+    if lesson is not None:
         loss = torch.lerp(loss, F.l1_loss(output, lesson), run.config.teacher_share)
     if run.config.border_weight:
         window_px = network_config(run.config).window_size
-        loss = loss + run.config.border_weight * border_loss(output - high, run.config.scale, window_px)
+        loss = loss + run.config.border_weight * border_loss(output - batch.high, run.config.scale, window_px)
     return loss

@@ -1,5 +1,6 @@
 """A run in memory: the network, its average and its optimizer, new or as a killed run left them."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,8 +27,8 @@ class Run:
         network: What is trained.
         average: The moving average of its weights, in eval mode, without gradients.
         optimizer: Of the network's parameters.
-        step: Steps done.
-        elapsed_s: Seconds spent on them.
+        step: Steps done, with those of the run that it is a branch of.
+        elapsed_s: Seconds spent on its own steps.
     """
 
     config: TrainingConfig
@@ -57,7 +58,8 @@ class Run:
     @torch.no_grad()
     def update_average(self) -> None:
         """Move the averaged weights towards the live ones, over a horizon that grows with the run."""
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
+        own_steps = self.step - self.config.first_step
+        decay = min(self.config.ema_decay, (1 + own_steps) / (10 + own_steps))
         averages: list[Tensor] = list(self.average.parameters())
         live: list[Tensor] = list(self.network.parameters())
         torch._foreach_lerp_(averages, live, 1 - decay)
@@ -111,9 +113,33 @@ def resumed_run(folder: Path, device: torch.device) -> Run:
         InputError: There is none, or it is damaged.
     """
     state = load_state(folder)
-    network = build_network(network_config(state.config))
+    return _restored(state, state.config, device)
+
+
+def branched_run(config: TrainingConfig, trunk: Path, device: torch.device) -> Run:
+    """Begin a run with the network, the average and the optimizer of another one, which stays as it is.
+
+    Args:
+        config: Of the new run. Its first step is the one that the other run has come to.
+        trunk: Folder of the other run.
+        device: Where it computes.
+
+    Raises:
+        InputError: There is no such run, or it is damaged.
+        UsageError: The two are of different networks.
+    """
+    state = load_state(trunk)
+    if network_config(config) != network_config(state.config):
+        raise UsageError("a branch trains the network of its run", hint="--initial starts another from it")
+    run = _restored(state, dataclasses.replace(config, first_step=state.step), device)
+    run.elapsed_s = 0.0
+    return run
+
+
+def _restored(state: RunState, config: TrainingConfig, device: torch.device) -> Run:
+    network = build_network(network_config(config))
     network.load_state_dict(state.network)
-    run = _assemble(state.config, device, network)
+    run = _assemble(config, device, network)
     run.average.load_state_dict(state.average)
     run.optimizer.load_state_dict(state.optimizer)
     run.step, run.elapsed_s = state.step, state.elapsed_s

@@ -23,8 +23,8 @@ class RunState:
 
     Attributes:
         config: The run's configuration.
-        step: Steps done.
-        elapsed_s: Seconds spent on them, over all sittings.
+        step: Steps done, with those of the run that it is a branch of.
+        elapsed_s: Seconds spent on its own steps, over all sittings.
         network: State dict.
         average: State dict of the moving average of the weights.
         optimizer: State dict.

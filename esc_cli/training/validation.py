@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -12,7 +11,7 @@ from esc_cli.engine.pixels import from_unit, to_unit
 from esc_cli.errors import InputError
 from esc_cli.evaluation.metrics import crop_border, luma, psnr
 from esc_cli.evaluation.wild_degradation import Degradation
-from esc_cli.training.data import Pair, centre_crop, degraded, load_pair
+from esc_cli.training.data import Files, Pair, centre_crop, degraded, load_pair
 
 VALIDATION_PX = 96
 """Side of the validation crops, at low resolution: three windows of ESC, and the same for all networks, so
@@ -41,7 +40,7 @@ class ValidationSet:
 
 
 def load_validation_set(
-    paths: tuple[Path, ...],
+    files: Iterable[Files],
     scale: int,
     device: torch.device,
     *,
@@ -52,10 +51,11 @@ def load_validation_set(
     Raises:
         InputError: A file cannot be read, or none is large enough.
     """
-    pairs = [pair for pair in (load_pair(path, scale) for path in paths) if pair is not None]
+    pairs = [pair for pair in (load_pair(one, scale) for one in files) if pair is not None]
     if not pairs:
         raise InputError(f"no validation picture is as large as {scale}x{scale} pixels")
-    clean = tuple(centre_crop(pair, VALIDATION_PX).to(device) for pair in pairs)
+    crops = (centre_crop(pair, VALIDATION_PX) for pair in pairs)
+    clean = tuple(crop.each(lambda picture: picture.to(device)) for crop in crops)
     if recipe is None:
         return ValidationSet(clean, ())
     randoms = [np.random.default_rng([_SEED, number]) for number in range(len(clean))]

@@ -12,17 +12,21 @@ from esc_cli.checkpoints.model_card import BICUBIC, PUBLISHED, SETS, render_mode
 def entry() -> ModelEntry:
     figures = dict.fromkeys(SETS, 38.0)
     return dataclasses.replace(
-        read_manifest()[0], name="esc", scale=2, psnr=figures, ssim={}, minutes=None, hardware=""
+        read_manifest()[0], name="esc", scale=2, psnr=figures, ssim={}, minutes=None, hardware="", teacher=""
     )
 
 
 def test_published_figures_and_the_gap_stand_beside_ours(entry: ModelEntry) -> None:
     card = render_model_card([entry])
     assert "| esc | x2 | Set5 | 38.00 | 33.66 / 0.9299 | 38.35 / 0.9619 | 0.35 |\n" in card
-    known = dataclasses.replace(entry, ssim={"Set5": 0.96}, minutes=90.0, hardware="two cores")
+    assert f"| {entry.training_data} |  | {entry.steps:,} |" in card
+    known = dataclasses.replace(
+        entry, ssim={"Set5": 0.96}, minutes=90.0, hardware="two cores", teacher="DAT-light x2 (Apache-2.0)"
+    )
     card = render_model_card([known])
     assert "| Set5 | 38.00 / 0.9600 | 33.66 / 0.9299 |" in card
-    assert f"| {entry.steps:,} | 90 | two cores | {entry.date.isoformat()} |" in card
+    date = entry.date.isoformat()
+    assert f"| DAT-light x2 (Apache-2.0) | {entry.steps:,} | 90 | two cores | {date} |" in card
 
 
 def test_a_model_of_another_purpose_has_no_published_counterpart(entry: ModelEntry) -> None:

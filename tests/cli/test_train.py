@@ -87,3 +87,19 @@ def test_a_teacher_must_exist(run: Run, pictures: Path) -> None:
     assert "no model 'nobody'" in ended.stderr
     none = ("--steps", 1, "--batch-size", 1, "--teacher", "nobody", "--teacher-share", 0)
     assert run("train", pictures, "-o", "out2", *small, *none).code == 0
+
+
+def test_a_run_is_carried_on_and_branched_off_with_its_own_options(run: Run, pictures: Path) -> None:
+    small = ("--variant", "esc-light", "--batch-size", 1, "--patch-px", 8, "--validation-pictures", 1)
+    assert run("train", pictures, "-o", "out", *small, "--schedule", "constant", "--steps", 1).code == 0
+    assert run("train", pictures, "-o", "out", "--resume", "--steps", 2, "--seed", 9).code == 0
+    config = config_of("out")
+    assert (config["variant"], config["steps"], config["seed"]) == ("esc-light", 2, 0)
+    ended = run("train", pictures, "-o", "cool", "--branch-of", "out", "--schedule", "decay")
+    assert (ended.code, ended.stderr) == (
+        2, "esc-upscale: how long shall the branch be?\n  add --steps or --minutes\n"
+    )  # fmt: skip
+    branch = ("--branch-of", "out", "--schedule", "decay", "--steps", 1)
+    assert run("train", pictures, "-o", "cool", *branch).code == 0
+    config = config_of("cool")
+    assert (config["variant"], config["steps"], config["first_step"]) == ("esc-light", 1, 2)

@@ -1,5 +1,7 @@
 """The learning rate of every step."""
 
+import dataclasses
+
 import pytest
 
 from esc_cli.training.configuration import TrainingConfig, is_over, learning_rate
@@ -30,6 +32,26 @@ def test_a_run_by_the_clock_anneals_to_zero() -> None:
     assert rates[-1] == pytest.approx(0, abs=1e-12)
     assert not is_over(config, 10**9, 599)
     assert is_over(config, 1, 600)
+
+
+def test_a_constant_rate_stays_after_its_warm_up() -> None:
+    config = TrainingConfig(schedule="constant", learning_rate=1e-3, warm_up_steps=10, steps=100)
+    rates = [learning_rate(config, step, 0) for step in range(100)]
+    assert rates[:2] == pytest.approx([1e-4, 2e-4])
+    assert set(rates[9:]) == {1e-3}
+    by_the_clock = dataclasses.replace(config, minutes=1)
+    assert learning_rate(by_the_clock, 50, 59) == 1e-3
+
+
+def test_a_branch_decays_from_its_first_step_to_its_end() -> None:
+    config = TrainingConfig(schedule="decay", learning_rate=1e-3, first_step=1000, steps=100)
+    rates = [learning_rate(config, step, 0) for step in range(1000, 1101)]
+    assert rates[0] == 1e-3
+    assert rates[25] == pytest.approx(5e-4)
+    assert rates[-1] == 0
+    assert rates == sorted(rates, reverse=True)
+    assert not is_over(config, 1099, 0)
+    assert is_over(config, 1100, 0)
 
 
 def test_a_run_by_steps_ends_after_them() -> None:

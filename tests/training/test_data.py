@@ -9,17 +9,30 @@ from PIL import Image
 from esc_cli.errors import InputError
 from esc_cli.evaluation.filters import sharpen
 from esc_cli.evaluation.wild_degradation import WildDegradation, recipe_of
-from esc_cli.training.data import Pair, batch_of_step, centre_crop, load_pair, load_pairs, room_px
+from esc_cli.training.data import (
+    Files,
+    Pair,
+    batch_of_step,
+    centre_crop,
+    find_files,
+    load_pair,
+    load_pairs,
+    room_px,
+)
 from esc_cli.training.split import split_by_source
 
 CPU = torch.device("cpu")
 
 
+def training_files(pictures: Path) -> list[Files]:
+    return find_files(split_by_source(pictures, 2).training, pictures)
+
+
 def test_batches_depend_on_seed_and_step_alone(pictures: Path) -> None:
-    pairs = load_pairs(split_by_source(pictures, 2).training, 2, 8, CPU)
+    pairs = load_pairs(training_files(pictures), 2, 8, CPU)
 
     def batch(step: int, seed: int) -> torch.Tensor:
-        return batch_of_step(pairs, step, range(3), seed=seed, patch_px=8)[1]
+        return batch_of_step(pairs, step, range(3), seed=seed, patch_px=8).high
 
     assert torch.equal(batch(5, 1), batch(5, 1))
     assert not torch.equal(batch(5, 1), batch(6, 1))
@@ -27,11 +40,12 @@ def test_batches_depend_on_seed_and_step_alone(pictures: Path) -> None:
 
 
 def test_samples_do_not_depend_on_who_cuts_them(pictures: Path) -> None:
-    pairs = load_pairs(split_by_source(pictures, 2).training, 2, 8, CPU)
+    pairs = load_pairs(training_files(pictures), 2, 8, CPU)
     whole = batch_of_step(pairs, 7, range(4), seed=0, patch_px=8)
     parts = [batch_of_step(pairs, 7, range(rank, 4, 2), seed=0, patch_px=8) for rank in range(2)]
     for rank, part in enumerate(parts):
-        assert all(torch.equal(one, all_of_it[rank::2]) for one, all_of_it in zip(part, whole, strict=True))
+        assert torch.equal(part.low, whole.low[rank::2])
+        assert torch.equal(part.high, whole.high[rank::2])
 
 
 @pytest.mark.parametrize("name", ["robust", "real"])
@@ -40,9 +54,8 @@ def test_degraded_patches_are_made_anew_and_lie_where_the_originals_do(name: Wil
     side = room_px(patch_px, recipe_of(name, scale))
     ramp = torch.linspace(0, 255, scale * side).to(torch.uint8).expand(3, scale * side, -1)
     pair = Pair(ramp[:, ::scale, ::scale], ramp)
-    lows, highs = batch_of_step(
-        [pair], 0, range(100), seed=0, patch_px=patch_px, recipe=recipe_of(name, scale)
-    )
+    batch = batch_of_step([pair], 0, range(100), seed=0, patch_px=patch_px, recipe=recipe_of(name, scale))
+    lows, highs = batch.low, batch.high
     assert lows.shape == (100, 3, patch_px, patch_px)
     assert highs.shape == (100, 3, scale * patch_px, scale * patch_px)
     assert len({float(low.mean()) for low in lows}) > 50
@@ -55,13 +68,15 @@ def test_patches_match_and_are_turned_alike() -> None:
     low = torch.arange(12 * 10, dtype=torch.uint8).view(1, 12, 10).expand(3, -1, -1)
     high = low.repeat_interleave(2, 1).repeat_interleave(2, 2)
     for step in range(20):
-        patch, target = batch_of_step([Pair(low, high)], step, range(2), seed=0, patch_px=7)
-        assert patch.shape == (2, 3, 7, 7)
-        assert torch.equal(target, patch.repeat_interleave(2, 2).repeat_interleave(2, 3))
+        batch = batch_of_step([Pair(low, high, lesson=255 - high)], step, range(2), seed=0, patch_px=7)
+        assert batch.low.shape == (2, 3, 7, 7)
+        assert torch.equal(batch.high, batch.low.repeat_interleave(2, 2).repeat_interleave(2, 3))
+        assert batch.lesson is not None
+        torch.testing.assert_close(batch.lesson, 1 - batch.high)
 
 
 def test_low_pictures_are_made_from_the_whole(pictures: Path) -> None:
-    pair = load_pair(pictures / "0_0.png", 4)
+    pair = load_pair(Files(pictures / "0_0.png"), 4)
     assert pair is not None
     assert pair.high.shape == (3, 68, 80)
     assert pair.low.shape == (3, 17, 20)
@@ -72,7 +87,9 @@ def test_low_pictures_are_made_from_the_whole(pictures: Path) -> None:
 
 
 def test_sharpened_originals_are_made_small_sharpened(pictures: Path) -> None:
-    plain, sharp = (load_pair(pictures / "0_0.png", 2, sharpened=sharpened) for sharpened in (False, True))
+    plain, sharp = (
+        load_pair(Files(pictures / "0_0.png"), 2, sharpened=sharpened) for sharpened in (False, True)
+    )
     assert plain is not None
     assert sharp is not None
     assert not torch.equal(plain.low, sharp.low)
@@ -82,9 +99,41 @@ def test_sharpened_originals_are_made_small_sharpened(pictures: Path) -> None:
 
 def test_a_picture_smaller_than_the_scale_is_no_pair(tmp_path: Path) -> None:
     Image.new("RGB", (3, 40)).save(tmp_path / "thin.png")
-    assert load_pair(tmp_path / "thin.png", 4) is None
+    assert load_pair(Files(tmp_path / "thin.png"), 4) is None
 
 
 def test_pictures_without_room_are_left_out(pictures: Path) -> None:
     with pytest.raises(InputError, match="patches of 80 pixels"):
-        load_pairs((pictures / "0_0.png",), 2, 40, CPU)
+        load_pairs([Files(pictures / "0_0.png")], 2, 40, CPU)
+
+
+@pytest.fixture
+def beside(tmp_path: Path) -> Path:
+    """Folders of one large picture, and a small and another large one of the same name."""
+    for name, size in (("high", (16, 24)), ("low", (8, 12)), ("lesson", (16, 24))):
+        (tmp_path / name / "sub").mkdir(parents=True)
+        Image.new("RGB", size, "blue" if name == "low" else "red").save(tmp_path / name / "sub" / "a.webp")
+    return tmp_path
+
+
+def test_pictures_of_the_same_name_belong_together(beside: Path) -> None:
+    (beside / "lesson" / "sub" / "a.webp").rename(beside / "lesson" / "sub" / "a.png")  # told by its content
+    paths = [beside / "high" / "sub" / "a.webp"]
+    (files,) = find_files(paths, beside / "high", low=beside / "low", lessons=beside / "lesson")
+    pair = load_pair(files, 2)
+    assert pair is not None
+    assert pair.lesson is not None
+    assert (pair.low.shape, pair.high.shape, pair.lesson.shape) == ((3, 12, 8), (3, 24, 16), (3, 24, 16))
+    assert pair.low[2].min() > 200 > pair.low[0].max()  # blue: read, not made of the red one
+
+
+def test_pictures_that_do_not_belong_together_are_refused(beside: Path) -> None:
+    paths = [beside / "high" / "sub" / "a.webp"]
+    (files,) = find_files(paths, beside / "high", low=beside / "lesson")
+    with pytest.raises(InputError, match=r"a\.webp' has 16x24 pixels; 8x12 belong"):
+        load_pair(files, 2)
+    (beside / "low" / "sub" / "a.webp").rename(beside / "low" / "sub" / "b.webp")
+    with pytest.raises(InputError, match=r"no picture .* is named like"):
+        find_files(paths, beside / "high", low=beside / "low")
+    with pytest.raises(InputError, match="no folder"):
+        find_files(paths, beside / "high", lessons=beside / "nowhere")

@@ -1,6 +1,7 @@
 """A run learns, writes what is needed, and goes on after a kill as if nothing had happened."""
 
 import dataclasses
+import functools
 import json
 import os
 import subprocess
@@ -10,11 +11,13 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from esc_cli.checkpoints.checkpoint import load_checkpoint
 from esc_cli.checkpoints.files import read_state_dict
 from esc_cli.errors import InputError, OutputError, UsageError, WeightsError
 from esc_cli.training.configuration import TrainingConfig
+from esc_cli.training.data import Files, load_pair
 from esc_cli.training.loop import train
 from esc_cli.training.run import new_run
 from esc_cli.training.state import load_state, save_state
@@ -65,6 +68,46 @@ def test_a_killed_run_ends_as_an_undisturbed_one(pictures: Path, tmp_path: Path)
     assert logs[0] == logs[1]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_run_of_constant_rate_in_three_killed_sittings_ends_as_an_undisturbed_one(
+    pictures: Path, tmp_path: Path
+) -> None:
+    constant = dataclasses.replace(CONFIG, schedule="constant", warm_up_steps=4)
+    run = functools.partial(train, pictures=pictures, device=CPU, quiet=True)
+    run(dataclasses.replace(constant, steps=90), folder=tmp_path / "whole")
+    for steps in (30, 60, 90):
+        config = dataclasses.asdict(constant) | {"steps": steps, "save_every_s": 0}
+        ended = subprocess.run(
+            [sys.executable, str(TINY_RUN), str(pictures), str(tmp_path / "sat"), json.dumps(config), "0.0"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert ended.stdout == "killed\n"
+    assert same_weights(*(tmp_path / name / "weights.safetensors" for name in ("whole", "sat")))
+    cooling = dataclasses.replace(constant, schedule="decay", steps=9)
+    cooled = [
+        run(cooling, folder=tmp_path / f"{name} cooled", trunk=tmp_path / name) for name in ("whole", "sat")
+    ]
+    assert same_weights(*cooled)
+    assert not same_weights(cooled[0], tmp_path / "whole" / "weights.safetensors")
+    assert load_state(tmp_path / "whole").step == 90  # stays as it is
+    state = load_state(tmp_path / "whole cooled")
+    assert (state.step, state.config.first_step) == (99, 90)
+    assert log_of(tmp_path / "whole cooled")[-1]["learning_rate"] == 0
+
+
+def test_a_branch_has_the_network_and_the_pictures_of_its_run(pictures: Path, tmp_path: Path) -> None:
+    train(dataclasses.replace(CONFIG, steps=2), pictures, tmp_path / "run", device=CPU, quiet=True)
+    branch = functools.partial(train, pictures=pictures, device=CPU, trunk=tmp_path / "run", quiet=True)
+    with pytest.raises(UsageError, match="the network of its run"):
+        branch(dataclasses.replace(CONFIG, scale=3), folder=tmp_path / "other")
+    held_out = {"training": ["0_0.png"], "validation": ["1_0.png"]}
+    (tmp_path / "run" / "pictures.json").write_text(json.dumps(held_out))
+    branch(dataclasses.replace(CONFIG, steps=1), folder=tmp_path / "same")
+    assert json.loads((tmp_path / "same" / "pictures.json").read_text()) == held_out
+
+
 def test_a_run_goes_on_with_its_own_pictures(pictures: Path, tmp_path: Path) -> None:
     train(dataclasses.replace(CONFIG, steps=2), pictures, tmp_path, device=CPU, quiet=True)
     state = load_state(tmp_path)
@@ -113,6 +156,37 @@ def test_a_teacher_is_learned(pictures: Path, tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="no scale x3"):
         unfit = dataclasses.replace(CONFIG, scale=3, teacher=str(tmp_path / "taught" / "weights.safetensors"))
         train(unfit, pictures, tmp_path / "unfit", device=CPU, quiet=True)
+
+
+def test_a_teacher_s_pictures_are_learned(pictures: Path, tmp_path: Path) -> None:
+    for path in pictures.glob("*.png"):
+        pair = load_pair(Files(path), 2)
+        assert pair is not None
+        nearest = pair.low.repeat_interleave(2, 1).repeat_interleave(2, 2)
+        (tmp_path / "lessons").mkdir(exist_ok=True)
+        Image.fromarray(nearest.permute(1, 2, 0).numpy()).save(tmp_path / "lessons" / path.name)
+    teacher = str(tmp_path / "lessons")
+    config = dataclasses.replace(CONFIG, teacher=teacher, teacher_share=1.0, steps=1)
+    with pytest.raises(UsageError, match="nobody says what made the pictures"):
+        train(config, pictures, tmp_path / "taught", device=CPU, quiet=True)
+    said = dataclasses.replace(config, teacher_source="nearest neighbours, of no licence")
+    train(said, pictures, tmp_path / "taught", device=CPU, quiet=True)
+    assert log_of(tmp_path / "taught")[0]["loss"] < 1e-8  # as above; flipped and turned alike
+    silent = dataclasses.replace(config, teacher_share=0.0)
+    train(silent, pictures, tmp_path / "silent", device=CPU, quiet=True)
+    assert log_of(tmp_path / "silent")[0]["loss"] > 0.01
+
+
+def test_ready_pairs_are_learned(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "low").mkdir()
+    for path in pictures.glob("*.png"):
+        with Image.open(path) as image:
+            image.reduce(2).save(tmp_path / "low" / path.name)
+    ready = dataclasses.replace(CONFIG, low_pictures=str(tmp_path / "low"), teacher="nearest", steps=1)
+    train(ready, pictures, tmp_path / "ready", device=CPU, quiet=True)
+    train(dataclasses.replace(ready, low_pictures=None), pictures, tmp_path / "made", device=CPU, quiet=True)
+    losses = [log_of(tmp_path / name)[0]["loss"] for name in ("ready", "made")]
+    assert losses[0] != losses[1]
 
 
 def test_runs_are_not_mixed_up(pictures: Path, tmp_path: Path) -> None:
