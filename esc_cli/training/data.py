@@ -2,7 +2,9 @@
 
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from esc_cli.evaluation.degradation import crop_to_multiple, downscale
 from esc_cli.evaluation.filters import sharpen
 from esc_cli.evaluation.wild_degradation import Degradation, degrade
 from esc_cli.media.read import read_picture
+from esc_cli.training.stack import PictureStack, Place, turn
 
 CONTEXT_PX = 8
 """Low-resolution pixels around a degraded patch, whose borders a blur does not know."""
@@ -133,23 +136,51 @@ def _read_sized(path: Path, size: Sequence[int]) -> Tensor:
     return picture
 
 
+class Pairs:
+    """Many pairs of one scale, all with a lesson or none, in stacks on a device.
+
+    Args:
+        pairs: At least one; emptied.
+        device: Where they are kept.
+
+    Attributes:
+        views: The pairs, as views of the stacks.
+        scale: Theirs.
+    """
+
+    def __init__(self, pairs: list[Pair], device: torch.device) -> None:
+        self.scale = pairs[0].scale
+        lows, highs = [pair.low for pair in pairs], [pair.high for pair in pairs]
+        lessons = [pair.lesson for pair in pairs if pair.lesson is not None]
+        pairs.clear()
+        self._low, self._high = PictureStack(lows, device), PictureStack(highs, device)
+        self._lesson = PictureStack(lessons, device) if lessons else None
+        taught = self._lesson.pictures if self._lesson else (None,) * len(self._low.pictures)
+        self.views = tuple(map(Pair, self._low.pictures, self._high.pictures, taught))
+
+    def cut(self, places: Sequence[Place], patch_px: int) -> Pair:
+        """Cut patches out at places of the low pictures: low (N, 3, p, p), the others (N, 3, sp, sp)."""
+        larger, larger_px = [place.scaled(self.scale) for place in places], self.scale * patch_px
+        lesson = self._lesson.cut(larger, larger_px) if self._lesson else None
+        return Pair(self._low.cut(places, patch_px), self._high.cut(larger, larger_px), lesson)
+
+
 def load_pairs(
     files: Iterable[Files], scale: int, smallest_px: int, device: torch.device, *, sharpened: bool = False
-) -> list[Pair]:
+) -> Pairs:
     """Read all pictures of at least ``smallest_px`` low pixels a side onto the device.
+
+    As many are read at a time as torch has threads: decoders let other threads of Python work.
 
     Raises:
         InputError: A file cannot be read, or none is that large.
     """
-    pairs = (load_pair(one, scale, sharpened=sharpened) for one in files)
-    kept = [
-        pair.each(lambda picture: picture.to(device))
-        for pair in pairs
-        if pair is not None and min(pair.low.shape[-2:]) >= smallest_px
-    ]
+    with ThreadPoolExecutor(torch.get_num_threads()) as readers:
+        pairs = readers.map(partial(load_pair, scale=scale, sharpened=sharpened), files)
+        kept = [pair for pair in pairs if pair is not None and min(pair.low.shape[-2:]) >= smallest_px]
     if not kept:
         raise InputError(f"no picture is large enough for patches of {smallest_px * scale} pixels")
-    return kept
+    return Pairs(kept, device)
 
 
 @dataclass(frozen=True)
@@ -173,7 +204,7 @@ def room_px(patch_px: int, recipe: Degradation | None) -> int:
 
 
 def batch_of_step(
-    pairs: list[Pair],
+    pairs: Pairs,
     step: int,
     samples: Iterable[int],
     *,
@@ -193,16 +224,13 @@ def batch_of_step(
         patch_px: Side of the low patches.
         recipe: Make the low patches anew in this way.
     """
-    patches = [
-        _random_patch(pairs, patch_px, recipe, np.random.default_rng([seed, step, sample]))
-        for sample in samples
-    ]
-    lessons = [patch.lesson for patch in patches if patch.lesson is not None]
-    return Batch(
-        to_unit(torch.stack([patch.low for patch in patches])),
-        to_unit(torch.stack([patch.high for patch in patches])),
-        to_unit(torch.stack(lessons)) if lessons else None,
-    )
+    randoms = [np.random.default_rng([seed, step, sample]) for sample in samples]
+    if recipe is None:
+        patches = pairs.cut([_random_place(pairs.views, patch_px, one) for one in randoms], patch_px)
+    else:
+        patches = _stacked([_degraded_patch(pairs.views, patch_px, recipe, one) for one in randoms])
+    units = patches.each(to_unit)
+    return Batch(units.low, units.high, units.lesson)
 
 
 def centre_crop(pair: Pair, largest_px: int) -> Pair:
@@ -218,19 +246,41 @@ def degraded(pair: Pair, recipe: Degradation, random: np.random.Generator) -> Pa
     return dataclasses.replace(pair, low=from_unit(low, torch.uint8)[0])
 
 
-def _random_patch(
-    pairs: list[Pair], patch_px: int, recipe: Degradation | None, random: np.random.Generator
+def _stacked(patches: Sequence[Pair]) -> Pair:
+    lessons = [patch.lesson for patch in patches if patch.lesson is not None]
+    return Pair(
+        torch.stack([patch.low for patch in patches]),
+        torch.stack([patch.high for patch in patches]),
+        torch.stack(lessons) if lessons else None,
+    )
+
+
+def _random_place(pairs: Sequence[Pair], patch_px: int, random: np.random.Generator) -> Place:
+    picture, top, left = _random_corner(pairs, patch_px, random)
+    return Place(picture, top, left, *_random_turn(random))
+
+
+def _degraded_patch(
+    pairs: Sequence[Pair], patch_px: int, recipe: Degradation, random: np.random.Generator
 ) -> Pair:
-    pair = _random_crop(pairs[random.integers(len(pairs))], room_px(patch_px, recipe), random)
-    patch = pair if recipe is None else _inside(degraded(pair, recipe, random), patch_px, random)
-    flip, turns = bool(random.integers(2)), int(random.integers(4))
-    return patch.each(lambda picture: _turn(picture, flip, turns))
+    side_px = room_px(patch_px, recipe)
+    picture, top, left = _random_corner(pairs, side_px, random)
+    room = _crop(pairs[picture], top, left, side_px, side_px)
+    patch = _inside(degraded(room, recipe, random), patch_px, random)
+    flip, turns = _random_turn(random)
+    return patch.each(lambda picture: turn(picture, flip, turns))
 
 
-def _random_crop(pair: Pair, side_px: int, random: np.random.Generator) -> Pair:
-    height, width = pair.low.shape[-2:]
-    top, left = random.integers(height - side_px + 1), random.integers(width - side_px + 1)
-    return _crop(pair, int(top), int(left), side_px, side_px)
+def _random_corner(pairs: Sequence[Pair], side_px: int, random: np.random.Generator) -> tuple[int, int, int]:
+    """Choose a picture, and the top and the left of a square in it, low pixels."""
+    picture = int(random.integers(len(pairs)))
+    height, width = pairs[picture].low.shape[-2:]
+    return picture, int(random.integers(height - side_px + 1)), int(random.integers(width - side_px + 1))
+
+
+def _random_turn(random: np.random.Generator) -> tuple[bool, int]:
+    """Choose whether to flip, and how often to turn by 90 degrees."""
+    return bool(random.integers(2)), int(random.integers(4))
 
 
 def _inside(pair: Pair, patch_px: int, random: np.random.Generator) -> Pair:
@@ -248,8 +298,3 @@ def _crop(pair: Pair, top: int, left: int, height: int, width: int) -> Pair:
         return picture[:, rows, scale * left : scale * (left + width)]
 
     return pair.each(part)
-
-
-def _turn(patch: Tensor, flip: bool, turns: int) -> Tensor:
-    turned = patch.rot90(turns, (-2, -1))
-    return turned.flip(-1) if flip else turned

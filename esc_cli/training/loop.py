@@ -21,7 +21,7 @@ from esc_cli.errors import OutOfMemoryError, OutputError, UsageError
 from esc_cli.evaluation.wild_degradation import Degradation, recipe_of
 from esc_cli.training.border_loss import border_loss
 from esc_cli.training.configuration import TrainingConfig, is_over, learning_rate
-from esc_cli.training.data import Batch, Pair, batch_of_step, find_files, load_pairs, room_px
+from esc_cli.training.data import Batch, Pairs, batch_of_step, find_files, load_pairs, room_px
 from esc_cli.training.processes import Processes, joined_processes
 from esc_cli.training.run import Run, branched_run, network_config, new_run, resumed_run
 from esc_cli.training.run_folder import check_free, open_log, read_split, write_config, write_split
@@ -43,7 +43,7 @@ class _Lessons:
         validation: What was held out.
     """
 
-    pairs: list[Pair]
+    pairs: Pairs
     recipe: Degradation | None
     teacher: nn.Module | None
     validation: ValidationSet

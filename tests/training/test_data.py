@@ -12,6 +12,7 @@ from esc_cli.evaluation.wild_degradation import WildDegradation, recipe_of
 from esc_cli.training.data import (
     Files,
     Pair,
+    Pairs,
     batch_of_step,
     centre_crop,
     find_files,
@@ -54,7 +55,9 @@ def test_degraded_patches_are_made_anew_and_lie_where_the_originals_do(name: Wil
     side = room_px(patch_px, recipe_of(name, scale))
     ramp = torch.linspace(0, 255, scale * side).to(torch.uint8).expand(3, scale * side, -1)
     pair = Pair(ramp[:, ::scale, ::scale], ramp)
-    batch = batch_of_step([pair], 0, range(100), seed=0, patch_px=patch_px, recipe=recipe_of(name, scale))
+    batch = batch_of_step(
+        Pairs([pair], CPU), 0, range(100), seed=0, patch_px=patch_px, recipe=recipe_of(name, scale)
+    )
     lows, highs = batch.low, batch.high
     assert lows.shape == (100, 3, patch_px, patch_px)
     assert highs.shape == (100, 3, scale * patch_px, scale * patch_px)
@@ -68,7 +71,9 @@ def test_patches_match_and_are_turned_alike() -> None:
     low = torch.arange(12 * 10, dtype=torch.uint8).view(1, 12, 10).expand(3, -1, -1)
     high = low.repeat_interleave(2, 1).repeat_interleave(2, 2)
     for step in range(20):
-        batch = batch_of_step([Pair(low, high, lesson=255 - high)], step, range(2), seed=0, patch_px=7)
+        batch = batch_of_step(
+            Pairs([Pair(low, high, lesson=255 - high)], CPU), step, range(2), seed=0, patch_px=7
+        )
         assert batch.low.shape == (2, 3, 7, 7)
         assert torch.equal(batch.high, batch.low.repeat_interleave(2, 2).repeat_interleave(2, 3))
         assert batch.lesson is not None
