@@ -138,6 +138,10 @@ def train(
     compile: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Compile the network first.")
     ] = False,
+    cuda_graph: Annotated[
+        bool,
+        typer.Option("--cuda-graph/--no-cuda-graph", help="On one CUDA device, record a step and replay it."),
+    ] = False,
     validation_pictures: Annotated[
         int, typer.Option(min=1, help="Source pictures to hold out.")
     ] = _PUBLISHED.validation_pictures,

@@ -12,7 +12,7 @@ from esc_cli.networks.convolution import Convolution
 from esc_cli.networks.convolutional_attention import (
     ConvolutionalAttention,
     StaticConvolutionalAttention,
-    average_over_symmetries,
+    kernel_of_all_layers,
     orthogonal_kernel,
 )
 from esc_cli.networks.milk_convolutional_attention import MiLKConvolutionalAttention
@@ -95,7 +95,7 @@ class ESC(nn.Module):
 
     def _run_blocks(self, low: Tensor, run: Runner) -> tuple[FeatureMap, FeatureMap]:
         """Give the features before the blocks and after them, each (N, dim, H, W)."""
-        shared = () if self.plk_filter is None else (average_over_symmetries(self.plk_filter),)
+        shared = () if self.plk_filter is None else (kernel_of_all_layers(self.plk_filter),)
         shallow = run.local(self.proj, low, reach_px=1, keep=False)
         features = shallow
         for block in self.blocks:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from esc_cli.networks.blocks import PictureConvolution
 from esc_cli.networks.convolution import Convolution
-from esc_cli.networks.convolutional_attention import average_over_symmetries
+from esc_cli.networks.convolutional_attention import kernel_of_all_layers
 from esc_cli.networks.dysample import DySample
 from esc_cli.networks.esc import ESCConfig, make_blocks, new_large_kernel
 from esc_cli.networks.padding import reflect_pad
@@ -68,7 +68,7 @@ class RealBody(nn.Module):
 
     def features(self, picture: Tensor, run: Runner) -> FeatureMap:
         """Map the picture, (N, 3 unshuffle^2, H, W), to what the head takes, (N, dim, H, W)."""
-        shared = (average_over_symmetries(self.plk_filter),)
+        shared = (kernel_of_all_layers(self.plk_filter),)
         shallow = run.local(self.proj, picture, reach_px=1, keep=False)  # (N, dim, H, W)
         features = shallow
         for block in self.blocks:

@@ -28,8 +28,11 @@ def flex(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tenso
 
 @cache
 def _compiled() -> Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor]:
-    """Compile on first use; torch keeps a kernel for each shape, dtype and device that it meets."""
-    return torch.compile(_attend)
+    """Compile on first use; torch keeps a kernel for each shape, dtype and device that it meets.
+
+    Sizes stay constants: at the second size torch would make one slower kernel for any size.
+    """
+    return torch.compile(_attend, dynamic=False)
 
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, table: Tensor, window_size: int) -> Tensor:

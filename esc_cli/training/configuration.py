@@ -47,7 +47,8 @@ class TrainingConfig:
         zero_head: Start with the last layer at zero, so that the first output is the enlarged input.
         seed: The batch of step n is a function of this and n alone.
         precision: Of the forward pass; weights and optimiser are float32.
-        compile: Compile the network first (a minute or so, then faster steps).
+        compile: Compile the network's blocks first (a minute or so, then faster steps).
+        cuda_graph: Record a step as a CUDA graph and replay it; by one process on a CUDA device.
         validation_pictures: Source pictures held out, never trained on.
         validate_every: Steps between measurements on those.
         save_every_s: Seconds between states that a killed run resumes from.
@@ -81,6 +82,7 @@ class TrainingConfig:
     seed: int = 0
     precision: Literal["float32", "bfloat16"] = "float32"
     compile: bool = False
+    cuda_graph: bool = False
     validation_pictures: int = 16
     validate_every: int = 5_000
     save_every_s: float = 120.0

@@ -197,6 +197,11 @@ class Batch:
     high: Tensor
     lesson: Tensor | None = None
 
+    @property
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Those that there are, in this order."""
+        return tuple(one for one in (self.low, self.high, self.lesson) if one is not None)
+
 
 def room_px(patch_px: int, recipe: Degradation | None) -> int:
     """Give the side of what is cut out for a patch, low pixels: degraded ones need their surroundings."""

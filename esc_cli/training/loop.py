@@ -3,8 +3,9 @@
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,14 @@ from esc_cli.engine.inference import for_inference
 from esc_cli.engine.threads import limit_threads
 from esc_cli.errors import OutOfMemoryError, OutputError, UsageError
 from esc_cli.evaluation.wild_degradation import Degradation, recipe_of
+from esc_cli.training.acceleration import (
+    Learn,
+    RecordedStep,
+    compile_blocks,
+    set_capturable,
+    set_rate,
+    tuned_convolutions,
+)
 from esc_cli.training.border_loss import border_loss
 from esc_cli.training.configuration import TrainingConfig, is_over, learning_rate
 from esc_cli.training.data import Batch, Pairs, batch_of_step, find_files, load_pairs, room_px
@@ -29,11 +38,9 @@ from esc_cli.training.split import Split, split_by_source
 from esc_cli.training.state import WEIGHTS_FILE
 from esc_cli.training.validation import ValidationSet, load_validation_set
 
-Forward = Callable[[Tensor], Tensor]
-
 
 @dataclass(frozen=True)
-class _Lessons:
+class Lessons:
     """What a run learns from, on its device.
 
     Attributes:
@@ -84,7 +91,8 @@ def train(
         DeviceError: Another process of the run has ended.
         OutOfMemoryError: The device has too little memory.
     """
-    with _translated_errors(device, folder), joined_processes(device) as processes:
+    tuned = tuned_convolutions() if device.type == "cuda" else nullcontext()
+    with _translated_errors(device, folder), joined_processes(device) as processes, tuned:
         if device.type == "cpu":
             limit_threads()
         if not resume:
@@ -101,7 +109,7 @@ def train(
             write_config(run.config, folder)
             write_split(split, pictures, folder)
         if not is_over(run.config, run.step, run.elapsed_s):
-            _run_steps(run, _load_lessons(run, split, pictures), folder, processes, quiet=quiet)
+            _run_steps(run, load_lessons(run, split, pictures), folder, processes, quiet=quiet)
         return folder / WEIGHTS_FILE
 
 
@@ -149,14 +157,20 @@ def _lessons_folder(config: TrainingConfig) -> Path | None:
     return Path(config.teacher) if Path(config.teacher).is_dir() else None
 
 
-def _load_lessons(run: Run, split: Split, pictures: Path) -> _Lessons:
+def load_lessons(run: Run, split: Split, pictures: Path) -> Lessons:
+    """Read what a run learns from onto its device.
+
+    Raises:
+        InputError: A picture cannot be read or is not there, or none is large enough.
+        WeightsError: There is no such teacher.
+    """
     config, device = run.config, run.device
     recipe = None if config.degradation == "bicubic" else recipe_of(config.degradation, config.scale)
     needed_px = room_px(config.patch_px, recipe)
     low = None if config.low_pictures is None else Path(config.low_pictures)
     training = find_files(split.training, pictures, low=low, lessons=_lessons_folder(config))
     validation = find_files(split.validation, pictures, low=low)
-    return _Lessons(
+    return Lessons(
         load_pairs(training, config.scale, needed_px, device, sharpened=config.sharpen_originals),
         recipe,
         _load_teacher(config, device),
@@ -174,13 +188,15 @@ def _load_teacher(config: TrainingConfig, device: torch.device) -> nn.Module | N
     return for_inference(network, device, dtype, attention)
 
 
-def _run_steps(run: Run, lessons: _Lessons, folder: Path, processes: Processes, *, quiet: bool) -> None:
+def _run_steps(run: Run, lessons: Lessons, folder: Path, processes: Processes, *, quiet: bool) -> None:
     config = run.config
-    forward: Forward = torch.compile(run.network) if config.compile else run.network
-    begun, saved_s = time.monotonic() - run.elapsed_s, run.elapsed_s
+    learn = learner(run, lessons.teacher, processes)
+    begun, saved_s, first = time.monotonic() - run.elapsed_s, run.elapsed_s, run.step
     with _reports(run, lessons, folder, processes, quiet=quiet) as report:
         while not is_over(config, run.step, run.elapsed_s):
-            loss = _step(run, forward, lessons, processes)
+            loss = take_step(run, learn, lessons, processes)
+            if config.compile and run.step == first:
+                begun = time.monotonic() - run.elapsed_s  # compiling is no part of the run's time
             run.step += 1
             run.elapsed_s = processes.first_ones(time.monotonic() - begun, run.device)
             report(loss)
@@ -192,7 +208,7 @@ def _run_steps(run: Run, lessons: _Lessons, folder: Path, processes: Processes, 
 
 @contextmanager
 def _reports(
-    run: Run, lessons: _Lessons, folder: Path, processes: Processes, *, quiet: bool
+    run: Run, lessons: Lessons, folder: Path, processes: Processes, *, quiet: bool
 ) -> Iterator[Callable[[Tensor], None]]:
     """Yield what tells of a step that was done: only the first process's does."""
     if not processes.is_first:
@@ -225,28 +241,44 @@ def _entry(run: Run, loss: Tensor) -> dict[str, Any]:
     }
 
 
-def _step(run: Run, forward: Forward, lessons: _Lessons, processes: Processes) -> Tensor:
+def learner(run: Run, teacher: nn.Module | None, processes: Processes) -> Learn:
+    """Make what takes a step on the tensors of a batch, in the way that the configuration asks for."""
+    learn = partial(_learn, run, teacher, processes)
+    set_capturable(run.optimizer, False)  # as a recorded run may have left it
+    if run.config.compile:
+        compile_blocks(run.network, run.device)
+    is_recorded = run.config.cuda_graph and run.device.type == "cuda" and processes.count == 1
+    return RecordedStep(learn, run.optimizer, run.device) if is_recorded else learn
+
+
+def take_step(run: Run, learn: Learn, lessons: Lessons, processes: Processes) -> Tensor:
+    """Take the next step of a run and give its loss; counting it is left to the caller."""
     config = run.config
     samples = processes.share(config.batch_size)
     batch = batch_of_step(
         lessons.pairs, run.step, samples, seed=config.seed, patch_px=config.patch_px, recipe=lessons.recipe
     )
-    for group in run.optimizer.param_groups:
-        group["lr"] = learning_rate(config, run.step, run.elapsed_s)
-    loss = _loss(run, forward, lessons.teacher, batch) * (len(samples) / config.batch_size)
+    set_rate(run.optimizer, learning_rate(config, run.step, run.elapsed_s))
+    loss = learn(*batch.tensors)
+    run.update_average()
+    return loss
+
+
+def _learn(run: Run, teacher: nn.Module | None, processes: Processes, *batch: Tensor) -> Tensor:
+    loss = _loss(run, teacher, Batch(*batch)) * (len(batch[0]) / run.config.batch_size)
     run.optimizer.zero_grad()
     loss.backward()  # type: ignore[no-untyped-call]
     gradients = [parameter.grad for parameter in run.network.parameters() if parameter.grad is not None]
     processes.add_up([*gradients, loss.detach()])
     run.optimizer.step()
-    run.update_average()
     return loss.detach()
 
 
-def _loss(run: Run, forward: Forward, teacher: nn.Module | None, batch: Batch) -> Tensor:
+def _loss(run: Run, teacher: nn.Module | None, batch: Batch) -> Tensor:
     low = batch.low.contiguous(memory_format=torch.channels_last)
-    with torch.autocast(run.device.type, torch.bfloat16, enabled=run.config.precision == "bfloat16"):
-        output = forward(low).float()
+    is_half, cached = run.config.precision == "bfloat16", not run.config.cuda_graph
+    with torch.autocast(run.device.type, torch.bfloat16, enabled=is_half, cache_enabled=cached):
+        output = run.network(low).float()
     loss, lesson = F.l1_loss(output, batch.high), batch.lesson
     if teacher is not None:
         with torch.no_grad():

@@ -147,8 +147,10 @@ def _restored(state: RunState, config: TrainingConfig, device: torch.device) -> 
 
 
 def _assemble(config: TrainingConfig, device: torch.device, network: nn.Module) -> Run:
-    network = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = build_network(network_config(config)).to(device).eval().requires_grad_(False)
+    average = build_network(network_config(config)).eval().requires_grad_(False)
+    # Alike in memory: the average of tensors that are not is updated one by one, by a launch for each.
+    for one in (network, average):
+        one.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average.load_state_dict(network.state_dict())
     optimizer = torch.optim.AdamW(
         network.parameters(),

@@ -50,7 +50,7 @@ class PictureStack:
         shapes = [picture.shape for picture in pictures]
         sizes = [picture.numel() for picture in pictures]
         self._values = torch.empty(sum(sizes), dtype=torch.uint8, device=device)
-        parts = self._values.split(sizes)
+        parts = torch.split(self._values, sizes)
         for part in reversed(parts):
             part.copy_(pictures.pop().flatten())
         self.pictures: tuple[Tensor, ...] = tuple(
@@ -71,7 +71,7 @@ class PictureStack:
         """Give the way of turning, the first pixel's number, and how far rows and channels lie apart."""
         picture = self.pictures[place.picture]
         _, height, width = picture.shape
-        first = picture.storage_offset() + place.top * width + place.left
+        first = int(picture.storage_offset()) + place.top * width + place.left
         return _TURNS * place.flip + place.turns, first, width, height * width
 
 

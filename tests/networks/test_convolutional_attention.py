@@ -10,6 +10,7 @@ from esc_cli.networks.convolutional_attention import (
     StaticConvolutionalAttention,
     average_over_symmetries,
     convolve_per_sample,
+    kernel_of_all_layers,
 )
 
 
@@ -18,6 +19,17 @@ def test_averaged_kernel_has_all_symmetries_and_stays() -> None:
     for image in (kernel.flip(-1), kernel.flip(-2), kernel.rot90(1, (-2, -1)), kernel.transpose(-2, -1)):
         torch.testing.assert_close(image, kernel)
     torch.testing.assert_close(average_over_symmetries(kernel), kernel)
+
+
+def test_a_kernel_for_all_layers_is_cast_as_autocast_would_and_learns_in_full_precision() -> None:
+    kernel = torch.randn(3, 2, 5, 5, requires_grad=True)
+    assert torch.equal(kernel_of_all_layers(kernel), average_over_symmetries(kernel))
+    with torch.autocast("cpu", torch.bfloat16):
+        cast = kernel_of_all_layers(kernel)
+    assert torch.equal(cast, average_over_symmetries(kernel).bfloat16())
+    cast.sum().backward()
+    assert kernel.grad is not None
+    assert kernel.grad.dtype == torch.float32
 
 
 def test_each_sample_has_its_own_kernels() -> None:

@@ -213,6 +213,12 @@ def test_variants_have_their_scales(pictures: Path, tmp_path: Path) -> None:
         train(dataclasses.replace(CONFIG, variant="nonsense"), pictures, tmp_path, device=CPU, quiet=True)
 
 
+def test_the_average_lies_in_memory_as_the_weights_do() -> None:
+    run = new_run(dataclasses.replace(CONFIG, variant="esc-light"), CPU)
+    weights = zip(run.network.parameters(), run.average.parameters(), strict=True)
+    assert all(one.stride() == average.stride() for one, average in weights)
+
+
 def test_a_run_may_start_from_a_shipped_model() -> None:
     shipped = load_checkpoint("esc-light-robust", 2).network.state_dict()
     config = dataclasses.replace(CONFIG, variant="esc-light", initial="esc-light-robust")

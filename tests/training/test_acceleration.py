@@ -1,0 +1,70 @@
+"""One compilation for all blocks; rates and optimizers that can be recorded; a recorded step is the step."""
+
+import copy
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from torch._dynamo.testing import CompileCounter
+from torch.backends import cudnn
+
+from esc_cli.checkpoints.files import read_state_dict
+from esc_cli.networks.attention import use_attention
+from esc_cli.networks.esc import ESC, ESCConfig
+from esc_cli.training.acceleration import compile_blocks, set_capturable, set_rate, tuned_convolutions
+from esc_cli.training.configuration import TrainingConfig
+from esc_cli.training.loop import train
+
+THREE_BLOCKS = ESCConfig(2, dim=16, partial_dim=8, heads=2, blocks=3, mixers=2, window_size=8, kernel_size=5)
+CONFIG = TrainingConfig(
+    variant="tiny", steps=8, batch_size=2, patch_px=8, schedule="cosine", validation_pictures=2
+)
+
+
+@pytest.mark.filterwarnings("ignore")  # torch meets and hides its own while compiling
+def test_one_compilation_without_a_break_serves_all_blocks() -> None:
+    network = ESC(THREE_BLOCKS)
+    use_attention(network, "naive")  # what the CPU has for gradients is our own, and is not compiled
+    compiled, low = copy.deepcopy(network), torch.rand(1, 3, 16, 16)
+    counter = CompileCounter()
+    # As if it were for CUDA: with the promise that nothing breaks the graph.
+    compile_blocks(compiled, torch.device("cuda"), backend=counter)
+    with torch.autocast("cpu", torch.bfloat16, cache_enabled=False):
+        assert torch.equal(compiled(low), network(low))
+    assert counter.frame_count == 1
+    assert compiled.state_dict().keys() == network.state_dict().keys()
+
+
+def test_convolutions_are_tuned_for_a_while() -> None:
+    before = cudnn.benchmark
+    with tuned_convolutions():
+        assert cudnn.benchmark
+    assert cudnn.benchmark == before
+
+
+@pytest.mark.filterwarnings("ignore:This instance was constructed with capturable=True")
+def test_a_rate_in_a_tensor_moves_weights_alike() -> None:
+    weights = [torch.nn.Parameter(torch.linspace(-1, 1, 8)) for _ in range(2)]
+    optimizers = [torch.optim.AdamW([one], betas=(0.9, 0.9), fused=True) for one in weights]
+    set_capturable(optimizers[1], True)
+    for rate in (0.1, 0.03):
+        for one, optimizer in zip(weights, optimizers, strict=True):
+            set_rate(optimizer, rate)
+            one.grad = one.detach().clone()
+            optimizer.step()
+    assert optimizers[1].param_groups[0]["lr"].item() == pytest.approx(0.03)
+    torch.testing.assert_close(weights[0], weights[1])
+    set_capturable(optimizers[1], False)
+    assert optimizers[1].param_groups[0]["lr"] == pytest.approx(0.03)
+    assert isinstance(optimizers[1].param_groups[0]["lr"], float)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+def test_recorded_steps_are_the_steps(pictures: Path, tmp_path: Path) -> None:
+    device = torch.device("cuda")
+    recorded = dataclasses.replace(CONFIG, cuda_graph=True)
+    plain = read_state_dict(train(CONFIG, pictures, tmp_path / "plain", device=device, quiet=True))
+    graphed = read_state_dict(train(recorded, pictures, tmp_path / "graphed", device=device, quiet=True))
+    for key, weights in plain.items():
+        torch.testing.assert_close(graphed[key], weights, rtol=1e-3, atol=1e-4)
