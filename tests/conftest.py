@@ -16,6 +16,12 @@ def shared() -> Path:
     return SHARED
 
 
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip what is marked ``cuda`` where there is no such device."""
+    if item.get_closest_marker("cuda") and not torch.cuda.is_available():
+        pytest.skip("there is no CUDA device")
+
+
 # Threads pay on networks of real size only; on the tests' small ones they wait for each other.
 torch.set_num_threads(1)
 

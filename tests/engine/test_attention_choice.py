@@ -50,7 +50,7 @@ def test_measuring_gives_a_time_for_each() -> None:
     assert all(time_s > 0 for time_s in times_s.values())
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.cuda
 def test_a_gpu_in_half_precision_is_measured() -> None:
     choice = choose_attention("auto", torch.device("cuda"), torch.float16)
     assert choice.name in ("sdpa", "flash")

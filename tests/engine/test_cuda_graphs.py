@@ -16,8 +16,6 @@ from esc_cli.networks.attention import use_attention
 from esc_cli.networks.esc_real import ESCRealConfig
 from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network
 
-with_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-
 
 class Device:
     """Stands for a CUDA device: records calls, and has memory for recordings or for one large picture."""
@@ -181,7 +179,7 @@ def on_cuda(tiny_esc: Checkpoint) -> Iterator[Call]:
     torch.cuda.empty_cache()
 
 
-@with_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize("mode", [torch.inference_mode, torch.no_grad])
 def test_replays_give_what_the_network_gives(on_cuda: Call, mode: Callable[[], object]) -> None:
     graphed = GraphedNetwork(on_cuda)
@@ -194,7 +192,7 @@ def test_replays_give_what_the_network_gives(on_cuda: Call, mode: Callable[[], o
     assert graphed.refusal is None
 
 
-@with_cuda
+@pytest.mark.cuda
 def test_a_recording_made_in_inference_mode_is_good_outside_of_it(on_cuda: Call) -> None:
     graphed = GraphedNetwork(on_cuda)
     low = torch.rand(1, 3, 32, 32, device="cuda")
@@ -204,7 +202,7 @@ def test_a_recording_made_in_inference_mode_is_good_outside_of_it(on_cuda: Call)
         torch.testing.assert_close(graphed(low), on_cuda(low))
 
 
-@with_cuda
+@pytest.mark.cuda
 def test_the_least_recently_used_shapes_give_way(on_cuda: Call) -> None:
     graphed = GraphedNetwork(on_cuda)
     with torch.inference_mode():
@@ -215,7 +213,7 @@ def test_the_least_recently_used_shapes_give_way(on_cuda: Call) -> None:
     assert graphed.refusal is None
 
 
-@with_cuda
+@pytest.mark.cuda
 def test_a_network_that_waits_for_the_device_runs_as_it_is(on_cuda: Call) -> None:
     def waits(low: Tensor) -> Tensor:
         return on_cuda(low) * (1 + 0 * low.sum().item())
@@ -230,7 +228,7 @@ def test_a_network_that_waits_for_the_device_runs_as_it_is(on_cuda: Call) -> Non
     assert torch.cuda.current_stream() == stream
 
 
-@with_cuda
+@pytest.mark.cuda
 def test_memory_that_runs_out_while_recording_is_no_failure(on_cuda: Call) -> None:
     hoard: list[Tensor] = []
 
@@ -248,7 +246,7 @@ def test_memory_that_runs_out_while_recording_is_no_failure(on_cuda: Call) -> No
     assert hoard == []
 
 
-@with_cuda
+@pytest.mark.cuda
 def test_the_memory_of_recordings_can_be_had_again(on_cuda: Call) -> None:
     low = torch.rand(1, 3, 256, 256, device="cuda")
     graphed = GraphedNetwork(on_cuda)
@@ -263,7 +261,7 @@ def test_the_memory_of_recordings_can_be_had_again(on_cuda: Call) -> None:
     assert torch.cuda.memory_reserved() <= before < held
 
 
-@with_cuda
+@pytest.mark.cuda
 def test_a_recording_shares_the_memory_of_another(on_cuda: Call) -> None:
     low = torch.rand(1, 3, 256, 256, device="cuda")
     with torch.inference_mode():

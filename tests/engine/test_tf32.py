@@ -8,7 +8,6 @@ from torch.nn import functional as F
 
 from esc_cli.engine.tf32 import without_tf32
 
-with_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 with_setting_of_its_own = pytest.mark.skipif(
     not hasattr(cudnn, "conv"), reason="this torch has one setting for all of cuDNN"
 )
@@ -58,7 +57,7 @@ def test_uses_that_overlap_share_the_setting_and_the_last_puts_it_back() -> None
     assert cudnn.conv.fp32_precision == before
 
 
-@with_cuda
+@pytest.mark.cuda
 def test_convolutions_are_as_exact_as_float32() -> None:
     picture, kernel = torch.rand(1, 64, 64, 64, device="cuda"), torch.rand(64, 64, 3, 3, device="cuda")
     exact = F.conv2d(picture.double(), kernel.double())

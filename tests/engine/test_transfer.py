@@ -5,7 +5,6 @@ from hypothesis import strategies as st
 
 from esc_cli.engine.transfer import PIECE_BYTES, Download, rows_per_piece
 
-with_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 DTYPES = [torch.uint8, torch.uint16, torch.float32]
 
 
@@ -28,7 +27,7 @@ def test_a_piece_is_as_large_as_it_may_be(n: int, height: int, width: int, dtype
     assert (rows + 1) * row_bytes > PIECE_BYTES
 
 
-@with_cuda
+@pytest.mark.cuda
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("inference", [True, False])
 def test_blocks_arrive_although_their_memory_is_used_again(dtype: torch.dtype, inference: bool) -> None:
@@ -46,7 +45,7 @@ def test_blocks_arrive_although_their_memory_is_used_again(dtype: torch.dtype, i
     assert torch.equal(high, torch.cat(list(expected), dim=2))
 
 
-@with_cuda
+@pytest.mark.cuda
 def test_a_cropped_block_arrives() -> None:
     block = torch.rand(2, 3, 50, 70, device="cuda")
     place = torch.zeros(2, 3, 41, 33)

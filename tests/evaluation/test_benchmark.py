@@ -73,7 +73,7 @@ def test_what_cannot_run_is_told_in_its_row(tmp_path: Path) -> None:
     assert "not finite" in row.outcome.message
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.cuda
 def test_on_cuda(tmp_path: Path) -> None:
     save_file(build_network(TINY).state_dict(), tmp_path / "tiny.safetensors")
     report = benchmark(

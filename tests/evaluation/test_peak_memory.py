@@ -36,7 +36,7 @@ def test_failures_are_sentences(tmp_path: Path) -> None:
         host_peak_bytes(trial)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.cuda
 def test_on_cuda_what_is_there_already_does_not_count() -> None:
     device = torch.device("cuda", 0)
     ballast = torch.zeros(10**7, device=device)

@@ -77,7 +77,7 @@ def test_the_package_gets_tokens_before_heads(monkeypatch: pytest.MonkeyPatch) -
     torch.testing.assert_close(attended, naive(query, key, value, bias), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.cuda
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_on_a_gpu(dtype: torch.dtype) -> None:
     bias = table(noise=0.02)

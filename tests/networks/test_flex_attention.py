@@ -31,7 +31,7 @@ def test_factors_need_no_lookup() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch of itself, while compiling
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.cuda
 def test_compiled_on_a_gpu() -> None:
     tokens, bias = inputs("cuda")
     torch.testing.assert_close(flex(*tokens, bias), naive(*tokens, bias), rtol=1e-3, atol=1e-3)

@@ -60,7 +60,7 @@ def test_a_rate_in_a_tensor_moves_weights_alike() -> None:
     assert isinstance(optimizers[1].param_groups[0]["lr"], float)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.cuda
 def test_recorded_steps_are_the_steps(pictures: Path, tmp_path: Path) -> None:
     device = torch.device("cuda")
     recorded = dataclasses.replace(CONFIG, cuda_graph=True)

@@ -1,0 +1,143 @@
+"""One call on the lent machine: its clock, its stages, each a process with a limit, and what they say."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock, Timer
+from typing import Any
+
+from settings import ROOT, Settings
+
+Event = dict[str, Any]
+
+_LONGEST_STDERR = 20_000
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a call.
+
+    Attributes:
+        name: A function of ``stages.STAGES``.
+        limit_s: After so many seconds it is killed.
+        arguments: Words for it.
+        label: Its name in what is printed, where one function serves several stages.
+    """
+
+    name: str
+    limit_s: float
+    arguments: tuple[str, ...] = ()
+    label: str = ""
+
+
+class Call:
+    """Runs stages until its time is over, and prints at once what they say.
+
+    Args:
+        name: Of the files that it writes.
+        seconds: It may last.
+        out: Folder that comes back from the machine.
+        settings: For the stages.
+    """
+
+    def __init__(self, name: str, seconds: float, out: Path, settings: Settings) -> None:
+        self._begun = time.monotonic()
+        self._seconds = seconds
+        self._settings = settings
+        self._lock = Lock()
+        out.mkdir(parents=True, exist_ok=True)
+        self._lines = (out / f"{name}.jsonl").open("a", encoding="utf-8")
+        self._errors = (out / f"{name}.stderr.txt").open("a", encoding="utf-8")
+
+    def left_s(self) -> float:
+        """Tell how many seconds are left."""
+        return self._seconds - (time.monotonic() - self._begun)
+
+    def say(self, **event: Any) -> Event:
+        """Print an event as a line of JSON, and keep it."""
+        with self._lock:
+            line = json.dumps({"at_s": round(time.monotonic() - self._begun, 1), **event})
+            print(line, flush=True)
+            print(line, file=self._lines, flush=True)
+        return event
+
+    def run(
+        self, *stages: Stage, meanwhile: Callable[[], None] = lambda: None, every_s: float = 1.0
+    ) -> list[Event]:
+        """Run stages beside each other.
+
+        Args:
+            stages: What is run.
+            meanwhile: Is called again and again until all have ended, and once after.
+            every_s: Seconds between two calls.
+
+        Returns:
+            What they said, and why any of them failed: ``stage`` and ``failure``.
+        """
+        with ThreadPoolExecutor(len(stages)) as threads:
+            running = [threads.submit(self._run_one, stage) for stage in stages]
+            while wait(running, every_s).not_done:
+                meanwhile()
+            meanwhile()
+        return [event for one in running for event in one.result()]
+
+    def _run_one(self, stage: Stage) -> list[Event]:
+        label = stage.label or stage.name
+        limit_s = min(stage.limit_s, self.left_s())
+        if limit_s <= 0:
+            return [self.say(stage=label, failure="no time was left")]
+        begun = time.monotonic()
+        events, code, stderr = self._ended(stage, label, limit_s)
+        took = {"stage": label, "seconds": round(time.monotonic() - begun, 1)}
+        if code == 0:
+            return [*events, self.say(**took)]
+        why = f"did not end within {limit_s:.0f} s" if code == -signal.SIGKILL else _last_line(stderr)
+        return [*events, self.say(**took, failure=why)]
+
+    def _ended(self, stage: Stage, label: str, limit_s: float) -> tuple[list[Event], int, str]:
+        command = [str(Path(__file__).parent), "stage", stage.name, self._settings.to_json()]
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
+            process = subprocess.Popen(
+                [sys.executable, *command, *stage.arguments],
+                cwd=ROOT,
+                env=os.environ | {"PYTHONPATH": str(ROOT)},
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                start_new_session=True,
+            )
+            killer = Timer(limit_s, _kill, [process.pid])
+            killer.start()
+            events = [self.say(stage=label, **json.loads(line)) for line in process.stdout or ()]
+            code = process.wait()
+            killer.cancel()
+            stderr.seek(0)
+            text = stderr.read()
+        with self._lock:
+            print(f"== {label}\n{text[-_LONGEST_STDERR:]}", file=self._errors, flush=True)
+        return events, code, text
+
+
+def failures(events: Sequence[Event]) -> dict[str, str]:
+    """Give why stages failed, by their names."""
+    return {event["stage"]: event["failure"] for event in events if "failure" in event}
+
+
+def _kill(process: int) -> None:
+    """Kill a stage with the processes that it started: it is the first of a session of its own."""
+    try:
+        os.killpg(process, signal.SIGKILL)
+    except ProcessLookupError:
+        return
+
+
+def _last_line(text: str) -> str:
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "no word")[:300]

@@ -1,0 +1,27 @@
+"""The stages of both calls, by name, and what runs one of them in a process of its own."""
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from checks import decoding, environment, exactness, gradients, tests
+from settings import Settings
+from timings import latency, operations
+from trainings import train, variant
+
+Told = Iterator[dict[str, Any]]
+
+STAGES: dict[str, Callable[..., Told]] = {
+    one.__name__: one
+    for one in (environment, decoding, exactness, gradients, tests, operations, latency, variant, train)
+}
+
+
+def run_stage(name: str, settings: Settings, *arguments: str) -> None:
+    """Run a stage and print what it tells, at once, as lines of JSON; whatever else prints goes to stderr."""
+    lines = os.fdopen(os.dup(sys.stdout.fileno()), "w")  # processes that the stage starts do not get this one
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    for event in STAGES[name](settings, *arguments):
+        print(json.dumps(event), file=lines, flush=True)
