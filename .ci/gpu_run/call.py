@@ -39,7 +39,7 @@ class Stage:
 
 
 class Call:
-    """Runs stages until its time is over, and prints at once what they say.
+    """Runs stages until its time is over, and prints at once what they say; a context.
 
     Args:
         name: Of the files that it writes.
@@ -56,6 +56,13 @@ class Call:
         out.mkdir(parents=True, exist_ok=True)
         self._lines = (out / f"{name}.jsonl").open("a", encoding="utf-8")
         self._errors = (out / f"{name}.stderr.txt").open("a", encoding="utf-8")
+
+    def __enter__(self) -> "Call":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._lines.close()
+        self._errors.close()
 
     def left_s(self) -> float:
         """Tell how many seconds are left."""
@@ -104,8 +111,9 @@ class Call:
 
     def _ended(self, stage: Stage, label: str, limit_s: float) -> tuple[list[Event], int, str]:
         command = [str(Path(__file__).parent), "stage", stage.name, self._settings.to_json()]
-        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr:
-            process = subprocess.Popen(
+        with (
+            tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as stderr,
+            subprocess.Popen(
                 [sys.executable, *command, *stage.arguments],
                 cwd=ROOT,
                 env=os.environ | {"PYTHONPATH": str(ROOT)},
@@ -113,7 +121,8 @@ class Call:
                 stderr=stderr,
                 text=True,
                 start_new_session=True,
-            )
+            ) as process,
+        ):
             killer = Timer(limit_s, _kill, [process.pid])
             killer.start()
             events = [self.say(stage=label, **json.loads(line)) for line in process.stdout or ()]

@@ -41,9 +41,8 @@ def plan(seconds: float) -> Plan:
 
 def run_second_call(settings: Settings, variant: str, seconds: float, out: Path, shares: Plan) -> bool:
     """Train and measure until the time is over; True if ESC x2 came to its end."""
-    call = Call("b", seconds, out, settings)
-    call.say(plan=vars(shares), variant=variant)
-    with tempfile.TemporaryDirectory() as work:
+    with Call("b", seconds, out, settings) as call, tempfile.TemporaryDirectory() as work:
+        call.say(plan=vars(shares), variant=variant)
         runs = {scale: Mirror(call, Path(work) / f"x{scale}", out / f"x{scale}") for scale in (2, 4)}
         done = train(call, runs[2], 2, shares.x2_s, variant, "esc")
         x4_s = min(shares.x4_s, call.left_s() - shares.latency_s - min(_START_S, 0.1 * seconds))
@@ -52,7 +51,7 @@ def run_second_call(settings: Settings, variant: str, seconds: float, out: Path,
         else:
             call.say(stage="x4", failure="no time was left for it")
         call.run(Stage("latency", call.left_s() - 2))
-    call.say(verdict="DONE" if done else "NOT DONE")
+        call.say(verdict="DONE" if done else "NOT DONE")
     return done
 
 
