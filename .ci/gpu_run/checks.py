@@ -20,7 +20,7 @@ from esc_cli.evaluation.deviation import deviation
 from esc_cli.evaluation.sample_picture import cut_to, sample_picture
 from esc_cli.networks.attention import ATTENTION_BACKENDS
 from esc_cli.networks.position_bias import TableBias
-from esc_cli.training.data import load_pairs
+from esc_cli.training.data import find_files, load_pairs
 from esc_cli.training.split import split_by_source
 
 Told = Iterator[dict[str, Any]]
@@ -70,9 +70,11 @@ def environment(settings: Settings) -> Told:
 def decoding(settings: Settings) -> Told:
     """Read all training pictures onto the device, and time that."""
     begun = time.perf_counter()
-    split = split_by_source(Path(settings.pictures), HELD_OUT)
-    pairs = load_pairs(split.training, 2, settings.patch_px, torch.device(settings.device))
-    yield {"pictures": len(pairs.each), "held_out": len(split.validation)}
+    pictures = Path(settings.pictures)
+    split = split_by_source(pictures, HELD_OUT)
+    files = find_files(split.training, pictures)
+    pairs = load_pairs(files, 2, settings.patch_px, torch.device(settings.device))
+    yield {"pictures": len(pairs.views), "held_out": len(split.validation)}
     yield {"decoding_s": round(time.perf_counter() - begun, 2), "threads": torch.get_num_threads()}
 
 

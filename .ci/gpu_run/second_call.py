@@ -45,12 +45,13 @@ def run_second_call(settings: Settings, variant: str, seconds: float, out: Path,
         call.say(plan=vars(shares), variant=variant)
         runs = {scale: Mirror(call, Path(work) / f"x{scale}", out / f"x{scale}") for scale in (2, 4)}
         done = train(call, runs[2], 2, shares.x2_s, variant, "esc")
-        x4_s = min(shares.x4_s, call.left_s() - shares.latency_s - min(_START_S, 0.1 * seconds))
+        start_s = min(_START_S, 0.1 * seconds)
+        x4_s = min(shares.x4_s, call.left_s() - shares.latency_s - start_s)
         if done and x4_s >= min(_SHORTEST_X4_S, shares.x4_s) > 0:
             train(call, runs[4], 4, x4_s, variant, str(runs[2].folder / "weights.safetensors"))
         else:
             call.say(stage="x4", failure="no time was left for it")
-        call.run(Stage("latency", call.left_s() - 2))
+        call.run(Stage("latency", min(call.left_s() - 2, start_s + shares.latency_s)))
         call.say(verdict="DONE" if done else "NOT DONE")
     return done
 

@@ -82,8 +82,10 @@ def variant(settings: Settings, name: str, steps: str) -> Told:
     """Take some steps of ESC x2 on the same patches in one way, and time the second half."""
     device = torch.device(settings.device)
     run = new_run(recipe(settings, 2, name, steps=_STEPS_OF_A_SCHEDULE), device)
-    split = split_by_source(Path(settings.pictures), HELD_OUT)
-    lessons = load_lessons(run, Split(split.training[:_PICTURES_OF_A_VARIANT], split.validation[:1]))
+    pictures = Path(settings.pictures)
+    split = split_by_source(pictures, HELD_OUT)
+    few = Split(split.training[:_PICTURES_OF_A_VARIANT], split.validation[:1])
+    lessons = load_lessons(run, few, pictures)
     with tuned_convolutions() if VARIANTS[name].tuned else nullcontext():
         learn, losses, begun = learner(run, lessons.teacher, Processes()), [], time.perf_counter()
         for _ in range(int(steps)):

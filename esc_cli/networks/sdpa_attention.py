@@ -14,13 +14,14 @@ def sdpa(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tenso
     """Compute attention with torch's fused kernel.
 
     Where a table needs a gradient on the CPU torch has no fused kernel and keeps all scores; there the
-    backward pass recomputes them window by window.
+    backward pass recomputes them window by window, unless it is being compiled, which our own cannot be.
     """
     if isinstance(bias, FactorBias):
         return attend_with_factors(query, key, value, bias)
-    if isinstance(bias, TableBias) and bias.needs_gradient and query.device.type == "cpu":
+    on_cpu, compiling = query.device.type == "cpu", torch.compiler.is_compiling()
+    if isinstance(bias, TableBias) and bias.needs_gradient and on_cpu and not compiling:
         return _with_gradients(query, key, value, bias)
-    if query.device.type == "cpu":
+    if on_cpu:
         return _heads_first(query, key, value, bias.dense(query.dtype))
     return F.scaled_dot_product_attention(query, key, value, attn_mask=bias.dense(query.dtype)[None])
 

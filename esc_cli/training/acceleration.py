@@ -33,18 +33,15 @@ def tuned_convolutions() -> Iterator[None]:
         cudnn.benchmark = before
 
 
-def compile_blocks(
-    network: nn.Module, device: torch.device, backend: str | Callable[..., Any] = "inductor"
-) -> None:
+def compile_blocks(network: nn.Module, backend: str | Callable[..., Any] = "inductor") -> None:
     """Compile the blocks of a network, not the whole: one compilation serves them all.
 
     Args:
         network: With ``blocks`` that are alike; they are compiled when they are first called.
-        device: Where it runs. On the CPU attention's backward pass is our own, which splits the blocks.
         backend: Of ``torch.compile``.
     """
     for block in network.get_submodule("blocks").children():
-        block.compile(fullgraph=device.type == "cuda", dynamic=False, backend=backend)
+        block.compile(fullgraph=True, dynamic=False, backend=backend)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:

@@ -246,7 +246,7 @@ def learner(run: Run, teacher: nn.Module | None, processes: Processes) -> Learn:
     learn = partial(_learn, run, teacher, processes)
     set_capturable(run.optimizer, False)  # as a recorded run may have left it
     if run.config.compile:
-        compile_blocks(run.network, run.device)
+        compile_blocks(run.network)
     is_recorded = run.config.cuda_graph and run.device.type == "cuda" and processes.count == 1
     return RecordedStep(learn, run.optimizer, run.device) if is_recorded else learn
 

@@ -30,7 +30,7 @@ def carried(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     random = np.random.default_rng(0)
     for number in range(18):  # 16 are held out
         small = Image.fromarray(random.integers(0, 256, (26, 26, 3), np.uint8))
-        small.resize((130, 130), Image.Resampling.BICUBIC).save(folder / "pictures" / f"{number}.png")
+        small.resize((128, 128), Image.Resampling.BICUBIC).save(folder / "pictures" / f"{number}.png")
     paths = {"pictures": folder / "carried" / "pictures", "exact": folder / "carried" / "exact.safetensors"}
     said = gpu_run("pack", str(folder / "pictures"), **paths)
     assert "without these:\nweights/esc-fp-x2.safetensors" in said
