@@ -25,12 +25,12 @@ from esc_cli.training.split import split_by_source
 
 Told = Iterator[dict[str, Any]]
 
-LEAST_PSNR = {"float32": 90.0, "float16": 60.0, "bfloat16": 55.0}
+LEAST_PSNR = {"float32": 80.0, "float16": 55.0, "bfloat16": 50.0}
 """Of ESC x4 against float64, dB. On the CPU they are 149, 82 and 68; rounding to 8 bits is 59."""
 
 LARGEST_STRIP_ERROR = 1e-4
-LARGEST_GRADIENT_ERROR = {"float32": 1e-3, "bfloat16": 2e-2}
-"""Relative; where float32 products are computed as TF32, or operands rounded to bfloat16."""
+LARGEST_GRADIENT_ERROR = {"float32": 1e-2, "bfloat16": 5e-2}
+"""Relative. On the CPU they are 3e-7 and 5e-3; a kernel that is wrong is about 1 off."""
 
 WINDOW_PX, HEADS, CHANNELS = 32, 4, 16
 """Of ESC's attention."""

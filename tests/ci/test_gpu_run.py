@@ -138,6 +138,8 @@ def test_the_fastest_variant_that_learns_alike_wins(monkeypatch: pytest.MonkeyPa
     assert decide([*steps, wrong]) == (None, ["gradients: bfloat16"])
     slow = {"stage": "tests", "failure": "did not end within 60 s"}
     assert decide([*steps, slow]) == ("compiled", ["tests: did not end within 60 s"])
+    strips = {"stage": "exactness", "check": "strips", "ok": False}
+    assert decide([*steps, strips]) == ("compiled", ["exactness: strips"])
     assert decide(steps[1:])[0] is None
     assert decide([step("plain", float("nan"), 100)])[0] is None
 
