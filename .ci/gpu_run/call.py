@@ -45,7 +45,7 @@ class Call:
         name: Of the files that it writes.
         seconds: It may last.
         out: Folder that comes back from the machine.
-        settings: For the stages.
+        settings: For the stages, whose limits are multiplied by its patience.
     """
 
     def __init__(self, name: str, seconds: float, out: Path, settings: Settings) -> None:
@@ -98,7 +98,7 @@ class Call:
 
     def _run_one(self, stage: Stage) -> list[Event]:
         label = stage.label or stage.name
-        limit_s = min(stage.limit_s, self.left_s())
+        limit_s = min(stage.limit_s * self._settings.patience, self.left_s())
         if limit_s <= 0:
             return [self.say(stage=label, failure="no time was left")]
         begun = time.monotonic()

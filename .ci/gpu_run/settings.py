@@ -22,6 +22,7 @@ class Settings:
         steps: Of each variant of the training step.
         height: Of the picture whose latency is measured, low-resolution pixels.
         width: As ``height``.
+        patience: What the limits of the stages are multiplied by; more than 1 where a CPU stands in.
     """
 
     device: str = "cuda"
@@ -32,6 +33,7 @@ class Settings:
     steps: int = 10
     height: int = 180
     width: int = 320
+    patience: float = 1.0
 
     def to_json(self) -> str:
         """Write them as one argument of a command."""

@@ -16,7 +16,7 @@ from esc_cli.checkpoints.files import read_state_dict
 from esc_cli.training.split import split_by_source
 
 ROOT = Path(__file__).parents[2]
-TINY = {"device": "cpu", "batch": 1, "patch-px": 32, "steps": 10, "height": 8, "width": 8}
+TINY = {"device": "cpu", "batch": 1, "patch-px": 32, "steps": 10, "height": 8, "width": 8, "patience": 4}
 MOST_FILES, MOST_BYTES = 8, 16 * 2**20
 
 pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
