@@ -72,7 +72,7 @@ def recipe(settings: Settings, scale: int, name: str, **changes: Any) -> Trainin
         "compile": variant.compiled,
         "cuda_graph": variant.recorded,
         "validation_pictures": HELD_OUT,
-        "validate_every": 1000,
+        "validate_every": 2000,
         "save_every_s": 60.0,
     }
     return TrainingConfig(**{**described, **changes})
