@@ -18,8 +18,8 @@ from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import EscError
 from esc_cli.evaluation.deviation import deviation
 from esc_cli.evaluation.sample_picture import cut_to, sample_picture
-from esc_cli.networks.attention import ATTENTION_BACKENDS
-from esc_cli.networks.position_bias import TableBias
+from esc_cli.networks.attention.position_bias import TableBias
+from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 from esc_cli.training.data import find_files, load_pairs
 from esc_cli.training.split import split_by_source
 
@@ -42,7 +42,7 @@ CUDA_TESTS = (
     "tests/engine/test_transfer.py",
     "tests/engine/test_cuda_graphs.py",
     "tests/engine/test_attention_choice.py",
-    "tests/networks/test_flash_attention.py",
+    "tests/networks/attention/test_flash.py",
     "tests/evaluation/test_peak_memory.py",
     "tests/training/test_acceleration.py",
 )

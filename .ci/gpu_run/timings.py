@@ -15,8 +15,8 @@ from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import EscError
 from esc_cli.evaluation.metrics import psnr
 from esc_cli.evaluation.sample_picture import cut_to, sample_picture
-from esc_cli.networks.attention import ATTENTION_BACKENDS
-from esc_cli.networks.position_bias import TableBias
+from esc_cli.networks.attention.position_bias import TableBias
+from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 
 Told = Iterator[dict[str, Any]]
 Work = Callable[[], object]

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from esc_cli.networks.attention import WindowAttentionBase
-from esc_cli.networks.position_bias import PositionBias
+from esc_cli.networks.attention.position_bias import PositionBias
+from esc_cli.networks.attention.windows import WindowAttentionBase
 
 
 @dataclass

@@ -14,7 +14,7 @@ from esc_cli.engine.tf32 import without_tf32
 from esc_cli.errors import InputError, OutOfMemoryError
 from esc_cli.evaluation.degradation import crop_to_multiple, downscale
 from esc_cli.media.read import read_picture
-from esc_cli.networks.variants import build_network
+from esc_cli.networks.architectures.registry import build_network
 
 
 @dataclass(frozen=True)

@@ -8,14 +8,11 @@ from typing import Literal, get_args
 from torch import nn
 
 from esc_cli.checkpoints.files import WEIGHT_SUFFIXES, read_state_dict
-from esc_cli.checkpoints.layouts import own_layout
 from esc_cli.checkpoints.manifest import ModelEntry, file_sha256, read_manifest, verify
-from esc_cli.checkpoints.recognise import recognise
 from esc_cli.errors import WeightsError
-from esc_cli.networks.esc_real_m import ESCRealMConfig
-from esc_cli.networks.interpolation import InterpolationConfig
-from esc_cli.networks.lte import LTEConfig
-from esc_cli.networks.variants import NetworkConfig, build_network, variant_name
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.interpolation import InterpolationConfig
+from esc_cli.networks.architectures.registry import build_network, recognise, variant_name
 
 StandIn = Literal["nearest", "bicubic"]
 
@@ -95,8 +92,8 @@ def available_scales(model: str | Checkpoint) -> tuple[int, ...]:
     """
     if isinstance(model, Checkpoint):
         config = model.config
-        if isinstance(config, ESCRealMConfig) and config.shrinks:
-            raise WeightsError(f"the model {model.name!r} makes pictures {config.unshuffle} times smaller")
+        if config.shrinks:
+            raise WeightsError(f"the model {model.name!r} makes pictures {config.body_factor} times smaller")
         return (config.scale,)
     return STAND_IN_SCALES if is_stand_in(model) else tuple(sorted(_shipped(model)))
 
@@ -132,7 +129,7 @@ def _shipped(model: str | Path) -> dict[int, ModelEntry]:
 
 
 def _from_file(path: Path, name: str) -> Checkpoint:
-    state = own_layout(read_state_dict(path))
+    state = read_state_dict(path)
     config = recognise(state)
     network = build_network(config)
     try:
@@ -140,7 +137,7 @@ def _from_file(path: Path, name: str) -> Checkpoint:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise WeightsError(f"the tensors of {str(path)!r} do not fit its network: {reason}") from error
-    scale = None if isinstance(config, LTEConfig) else config.scale
+    scale = None if config.any_scale else config.scale
     return Checkpoint(
         network.float().eval(), config, scale, name, variant_name(config), str(path), file_sha256(path)
     )

@@ -16,16 +16,19 @@ from esc_cli.errors import WeightsError
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
 WEIGHT_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 
-_WRAPPERS = ("params_ema", "params", "sd")
-"""Keys under which training frameworks (BasicSR and its kin, LTE) put the tensors, the best first."""
+_WRAPPERS = ("params_ema", "params", "state_dict", "sd")
+"""Keys under which training frameworks put the tensors (BasicSR, Lightning, LTE), the best first."""
+
+_INNER_PREFIX = "encoder."
+"""LTE's code keeps the network that describes the picture under it, beside the rest. Here they are one."""
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt`` file.
 
     Of a training framework's wrapping, ``params_ema`` is preferred to ``params``, and that to bare tensors;
-    in LTE's they lie in ``model`` under ``sd``. A prefix ``module.``, left by data-parallel training, is
-    taken off.
+    in LTE's they lie in ``model`` under ``sd``. A prefix that all keys share is taken off: data-parallel
+    training leaves ``module.``, a compiled network ``_orig_mod.``, Lightning the name of an attribute.
 
     Raises:
         WeightsError: There is no such file, it is damaged, it is of another kind, or it needs more than
@@ -38,7 +41,14 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     state = _unwrap(content)
     if not state:
         raise WeightsError(f"the model file {str(path)!r} holds no tensors")
-    return {key.removeprefix("module."): tensor for key, tensor in state.items()}
+    return {key.removeprefix(_INNER_PREFIX): tensor for key, tensor in _without_prefix(state).items()}
+
+
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Take off what all keys begin with, as often as they do."""
+    while len({key.partition(".")[0] for key in state}) == 1 and all("." in key for key in state):
+        state = {key.partition(".")[2]: tensor for key, tensor in state.items()}
+    return state
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from esc_cli.errors import DeviceError, UsageError
-from esc_cli.networks.attention import ATTENTION_BACKENDS
-from esc_cli.networks.logistic_weights import are_available
-from esc_cli.networks.position_bias import TableBias
+from esc_cli.networks.attention.logistic_weights import are_available
+from esc_cli.networks.attention.position_bias import TableBias
+from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 
 EXACT = "sdpa"
 """Fused, exact, in every precision on every device: what all others are measured against."""

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from esc_cli.networks.convolution import Convolution, PackedConvolution, can_pack
-from esc_cli.networks.convolutional_attention import ConvolutionalAttention, average_over_symmetries
+from esc_cli.networks.mixers.convolutional import ConvolutionalAttention, average_over_symmetries
 from esc_cli.networks.spectral_convolution import Spectrum, spectrum_of
 
 

@@ -20,8 +20,7 @@ from esc_cli.engine.tf32 import without_tf32
 from esc_cli.engine.threads import limit_threads
 from esc_cli.engine.tiles import Span
 from esc_cli.errors import DeviceError, WeightsError
-from esc_cli.networks.interpolation import InterpolationConfig
-from esc_cli.networks.lte import Grid
+from esc_cli.networks.architectures.lte import Grid
 from esc_cli.networks.runner import FeatureMap
 
 T = TypeVar("T")
@@ -200,7 +199,7 @@ class Forward:
     @property
     def pools(self) -> bool:
         """Whether the network pools over the whole picture."""
-        return not isinstance(self.config, InterpolationConfig)
+        return self.config.pools
 
     @cached_property
     def _steps(self) -> int:

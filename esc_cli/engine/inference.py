@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from esc_cli.engine.cpu import prepare_for_cpu
-from esc_cli.networks.attention import use_attention
+from esc_cli.networks.attention.windows import use_attention
 from esc_cli.networks.folding import fold_pointwise
 
 

@@ -25,15 +25,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.errors import DeviceError
-from esc_cli.networks.attention import WindowAttentionBase, use_attention
-from esc_cli.networks.attentive_convolution import AttentiveConvolution
+from esc_cli.networks.attention.windows import WindowAttentionBase, use_attention
 from esc_cli.networks.blocks import ChannelNorm
-from esc_cli.networks.convolutional_attention import (
+from esc_cli.networks.folding import fold_pointwise
+from esc_cli.networks.mixers.attentive import AttentiveConvolution
+from esc_cli.networks.mixers.convolutional import (
     ConvolutionalAttention,
     average_over_symmetries,
     convolve_per_sample,
 )
-from esc_cli.networks.folding import fold_pointwise
 from esc_cli.networks.padding import pad_to_multiple
 from esc_cli.networks.spectral_convolution import TILE_PX, spectrum_of
 

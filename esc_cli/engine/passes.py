@@ -18,9 +18,9 @@ from esc_cli.engine.tiled import TiledForward, TileSizes
 from esc_cli.engine.tiles import Span
 from esc_cli.engine.transfer import Download
 from esc_cli.errors import OutOfMemoryError
-from esc_cli.networks.lte import Grid
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.lte import Grid
 from esc_cli.networks.padding import pad_to_multiple
-from esc_cli.networks.variants import NetworkConfig
 
 Report = Callable[[int], None]
 """Takes low-resolution pixels as they are finished."""

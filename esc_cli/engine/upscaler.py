@@ -28,7 +28,7 @@ from esc_cli.engine.scales import plan_passes
 from esc_cli.engine.self_ensemble import SYMMETRIES, SelfEnsemble
 from esc_cli.engine.tile_choice import Tiling, TilingRequest, fits_whole, tiling_request
 from esc_cli.errors import OutOfMemoryError, UsageError
-from esc_cli.networks.interpolation import InterpolationConfig
+from esc_cli.networks.architectures.interpolation import InterpolationConfig
 
 ProgressCallback = Callable[[int, int], None]
 """Takes the low-resolution pixels done and to do, over all passes. The first rises to the second."""

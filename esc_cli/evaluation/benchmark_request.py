@@ -17,7 +17,7 @@ from esc_cli.engine.upscaler import Tiling
 from esc_cli.errors import UsageError
 from esc_cli.evaluation.candidates import REFERENCE, Settings, Source
 from esc_cli.evaluation.sample_picture import cut_to, sample_picture
-from esc_cli.networks.attention import ATTENTION_BACKENDS
+from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 
 T = TypeVar("T")
 

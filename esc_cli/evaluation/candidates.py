@@ -9,7 +9,8 @@ from esc_cli.engine.device import Precision
 from esc_cli.engine.runtime_choice import Runtime
 from esc_cli.engine.upscaler import DEFAULT_SCALE, Tiling, Upscaler
 from esc_cli.errors import UsageError
-from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.registry import VARIANTS, build_network
 
 _PERTURBATION = 0.02
 """Standard deviation of what is added to each fresh weight: some layers begin at zero and would not count."""

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from esc_cli.networks.attention import use_attention
-from esc_cli.networks.variants import NetworkConfig, build_network
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.registry import build_network
+from esc_cli.networks.attention.windows import use_attention
 
 _NORM_WEIGHT = 5
 """What the tables count for each element of an affine layer normalisation; its counter calls it rough."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.architectures.esc import ESCConfig
 
 ABLATIONS: dict[str, Callable[[int], ESCConfig]] = {
     # Each convolutional attention is one head of window attention over the same 16 channels. The paper's

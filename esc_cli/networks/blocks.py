@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esc_cli.networks.attention import WindowAttention
+from esc_cli.networks.attention.windows import WindowAttention
 from esc_cli.networks.convolution import Convolution
-from esc_cli.networks.mixer import Mixer
+from esc_cli.networks.mixers.base import Mixer
 from esc_cli.networks.runner import FeatureMap, Runner
 
 Held = tuple[FeatureMap, FeatureMap | None]

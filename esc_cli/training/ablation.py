@@ -17,7 +17,7 @@ from esc_cli.evaluation.macs import multiply_accumulates
 from esc_cli.evaluation.peak_memory import Trial, host_peak_bytes
 from esc_cli.evaluation.timing import Timing, measure
 from esc_cli.networks.ablations import ABLATIONS
-from esc_cli.networks.variants import VARIANTS
+from esc_cli.networks.architectures.registry import VARIANTS
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.loop import train
 from esc_cli.training.run_folder import LOG_FILE

@@ -15,7 +15,7 @@ class TrainingConfig:
     """One run; the defaults are the published recipe (500,000 steps on one or several GPUs).
 
     Attributes:
-        variant: Name of the network, as in ``esc_cli.networks.variants``.
+        variant: Name of the network, as in ``esc_cli.networks.architectures.registry``.
         scale: Pixels out per pixel in.
         initial: A model to start from, by name or file; of another scale, depth or head if need be.
         teacher: A model, by name or file, whose results are learned, too; or a folder of such results: a

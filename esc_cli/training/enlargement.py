@@ -4,8 +4,8 @@ import torch
 from torch import nn
 
 from esc_cli.errors import UsageError
+from esc_cli.networks.architectures.esc_real import ESCReal, RealBody
 from esc_cli.networks.dysample import DySample
-from esc_cli.networks.esc_real import ESCReal, RealBody
 
 _COLORS = 3
 

@@ -9,7 +9,7 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from esc_cli.networks.esc import ESC, ESCConfig
+from esc_cli.networks.architectures.esc import ESC, ESCConfig
 
 WINDOW_PX = 8
 

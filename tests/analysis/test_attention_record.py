@@ -5,11 +5,11 @@ import torch
 from torch import nn
 
 from esc_cli.analysis.attention_record import attention_layers, attention_map_sum, recorded
-from esc_cli.networks.attention import naive
-from esc_cli.networks.esc import ESC
-from esc_cli.networks.esc_rib import ESCRIB, ESCRIBConfig
-from esc_cli.networks.interpolation import Interpolation, InterpolationConfig
-from esc_cli.networks.position_bias import FactorBias, PositionBias, TableBias
+from esc_cli.networks.architectures.esc import ESC
+from esc_cli.networks.architectures.esc_rib import ESCRIB, ESCRIBConfig
+from esc_cli.networks.architectures.interpolation import Interpolation, InterpolationConfig
+from esc_cli.networks.attention.position_bias import FactorBias, PositionBias, TableBias
+from esc_cli.networks.attention.windows import naive
 
 TOKENS = 16
 

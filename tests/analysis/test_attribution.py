@@ -13,7 +13,7 @@ from torch import nn
 
 from esc_cli.analysis.attribution import Attribution, Window, attribution, first_of_crop
 from esc_cli.errors import InputError, UsageError, WeightsError
-from esc_cli.networks.esc import ESC
+from esc_cli.networks.architectures.esc import ESC
 
 
 @pytest.fixture

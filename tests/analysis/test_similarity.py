@@ -10,7 +10,7 @@ from torch import nn
 from esc_cli.analysis import similarity as room
 from esc_cli.analysis.similarity import Similarity, similarity
 from esc_cli.errors import InputError, OutOfMemoryError, UsageError
-from esc_cli.networks.esc import ESC, ESCConfig
+from esc_cli.networks.architectures.esc import ESC, ESCConfig
 
 SaveNetwork = Callable[[nn.Module], Path]
 

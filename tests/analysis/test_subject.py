@@ -10,7 +10,7 @@ from torch import nn
 from esc_cli.analysis.subject import load_subject, low_picture
 from esc_cli.errors import DeviceError, OutOfMemoryError, WeightsError
 from esc_cli.evaluation.degradation import downscale
-from esc_cli.networks.lte import LTE, LTEConfig
+from esc_cli.networks.architectures.lte import LTE, LTEConfig
 
 
 def test_a_network_of_one_scale() -> None:

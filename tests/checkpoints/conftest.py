@@ -3,7 +3,7 @@
 import pytest
 from torch import Tensor, nn
 
-from esc_cli.networks.esc import ESC, ESCConfig
+from esc_cli.networks.architectures.esc import ESC, ESCConfig
 
 SMALL = ESCConfig(2, dim=16, partial_dim=8, heads=2, blocks=2, mixers=1, window_size=8, kernel_size=9)
 

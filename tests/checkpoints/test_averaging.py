@@ -8,8 +8,8 @@ from torch import nn
 from esc_cli.checkpoints.averaging import average_weights
 from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from esc_cli.errors import WeightsError
-from esc_cli.networks.esc import ESCConfig
-from esc_cli.networks.variants import build_network
+from esc_cli.networks.architectures.esc import ESCConfig
+from esc_cli.networks.architectures.registry import build_network
 
 CONFIG = ESCConfig(2, dim=16, heads=1, blocks=1, mixers=1, window_size=8, first_hidden_dim=16, hidden_dim=16)
 

@@ -28,8 +28,11 @@ def zeros(state: dict[str, Tensor]) -> dict[str, Tensor]:
         lambda state: {"params": state},
         lambda state: {"params": zeros(state), "params_ema": state},
         lambda state: {"params_ema": {f"module.{key}": value for key, value in state.items()}, "iter": 7},
+        lambda state: {f"_orig_mod.{key}": value for key, value in state.items()},
+        lambda state: {"state_dict": {f"network.{key}": value for key, value in state.items()}, "epoch": 7},
+        lambda state: {"params": {f"module._orig_mod.{key}": value for key, value in state.items()}},
     ],
-    ids=["bare", "params", "params_ema", "module"],
+    ids=["bare", "params", "params_ema", "parallel", "compiled", "lightning", "compiled and parallel"],
 )
 def test_reads_every_wrapping(tmp_path: Path, state: dict[str, Tensor], wrap: Any) -> None:
     torch.save(wrap(state), tmp_path / "model.pth")

@@ -16,14 +16,15 @@ from torch import Tensor, nn
 from esc_cli.checkpoints.checkpoint import load_checkpoint
 from esc_cli.cli.main import main
 from esc_cli.errors import WeightsError
-from esc_cli.networks.esc import ESCConfig
-from esc_cli.networks.esc_flashbias import ESCFlashBiasConfig, ESCRealFlashBiasConfig
-from esc_cli.networks.esc_fp import ESCFPConfig
-from esc_cli.networks.esc_real import ESCRealConfig
-from esc_cli.networks.esc_real_m import ESCRealMConfig
-from esc_cli.networks.esc_rib import ESCRIBConfig
-from esc_cli.networks.lte import LTEConfig
-from esc_cli.networks.variants import NetworkConfig, build_network
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.esc import ESCConfig
+from esc_cli.networks.architectures.esc_flashbias import ESCFlashBiasConfig, ESCRealFlashBiasConfig
+from esc_cli.networks.architectures.esc_fp import ESCFPConfig
+from esc_cli.networks.architectures.esc_real import ESCRealConfig
+from esc_cli.networks.architectures.esc_real_m import ESCRealMConfig
+from esc_cli.networks.architectures.esc_rib import ESCRIBConfig
+from esc_cli.networks.architectures.lte import LTEConfig
+from esc_cli.networks.architectures.registry import build_network
 
 State = dict[str, Tensor]
 SMALL: dict[str, Any] = {"dim": 16, "partial_dim": 8, "heads": 2, "blocks": 1, "mixers": 1, "window_size": 8}

@@ -16,8 +16,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from esc_cli.cli.main import main
-from esc_cli.networks.esc import ESCConfig
-from esc_cli.networks.variants import build_network
+from esc_cli.networks.architectures.esc import ESCConfig
+from esc_cli.networks.architectures.registry import build_network
 
 ROOT = Path(__file__).parents[2]
 

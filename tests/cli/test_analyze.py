@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from safetensors.torch import save_file
 
-from esc_cli.networks.esc import ESC, ESCConfig
+from esc_cli.networks.architectures.esc import ESC, ESCConfig
 
 Run = Callable[..., Any]
 Save = Callable[..., Path]

@@ -6,7 +6,7 @@ from typing import Any, get_args
 import pytest
 
 from esc_cli.cli.train import Variant
-from esc_cli.networks.variants import VARIANTS
+from esc_cli.networks.architectures.registry import VARIANTS
 
 Run = Callable[..., Any]
 Save = Callable[..., Path]

@@ -13,10 +13,11 @@ from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine import streaming
 from esc_cli.engine.streaming import Strips
 from esc_cli.engine.tiles import Span
-from esc_cli.networks.esc import ESCConfig
-from esc_cli.networks.interpolation import Interpolation, InterpolationConfig
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.esc import ESCConfig
+from esc_cli.networks.architectures.interpolation import Interpolation, InterpolationConfig
+from esc_cli.networks.architectures.registry import build_network
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
-from esc_cli.networks.variants import NetworkConfig, build_network
 
 COLUMN_PX = 8
 """Side of the attention windows of the small networks of these tests."""

@@ -12,8 +12,8 @@ from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine import streaming
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import OutOfMemoryError, UsageError
-from esc_cli.networks.lte import LTEConfig
-from esc_cli.networks.variants import NetworkConfig
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.lte import LTEConfig
 
 Pictures = Callable[..., Tensor]
 

@@ -5,7 +5,7 @@ import torch
 
 from esc_cli.engine.attention_choice import choose_attention, measure
 from esc_cli.errors import DeviceError, UsageError
-from esc_cli.networks.attention import ATTENTION_BACKENDS
+from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 
 CPU = torch.device("cpu")
 

@@ -8,13 +8,13 @@ import torch
 from torch import nn
 
 from esc_cli.engine.cpu import prepare_for_cpu
-from esc_cli.networks.convolutional_attention import ConvolutionalAttention
-from esc_cli.networks.esc import ESCConfig
-from esc_cli.networks.esc_fp import ESCFPConfig
-from esc_cli.networks.esc_real import ESCRealConfig
-from esc_cli.networks.esc_rib import ESCRIBConfig
-from esc_cli.networks.interpolation import InterpolationConfig
-from esc_cli.networks.variants import NetworkConfig
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.esc import ESCConfig
+from esc_cli.networks.architectures.esc_fp import ESCFPConfig
+from esc_cli.networks.architectures.esc_real import ESCRealConfig
+from esc_cli.networks.architectures.esc_rib import ESCRIBConfig
+from esc_cli.networks.architectures.interpolation import InterpolationConfig
+from esc_cli.networks.mixers.convolutional import ConvolutionalAttention
 
 Networks = Callable[[NetworkConfig], nn.Module]
 

@@ -12,9 +12,10 @@ from torch.utils._pytree import tree_leaves
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.cuda_graphs import MOST_SHAPES, Call, CudaGraphCall, GraphedNetwork
-from esc_cli.networks.attention import use_attention
-from esc_cli.networks.esc_real import ESCRealConfig
-from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.esc_real import ESCRealConfig
+from esc_cli.networks.architectures.registry import VARIANTS, build_network
+from esc_cli.networks.attention.windows import use_attention
 
 
 class Device:

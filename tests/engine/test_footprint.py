@@ -6,13 +6,14 @@ import pytest
 import torch
 
 from esc_cli.engine.footprint import Work
-from esc_cli.networks.interpolation import InterpolationConfig
-from esc_cli.networks.variants import VARIANTS, NetworkConfig
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.interpolation import InterpolationConfig
+from esc_cli.networks.architectures.registry import VARIANTS
 
 MEASURE = """
 import torch
 from esc_cli.engine.streaming import Strips
-from esc_cli.networks.variants import VARIANTS, build_network
+from esc_cli.networks.architectures.registry import VARIANTS, build_network
 
 def status_bytes(key):
     with open("/proc/self/status") as status:

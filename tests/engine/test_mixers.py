@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from esc_cli.engine.cpu import prepare_for_cpu
 from esc_cli.engine.openvino_graph import prepare_for_openvino
 from esc_cli.engine.streaming import Strips
-from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.architectures.esc import ESCConfig
 
 Networks = Callable[[ESCConfig], nn.Module]
 InStrips = Callable[[nn.Module, Tensor, Strips], Tensor]

@@ -15,10 +15,11 @@ from esc_cli.engine.forward import Forward
 from esc_cli.engine.openvino_graph import obstacle, prepare_for_openvino
 from esc_cli.engine.openvino_runtime import KEPT_SHAPES, OpenVinoForward
 from esc_cli.errors import DeviceError, WeightsError
-from esc_cli.networks.esc import ESCConfig
-from esc_cli.networks.esc_fp import ESCFPConfig
-from esc_cli.networks.esc_real import ESCRealConfig
-from esc_cli.networks.variants import VARIANTS, NetworkConfig, build_network
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.esc import ESCConfig
+from esc_cli.networks.architectures.esc_fp import ESCFPConfig
+from esc_cli.networks.architectures.esc_real import ESCRealConfig
+from esc_cli.networks.architectures.registry import VARIANTS, build_network
 
 needs_openvino = pytest.mark.skipif(
     importlib.util.find_spec("openvino") is None, reason="needs the extra openvino"

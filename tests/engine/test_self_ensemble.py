@@ -13,8 +13,8 @@ from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.self_ensemble import SYMMETRIES, Symmetry
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import OutOfMemoryError
-from esc_cli.networks.lte import LTEConfig
-from esc_cli.networks.variants import build_network
+from esc_cli.networks.architectures.lte import LTEConfig
+from esc_cli.networks.architectures.registry import build_network
 
 Make = Callable[..., Checkpoint]
 Pictures = Callable[..., Tensor]

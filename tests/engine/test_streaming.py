@@ -18,16 +18,16 @@ from esc_cli.engine.tiles import Span
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import OutOfMemoryError, WeightsError
 from esc_cli.media.read import read_picture
-from esc_cli.networks.esc import ESCConfig
-from esc_cli.networks.esc_flashbias import ESCFlashBiasConfig
-from esc_cli.networks.esc_fp import ESCFPConfig
-from esc_cli.networks.esc_real import ESCRealConfig
-from esc_cli.networks.esc_real_m import ESCRealMConfig
-from esc_cli.networks.esc_rib import ESCRIBConfig
-from esc_cli.networks.interpolation import InterpolationConfig
-from esc_cli.networks.lte import LTEConfig
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.esc import ESCConfig
+from esc_cli.networks.architectures.esc_flashbias import ESCFlashBiasConfig
+from esc_cli.networks.architectures.esc_fp import ESCFPConfig
+from esc_cli.networks.architectures.esc_real import ESCRealConfig
+from esc_cli.networks.architectures.esc_real_m import ESCRealMConfig
+from esc_cli.networks.architectures.esc_rib import ESCRIBConfig
+from esc_cli.networks.architectures.interpolation import InterpolationConfig
+from esc_cli.networks.architectures.lte import LTEConfig
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
-from esc_cli.networks.variants import NetworkConfig
 
 Pictures = Callable[..., Tensor]
 Networks = Callable[[NetworkConfig], nn.Module]

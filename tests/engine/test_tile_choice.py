@@ -15,7 +15,7 @@ from esc_cli.engine.tile_choice import (
     tiling_request,
 )
 from esc_cli.errors import OutOfMemoryError, UsageError
-from esc_cli.networks.variants import VARIANTS
+from esc_cli.networks.architectures.registry import VARIANTS
 
 LIGHT = VARIANTS["esc-light"](4)
 PLENTY = 2**50

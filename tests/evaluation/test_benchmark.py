@@ -9,8 +9,8 @@ from esc_cli.evaluation.benchmark import benchmark
 from esc_cli.evaluation.benchmark_report import Measured
 from esc_cli.evaluation.benchmark_request import Request
 from esc_cli.evaluation.candidates import REFERENCE, Settings, Source
-from esc_cli.networks.esc import ESCConfig
-from esc_cli.networks.variants import build_network
+from esc_cli.networks.architectures.esc import ESCConfig
+from esc_cli.networks.architectures.registry import build_network
 
 TINY = ESCConfig(
     2, dim=16, partial_dim=4, heads=1, blocks=1, mixers=1, window_size=16, first_hidden_dim=16, hidden_dim=16

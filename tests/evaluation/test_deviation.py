@@ -6,7 +6,7 @@ import torch
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.evaluation.candidates import Source
 from esc_cli.evaluation.deviation import deviation, exact_result
-from esc_cli.networks.attention import use_attention
+from esc_cli.networks.attention.windows import use_attention
 
 
 def test_figures() -> None:

@@ -3,8 +3,8 @@
 import pytest
 
 from esc_cli.evaluation.macs import multiply_accumulates
-from esc_cli.networks.interpolation import InterpolationConfig
-from esc_cli.networks.variants import VARIANTS
+from esc_cli.networks.architectures.interpolation import InterpolationConfig
+from esc_cli.networks.architectures.registry import VARIANTS
 
 # Source: arXiv 2503.06671, table 2: G, for results of 1280x720 pixels.
 PUBLISHED = {

@@ -11,8 +11,8 @@ from esc_cli.engine.upscaler import Upscaler
 from esc_cli.jobs.enlarge import GRAY_STRIP_ROWS, enlarge, make_gray
 from esc_cli.media.picture import Metadata, Picture
 from esc_cli.media.read import read_picture
-from esc_cli.networks.esc import ESCConfig
-from esc_cli.networks.variants import build_network
+from esc_cli.networks.architectures.esc import ESCConfig
+from esc_cli.networks.architectures.registry import build_network
 
 Save = Callable[..., Path]
 

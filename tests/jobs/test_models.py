@@ -4,9 +4,10 @@ import torch
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.errors import DeviceError, UsageError, WeightsError
 from esc_cli.jobs.models import Models
-from esc_cli.networks.interpolation import InterpolationConfig
-from esc_cli.networks.lte import LTEConfig
-from esc_cli.networks.variants import NetworkConfig, build_network
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.interpolation import InterpolationConfig
+from esc_cli.networks.architectures.lte import LTEConfig
+from esc_cli.networks.architectures.registry import build_network
 
 
 def as_checkpoint(config: NetworkConfig, scale: int | None) -> Checkpoint:

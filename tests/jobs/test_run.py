@@ -29,7 +29,7 @@ from esc_cli.jobs.events import (
 from esc_cli.jobs.run import exit_code
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.upscale import upscale_files
-from esc_cli.networks.interpolation import Interpolation, InterpolationConfig
+from esc_cli.networks.architectures.interpolation import Interpolation, InterpolationConfig
 
 Save = Callable[..., Path]
 Load = Callable[..., Image.Image]

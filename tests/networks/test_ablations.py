@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from esc_cli.networks.ablations import ABLATIONS
-from esc_cli.networks.esc import ESCConfig
-from esc_cli.networks.variants import build_network
+from esc_cli.networks.architectures.esc import ESCConfig
+from esc_cli.networks.architectures.registry import build_network
 
 BLOCKS, LAYERS, HEADS, CHANNELS = 5, 25, 4, 16
 LARGE = CHANNELS**2 * 13**2

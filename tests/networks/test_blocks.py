@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.architectures.esc import ESCConfig
+from esc_cli.networks.architectures.registry import build_network
 from esc_cli.networks.runner import Whole
-from esc_cli.networks.variants import build_network
 
 TINY = {"dim": 16, "partial_dim": 8, "blocks": 1, "mixers": 2}
 FEED = (1, 1)

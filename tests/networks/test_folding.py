@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch import nn
 
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.esc import ESCConfig
+from esc_cli.networks.architectures.esc_fp import ESCFPConfig
+from esc_cli.networks.architectures.registry import build_network
 from esc_cli.networks.blocks import ConvFFN
-from esc_cli.networks.esc import ESCConfig
-from esc_cli.networks.esc_fp import ESCFPConfig
 from esc_cli.networks.folding import FoldedMixingLayer, fold_pointwise
-from esc_cli.networks.variants import NetworkConfig, build_network
 
 CONFIGS: tuple[NetworkConfig, ...] = (
     ESCConfig(2, dim=16, partial_dim=4, heads=2, blocks=2, mixers=2, window_size=8, inner_norm=True),

@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from esc_cli.networks.esc import ESCConfig
-from esc_cli.networks.esc_flashbias import ESCFlashBiasConfig, ESCRealFlashBiasConfig
-from esc_cli.networks.esc_fp import ESCFPConfig
-from esc_cli.networks.esc_real import ESCRealConfig
-from esc_cli.networks.esc_rib import ESCRIBConfig
-from esc_cli.networks.interpolation import InterpolationConfig
-from esc_cli.networks.variants import NetworkConfig, build_network
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.esc import ESCConfig
+from esc_cli.networks.architectures.esc_flashbias import ESCFlashBiasConfig, ESCRealFlashBiasConfig
+from esc_cli.networks.architectures.esc_fp import ESCFPConfig
+from esc_cli.networks.architectures.esc_real import ESCRealConfig
+from esc_cli.networks.architectures.esc_rib import ESCRIBConfig
+from esc_cli.networks.architectures.interpolation import InterpolationConfig
+from esc_cli.networks.architectures.registry import build_network
 
 
 class Strips:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch.nn import functional as F
 
-from esc_cli.networks.convolutional_attention import average_over_symmetries
+from esc_cli.networks.mixers.convolutional import average_over_symmetries
 from esc_cli.networks.spectral_convolution import convolve, spectrum_of
 
 

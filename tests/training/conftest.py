@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from esc_cli.networks import variants
-from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.architectures import registry
+from esc_cli.networks.architectures.esc import ESCConfig
 
 SOURCES = 6
 
@@ -22,7 +22,7 @@ def _tiny_variant(monkeypatch: pytest.MonkeyPatch) -> None:
             scale, dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8, kernel_size=5
         )
 
-    monkeypatch.setitem(variants.VARIANTS, "tiny", tiny)
+    monkeypatch.setitem(registry.VARIANTS, "tiny", tiny)
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ from torch._dynamo.testing import CompileCounter
 from torch.backends import cudnn
 
 from esc_cli.checkpoints.files import read_state_dict
-from esc_cli.networks.esc import ESC, ESCConfig
+from esc_cli.networks.architectures.esc import ESC, ESCConfig
 from esc_cli.training.acceleration import compile_blocks, set_capturable, set_rate, tuned_convolutions
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.loop import train

@@ -6,10 +6,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from esc_cli.errors import UsageError
-from esc_cli.networks.esc import ESC, ESCConfig
-from esc_cli.networks.esc_fp import ESCFP, ESCFPConfig
-from esc_cli.networks.esc_real import ESCReal, ESCRealConfig
-from esc_cli.networks.esc_real_m import ESCRealM, ESCRealMConfig
+from esc_cli.networks.architectures.esc import ESC, ESCConfig
+from esc_cli.networks.architectures.esc_fp import ESCFP, ESCFPConfig
+from esc_cli.networks.architectures.esc_real import ESCReal, ESCRealConfig
+from esc_cli.networks.architectures.esc_real_m import ESCRealM, ESCRealMConfig
 from esc_cli.training.enlargement import start_as_enlargement
 
 SMALL = {

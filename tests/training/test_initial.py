@@ -4,8 +4,8 @@ import pytest
 import torch
 
 from esc_cli.errors import WeightsError
-from esc_cli.networks.esc import ESC, ESCConfig
-from esc_cli.networks.esc_real import ESCReal, ESCRealConfig
+from esc_cli.networks.architectures.esc import ESC, ESCConfig
+from esc_cli.networks.architectures.esc_real import ESCReal, ESCRealConfig
 from esc_cli.training.initial import adapt_weights, has_head
 
 SMALL = {"dim": 16, "partial_dim": 8, "heads": 2, "mixers": 1, "window_size": 8, "kernel_size": 5}

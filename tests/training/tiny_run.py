@@ -15,8 +15,8 @@ from pathlib import Path
 
 import torch
 
-from esc_cli.networks import variants
-from esc_cli.networks.esc import ESCConfig
+from esc_cli.networks.architectures import registry
+from esc_cli.networks.architectures.esc import ESCConfig
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.loop import train
 from esc_cli.training.state import STATE_FILE
@@ -56,7 +56,7 @@ def stamp(folder: Path) -> int:
 
 
 if __name__ == "__main__":
-    variants.VARIANTS["tiny"] = tiny
+    registry.VARIANTS["tiny"] = tiny
     chosen = TrainingConfig(**json.loads(sys.argv[3]))
     for delay in sys.argv[4:]:
         killed_sitting(Path(sys.argv[1]), Path(sys.argv[2]), chosen, float(delay))

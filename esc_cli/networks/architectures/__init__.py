@@ -1,0 +1,1 @@
+"""The networks as a whole, a readable file each."""

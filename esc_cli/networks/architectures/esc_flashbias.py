@@ -1,0 +1,81 @@
+"""ESC and ESC-Real whose attention bias was fine-tuned as factors (FlashBias), not as a table."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from esc_cli.networks.architectures.base import Architecture, State
+from esc_cli.networks.architectures.esc import ESC, ESCConfig
+from esc_cli.networks.architectures.esc_real import ESCReal, ESCRealConfig, is_real, scale_and_head
+from esc_cli.networks.architectures.tensors import FACTORS, esc_widths, pixel_shuffle_scale
+from esc_cli.networks.attention.windows import FactorWindowAttention
+from esc_cli.networks.blocks import Block
+
+
+@dataclass(frozen=True)
+class ESCFlashBiasConfig(ESCConfig):
+    """Widths as in ``ESCConfig``.
+
+    Attributes:
+        bias_rank: Channels of the factors of each head.
+    """
+
+    bias_rank: int = 48
+    learned_factors: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class ESCRealFlashBiasConfig(ESCRealConfig):
+    """Widths as in ``ESCRealConfig``.
+
+    Attributes:
+        bias_rank: Channels of the factors of each head.
+    """
+
+    bias_rank: int = 48
+    learned_factors: ClassVar[bool] = True
+
+
+class ESCFlashBias(ESC):
+    """ESC with a factorised bias. Parameter names are the published ones.
+
+    Source: ESC's published code, models ``ESC_*_FB_R48``.
+    """
+
+    def __init__(self, config: ESCFlashBiasConfig) -> None:
+        super().__init__(config)
+        for block in self.blocks:
+            _factorise_bias(block, config)  # type: ignore[arg-type]
+
+
+class ESCRealFlashBias(ESCReal):
+    """ESC-Real with a factorised bias. Parameter names are the published ones.
+
+    Source: ESC's published code, models ``ESC_Real_FB_R48``.
+    """
+
+    def __init__(self, config: ESCRealFlashBiasConfig) -> None:
+        super().__init__(config)
+        for block in self.blocks:
+            _factorise_bias(block, config)  # type: ignore[arg-type]
+
+
+def _factorise_bias(block: Block, config: ESCFlashBiasConfig | ESCRealFlashBiasConfig) -> None:
+    attention = FactorWindowAttention(config.dim, config.heads, config.window_size, config.bias_rank)
+    block.attn = attention  # type: ignore[assignment]
+
+
+def _recognise(state: State) -> ESCFlashBiasConfig | None:
+    """Know it by ESC's head and the factors."""
+    if "to_img.weight" not in state or FACTORS not in state:
+        return None
+    return ESCFlashBiasConfig(scale=pixel_shuffle_scale(state["to_img.weight"]), **esc_widths(state))
+
+
+def _recognise_real(state: State) -> ESCRealFlashBiasConfig | None:
+    if not is_real(state) or FACTORS not in state:
+        return None
+    return ESCRealFlashBiasConfig(**scale_and_head(state), **esc_widths(state))
+
+
+ARCHITECTURE = Architecture(ESCFlashBiasConfig, ESCFlashBias, _recognise)
+REAL_ARCHITECTURE = Architecture(ESCRealFlashBiasConfig, ESCRealFlashBias, _recognise_real)

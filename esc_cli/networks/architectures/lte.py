@@ -1,0 +1,265 @@
+"""ESC-LTE: a network for any scale, which computes each pixel of its result by itself.
+
+ESC without its head describes the picture. A pixel of the result is made four times, from each of the four
+pixels around it: by waves whose amplitudes and frequencies are that pixel's, and a small network after them.
+"""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from esc_cli.networks.architectures.base import Architecture, State
+from esc_cli.networks.architectures.esc import ESC, ESCConfig
+from esc_cli.networks.architectures.tensors import count, esc_widths
+from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
+
+LARGEST_TRAINED_SCALE = 4
+"""Beyond it the network is told that pixels are as small as there, as its published evaluation does."""
+
+BLOCK_PX = 64
+"""Sides of the pieces in which a result is computed, so that memory does not grow with it. ESC-LTE x2.5 on
+128x128, two cores: 2.4 s and 184 MB with 32, 2.7 s and 227 MB with 64, 3.0 s and 344 MB with 128."""
+
+
+@dataclass(frozen=True)
+class LTEConfig(ESCConfig):
+    """Widths as in ``ESCConfig``; the defaults are the published network.
+
+    Attributes:
+        scale: What it does when nobody says otherwise.
+        texture_dim: Channels of the waves.
+        decoder_dims: Hidden channels of the small network after them.
+    """
+
+    scale: int = 4
+    texture_dim: int = 256
+    decoder_dims: tuple[int, ...] = (256, 256, 256)
+    any_scale: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The pixels of a result, and of the picture that they lie on, which may have been padded.
+
+    Attributes:
+        height: Of the result.
+        width: Of the result.
+        low_height: Of the picture, without what it is padded with.
+        low_width: Of the picture likewise.
+    """
+
+    height: int
+    width: int
+    low_height: int
+    low_width: int
+
+    @staticmethod
+    def between(low: tuple[int, int], high: tuple[int, int]) -> "Grid":
+        """Lay a result of a size, (height, width), over a picture of another, corner on corner."""
+        return Grid(*high, *low)
+
+    @property
+    def row_factor(self) -> float:
+        """Rows of the result for each row of the picture."""
+        return self.height / self.low_height
+
+    @property
+    def column_factor(self) -> float:
+        """Columns of the result for each column of the picture."""
+        return self.width / self.low_width
+
+    def rows_above(self, row: int) -> int:
+        """Count the rows of the result whose centres lie above a row of the picture."""
+        return min(self.height, math.ceil(row * self.row_factor - 0.5))
+
+
+class LTE(ESC):
+    """Low-resolution RGB to RGB of any size. Parameter names are the published ones without ``encoder.``.
+
+    Source: LTE (arXiv 2111.08918), section 3, and ESC's published code.
+    """
+
+    config: LTEConfig
+
+    def __init__(self, config: LTEConfig) -> None:
+        super().__init__(config)
+        del self.to_img
+        self.coef = nn.Conv2d(config.dim, config.texture_dim, 3, padding=1)
+        self.freq = nn.Conv2d(config.dim, config.texture_dim, 3, padding=1)
+        self.phase = nn.Linear(2, config.texture_dim // 2, bias=False)
+        self.imnet = nn.ModuleDict({"layers": _perceptron(config.texture_dim, *config.decoder_dims, 3)})
+
+    def forward(self, low: Tensor, run: Runner = WHOLE, grid: Grid | None = None) -> FeatureMap:
+        """Upscale.
+
+        Args:
+            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1; float32 serves weights of any dtype.
+            run: How the steps are run.
+            grid: Which pixels to make; by default ``scale`` H times ``scale`` W.
+
+        Returns:
+            (N, 3, grid.height, grid.width), about [0, 1], not clamped, of the wider dtype of low and
+            weights. A tensor, unless the runner makes something else of it.
+        """
+        height, width = low.shape[-2:]
+        scale = self.config.scale
+        grid = grid or Grid.between((height, width), (scale * height, scale * width))
+
+        def rows(features: Tensor, start: int, stop: int) -> Tensor:
+            return self._rows(features, low, grid, range(grid.rows_above(start), grid.rows_above(stop)))
+
+        return run.unbounded(rows, self._encode(low * 2 - 1, run))
+
+    def _encode(self, centred: Tensor, run: Runner) -> FeatureMap:
+        """Describe a picture in [-1, 1], (N, 3, H, W), by (N, dim, H, W)."""
+        shallow, features = self._run_blocks(centred, run)
+        return run.local(self._add_last, features, shallow, reach_px=1, replaces=features)
+
+    def _add_last(self, features: Tensor, shallow: Tensor) -> Tensor:
+        return self.last(features) + shallow  # type: ignore[no-any-return]
+
+    def _rows(self, features: Tensor, low: Tensor, grid: Grid, rows: range) -> Tensor:
+        """Make some rows of the result, (N, 3, rows, grid.width), block by block."""
+        columns, device = range(grid.width), low.device
+        bands = []
+        for part in _parts(rows):
+            down = _Axis.of(part, grid.row_factor, grid.low_height, device)
+            across = (_Axis.of(part, grid.column_factor, grid.low_width, device) for part in _parts(columns))
+            bands.append(torch.cat([self._block(features, low, down, one) for one in across], dim=3))
+        return torch.cat(bands, dim=2)
+
+    def _block(self, features: Tensor, low: Tensor, down: "_Axis", across: "_Axis") -> Tensor:
+        """Make the pixels where some rows and columns meet, (N, 3, rows, columns)."""
+        coefficients, frequencies = self._textures(features, down, across)
+        phase = self._phase(down, across)
+        below = low[..., down.first : down.stop, across.first : across.stop].permute(0, 2, 3, 1)
+        total: Tensor | float = 0.0
+        for row in down.corners:
+            for column in across.corners:
+                distances = row.distances[:, None, None], column.distances[:, None]
+                waves = _waves(_picked(frequencies, row, column), phase, *distances)
+                textures = _picked(coefficients, row, column) * waves.to(coefficients.dtype)
+                made = self.imnet["layers"](textures).to(low.dtype) / 2 + _picked(below, row, column)
+                total = total + made * (row.shares[:, None, None] * column.shares[:, None])
+        return total.permute(0, 3, 1, 2)  # type: ignore[union-attr]
+
+    def _textures(self, features: Tensor, down: "_Axis", across: "_Axis") -> tuple[Tensor, Tensor]:
+        """Give amplitudes and frequencies where a block reads them, each (N, h, w, texture_dim)."""
+        height, width = features.shape[-2:]
+        patch = features[..., down.with_neighbours, across.with_neighbours]
+        patch = F.pad(patch, (*across.borders(width), *down.borders(height)))
+        maps = (F.conv2d(patch, one.weight, one.bias) for one in (self.coef, self.freq))
+        coefficients, frequencies = (one.permute(0, 2, 3, 1).contiguous() for one in maps)
+        return coefficients, frequencies
+
+    def _phase(self, down: "_Axis", across: "_Axis") -> Tensor:
+        """Give the shift of the waves, which depends on how large the pixels of the result are."""
+        factors = (min(axis.factor, LARGEST_TRAINED_SCALE) for axis in (down, across))
+        weight = self.phase.weight.float()
+        return F.linear(weight.new_tensor([2 / factor for factor in factors]), weight)
+
+
+@dataclass(frozen=True)
+class _Corner:
+    """The pixels of the picture on one side of those of a result, along an axis.
+
+    Attributes:
+        indices: Which they are, counted from the first that the block reads.
+        distances: From them to the result's pixels, in halves of a pixel.
+        shares: Of theirs in the result; those of both sides add up to one.
+    """
+
+    indices: Tensor
+    distances: Tensor
+    shares: Tensor
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """The rows, or columns, of a block, and those of the picture that it reads.
+
+    Attributes:
+        factor: Pixels of the result for each one of the picture.
+        first: The first pixel that is read.
+        stop: The one after the last.
+        corners: Those before and those after each of the block's.
+    """
+
+    factor: float
+    first: int
+    stop: int
+    corners: tuple[_Corner, _Corner]
+
+    @staticmethod
+    def of(part: range, factor: float, length: int, device: torch.device) -> "_Axis":
+        """Find where some pixels of a result lie on a picture, along an axis.
+
+        Beyond the picture's outermost centres both sides are the same pixel.
+        """
+        indices = torch.arange(part.start, part.stop, dtype=torch.float64, device="cpu")
+        places = (indices + 0.5) / factor - 0.5
+        before = places.floor()
+        share = places - before
+        sides = [(before + side).clamp(0, length - 1) for side in (0, 1)]
+        first, stop = int(sides[0][0]), int(sides[1][-1]) + 1
+        corners = [
+            _Corner(
+                (side - first).long().to(device),
+                (2 * (places - side)).float().to(device),
+                part_of_it.float().to(device),
+            )
+            for side, part_of_it in zip(sides, (1 - share, share), strict=True)
+        ]
+        return _Axis(factor, first, stop, (corners[0], corners[1]))
+
+    @property
+    def with_neighbours(self) -> slice:
+        """What a 3x3 convolution reads for these pixels, as far as the map goes."""
+        return slice(max(0, self.first - 1), self.stop + 1)
+
+    def borders(self, length: int) -> tuple[int, int]:
+        """What it reads before and after a map of a length."""
+        return int(self.first == 0), int(self.stop == length)
+
+
+def _parts(indices: range) -> list[range]:
+    return [indices[start : start + BLOCK_PX] for start in range(0, len(indices), BLOCK_PX)]
+
+
+def _picked(pixels: Tensor, row: _Corner, column: _Corner) -> Tensor:
+    """Take from (N, h, w, C) a pixel for each row and column, (N, rows, columns, C)."""
+    return pixels.index_select(1, row.indices).index_select(2, column.indices)
+
+
+def _waves(frequencies: Tensor, phase: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Give cosines and sines at distances from a pixel, (N, rows, columns, texture_dim), float32."""
+    along_rows, along_columns = frequencies[..., 0::2].float(), frequencies[..., 1::2].float()
+    angles = math.pi * (along_rows * down + along_columns * across + phase)
+    return torch.cat((angles.cos(), angles.sin()), dim=-1)
+
+
+def _perceptron(*dims: int) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for dim, out_dim in pairwise(dims):
+        layers += [nn.Linear(dim, out_dim), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+def _recognise(state: State) -> LTEConfig | None:
+    """Know ESC-LTE by the small network that makes each pixel."""
+    if "imnet.layers.0.weight" not in state:
+        return None
+    hidden = (count(state, r"imnet\.layers\.(\d+)\.") - 1) // 2  # every other one is an activation
+    return LTEConfig(
+        texture_dim=state["coef.weight"].shape[0],
+        decoder_dims=tuple(state[f"imnet.layers.{2 * index}.bias"].shape[0] for index in range(hidden)),
+        **esc_widths(state),
+    )
+
+
+ARCHITECTURE = Architecture(LTEConfig, LTE, _recognise, {"esc-lte": LTEConfig})

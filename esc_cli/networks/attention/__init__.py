@@ -1,0 +1,1 @@
+"""Window attention, and the ways to compute it."""

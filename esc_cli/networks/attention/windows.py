@@ -1,0 +1,135 @@
+"""Self-attention inside square windows, with a learned bias for each pair of positions.
+
+Backends share one interface (``AttentionBackend``) and give the same result; they differ in speed and memory,
+and ``flash`` in exactness.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from esc_cli.networks.attention.blocked import blocked
+from esc_cli.networks.attention.flash import flash
+from esc_cli.networks.attention.flex import flex
+from esc_cli.networks.attention.position_bias import BiasCache, FactorBias, PositionBias, TableBias
+from esc_cli.networks.attention.sdpa import sdpa
+from esc_cli.networks.convolution import Convolution
+from esc_cli.networks.padding import pad_to_multiple
+
+AttentionBackend = Callable[[Tensor, Tensor, Tensor, PositionBias], Tensor]
+"""query, key and value, each (B, heads, tokens, channels), and the bias: to the shape of query."""
+
+
+def naive(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tensor:
+    """Compute attention as the published code does, its bias made in every call: the reference."""
+    scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5 + bias.made_anew(query.dtype)
+    weights: Tensor = scores.softmax(dim=-1)
+    return weights @ value
+
+
+ATTENTION_BACKENDS: dict[str, AttentionBackend] = {
+    "naive": naive,
+    "sdpa": sdpa,
+    "flex": flex,
+    "flash": flash,
+    "blocked": blocked,
+}
+
+
+class WindowAttentionBase(nn.Module):
+    """Multi-head self-attention in windows of ``window_size`` pixels, without shift and without mask.
+
+    Input and output are (N, dim, H, W). Sides that are no multiple of the window are padded by reflection at
+    the right and the bottom, and cropped after; padded tokens are attended to, as in the published code.
+    Subclasses hold the parameters of the bias.
+    """
+
+    def __init__(self, dim: int, heads: int, window_size: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.window_size = window_size
+        self.backend: AttentionBackend = sdpa
+        self.to_qkv = nn.Conv2d(dim, 3 * dim, 1)
+        self.to_out = Convolution(dim, dim, 1)
+
+    def position_bias(self) -> PositionBias:
+        """Give the bias as the backends take it."""
+        raise NotImplementedError
+
+    def forward(self, features: Tensor) -> Tensor:  # (N, dim, H, W)
+        """Attend inside each window."""
+        return self.to_out(self.attend(features))  # type: ignore[no-any-return]
+
+    def attend(self, features: Tensor) -> Tensor:  # (N, dim, H, W)
+        """Attend inside each window, up to the last projection."""
+        height, width = features.shape[-2:]
+        padded = pad_to_multiple(features, self.window_size)  # (N, dim, H', W')
+        query, key, value = self._project(self._to_windows(padded))
+        attended = self.backend(query, key, value, self.position_bias())  # (B, heads, tokens, channels)
+        tokens = attended.transpose(1, 2).flatten(2)  # (B, tokens, dim)
+        return self._from_windows(tokens, padded.shape)[..., :height, :width]
+
+    def _to_windows(self, features: Tensor) -> Tensor:
+        """Cut (N, dim, H, W) into (windows, tokens, dim), windows and tokens row-major.
+
+        Before the projection, when there is a third as much to move.
+        """
+        n, dim, height, width = features.shape
+        w = self.window_size
+        grid = features.permute(0, 2, 3, 1).reshape(n, height // w, w, width // w, w, dim)
+        return grid.transpose(2, 3).reshape(-1, w * w, dim)
+
+    def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Make query, key and value, each (windows, heads, tokens, channels)."""
+        qkv = F.linear(tokens, self.to_qkv.weight.flatten(1), self.to_qkv.bias)
+        split = qkv.view(*tokens.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        return split[0], split[1], split[2]
+
+    def _from_windows(self, tokens: Tensor, shape: torch.Size) -> Tensor:
+        n, dim, height, width = shape
+        w = self.window_size
+        grid = tokens.view(n, height // w, width // w, w, w, dim).transpose(2, 3)
+        return grid.reshape(n, height, width, dim).permute(0, 3, 1, 2)
+
+
+class WindowAttention(WindowAttentionBase):
+    """Window attention whose bias is a table of relative positions."""
+
+    def __init__(self, dim: int, heads: int, window_size: int) -> None:
+        super().__init__(dim, heads, window_size)
+        self.relative_position_bias = nn.Parameter(torch.randn(heads, (2 * window_size - 1) ** 2).mul(0.001))
+        self._cache = BiasCache()
+
+    def position_bias(self) -> TableBias:
+        """Spread the table over all pairs."""
+        return TableBias(self.relative_position_bias, self.window_size, self._cache)
+
+
+class FactorWindowAttention(WindowAttentionBase):
+    """Window attention whose bias is a product of free factors, one for each token of a window.
+
+    Source: FlashBias (arXiv 2505.12044), and ESC's published code.
+    """
+
+    def __init__(self, dim: int, heads: int, window_size: int, rank: int) -> None:
+        super().__init__(dim, heads, window_size)
+        self.flashbias_q = nn.Parameter(torch.zeros(heads, window_size**2, rank))
+        self.flashbias_k = nn.Parameter(torch.zeros(heads, window_size**2, rank))
+
+    def position_bias(self) -> FactorBias:
+        """Give the factors."""
+        return FactorBias(self.flashbias_q, self.flashbias_k)
+
+
+def use_attention(network: nn.Module, name: str) -> None:
+    """Make every window attention of a network use the backend called ``name``.
+
+    Raises:
+        KeyError: There is no such backend in ``ATTENTION_BACKENDS``.
+    """
+    backend = ATTENTION_BACKENDS[name]
+    for module in network.modules():
+        if isinstance(module, WindowAttentionBase):
+            module.backend = backend

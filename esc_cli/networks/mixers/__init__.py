@@ -1,0 +1,1 @@
+"""What mixes neighbouring pixels in the mixing layers."""

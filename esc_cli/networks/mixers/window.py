@@ -1,0 +1,28 @@
+"""Window attention in the place of convolutional attention, over the same channels."""
+
+from torch import Tensor
+
+from esc_cli.networks.attention.windows import WindowAttention
+from esc_cli.networks.mixers.base import Mixer
+
+
+class WindowMixer(Mixer):
+    """Self-attention inside windows of the first ``partial_dim`` channels: what ESC takes the place of.
+
+    Args:
+        partial_dim: The channels that are mixed; the other ones pass.
+        heads: Of the attention.
+        window_size: Of the attention, pixels.
+    """
+
+    reach_px = 0
+
+    def __init__(self, partial_dim: int, heads: int, window_size: int) -> None:
+        super().__init__()
+        self.partial_dim = partial_dim
+        self.align_px = window_size
+        self.attn = WindowAttention(partial_dim, heads, window_size)
+
+    def mix(self, partial: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
+        """Attend inside each window of (N, partial_dim, H, W)."""
+        return self.attn(partial)  # type: ignore[no-any-return]
