@@ -2,8 +2,10 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image, ImageDraw
 
 SHARED = Path(__file__).parents[2] / "shared"
 
@@ -20,6 +22,22 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what is marked ``cuda`` where there is no such device."""
     if item.get_closest_marker("cuda") and not torch.cuda.is_available():
         pytest.skip("there is no CUDA device")
+
+
+@pytest.fixture(scope="session")
+def scene() -> Image.Image:
+    """240x192 pixels as a good camera gives them: clouds with sharp shapes before them, made small."""
+    random = np.random.default_rng(0)
+    coarse = Image.fromarray(random.integers(60, 200, (12, 15, 3), np.uint8))
+    picture = coarse.resize((960, 768), Image.Resampling.BICUBIC)
+    draw = ImageDraw.Draw(picture)
+    for _ in range(60):
+        left, top, width, height = (
+            int(side) for side in random.integers((0, 0, 20, 20), (900, 700, 120, 120))
+        )
+        color = tuple(int(value) for value in random.integers(20, 236, 3))
+        draw.polygon([(left, top), (left + width, top + 9), (left + 15, top + height)], fill=color)
+    return picture.resize((240, 192), Image.Resampling.LANCZOS)
 
 
 # Threads pay on networks of real size only; on the tests' small ones they wait for each other.

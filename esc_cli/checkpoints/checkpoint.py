@@ -8,7 +8,14 @@ from typing import Literal, get_args
 from torch import nn
 
 from esc_cli.checkpoints.files import WEIGHT_SUFFIXES, read_state_dict
-from esc_cli.checkpoints.manifest import ModelEntry, file_sha256, read_manifest, verify
+from esc_cli.checkpoints.manifest import (
+    AUTO_MODEL,
+    DEFAULT_MODEL,
+    ModelEntry,
+    file_sha256,
+    read_manifest,
+    verify,
+)
 from esc_cli.errors import WeightsError
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
@@ -150,6 +157,10 @@ def _interpolation(method: str, scale: int) -> Checkpoint:
 
 
 def _unknown(name: str) -> WeightsError:
+    if name == AUTO_MODEL:
+        return WeightsError(
+            f"no model can be chosen by {name!r} here", hint=f"name one, such as {DEFAULT_MODEL}"
+        )
     names = sorted({entry.name for entry in read_manifest()} | set(get_args(StandIn)))
     close = difflib.get_close_matches(name, names, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}, or the path of a file"

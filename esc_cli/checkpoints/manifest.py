@@ -2,7 +2,7 @@
 
 import hashlib
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -10,8 +10,11 @@ from typing import Any
 
 from esc_cli.errors import WeightsError
 
+AUTO_MODEL = "auto"
+"""Instead of a model's name: for each picture the one for what it is."""
+
 DEFAULT_MODEL = "esc"
-"""What runs when nobody says otherwise, on every device."""
+"""The model for clean pictures, which runs where nobody says otherwise and no picture is looked at."""
 
 MANIFEST_FILE = "manifest.toml"
 
@@ -91,6 +94,19 @@ def read_manifest(folder: Path | None = None) -> tuple[ModelEntry, ...]:
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise WeightsError(f"the list of models is damaged: {error}", hint="install it again") from error
     return tuple(sorted(entries, key=lambda entry: (entry.name, entry.scale)))
+
+
+def auto_models(entries: Iterable[ModelEntry]) -> tuple[str, str]:
+    """Name the shipped models that there are to choose from: for clean pictures and for spoilt ones.
+
+    For spoilt ones it is the robust model with the network of the other one, else the first robust one by
+    name, else the other one.
+    """
+    entries = tuple(entries)
+    full_size = {entry.network for entry in entries if entry.name == DEFAULT_MODEL}
+    robust = [entry for entry in entries if entry.degradation == "robust"]
+    robust.sort(key=lambda entry: (entry.network not in full_size, entry.name))
+    return DEFAULT_MODEL, robust[0].name if robust else DEFAULT_MODEL
 
 
 def verify(entry: ModelEntry) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from esc_cli.checkpoints.manifest import DEFAULT_MODEL, ModelEntry
+from esc_cli.checkpoints.manifest import ModelEntry, auto_models
 
 SETS = ("Set5", "Set14", "B100")
 
@@ -98,13 +98,14 @@ def render_model_card(entries: Sequence[ModelEntry]) -> str:
 
 def render_models_table(entries: Sequence[ModelEntry]) -> str:
     """Write the README's short table: a row for each model and scale, the gain over bicubic on B100."""
-    rows = "".join(_short_row(entry) for entry in entries)
+    auto = auto_models(entries)
+    rows = "".join(_short_row(entry, auto) for entry in entries)
     return f"{_SHORT_HEAD}{rows}"
 
 
-def _short_row(entry: ModelEntry) -> str:
+def _short_row(entry: ModelEntry, auto: tuple[str, str]) -> str:
     figures = " | ".join(f"{entry.psnr[name]:.2f}" for name in SETS)
-    name = f"**{entry.name}** (default)" if entry.name == DEFAULT_MODEL else entry.name
+    name = f"**{entry.name}** (auto)" if entry.name in auto else entry.name
     gain = entry.psnr["B100"] - BICUBIC[entry.scale][SETS.index("B100")].psnr
     return f"| {name} | x{entry.scale} | {PURPOSES[entry.degradation]} | {figures} | {gain:+.2f} dB |\n"
 

@@ -8,7 +8,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from esc_cli.checkpoints.manifest import DEFAULT_MODEL, ModelEntry, read_manifest, verify
+from esc_cli.checkpoints.manifest import ModelEntry, auto_models, read_manifest, verify
 from esc_cli.checkpoints.model_card import PURPOSES, SETS
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Json, Overwrite
@@ -71,8 +71,9 @@ def _table(entries: Sequence[ModelEntry]) -> Table:
     table = Table("model", "scale", "for", title="PSNR in dB, luma, published protocol")
     for name in (*SETS, "steps"):
         table.add_column(name, justify="right")
+    auto = auto_models(entries)
     for entry in entries:
-        mark = " (default)" if entry.name == DEFAULT_MODEL else ""
+        mark = " (auto)" if entry.name in auto else ""
         figures = [f"{entry.psnr[name]:.2f}" if name in entry.psnr else "" for name in SETS]
         table.add_row(
             f"{entry.name}{mark}",

@@ -17,7 +17,6 @@ from esc_cli.jobs.events import (
     Engine,
     Event,
     Failed,
-    Hinted,
     Outlook,
     Planned,
     Progressed,
@@ -115,8 +114,6 @@ class Reporter:
                 answer(_planned_line(event))
             case Planned() if self._verbose:
                 self._say(_planned_line(event))
-            case Hinted():
-                self._say(f"hint: {_spoken(event.input, 'standard input')} {event.message}")
             case Done():
                 self._say(_done_line(event), *_done_details(event, verbose=self._verbose))
             case Skipped():
@@ -217,16 +214,19 @@ def _failed_line(event: Failed) -> str:
 def _planned_line(event: Planned) -> str:
     sizes = f"{event.width}x{event.height} → {event.output_width}x{event.output_height}"
     lost = "".join(f"; {sentence}" for sentence in event.lost)
-    return f"{_way(event)} ({sizes}, {event.format}{lost})"
+    model = f", {event.model}: {event.model_reason}" if event.model_reason else ""
+    return f"{_way(event)} ({sizes}, {event.format}{model}{lost})"
 
 
 def _done_line(event: Done) -> str:
     size = f"{event.output_width}x{event.output_height}"
-    return f"{_way(event)} ({size}, {event.seconds:.1f} s)"
+    model = f"{event.model}, " if event.model_reason else ""
+    return f"{_way(event)} ({size}, {model}{event.seconds:.1f} s)"
 
 
 def _done_details(event: Done, *, verbose: bool) -> list[str]:
-    ways = event.ways if verbose else ()
+    reasons = [f"{event.model}: {event.model_reason}"] if event.model_reason else []
+    ways = [*reasons, *event.ways] if verbose else []
     return [*(f"  {way}" for way in ways), *(f"  note: {note}" for note in event.notes)]
 
 

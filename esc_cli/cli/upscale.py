@@ -5,10 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
-from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.checkpoints.manifest import AUTO_MODEL
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.main import COMMANDS
-from esc_cli.cli.options import Device, Json, Model, Quiet, Tta
+from esc_cli.cli.options import Device, Json, Quiet, Tta
 from esc_cli.cli.output import Reporter, answer
 from esc_cli.errors import ExitCode, UsageError
 from esc_cli.jobs.streams import STDIN
@@ -54,7 +54,16 @@ def upscale(
             help="Instead of a factor: 1920x, x1080, 1920x1080 (fits inside), 50%; with > < ^ !.",
         ),
     ] = None,
-    model: Model = DEFAULT_MODEL,
+    model: Annotated[
+        str,
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME|FILE",
+            help="auto: for each picture the model for what it is. Or a shipped model, any ESC checkpoint "
+            "file, or the stand-ins nearest and bicubic.",
+        ),
+    ] = AUTO_MODEL,
     device: Device = "auto",
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],

@@ -14,7 +14,10 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Engine:
-    """What the work is done with; the first event of a run that has work to do."""
+    """What the work is done with: once for each model, before its first ``start``.
+
+    It comes before the ``outlook`` unless the model is chosen when a picture is read.
+    """
 
     model: str
     passes: tuple[float, ...]
@@ -31,7 +34,9 @@ class Engine:
 class Planned:
     """A file will be made. Sizes are in pixels; ``output`` is "-" for standard output.
 
-    ``lost`` says what the output's format cannot hold, a sentence each.
+    ``lost`` says what the output's format cannot hold, a sentence each. ``model`` is "auto" where it is
+    chosen when the picture is read, and None where nothing is enlarged; ``model_reason`` says why it was
+    chosen.
     """
 
     input: str
@@ -43,6 +48,8 @@ class Planned:
     output_width: int
     frames: int
     lost: tuple[str, ...]
+    model: str | None
+    model_reason: str | None
     event: Literal["plan"] = "plan"
 
 
@@ -80,16 +87,6 @@ class Started:
 
 
 @dataclass(frozen=True)
-class Hinted:
-    """Another model may suit better; told once a run, of the first input that shows it."""
-
-    input: str
-    message: str
-    model: str
-    event: Literal["hint"] = "hint"
-
-
-@dataclass(frozen=True)
 class Progressed:
     """``done`` of ``total`` of the work on an input is done; the unit is an input pixel of a network.
 
@@ -108,7 +105,8 @@ class Done:
     """A picture is made and written. ``notes`` say what could not be kept.
 
     ``ways`` say how the picture went through the network, whole, in strips or in tiles, and with how much
-    memory; one for each pass.
+    memory; one for each pass. ``model`` is None where nothing was enlarged; ``model_reason`` says why it was
+    chosen, if it was.
     """
 
     input: str
@@ -118,6 +116,8 @@ class Done:
     seconds: float
     notes: tuple[str, ...]
     ways: tuple[str, ...]
+    model: str | None
+    model_reason: str | None
     event: Literal["done"] = "done"
 
 
@@ -173,9 +173,7 @@ class Summary:
     event: Literal["summary"] = "summary"
 
 
-Event = (
-    Engine | Planned | Outlook | Started | Hinted | Progressed | Done | Skipped | Failed | Refused | Summary
-)
+Event = Engine | Planned | Outlook | Started | Progressed | Done | Skipped | Failed | Refused | Summary
 Listener = Callable[[Event], None]
 
 

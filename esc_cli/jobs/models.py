@@ -11,10 +11,9 @@ from esc_cli.checkpoints.checkpoint import (
     Checkpoint,
     available_scales,
     does_any_scale,
-    is_stand_in,
     open_model,
 )
-from esc_cli.checkpoints.manifest import DEFAULT_MODEL, read_manifest
+from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.engine.device import Precision, choose_device, choose_precision
 from esc_cli.engine.runtime_choice import Runtime
 from esc_cli.engine.scales import reachable_scale
@@ -81,6 +80,10 @@ class Models:
         upscaler = Upscaler(**self._options)
         return self._upscalers.setdefault(upscaler.scale, upscaler)
 
+    def enlarges(self, factor: float) -> bool:
+        """Tell whether there is anything for a network to do."""
+        return factor > 1 or 1 in available_scales(self._model)
+
     def upscaler(self, factor: float) -> Upscaler | None:
         """Give the upscaler whose scale is the smallest at or above a factor, or that does any.
 
@@ -90,24 +93,15 @@ class Models:
         Raises:
             UsageError: The factor is out of the model's reach.
         """
-        available = available_scales(self._model)
-        if factor <= 1 and 1 not in available:
+        if not self.enlarges(factor):
             return None
+        available = available_scales(self._model)
         if does_any_scale(self._model):
             return self._upscalers.get(max(available)) or self.default()
         scale = reachable_scale(factor, available)
         if scale not in self._upscalers:
             self._upscalers[scale] = Upscaler(scale=scale, **self._options)
         return self._upscalers[scale]
-
-    def for_jpeg(self) -> str | None:
-        """Name the model for compressed pictures, where a shipped one for clean ones was chosen."""
-        if not isinstance(self._model, str) or is_stand_in(self._model):
-            return None
-        shipped = read_manifest()
-        if any(entry.name == self._model and entry.degradation != "bicubic" for entry in shipped):
-            return None
-        return next((entry.name for entry in shipped if entry.degradation == "robust"), None)
 
     def passes(self, factor: float) -> tuple[float, ...]:
         """List the scales of the networks that are run in turn for a factor; none up to 1."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+from esc_cli.jobs.choice import Chooser
 from esc_cli.jobs.events import Outlook
 from esc_cli.jobs.models import Models
 from esc_cli.jobs.plan import Plan
@@ -44,12 +45,12 @@ _TRIAL_PX_ELSEWHERE = 256
 _TRIALS = 3
 
 
-def look_ahead(plan: Plan, models: Models) -> Outlook:
+def look_ahead(plan: Plan, chooser: Chooser) -> Outlook:
     """Estimate what a plan takes.
 
     Args:
         plan: Its networks are run once on a small picture of noise.
-        models: Where they come from.
+        chooser: Where they come from. Where no model is chosen yet, that for clean pictures is timed.
 
     Raises:
         EscError: A network cannot be run at all.
@@ -66,22 +67,23 @@ def look_ahead(plan: Plan, models: Models) -> Outlook:
         skipped=len(plan.skipped),
         failed=len(plan.failures),
         passed_over=plan.passed_over,
-        seconds=round(_seconds(plan.tasks, models), 1),
+        seconds=round(_seconds(plan.tasks, chooser), 1),
         disk_bytes=disk_bytes,
         free_disk_bytes=free,
         warnings=tuple(warnings),
     )
 
 
-def _seconds(tasks: Iterable[Task], models: Models) -> float:
+def _seconds(tasks: Iterable[Task], chooser: Chooser) -> float:
     """Estimate the networks' time from the time that each one takes for a pixel."""
-    low_px: Counter[tuple[float, ...]] = Counter()
+    low_px: Counter[tuple[Models, tuple[float, ...]]] = Counter()
     for task in tasks:
-        low_px[models.passes(task.factor)] += task.low_px * (2 if task.probe.alpha else 1)
-    return sum(pixels * _seconds_a_pixel(passes, models) for passes, pixels in low_px.items() if passes)
+        models = chooser.models(task.choice)
+        low_px[models, models.passes(task.factor)] += task.low_px * (2 if task.probe.alpha else 1)
+    return sum(pixels * _seconds_a_pixel(*way) for way, pixels in low_px.items() if way[1])
 
 
-def _seconds_a_pixel(passes: tuple[float, ...], models: Models) -> float:
+def _seconds_a_pixel(models: Models, passes: tuple[float, ...]) -> float:
     """Time the first network on a small picture; those after it have more pixels, but are of its kind."""
     upscaler = models.upscaler(passes[0])
     if upscaler is None:

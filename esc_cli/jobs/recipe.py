@@ -2,20 +2,20 @@
 
 from dataclasses import asdict
 
+from esc_cli.jobs.choice import Chooser
 from esc_cli.jobs.clips.task import ClipTask
-from esc_cli.jobs.enlarge import Enlarger
 from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.task import Task
 from esc_cli.media.write import WriteSettings
 
 
-def task_recipe(task: Task, enlarger: Enlarger, write: WriteSettings) -> Recipe:
+def task_recipe(task: Task, chooser: Chooser, consistency: bool, write: WriteSettings) -> Recipe:
     """List all that the result of a task depends on but its input's bytes, as JSON has it."""
     recipe = {
-        **enlarger.models.recipe(task.factor),
+        **chooser.recipe(task.factor),
         "height": task.height,
         "width": task.width,
-        "consistency": enlarger.consistency,
+        "consistency": consistency,
         "format": task.format_name,
         "quality": write.quality,
         "metadata": sorted(write.keep),

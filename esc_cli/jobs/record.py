@@ -75,13 +75,19 @@ def is_up_to_date(source: Path, target: Path, recipe: Recipe) -> bool:
     return stamps[0].matches(target) and stamps[1].matches(source)
 
 
-def write_record(target: Path, source: Stamp, result: Stamp, recipe: Recipe) -> None:
-    """Record what a result was made from.
+def write_record(target: Path, source: Stamp, result: Stamp, recipe: Recipe, model: str | None) -> None:
+    """Record what a result was made from, and by which model that was chosen for it, if one was.
 
     Raises:
         OutputError: It cannot be written.
     """
-    record = {"version": VERSION, "input": asdict(source), "output": asdict(result), "recipe": recipe}
+    record = {
+        "version": VERSION,
+        "input": asdict(source),
+        "output": asdict(result),
+        "recipe": recipe,
+        "model": model,
+    }
     path = record_path(target)
     make_folder(path.parent)
     write_whole(path, json.dumps(record).encode("ascii"))

@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-import torch
-
 from esc_cli.engine.memory import host_free_bytes
 from esc_cli.errors import (
     DEBUG_VARIABLE,
@@ -23,10 +21,12 @@ from esc_cli.errors import (
     OutOfMemoryError,
     unforeseen,
 )
+from esc_cli.jobs.choice import Choice, Chooser, looks_at
 from esc_cli.jobs.clips.run import make_clip
+from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.enlarge import Enlarger
-from esc_cli.jobs.events import Done, Failed, Hinted, Listener, Progressed, Skipped, Started, Summary
+from esc_cli.jobs.events import Done, Engine, Failed, Listener, Progressed, Skipped, Started, Summary
 from esc_cli.jobs.pipeline import Stages, attempted, overlapped
 from esc_cli.jobs.plan import Plan, refuse_existing
 from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
@@ -34,7 +34,6 @@ from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDOUT, write_stdout
 from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.media.atomic import make_folder, write_whole
-from esc_cli.media.jpeg_traces import jpeg_step
 from esc_cli.media.metadata import metadata_lost
 from esc_cli.media.picture import PictureFile
 from esc_cli.media.read import read_file
@@ -42,9 +41,6 @@ from esc_cli.media.write import WriteSettings, encode_file, held_by
 
 MOST_WORKERS = 4
 """Reading and writing keep up with any network on the CPU with one thread, and on a GPU with a few."""
-
-COARSE_STEP = 4.0
-"""Of JPEG: what quality 85 has; from there down `esc-light-robust` is better than `esc`."""
 
 _SHARE_FOR_WAITING = 8
 """An eighth of the free memory may be taken by pictures that wait before or after the network."""
@@ -69,11 +65,11 @@ class RunSettings:
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A picture file in memory, the identity of the file it was read from, and whether JPEG spoilt it."""
+    """A picture file in memory, the identity of the file it was read from, and its model."""
 
     file: PictureFile
     stamp: Stamp | None
-    is_coarse: bool
+    choice: Choice | None
 
 
 @dataclass(frozen=True)
@@ -82,6 +78,7 @@ class _Enlarged:
 
     file: PictureFile
     stamp: Stamp | None
+    choice: Choice | None
     seconds: float
     ways: tuple[str, ...]
 
@@ -95,20 +92,21 @@ class _EndedError(Exception):
 
 
 def run_plan(
-    plan: Plan, enlarger: Enlarger, settings: RunSettings, listener: Listener
+    plan: Plan, chooser: Chooser, enlarger: Enlarger, settings: RunSettings, listener: Listener
 ) -> tuple[Failure, ...]:
     """Make all results of a plan.
 
     Args:
         plan: What to make.
-        enlarger: Of the plan's size.
+        chooser: Of each file's model.
+        enlarger: Of the plan's size, by any model.
         settings: How.
         listener: Is told of everything, in the caller's thread.
 
     Returns:
         All that failed, in the plan as in the work.
     """
-    return _Run(plan, enlarger, settings, listener).carry_out()
+    return _Run(plan, chooser, enlarger, settings, listener).carry_out()
 
 
 def exit_code(plan: Plan, failures: Sequence[Failure]) -> ExitCode:
@@ -121,8 +119,11 @@ def exit_code(plan: Plan, failures: Sequence[Failure]) -> ExitCode:
 class _Run:
     """What ``run_plan`` does, and what it has counted."""
 
-    def __init__(self, plan: Plan, enlarger: Enlarger, settings: RunSettings, listener: Listener) -> None:
+    def __init__(
+        self, plan: Plan, chooser: Chooser, enlarger: Enlarger, settings: RunSettings, listener: Listener
+    ) -> None:
         self._plan = plan
+        self._chooser = chooser
         self._enlarger = enlarger
         self._settings = settings
         self._listener = listener
@@ -130,7 +131,7 @@ class _Run:
         self._numbers = {id(task): number for number, task in enumerate(plan.tasks, start=1)}
         self._done = 0
         self._turned_up = 0
-        self._other_model = enlarger.models.for_jpeg()  # until it was told of
+        self._told_of = set() if chooser.is_auto else {chooser.name}
 
     def carry_out(self) -> tuple[Failure, ...]:
         begun = time.monotonic()
@@ -184,7 +185,7 @@ class _Run:
             file, stamp = read_file(source, self._settings.largest_px), None
         else:
             file, stamp = self._read_path(task, cast(Path, source))  # frames from a pipe are a clip's
-        return _Loaded(file, stamp, self._is_coarse(task, file))
+        return _Loaded(file, stamp, self._chooser.choose(task.factor, lambda: looks_at(file)))
 
     def _read_path(self, task: PictureTask, source: Path) -> tuple[PictureFile, Stamp | None]:
         before = status_of(source)
@@ -195,40 +196,42 @@ class _Run:
 
     def _enlarge(self, task: PictureTask, loaded: _Loaded) -> _Enlarged:
         self._check_free(task)
-        name = task.source.name
-        self._listener(Started(name, self._numbers[id(task)], len(self._plan.tasks)))
-        if loaded.is_coarse and self._other_model is not None:
-            message = f"looks like a JPEG of low quality; -m {self._other_model} is made for such pictures"
-            self._listener(Hinted(name, message, self._other_model))
-            self._other_model = None
+        name, enlarger = task.source.name, self._begun_by(task, loaded.choice)
         begun = time.monotonic()
         low = held_by(task.format, loaded.file)
-        high = self._enlarger(low, lambda done, total: self._listener(Progressed(name, done, total)))
-        return _Enlarged(high, loaded.stamp, _seconds_since(begun), self._enlarger.ways(low.first))
+        high = enlarger(low, lambda done, total: self._listener(Progressed(name, done, total)))
+        seconds = _seconds_since(begun)
+        return _Enlarged(high, loaded.stamp, loaded.choice, seconds, enlarger.ways(low.first))
 
-    def _is_coarse(self, task: PictureTask, file: PictureFile) -> bool:
-        """Whether a model for clean pictures would sharpen what JPEG has left, and nobody was told so yet."""
-        if self._other_model is None or task.factor <= 1 or file.first.color.dtype != torch.uint8:
-            return False
-        return jpeg_step(file.first.color) >= COARSE_STEP
+    def _begun_by(self, task: Task, choice: Choice | None) -> Enlarger:
+        """Tell that the network begins, of a chosen model for the first time with what; give what runs it."""
+        models = self._chooser.models(choice)
+        if choice is not None and choice.model not in self._told_of:
+            engine = models.engine(task.factor)
+            self._listener(cast(Engine, engine))
+            self._told_of.add(choice.model)
+        self._listener(Started(task.source.name, self._numbers[id(task)], len(self._plan.tasks)))
+        return replace(self._enlarger, models=models)
 
     def _write(self, task: PictureTask, high: _Enlarged, ended: threading.Event) -> Done:
         begun = time.monotonic()
-        provenance = self._enlarger.models.provenance(task.factor, high.file.first.color.dtype)
+        models = self._chooser.models(high.choice)
+        provenance = models.provenance(task.factor, high.file.first.color.dtype)
         encoded = encode_file(high.file, task.format, replace(self._settings.write, provenance=provenance))
         if task.target is None:
             write_stdout(encoded)
         else:
-            self._publish(task, task.target, encoded, high.stamp, ended)
+            self._publish(task, task.target, encoded, high, ended)
         first = high.file.first
         too_large = metadata_lost(first.metadata, task.format, self._settings.write.keep)
         notes = tuple(dict.fromkeys((*first.notes, *task.lost, *too_large)))
         seconds = round(high.seconds + _seconds_since(begun), 3)
         name = task.source.name
-        return Done(name, target_name(task), first.height, first.width, seconds, notes, high.ways)
+        size = first.height, first.width
+        return Done(name, target_name(task), *size, seconds, notes, high.ways, *told(high.choice))
 
     def _publish(
-        self, task: Task, target: Path, encoded: bytes, source: Stamp | None, ended: threading.Event
+        self, task: Task, target: Path, encoded: bytes, high: _Enlarged, ended: threading.Event
     ) -> None:
         """Write a result, with its record just before it gets its name; unless the run was ended."""
         self._check_free(task)
@@ -236,8 +239,9 @@ class _Run:
         def record(status: os.stat_result) -> None:
             if ended.is_set():
                 raise _EndedError
-            if source is not None and task.recipe is not None:
-                write_record(target, source, Stamp.of_content(encoded, status), task.recipe)
+            if high.stamp is not None and task.recipe is not None:
+                result, (model, _) = Stamp.of_content(encoded, status), told(high.choice)
+                write_record(target, high.stamp, result, task.recipe, model)
 
         make_folder(target.parent)
         replace_it = self._plan.when_there == "overwrite"
@@ -247,24 +251,24 @@ class _Run:
         """Make a clip; what is finished of it stays for another run, whatever happens."""
         self._check_free(task)
         name, begun = task.source.name, time.monotonic()
-        self._listener(Started(name, self._numbers[id(task)], len(self._plan.tasks)))
+        choice = self._chooser.choose(task.factor, lambda: looks_at_clip(task))
+        enlarger = self._begun_by(task, choice)
         frame_px = task.probe.height * task.probe.width
 
         def publish(complete: Path | None) -> None:
             self._check_free(task)
             if complete is not None and task.recipe is not None and isinstance(task.source.content, Path):
                 source, result = Stamp.of(task.source.content), Stamp.of(complete)
-                write_record(cast(Path, task.target), source, result, task.recipe)
+                write_record(cast(Path, task.target), source, result, task.recipe, told(choice)[0])
 
         def report(frames: int, frames_per_second: float) -> None:
             total = max(frames, task.probe.frames)
             self._listener(Progressed(name, frames * frame_px, total * frame_px, round(frames_per_second, 3)))
 
-        provenance = self._enlarger.models.provenance(task.factor)
-        write = replace(self._settings.write, provenance=provenance)
-        made = make_clip(task, self._enlarger, write, publish, report)
-        seconds = _seconds_since(begun)
-        return Done(name, target_name(task), task.height, task.width, seconds, made.notes, made.ways)
+        write = replace(self._settings.write, provenance=enlarger.models.provenance(task.factor))
+        made = make_clip(task, enlarger, write, publish, report)
+        seconds, size = _seconds_since(begun), (task.height, task.width)
+        return Done(name, target_name(task), *size, seconds, made.notes, made.ways, *told(choice))
 
     def _check_free(self, task: Task) -> None:
         """Find out whether somebody made a result after the plan.
@@ -299,6 +303,11 @@ class _Run:
 def failed(failure: Failure) -> Failed:
     """Make the event of a failure."""
     return Failed(failure.name, failure.error.message, failure.error.hint, int(failure.error.exit_code))
+
+
+def told(choice: Choice | None) -> tuple[str | None, str | None]:
+    """Give the model and the reason as events tell them."""
+    return (None, None) if choice is None else (choice.model, choice.reason)
 
 
 def target_name(task: Task) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from esc_cli.jobs.choice import Choice
 from esc_cli.jobs.record import Recipe, is_up_to_date
 from esc_cli.jobs.sources import Source
 from esc_cli.media.formats import PictureFormat
@@ -23,6 +24,7 @@ class Task:
         width: Of the result, pixels.
         lost: What the result cannot hold, a sentence each.
         recipe: What the result depends on but the input's bytes; None where no record is kept.
+        choice: Its model; None where that is not chosen before it is read, or nothing is enlarged.
     """
 
     source: Source
@@ -32,6 +34,7 @@ class Task:
     width: int
     lost: tuple[str, ...]
     recipe: Recipe | None = None
+    choice: Choice | None = None
 
     @property
     def format_name(self) -> str:

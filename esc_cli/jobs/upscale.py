@@ -3,8 +3,8 @@
 import math
 import os
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Unpack, cast, overload
 
@@ -12,14 +12,16 @@ from PIL import Image
 
 from esc_cli.engine.openvino_runtime import KEPT_SHAPES
 from esc_cli.errors import ExitCode, InputError, UsageError
+from esc_cli.jobs.choice import Chooser, looks_at
 from esc_cli.jobs.clips.options import ClipOptions, check_crf, parse_option, parse_rate, parse_time
+from esc_cli.jobs.dry_run import with_choices
 from esc_cli.jobs.enlarge import Enlarger
-from esc_cli.jobs.events import Event, Listener, Planned, Skipped
+from esc_cli.jobs.events import Engine, Event, Listener, Planned, Skipped
 from esc_cli.jobs.models import EngineOptions, Models
 from esc_cli.jobs.outlook import look_ahead
 from esc_cli.jobs.plan import Plan, Request, WhenThere, make_plan
 from esc_cli.jobs.recipe import task_recipe
-from esc_cli.jobs.run import RunSettings, exit_code, failed, run_plan, target_name
+from esc_cli.jobs.run import RunSettings, exit_code, failed, run_plan, target_name, told
 from esc_cli.jobs.shard import Shard
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
@@ -36,6 +38,8 @@ from esc_cli.media.write import WriteSettings, pillow_image
 
 class Options(EngineOptions, total=False):
     """All that can be chosen; what concerns the model and the device is described at ``Upscaler``.
+
+    The model may also be ``auto``, and is by default: for each file the shipped one for what the file is.
 
     Attributes:
         scale: Any factor; by default 4, or the scale of the model.
@@ -123,7 +127,7 @@ def upscale_files(
         inputs: Files, folders, patterns, or ``-`` for standard input.
         output: A file, a folder, or ``-`` for standard output; by default beside the inputs.
         listener: Is told of everything (``esc_cli.jobs.events``).
-        dry_run: Plan only.
+        dry_run: Plan only; with ``auto`` pictures are decoded, to say which model each one gets.
         options: See ``Options``.
 
     Raises:
@@ -133,17 +137,20 @@ def upscale_files(
     workers = options.get("workers")
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} threads cannot read and write")
-    enlarger = _enlarger(options)
-    request = _request(inputs, output, enlarger.size, options)
-    plan = make_plan(request, lambda task: task_recipe(task, enlarger, request.write))
-    _announce(plan, enlarger.models, listener, estimate=dry_run or not plan.names_one)
+    chooser = _chooser(options)
+    size, consistency = _geometry(chooser.default, options), options.get("consistency", False)
+    request = _request(inputs, output, size, options)
+    plan = make_plan(request, lambda task: task_recipe(task, chooser, consistency, request.write))
+    if dry_run:
+        plan = with_choices(plan, chooser, request.largest_px)
+    _announce(plan, chooser, listener, estimate=dry_run or not plan.names_one)
     if dry_run:
         return Report(plan, plan.failures)
     settings = RunSettings(
         request.write, request.largest_px, workers, fail_fast=options.get("fail_fast", False)
     )
-    enlarger = replace(enlarger, job_px=_job_px(plan))
-    return Report(plan, run_plan(plan, enlarger, settings, listener))
+    enlarger = Enlarger(chooser.default, size, consistency, _job_px(plan))
+    return Report(plan, run_plan(plan, chooser, enlarger, settings, listener))
 
 
 @overload
@@ -186,7 +193,7 @@ def upscale(
         if target is not None:
             raise UsageError("an image gives an image, which you can save", hint="leave the target out")
         file = PictureFile((picture_from_image(source),))
-        return _with_metadata(_enlarger(options)(file).first)
+        return _with_metadata(_enlarged(file, options).first)
     if Path(source).is_dir():
         raise InputError(f"{str(source)!r} is a folder, not a picture", hint="upscale_files takes folders")
     if STDIN in (str(source), str(target)):
@@ -202,10 +209,18 @@ def upscale(
     return written
 
 
-def _enlarger(options: Options) -> Enlarger:
+def _enlarged(file: PictureFile, options: Options) -> PictureFile:
+    chooser = _chooser(options)
+    size = _geometry(chooser.default, options)
+    height, width = size.size_of(file.first.height, file.first.width)
+    factor = max(height / file.first.height, width / file.first.width)
+    choice = chooser.choose(factor, lambda: looks_at(file))
+    return Enlarger(chooser.models(choice), size, options.get("consistency", False))(file)
+
+
+def _chooser(options: Options) -> Chooser:
     chosen = {key: value for key, value in options.items() if key in EngineOptions.__annotations__}
-    models = Models(**cast(EngineOptions, chosen))
-    return Enlarger(models, _geometry(models, options), options.get("consistency", False))
+    return Chooser(**cast(EngineOptions, chosen))
 
 
 def _geometry(models: Models, options: Options) -> Geometry:
@@ -273,10 +288,10 @@ def _job_px(plan: Plan) -> dict[tuple[int, int], int]:
     return dict(by_size.most_common(KEPT_SHAPES))
 
 
-def _announce(plan: Plan, models: Models, listener: Listener, *, estimate: bool) -> None:
+def _announce(plan: Plan, chooser: Chooser, listener: Listener, *, estimate: bool) -> None:
     """Tell what will be done, what is done already and what cannot be done."""
     for task in plan.tasks:
-        listener(_planned(task))
+        listener(_planned(task, chooser))
     for task, reason in (
         *((task, "up to date") for task in plan.up_to_date),
         *((task, "there already") for task in plan.skipped),
@@ -284,15 +299,28 @@ def _announce(plan: Plan, models: Models, listener: Listener, *, estimate: bool)
         listener(Skipped(task.source.name, target_name(task), reason))
     for failure in plan.failures:
         listener(failed(failure))
-    if plan.tasks:
-        engine = models.engine(max(task.factor for task in plan.tasks))
-        if engine is not None:
-            listener(engine)
+    for engine in _engines(plan, chooser):
+        listener(engine)
     if estimate:
-        listener(look_ahead(plan, models))
+        listener(look_ahead(plan, chooser))
 
 
-def _planned(task: Task) -> Planned:
+def _engines(plan: Plan, chooser: Chooser) -> Iterator[Engine]:
+    """Describe each model that is known to be run, by the largest factor that it is run for."""
+    factors: dict[Models, float] = {}
+    for task in plan.tasks:
+        if task.choice is not None or not chooser.is_auto:
+            models = chooser.models(task.choice)
+            factors[models] = max(factors.get(models, 0), task.factor)
+    for models, factor in factors.items():
+        engine = models.engine(factor)
+        if engine is not None:
+            yield engine
+
+
+def _planned(task: Task, chooser: Chooser) -> Planned:
+    unread = chooser.name if chooser.default.enlarges(task.factor) else None
+    model, reason = (unread, None) if task.choice is None else told(task.choice)
     return Planned(
         input=task.source.name,
         output=target_name(task),
@@ -303,6 +331,8 @@ def _planned(task: Task) -> Planned:
         output_width=task.width,
         frames=task.probe.frames,
         lost=task.lost,
+        model=model,
+        model_reason=reason,
     )
 
 

@@ -48,6 +48,7 @@ class Picture:
         depth_bits: Bits a channel in its file: 8, 10, 12, 16, or 32 for floats; it is written with as many,
             or the next that its format has.
         value_range: What 0 and 1 stand for in a file of floats.
+        jpeg_step: In which its file, a JPEG, has low frequencies of the luma rounded; 0 for other files.
     """
 
     color: "Tensor"
@@ -58,6 +59,7 @@ class Picture:
     notes: tuple[str, ...] = ()
     depth_bits: int = 8
     value_range: tuple[float, float] = (0.0, 1.0)
+    jpeg_step: float = 0.0
 
     @property
     def height(self) -> int:

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from PIL import Image, TiffImagePlugin
+from PIL import Image, JpegImagePlugin, TiffImagePlugin
 from torch import Tensor
 
 from esc_cli.errors import InputError
@@ -32,6 +32,7 @@ from esc_cli.media.header import (
     tiff_orientation,
     turned,
 )
+from esc_cli.media.jpeg_traces import table_step
 from esc_cli.media.metadata import metadata_notes, read_metadata
 from esc_cli.media.modes import pixels_of
 from esc_cli.media.picture import Metadata, Picture, PictureFile
@@ -210,7 +211,24 @@ def _picture(pixels: Pixels, image: Image.Image, format: str, header: bytes = b"
     metadata = read_metadata(image, pixels.gray, header)
     notes = (*pixels.notes, *metadata_notes(image, metadata))
     color, alpha = _tensors(pixels)
-    return Picture(color, alpha, pixels.gray, metadata, format, notes, pixels.depth_bits, pixels.value_range)
+    return Picture(
+        color,
+        alpha,
+        pixels.gray,
+        metadata,
+        format,
+        notes,
+        pixels.depth_bits,
+        pixels.value_range,
+        _jpeg_step(image),
+    )
+
+
+def _jpeg_step(image: Image.Image) -> float:
+    """Ask a JPEG for what it has rounded; its first table is that of the luma."""
+    if isinstance(image, JpegImagePlugin.JpegImageFile) and 0 in image.quantization:
+        return table_step(image.quantization[0])
+    return 0.0
 
 
 def _tensors(pixels: Pixels) -> tuple[Tensor, Tensor | None]:

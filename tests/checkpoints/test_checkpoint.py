@@ -52,6 +52,12 @@ def test_every_shipped_model_loads() -> None:
         assert (checkpoint.scale, checkpoint.variant) == (entry.scale, entry.network)
 
 
+def test_auto_is_for_files_and_no_model() -> None:
+    with pytest.raises(WeightsError, match="no model can be chosen by 'auto' here") as caught:
+        load_checkpoint("auto")
+    assert caught.value.hint == "name one, such as esc"
+
+
 def test_unknown_names_get_a_hint() -> None:
     with pytest.raises(WeightsError, match="there is no model 'bicubik'") as caught:
         load_checkpoint("bicubik")

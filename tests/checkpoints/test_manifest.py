@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from esc_cli.checkpoints.manifest import read_manifest, verify, weights_folder
+from esc_cli.checkpoints.manifest import auto_models, read_manifest, verify, weights_folder
 from esc_cli.checkpoints.model_card import SETS, render_model_card
 from esc_cli.errors import WeightsError
 
@@ -48,3 +48,13 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path, content: str) -> None:
     (tmp_path / "manifest.toml").write_text(content)
     with pytest.raises(WeightsError, match="list of models is damaged"):
         read_manifest(tmp_path)
+
+
+def test_a_robust_model_of_full_size_is_chosen_first() -> None:
+    entries = read_manifest()
+    light = next(entry for entry in entries if entry.name == "esc-light-robust")
+    full = dataclasses.replace(light, name="z-robust", network="esc")
+    small = dataclasses.replace(light, name="a-robust", network="esc-fp")
+    assert auto_models([*entries, small, full]) == ("esc", "z-robust")
+    assert auto_models([light, small]) == ("esc", "a-robust")
+    assert auto_models(entry for entry in entries if entry.degradation != "robust") == ("esc", "esc")

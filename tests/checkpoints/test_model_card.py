@@ -41,8 +41,8 @@ def test_a_model_for_spoilt_pictures_is_compared_on_those(entry: ModelEntry) -> 
     card = render_model_card([entry, robust])
     assert "| esc-light-robust | x2 | robust | Set14 | 27.00 | 26.00 | 25.50 |\n" in card
     short = render_models_table([entry, robust])
-    assert "| **esc** (default) | x2 | clean pictures |" in short
-    assert "| esc-light-robust | x2 | JPEG, slight blur and noise |" in short
+    assert "| **esc** (auto) | x2 | clean pictures |" in short
+    assert "| **esc-light-robust** (auto) | x2 | JPEG, slight blur and noise |" in short
 
 
 @pytest.mark.parametrize("key", PUBLISHED)

@@ -312,6 +312,15 @@ def test_a_pipe_to_a_file_of_any_kind(pipe: Pipe) -> None:
     assert files() == ["out.mkv"]
 
 
+def test_a_pipe_gets_the_model_for_its_first_frame(pipe: Pipe) -> None:
+    arguments = ("-", "-s", 2, "-d", "cpu", "-o", "out.mkv", "--json")
+    for more in (("--dry-run",), ()):
+        code, stdout, _ = pipe(raw_frames(frames=2), *arguments, *more)
+        said = {line["event"]: line.get("model") for line in map(json.loads, stdout.splitlines())}
+        assert (code, said["plan"]) == (0, said["engine"] if more else "auto")
+    assert said["done"] == said["engine"]
+
+
 def test_a_reader_that_goes_away(start: Start) -> None:
     make_clip(frames=60)
     with start("in.mp4", *TWICE, "-o", "-", "--quiet", variables=ONE_THREAD) as program:

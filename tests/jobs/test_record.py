@@ -17,7 +17,7 @@ def made(tmp_path: Path) -> tuple[Path, Path]:
     source.write_bytes(b"the input")
     target.parent.mkdir()
     target.write_bytes(b"the result")
-    write_record(target, Stamp.of(source), Stamp.of(target), RECIPE)
+    write_record(target, Stamp.of(source), Stamp.of(target), RECIPE, None)
     return source, target
 
 
@@ -77,7 +77,7 @@ def test_records_are_hidden_beside_the_results_and_whole(made: tuple[Path, Path]
     record_path(target).parent.rmdir()
     record_path(target).parent.write_bytes(b"a file is in the way")
     with pytest.raises(OutputError):
-        write_record(target, Stamp(0, 0, ""), Stamp(0, 0, ""), RECIPE)
+        write_record(target, Stamp(0, 0, ""), Stamp(0, 0, ""), RECIPE, None)
 
 
 def test_an_input_that_changes_while_it_is_read(tmp_path: Path) -> None:

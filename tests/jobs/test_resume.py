@@ -1,6 +1,7 @@
 """Runs that are started again, divided, ended early, or that meet each other."""
 
 import errno
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -92,6 +93,23 @@ def test_other_settings_make_other_results(whole: list[str], options: dict[str, 
     with pytest.raises(OutputExistsError):
         run(**options)
     assert run(when_there="overwrite", **options)[0].done == whole
+
+
+def test_a_model_that_was_chosen_is_no_model_that_was_named(save: Save) -> None:
+    """The record names what was chosen; what it is compared by is all that there was to choose from."""
+    save("in/a.png", size=(9, 7)), save("in/b.png", size=(9, 7))
+    heard, _ = run(model="auto", device="cpu")
+    assert heard.done == ["in_x2/a.png", "in_x2/b.png"]
+    record = json.loads(record_path(Path("in_x2/a.png")).read_bytes())
+    assert record["model"] == "esc"
+    assert sorted(record["recipe"]["models"]["auto"]) == ["esc", "esc-light-robust"]
+    assert run(model="auto", device="cpu")[0].up_to_date == heard.done
+    with pytest.raises(OutputExistsError):
+        run(model="esc", device="cpu")
+    record["recipe"]["models"]["auto"]["esc-light-robust"] = ["another network"]
+    record_path(Path("in_x2/a.png")).write_text(json.dumps(record))
+    heard, _ = run(model="auto", device="cpu", when_there="overwrite")
+    assert heard.done == ["in_x2/a.png"]
 
 
 def test_only_what_changed_is_made_again(whole: list[str], save: Save) -> None:

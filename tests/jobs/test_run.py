@@ -19,7 +19,6 @@ from esc_cli.jobs.events import (
     Engine,
     Event,
     Failed,
-    Hinted,
     Planned,
     Progressed,
     Skipped,
@@ -303,34 +302,27 @@ def test_openvino_is_started_when_it_pays_for_all_pictures_of_a_size(
     assert by_openvino == [(True, "a.png"), (True, "b.png"), (False, "c.png")]
 
 
-def save_clouds(name: str, **how: Any) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (12, 14, 3), np.uint8)
-    Image.fromarray(pixels).resize((112, 96), Image.Resampling.BICUBIC).save(name, **how)
+def test_a_model_for_each_picture(save: Save, scene: Image.Image) -> None:
+    scene.crop((0, 0, 96, 96)).save(save("in/good.png"))
+    scene.crop((0, 0, 96, 96)).save(save("in/worse.jpg"), quality=50)
+    scene.crop((0, 0, 96, 80)).save(save("in/worse_too.jpg"), quality=30)
+    run = Run("in", model="auto", device="cpu")
+    models = ["esc", "esc-light-robust", "esc-light-robust"]
+    assert [plan.model for plan in run.heard(Planned)] == ["auto"] * 3
+    assert [done.model for done in run.heard(Done)] == models
+    assert "JPEG" in run.heard(Done)[1].model_reason
+    order = [event.model for event in run.events if isinstance(event, Engine)]
+    assert order == ["esc", "esc-light-robust"]  # each before the first picture that it makes
+    first = run.events.index(run.heard(Engine)[1])
+    assert run.events[first + 1] == Started("in/worse.jpg", 2, 3)
+    assert b"model esc-light-robust x2" in Path("in_x2/worse.jpg").read_bytes()
+    by_name = Run("in/worse.jpg", model="esc-light-robust", device="cpu", output="by_name.jpg")
+    assert by_name.heard(Done)[0].model_reason is None
+    assert Path("by_name.jpg").read_bytes() == Path("in_x2/worse.jpg").read_bytes()
 
 
-def test_a_compressed_picture_brings_a_hint_once(save: Save) -> None:
-    save("noise.png")
-    save_clouds("a_clean.png")
-    save_clouds("b_fine.jpg", quality=95)
-    save_clouds("c_coarse.jpg", quality=40)
-    with Image.open("c_coarse.jpg") as image:
-        image.save("d_the_same.png")
-    run = Run(".", model="esc-light", device="cpu", output="out")
-    (hint,) = run.heard(Hinted)
-    assert (hint.input, hint.model) == ("c_coarse.jpg", "esc-light-robust")
-    assert "looks like a JPEG of low quality; -m esc-light-robust" in hint.message
-    (hint,) = Run("d_the_same.png", model="esc-light", device="cpu").heard(Hinted)
-    assert hint.input == "d_the_same.png"
-
-
-@pytest.mark.parametrize("model", ["nearest", "esc-light-robust"])
-def test_there_is_no_hint_beside_models_that_sharpen_nothing(save: Save, model: str) -> None:
-    save("empty.png")
-    save_clouds("coarse.jpg", quality=40)
-    assert not Run("coarse.jpg", model=model, device="cpu").heard(Hinted)
-
-
-def test_there_is_no_hint_where_nothing_is_enlarged(save: Save) -> None:
-    save("empty.png")
-    save_clouds("coarse.jpg", quality=40)
-    assert not Run("coarse.jpg", model="esc-light", device="cpu", scale=None, size="50%").heard(Hinted)
+def test_no_model_where_nothing_is_enlarged(save: Save) -> None:
+    save("in.png")
+    run = Run("in.png", model="auto", device="cpu", scale=None, size="50%")
+    assert (run.heard(Planned)[0].model, run.heard(Done)[0].model) == (None, None)
+    assert run.heard(Engine) == []

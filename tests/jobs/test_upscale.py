@@ -38,6 +38,17 @@ def test_the_result_is_the_commands_own(save: Save, load: Load) -> None:
     assert in_memory.tobytes() == load("out.png").tobytes()
 
 
+def test_the_model_is_chosen_as_by_the_command(scene: Image.Image, save: Save, load: Load) -> None:
+    """By default, and with the table of a JPEG, of which nothing shows in so small a picture."""
+    scene.crop((0, 0, 40, 24)).save(save("in.jpg"), quality=70)
+    esc_cli.upscale("in.jpg", "out.png", scale=2, device="cpu", precision="float32")
+    esc_cli.upscale("in.jpg", "auto.png", scale=2, model="auto", device="cpu", precision="float32")
+    options = {"scale": 2, "device": "cpu", "precision": "float32"}
+    by_name = esc_cli.upscale(load("in.jpg"), model="esc-light-robust", **options)  # type: ignore[call-overload]
+    in_memory = esc_cli.upscale(load("in.jpg"), **options)  # type: ignore[call-overload]
+    assert by_name.tobytes() == in_memory.tobytes() == load("out.png").tobytes() == load("auto.png").tobytes()
+
+
 def test_an_image_without_its_file_is_as_good(save: Save, load: Load) -> None:
     exif = Image.Exif()
     exif[0x0110] = "A camera"

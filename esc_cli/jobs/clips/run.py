@@ -11,8 +11,9 @@ import torch
 
 from esc_cli.errors import InputError
 from esc_cli.jobs.clips.pipeline import in_order
+from esc_cli.jobs.clips.samples import samples
 from esc_cli.jobs.clips.sinks import SEGMENT_FRAMES, SegmentSink, Sink, as_picture
-from esc_cli.jobs.clips.task import ClipTask, FrameSource
+from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.clips.work_folder import WorkFolder
 from esc_cli.jobs.enlarge import Enlarger
 from esc_cli.jobs.record import Stamp
@@ -25,7 +26,7 @@ from esc_cli.media.video.encoding import StreamWriter
 from esc_cli.media.video.formats import ClipFormat
 from esc_cli.media.video.join import join
 from esc_cli.media.video.numbered import numbered
-from esc_cli.media.video.reader import Frame, pts_at, turned
+from esc_cli.media.video.reader import Frame, turned
 from esc_cli.media.video.sequence import SequenceWriter
 from esc_cli.media.write import WriteSettings, encode_file
 
@@ -85,11 +86,13 @@ class _FrameEnlarger:
     """Enlarges frames; one that equals the frame before it is not computed again.
 
     Attributes:
+        model: The name of what enlarges them.
         ways: How the last one went through the network.
     """
 
     def __init__(self, enlarger: Enlarger, task: ClipTask) -> None:
         self._enlarger = enlarger
+        self.model = enlarger.models.name
         self._clip = task.clip
         self._size = task.height, task.width
         self._before: Frame | None = None
@@ -119,7 +122,8 @@ def _make_file(
     report: Report,
 ) -> int:
     """Encode what no earlier run has, and join everything."""
-    with task.open() as reader, WorkFolder(cast(Path, task.target), _identity(task)) as folder:
+    identity = _identity(task, frames.model)
+    with task.open() as reader, WorkFolder(cast(Path, task.target), identity) as folder:
         rest = iter(reader) if folder.last_pts is None else reader.frames_from(folder.last_pts + 1)
         _run(rest, frames, SegmentSink(folder, task), report, len(folder.segments) * SEGMENT_FRAMES)
         if not folder.segments:
@@ -130,16 +134,24 @@ def _make_file(
         return reader.damaged_frames
 
 
-def _identity(task: ClipTask) -> dict[str, object] | None:
-    """Say what the segments depend on: the input's bytes and the recipe; None for a pipe: it is read once."""
+def _identity(task: ClipTask, model: str) -> dict[str, object] | None:
+    """Say what the segments depend on: the input's bytes, the recipe, and the model that was chosen by them.
+
+    None for a pipe: it is read once.
+    """
     source = task.source.content
     if not isinstance(source, Path):
         return None
     if source.is_file():
         stamp = Stamp.of(source)
-        return {"size_bytes": stamp.size_bytes, "sha256": stamp.sha256, "recipe": task.identity}
+        return {
+            "size_bytes": stamp.size_bytes,
+            "sha256": stamp.sha256,
+            "recipe": task.identity,
+            "model": model,
+        }
     digests = {file.name: Stamp.of(file).sha256 for file in numbered(str(source)).files()}
-    return {"files": digests, "recipe": task.identity}
+    return {"files": digests, "recipe": task.identity, "model": model}
 
 
 def _join(task: ClipTask, format: ClipFormat, folder: WorkFolder, target: Path) -> None:
@@ -203,7 +215,7 @@ def _make_sheet(
     pictures: list[Picture] = []
     begun = time.monotonic()
     with task.open() as reader:
-        for number, low in enumerate(_samples(reader, task), start=1):
+        for number, low in enumerate(samples(reader, task, task.options.preview or 1), start=1):
             pictures.append(as_picture(turned(frames(low), task.clip.rotation_deg), task.clip))
             report(number, _speed(number, begun))
         if not pictures:
@@ -216,19 +228,6 @@ def _make_sheet(
         else:
             write_whole(task.target, content)
         return reader.damaged_frames
-
-
-def _samples(reader: FrameSource, task: ClipTask) -> Iterator[Frame]:
-    """Seek to the middles of as many equal parts as there are frames on the sheet."""
-    clip, options = task.clip, task.options
-    start_s = options.start_s or 0.0
-    end_s = min(options.end_s or float("inf"), clip.duration_s or start_s)
-    count = options.preview or 1
-    for number in range(count):
-        time_s = start_s + (end_s - start_s) * (number + 0.5) / count
-        first = next(reader.frames_from(pts_at(clip, time_s)), None)
-        if first is not None:
-            yield first
 
 
 def _run(

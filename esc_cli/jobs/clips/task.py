@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol, Self
 
+from torch import Tensor
+
 from esc_cli.jobs.clips.options import ClipOptions
 from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.task import Task
@@ -26,6 +28,10 @@ class FrameSource(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def __iter__(self) -> Iterator[Frame]: ...
+
+    def peek(self) -> Tensor:
+        """Give the color of the first frame, (1, 3, H, W); it is still to be read."""
+        ...
 
     def frames_from(self, pts: int) -> Iterator[Frame]:
         """Read from a time stamp on."""

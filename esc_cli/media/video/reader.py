@@ -84,6 +84,7 @@ class VideoReader:
             first = next(decoded_frames, None)
             if first is None:
                 raise InputError(f"{self._name} holds no frame")
+            self._first = first
             self.clip: Clip = clip_of(source, self._container, self._stream, first)
             self._check(first)
         except BaseException:
@@ -113,6 +114,10 @@ class VideoReader:
             return self.frames_from(self._first_pts)
         raw, self._unread = self._unread, None
         return self._frames(raw) if raw is not None else self.frames_from(self.clip.start_pts)
+
+    def peek(self) -> Tensor:
+        """Give the color of the file's first frame, (1, 3, H, W); it is still to be read."""
+        return to_rgb(self._first, self.clip)[0]
 
     def frames_from(self, pts: int) -> Iterator[Frame]:
         """The frames from a time on, each as it would be in the whole clip.

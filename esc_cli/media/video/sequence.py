@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import torch
+from torch import Tensor
 
 from esc_cli.errors import InputError, UsageError
 from esc_cli.media.atomic import make_folder, write_whole
@@ -109,6 +110,14 @@ class SequenceReader:
             InputError: A picture is damaged, or has changed its kind in the meantime.
         """
         return self.frames_from(self._begin)
+
+    def peek(self) -> Tensor:
+        """Give the color of the first picture, (1, 3, H, W).
+
+        Raises:
+            InputError: As for iterating.
+        """
+        return _read(self._paths[0], _kind_of_clip(self.clip)).color
 
     def frames_from(self, pts: int) -> Iterator[Frame]:
         """The frames from a time on.

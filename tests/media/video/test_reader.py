@@ -43,6 +43,14 @@ def test_tensors(make_clip: Maker) -> None:
         assert next(iter(reader)).color.dtype == torch.uint16
 
 
+def test_the_first_frame_is_seen_and_still_to_be_read(make_clip: Maker) -> None:
+    with make_clip().open("rb") as file, VideoReader(file) as reader:
+        seen = reader.peek()
+        frames = list(reader)
+    assert len(frames) == len(TIMES)
+    assert torch.equal(seen, frames[0].color)
+
+
 def test_alpha_of_webm(make_clip: Maker) -> None:
     path = make_clip("a.webm", codec="libvpx-vp9", pixel_format="yuva420p")
     with VideoReader(path) as reader:

@@ -63,8 +63,9 @@ def deep(picture: Picture, bits: int = 16) -> Picture:
 def test_frames_and_facts(tmp_path: Path, make_frames: FrameMaker) -> None:
     frames = make_frames(range(5))
     with SequenceReader(save(tmp_path, frames, first=7), FILM) as reader:
-        read = list(reader)
+        seen, read = reader.peek(), list(reader)
         clip = reader.clip
+    assert torch.equal(seen, read[0].color)
     assert [(frame.pts, frame.duration, frame.alpha) for frame in read] == [(i, 1, None) for i in range(5)]
     assert all(torch.equal(a.color, b.color) for a, b in zip(read, frames, strict=True))
     assert (clip.container, clip.codec, clip.height, clip.width) == ("image2", "png", 48, 64)

@@ -1,0 +1,44 @@
+"""A few frames of a clip, spread over it: for a sheet, and to see what the clip is."""
+
+from collections.abc import Iterator
+from io import BufferedReader
+
+from esc_cli.errors import InputError
+from esc_cli.jobs.choice import MOST_LOOKS
+from esc_cli.jobs.clips.task import ClipTask, FrameSource
+from esc_cli.media.traces import Traces, traces_in
+from esc_cli.media.video.reader import Frame, pts_at
+
+
+def samples(reader: FrameSource, task: ClipTask, count: int) -> Iterator[Frame]:
+    """Seek to the middles of as many equal parts as there shall be frames.
+
+    Raises:
+        InputError: The clip is damaged, or cannot be read from the middle.
+    """
+    clip, options = task.clip, task.options
+    start_s = options.start_s or 0.0
+    end_s = min(options.end_s or float("inf"), clip.duration_s or start_s)
+    for number in range(count):
+        time_s = start_s + (end_s - start_s) * (number + 0.5) / count
+        first = next(reader.frames_from(pts_at(clip, time_s)), None)
+        if first is not None:
+            yield first
+
+
+def looks_at_clip(task: ClipTask) -> list[Traces]:
+    """Look at a few frames; of a stream, which can be read but once, at its first one.
+
+    Raises:
+        InputError: The clip cannot be read at all.
+    """
+    if isinstance(task.source.content, BufferedReader):
+        return [traces_in(task.open().peek())]
+    with task.open() as reader:
+        first = traces_in(reader.peek())
+        try:
+            return [traces_in(frame.color) for frame in samples(reader, task, MOST_LOOKS)] or [first]
+        except (InputError, IndexError):
+            # What cannot be read from the middle may be read from its beginning. PyAV raises IndexError where
+            # a stream appears later.
+            return [first]

@@ -1,0 +1,44 @@
+"""What a dry run finds out beyond the plan: the model of each file, for which it must be decoded."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import cast
+
+from esc_cli.errors import EscError
+from esc_cli.jobs.choice import Chooser, looks_at
+from esc_cli.jobs.clips.samples import looks_at_clip
+from esc_cli.jobs.clips.task import ClipTask
+from esc_cli.jobs.plan import Plan
+from esc_cli.jobs.sources import Failure
+from esc_cli.jobs.task import Task
+from esc_cli.media.read import read_file
+from esc_cli.media.traces import Traces
+
+
+def with_choices(plan: Plan, chooser: Chooser, largest_px: int) -> Plan:
+    """Choose the model of all that is to be made.
+
+    Args:
+        plan: What is to be made.
+        chooser: Of the models.
+        largest_px: Inputs of more pixels are refused.
+
+    Returns:
+        The plan, in which what cannot be decoded is a failure, as it would be in the run.
+    """
+    tasks, failures = [], list(plan.failures)
+    for task in plan.tasks:
+        try:
+            choice = chooser.choose(task.factor, partial(_looks, task, largest_px))
+            tasks.append(replace(task, choice=choice))
+        except EscError as error:
+            failures.append(Failure(task.source.name, error))
+    return replace(plan, tasks=tuple(tasks), failures=tuple(failures))
+
+
+def _looks(task: Task, largest_px: int) -> Iterable[Traces]:
+    if isinstance(task, ClipTask):
+        return looks_at_clip(task)
+    return looks_at(read_file(cast(Path | bytes, task.source.content), largest_px))

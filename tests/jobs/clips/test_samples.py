@@ -1,0 +1,89 @@
+"""A clip gets one model, by a few frames spread over it, and a run that goes on goes on with it."""
+
+import io
+import json
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from esc_cli.jobs.clips.work_folder import folder_of
+from esc_cli.jobs.events import Done, Planned
+
+Upscale = Callable[..., Any]
+
+HEIGHT, WIDTH = 96, 128
+
+
+def coarse(image: Image.Image) -> Image.Image:
+    file = io.BytesIO()
+    image.save(file, "JPEG", quality=40)
+    return Image.open(file)
+
+
+@pytest.fixture
+def film(scene: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Makes a clip of pictures which lossless encoding leaves as they are."""
+    monkeypatch.chdir(tmp_path)
+
+    def make(spoilt: int, name: str = "in.mkv", count: int = 6) -> Path:
+        with av.open(name, "w") as target:
+            stream: Any = target.add_stream("ffv1", rate=25)
+            stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "bgr0"
+            for number in range(count):
+                part = scene.crop((4 * number, 0, 4 * number + WIDTH, HEIGHT))
+                shown = coarse(part) if number >= count - spoilt else part
+                frame = av.VideoFrame.from_ndarray(np.array(shown), "rgb24").reformat(format="bgr0")
+                frame.pts, frame.time_base = number, Fraction(1, 25)
+                target.mux(stream.encode(frame))
+            target.mux(stream.encode(None))
+        return Path(name)
+
+    return make
+
+
+@pytest.mark.parametrize(("spoilt", "model"), [(0, "esc"), (1, "esc"), (5, "esc-light-robust")])
+def test_most_of_the_frames_decide(
+    film: Callable[..., Path], upscale: Upscale, spoilt: int, model: str
+) -> None:
+    heard, _ = upscale(film(spoilt), model="auto", dry_run=True)
+    assert [event.model for event in heard if isinstance(event, Planned)] == [model]
+
+
+def test_a_run_that_goes_on_keeps_the_model(
+    film: Callable[..., Path], upscale: Upscale, short_segments: int
+) -> None:
+    source = film(6)
+    with pytest.raises(KeyboardInterrupt):
+        upscale(source, model="auto", interrupt_after=short_segments + 1)
+    folder = folder_of(Path("in_x2.mkv"))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["model"] == "esc-light-robust"
+    assert "auto" in manifest["recipe"]["models"]
+    heard, _ = upscale(source, model="auto")
+    assert heard.frames == [short_segments + 1, short_segments + 2]
+    assert [event.model for event in heard if isinstance(event, Done)] == ["esc-light-robust"]
+
+
+def test_numbered_pictures_get_one_model(scene: Image.Image, upscale: Upscale, tmp_path: Path) -> None:
+    for number in range(3):
+        coarse(scene.crop((number, 0, WIDTH + number, HEIGHT))).save(tmp_path / f"{number}.png")
+    heard, _ = upscale(
+        tmp_path / "%d.png", model="auto", output=str(tmp_path / "out.mkv"), fps="25", dry_run=True
+    )
+    assert [event.model for event in heard if isinstance(event, Planned)] == ["esc-light-robust"]
+
+
+def test_a_clip_that_cannot_be_read_from_its_middle_is_seen_at_its_beginning(
+    shared: Path, upscale: Upscale, tmp_path: Path
+) -> None:
+    source = shared / "failing" / "clips" / "test-147-cut.ts"  # a stream appears later
+    if not source.exists():
+        pytest.skip("the clip is not here")
+    heard, _ = upscale(source, model="auto", output=str(tmp_path / "out.mkv"), deinterlace=True, dry_run=True)
+    assert [event.model for event in heard if isinstance(event, Planned)] == ["esc"]
