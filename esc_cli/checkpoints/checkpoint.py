@@ -12,7 +12,6 @@ from esc_cli.checkpoints.manifest import (
     AUTO_MODEL,
     DEFAULT_MODEL,
     ModelEntry,
-    file_sha256,
     read_manifest,
     verify,
 )
@@ -20,6 +19,7 @@ from esc_cli.errors import WeightsError
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
 from esc_cli.networks.architectures.registry import build_network, recognise, variant_name
+from esc_cli.storage.digests import file_sha256
 
 StandIn = Literal["nearest", "bicubic"]
 

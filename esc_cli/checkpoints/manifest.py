@@ -1,6 +1,5 @@
 """The models that ship with the package: ``manifest.toml`` and the files it names. Loads without torch."""
 
-import hashlib
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from esc_cli.errors import WeightsError
+from esc_cli.storage.digests import file_sha256
 
 AUTO_MODEL = "auto"
 """Instead of a model's name: for each picture the one for what it is."""
@@ -124,16 +124,6 @@ def verify(entry: ModelEntry) -> None:
             f"the weights of {entry.name} x{entry.scale} are damaged: {entry.path.name} has another sha256",
             hint="install the program again",
         )
-
-
-def file_sha256(path: Path) -> str:
-    """Compute a file's digest, hexadecimal.
-
-    Raises:
-        OSError: It cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _entry(name: str, scale: str, values: dict[str, Any], folder: Path) -> ModelEntry:

@@ -51,7 +51,7 @@ def compare(
     The rows are the places with the most detail, or those given with --crop. Under each crop stands its PSNR
     on luma, if the original is known.
     """
-    from esc_cli.media.atomic import check_target, write_whole
+    from esc_cli.storage.whole_files import check_target, write_whole
 
     check_target(output, replace=overwrite, inputs=[picture, original])
     from esc_cli.evaluation.comparison import compare as compare_models

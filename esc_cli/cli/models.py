@@ -128,7 +128,7 @@ def average(
 
     from esc_cli.checkpoints.averaging import average_weights
     from esc_cli.checkpoints.checkpoint import load_checkpoint
-    from esc_cli.media.atomic import write_whole
+    from esc_cli.storage.whole_files import write_whole
 
     if output.suffix.lower() != ".safetensors":
         raise UsageError(f"averaged weights are a .safetensors file, not {str(output)!r}")

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from esc_cli.errors import UsageError
-from esc_cli.media.atomic import atomic_path, check_target
+from esc_cli.storage.whole_files import atomic_path, check_target
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from esc_cli.checkpoints.manifest import file_sha256
 from esc_cli.errors import InputError
-from esc_cli.media.atomic import make_folder, write_whole
+from esc_cli.storage.digests import file_sha256
+from esc_cli.storage.whole_files import make_folder, write_whole
 
 RECORDS_FOLDER = ".esc-upscale"
 

@@ -33,11 +33,11 @@ from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDOUT, write_stdout
 from esc_cli.jobs.task import PictureTask, Task
-from esc_cli.media.atomic import make_folder, write_whole
 from esc_cli.media.metadata import metadata_lost
 from esc_cli.media.picture import PictureFile
 from esc_cli.media.read import read_file
 from esc_cli.media.write import WriteSettings, encode_file, held_by
+from esc_cli.storage.whole_files import make_folder, write_whole
 
 MOST_WORKERS = 4
 """Reading and writing keep up with any network on the CPU with one thread, and on a GPU with a few."""

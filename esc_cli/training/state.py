@@ -10,7 +10,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from esc_cli.errors import InputError
-from esc_cli.media.atomic import write_whole
+from esc_cli.storage.whole_files import write_whole
 from esc_cli.training.configuration import TrainingConfig
 
 STATE_FILE = "state.pt"

@@ -134,5 +134,5 @@ def test_is_picture_by_content_or_name(tmp_path: Path, encode: Callable[..., byt
 
 
 def test_torch_is_not_loaded() -> None:
-    code = "import sys, esc_cli.media.probe, esc_cli.media.atomic; print('torch' in sys.modules)"
+    code = "import sys, esc_cli.media.probe, esc_cli.storage.whole_files; print('torch' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == "False"

@@ -18,7 +18,6 @@ from esc_cli.jobs.clips.work_folder import WorkFolder
 from esc_cli.jobs.enlarge import Enlarger
 from esc_cli.jobs.record import Stamp
 from esc_cli.jobs.streams import stdout_errors, stdout_file, write_stdout
-from esc_cli.media.atomic import atomic_path, make_folder, write_whole
 from esc_cli.media.contact_sheet import contact_sheet
 from esc_cli.media.formats import PictureFormat
 from esc_cli.media.picture import Picture, PictureFile
@@ -29,6 +28,7 @@ from esc_cli.media.video.numbered import numbered
 from esc_cli.media.video.reader import Frame, turned
 from esc_cli.media.video.sequence import SequenceWriter
 from esc_cli.media.write import WriteSettings, encode_file
+from esc_cli.storage.whole_files import atomic_path, make_folder, write_whole
 
 Publish = Callable[[Path | None], None]
 """Takes the complete file of a result before it gets its name, None where there is none; may prevent that."""

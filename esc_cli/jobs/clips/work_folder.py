@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from esc_cli.errors import OutputError
-from esc_cli.media.atomic import make_folder, output_error, write_whole
+from esc_cli.storage.whole_files import make_folder, output_error, write_whole
 
 try:
     import fcntl

@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from esc_cli.errors import InputError, UsageError
-from esc_cli.media.atomic import make_folder, write_whole
 from esc_cli.media.color import to_srgb
 from esc_cli.media.depth import with_depth
 from esc_cli.media.formats import PictureFormat
@@ -25,6 +24,7 @@ from esc_cli.media.video.clip import Clip, ColorTags
 from esc_cli.media.video.numbered import is_sequence, numbered
 from esc_cli.media.video.reader import Frame, pts_at, turned
 from esc_cli.media.write import DEFAULT, WriteSettings, encode_file
+from esc_cli.storage.whole_files import make_folder, write_whole
 
 __all__ = ["SequenceReader", "SequenceWriter", "is_sequence", "sequence_losses"]
 

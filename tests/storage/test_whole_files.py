@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from esc_cli.errors import DiskFullError, OutputError, OutputExistsError
-from esc_cli.media import atomic
-from esc_cli.media.atomic import atomic_path, check_target, make_folder, write_whole
+from esc_cli.storage import whole_files
+from esc_cli.storage.whole_files import atomic_path, check_target, make_folder, write_whole
 
 
 def test_the_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both ways in which a file may be hidden until it is complete; not every system has the first."""
     if request.param == "under a hidden name":
-        monkeypatch.setattr(atomic, "_DESCRIPTORS", "/nowhere")
+        monkeypatch.setattr(whole_files, "_DESCRIPTORS", "/nowhere")
     elif not hasattr(os, "O_TMPFILE"):
         pytest.skip("this system has no files without names")
 
@@ -143,7 +143,7 @@ def test_a_full_disk_has_an_error_of_its_own(
 @pytest.mark.skipif(not hasattr(os, "O_TMPFILE"), reason="this system has no files without names")
 def test_a_kill_just_before_the_name_leaves_nothing(tmp_path: Path) -> None:
     program = (
-        "import os, pathlib, signal, sys; from esc_cli.media.atomic import write_whole\n"
+        "import os, pathlib, signal, sys; from esc_cli.storage.whole_files import write_whole\n"
         "write_whole(pathlib.Path(sys.argv[1]), b'x' * 10**6,"
         " before_publishing=lambda status: os.kill(os.getpid(), signal.SIGKILL))"
     )

@@ -1,0 +1,1 @@
+"""Files that are written whole, and their digests: what every room needs and no room owns."""
