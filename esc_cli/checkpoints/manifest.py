@@ -4,6 +4,7 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -78,12 +79,20 @@ def read_manifest(folder: Path | None = None) -> tuple[ModelEntry, ...]:
     """List the shipped models, by name and scale.
 
     Args:
-        folder: Where the manifest lies; by default where ``weights_folder`` finds it.
+        folder: Where the manifest lies; by default where ``weights_folder`` finds it, which is read once.
 
     Raises:
         WeightsError: There is no manifest, or it cannot be understood.
     """
-    folder = folder or weights_folder()
+    return _shipped() if folder is None else _entries(folder)
+
+
+@cache
+def _shipped() -> tuple[ModelEntry, ...]:
+    return _entries(weights_folder())
+
+
+def _entries(folder: Path) -> tuple[ModelEntry, ...]:
     try:
         names = tomllib.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8"))
         entries = [

@@ -58,3 +58,9 @@ def test_a_robust_model_of_full_size_is_chosen_first() -> None:
     assert auto_models([*entries, small, full]) == ("esc", "z-robust")
     assert auto_models([light, small]) == ("esc", "a-robust")
     assert auto_models(entry for entry in entries if entry.degradation != "robust") == ("esc", "esc")
+
+
+def test_the_shipped_manifest_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = read_manifest()
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: pytest.fail("it was read again"))
+    assert read_manifest() is first
