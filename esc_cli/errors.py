@@ -39,6 +39,9 @@ class EscError(Exception):
         self.message = message
         self.hint = hint
 
+    def __str__(self) -> str:
+        return self.message if self.hint is None else f"{self.message} ({self.hint})"
+
 
 class UsageError(EscError):
     """The request makes no sense, whatever the files hold."""

@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +18,15 @@ def test_importing_the_package_imports_no_torch() -> None:
     assert run_python("import sys, esc_cli; print('torch' in sys.modules)").strip() == "False"
 
 
-@pytest.mark.parametrize("name", esc_cli.__all__)
+@pytest.mark.parametrize("name", sorted({*esc_cli.__all__} - {"__version__"}))
 def test_public_names_load_on_first_use(name: str) -> None:
     assert getattr(esc_cli, name).__name__ == name
+
+
+def test_the_package_tells_its_names_and_its_version() -> None:
+    assert set(esc_cli.__all__) <= set(dir(esc_cli))
+    assert esc_cli.__version__ == version("esc-upscale")
+    assert Path(esc_cli.__file__).with_name("py.typed").is_file()
 
 
 def test_there_is_nothing_else() -> None:

@@ -9,6 +9,9 @@ _LARGEST = {torch.uint8: 255, torch.uint16: 65535}
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 PIXEL_DTYPES = (*_LARGEST, *_FLOATS)
 
+_LARGEST_FLOAT = 2.0
+"""Values may exceed 1 a little, as after a resize; above this they are meant to be out of 255."""
+
 
 def check_picture(picture: Tensor) -> None:
     """Refuse what is no picture.
@@ -19,11 +22,21 @@ def check_picture(picture: Tensor) -> None:
     Raises:
         InputError: It is not.
     """
+    if not isinstance(picture, Tensor):
+        raise InputError(
+            f"a picture must be a tensor, not of the type {type(picture).__name__}",
+            hint="esc_cli.upscale takes files and Pillow images",
+        )
     if picture.ndim != 4 or picture.shape[1] != 3 or 0 in picture.shape:
         raise InputError(f"a picture must have the shape (N, 3, H, W), not {tuple(picture.shape)}")
     check_dtype(picture.dtype)
     if picture.dtype in _FLOATS and not is_finite(picture):
         raise InputError("the picture holds values that are not finite")
+    if picture.dtype in _FLOATS and float(picture.max()) > _LARGEST_FLOAT:
+        raise InputError(
+            f"the picture holds values up to {float(picture.max()):g}: floats are in [0, 1]",
+            hint="divide them by 255, or give uint8",
+        )
 
 
 def check_dtype(dtype: torch.dtype) -> None:

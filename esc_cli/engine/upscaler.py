@@ -128,6 +128,11 @@ class Upscaler:
         self._runs: dict[tuple[float, torch.dtype, str], Pass | SelfEnsemble] = {}
         self.digests = tuple(self._checkpoints[one].sha256 for one in self.passes)
 
+    def __repr__(self) -> str:
+        names = ", ".join(dict.fromkeys(checkpoint.name for checkpoint in self._checkpoints.values()))
+        dtype = str(self.precision).removeprefix("torch.")
+        return f"<Upscaler {names} x{self.scale:g} on {self.device} in {dtype}, attention {self.attention}>"
+
     @property
     def redone(self) -> int:
         """Pieces that overflowed in half precision and were done again in float32, since the beginning."""

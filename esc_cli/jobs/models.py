@@ -1,7 +1,6 @@
 """The networks of a run: pictures of one run may need several scales of one model."""
 
 import inspect
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, TypedDict, Unpack
 
@@ -19,14 +18,7 @@ from esc_cli.engine.runtime_choice import Runtime
 from esc_cli.engine.scales import reachable_scale
 from esc_cli.engine.upscaler import Tiling, Upscaler
 from esc_cli.jobs.events import Engine
-
-
-def program_version() -> str:
-    """Tell which version of this program runs; "0+source" where it is not installed."""
-    try:
-        return version("esc-upscale")
-    except PackageNotFoundError:
-        return "0+source"
+from esc_cli.version import program_version
 
 
 class EngineOptions(TypedDict, total=False):

@@ -1,5 +1,6 @@
 """The whole job in one call: ``esc_cli.upscale`` for one picture, ``esc_cli.upscale_files`` for many."""
 
+import difflib
 import math
 import os
 from collections import Counter
@@ -132,7 +133,9 @@ def upscale_files(
 
     Raises:
         EscError: One of its kinds: the run cannot be begun at all, and nothing was written.
+        TypeError: There is no such option.
     """
+    _check_names(options)
     listener = _ignore if listener is None else listener
     workers = options.get("workers")
     if workers is not None and workers < 1:
@@ -177,7 +180,7 @@ def upscale(
     """Upscale one picture, from file to file as the command does, or from image to image.
 
     Args:
-        source: A picture file, or an image in memory.
+        source: A picture file, or a Pillow image in memory.
         target: The result's file, whose ending names the format, or a folder. By default beside the source,
             named by its size. None for an image.
         overwrite: Replace a result that is there already.
@@ -188,12 +191,19 @@ def upscale(
 
     Raises:
         EscError: One of its kinds (``esc_cli.errors``): nothing was written then.
+        TypeError: There is no such option.
     """
+    _check_names(options)
     if isinstance(source, Image.Image):
         if target is not None:
             raise UsageError("an image gives an image, which you can save", hint="leave the target out")
         file = PictureFile((picture_from_image(source),))
         return _with_metadata(_enlarged(file, options).first)
+    if not isinstance(source, str | os.PathLike):
+        raise UsageError(
+            f"a picture is a file or a Pillow image, not of the type {type(source).__name__}",
+            hint="PIL.Image.fromarray takes arrays, Upscaler takes tensors",
+        )
     if Path(source).is_dir():
         raise InputError(f"{str(source)!r} is a folder, not a picture", hint="upscale_files takes folders")
     if STDIN in (str(source), str(target)):
@@ -207,6 +217,16 @@ def upscale(
         raise report.failures[0].error
     (written,) = (task.target for task in report.plan.tasks if task.target is not None)
     return written
+
+
+def _check_names(options: Options) -> None:
+    """Refuse misspelt options, which Python takes as what others may mean something by."""
+    known = Options.__optional_keys__ | Options.__required_keys__
+    for name in options:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise TypeError(f"there is no option {name!r}{hint}")
 
 
 def _enlarged(file: PictureFile, options: Options) -> PictureFile:

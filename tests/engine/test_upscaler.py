@@ -273,3 +273,17 @@ def test_what_openvino_cannot_be_told_is_for_torch(tiny_esc: Checkpoint, kept: d
     assert "OpenVINO" not in upscaler.ways[0]
     with pytest.raises(UsageError, match="whole graphs"):
         Upscaler(tiny_esc, device="cpu", runtime="openvino", **kept)
+
+
+def test_an_upscaler_tells_what_it_is() -> None:
+    upscaler = Upscaler("nearest", scale=2, device="cpu")
+    assert repr(upscaler) == "<Upscaler nearest x2 on cpu in float32, attention sdpa>"
+
+
+def test_pictures_that_are_no_tensors_or_out_of_range_are_refused() -> None:
+    upscaler = Upscaler("nearest", scale=2, device="cpu")
+    with pytest.raises(InputError, match="must be a tensor, not of the type str"):
+        upscaler("in.png")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match="values up to 255: floats are in"):
+        upscaler(torch.full((1, 3, 4, 4), 255.0))
+    assert upscaler(torch.full((1, 3, 4, 4), 1.01)).max() == 1

@@ -131,3 +131,17 @@ def test_errors_are_our_own(
 def test_an_image_has_no_target() -> None:
     with pytest.raises(UsageError, match="an image gives an image"):
         esc_cli.upscale(Image.new("RGB", (2, 2)), "out.png", model="nearest")
+
+
+def test_misspelt_options_are_refused(save: Save) -> None:
+    source = save("in.png", size=(8, 6))
+    with pytest.raises(TypeError, match="no option 'sclae'; did you mean 'scale'"):
+        esc_cli.upscale(source, sclae=2)  # type: ignore[call-overload]
+    with pytest.raises(TypeError, match="no option 'modle'; did you mean 'model'"):
+        esc_cli.upscale_files([source], modle="esc")  # type: ignore[call-arg]
+    assert not Path("in_x4.png").exists()
+
+
+def test_what_is_no_picture_is_refused_with_what_would_be() -> None:
+    with pytest.raises(UsageError, match=r"not of the type bytes \(PIL\.Image\.fromarray takes arrays"):
+        esc_cli.upscale(b"not a name")  # type: ignore[call-overload]
