@@ -72,7 +72,7 @@ def test_each_file_is_made_or_refused_with_a_sentence(
 
 def test_each_file_gets_a_model_or_is_refused(corpus: Path, tmp_path: Path) -> None:
     """A dry run decodes them all."""
-    report = upscale_files([corpus], tmp_path, scale=2, device="cpu", dry_run=True)
+    report = upscale_files([corpus], tmp_path, scale=2, device="cpu", precision="float32", dry_run=True)
     assert {Path(failure.name).name for failure in report.failures} <= set(NOT_MADE)
     models = {Path(task.source.name).name: task.choice and task.choice.model for task in report.plan.tasks}
     assert models["photo_plain_512x341.jpg"] == "esc-light-robust"

@@ -313,7 +313,7 @@ def test_a_pipe_to_a_file_of_any_kind(pipe: Pipe) -> None:
 
 
 def test_a_pipe_gets_the_model_for_its_first_frame(pipe: Pipe) -> None:
-    arguments = ("-", "-s", 2, "-d", "cpu", "-o", "out.mkv", "--json")
+    arguments = ("-", "-s", 2, "-d", "cpu", "-p", "float32", "-o", "out.mkv", "--json")
     for more in (("--dry-run",), ()):
         code, stdout, _ = pipe(raw_frames(frames=2), *arguments, *more)
         said = {line["event"]: line.get("model") for line in map(json.loads, stdout.splitlines())}

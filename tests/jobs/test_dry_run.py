@@ -15,7 +15,7 @@ Save = Callable[..., Path]
 
 def dry_run(*names: str, **options: object) -> tuple[list[Event], Report]:
     heard: list[Event] = []
-    asked = {"scale": 2, "device": "cpu", **options}
+    asked = {"scale": 2, "device": "cpu", "precision": "float32", **options}
     return heard, upscale_files(names, listener=heard.append, dry_run=True, **asked)  # type: ignore[arg-type]
 
 

@@ -98,17 +98,17 @@ def test_other_settings_make_other_results(whole: list[str], options: dict[str, 
 def test_a_model_that_was_chosen_is_no_model_that_was_named(save: Save) -> None:
     """The record names what was chosen; what it is compared by is all that there was to choose from."""
     save("in/a.png", size=(9, 7)), save("in/b.png", size=(9, 7))
-    heard, _ = run(model="auto", device="cpu")
+    heard, _ = run(model="auto", device="cpu", precision="float32")
     assert heard.done == ["in_x2/a.png", "in_x2/b.png"]
     record = json.loads(record_path(Path("in_x2/a.png")).read_bytes())
     assert record["model"] == "esc"
     assert sorted(record["recipe"]["models"]["auto"]) == ["esc", "esc-light-robust"]
-    assert run(model="auto", device="cpu")[0].up_to_date == heard.done
+    assert run(model="auto", device="cpu", precision="float32")[0].up_to_date == heard.done
     with pytest.raises(OutputExistsError):
-        run(model="esc", device="cpu")
+        run(model="esc", device="cpu", precision="float32")
     record["recipe"]["models"]["auto"]["esc-light-robust"] = ["another network"]
     record_path(Path("in_x2/a.png")).write_text(json.dumps(record))
-    heard, _ = run(model="auto", device="cpu", when_there="overwrite")
+    heard, _ = run(model="auto", device="cpu", precision="float32", when_there="overwrite")
     assert heard.done == ["in_x2/a.png"]
 
 

@@ -306,7 +306,8 @@ def test_a_model_for_each_picture(save: Save, scene: Image.Image) -> None:
     scene.crop((0, 0, 96, 96)).save(save("in/good.png"))
     scene.crop((0, 0, 96, 96)).save(save("in/worse.jpg"), quality=50)
     scene.crop((0, 0, 96, 80)).save(save("in/worse_too.jpg"), quality=30)
-    run = Run("in", model="auto", device="cpu")
+    same = {"device": "cpu", "precision": "float32"}
+    run = Run("in", model="auto", **same)
     models = ["esc", "esc-light-robust", "esc-light-robust"]
     assert [plan.model for plan in run.heard(Planned)] == ["auto"] * 3
     assert [done.model for done in run.heard(Done)] == models
@@ -316,7 +317,7 @@ def test_a_model_for_each_picture(save: Save, scene: Image.Image) -> None:
     first = run.events.index(run.heard(Engine)[1])
     assert run.events[first + 1] == Started("in/worse.jpg", 2, 3)
     assert b"model esc-light-robust x2" in Path("in_x2/worse.jpg").read_bytes()
-    by_name = Run("in/worse.jpg", model="esc-light-robust", device="cpu", output="by_name.jpg")
+    by_name = Run("in/worse.jpg", model="esc-light-robust", output="by_name.jpg", **same)
     assert by_name.heard(Done)[0].model_reason is None
     assert Path("by_name.jpg").read_bytes() == Path("in_x2/worse.jpg").read_bytes()
 

@@ -51,7 +51,7 @@ def film(scene: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 def test_most_of_the_frames_decide(
     film: Callable[..., Path], upscale: Upscale, spoilt: int, model: str
 ) -> None:
-    heard, _ = upscale(film(spoilt), model="auto", dry_run=True)
+    heard, _ = upscale(film(spoilt), model="auto", precision="float32", dry_run=True)
     assert [event.model for event in heard if isinstance(event, Planned)] == [model]
 
 
@@ -60,12 +60,12 @@ def test_a_run_that_goes_on_keeps_the_model(
 ) -> None:
     source = film(6)
     with pytest.raises(KeyboardInterrupt):
-        upscale(source, model="auto", interrupt_after=short_segments + 1)
+        upscale(source, model="auto", precision="float32", interrupt_after=short_segments + 1)
     folder = folder_of(Path("in_x2.mkv"))
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["model"] == "esc-light-robust"
     assert "auto" in manifest["recipe"]["models"]
-    heard, _ = upscale(source, model="auto")
+    heard, _ = upscale(source, model="auto", precision="float32")
     assert heard.frames == [short_segments + 1, short_segments + 2]
     assert [event.model for event in heard if isinstance(event, Done)] == ["esc-light-robust"]
 
@@ -74,7 +74,12 @@ def test_numbered_pictures_get_one_model(scene: Image.Image, upscale: Upscale, t
     for number in range(3):
         coarse(scene.crop((number, 0, WIDTH + number, HEIGHT))).save(tmp_path / f"{number}.png")
     heard, _ = upscale(
-        tmp_path / "%d.png", model="auto", output=str(tmp_path / "out.mkv"), fps="25", dry_run=True
+        tmp_path / "%d.png",
+        model="auto",
+        precision="float32",
+        output=str(tmp_path / "out.mkv"),
+        fps="25",
+        dry_run=True,
     )
     assert [event.model for event in heard if isinstance(event, Planned)] == ["esc-light-robust"]
 
@@ -85,5 +90,12 @@ def test_a_clip_that_cannot_be_read_from_its_middle_is_seen_at_its_beginning(
     source = shared / "failing" / "clips" / "test-147-cut.ts"  # a stream appears later
     if not source.exists():
         pytest.skip("the clip is not here")
-    heard, _ = upscale(source, model="auto", output=str(tmp_path / "out.mkv"), deinterlace=True, dry_run=True)
+    heard, _ = upscale(
+        source,
+        model="auto",
+        precision="float32",
+        output=str(tmp_path / "out.mkv"),
+        deinterlace=True,
+        dry_run=True,
+    )
     assert [event.model for event in heard if isinstance(event, Planned)] == ["esc"]
