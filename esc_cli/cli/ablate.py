@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Device, Json, Overwrite, Quiet
 from esc_cli.cli.output import answer, answer_json, stderr_console
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 CURVE_POINTS = 4
 """Measurements in a run."""
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = new_application()
 
 
 @app.command()

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Device, Json, Model, Overwrite
 from esc_cli.cli.output import answer, answer_json, printable, stderr_console
@@ -22,10 +23,7 @@ if TYPE_CHECKING:
     from esc_cli.analysis.attribution import Attribution
     from esc_cli.analysis.similarity import LayerPair, Similarity
 
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+app = new_application(
     help="Measure what a network attends to.",
 )
 

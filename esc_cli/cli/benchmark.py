@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Device, Json, Overwrite
 from esc_cli.cli.output import answer, answer_json, printable, stderr_console
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from esc_cli.evaluation.benchmark_report import Flatness, Report, Row, Workload
     from esc_cli.evaluation.candidates import Settings
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = new_application()
 
 
 @app.command()

@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Json, Overwrite
 from esc_cli.cli.output import answer, answer_json, printable, stderr_console
@@ -17,7 +18,7 @@ from esc_cli.cli.output import answer, answer_json, printable, stderr_console
 if TYPE_CHECKING:
     from esc_cli.evaluation.comparison import Column, Comparison
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = new_application()
 
 
 @app.command()
@@ -27,9 +28,11 @@ def compare(
     output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="The sheet.")],
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", metavar="NAME|FILE", help="As for upscaling; once for each column."),
+        typer.Option("--model", "-m", metavar="NAME|FILE", help="Model of a column. May be repeated."),
     ] = None,
-    scale: Annotated[int, typer.Option("--scale", "-s", min=2, help="Of all models.")] = 4,
+    scale: Annotated[
+        int, typer.Option("--scale", "-s", min=2, help="Factor that all models enlarge by.")
+    ] = 4,
     original: Annotated[
         Path | None, typer.Option(metavar="PICTURE", help="What the results should be, for PSNR.")
     ] = None,

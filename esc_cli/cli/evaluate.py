@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Json, Model, Tta
 from esc_cli.cli.output import answer, answer_json, printable, stderr_console
@@ -17,7 +18,7 @@ from esc_cli.cli.output import answer, answer_json, printable, stderr_console
 if TYPE_CHECKING:
     from esc_cli.evaluation.evaluate import Evaluation
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = new_application()
 
 
 @app.command()

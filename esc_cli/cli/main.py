@@ -1,11 +1,13 @@
 """``esc-upscale``: pictures are upscaled unless the first word is a command."""
 
+import difflib
 import io
+import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from esc_cli.errors import ExitCode
+from esc_cli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
     import typer
@@ -34,11 +36,21 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> None:
+    _refuse_misspelt(arguments)
     if arguments and arguments[0] in COMMANDS:
         name = arguments.pop(0)
         _app(name)(args=arguments, prog_name=f"esc-upscale {name}")
     else:
         _app("upscale")(args=arguments or ["--help"], prog_name="esc-upscale")
+
+
+def _refuse_misspelt(arguments: list[str]) -> None:
+    """Refuse a first word that is no file but nearly a command."""
+    close = difflib.get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.8) if arguments else []
+    if close and arguments[0] not in COMMANDS and not os.path.lexists(arguments[0]):
+        raise UsageError(
+            f"there is no command and no file {arguments[0]!r}", hint=f"did you mean {close[0]!r}?"
+        )
 
 
 def _let_stdout_escape() -> None:

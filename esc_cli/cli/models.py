@@ -10,15 +10,13 @@ from rich.text import Text
 
 from esc_cli.checkpoints.manifest import ModelEntry, auto_models, read_manifest, verify
 from esc_cli.checkpoints.model_card import PURPOSES, SETS
+from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Json, Overwrite
 from esc_cli.cli.output import answer, answer_json, printable, say_error
 from esc_cli.errors import ExitCode, UsageError, WeightsError
 
-app = typer.Typer(
-    add_completion=False,
-    rich_markup_mode=None,
-    pretty_exceptions_enable=False,
+app = new_application(
     help="List, describe and verify models.",
     invoke_without_command=True,
 )

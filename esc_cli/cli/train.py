@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Quiet
 from esc_cli.cli.output import answer
@@ -13,7 +14,7 @@ from esc_cli.errors import UsageError
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.presets import PRESETS, PUBLISHED
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = new_application()
 
 Variant = Literal[
     "esc",

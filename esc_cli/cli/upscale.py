@@ -6,29 +6,37 @@ from typing import Annotated, Literal
 import typer
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL
+from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.main import COMMANDS
 from esc_cli.cli.options import Device, Json, Quiet, Tta
 from esc_cli.cli.output import Reporter, answer
 from esc_cli.errors import ExitCode, UsageError
 from esc_cli.jobs.streams import STDIN
+from esc_cli.version import program_version
+
+_EXAMPLES = {
+    "photo.jpg": "make photo_x4.jpg",
+    "photo.jpg -s 2 -o big.png": "twice as large, as a PNG",
+    "holiday -r": "make the same tree in holiday_x4",
+    "clip.mp4 -s 2": "make clip_x2.mp4",
+}
 
 _EPILOG = "\n\n".join(
-    ("Other commands:", *(f"esc-upscale {name}  -  {text}" for name, text in COMMANDS.items()))
+    (
+        "Examples:",
+        *(f"esc-upscale {arguments}  -  {text}" for arguments, text in _EXAMPLES.items()),
+        "Other commands:",
+        *(f"esc-upscale {name}  -  {text}" for name, text in COMMANDS.items()),
+    )
 )
 
-app = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+app = new_application()
 
 
 def _print_version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import PackageNotFoundError, version
-
-        try:
-            number = version("esc-upscale")
-        except PackageNotFoundError:
-            number = "(not installed: running from its source)"
-        answer(f"esc-upscale {number}")
+        answer(f"esc-upscale {program_version()}")
         raise typer.Exit
 
 
@@ -37,21 +45,31 @@ def _print_version(asked: bool) -> None:
 def upscale(
     inputs: Annotated[
         list[str],
-        typer.Argument(metavar="INPUT", help="Files, folders, patterns, or - for standard input."),
+        typer.Argument(
+            metavar="INPUT", help="Files, folders or patterns to enlarge, or - for standard input."
+        ),
     ],
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", metavar="PATH", help="A file, a folder, or - for standard output."),
+        typer.Option(
+            "--output", "-o", metavar="PATH", help="File or folder to write to, or - for standard output."
+        ),
     ] = None,
     scale: Annotated[
         float | None,
-        typer.Option("--scale", "-s", help="Any factor; 4, or that of the model. Above 4 it is repeated."),
+        typer.Option(
+            "--scale",
+            "-s",
+            help="Factor to enlarge by, such as 2 or 1.5. The default is 4, or the scale of the model. Above "
+            "4 the network runs more than once.",
+        ),
     ] = None,
     size: Annotated[
         str | None,
         typer.Option(
             metavar="GEOMETRY",
-            help="Instead of a factor: 1920x, x1080, 1920x1080 (fits inside), 50%; with > < ^ !.",
+            help="Size of the result instead of a factor: 1920x, x1080, 1920x1080 (fits inside) or 50%, with "
+            "> < ^ ! as in ImageMagick.",
         ),
     ] = None,
     model: Annotated[
@@ -60,109 +78,141 @@ def upscale(
             "--model",
             "-m",
             metavar="NAME|FILE",
-            help="auto: for each picture the model for what it is. Or a shipped model, any ESC checkpoint "
-            "file, or the stand-ins nearest and bicubic.",
+            help="Model to use. auto chooses one for each picture by what it is. Or a shipped model, the "
+            "file of any ESC checkpoint, nearest or bicubic.",
         ),
     ] = AUTO_MODEL,
     device: Device = "auto",
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option("--precision", "-p", help="Of the network."),
+        typer.Option("--precision", "-p", help="Number format that the network computes in."),
     ] = "auto",
     tiling: Annotated[
         Literal["auto", "exact", "overlap", "none"],
         typer.Option(
-            help="At once (none), in strips with the same result (exact), in tiles (overlap), or the best "
-            "that fits in memory (auto)."
+            help="How a large picture is cut: not at all (none), into strips with the same result (exact), "
+            "or into tiles that overlap. auto takes the best that fits in memory."
         ),
     ] = "auto",
-    tile: Annotated[int | None, typer.Option(metavar="PX", help="Side of the tiles, input pixels.")] = None,
+    tile: Annotated[int | None, typer.Option(metavar="PX", help="Side of the tiles in input pixels.")] = None,
     overlap: Annotated[
-        int | None, typer.Option(metavar="PX", help="How far tiles overlap, input pixels.")
+        int | None, typer.Option(metavar="PX", help="How far tiles overlap, in input pixels.")
     ] = None,
     attention: Annotated[
-        str, typer.Option(metavar="NAME", help="Of the attention: auto, naive, sdpa, blocked, flex, flash.")
+        str,
+        typer.Option(
+            metavar="NAME", help="How attention is computed: auto, naive, sdpa, blocked, flex or flash."
+        ),
     ] = "auto",
     runtime: Annotated[
         Literal["auto", "torch", "openvino"],
-        typer.Option(help="What runs the network; auto: OpenVINO where it is installed and its start pays."),
+        typer.Option(
+            help="Program that runs the network. auto takes OpenVINO if it is installed and its start pays."
+        ),
     ] = "auto",
     tta: Tta = False,
     consistency: Annotated[
-        bool, typer.Option("--consistency", help="Correct the result until, made small, it is the input.")
+        bool,
+        typer.Option(
+            "--consistency", help="Correct the result until it gives the input when it is made small again."
+        ),
     ] = False,
     format: Annotated[
         str | None,
         typer.Option(
-            "--format", "-f", metavar="EXT", help="png, jpg, webp, tiff, gif, avif, bmp, heic or jxl."
+            "--format",
+            "-f",
+            metavar="EXT",
+            help="Format of the results: png, jpg, webp, tiff, gif, avif, bmp, heic or jxl. The default is "
+            "that of each input.",
         ),
     ] = None,
     quality: Annotated[
-        int | None, typer.Option("--quality", "-q", min=1, max=100, help="Of lossy formats.")
+        int | None, typer.Option("--quality", "-q", min=1, max=100, help="Quality of lossy formats.")
     ] = None,
     metadata: Annotated[
         str,
         typer.Option(
-            metavar="LIST", help="What to keep: all, none, or of exif,icc,xmp,iptc,dpi,text,comment."
+            metavar="LIST",
+            help="Metadata to keep: all, none, or a list of exif,icc,xmp,iptc,dpi,text,comment.",
         ),
     ] = "all",
     recursive: Annotated[
-        bool, typer.Option("--recursive", "-r", help="Look into sub-folders; the result mirrors them.")
+        bool,
+        typer.Option("--recursive", "-r", help="Look into sub-folders, too. The results have the same tree."),
     ] = False,
     jobs: Annotated[
-        int | None, typer.Option("--jobs", "-j", min=1, metavar="N", help="Threads that read and write.")
+        int | None,
+        typer.Option("--jobs", "-j", min=1, metavar="N", help="Number of threads that read and write."),
     ] = None,
     shard: Annotated[
-        str | None, typer.Option(metavar="I/N", help="Do only one share of the inputs, such as 2/8.")
+        str | None,
+        typer.Option(metavar="I/N", help="Do only one share of the inputs: 2/8 is the second of eight."),
     ] = None,
     max_megapixels: Annotated[
-        float | None, typer.Option(metavar="MP", help="Refuse larger inputs; 500.")
+        float | None, typer.Option(metavar="MP", help="Refuse inputs of more megapixels. The default is 500.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that are there.")] = False,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that are there already.")
+    ] = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave results that are there.")
+        bool, typer.Option("--skip-existing", help="Leave results that are there already.")
     ] = False,
     video_codec: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Clips: an encoder of FFmpeg, such as libx265.")
+        str | None, typer.Option(metavar="NAME", help="Clips: encoder to use, such as libx265.")
     ] = None,
     crf: Annotated[
-        float | None, typer.Option(metavar="N", help="Clips: constant quality; less is better.")
+        float | None,
+        typer.Option(metavar="N", help="Clips: constant quality of the encoder. Less is better."),
     ] = None,
-    preset: Annotated[str | None, typer.Option(metavar="NAME", help="Clips: of the encoder.")] = None,
+    preset: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Clips: preset of the encoder, such as slow.")
+    ] = None,
     pixel_format: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Clips: such as yuv444p; that of the source.")
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Clips: pixel format, such as yuv444p. The default is that of the source."
+        ),
     ] = None,
     codec_option: Annotated[
-        list[str] | None, typer.Option(metavar="NAME=VALUE", help="Clips: of the encoder; repeatable.")
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="Clips: further option of the encoder. May be repeated."),
     ] = None,
     deinterlace: Annotated[
-        bool, typer.Option("--deinterlace", help="Clips: make interlaced frames whole.")
+        bool, typer.Option("--deinterlace", help="Clips: turn interlaced frames into whole ones.")
     ] = False,
     start: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Clips: begin at seconds, or HH:MM:SS.")
+        str | None, typer.Option(metavar="TIME", help="Clips: where to begin, in seconds or as HH:MM:SS.")
     ] = None,
-    end: Annotated[str | None, typer.Option(metavar="TIME", help="Clips: end there.")] = None,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="Clips: where to end, likewise.")] = None,
     preview: Annotated[
-        int | None, typer.Option(min=1, metavar="N", help="Clips: N frames on one picture instead.")
+        int | None,
+        typer.Option(min=1, metavar="N", help="Clips: put N frames on one picture instead of making a clip."),
     ] = None,
     fps: Annotated[
-        str | None, typer.Option(metavar="RATE", help="Frames a second of numbered pictures (%06d.png).")
+        str | None,
+        typer.Option(
+            metavar="RATE", help="Clips: frames per second of numbered pictures, such as in/%06d.png."
+        ),
     ] = None,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="End at the first failure.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and stop.")] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and exit.")] = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Say what becomes of each input, and why on this device.")
+        bool, typer.Option("--verbose", "-v", help="Show how each input is done, and why in this way.")
     ] = False,
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Say which, and stop.")
+        bool,
+        typer.Option(
+            "--version", "-V", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
     ] = False,
 ) -> ExitCode:
     """Make pictures and clips larger and better.
 
-    Results lie beside the inputs: photo.png gives photo_x4.png, a folder gives folder_x4. Those of folders
-    and lists that are up to date are left alone, so that a run which was ended can be started again.
+    Results go beside the inputs: photo.png becomes photo_x4.png, and a folder becomes folder_x4. Results
+    that are up to date are left alone. So a run that was interrupted goes on when it is started again.
     """
     if overwrite and skip_existing:
         raise UsageError("--overwrite and --skip-existing contradict each other")

@@ -179,3 +179,25 @@ def test_progress_is_shown_on_a_terminal_and_only_there(start: Start, save: Save
     assert "0:00:" in shown
     assert "1 [x].png → 1 [x]_x4.png" in shown
     assert "2 done in " in shown
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"), [("evalute", "evaluate"), ("model", "models"), ("bench-mark", "benchmark")]
+)
+def test_a_misspelt_command_is_known(word: str, meant: str, tmp_path: Path) -> None:
+    call = [sys.executable, "-m", "esc_cli", word]
+    ended = subprocess.run(call, capture_output=True, text=True, cwd=tmp_path, check=False)
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert (
+        ended.stderr == f"esc-upscale: there is no command and no file {word!r}\n  did you mean {meant!r}?\n"
+    )
+
+
+@pytest.mark.parametrize("short", ["-h", "-V"])
+def test_help_and_version_have_short_names(short: str) -> None:
+    long = {"-h": "--help", "-V": "--version"}[short]
+    texts = [
+        subprocess.run([sys.executable, "-m", "esc_cli", option], capture_output=True, text=True, check=True)
+        for option in (short, long)
+    ]
+    assert texts[0].stdout == texts[1].stdout != ""
