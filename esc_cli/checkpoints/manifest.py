@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from esc_cli.checkpoints.scales import reachable_scale
 from esc_cli.errors import WeightsError
 from esc_cli.storage.digests import file_sha256
 
@@ -105,17 +106,27 @@ def _entries(folder: Path) -> tuple[ModelEntry, ...]:
     return tuple(sorted(entries, key=lambda entry: (entry.name, entry.scale)))
 
 
-def auto_models(entries: Iterable[ModelEntry]) -> tuple[str, str]:
-    """Name the shipped models that there are to choose from: for clean pictures and for spoilt ones.
+def auto_models(entries: Iterable[ModelEntry], factor: float) -> tuple[str, str]:
+    """Name the shipped models that there are to choose from: for clean pictures and for degraded ones.
 
-    For spoilt ones it is the robust model with the network of the other one, else the first robust one by
-    name, else the other one.
+    For degraded ones it is a robust model: that whose networks enlarge the least beyond the factor, then that
+    with the network of the model for clean pictures, then the first by name. Without any it is the model for
+    clean pictures.
+
+    Args:
+        entries: Of the manifest.
+        factor: How much larger the result is; above 1.
     """
     entries = tuple(entries)
     full_size = {entry.network for entry in entries if entry.name == DEFAULT_MODEL}
-    robust = [entry for entry in entries if entry.degradation == "robust"]
-    robust.sort(key=lambda entry: (entry.network not in full_size, entry.name))
-    return DEFAULT_MODEL, robust[0].name if robust else DEFAULT_MODEL
+    scales: dict[str, tuple[int, ...]] = {}
+    for entry in entries:
+        scales[entry.name] = (*scales.get(entry.name, ()), entry.scale)
+    robust = (entry for entry in entries if entry.degradation == "robust")
+    ranked = (
+        (reachable_scale(factor, scales[one.name]), one.network not in full_size, one.name) for one in robust
+    )
+    return DEFAULT_MODEL, min(ranked, default=(0, False, DEFAULT_MODEL))[2]
 
 
 def verify(entry: ModelEntry) -> None:

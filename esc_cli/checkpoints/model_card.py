@@ -98,8 +98,7 @@ def render_model_card(entries: Sequence[ModelEntry]) -> str:
 
 def render_models_table(entries: Sequence[ModelEntry]) -> str:
     """Write the README's short table: a row for each model and scale, the gain over bicubic on B100."""
-    auto = auto_models(entries)
-    rows = "".join(_short_row(entry, auto) for entry in entries)
+    rows = "".join(_short_row(entry, auto_models(entries, entry.scale)) for entry in entries)
     return f"{_SHORT_HEAD}{rows}"
 
 

@@ -69,9 +69,8 @@ def _table(entries: Sequence[ModelEntry]) -> Table:
     table = Table("model", "scale", "for", title="PSNR in dB, luma, published protocol")
     for name in (*SETS, "steps"):
         table.add_column(name, justify="right")
-    auto = auto_models(entries)
     for entry in entries:
-        mark = " (auto)" if entry.name in auto else ""
+        mark = " (auto)" if entry.name in auto_models(entries, entry.scale) else ""
         figures = [f"{entry.psnr[name]:.2f}" if name in entry.psnr else "" for name in SETS]
         table.add_row(
             f"{entry.name}{mark}",

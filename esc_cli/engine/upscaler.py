@@ -15,6 +15,7 @@ from esc_cli.checkpoints.checkpoint import (
     open_model,
 )
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.checkpoints.scales import plan_passes
 from esc_cli.engine.attention_choice import choose_attention
 from esc_cli.engine.device import Precision, PrecisionChoice, choose_device, choose_precision
 from esc_cli.engine.footprint import Work
@@ -24,7 +25,6 @@ from esc_cli.engine.openvino_runtime import OpenVinoForward
 from esc_cli.engine.passes import Pass
 from esc_cli.engine.pixels import check_dtype, check_picture
 from esc_cli.engine.runtime_choice import Runtime, choose_runtime
-from esc_cli.engine.scales import plan_passes
 from esc_cli.engine.self_ensemble import SYMMETRIES, SelfEnsemble
 from esc_cli.engine.tile_choice import Tiling, TilingRequest, fits_whole, tiling_request
 from esc_cli.errors import OutOfMemoryError, UsageError

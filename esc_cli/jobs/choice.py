@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Unpack
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL, DEFAULT_MODEL, auto_models, read_manifest
-from esc_cli.engine.scales import plan_passes, reachable_scale
+from esc_cli.checkpoints.scales import plan_passes, reachable_scale
 from esc_cli.jobs.models import EngineOptions, Models
 from esc_cli.media.picture import PictureFile
 from esc_cli.media.traces import Traces, traces_of, usual_traces
@@ -65,7 +65,6 @@ class Chooser:
         self.default = Models(**options)
         self._options = options
         self._by_name = {self.default.name: self.default}
-        self._clean, self._robust = auto_models(read_manifest())
 
     @property
     def name(self) -> str:
@@ -86,8 +85,9 @@ class Chooser:
             return None
         if not self.is_auto:
             return Choice(self.name)
+        clean, robust = auto_models(read_manifest(), factor)
         damage = damage_shown_by(usual_traces(look()))
-        return Choice(self._robust, damage) if damage else Choice(self._clean, "clean and sharp")
+        return Choice(robust, damage) if damage else Choice(clean, "clean and sharp")
 
     def models(self, choice: Choice | None) -> Models:
         """Give the networks of a choice; the default ones where there is none, or none yet."""
@@ -107,7 +107,7 @@ class Chooser:
         """
         recipe = self.default.recipe(factor)
         if self.is_auto and factor > 1:
-            names = (self._clean, self._robust)
+            names = auto_models(read_manifest(), factor)
             recipe["models"] = {AUTO_MODEL: {name: _digests(name, factor) for name in names}}
             recipe["limits"] = [COARSE_STEP, NOISE, SOFTNESS_DB]
         return recipe

@@ -13,9 +13,9 @@ from esc_cli.checkpoints.checkpoint import (
     open_model,
 )
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.checkpoints.scales import reachable_scale
 from esc_cli.engine.device import Precision, choose_device, choose_precision
 from esc_cli.engine.runtime_choice import Runtime
-from esc_cli.engine.scales import reachable_scale
 from esc_cli.engine.upscaler import Tiling, Upscaler
 from esc_cli.jobs.events import Engine
 from esc_cli.version import program_version

@@ -51,13 +51,17 @@ def test_a_damaged_manifest_is_refused(tmp_path: Path, content: str) -> None:
 
 
 def test_a_robust_model_of_full_size_is_chosen_first() -> None:
-    entries = read_manifest()
+    entries = [entry for entry in read_manifest() if entry.name in ("esc", "esc-light-robust")]
     light = next(entry for entry in entries if entry.name == "esc-light-robust")
-    full = dataclasses.replace(light, name="z-robust", network="esc")
-    small = dataclasses.replace(light, name="a-robust", network="esc-fp")
-    assert auto_models([*entries, small, full]) == ("esc", "z-robust")
-    assert auto_models([light, small]) == ("esc", "a-robust")
-    assert auto_models(entry for entry in entries if entry.degradation != "robust") == ("esc", "esc")
+    full = dataclasses.replace(light, name="z-robust", network="esc", scale=4)
+    small = dataclasses.replace(light, name="a-robust", network="esc-fp", scale=4)
+    assert auto_models([*entries, small, full], 4) == ("esc", "z-robust")
+    assert auto_models([*entries, small, full], 2.5) == ("esc", "z-robust")
+    assert auto_models([*entries, small, full], 2) == ("esc", "esc-light-robust")  # it alone has x2
+    assert auto_models([*entries, small, full], 8) == ("esc", "esc-light-robust")  # not x16 and back
+    assert auto_models([small, *entries], 4) == ("esc", "a-robust")
+    clean = [entry for entry in entries if entry.degradation != "robust"]
+    assert auto_models(clean, 4) == ("esc", "esc")
 
 
 def test_the_shipped_manifest_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from esc_cli.engine.scales import plan_passes, reachable_scale
+from esc_cli.checkpoints.scales import plan_passes, reachable_scale
 from esc_cli.errors import UsageError
 
 ALL = (2, 3, 4)
