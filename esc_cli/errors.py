@@ -91,3 +91,12 @@ def unforeseen(error: Exception) -> EscError:
         f"a bug: {type(error).__name__}: {error}",
         hint=f"please report it, with what {DEBUG_VARIABLE}=1 in the environment shows",
     )
+
+
+def as_ours(error: Exception) -> EscError:
+    """Make one of our errors of whatever stopped one input, without the tensors that its traceback holds."""
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError("there is not enough memory for this picture")
+    ours = error if isinstance(error, EscError) else unforeseen(error)
+    ours.__cause__ = ours.__context__ = None
+    return ours.with_traceback(None)

@@ -6,7 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from esc_cli.errors import EscError
+from esc_cli.errors import as_ours
 from esc_cli.jobs.choice import Chooser, looks_at
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
@@ -33,8 +33,8 @@ def with_choices(plan: Plan, chooser: Chooser, largest_px: int) -> Plan:
         try:
             choice = chooser.choose(task.factor, partial(_looks, task, largest_px))
             tasks.append(replace(task, choice=choice))
-        except EscError as error:
-            failures.append(Failure(task.source.name, error))
+        except Exception as error:  # noqa: BLE001 - as in the run
+            failures.append(Failure(task.source.name, as_ours(error)))
     return replace(plan, tasks=tuple(tasks), failures=tuple(failures))
 
 

@@ -8,7 +8,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Literal
 
-from esc_cli.errors import EscError, InputError, OutputError, OutputExistsError, UsageError
+from esc_cli.errors import InputError, OutputError, OutputExistsError, UsageError, as_ours
 from esc_cli.jobs.clips.options import DEFAULT_OPTIONS, ClipOptions
 from esc_cli.jobs.clips.plan import is_clip, plan_clip
 from esc_cli.jobs.clips.task import ClipTask
@@ -146,8 +146,8 @@ def _plan_tasks(
             if keep_records:
                 task = replace(task, recipe=write_recipe(task))
             tasks.setdefault((_real(source.content), _real(task.target)), task)
-        except EscError as error:
-            failures.append(Failure(source.name, error))
+        except Exception as error:  # noqa: BLE001 - one file ends no other's work, whatever a library makes of it
+            failures.append(Failure(source.name, as_ours(error)))
     clips_last = sorted(tasks.values(), key=lambda task: isinstance(task, ClipTask))
     return clips_last, tuple(failures)
 

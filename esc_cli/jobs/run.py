@@ -18,8 +18,7 @@ from esc_cli.errors import (
     EscError,
     ExitCode,
     InputError,
-    OutOfMemoryError,
-    unforeseen,
+    as_ours,
 )
 from esc_cli.jobs.choice import Choice, Chooser, looks_at
 from esc_cli.jobs.clips.run import make_clip
@@ -169,7 +168,7 @@ class _Run:
         except Exception as error:
             if os.environ.get(DEBUG_VARIABLE) and not isinstance(error, EscError):
                 raise
-            failure = Failure(task.source.name, _spoken(error))
+            failure = Failure(task.source.name, as_ours(error))
             self._failures.append(failure)
             self._listener(failed(failure))
             return self._settings.fail_fast or isinstance(error, DiskFullError)
@@ -313,15 +312,6 @@ def told(choice: Choice | None) -> tuple[str | None, str | None]:
 def target_name(task: Task) -> str:
     """What to call a task's result in events."""
     return STDOUT if task.target is None else str(task.target)
-
-
-def _spoken(error: Exception) -> EscError:
-    """Make one of our errors of whatever stopped a picture, without the tensors that its traceback holds."""
-    if isinstance(error, MemoryError):
-        return OutOfMemoryError("there is not enough memory for this picture")
-    ours = error if isinstance(error, EscError) else unforeseen(error)
-    ours.__cause__ = ours.__context__ = None
-    return ours.with_traceback(None)
 
 
 def _low_bytes(task: Task) -> int:

@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, ClassVar
 
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from esc_cli.errors import InputError, OutOfMemoryError
+from esc_cli.media.camera_raw import is_camera_raw
 from esc_cli.media.formats import READ_FORMATS, check_installed, sniff
 
 LARGEST_INPUT_PX = 500_000_000
@@ -27,8 +28,9 @@ _PILLOW_NAMES = {"HEIC": "HEIF", "JPEG XL": "JXL"}
 _OWN_NAMES = {**{theirs: own for own, theirs in _PILLOW_NAMES.items()}, "MPO": "JPEG"}
 
 # What Pillow's plug-ins raise on damaged files. They document no list: these were seen when bytes of good
-# files were changed at random, and the last five belong to the same kinds of mistake.
+# files were changed at random, and some belong to the same kinds of mistake.
 PILLOW_ERRORS = (
+    AssertionError,
     OSError,
     SyntaxError,
     ValueError,
@@ -80,6 +82,11 @@ def opened(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Iterator
             header = file.read(_HEADER_BYTES)
             format = _readable_format(header, name)
             image = _jxl(file, name, largest_px) if format == "JPEG XL" else _image(file, format)
+        if is_camera_raw(image, header):
+            raise InputError(
+                f"{name} is a camera raw file, of which only the thumbnail could be read",
+                hint="develop it first, and enlarge the TIFF or JPEG that comes out",
+            )
         picture = Opened(image, header, name, largest_px)
         check_size(picture)
         yield picture
@@ -144,7 +151,9 @@ def _damage(name: str, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{name} cannot be read: {error.strerror}"
     reason = " ".join(str(error).split())  # some have several lines
-    return f"{name} is damaged or incomplete ({reason})"
+    if "MAX_TEXT" in reason:
+        return f"{name} holds more than {PngImagePlugin.MAX_TEXT_MEMORY >> 20} MB of text or profile"
+    return f"{name} is damaged or incomplete ({reason})" if reason else f"{name} is damaged or incomplete"
 
 
 def _stream(source: Path | bytes, name: str) -> AbstractContextManager[IO[bytes]]:
@@ -261,6 +270,9 @@ def _apply_settings(undo: ExitStack) -> None:
     logging.getLogger("PIL").addHandler(nobody)
     undo.callback(logging.getLogger("PIL").removeHandler, nobody)
     undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
+    # Workflows of AI pictures have more than the megabyte that Pillow allows; all text has a limit, too.
+    undo.callback(setattr, PngImagePlugin, "MAX_TEXT_CHUNK", PngImagePlugin.MAX_TEXT_CHUNK)
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 def _set_limit() -> None:

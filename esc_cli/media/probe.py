@@ -9,6 +9,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from esc_cli.media.apng import first_frame
+from esc_cli.media.camera_raw import EXTENSIONS as CAMERA_RAW_EXTENSIONS
 from esc_cli.media.formats import FORMATS, PICTURE_EXTENSIONS, Held, Several, sniff
 from esc_cli.media.header import (
     WIDE_MODES,
@@ -93,9 +94,10 @@ def is_picture(path: Path) -> bool:
     """Whether a file found in a folder is meant to be a picture.
 
     It is when it begins or is named like one, so that an empty `.png` counts as a picture, which then fails.
-    Hidden files are not: among them are macOS's `._*.jpg`, which are no pictures, and half-written results.
+    Camera raw files are not, since only their thumbnails could be read. Nor are hidden files: among them are
+    macOS's `._*.jpg`, which are no pictures, and half-written results.
     """
-    if path.name.startswith("."):
+    if path.name.startswith(".") or path.suffix.lower() in CAMERA_RAW_EXTENSIONS:
         return False
     try:
         if path.suffix.lower() in PICTURE_EXTENSIONS:

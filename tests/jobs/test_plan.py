@@ -8,6 +8,7 @@ import pytest
 
 from esc_cli.errors import ExitCode, InputError, OutputError, OutputExistsError
 from esc_cli.jobs.plan import Plan, Request, make_plan
+from esc_cli.media.probe import Probe, probe
 from esc_cli.media.size import Geometry
 
 Save = Callable[..., Path]
@@ -87,10 +88,15 @@ def test_too_large_for_the_format_is_known_before_the_work(save: Save) -> None:
 
 def test_what_is_there_is_refused_before_any_work(save: Save) -> None:
     save("a.png"), save("b.png"), save("c.png"), save("a_x2.png"), save("b_x2.png")
-    with pytest.raises(OutputExistsError, match=r"^'a_x2.png' and 1 more are there already$") as refusal:
+    with pytest.raises(
+        OutputExistsError,
+        match=r"^'a_x2.png' and 1 more are there already \(choose --overwrite or --skip-existing\)$",
+    ) as refusal:
         plan("a.png", "b.png", "c.png")
     assert refusal.value.exit_code is ExitCode.CANNOT_WRITE
-    with pytest.raises(OutputExistsError, match=r"^'a_x2.png' is there already$"):
+    with pytest.raises(
+        OutputExistsError, match=r"^'a_x2.png' is there already \(choose --overwrite or --skip-existing\)$"
+    ):
         plan("a.png")
     assert len(plan("a.png", "b.png", "c.png", when_there="overwrite").tasks) == 3
     skipping = plan("a.png", "b.png", "c.png", when_there="skip")
@@ -108,9 +114,15 @@ def test_a_link_to_nowhere_is_there(save: Save) -> None:
 @pytest.mark.parametrize("when_there", ["refuse", "overwrite", "skip"])
 def test_two_inputs_for_one_name_are_refused(save: Save, when_there: str) -> None:
     save("a/1.png"), save("b/1.png"), save("c/1.png"), save("c/1.webp")
-    with pytest.raises(OutputError, match=r"^'a/1.png' and 'b/1.png' would both become 'out/1.png'$"):
+    with pytest.raises(
+        OutputError,
+        match=r"^'a/1.png' and 'b/1.png' would both become 'out/1.png' \(upscale them one by one",
+    ):
         plan("a/1.png", "b/1.png", output="out", when_there=when_there)
-    with pytest.raises(OutputError, match=r"^'c/1.png' and 'c/1.webp' would both become 'c_x2/1.jpg'$"):
+    with pytest.raises(
+        OutputError,
+        match=r"^'c/1.png' and 'c/1.webp' would both become 'c_x2/1.jpg' \(upscale them one by one",
+    ):
         plan("c", extension="jpg", when_there=when_there)
     absolute = str(Path("a/1.png").absolute())
     assert targets(plan("a/1.png", absolute, when_there=when_there)) == ["a/1_x2.png"]  # it is the same one
@@ -197,3 +209,20 @@ def test_plans_grow_with_their_inputs_and_no_faster(save: Save, monkeypatch: pyt
         return calls / count
 
     assert calls_each(200) <= calls_each(20) + 1
+
+
+def test_what_a_library_does_not_foresee_ends_no_other_file_s_work(
+    save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save("in/a.png"), save("in/b.png")
+
+    def failing(source: Path, largest_px: int) -> Probe:
+        if source.name == "a.png":
+            raise RecursionError("too deep")
+        return probe(source, largest_px)
+
+    monkeypatch.setattr("esc_cli.jobs.plan.probe", failing)
+    made = plan("in")
+    assert targets(made) == ["in_x2/b.png"]
+    (failure,) = made.failures
+    assert failure.error.message == "a bug: RecursionError: too deep"

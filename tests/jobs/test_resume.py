@@ -201,7 +201,7 @@ def test_a_collision_is_noticed_within_a_share(save: Save) -> None:
         try:
             results.append(run(shard=f"{number}/2", format="jpg")[0].done)
         except OutputError as error:
-            results.append(str(error))
+            results.append(error.message)
     assert sorted(results, key=str) == ["'in/a.png' and 'in/a.webp' would both become 'in_x2/a.jpg'", []]
 
 

@@ -1,14 +1,18 @@
 import io
 import logging
+import struct
 import threading
 import time
+import zlib
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from esc_cli.errors import InputError
+from esc_cli.media.camera_raw import is_camera_raw
 from esc_cli.media.pillow import check_pixels, opened, quiet_pillow, translated_errors
+from esc_cli.media.probe import is_picture, probe
 
 
 def encoded(format: str, width: int = 40, height: int = 30) -> bytes:
@@ -25,7 +29,7 @@ def test_limit_is_the_callers(format: str) -> None:
     for limit in (40 * 30 - 1, 10):  # Pillow's own limit refuses the second one
         with pytest.raises(InputError) as caught, opened(content, limit):
             pass
-        assert str(caught.value) == "the data has 1 megapixels, more than the limit"
+        assert caught.value.message == "the data has 1 megapixels, more than the limit"
         assert "--max-megapixels 1" in str(caught.value.hint)
 
 
@@ -91,3 +95,53 @@ def test_readers_in_threads_leave_everything_as_it_was() -> None:
     for thread in threads:
         thread.join()
     assert (Image.MAX_IMAGE_PIXELS, logging.getLogger("PIL").handlers) == before
+
+
+def png_with(*chunks: tuple[bytes, bytes]) -> bytes:
+    """A picture of 1x1 with these chunks before its pixels."""
+    plain = encoded("PNG", 1, 1)
+    made = (
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+        for name, data in chunks
+    )
+    return plain[:33] + b"".join(made) + plain[33:]
+
+
+def test_text_of_some_megabytes_is_read_and_more_is_said() -> None:
+    workflow = b"workflow\0\0" + zlib.compress(b"x" * 3_000_000)
+    with opened(png_with((b"zTXt", workflow))) as file:
+        assert len(file.image.info["workflow"]) == 3_000_000
+    bomb = b"bomb\0\0" + zlib.compress(bytes(70_000_000))
+    with (
+        pytest.raises(InputError, match="more than 64 MB of text or profile"),
+        opened(png_with((b"zTXt", bomb))),
+    ):
+        pass
+
+
+def test_a_library_s_assertion_is_damage() -> None:
+    palette = bytearray(png_with())
+    palette[25] = 3  # a palette is promised, and there is none
+    palette[29:33] = struct.pack(">I", zlib.crc32(palette[12:29]))
+    with pytest.raises(InputError, match=r"the data is damaged or incomplete$"):
+        probe(bytes(palette))
+
+
+@pytest.mark.parametrize("tags", [{50706: b"\1\4\0\0"}, {254: 1, 330: 8}])
+def test_camera_raw_is_not_taken_for_its_thumbnail(tmp_path: Path, tags: dict[int, object]) -> None:
+    path = tmp_path / "photo.dng"
+    Image.new("RGB", (8, 6)).save(path, "TIFF", tiffinfo=tags)
+    with pytest.raises(InputError, match="camera raw") as caught, opened(path):
+        pass
+    assert "develop" in str(caught.value.hint)
+    assert not is_picture(path)  # nor in a folder, where it is passed over
+    Image.new("RGB", (8, 6)).save(tmp_path / "page.tif", tiffinfo={254: 1})
+    with opened(tmp_path / "page.tif"):
+        pass
+
+
+@pytest.mark.parametrize("mark", [b"CR\2\0", b"IIII"])
+def test_makers_marks_are_known(mark: bytes) -> None:
+    with opened(encoded("TIFF")) as file:
+        assert not is_camera_raw(file.image, file.header)
+        assert is_camera_raw(file.image, b"II*\0\x10\0\0\0" + mark)
