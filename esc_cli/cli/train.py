@@ -117,8 +117,11 @@ def train(
             "all; decay: to zero, for a branch."
         ),
     ] = _PUBLISHED.schedule,
+    optimizer: Annotated[
+        Literal["adamw", "muon"], typer.Option(help="muon: of the kernels inside the blocks.")
+    ] = _PUBLISHED.optimizer,
     betas: Annotated[tuple[float, float], typer.Option(help="Of AdamW.")] = _PUBLISHED.betas,
-    weight_decay: Annotated[float, typer.Option(help="Of AdamW.")] = _PUBLISHED.weight_decay,
+    weight_decay: Annotated[float, typer.Option(help="Of the optimizer.")] = _PUBLISHED.weight_decay,
     warm_up_steps: Annotated[
         int, typer.Option(help="Steps of linear warm-up before halvings or a constant rate.")
     ] = _PUBLISHED.warm_up_steps,

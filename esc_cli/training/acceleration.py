@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.backends import cudnn
 
+from esc_cli.training.optimizers import Optimizer
+
 Learn = Callable[..., Tensor]
 """Takes a step on a batch, some tensors: forward, backward, new weights. Gives the loss."""
 
@@ -44,7 +46,7 @@ def compile_blocks(network: nn.Module, backend: str | Callable[..., Any] = "indu
         block.compile(fullgraph=True, dynamic=False, backend=backend)
 
 
-def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
+def set_rate(optimizer: Optimizer, rate: float) -> None:
     """Set the learning rate; where it is a tensor, in its place, from where a recorded step reads it."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
@@ -53,7 +55,7 @@ def set_rate(optimizer: torch.optim.Optimizer, rate: float) -> None:
             group["lr"] = rate
 
 
-def set_capturable(optimizer: torch.optim.Optimizer, capturable: bool) -> None:
+def set_capturable(optimizer: Optimizer, capturable: bool) -> None:
     """Make an optimizer ready to be recorded, its rate a tensor, or make it an ordinary one again."""
     for group in optimizer.param_groups:
         rate = float(group["lr"])
@@ -73,7 +75,7 @@ class RecordedStep:
     Source: pytorch's notes on CUDA semantics, "CUDA Graphs", "Whole-network capture".
     """
 
-    def __init__(self, learn: Learn, optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    def __init__(self, learn: Learn, optimizer: Optimizer, device: torch.device) -> None:
         self._learn = learn
         self._optimizer = optimizer
         self._graph = torch.cuda.CUDAGraph()

@@ -38,8 +38,9 @@ class TrainingConfig:
         schedule: How the rate changes after the warm-up. ``halvings``: at milestones; a run limited in time
             takes the cosine instead. ``cosine``: one to zero. ``constant``: not at all, so that the run can
             be carried on. ``decay``: down to zero from the first step, without a warm-up, for a branch.
+        optimizer: Of all weights, or ``muon`` of the kernels inside the blocks and AdamW of the others.
         betas: Of AdamW.
-        weight_decay: Of AdamW.
+        weight_decay: Of both.
         warm_up_steps: Steps of linear warm-up before halvings or a constant rate.
         milestones: Steps at which the rate is halved.
         ema_decay: Of the exponential moving average of the weights, which is what is kept; at first its
@@ -73,6 +74,7 @@ class TrainingConfig:
     sharpen_originals: bool = False
     learning_rate: float = 5e-4
     schedule: Schedule = "halvings"
+    optimizer: Literal["adamw", "muon"] = "adamw"
     betas: tuple[float, float] = (0.9, 0.9)
     weight_decay: float = 0.0
     warm_up_steps: int = 20_000

@@ -83,9 +83,9 @@ def train(
 
     Raises:
         InputError: There are no pictures to train on, or no run to resume.
-        UsageError: The variant has no such scale, the batch is smaller than the number of processes, or a
-            patch too small for the loss of the windows' borders; nobody says where a teacher's pictures come
-            from.
+        UsageError: The variant has no such scale, the batch is smaller than the number of processes, a patch
+            is too small for the loss of the windows' borders, Muon is to be recorded as a CUDA graph, or a
+            teacher's pictures have no source.
         WeightsError: The initial weights or the teacher do not fit.
         OutputError: The folder cannot be written to, or holds a run already.
         DeviceError: Another process of the run has ended.
@@ -142,6 +142,11 @@ def _check(config: TrainingConfig, processes: int) -> None:
         raise UsageError(
             f"in patches of {config.patch_px} pixels no attention windows meet",
             hint=f"choose patches of more than {window_px}, or --border-weight 0",
+        )
+    if config.cuda_graph and config.optimizer == "muon":
+        raise UsageError(
+            "Muon asks for the host in each step, which a recorded one cannot do",
+            hint="leave out --cuda-graph",
         )
     if _lessons_folder(config) and not config.teacher_source:
         raise UsageError(

@@ -13,7 +13,7 @@ _TEACHERS: Mapping[str, str | None] = {"esc": None, "esc-light": "esc", "esc-fp"
 
 
 def _small(variant: str, scale: int, **changes: Any) -> TrainingConfig:
-    """Make the recipe of the shipped weights: what hours of two CPU cores can do.
+    """Make the recipe of the shipped weights: what hours of two CPU cores can do; see ``RECIPE.md``.
 
     Small batches of small patches: a light x2 on Set5 after 7 minutes of two cores: batch 16 at 1e-3
     34.68 dB, batch 4 at 1e-3 35.13, that with the last layer at zero 35.25.
@@ -26,6 +26,7 @@ def _small(variant: str, scale: int, **changes: Any) -> TrainingConfig:
         patch_px=32,
         learning_rate=1e-3,
         schedule="cosine",
+        optimizer="muon",
         zero_head=True,
         precision="bfloat16",
         validate_every=200,
@@ -40,7 +41,11 @@ PRESETS: Mapping[str, TrainingConfig] = {
         for variant, teacher in _TEACHERS.items()
         for scale in (2, 3, 4)
     },
-    **{f"esc-light-robust-x{scale}": _small("esc-light", scale, degradation="robust") for scale in (2, 4)},
+    **{
+        f"{variant}-robust-x{scale}": _small(variant, scale, degradation="robust")
+        for variant in ("esc", "esc-light")
+        for scale in (2, 4)
+    },
     "esc-real-x4": _small(
         "esc-real",
         4,

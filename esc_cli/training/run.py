@@ -15,6 +15,7 @@ from esc_cli.networks.architectures.registry import VARIANTS, build_network
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.enlargement import start_as_enlargement
 from esc_cli.training.initial import State, adapt_weights, has_head
+from esc_cli.training.optimizers import Optimizer, make_optimizer
 from esc_cli.training.state import RunState, load_state, save_state
 
 
@@ -36,7 +37,7 @@ class Run:
     device: torch.device
     network: nn.Module
     average: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
     step: int = 0
     elapsed_s: float = 0.0
 
@@ -153,11 +154,4 @@ def _assemble(config: TrainingConfig, device: torch.device, network: nn.Module) 
     for one in (network, average):
         one.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average.load_state_dict(network.state_dict())
-    optimizer = torch.optim.AdamW(
-        network.parameters(),
-        lr=config.learning_rate,
-        betas=config.betas,
-        weight_decay=config.weight_decay,
-        fused=True,
-    )
-    return Run(config, device, network, average, optimizer)
+    return Run(config, device, network, average, make_optimizer(network, config))

@@ -72,7 +72,7 @@ def test_a_killed_run_ends_as_an_undisturbed_one(pictures: Path, tmp_path: Path)
 def test_a_run_of_constant_rate_in_three_killed_sittings_ends_as_an_undisturbed_one(
     pictures: Path, tmp_path: Path
 ) -> None:
-    constant = dataclasses.replace(CONFIG, schedule="constant", warm_up_steps=4)
+    constant = dataclasses.replace(CONFIG, schedule="constant", warm_up_steps=4, optimizer="muon")
     run = functools.partial(train, pictures=pictures, device=CPU, quiet=True)
     run(dataclasses.replace(constant, steps=90), folder=tmp_path / "whole")
     for steps in (30, 60, 90):
@@ -137,6 +137,12 @@ def test_a_run_learns_and_leaves_a_log(pictures: Path, tmp_path: Path) -> None:
 def test_borders_between_windows_need_more_than_one(pictures: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, border_weight=0.1)
     with pytest.raises(UsageError, match="no attention windows meet"):
+        train(config, pictures, tmp_path / "run", device=CPU, quiet=True)
+
+
+def test_muon_is_not_recorded(pictures: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(CONFIG, optimizer="muon", cuda_graph=True)
+    with pytest.raises(UsageError, match="recorded one cannot do"):
         train(config, pictures, tmp_path / "run", device=CPU, quiet=True)
 
 

@@ -12,7 +12,7 @@ def test_the_published_recipe_is_the_default() -> None:
     assert published == TrainingConfig()
     # Source: ESC (arXiv 2503.06671), section 4.1.
     assert (published.steps, published.batch_size, published.patch_px) == (500_000, 64, 64)
-    assert (published.betas, published.weight_decay) == ((0.9, 0.9), 0.0)
+    assert (published.optimizer, published.betas, published.weight_decay) == ("adamw", (0.9, 0.9), 0.0)
     assert (published.ema_decay, published.degradation, published.teacher) == (0.999, "bicubic", None)
 
 
@@ -22,6 +22,7 @@ def test_names_say_network_and_scale(name: str) -> None:
     variant = config.variant + ("-robust" if config.degradation == "robust" else "")
     assert name == f"{variant}-x{config.scale}"
     assert network_config(config).scale == config.scale
+    assert config.optimizer == "muon"
     assert (config.degradation == "real") == (config.variant == "esc-real")
     # The teacher has seen clean pictures only.
     assert (config.teacher == "esc") == (name.startswith(("esc-light-x", "esc-fp-x")))
