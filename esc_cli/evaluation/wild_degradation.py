@@ -124,8 +124,8 @@ def recipe_of(name: WildDegradation, scale: int) -> Degradation:
     """Give the ranges that go by a name.
 
     Args:
-        name: ``robust``: slight blur and noise, and JPEG, as of pictures from the web. ``real``: the second
-            order degradation of Real-ESRGAN.
+        name: ``robust``: from clean pictures to JPEG of quality 30, some with slight blur or noise, as
+            cameras and the web have them. ``real``: the second order degradation of Real-ESRGAN.
         scale: Pixels out per pixel in.
 
     Source: ``real``: Real-ESRGAN (arXiv 2107.10833), section 3, and its published options, which are the
@@ -273,10 +273,11 @@ def _real() -> Degradation:
 
 def _robust(scale: int) -> Degradation:
     stage = Stage(
-        # Up to two thirds of a small picture's pixel: a slight blur; more is another picture's business.
-        BlurRanges(0.5, 0.0, (0.7, 0.3, 0, 0, 0, 0), (21, 21), (0.1 * scale, 0.66 * scale)),
+        # Up to half a pixel of the small picture: a slight blur; more is another picture's business.
+        BlurRanges(0.25, 0.0, (0.7, 0.3, 0, 0, 0, 0), (21, 21), (0.1 * scale, 0.5 * scale)),
         ResizeRanges("result", (0, 0, 1), (1, 1), ("antialiased",)),
-        NoiseRanges(0.4, 0.7, (0.5, 8), (0.05, 0.6), 0.4),
-        JpegRanges(0.8, (50, 95)),
+        NoiseRanges(0.3, 0.7, (0.5, 8), (0.05, 0.6), 0.4),
+        JpegRanges(0.85, (30, 98)),
     )
-    return Degradation((stage,), final_sinc_chance=0.0, jpeg_last_chance=1.0, clean_chance=0.15)
+    # A third stays clean: what is good already shall not become soft.
+    return Degradation((stage,), final_sinc_chance=0.0, jpeg_last_chance=1.0, clean_chance=1 / 3)

@@ -1,7 +1,7 @@
 """Which model a picture gets: the one that was named, or with ``auto`` the one for what the picture is."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any, Unpack
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL, DEFAULT_MODEL, auto_models, read_manifest
@@ -13,20 +13,42 @@ from esc_cli.media.traces import Traces, traces_of, usual_traces
 MOST_LOOKS = 5
 """Frames or pages of one file that are looked at, spread over it."""
 
-COARSE_STEP = 4.0
-"""JPEG of quality 85, in the tables of the IJG, and below is for the robust model."""
 
-NOISE = 2.5
-"""So is noise of this standard deviation, of luma from 0 to 255; of noise of each color, about 4."""
+@dataclass(frozen=True)
+class Limits:
+    """From where on a trace is for the robust model.
 
-SOFTNESS_DB = 12.0
-"""So is this softness; a sharp edge has 10 or 11, a blur of 0.7 pixels 17.
+    Attributes:
+        jpeg_step: In which JPEG rounded low frequencies, of luma from 0 to 255: 4 is quality 85 in the tables
+            of the IJG, 2 is 92.
+        noise: Standard deviation of the luma's noise, likewise.
+        softness_db: Of how much weaker fine detail is than coarse; a sharp edge has 10 or 11, a blur of 0.7
+            pixels 17.
+    """
 
-Lower limits find more, and take more clean drawings for soft: 9.5 takes 43 of 101, this one 13. The three
-limits were chosen together, on 19 freely licensed pictures at x4 and 10 of them at x2. They were made small
-and spoilt in 27 ways: JPEG of quality 95 to 30, twice, cropped, before a change of size; noise; blur; WebP,
-AVIF, H.264. On others (11 at x4, 6 at x2) the choice is on average 0.10 and 0.08 dB behind the better one of
-`esc` and `esc-light-robust`; `esc` alone is 0.41 and 0.70 behind, `esc-light-robust` alone 0.32 and 0.16.
+    jpeg_step: float
+    noise: float
+    softness_db: float
+
+
+FULL_SIZE = Limits(jpeg_step=2.0, noise=1.5, softness_db=10.5)
+"""For a robust model with the network of the one for clean pictures, which loses little on those.
+
+Measured at x4 on freely licensed pictures that were made small and degraded in 27 ways: JPEG of quality 95 to
+30, twice, cropped, before a change of size; noise; blur; WebP, AVIF, H.264. The limits were chosen on 19 of
+them, and not as low as they could be, so that most clean pictures get the model for those. On 11 others the
+choice is on average 0.07 dB behind the better one of `esc` and `esc-robust`; `esc` alone is 0.48 behind,
+`esc-robust` alone 0.04. Of all ways `esc` is better on four: clean pictures (by 0.25 dB), JPEG 95, the
+slightest noise, and half the size of a JPEG.
+"""
+
+SMALLER = Limits(jpeg_step=4.0, noise=2.5, softness_db=12.0)
+"""For a smaller robust model, which is worse on clean pictures.
+
+Measured likewise with `esc-light-robust`, at x4 on the same pictures, at x2 on 10 of the first and 6 of the
+others. On the others the choice was on average 0.10 dB (x4) and 0.08 dB (x2) behind the better one of `esc`
+and `esc-light-robust`; `esc` alone 0.41 and 0.70, `esc-light-robust` alone 0.32 and 0.16. A softness of 9.5
+took 43 clean drawings of 101 for soft, this one 13.
 """
 
 
@@ -86,7 +108,7 @@ class Chooser:
         if not self.is_auto:
             return Choice(self.name)
         clean, robust = auto_models(read_manifest(), factor)
-        damage = damage_shown_by(usual_traces(look()))
+        damage = damage_shown_by(usual_traces(look()), limits_of(clean, robust))
         return Choice(robust, damage) if damage else Choice(clean, "clean and sharp")
 
     def models(self, choice: Choice | None) -> Models:
@@ -109,7 +131,7 @@ class Chooser:
         if self.is_auto and factor > 1:
             names = auto_models(read_manifest(), factor)
             recipe["models"] = {AUTO_MODEL: {name: _digests(name, factor) for name in names}}
-            recipe["limits"] = [COARSE_STEP, NOISE, SOFTNESS_DB]
+            recipe["limits"] = list(astuple(limits_of(*names)))
         return recipe
 
 
@@ -120,14 +142,20 @@ def looks_at(file: PictureFile) -> Iterable[Traces]:
     return (traces_of(pictures[number * len(pictures) // count]) for number in range(count))
 
 
-def damage_shown_by(traces: Traces) -> str | None:
+def limits_of(clean: str, robust: str) -> Limits:
+    """Give the limits between two shipped models, by name."""
+    networks = {entry.name: entry.network for entry in read_manifest()}
+    return FULL_SIZE if networks[clean] == networks[robust] else SMALLER
+
+
+def damage_shown_by(traces: Traces, limits: Limits) -> str | None:
     """Say in words what damage a model for clean pictures would make worse; None where there is none."""
-    if traces.jpeg_step >= COARSE_STEP:
+    if traces.jpeg_step >= limits.jpeg_step:
         return f"JPEG rounded it in steps of {traces.jpeg_step:g}"
-    if traces.noise >= NOISE:
+    if traces.noise >= limits.noise:
         return f"noise of {traces.noise:.1f}"
-    if traces.softness_db >= SOFTNESS_DB:
-        return f"soft, fine detail {traces.softness_db:.0f} dB below coarse"
+    if traces.softness_db >= limits.softness_db:
+        return f"soft: fine detail is {traces.softness_db:.0f} dB below coarse"
     return None
 
 

@@ -10,7 +10,7 @@ from PIL import Image, ImageFilter
 
 from esc_cli.checkpoints.manifest import read_manifest
 from esc_cli.errors import DeviceError, WeightsError
-from esc_cli.jobs.choice import Choice, Chooser, damage_shown_by, looks_at
+from esc_cli.jobs.choice import FULL_SIZE, SMALLER, Choice, Chooser, damage_shown_by, limits_of, looks_at
 from esc_cli.media.picture import PictureFile
 from esc_cli.media.read import picture_from_image, read_file
 from esc_cli.media.traces import Traces
@@ -26,7 +26,7 @@ def encoded(image: Image.Image, format: str, **how: Any) -> bytes:
     return file.getvalue()
 
 
-def chosen(file: PictureFile | bytes, factor: float = 4) -> Choice | None:
+def chosen(file: PictureFile | bytes, factor: float = 2) -> Choice | None:
     read = read_file(file) if isinstance(file, bytes) else file
     return Chooser(device="cpu").choose(factor, lambda: looks_at(read))
 
@@ -104,8 +104,25 @@ def test_of_many_frames_a_few_are_looked_at(scene: Image.Image) -> None:
     ],
 )
 def test_the_first_trace_that_decides_is_said(traces: Traces, word: str | None) -> None:
-    damage = damage_shown_by(traces)
+    damage = damage_shown_by(traces, SMALLER)
     assert damage is None if word is None else word in str(damage)
+
+
+def test_a_robust_model_of_full_size_is_taken_sooner() -> None:
+    assert limits_of("esc", "esc-light-robust") == SMALLER
+    assert limits_of("esc", "esc-robust") == FULL_SIZE
+    for traces in (Traces(2, 0, 0), Traces(0, 1.5, 0), Traces(0, 0, 10.5)):
+        assert damage_shown_by(traces, FULL_SIZE)
+        assert not damage_shown_by(traces, SMALLER)
+
+
+@pytest.mark.parametrize(("quality", "model"), [(95, "esc"), (90, "esc-robust"), (75, "esc-robust")])
+def test_each_scale_has_its_robust_model(scene: Image.Image, quality: int, model: str) -> None:
+    content = encoded(scene, "JPEG", quality=quality, subsampling=0)
+    assert chosen(content, factor=4).model == model  # type: ignore[union-attr]
+    at_two = chosen(content, factor=2)
+    assert at_two is not None
+    assert at_two.model == ("esc-light-robust" if quality == 75 else "esc")
 
 
 def test_networks_are_made_once_and_run_in_the_same_way() -> None:
@@ -120,10 +137,9 @@ def test_networks_are_made_once_and_run_in_the_same_way() -> None:
 def test_a_recipe_holds_every_network_that_may_be_chosen() -> None:
     files = {(entry.name, entry.scale): entry.sha256 for entry in read_manifest()}
     recipe = Chooser(device="cpu").recipe(3)
-    assert recipe["models"] == {
-        "auto": {"esc": [files["esc", 3]], "esc-light-robust": [files["esc-light-robust", 4]]}
-    }
-    assert recipe["limits"] == [4, 2.5, 12]
+    assert recipe["models"] == {"auto": {"esc": [files["esc", 3]], "esc-robust": [files["esc-robust", 4]]}}
+    assert recipe["limits"] == [2, 1.5, 10.5]
+    assert Chooser(device="cpu").recipe(2)["limits"] == [4, 2.5, 12]
     assert recipe != Chooser(model="esc", device="cpu").recipe(3)
     assert Chooser(device="cpu").recipe(8)["models"]["auto"]["esc"] == [files["esc", 4], files["esc", 2]]
     assert Chooser(device="cpu").recipe(1) == Chooser(model="esc", device="cpu").recipe(1)
