@@ -1,4 +1,4 @@
-"""What runs on a GPU that is lent for some minutes: see esc_cli/training/RECIPE.md, "The GPU run".
+"""Use a GPU that is lent for some minutes: see esc_cli/training/RECIPE.md, "The GPU run".
 
     python .ci/gpu_run pack PICTURES      here: lay out and weigh what goes over
     python .ci/gpu_run a                  there: check and measure everything; ends with GO and a variant

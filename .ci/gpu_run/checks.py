@@ -20,20 +20,20 @@ from esc_cli.evaluation.deviation import deviation
 from esc_cli.evaluation.sample_picture import cut_to, sample_picture
 from esc_cli.networks.attention.position_bias import TableBias
 from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
-from esc_cli.training.data import find_files, load_pairs
+from esc_cli.training.pairs import find_files, load_pairs
 from esc_cli.training.split import split_by_source
 
 Told = Iterator[dict[str, Any]]
 
 LEAST_PSNR = {"float32": 80.0, "float16": 55.0, "bfloat16": 50.0}
-"""Of ESC x4 against float64, dB. On the CPU they are 149, 82 and 68; rounding to 8 bits is 59."""
+"""Least PSNR of ESC x4 against float64, dB. On the CPU it is 149, 82 and 68; rounding to 8 bits gives 59."""
 
 LARGEST_STRIP_ERROR = 1e-4
 LARGEST_GRADIENT_ERROR = {"float32": 1e-2, "bfloat16": 5e-2}
-"""Relative. On the CPU they are 3e-7 and 5e-3; a kernel that is wrong is about 1 off."""
+"""Relative errors. On the CPU they are 3e-7 and 5e-3; a wrong kernel has an error of about 1."""
 
 WINDOW_PX, HEADS, CHANNELS = 32, 4, 16
-"""Of ESC's attention."""
+"""Sizes of ESC's attention."""
 
 _WINDOWS_CHECKED = 4
 
@@ -46,7 +46,7 @@ CUDA_TESTS = (
     "tests/evaluation/test_peak_memory.py",
     "tests/training/test_acceleration.py",
 )
-"""Where the tests are that need CUDA and compile nothing."""
+"""Files with tests that need CUDA and compile nothing."""
 
 
 def environment(settings: Settings) -> Told:

@@ -16,7 +16,7 @@ COMPILING = "compiling"
 
 LARGEST_LOSS_CHANGE = 0.01
 NEEDED = ("decoding", "gradients", "exactness: float32", "exactness: bfloat16")
-"""What a run makes no sense without; all else that goes wrong is said, and stops nothing."""
+"""Stages without which a run makes no sense. Other stages may fail: that is reported and stops nothing."""
 
 SECONDS = 150.0
 

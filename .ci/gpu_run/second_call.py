@@ -10,13 +10,13 @@ from call import Call, Stage
 from settings import Settings
 
 BROUGHT_BACK = ("weights.safetensors", "config.json", "log.jsonl")
-"""Of each run: with what the call says these are eight files, and no more come back."""
+"""Files of each run that come back. Together with the call's own output they are eight, the most allowed."""
 
 SAFE_VARIANT = "tuned"
 SECONDS = 560.0
 _LATENCY_S, _LONGEST_X4_S, _SHORTEST_X2_S, _SHORTEST_X4_S = 50.0, 130.0, 200.0, 45.0
 _START_S = 25.0
-"""What a run takes beside its steps: imports, pictures, compiled blocks from the disk, the last save."""
+"""Time that a run takes beside its steps: imports, pictures, compiled blocks, the last save."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What both calls and all their stages are told."""
+"""Settings that both calls and all their stages share."""
 
 import json
 from dataclasses import asdict, dataclass

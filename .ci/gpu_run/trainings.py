@@ -47,12 +47,12 @@ VARIANTS = {
 }
 
 SEED = 19
-"""Not that of the runs before, whose patches these would learn again."""
+"""It differs from that of the earlier runs, whose patches would be learned again."""
 
 RATES = {2: 5e-4, 4: 3e-4}
 _PICTURES_OF_A_VARIANT = 64
 _STEPS_OF_A_SCHEDULE = 1000
-"""Of a variant, which takes fewer: its rate is still rising."""
+"""Length of the schedule of a variant. It takes fewer steps, so its rate is still rising."""
 
 
 def recipe(settings: Settings, scale: int, name: str, **changes: Any) -> TrainingConfig:

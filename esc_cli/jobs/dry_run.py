@@ -1,4 +1,4 @@
-"""What a dry run finds out beyond the plan: the model of each file, for which it must be decoded."""
+"""The model of each file, which a dry run finds out beyond the plan: it has to decode the file for that."""
 
 from collections.abc import Iterable
 from dataclasses import replace

@@ -7,7 +7,7 @@ BLOCK_PX = 8
 
 _MOST_TILES = 3
 _TILE_PX = 320
-"""Of a picture larger than 3x3 tiles of this side, so many are looked at, spread over it: one megapixel."""
+"""A larger picture is looked at in 3x3 tiles of this side, spread over it: about one megapixel."""
 
 
 def cosine_blocks(picture: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What pictures have been through, as far as their pixels and tables show it."""
+"""Traces of JPEG, noise and blur in a picture's pixels and tables."""
 
 import statistics
 from collections.abc import Iterable
@@ -34,7 +34,7 @@ _DETAIL = 36.0
 """Energy of coarse detail, of luma from 0 to 255, below which a block says nothing about sharpness."""
 
 _LEAST = 1e-2
-"""Of energies: what they are compared with is never zero."""
+"""Added to energies that others are divided by, so that none is zero."""
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What makes a training step faster on a CUDA device, and changes nothing else of it but rounding.
+"""Ways to make a training step faster on a CUDA device; they change nothing but rounding.
 
 Written and tried without such a device: how much each part gains is not known yet.
 """

@@ -30,7 +30,8 @@ from esc_cli.training.acceleration import (
 )
 from esc_cli.training.border_loss import border_loss
 from esc_cli.training.configuration import TrainingConfig, is_over, learning_rate
-from esc_cli.training.data import Batch, Pairs, batch_of_step, find_files, load_pairs, room_px
+from esc_cli.training.pairs import Pairs, find_files, load_pairs
+from esc_cli.training.patches import Batch, batch_of_step, room_px
 from esc_cli.training.processes import Processes, joined_processes
 from esc_cli.training.run import Run, branched_run, network_config, new_run, resumed_run
 from esc_cli.training.run_folder import check_free, open_log, read_split, write_config, write_split

@@ -1,4 +1,4 @@
-"""What moves the weights: AdamW for all of them, or Muon for the kernels of the hidden layers."""
+"""Optimizers: AdamW for all weights, or Muon for the kernels of the hidden layers."""
 
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from esc_cli.training.configuration import TrainingConfig
 
 SMALLEST_SIDE = 16
-"""Kernels of fewer channels, in or out, are no matrices worth orthogonalising: AdamW has them."""
+"""AdamW moves kernels with fewer channels, in or out: they are too small to be worth orthogonalising."""
 
 
 class Optimizer(Protocol):
-    """What a run asks of its optimizer, as of torch's own."""
+    """The part of torch's optimizers that a run uses."""
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:

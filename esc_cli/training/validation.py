@@ -11,14 +11,15 @@ from esc_cli.engine.pixels import from_unit, to_unit
 from esc_cli.errors import InputError
 from esc_cli.evaluation.metrics import crop_border, luma, psnr
 from esc_cli.evaluation.wild_degradation import Degradation
-from esc_cli.training.data import Files, Pair, centre_crop, degraded, load_pair
+from esc_cli.training.pairs import Files, Pair, centre_crop, load_pair
+from esc_cli.training.patches import degraded
 
 VALIDATION_PX = 96
 """Side of the validation crops, at low resolution: three windows of ESC, and the same for all networks, so
 that their figures can be compared."""
 
 _SEED = 0
-"""Of the degradations of held-out pictures; whatever the run's, so that runs can be compared."""
+"""Seed of the degradations of held-out pictures: the same for all runs, so that they can be compared."""
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,8 @@ from esc_cli.checkpoints.checkpoint import load_checkpoint
 from esc_cli.checkpoints.files import read_state_dict
 from esc_cli.errors import InputError, OutputError, UsageError, WeightsError
 from esc_cli.training.configuration import TrainingConfig
-from esc_cli.training.data import Files, load_pair
 from esc_cli.training.loop import train
+from esc_cli.training.pairs import Files, load_pair
 from esc_cli.training.run import new_run
 from esc_cli.training.state import load_state, save_state
 
