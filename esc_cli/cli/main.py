@@ -45,7 +45,7 @@ def _run(arguments: list[str]) -> None:
 
 
 def _refuse_misspelt(arguments: list[str]) -> None:
-    """Refuse a first word that is no file but nearly a command."""
+    """Refuse a first word that looks like a misspelt command and names no file."""
     close = difflib.get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.8) if arguments else []
     if close and arguments[0] not in COMMANDS and not os.path.lexists(arguments[0]):
         raise UsageError(

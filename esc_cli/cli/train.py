@@ -45,7 +45,9 @@ def train(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for state, weights and log.")],
     preset: Annotated[
         str,
-        typer.Option(metavar="NAME", help=f"A recipe; options given beside it win: {', '.join(PRESETS)}."),
+        typer.Option(
+            metavar="NAME", help=f"Recipe to start from; options beside it win: {', '.join(PRESETS)}."
+        ),
     ] = PUBLISHED,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on with the run in the output folder, with its own options.")
@@ -54,62 +56,67 @@ def train(
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="A run that stays as it is: begin with what it has come to, and its options; those given "
-            "beside it win. --schedule decay makes weights to use out of a run of constant rate.",
+            help="Run to branch off from. The branch begins with its state and its options; options beside "
+            "this one win. The run itself stays as it is.",
         ),
     ] = None,
-    variant: Annotated[Variant, typer.Option(help="The network.")] = "esc",
+    variant: Annotated[Variant, typer.Option(help="Network to train.")] = "esc",
     scale: Annotated[
-        int, typer.Option("--scale", "-s", min=1, help="Pixels out per pixel in.")
+        int, typer.Option("--scale", "-s", min=1, help="Factor that the network enlarges by.")
     ] = _PUBLISHED.scale,
     initial: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="A model to start from: of any scale and head, with as many blocks or fewer.",
+            help="Model to start from, of any scale and head, with as many blocks or fewer.",
         ),
     ] = None,
     teacher: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|FILE|FOLDER",
-            help="A model whose results are learned, too; or a folder of such results, named like PICTURES.",
+            help="Model whose results are learned, too, or a folder of its results, named like PICTURES.",
         ),
     ] = None,
     teacher_source: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="What made the pictures of the teacher's folder, and its licence."),
+        typer.Option(metavar="TEXT", help="Name and licence of the program that made the teacher's folder."),
     ] = None,
     teacher_share: Annotated[
         float,
         typer.Option(
-            min=0, max=1, help="Of the loss, the share that compares with the teacher; 0: no teacher."
+            min=0, max=1, help="Share of the loss that compares with the teacher. 0 means no teacher."
         ),
     ] = _PUBLISHED.teacher_share,
     low_pictures: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Ready low-resolution pictures, named like PICTURES, in place of made ones.",
+            help="Folder of ready low-resolution pictures, named like PICTURES. They are used as they are.",
         ),
     ] = None,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Last this long instead, over all sittings."),
+        typer.Option(min=0.01, help="Length of the run in minutes, over all sittings, instead of in steps."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the whole run.")] = _PUBLISHED.steps,
-    batch_size: Annotated[int, typer.Option(min=1, help="Patches a step.")] = _PUBLISHED.batch_size,
+    steps: Annotated[int, typer.Option(min=1, help="Length of the run in steps.")] = _PUBLISHED.steps,
+    batch_size: Annotated[
+        int, typer.Option(min=1, help="Number of patches in a step.")
+    ] = _PUBLISHED.batch_size,
     patch_px: Annotated[
         int, typer.Option(min=1, help="Side of the low-resolution patches.")
     ] = _PUBLISHED.patch_px,
     border_weight: Annotated[
-        float, typer.Option(min=0, help="Of a loss for steps between attention windows; 0: without.")
+        float,
+        typer.Option(min=0, help="Weight of a loss that keeps attention windows from showing. 0 means none."),
     ] = _PUBLISHED.border_weight,
     degradation: Degradation = _PUBLISHED.degradation,
     sharpen_originals: Annotated[
         bool, typer.Option("--sharpen-originals/--no-sharpen-originals", help="Learn sharpened originals.")
     ] = False,
-    learning_rate: Annotated[float, typer.Option(help="After the warm-up.")] = _PUBLISHED.learning_rate,
+    learning_rate: Annotated[
+        float, typer.Option(help="Learning rate after the warm-up.")
+    ] = _PUBLISHED.learning_rate,
     schedule: Annotated[
         Literal["halvings", "cosine", "constant", "decay"],
         typer.Option(
@@ -118,26 +125,32 @@ def train(
         ),
     ] = _PUBLISHED.schedule,
     optimizer: Annotated[
-        Literal["adamw", "muon"], typer.Option(help="muon: of the kernels inside the blocks.")
+        Literal["adamw", "muon"],
+        typer.Option(help="Optimizer. With muon, AdamW moves all but the kernels inside the blocks."),
     ] = _PUBLISHED.optimizer,
-    betas: Annotated[tuple[float, float], typer.Option(help="Of AdamW.")] = _PUBLISHED.betas,
-    weight_decay: Annotated[float, typer.Option(help="Of the optimizer.")] = _PUBLISHED.weight_decay,
+    betas: Annotated[tuple[float, float], typer.Option(help="Betas of AdamW.")] = _PUBLISHED.betas,
+    weight_decay: Annotated[
+        float, typer.Option(help="Weight decay of the optimizer.")
+    ] = _PUBLISHED.weight_decay,
     warm_up_steps: Annotated[
         int, typer.Option(help="Steps of linear warm-up before halvings or a constant rate.")
     ] = _PUBLISHED.warm_up_steps,
     milestones: Annotated[
-        str, typer.Option(help="Steps at which the rate is halved, with commas.")
+        str, typer.Option(help="Steps at which the rate is halved, separated by commas.")
     ] = ",".join(str(step) for step in _PUBLISHED.milestones),
-    ema_decay: Annotated[float, typer.Option(help="Of the averaged weights.")] = _PUBLISHED.ema_decay,
+    ema_decay: Annotated[
+        float, typer.Option(help="Decay of the moving average of the weights.")
+    ] = _PUBLISHED.ema_decay,
     zero_head: Annotated[
         bool, typer.Option("--zero-head/--no-zero-head", help="Start with the last layer at zero.")
     ] = False,
     seed: Annotated[
-        int, typer.Option(min=0, help="Decides every batch and the first weights.")
+        int, typer.Option(min=0, help="Seed of every batch and of the first weights.")
     ] = _PUBLISHED.seed,
     device: Device = "auto",
     precision: Annotated[
-        Literal["float32", "bfloat16"], typer.Option("--precision", "-p", help="Of the forward pass.")
+        Literal["float32", "bfloat16"],
+        typer.Option("--precision", "-p", help="Number format of the forward pass."),
     ] = _PUBLISHED.precision,
     compile: Annotated[
         bool, typer.Option("--compile/--no-compile", help="Compile the network first.")

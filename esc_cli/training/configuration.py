@@ -23,8 +23,8 @@ class TrainingConfig:
         teacher_source: What made the pictures of that folder, and their licence.
         teacher_share: Of the loss, what compares with the teacher's results instead of the originals;
             at 0 there is no teacher.
-        low_pictures: A folder of ready low-resolution pictures, named like those to train on; None: they are
-            made as ``degradation`` says.
+        low_pictures: A folder of ready low-resolution pictures, named like those to train on and used as they
+            are; None: they are made as ``degradation`` says.
         steps: Optimiser steps of the run.
         minutes: If given, the run lasts this long instead.
         first_step: Steps of the run that this one is a branch of, done before it.

@@ -171,7 +171,7 @@ def load_lessons(run: Run, split: Split, pictures: Path) -> Lessons:
         WeightsError: There is no such teacher.
     """
     config, device = run.config, run.device
-    recipe = None if config.degradation == "bicubic" else recipe_of(config.degradation, config.scale)
+    recipe = _recipe_of(config)
     needed_px = room_px(config.patch_px, recipe)
     low = None if config.low_pictures is None else Path(config.low_pictures)
     training = find_files(split.training, pictures, low=low, lessons=_lessons_folder(config))
@@ -182,6 +182,13 @@ def load_lessons(run: Run, split: Split, pictures: Path) -> Lessons:
         _load_teacher(config, device),
         load_validation_set(validation, config.scale, device, recipe=recipe),
     )
+
+
+def _recipe_of(config: TrainingConfig) -> Degradation | None:
+    """Give the ranges by which small patches are made anew; None where small pictures stay as they are."""
+    if config.degradation == "bicubic" or config.low_pictures is not None:
+        return None
+    return recipe_of(config.degradation, config.scale)
 
 
 def _load_teacher(config: TrainingConfig, device: torch.device) -> nn.Module | None:
