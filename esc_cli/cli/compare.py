@@ -59,7 +59,7 @@ def compare(
     check_target(output, replace=overwrite, inputs=[picture, original])
     from esc_cli.evaluation.comparison import compare as compare_models
     from esc_cli.evaluation.windows import Window
-    from esc_cli.media.formats import format_named
+    from esc_cli.media.formats.registry import format_named
     from esc_cli.media.picture import PictureFile
     from esc_cli.media.write import encode_file
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from esc_cli.errors import UsageError
 from esc_cli.jobs.sources import Source, without_extension
 from esc_cli.jobs.streams import STDIN, STDOUT
-from esc_cli.media.formats import PictureFormat, format_by_extension, format_like, format_named
+from esc_cli.media.formats.base import PictureFormat
+from esc_cli.media.formats.registry import format_by_extension, format_like, format_named
 from esc_cli.media.video.formats import (
     YUV4MPEG2,
     ClipFormat,

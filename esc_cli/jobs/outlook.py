@@ -16,28 +16,6 @@ from esc_cli.jobs.models import Models
 from esc_cli.jobs.plan import Plan
 from esc_cli.jobs.task import Task
 
-# Bytes of a result for each 8-bit value in it, of two photos upscaled by esc-light x4; lossy formats with
-# their default quality. They are smooth: lossless formats compress them better than photos of that size. Of
-# clips, two seconds of one film x2: 0.004 as H.264, 0.002 as VP9, and 0.007 of another one as H.265.
-_BYTES_A_VALUE = {
-    "PNG": 0.3,
-    "JPEG": 0.08,
-    "WEBP": 0.23,
-    "BMP": 1.0,
-    "TIFF": 0.35,
-    "AVIF": 0.035,
-    "GIF": 0.16,
-    "HEIC": 0.09,
-    "JPEG XL": 0.2,
-    "MP4": 0.005,
-    "QuickTime": 0.005,
-    "Matroska": 0.005,
-    "WebM": 0.0025,
-    "YUV4MPEG2": 0.5,
-}
-_LOSSLESS_AND_DEEP = {"PNG": 0.8, "TIFF": 0.8}
-"""Of more than 8 bits: the share that compression leaves of them, since the lowest ones are noise."""
-
 _TRIAL_PX = {"cpu": 64}
 _TRIAL_PX_ELSEWHERE = 256
 """Side of the picture that the network is timed on: of its size are the pieces that run at full speed."""
@@ -106,11 +84,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 def _result_bytes(task: Task) -> int:
     values = task.height * task.width * task.probe.frames * (4 if task.probe.alpha else 3)
-    if task.probe.depth_bits > 8 and task.format_name in _LOSSLESS_AND_DEEP:
-        value_bytes = (4 if task.probe.floating else 2) * _LOSSLESS_AND_DEEP[task.format_name]
-    else:
-        value_bytes = _BYTES_A_VALUE[task.format_name]
-    return round(values * value_bytes)
+    return round(task.format.result_bytes(values, task.probe.depth_bits))
 
 
 def _free_disk_bytes(tasks: Iterable[Task]) -> int | None:

@@ -22,7 +22,7 @@ from esc_cli.jobs.naming import (
 from esc_cli.jobs.shard import Shard
 from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources
 from esc_cli.jobs.task import PictureTask, Task, WriteRecipe
-from esc_cli.media.formats import check_fits
+from esc_cli.media.formats.registry import check_fits
 from esc_cli.media.losses import losses
 from esc_cli.media.pillow import LARGEST_INPUT_PX
 from esc_cli.media.probe import probe

@@ -16,7 +16,7 @@ def task_recipe(task: Task, chooser: Chooser, consistency: bool, write: WriteSet
         "height": task.height,
         "width": task.width,
         "consistency": consistency,
-        "format": task.format_name,
+        "format": task.format.name,
         "quality": write.quality,
         "metadata": sorted(write.keep),
     }

@@ -10,7 +10,7 @@ from pathlib import Path
 from esc_cli.errors import EscError, InputError, UsageError
 from esc_cli.jobs.shard import Shard
 from esc_cli.jobs.streams import STDIN, read_stdin, stdin_frames
-from esc_cli.media.formats import PICTURE_EXTENSIONS
+from esc_cli.media.formats.registry import PICTURE_EXTENSIONS
 from esc_cli.media.probe import is_picture
 from esc_cli.media.video.formats import CLIP_EXTENSIONS
 

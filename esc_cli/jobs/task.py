@@ -8,8 +8,9 @@ from pathlib import Path
 from esc_cli.jobs.choice import Choice
 from esc_cli.jobs.record import Recipe, is_up_to_date
 from esc_cli.jobs.sources import Source
-from esc_cli.media.formats import PictureFormat
+from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.probe import Probe
+from esc_cli.media.video.formats import ClipFormat
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +19,7 @@ class Task:
 
     Attributes:
         source: What it is made from.
+        format: What it is written as.
         target: Its file; None for standard output.
         probe: What the source's header says.
         height: Of the result, pixels.
@@ -28,6 +30,7 @@ class Task:
     """
 
     source: Source
+    format: PictureFormat | ClipFormat
     target: Path | None
     probe: Probe
     height: int
@@ -35,11 +38,6 @@ class Task:
     lost: tuple[str, ...]
     recipe: Recipe | None = None
     choice: Choice | None = None
-
-    @property
-    def format_name(self) -> str:
-        """What the result is written as."""
-        raise NotImplementedError
 
     @property
     def factor(self) -> float:
@@ -74,11 +72,6 @@ class PictureTask(Task):
     """
 
     format: PictureFormat
-
-    @property
-    def format_name(self) -> str:
-        """Of its format."""
-        return self.format.name
 
 
 WriteRecipe = Callable[[Task], Recipe]

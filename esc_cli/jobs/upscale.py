@@ -27,14 +27,16 @@ from esc_cli.jobs.shard import Shard
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
 from esc_cli.jobs.task import Task
-from esc_cli.media.formats import ALL_METADATA, FORMATS
+from esc_cli.media.formats.base import ALL_METADATA
+from esc_cli.media.formats.encoding import pillow_image
+from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata import fitted, parse_metadata_list
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.pillow import LARGEST_INPUT_PX
 from esc_cli.media.read import picture_from_image
 from esc_cli.media.size import Geometry
 from esc_cli.media.video.encoding import EncodeSettings
-from esc_cli.media.write import WriteSettings, pillow_image
+from esc_cli.media.write import WriteSettings
 
 
 class Options(EngineOptions, total=False):
@@ -344,7 +346,7 @@ def _planned(task: Task, chooser: Chooser) -> Planned:
     return Planned(
         input=task.source.name,
         output=target_name(task),
-        format=task.format_name,
+        format=task.format.name,
         height=task.probe.height,
         width=task.probe.width,
         output_height=task.height,

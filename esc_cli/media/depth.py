@@ -9,7 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from esc_cli.media.header import FLOAT_BITS, depth_class
+from esc_cli.media.formats.base import FLOAT_BITS
+from esc_cli.media.header import depth_class
 from esc_cli.media.picture import Picture
 
 Array = npt.NDArray[Any]

@@ -9,7 +9,7 @@ import struct
 from collections.abc import Iterable, Iterator, Mapping, Set
 from itertools import islice
 
-from esc_cli.media.tiff import (
+from esc_cli.media.tiff_directories import (
     EXIF_DIRECTORY,
     GPS_DIRECTORY,
     INTEROP_DIRECTORY,

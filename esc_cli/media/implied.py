@@ -33,12 +33,8 @@ _LARGEST_GAMMA = 10.0
 _PNG_SIGNATURE_BYTES = 8
 
 
-def implied_profile(image: Image.Image, header: bytes) -> bytes | None:
-    """Make the profile of a picture whose file tells its colors in another way.
-
-    That is PNG's cICP, gAMA and cHRM, and nclx of AVIF and HEIC. What a file says twice is taken as its
-    format has it: in PNG, cICP comes before a profile, that before sRGB, and that before gAMA and cHRM; in
-    AVIF and HEIC a profile comes before nclx.
+def profile_of_png(image: Image.Image, header: bytes) -> bytes | None:
+    """Make the profile of a PNG by its cICP, or by gAMA and cHRM where it has no profile.
 
     Args:
         image: As it was opened.
@@ -48,21 +44,27 @@ def implied_profile(image: Image.Image, header: bytes) -> bytes | None:
         A profile of RGB, or of gray for a gray picture, to be taken instead of one in the file. None for
         sRGB, for what is not known here, and where the file's own profile holds.
 
-    Source:
-        PNG, third edition, 4.3 (precedence) and 11.3.2; ISO/IEC 23008-12 (HEIF), 6.5.5.
+    Source: PNG, third edition, 4.3 (precedence) and 11.3.2.
     """
-    gray = Image.getmodebase(image.mode) == "L"
-    has_profile = bool(image.info.get("icc_profile"))
-    points = _cicp(header) if image.format == "PNG" else None
+    gray, has_profile = _is_gray(image), bool(image.info.get("icc_profile"))
+    points = _cicp(header)
     if points is not None:
         # sRGB has to be said where the file has a profile, too, which says something else.
         return _of_code_points(points, gray, say_srgb=has_profile)
-    if has_profile:
-        return None
-    if image.format == "PNG":
-        return _of_chunks(image.info, gray)
-    points = _nclx(header)
-    return None if points is None else _of_code_points(points, gray)
+    return None if has_profile else _of_chunks(image.info, gray)
+
+
+def profile_of_nclx(image: Image.Image, header: bytes) -> bytes | None:
+    """Make the profile of an AVIF or HEIC that has none, by its nclx.
+
+    Source: ISO/IEC 23008-12 (HEIF), 6.5.5.
+    """
+    points = None if image.info.get("icc_profile") else _nclx(header)
+    return None if points is None else _of_code_points(points, _is_gray(image))
+
+
+def _is_gray(image: Image.Image) -> bool:
+    return Image.getmodebase(image.mode) == "L"
 
 
 def _of_code_points(points: CodePoints, gray: bool, say_srgb: bool = False) -> bytes | None:

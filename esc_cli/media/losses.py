@@ -2,8 +2,7 @@
 
 from collections.abc import Iterator, Set
 
-from esc_cli.media.formats import Held, PictureFormat, stores_gray_as_rgb
-from esc_cli.media.header import FLOAT_BITS
+from esc_cli.media.formats.base import FLOAT_BITS, Held, PictureFormat
 from esc_cli.media.metadata import loss_of, parts_held
 from esc_cli.media.probe import Probe
 
@@ -22,8 +21,8 @@ def losses(probe: Probe, format: PictureFormat, keep: Set[Held]) -> tuple[str, .
     return (
         *probe.notes,
         *_of_pictures(probe, format),
-        *_of_timing(probe, format),
         *_of_transparency(probe, format),
+        *format.limitations(probe),
         *_of_depth(probe, format),
         *_of_metadata(probe, format, keep),
     )
@@ -40,21 +39,12 @@ def _of_pictures(probe: Probe, format: PictureFormat) -> Iterator[str]:
         yield f"the timing of {probe.frames} frames: {format.name} holds them as pages"
 
 
-def _of_timing(probe: Probe, format: PictureFormat) -> Iterator[str]:
-    if probe.several == "frames" and format.name == "AVIF" != probe.format:
-        yield "how often the animation is played: AVIF is played for ever"
-
-
 def _of_transparency(probe: Probe, format: PictureFormat) -> Iterator[str]:
     if probe.alpha and not format.alpha:
         yield f"{format.name} cannot hold transparency: what is transparent is laid on white"
-    if probe.alpha and format.name == "GIF" != probe.format:
-        yield "what is half transparent becomes opaque or vanishes: GIF holds nothing between"
 
 
 def _of_depth(probe: Probe, format: PictureFormat) -> Iterator[str]:
-    if format.name == "GIF":
-        yield "the colors of each picture become 256 at most: GIF holds no more"
     most = max(bits for bits in format.depths_bits if bits != FLOAT_BITS)
     if probe.floating and FLOAT_BITS not in format.depths_bits:
         yield f"floats become {most} bits a channel: {format.name} holds no floats"
@@ -66,5 +56,5 @@ def _of_metadata(probe: Probe, format: PictureFormat, keep: Set[Held]) -> Iterat
     lost = (probe.parts & keep) - parts_held(format, keep)
     yield from (loss_of(part, format) for part in sorted(lost))
     held = "icc_profile" in probe.parts & keep & format.holds
-    if held and probe.gray and stores_gray_as_rgb(format, probe.alpha, probe.depth_bits):
+    if held and probe.gray and format.stores_gray_as_rgb(alpha=probe.alpha, depth_bits=probe.depth_bits):
         yield f"the picture is converted to sRGB: {format.name} holds gray as colors, its profile is of gray"

@@ -7,11 +7,10 @@ from dataclasses import replace
 from PIL import Image
 
 from esc_cli.errors import UsageError
-from esc_cli.media import iptc
-from esc_cli.media.blocks import XMP_IN_JPEG, blocks_of
+from esc_cli.media.blocks import Blocks, blocks_of_pillow
 from esc_cli.media.exif import exif_dpi, exif_of_block, fitted_exif
-from esc_cli.media.formats import ALL_METADATA, Held, PictureFormat
-from esc_cli.media.implied import implied_profile
+from esc_cli.media.formats.base import ALL_METADATA, Held, PictureFormat
+from esc_cli.media.formats.registry import format_of
 from esc_cli.media.picture import Metadata
 from esc_cli.media.xmp import fitted_xmp, upright_xmp
 
@@ -35,14 +34,6 @@ _LISTED: dict[str, Held] = {
     "comment": "comment",
 }
 """What the parts are called by a user, as cwebp calls them."""
-
-# Source: JPEG T.81 B.1.1.4: a segment's length has 16 bits and counts itself.
-_LARGEST_IN_JPEG_BYTES: dict[Held, int] = {
-    "exif": 65_533,
-    "xmp": 65_533 - len(XMP_IN_JPEG),
-    "iptc": iptc.LARGEST_IN_JPEG_BYTES,
-    "comment": 65_533,
-}
 
 _GRAY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _METERS_AN_INCH = 0.0254
@@ -76,10 +67,11 @@ def read_metadata(image: Image.Image, gray: bool, header: bytes = b"") -> Metada
         gray: Whether its pixels go on as gray.
         header: The first 64 KiB of its file, where what Pillow does not tell about colors is looked up.
     """
-    blocks = blocks_of(image)
+    blocks, format = _blocks_of(image), format_of(image)
+    implied = None if format is None else format.implied_profile(image, header)
     exif = _clean_exif(blocks.exif)
     return Metadata(
-        icc_profile=_fitting(implied_profile(image, header) or blocks.icc_profile, gray),
+        icc_profile=_fitting(implied or blocks.icc_profile, gray),
         exif=exif,
         xmp=upright_xmp(blocks.xmp.rstrip(b"\0")) or None if blocks.xmp else None,
         dpi=_sensible(blocks.dpi or (exif_dpi(exif) if exif else None)),
@@ -130,7 +122,7 @@ def fitted(
 
 def metadata_notes(image: Image.Image, metadata: Metadata) -> Iterator[str]:
     """Yield a sentence on each thing in a file that the metadata read from it does not have."""
-    blocks = blocks_of(image)
+    blocks = _blocks_of(image)
     if blocks.icc_profile and metadata.icc_profile is None and image.mode not in ("CMYK", "LAB"):
         yield "a color profile that does not fit its pixels was left out"
     if blocks.exif and metadata.exif is None:
@@ -177,9 +169,14 @@ def holds(format: PictureFormat, part: Held, metadata: Metadata) -> bool:
     return part in format.holds and not _too_large(format, part, metadata)
 
 
+def _blocks_of(image: Image.Image) -> Blocks:
+    format = format_of(image)
+    return blocks_of_pillow(image) if format is None else format.blocks(image)
+
+
 def _too_large(format: PictureFormat, part: Held, metadata: Metadata) -> bool:
     size = len(getattr(metadata, part) or ())
-    return format.name == "JPEG" and size > _LARGEST_IN_JPEG_BYTES.get(part, size)
+    return size > format.largest_part_bytes.get(part, size)
 
 
 def _fitted_exif(

@@ -13,8 +13,8 @@ from esc_cli.media.depth import (
     from_signed_integers,
     from_wide_integers,
 )
-from esc_cli.media.header import WIDE_MODES, conversion_note, reduction_note
-from esc_cli.media.pillow import PILLOW_ERRORS
+from esc_cli.media.header import conversion_note, reduction_note
+from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES
 
 _GRAY_MODES = ("1", "L", "LA", "La")
 _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 262, 339

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from esc_cli.media.png import Chunk
+from esc_cli.media.formats.png import Chunk
 
 if TYPE_CHECKING:  # headers are read without torch
     from torch import Tensor

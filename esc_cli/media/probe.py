@@ -6,23 +6,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from PIL import Image
-from PIL.PngImagePlugin import PngImageFile
 
-from esc_cli.media.apng import first_frame
 from esc_cli.media.camera_raw import EXTENSIONS as CAMERA_RAW_EXTENSIONS
-from esc_cli.media.formats import FORMATS, PICTURE_EXTENSIONS, Held, Several, sniff
+from esc_cli.media.formats.base import Held, Several
+from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, sniff
 from esc_cli.media.header import (
-    WIDE_MODES,
     conversion_note,
-    depth_bits,
-    is_floating,
     picture_depth_bits,
     reduction_note,
     upright_size,
 )
 from esc_cli.media.metadata import parts_of
-from esc_cli.media.pillow import LARGEST_INPUT_PX, Opened, check_pixels, opened, own_name, translated_errors
-from esc_cli.media.tiff_kinds import know_deep_tiffs
+from esc_cli.media.opening import opened
+from esc_cli.media.pillow import LARGEST_INPUT_PX, WIDE_MODES, Opened, check_pixels, translated_errors
 
 _GRAY_MODES = ("1", "L", "LA", "La", *WIDE_MODES)
 
@@ -68,7 +64,6 @@ def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
     Raises:
         InputError: It is missing, a folder, empty, damaged, too large or no picture that this program reads.
     """
-    know_deep_tiffs()
     with opened(source, largest_px) as file, translated_errors(file.name):
         height, width = upright_size(file.image)
         several = several_of(file)
@@ -76,13 +71,13 @@ def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
         if several == "frames":  # which have one size, while pages may be smaller than the first one
             check_pixels(height * width * frames, file.name, largest_px)
         return Probe(
-            format=own_name(file.image),
+            format=file.format.name,
             height=height,
             width=width,
             frames=frames,
             alpha=has_alpha(file.image),
             depth_bits=picture_depth_bits(file),
-            floating=is_floating(file),
+            floating=file.format.is_floating(file),
             several=several,
             parts=parts_of(file.image, file.header),
             gray=file.image.mode in _GRAY_MODES,
@@ -109,14 +104,12 @@ def is_picture(path: Path) -> bool:
 
 def frames_of(file: Opened) -> int:
     """Frames of an animation, pages of a document, pictures in an MPO or HEIC; 1 for a still."""
-    count = int(getattr(file.image, "n_frames", 1))
-    return count - first_frame(file.image) if isinstance(file.image, PngImageFile) else count
+    return int(getattr(file.image, "n_frames", 1)) - file.format.first_frame(file.image)
 
 
 def several_of(file: Opened) -> Several | None:
     """What the pictures are, if a file holds several; None if only one is read, as of an MPO or HEIC."""
-    format = FORMATS.get(own_name(file.image))
-    return format.several if format is not None and frames_of(file) > 1 else None
+    return file.format.several if frames_of(file) > 1 else None
 
 
 def first_only(file: Opened) -> tuple[str, ...]:
@@ -134,8 +127,9 @@ def _changed_by_reading(file: Opened) -> Iterator[str]:
     conversion = conversion_note(image.mode, bool(image.info.get("icc_profile")))
     if conversion is not None:
         yield conversion
-    if picture_depth_bits(file) == 8 < depth_bits(file):
-        yield reduction_note(depth_bits(file), 8)
+    depth_bits = file.format.depth_bits(file)
+    if picture_depth_bits(file) == 8 < depth_bits:
+        yield reduction_note(depth_bits, 8)
 
 
 def has_alpha(image: Image.Image) -> bool:

@@ -7,47 +7,28 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from PIL import Image, JpegImagePlugin, TiffImagePlugin
+from PIL import Image
 from torch import Tensor
 
 from esc_cli.errors import InputError
-from esc_cli.media import heif, vips
-from esc_cli.media.depth import (
-    Array,
-    Pixels,
-    from_floats,
-    from_integers,
-    from_wide_integers,
-    with_depth,
-)
+from esc_cli.media.depth import Pixels, with_depth
+from esc_cli.media.formats.registry import DEFAULT, format_of
 from esc_cli.media.frames import frames, motion_of
-from esc_cli.media.header import (
-    WIDE_MODES,
-    depth_bits,
-    depth_class,
-    is_floating,
-    is_too_deep_for_pillow,
-    orientation,
-    reduction_note,
-    tiff_orientation,
-    turned,
-)
-from esc_cli.media.jpeg_traces import table_step
+from esc_cli.media.header import orientation, reduction_note
 from esc_cli.media.metadata import metadata_notes, read_metadata
 from esc_cli.media.modes import pixels_of
+from esc_cli.media.opening import opened
+from esc_cli.media.orientation import turned
 from esc_cli.media.picture import Metadata, Picture, PictureFile
 from esc_cli.media.pillow import (
     LARGEST_INPUT_PX,
+    WIDE_MODES,
     Opened,
     check_pixels,
-    opened,
-    own_name,
     quiet_pillow,
     translated_errors,
 )
-from esc_cli.media.png import pixels_are_intact
 from esc_cli.media.probe import first_only, frames_of, several_of
-from esc_cli.media.tiff_kinds import know_deep_tiffs
 
 
 def read_file(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> PictureFile:
@@ -109,22 +90,16 @@ def picture_from_image(image: Image.Image) -> Picture:
         turn = orientation(image)
         image.load()
         pixels = pixels_of(image, 16 if image.mode in WIDE_MODES else 8)
-        format = own_name(image) if image.format else "PNG"
-        return _picture(replace(pixels, values=turned(pixels.values, turn)), image, format)
+        known = format_of(image)
+        format_name = known.name if known is not None else str(image.format or DEFAULT.name)
+        return _picture(replace(pixels, values=turned(pixels.values, turn)), image, format_name)
 
 
 @contextmanager
 def _readable(source: Path | bytes, largest_px: int) -> Iterator[Opened]:
-    know_deep_tiffs()
     with opened(source, largest_px) as file, translated_errors(file.name):
-        _check_sums(file)
+        file.format.check(file)
         yield file
-
-
-def _check_sums(file: Opened) -> None:
-    stream = file.image.fp
-    if file.image.format == "PNG" and stream is not None and not pixels_are_intact(stream):
-        raise InputError(f"{file.name} is damaged: a checksum in it is wrong")
 
 
 # One picture, and several
@@ -132,8 +107,9 @@ def _check_sums(file: Opened) -> None:
 
 def _still(file: Opened, source: Path | bytes, page: int = 0) -> Picture:
     """The picture, or the page of a TIFF at which the file stands."""
-    pixels = _deep_pixels(file, source, page) if is_too_deep_for_pillow(file) else _pillow_pixels(file)
-    return _picture(pixels, file.image, own_name(file.image), file.header)
+    deep = file.format.is_too_deep_for_pillow(file)
+    pixels = file.format.decode_deep(file, source, page) if deep else _pillow_pixels(file)
+    return _picture(pixels, file.image, file.format.name, file.header)
 
 
 def _pages(file: Opened, source: Path | bytes) -> Iterator[Picture]:
@@ -150,10 +126,10 @@ def _frames(file: Opened) -> Iterator[Picture]:
     """The frames of an animation, in 8 bits, as that is how Pillow puts them together."""
     turn, first = orientation(file.image), None
     for image in frames(file):
-        pixels = pixels_of(image, depth_bits(file) if first is None else 8)
+        pixels = pixels_of(image, file.format.depth_bits(file) if first is None else 8)
         pixels = replace(pixels, values=turned(pixels.values, turn))
         if first is None:
-            first = _picture(pixels, file.image, own_name(file.image), file.header)
+            first = _picture(pixels, file.image, file.format.name, file.header)
             yield first
         else:
             color, alpha = _tensors(pixels)
@@ -181,54 +157,26 @@ def _shared(pictures: Iterable[Picture]) -> Iterator[Picture]:
 def _pillow_pixels(file: Opened) -> Pixels:
     turn = orientation(file.image)
     file.image.load()
-    pixels = pixels_of(file.image, depth_bits(file))
+    pixels = pixels_of(file.image, file.format.depth_bits(file))
     return replace(pixels, values=turned(pixels.values, turn))
 
 
-def _deep_pixels(file: Opened, source: Path | bytes, page: int) -> Pixels:
-    """Pixels of more than 8 bits, of which Pillow read the header alone."""
-    image, bits = file.image, depth_bits(file)
-    if isinstance(image, TiffImagePlugin.TiffImageFile):
-        return _of_tiff(image, vips.decode(source, "TIFF", file.name, page), is_floating(file))
-    if image.format == "AVIF":  # libvips has 10 and 12 bits as the upper ones of 16, and turns the picture
-        return from_integers(vips.decode(source, "AVIF", file.name) >> (16 - bits), bits)
-    if own_name(image) == "HEIC":
-        return Pixels(heif.deep_pixels(source, file.name), depth_class(bits))
-    image.load()  # for the metadata behind the pixels, which Pillow reads no sooner: 0.025 s/MP
-    values = vips.decode(source, "PNG", file.name)
-    return from_integers(turned(values, orientation(image)), bits)
-
-
-def _of_tiff(image: TiffImagePlugin.TiffImageFile, values: Array, floating: bool) -> Pixels:
-    """Channels that are no color and no alpha are left out; libvips has divided by associated alpha."""
-    values = turned(values[..., : len(image.getbands())], tiff_orientation(image))
-    if floating:
-        return from_floats(values)
-    return from_integers(values, 16) if values.dtype.itemsize == 2 else from_wide_integers(values)
-
-
-def _picture(pixels: Pixels, image: Image.Image, format: str, header: bytes = b"") -> Picture:
+def _picture(pixels: Pixels, image: Image.Image, format_name: str, header: bytes = b"") -> Picture:
     metadata = read_metadata(image, pixels.gray, header)
     notes = (*pixels.notes, *metadata_notes(image, metadata))
     color, alpha = _tensors(pixels)
+    known = format_of(image)
     return Picture(
         color,
         alpha,
         pixels.gray,
         metadata,
-        format,
+        format_name,
         notes,
         pixels.depth_bits,
         pixels.value_range,
-        _jpeg_step(image),
+        jpeg_step=0.0 if known is None else known.jpeg_step(image),
     )
-
-
-def _jpeg_step(image: Image.Image) -> float:
-    """Ask a JPEG for what it has rounded; its first table is that of the luma."""
-    if isinstance(image, JpegImagePlugin.JpegImageFile) and 0 in image.quantization:
-        return table_step(image.quantization[0])
-    return 0.0
 
 
 def _tensors(pixels: Pixels) -> tuple[Tensor, Tensor | None]:

@@ -4,142 +4,81 @@ libvips is loaded on first use: that takes 25 ms and 20 MB, which pictures of 8 
 """
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from esc_cli.errors import InputError, OutputError
-from esc_cli.media.avif import with_exif
 
 Array = npt.NDArray[Any]
-
-Decoded = Literal["PNG", "TIFF", "AVIF"]
-"""The formats that this module decodes and encodes."""
-
-# Two thirds of the time of zlib's level 6 for as many bytes, with the plainest filter that helps: on 3 MP of
-# upscaled photo in 16 bits 0.075 s/MP and 58.3 % of raw, against 0.044 and 74.1 at level 1 without a filter,
-# and 0.120 and 56.5 with all filters tried.
-_PNG = {"compression": 4, "filter": "sub"}
-# Deflate and differences: 0.079 s/MP and 57 % of raw on the same photo; LZW takes 0.082 for 79 %. Floats:
-# 0.147 s/MP and 44 %; LZW takes 0.137 for 54 %.
-_TIFF = {"compression": "deflate"}
-# Effort 3: 0.35 s/MP at 58 kB on a page of text; effort 4 takes 1.7 s for 54 kB, and Pillow's encoder, in 8
-# bits, 0.29 s for 56 kB.
-_AVIF = {"compression": "av1", "effort": 3, "subsample_mode": "off"}
-
-_NO_TAGS = b"Exif\0\0II*\0\x08\0\0\0" + bytes(6)
-"""The smallest EXIF, which only holds a place."""
 
 _FIELDS = {"icc_profile": "icc-profile-data", "exif": "exif-data", "xmp": "xmp-data"}
 
 
-def decode(source: Path | bytes, format: Decoded, name: str, page: int = 0) -> Array:
+def decode(
+    source: Path | bytes, loader: str, name: str, *, fail_on: Sequence[str] = ("error",), **options: Any
+) -> Array:
     """Decode a picture as it is stored, not turned or scaled, but with colors that alpha does not multiply.
 
     Args:
         source: A path, or a file's content.
-        format: Of the file; no other is tried.
+        loader: The operation of libvips that reads the file's format, such as "pngload_buffer".
         name: What to call the file in messages.
-        page: Of a TIFF, from 0.
+        fail_on: What it fails at. If it fails without a description, it is tried with the next one.
+        options: Of the loader.
 
     Returns:
-        (H, W, C), of the file's own type and number of channels, which may be more than four. 10 and 12 bits
-        of AVIF are the upper ones of 16.
+        (H, W, C), of the file's own type and number of channels, which may be more than four.
 
     Raises:
         InputError: The file is damaged, incomplete or of a kind that libvips does not read.
     """
     # In memory: libvips takes names as UTF-8 and looks for options in them, but a file may have any name.
     content = source if isinstance(source, bytes) else source.read_bytes()
-    try:
-        pixels = _decode_tiff(content, page) if format == "TIFF" else _decode(content, format, "error")
-    except libvips().Error as error:
-        # Its own words would not help: "Read error at row 4294967295".
-        raise InputError(f"{name} is damaged, incomplete, or of a rare kind that is not read") from error
-    return np.atleast_3d(pixels)
+    load = getattr(libvips().Image, loader)
+    for number, level in enumerate(fail_on, start=1):
+        try:
+            pixels: Array = load(content, access="sequential", fail_on=level, **options).numpy()
+            return np.atleast_3d(pixels)
+        except libvips().Error as error:
+            if number < len(fail_on) and not error.detail.strip():
+                continue
+            # Its own words would not help: "Read error at row 4294967295".
+            raise InputError(f"{name} is damaged, incomplete, or of a rare kind that is not read") from error
+    raise ValueError("nothing to fail on")
 
 
-def _decode_tiff(content: bytes, page: int) -> Array:
-    """Decode a page, or fail at a tile that is damaged or not there.
-
-    To libvips such a tile is only worth a warning, and black. But so are oddities that do no harm, which it
-    does not describe when it fails.
-    """
-    try:
-        return _decode(content, "TIFF", "warning", page=page)
-    except libvips().Error as error:
-        if error.detail.strip():
-            raise
-        return _decode(content, "TIFF", "error", page=page)
-
-
-def _decode(content: bytes, format: Decoded, fail_on: str, **options: int) -> Array:
-    load = getattr(libvips().Image, _LOADERS[format])
-    pixels: Array = load(content, access="sequential", fail_on=fail_on, **options).numpy()
-    return pixels
-
-
-def encode_png(pixels: Array) -> bytes:
-    """Encode (H, W, C) uint16 of 1 to 4 channels as a PNG of 16 bits, without metadata.
-
-    Raises:
-        OutputError: It cannot be encoded.
-    """
-    return _encode(pixels, "PNG", _PNG)
-
-
-def encode_tiff(pixels: Array, large: bool = False) -> bytes:
-    """Encode a TIFF, without metadata; alpha is marked as unassociated.
+def encode(
+    pixels: Array,
+    saver: str,
+    options: Mapping[str, Any],
+    format_name: str,
+    metadata: Mapping[str, bytes] | None = None,
+) -> bytes:
+    """Encode a picture of more than 8 bits.
 
     Args:
-        pixels: (H, W, C), uint16 or float32 of 1 to 4 channels.
-        large: Write a BigTIFF, which may exceed 4 GiB.
-
-    Raises:
-        OutputError: It cannot be encoded.
-    """
-    predictor = "float" if pixels.dtype.kind == "f" else "horizontal"
-    return _encode(pixels, "TIFF", {**_TIFF, "predictor": predictor, "bigtiff": large})
-
-
-def encode_avif(pixels: Array, bits: int, quality: int, metadata: Mapping[str, bytes]) -> bytes:
-    """Encode an AVIF with full color resolution (4:4:4); gray becomes equal colors.
-
-    Args:
-        pixels: (H, W, C), uint16 over its whole range.
-        bits: 10 or 12; of each number the upper ones are taken.
-        quality: 1 to 100.
+        pixels: (H, W, C), uint16 or float32 of 1 to 4 channels; alpha is unassociated.
+        saver: The operation of libvips that writes the format, such as "pngsave_buffer".
+        options: Of the saver.
+        format_name: Of the format, for messages.
         metadata: Any of "icc_profile", "exif" and "xmp".
 
     Raises:
         OutputError: It cannot be encoded.
     """
-    options = {**_AVIF, "bitdepth": bits, "Q": quality}
-    exif = metadata.get("exif")
-    if exif is None:
-        return _encode(pixels, "AVIF", options, metadata)
-    return with_exif(_encode(pixels, "AVIF", options, {**metadata, "exif": _NO_TAGS}), exif)
-
-
-_LOADERS = {"PNG": "pngload_buffer", "TIFF": "tiffload_buffer", "AVIF": "heifload_buffer"}
-_SAVERS = {"PNG": "pngsave_buffer", "TIFF": "tiffsave_buffer", "AVIF": "heifsave_buffer"}
-
-
-def _encode(
-    pixels: Array, format: Decoded, options: Mapping[str, Any], metadata: Mapping[str, bytes] | None = None
-) -> bytes:
-    with translated(OutputError, f"the picture cannot be written as {format}"):
+    with translated(OutputError, f"the picture cannot be written as {format_name}"):
         image = _image(pixels)
         for part, content in (metadata or {}).items():
             image.set_type(libvips().GValue.blob_type, _FIELDS[part], content)
         kept = [{"icc_profile": "icc"}.get(part, part) for part in metadata or ()]
-        encoded: bytes = getattr(image, _SAVERS[format])(**options, keep=":".join(kept) or "none")
+        encoded: bytes = getattr(image, saver)(**options, keep=":".join(kept) or "none")
     return encoded
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from esc_cli.errors import UsageError
 from esc_cli.jobs.naming import decide_destination, goes_to_stdout, results_folder, target_path
 from esc_cli.jobs.sources import Source
-from esc_cli.media.formats import FORMATS
+from esc_cli.media.formats.registry import FORMATS
 
 BESIDE = decide_destination(["a.png"], None, None)
 

@@ -6,10 +6,7 @@ from typing import Any
 import pytest
 
 from esc_cli.jobs.events import Outlook
-from esc_cli.jobs.outlook import _BYTES_A_VALUE
 from esc_cli.jobs.upscale import upscale_files
-from esc_cli.media.formats import FORMATS
-from esc_cli.media.video.formats import CLIP_FORMATS
 
 Save = Callable[..., Path]
 
@@ -59,7 +56,3 @@ def test_a_result_that_is_above_our_own_limit_is_told_of(save: Save) -> None:
     options: dict[str, Any] = {"model": "nearest", "scale": 2, "dry_run": True}
     upscale_files(["a.png"], listener=heard.append, max_megapixels=1, **options)
     assert heard[0].lost == ("to read the result again, this program needs --max-megapixels 3",)
-
-
-def test_every_format_has_an_estimate() -> None:
-    assert set(_BYTES_A_VALUE) == {*FORMATS, *(format.name for format in CLIP_FORMATS)}

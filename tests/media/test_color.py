@@ -16,7 +16,8 @@ from PIL import Image, ImageCms
 from torch import Tensor
 
 from esc_cli.media.color import to_srgb, tone_of
-from esc_cli.media.formats import ALL_METADATA, FORMATS
+from esc_cli.media.formats.base import ALL_METADATA
+from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.implied import PRIMARIES, transfer_curve
 from esc_cli.media.picture import Metadata, Picture, PictureFile
 from esc_cli.media.profiles import (

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from esc_cli.media.exif import exif_dpi, exif_of_block, exif_of_page, exif_tree, fitted_exif
-from esc_cli.media.tiff import (
+from esc_cli.media.tiff_directories import (
     EXIF_DIRECTORY,
     GPS_DIRECTORY,
     INTEROP_DIRECTORY,

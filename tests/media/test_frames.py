@@ -19,25 +19,19 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from esc_cli.errors import EscError, InputError, OutputError
-from esc_cli.media.formats import FORMATS
-from esc_cli.media.frames import encode_frames, frames, motion_of
-from esc_cli.media.gif import delays_ms
-from esc_cli.media.picture import Motion
-from esc_cli.media.pillow import opened
+from esc_cli.media.formats.gif import delays_ms
+from esc_cli.media.formats.registry import FORMATS
+from esc_cli.media.frames import frames, motion_of
+from esc_cli.media.opening import opened
+from esc_cli.media.picture import Metadata, Motion
+from esc_cli.media.read import picture_from_image
 
 Array = npt.NDArray[np.uint8]
-
-OPTIONS: dict[str, dict[str, Any]] = {
-    "PNG": {"compress_level": 4},
-    "WEBP": {"lossless": True, "quality": 25, "method": 0},
-    "AVIF": {"quality": 90, "subsampling": "4:4:4"},
-    "GIF": {},
-    "TIFF": {"compression": "tiff_lzw"},
-}
 
 
 def read(content: bytes | Path, largest_px: int = 10**6) -> tuple[Motion | None, list[Image.Image]]:
     with opened(content, largest_px) as file:
+        file.format.check(file)
         return motion_of(file), list(frames(file))
 
 
@@ -48,8 +42,11 @@ def rgba(image: Image.Image) -> Array:
     return pixels
 
 
-def encode(images: Sequence[Image.Image], motion: Motion | None, format: str) -> bytes:
-    return encode_frames(images, motion, FORMATS[format], OPTIONS[format])
+def encode(
+    images: Sequence[Image.Image], motion: Motion | None, format: str, comment: bytes | None = None
+) -> bytes:
+    pictures = [picture_from_image(image) for image in images]
+    return FORMATS[format].encode(pictures, motion, [Metadata(comment=comment)] * len(images), None)
 
 
 def shown_at(motion: Motion | None, images: Sequence[Image.Image], time_ms: float) -> Array:
@@ -352,10 +349,10 @@ def test_equal_frames_of_a_gif_stay_frames() -> None:
 @pytest.mark.parametrize("motion", [None, Motion((20, 30), 0), Motion((20, 30), 1)])
 def test_a_gif_has_a_comment(comment: bytes, motion: Motion | None) -> None:
     images = moving(2 if motion else 1)
-    content = encode_frames(images, motion, FORMATS["GIF"], {"comment": comment})
+    content = encode(images, motion, "GIF", comment)
     with Image.open(io.BytesIO(content)) as again:
         assert again.info["comment"] == comment
-    without = encode_frames(images, motion, FORMATS["GIF"], {})
+    without = encode(images, motion, "GIF")
     assert (read(content)[0], pixels_of_all(content)) == (read(without)[0], pixels_of_all(without))
 
 

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms
 
-from esc_cli.media.implied import PRIMARIES, implied_profile, transfer_curve
+from esc_cli.media.formats.registry import format_of
+from esc_cli.media.implied import PRIMARIES, transfer_curve
 from esc_cli.media.profiles import gray_profile, power_curve, rgb_profile, srgb_curve
 
 MakePng = Callable[..., bytes]
@@ -28,6 +29,12 @@ RGB, GRAY = 2, 0
 def implied(file: bytes) -> bytes | None:
     with Image.open(io.BytesIO(file)) as image:
         return implied_profile(image, file[:65536])
+
+
+def implied_profile(image: Image.Image, header: bytes) -> bytes | None:
+    format = format_of(image)
+    assert format is not None
+    return format.implied_profile(image, header)
 
 
 def png(make_png: MakePng, chunks: dict[bytes, bytes], color_type: int = RGB) -> bytes:

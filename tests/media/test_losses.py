@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from esc_cli.media.formats import ALL_METADATA, FORMATS, Held
+from esc_cli.media.formats.base import ALL_METADATA, Held
+from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.losses import losses
 from esc_cli.media.probe import Probe
 

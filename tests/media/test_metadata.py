@@ -14,7 +14,9 @@ from PIL import Image, ImageCms, PngImagePlugin
 
 from esc_cli.errors import UsageError
 from esc_cli.media.exif import exif_dpi
-from esc_cli.media.formats import ALL_METADATA, FORMATS, Held
+from esc_cli.media.formats.base import ALL_METADATA, Held
+from esc_cli.media.formats.png import Chunk
+from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata import (
     fitted,
     holds,
@@ -26,8 +28,7 @@ from esc_cli.media.metadata import (
     read_metadata,
 )
 from esc_cli.media.picture import Metadata
-from esc_cli.media.png import Chunk
-from esc_cli.media.tiff import BYTE, LONG, UNDEFINED, Entry, Field, TiffReader, Tree, directory_at
+from esc_cli.media.tiff_directories import BYTE, LONG, UNDEFINED, Entry, Field, TiffReader, Tree, directory_at
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
 Encode = Callable[..., bytes]

@@ -16,9 +16,9 @@ from torch import Tensor
 from esc_cli.errors import InputError
 from esc_cli.media.alpha import largest_value
 from esc_cli.media.geometry import resize
-from esc_cli.media.header import depth_bits
+from esc_cli.media.opening import opened
 from esc_cli.media.picture import Picture
-from esc_cli.media.pillow import LARGEST_INPUT_PX, opened
+from esc_cli.media.pillow import LARGEST_INPUT_PX
 from esc_cli.media.probe import probe
 from esc_cli.media.read import picture_from_image, read_file, read_picture
 
@@ -180,7 +180,7 @@ def test_avif_of_ten_bits_is_noted(encode: Encode) -> None:
     for flags, depth in ((0x00, 8), (0x40, 10), (0x60, 12)):
         with opened(file) as avif:  # Pillow encodes 8 bits alone, so only the header is that of another
             header = file[:at] + bytes((file[at] | flags,)) + file[at + 1 :]
-            assert depth_bits(dataclasses.replace(avif, header=header)) == depth
+            assert avif.format.depth_bits(dataclasses.replace(avif, header=header)) == depth
 
 
 def test_the_first_of_several_is_noted(encode: Encode) -> None:

@@ -10,18 +10,19 @@ import torch
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
 
 from esc_cli.errors import OutputError, UsageError
-from esc_cli.media.formats import ALL_METADATA, FORMATS, PictureFormat, is_installed
+from esc_cli.media.formats.base import ALL_METADATA, PictureFormat
+from esc_cli.media.formats.encoding import pillow_image
+from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata import metadata_lost
 from esc_cli.media.picture import Metadata, Motion, Picture, PictureFile
-from esc_cli.media.pillow import pillow_name
 from esc_cli.media.profiles import Primaries, rgb_profile, srgb_curve
 from esc_cli.media.read import picture_from_image, read_file, read_picture
-from esc_cli.media.write import WriteSettings, encode_file, pillow_image
+from esc_cli.media.write import WriteSettings, encode_file
 
 MakePicture = Callable[..., Picture]
 
 LOSSLESS = ("PNG", "WEBP", "TIFF")
-INSTALLED = sorted(name for name, format in FORMATS.items() if is_installed(format))
+INSTALLED = sorted(name for name, format in FORMATS.items() if format.is_installed())
 WITH_ALPHA = [name for name in INSTALLED if FORMATS[name].alpha and name != "GIF"]
 
 
@@ -32,7 +33,7 @@ def encoded(picture: Picture, format: PictureFormat, quality: int | None = None)
 def reopened(picture: Picture, name: str, quality: int | None = None) -> Image.Image:
     """What Pillow makes of our file."""
     content = encoded(picture, FORMATS[name], quality)
-    image = Image.open(io.BytesIO(content), formats=[pillow_name(name)])
+    image = Image.open(io.BytesIO(content), formats=[FORMATS[name].pillow_name or name])
     image.load()
     return image
 
@@ -148,7 +149,7 @@ def test_only_what_is_kept_is_written(make_picture: MakePicture, metadata: Metad
 def test_provenance_is_written(make_picture: MakePicture, name: str, deep: bool) -> None:
     picture = with_16_bits(make_picture()) if deep else make_picture()
     content = encode_file(PictureFile((picture,)), FORMATS[name], WriteSettings(provenance="made by a test"))
-    with Image.open(io.BytesIO(content), formats=[pillow_name(name)]) as image:
+    with Image.open(io.BytesIO(content), formats=[FORMATS[name].pillow_name or name]) as image:
         image.load()
         said = image.getexif().get(ExifTags.Base.ProcessingSoftware)
     assert said == ("made by a test" if "exif" in FORMATS[name].holds else None)

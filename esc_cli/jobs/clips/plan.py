@@ -12,7 +12,8 @@ from esc_cli.jobs.clips.options import NO_SETTINGS, ClipOptions
 from esc_cli.jobs.clips.task import ClipTask, FrameSource
 from esc_cli.jobs.naming import Destination, choose_clip_format, target_path
 from esc_cli.jobs.sources import Source
-from esc_cli.media.formats import FORMATS, PictureFormat, check_fits
+from esc_cli.media.formats.base import PictureFormat
+from esc_cli.media.formats.registry import FORMATS, check_fits
 from esc_cli.media.probe import Probe
 from esc_cli.media.size import Geometry
 from esc_cli.media.video.clip import Clip

@@ -19,7 +19,7 @@ from esc_cli.jobs.enlarge import Enlarger
 from esc_cli.jobs.record import Stamp
 from esc_cli.jobs.streams import stdout_errors, stdout_file, write_stdout
 from esc_cli.media.contact_sheet import contact_sheet
-from esc_cli.media.formats import PictureFormat
+from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.video.encoding import StreamWriter
 from esc_cli.media.video.formats import ClipFormat

@@ -9,10 +9,8 @@ from torch import Tensor
 from esc_cli.jobs.clips.options import ClipOptions
 from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.task import Task
-from esc_cli.media.formats import PictureFormat
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.encoding import EncodeSettings
-from esc_cli.media.video.formats import ClipFormat
 from esc_cli.media.video.numbered import Numbered
 from esc_cli.media.video.reader import Frame
 
@@ -54,16 +52,10 @@ class ClipTask(Task):
 
     clip: Clip
     open: Callable[[], FrameSource] = field(compare=False)
-    format: ClipFormat | PictureFormat
     numbered_targets: Numbered | None = None
     settings: EncodeSettings
     options: ClipOptions
     identity: Recipe = field(default_factory=dict)
-
-    @property
-    def format_name(self) -> str:
-        """Of its format."""
-        return self.format.name
 
     @property
     def is_there(self) -> bool:

@@ -15,7 +15,7 @@ from torch import Tensor
 from esc_cli.errors import InputError, UsageError
 from esc_cli.media.color import to_srgb
 from esc_cli.media.depth import with_depth
-from esc_cli.media.formats import PictureFormat
+from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.losses import losses
 from esc_cli.media.picture import Metadata, Picture, PictureFile
 from esc_cli.media.probe import Probe, probe

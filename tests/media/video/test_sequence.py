@@ -11,7 +11,7 @@ from PIL import Image
 
 from esc_cli.errors import InputError, OutputError, UsageError
 from esc_cli.media.color import to_srgb
-from esc_cli.media.formats import FORMATS
+from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.implied import PRIMARIES
 from esc_cli.media.picture import Metadata, Picture, PictureFile
 from esc_cli.media.profiles import power_curve, rgb_profile

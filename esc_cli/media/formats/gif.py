@@ -5,17 +5,24 @@ gives 39.0 and 36.1 in 0.05 and 0.08 s; refined by k-means 41.5 and 38.6 in 0.64
 do, 49.4 and 48.7 dB against 45.6 and 41.2, and 48.9 and 45.8. Up to 255 colors stay as they are.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
 from PIL import Image
+from PIL.GifImagePlugin import GifImageFile
+from PIL.ImageFile import ImageFile
 
-from esc_cli.errors import OutputError
-from esc_cli.media.picture import Motion
-from esc_cli.media.vips import libvips, translated
+from esc_cli.errors import InputError, OutputError
+from esc_cli.media.formats.base import PictureFormat
+from esc_cli.media.pillow import Opened
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+    from esc_cli.media.picture import Metadata, Motion, Picture
+    from esc_cli.media.probe import Probe
 
 # The next efforts take up to twice the time for 0.05 dB. Dithering, which is on, costs 0.1 dB at most.
 _EFFORT = 7
@@ -30,7 +37,62 @@ _LOOP, _COMMENT = b"\x21\xff\x0bNETSCAPE2.0", b"\x21\xfe"
 _GRAPHIC_CONTROL = b"\xf9"
 
 
-def encode_gif(images: Sequence[Image.Image], motion: Motion | None, comment: bytes | None = None) -> bytes:
+class Gif(PictureFormat):
+    """GIF. Source: GIF89a: 17 (signature), 18 (sides have 16 bits)."""
+
+    name = "GIF"
+    extensions = (".gif",)
+    signature = rb"GIF8[79]a"
+    largest_side_px = 65_535
+    holds = frozenset(("comment",))
+    several = "frames"
+    bytes_a_value = 0.16
+
+    def stores_gray_as_rgb(self, *, alpha: bool, depth_bits: int) -> bool:
+        """A palette has colors only."""
+        return True
+
+    def limitations(self, probe: "Probe") -> Iterator[str]:
+        """Tell of half transparent pixels, and of palettes."""
+        if probe.alpha and probe.format != self.name:
+            yield "what is half transparent becomes opaque or vanishes: GIF holds nothing between"
+        yield "the colors of each picture become 256 at most: GIF holds no more"
+
+    def check(self, opened: Opened) -> None:
+        """Refuse one that is cut in the header of a frame: Pillow takes what comes before for all of it."""
+        stream = opened.image.fp
+        if stream is not None and ends_within_a_frame(stream):
+            raise InputError(f"{opened.name} is damaged or incomplete: it ends within a frame")
+
+    def go_to(self, image: ImageFile, number: int) -> None:
+        """Reset the disposal method: Pillow keeps the last one where a frame has none, which means "keep"."""
+        if isinstance(image, GifImageFile):
+            image.disposal_method = 0
+        super().go_to(image, number)
+
+    def plays(self, image: ImageFile) -> int:
+        """Add the first time to the repetitions.
+
+        GIF89a does not define them: the Netscape block counts repetitions after the first time. Without one,
+        browsers play an animation once.
+        """
+        loop = image.info.get("loop")
+        return 1 if loop is None else loop and int(loop) + 1
+
+    def encode_pixels(
+        self,
+        pictures: "Sequence[Picture]",
+        motion: "Motion | None",
+        metadata: "Metadata",
+        quality: int | None,
+    ) -> bytes:
+        """Encode with libvips."""
+        from esc_cli.media.formats.encoding import images_of
+
+        return encode_gif(images_of(pictures), motion, metadata.comment)
+
+
+def encode_gif(images: Sequence[Image.Image], motion: "Motion | None", comment: bytes | None = None) -> bytes:
     """Encode a still or an animation; each frame has a palette of its own, and equal ones stay frames.
 
     A pixel in a GIF is opaque or not there: it is opaque from an alpha of 128 on.
@@ -43,6 +105,10 @@ def encode_gif(images: Sequence[Image.Image], motion: Motion | None, comment: by
     Raises:
         OutputError: A frame is shown for longer than a GIF can say, or it cannot be encoded.
     """
+    import numpy as np
+
+    from esc_cli.media.vips import libvips, translated
+
     vips = libvips()
     pixels = [np.ascontiguousarray(image) for image in images]  # libvips reads them when it encodes
     with translated(OutputError, "the picture cannot be written as GIF"):
@@ -81,9 +147,11 @@ def delays_ms(durations_ms: Sequence[float]) -> list[int]:
     return [count * _TICK_MS for count in ticks]
 
 
-def _vips_image(pixels: npt.NDArray[np.uint8]) -> Any:
+def _vips_image(pixels: "npt.NDArray[np.uint8]") -> Any:
     """A libvips image over the memory of (H, W) or (H, W, C) bytes."""
-    height, width, channels = np.atleast_3d(pixels).shape
+    from esc_cli.media.vips import libvips
+
+    height, width, channels = (*pixels.shape, 1)[:3]
     image = libvips().Image.new_from_memory(pixels.data, width, height, channels, "uchar")
     return image.copy(interpretation="b-w" if channels <= 2 else "srgb")
 

@@ -5,9 +5,20 @@ gives colors in 8 bits, whatever the file has, the last frame of an animation, a
 color profile.
 """
 
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
+
+from PIL import Image
+from PIL.ImageFile import ImageFile
+
+from esc_cli.errors import InputError
+from esc_cli.media.formats.base import PictureFormat, exif_orientation
+from esc_cli.media.pillow import Opened, check_pixels
+
+if TYPE_CHECKING:
+    from esc_cli.media.picture import Picture
 
 _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _CODESTREAM = b"\xff\x0a"
@@ -26,6 +37,61 @@ _LOSSLESS_EFFORT = 3
 # 0.29 s/MP for 47.2 dB at 177 kB and quality 90; the effort below has 45.1 dB at 235 kB, those above take
 # twice the time for 47.2 dB at 182 kB. AVIF: 45.7 dB at 225 kB.
 _LOSSY_EFFORT = 5
+
+
+class JpegXl(PictureFormat):
+    """JPEG XL.
+
+    Source: the signatures: ISO 18181-2; the limits: level 5 of the Main profile, ISO 18181-1, annex M.
+    """
+
+    name = "JPEG XL"
+    pillow_name = "JXL"
+    extensions = (".jxl",)
+    signature = rb"\xff\x0a|\0\0\0\x0cJXL \r\n\x87\n"
+    largest_side_px = 2**18
+    largest_px = 2**28
+    lossy = True
+    quality = 90
+    holds = frozenset(("exif", "xmp"))
+    extra = "jxl"
+    module = "pillow_jxl"
+    bytes_a_value = 0.2
+
+    def load_plugin(self) -> None:
+        """Import it, by which it registers itself."""
+        import pillow_jxl  # noqa: F401
+
+    def open(self, file: IO[bytes], name: str, largest_px: int) -> ImageFile:
+        """Look at the file before its plug-in does, which decodes all of it at once."""
+        announced = announcement(file)
+        check_pixels(announced.height * announced.width, name, largest_px)
+        if announced.animated:  # the plug-in would give its last frame for all of it
+            raise InputError(
+                f"{name} is an animated JPEG XL, which is not read", hint="convert it to PNG or GIF"
+            )
+        xmp = xmp_of(file)
+        image = super().open(file, name, largest_px)
+        if xmp is not None:
+            image.info["xmp"] = xmp
+        return image
+
+    def depth_bits(self, opened: Opened) -> int:
+        """Read it from the file."""
+        try:
+            return announcement(io.BytesIO(opened.header)).depth_bits or 8
+        except ValueError:
+            return 8  # something else fills the first 64 KiB
+
+    def orientation(self, image: Image.Image) -> int:
+        """Count EXIF in a repacked JPEG only: others come upright, as their codestream says."""
+        return exif_orientation(image) if getattr(image, "jpeg", False) else 1
+
+    def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
+        """Choose lossless, unless a quality is asked for or the source has lost something already."""
+        from esc_cli.media.formats.encoding import is_lossy
+
+        return pixel_options((quality or self.quality) if is_lossy(picture, quality) else None)
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from esc_cli.errors import EscError, InputError, OutputError
-from esc_cli.media.heif import deep_pixels, encode_heif
-from esc_cli.media.pillow import opened
+from esc_cli.media.formats.heic import deep_pixels, encode_heif
+from esc_cli.media.opening import opened
 
 pytest.importorskip("pillow_heif")
 

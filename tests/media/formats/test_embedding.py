@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
-from esc_cli.media.embed import embed, pillow_metadata
-from esc_cli.media.formats import FORMATS
+from esc_cli.media.formats.png import Chunk
+from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata import fitted, read_metadata
 from esc_cli.media.picture import Metadata
-from esc_cli.media.png import Chunk
 
 Encode = Callable[..., bytes]
 CAPTION = b"\x1c\x02\x78\0\x09A caption\x1c\x02\x19\0\4bird"
@@ -50,8 +49,8 @@ def written(
 ) -> tuple[bytes, Metadata]:
     """A file with fitted metadata, put together as the room does it, and that metadata."""
     fit = fitted(metadata, FORMATS[name], image.height, image.width, provenance="esc-upscale 1")
-    encoded = encode(image, name, **pillow_metadata(fit, FORMATS[name]), **options)
-    return embed(encoded, fit, FORMATS[name]), fit
+    encoded = encode(image, name, **FORMATS[name].metadata_options(fit), **options)
+    return FORMATS[name].embed(encoded, [fit]), fit
 
 
 @pytest.mark.parametrize("name", HERE)
@@ -136,7 +135,7 @@ def test_a_tiff_of_big_endian(metadata: Metadata) -> None:
     pixels = bytes(range(0, 160, 20))
     file = b"MM\0*" + struct.pack(">I", 16) + pixels + struct.pack(">H", len(tags)) + rows + bytes(4)
     fit = fitted(metadata, FORMATS["TIFF"], 2, 4)
-    with Image.open(io.BytesIO(embed(file, fit, FORMATS["TIFF"]))) as image:
+    with Image.open(io.BytesIO(FORMATS["TIFF"].embed(file, [fit]))) as image:
         assert image.tobytes() == pixels
         assert image.getexif().get_ifd(ExifTags.IFD.GPSInfo)[4] == (4.0, 2.0, 1.5)
         assert image.getexif().get_ifd(ExifTags.IFD.Exif)[0xA003] == 2
@@ -153,7 +152,7 @@ def test_pages_keep_their_order_and_get_a_profile_that_fits(metadata: Metadata, 
         later: [(True, (300.0, 150.0), XMP), (False, (72.0, 72.0), None), (False, None, b"<own/>")],
     }
     for own, results in expected.items():
-        with Image.open(io.BytesIO(embed(encoded, fit, FORMATS["TIFF"], own))) as image:
+        with Image.open(io.BytesIO(FORMATS["TIFF"].embed(encoded, [fit, *own]))) as image:
             for number, result in enumerate(results):
                 image.seek(number)
                 assert isinstance(image, TiffImagePlugin.TiffImageFile)
@@ -172,7 +171,7 @@ def test_what_an_encoder_wrote_is_replaced(metadata: Metadata, encode: Encode) -
             exif.update({700: b"<old/>", 33723: b"\x1c\x02\x78\0\3old"})
             options["exif"] = exif
         with Image.open(
-            io.BytesIO(embed(encode(image, name, **options), Metadata(), FORMATS[name]))
+            io.BytesIO(FORMATS[name].embed(encode(image, name, **options), [Metadata()]))
         ) as again:
             assert read_metadata(again, False) == Metadata()
 
@@ -187,10 +186,10 @@ def test_a_large_profile_goes_into_several_segments(encode: Encode, metadata: Me
 
 def test_others_are_left_as_they_are(metadata: Metadata) -> None:
     for name in FORMATS.keys() - {"PNG", "TIFF"}:
-        assert embed(b"a file", metadata, FORMATS[name]) == b"a file"
-    assert pillow_metadata(metadata, FORMATS["PNG"]) == pillow_metadata(metadata, FORMATS["TIFF"]) == {}
+        assert FORMATS[name].embed(b"a file", [metadata]) == b"a file"
+    assert FORMATS["PNG"].metadata_options(metadata) == FORMATS["TIFF"].metadata_options(metadata) == {}
     bitmap = fitted(metadata, FORMATS["BMP"], 1, 1)
-    assert pillow_metadata(bitmap, FORMATS["BMP"]) == {"dpi": (300.0, 150.0)}
+    assert FORMATS["BMP"].metadata_options(bitmap) == {"dpi": (300.0, 150.0)}
 
 
 @pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not here")

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from esc_cli.errors import EscError, InputError
-from esc_cli.media.jxl import announcement, pixel_options, xmp_of
-from esc_cli.media.pillow import opened
+from esc_cli.media.formats.jpeg_xl import announcement, pixel_options, xmp_of
+from esc_cli.media.opening import opened
 
 pytest.importorskip("pillow_jxl")
 

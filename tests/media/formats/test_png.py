@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from esc_cli.media.png import (
+from esc_cli.media.formats.png import (
     Chunk,
     exif_block_chunk,
     exif_chunk,

@@ -1,28 +1,36 @@
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+import esc_cli
 from esc_cli.errors import InputError, OutputError, UsageError
-from esc_cli.media.formats import (
+from esc_cli.media.formats.base import ALL_METADATA, INT32_MAX, PictureFormat
+from esc_cli.media.formats.registry import (
     FORMATS,
-    READ_FORMATS,
     check_fits,
     check_installed,
     format_by_extension,
     format_like,
     format_named,
-    is_installed,
+    format_of,
     sniff,
 )
-from esc_cli.media.pillow import opened, own_name, pillow_name
+from esc_cli.media.opening import opened
+from esc_cli.media.picture import Metadata, Motion, Picture, PictureFile
+from esc_cli.media.probe import probe
+from esc_cli.media.read import read_file
+from esc_cli.media.write import encode_file
 
-HAS_HEIC, HAS_JXL = (is_installed(FORMATS[name]) for name in ("HEIC", "JPEG XL"))
+HAS_HEIC, HAS_JXL = (FORMATS[name].is_installed() for name in ("HEIC", "JPEG XL"))
 
 
 @pytest.fixture
@@ -75,17 +83,18 @@ def test_unknown_format_lists_the_choices() -> None:
 @pytest.mark.usefixtures("_bare")
 @pytest.mark.parametrize(("name", "extra"), [("HEIC", "heic"), ("JPEG XL", "jxl")])
 def test_formats_of_packages_that_are_not_there(name: str, extra: str) -> None:
-    assert not is_installed(FORMATS[name])
+    assert not FORMATS[name].is_installed()
     assert format_like(name).name == "PNG"
     for error_class in (InputError, UsageError):
         with pytest.raises(error_class, match="not installed") as caught:
-            check_installed(name, error_class, "it cannot be done")
+            check_installed(FORMATS[name], error_class, "it cannot be done")
         assert caught.value.hint == f'pip install "esc-upscale[{extra}]"'
     with pytest.raises(UsageError, match=f"cannot be written as {name}"):
         format_named(FORMATS[name].extensions[0])
     with pytest.raises(UsageError) as unknown:
         format_named("psd")
-    assert "png, jpg, webp, bmp, tif, avif and gif" in str(unknown.value.hint)
+    assert str(unknown.value.hint).startswith("the formats are png, jpg, webp, bmp, tif, avif")
+    assert not {"heic", "jxl"} & set(re.findall(r"\w+", str(unknown.value.hint)))
     with pytest.raises(OutputError) as too_large:
         check_fits(1, 66_000, FORMATS["JPEG"])
     assert "jxl" not in str(too_large.value.hint)
@@ -97,27 +106,28 @@ def test_formats_of_packages_that_are_not_there(name: str, extra: str) -> None:
 
 def test_formats_are_known_without_loading_what_reads_them() -> None:
     code = (
-        "import sys; from esc_cli.media.formats import FORMATS, is_installed;"
-        "[is_installed(format) for format in FORMATS.values()];"
-        "sys.exit(bool({'PIL', 'numpy', 'torch', 'pyvips', 'pillow_heif', 'pillow_jxl'} & set(sys.modules)))"
+        "import sys; from esc_cli.media.formats.registry import FORMATS;"
+        "[format.is_installed() for format in FORMATS.values()];"
+        "sys.exit(bool({'numpy', 'torch', 'pyvips', 'pillow_heif', 'pillow_jxl'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("format", READ_FORMATS)
-def test_content_tells_the_format(format: str) -> None:
-    if not is_installed(FORMATS[format]):
+@pytest.mark.parametrize("format", FORMATS.values(), ids=repr)
+def test_content_tells_the_format(format: PictureFormat) -> None:
+    if not format.is_installed():
         pytest.skip("its package is not installed")
     file = io.BytesIO()
-    Image.new("RGB", (3, 2)).save(file, pillow_name(format))
-    assert sniff(file.getvalue()[:16]) == format
+    format.load_plugin()
+    Image.new("RGB", (3, 2)).save(file, format.pillow_name or format.name)
+    assert sniff(file.getvalue()[:16]) is format
     with opened(file.getvalue()) as picture:
-        assert own_name(picture.image) == format
+        assert picture.format is format_of(picture.image) is format
 
 
 def test_families_are_told_apart_by_what_they_are_compatible_with() -> None:
-    assert sniff(b"\0\0\0\x1cftypmif1\0\0\0\0mif1miafheic\0\0\0\x20meta") == "HEIC"
-    assert sniff(b"\0\0\0\x1cftypmif1\0\0\0\0mif1miafavif\0\0\0\x20meta") == "AVIF"
+    assert sniff(b"\0\0\0\x1cftypmif1\0\0\0\0mif1miafheic\0\0\0\x20meta") is FORMATS["HEIC"]
+    assert sniff(b"\0\0\0\x1cftypmif1\0\0\0\0mif1miafavif\0\0\0\x20meta") is FORMATS["AVIF"]
 
 
 @pytest.mark.parametrize(
@@ -169,3 +179,60 @@ def _survives(name: str, width: int) -> bool:
             return image.size == (width, 1)
     except (OSError, ValueError, OverflowError):
         return False
+
+
+@pytest.mark.parametrize("format", FORMATS.values(), ids=repr)
+def test_every_format_answers_every_question(format: PictureFormat) -> None:
+    """A still, and several pictures where it holds them, go out and come back as the format's facts say."""
+    if not format.is_installed():
+        pytest.skip("its package is not installed")
+    assert FORMATS[format.name] is format
+    assert all(extension.startswith(".") for extension in format.extensions)
+    assert format.holds <= ALL_METADATA
+    assert format.largest_part_bytes.keys() <= format.holds
+    assert list(format.depths_bits) == sorted(format.depths_bits)
+    assert (format.extra is None) == (format.module is None)
+    assert 0 < format.quality <= 100
+    gray = [torch.full((1, 3, 8, 12), value, dtype=torch.uint8) for value in (40, 200)]
+    pictures = tuple(Picture(color, None, True, Metadata(), format.name) for color in gray)
+    motion = Motion((100.0, 200.0), 1) if format.several == "frames" else None
+    for count in (1, 2) if format.several else (1,):
+        file = PictureFile(pictures[:count], motion if count > 1 else None)
+        content = encode_file(file, format)
+        assert sniff(content[:80]) is format
+        again, told = read_file(content), probe(content)
+        assert (told.format, told.frames, told.height, told.width) == (format.name, count, 8, 12)
+        assert told.several == (format.several if count > 1 else None)
+        assert len(again.pictures) == count
+        assert again.first.gray != format.stores_gray_as_rgb(alpha=False, depth_bits=8)
+        assert all(
+            abs(int(one.color[0, 0, 4, 4]) - value) <= 2
+            for one, value in zip(again.pictures, (40, 200), strict=False)
+        )
+        assert not list(format.limitations(told)) or format.name == "GIF"
+    assert format.result_bytes(1000, 8) > 0
+
+
+def test_nobody_else_asks_a_format_for_its_name() -> None:
+    """What differs from format to format is in the format's own module."""
+    package = Path(esc_cli.__file__).parent
+    names = "|".join(FORMATS)
+    asks = re.compile(rf"""(format(\.name|_name)? (==|!=|in|not in)|case) \(?["']({names})["']""")
+    others = [path for path in package.rglob("*.py") if path.parent.name != "formats"]
+    assert len(others) > 100
+    assert [path.name for path in others if asks.search(path.read_text(encoding="utf-8"))] == []
+
+
+def test_the_document_shows_a_whole_format() -> None:
+    """The example of the architecture document needs nothing else to be written and read."""
+    document = Path(__file__).parents[3].joinpath("docs", "architecture.md").read_text(encoding="utf-8")
+    example = (
+        document.partition("## Adding a picture format")[2].partition("```python\n")[2].partition("```")[0]
+    )
+    names: dict[str, Any] = {"PictureFormat": PictureFormat, "INT32_MAX": INT32_MAX}
+    exec(example, names)  # noqa: S102 - our own words
+    format = names["Ppm"]()
+    picture = Picture(torch.full((1, 3, 8, 12), 40, dtype=torch.uint8), None, True, Metadata(), "PNG")
+    content = encode_file(PictureFile((picture,)), format)
+    assert re.match(format.signature, content)
+    assert format.open(io.BytesIO(content), "it", 10**6).size == (12, 8)

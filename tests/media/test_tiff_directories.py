@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import TiffImagePlugin
 
-from esc_cli.media.tiff import (
+from esc_cli.media.tiff_directories import (
     ASCII,
     BYTE,
     EXIF_DIRECTORY,

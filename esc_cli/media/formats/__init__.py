@@ -1,0 +1,1 @@
+"""The picture formats: one module owns everything about one of them, and `registry` lists them."""

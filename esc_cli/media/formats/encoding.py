@@ -1,0 +1,111 @@
+"""What several formats need to encode pictures: their pixels as other libraries want them, and Pillow."""
+
+import io
+from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from esc_cli.errors import OutOfMemoryError, OutputError
+from esc_cli.media.depth import Array, with_depth
+from esc_cli.media.formats.base import FLOAT_BITS, PictureFormat
+from esc_cli.media.formats.registry import FORMATS
+from esc_cli.media.picture import Metadata, Motion, Picture
+from esc_cli.media.pillow import PILLOW_ERRORS, quiet_pillow
+
+_MOST_PLAYS = 2**16 - 1
+"""Source: WebP RFC 9649, 2.7.1.1 (loop count): 16 bits."""
+
+
+def pillow_image(picture: Picture) -> Image.Image:
+    """Give the pixels as a Pillow image, without metadata.
+
+    Returns:
+        In mode L, LA, RGB or RGBA, reduced to 8 bits; gray without alpha in mode I;16 or F if it has more.
+    """
+    if picture.gray and picture.alpha is None and picture.depth_bits > 8:
+        return Image.fromarray(values_of(picture)[..., 0])
+    narrow = with_depth(picture, 8)
+    planes = [*narrow.color[0], *(() if narrow.alpha is None else narrow.alpha[0])]  # each (H, W)
+    bands = [Image.fromarray(plane.numpy()) for plane in planes]
+    image = Image.merge("RGB" if narrow.alpha is None else "RGBA", bands)
+    if not picture.gray:
+        return image
+    return image.convert("L" if narrow.alpha is None else "LA")
+
+
+def images_of(pictures: Sequence[Picture]) -> list[Image.Image]:
+    """Give pictures as Pillow images of one mode: the one that all of them together need."""
+    images = [pillow_image(picture) for picture in pictures]
+    modes = {image.mode for image in images}
+    color = "L" if modes <= {"L", "LA"} else "RGB"
+    mode = color + ("A" if modes & {"LA", "RGBA"} else "")
+    return [image if image.mode == mode else image.convert(mode) for image in images]
+
+
+def values_of(picture: Picture) -> Array:
+    """Give the pixels, (H, W, C), as a file holds them: one channel for gray, floats in their own range."""
+    planes = list(picture.color[0, :1] if picture.gray else picture.color[0])
+    values = [plane.numpy() for plane in planes]
+    if picture.depth_bits == FLOAT_BITS:
+        black, white = picture.value_range
+        values = [plane * np.float32(white - black) + np.float32(black) for plane in values]
+    if picture.alpha is not None:
+        values.append(picture.alpha[0, 0].numpy())
+    return np.stack(values, axis=2)
+
+
+def metadata_blocks(metadata: Metadata) -> dict[str, bytes]:
+    """Give metadata as formats of the HEIF family take it: any of "icc_profile", "exif" and "xmp"."""
+    held = {"icc_profile": metadata.icc_profile, "exif": metadata.exif, "xmp": metadata.xmp}
+    return {name: block for name, block in held.items() if block is not None}
+
+
+def is_lossy(picture: Picture, quality: int | None) -> bool:
+    """Tell whether to take the lossy form of a format: the source had no other, or a quality is asked for."""
+    source = FORMATS.get(picture.format)
+    return quality is not None or (source is not None and source.only_lossy)
+
+
+def whole_milliseconds(motion: Motion) -> dict[str, Any]:
+    """Give Pillow's options for durations: no frame comes more than half a millisecond too late."""
+    ends = [round(end) for end in accumulate(motion.durations_ms)]
+    return {
+        "duration": [end - start for start, end in pairwise((0, *ends))],
+        "loop": min(motion.loop, _MOST_PLAYS),
+    }
+
+
+def encode_with_pillow(
+    pictures: Sequence[Picture], motion: Motion | None, format: PictureFormat, options: Mapping[str, Any]
+) -> bytes:
+    """Encode a still or an animation in 8 bits.
+
+    Frames next to each other that are equal may become one, which is shown as long as all of them: PNG's and
+    WebP's encoders do that.
+
+    Args:
+        pictures: One, or frames of one size.
+        motion: The timing of frames; None for a still.
+        format: What is written.
+        options: Pillow's, for pixels and metadata.
+
+    Raises:
+        OutputError: The format cannot hold them, or they cannot be encoded.
+        OutOfMemoryError: There is not enough memory to encode them.
+    """
+    try:
+        first, *others = images_of(pictures)
+        timing = format.timing_options(motion) if motion is not None else {}
+        several = {"save_all": True, "append_images": others} if others else {}
+        content = io.BytesIO()
+        with quiet_pillow():
+            format.load_plugin()
+            first.save(content, format.pillow_name or format.name, **several, **options, **timing)
+    except MemoryError as error:
+        raise OutOfMemoryError(f"there is not enough memory to write {format.name}") from error
+    except PILLOW_ERRORS as error:
+        raise OutputError(f"the picture cannot be written as {format.name} ({error})") from error
+    return content.getvalue()

@@ -1,0 +1,72 @@
+"""Opening a picture: its format is told by its content, and its header is read by Pillow."""
+
+import io
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO
+
+from esc_cli.errors import InputError
+from esc_cli.media.camera_raw import is_camera_raw
+from esc_cli.media.formats.base import PictureFormat
+from esc_cli.media.formats.registry import check_installed, sniff
+from esc_cli.media.pillow import LARGEST_INPUT_PX, Opened, check_size, quiet_pillow, translated_errors
+
+_HEADER_BYTES = 65_536
+
+
+@contextmanager
+def opened(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Iterator[Opened]:
+    """Open a picture for as long as the context lasts.
+
+    Args:
+        source: A path, or a file's content.
+        largest_px: Pictures of more pixels are refused before they are decoded.
+
+    Raises:
+        InputError: There is no such file, it is no picture that this program reads, or too large.
+    """
+    name = "the data" if isinstance(source, bytes) else str(source)
+    with quiet_pillow(largest_px), _stream(source, name) as file:
+        with translated_errors(name):
+            header = file.read(_HEADER_BYTES)
+            format = _readable_format(header, name)
+            image = format.open(file, name, largest_px)
+        if is_camera_raw(image, header):
+            raise InputError(
+                f"{name} is a camera raw file, of which only the thumbnail could be read",
+                hint="develop it first, and enlarge the TIFF or JPEG that comes out",
+            )
+        picture = Opened(image, format, header, name, largest_px)
+        check_size(picture)
+        yield picture
+
+
+def _stream(source: Path | bytes, name: str) -> AbstractContextManager[IO[bytes]]:
+    if isinstance(source, bytes):
+        return io.BytesIO(source)
+    try:
+        _check_kind(source, name)
+        return source.open("rb")
+    except FileNotFoundError as error:
+        raise InputError(f"{name}: there is no such file") from error
+    except OSError as error:
+        raise InputError(f"{name} cannot be read: {error.strerror}") from error
+
+
+def _check_kind(source: Path, name: str) -> None:
+    if source.is_dir():
+        raise InputError(f"{name} is a folder")
+    if source.exists() and not source.is_file():
+        # A FIFO would be waited for, and could be read once only, but size and pixels are read one by one.
+        raise InputError(f"{name} is not an ordinary file", hint="pipes are read from - (stdin)")
+
+
+def _readable_format(header: bytes, name: str) -> PictureFormat:
+    if not header:
+        raise InputError(f"{name} is empty")
+    format = sniff(header)
+    if format is None:
+        raise InputError(f"{name} is not a picture that this program reads")
+    check_installed(format, InputError, f"{name} is a {format.name} picture")
+    return format
