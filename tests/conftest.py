@@ -1,5 +1,6 @@
 """What all tests share: where the pictures of the workplace lie, if they do."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from PIL import Image, ImageDraw
 
 SHARED = Path(__file__).parents[2] / "shared"
+VECTORS = Path(__file__).parent / "data" / "vectors"
 
 
 @pytest.fixture(scope="session")
@@ -16,6 +18,17 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the reference vectors and pictures are not here")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def vector_path() -> Callable[[str], Path]:
+    """Finds a file of the reference vectors: a few are here, the others beside a developer's checkout."""
+
+    def find(name: str) -> Path:
+        places = [folder / name for folder in (VECTORS, SHARED / "vectors")]
+        return next((path for path in places if path.is_file()), None) or pytest.skip(f"{name} is not here")
+
+    return find
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

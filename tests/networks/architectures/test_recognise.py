@@ -1,5 +1,6 @@
 """Every width comes back from the tensors' shapes; relatives are refused by name."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -115,9 +116,9 @@ def test_recognises_the_published_variants(name: str) -> None:
         ("milk_convattn", "no ESC network"),
     ],
 )
-def test_refuses_relatives_by_name(shared: Path, vector: str, named: str) -> None:
+def test_refuses_relatives_by_name(vector_path: Callable[[str], Path], vector: str, named: str) -> None:
     with pytest.raises(WeightsError, match=named):
-        recognise(read_state_dict(shared / "vectors" / f"{vector}.safetensors"))
+        recognise(read_state_dict(vector_path(f"{vector}.safetensors")))
 
 
 @pytest.mark.parametrize("damage", ["plk_filter", "to_img.weight", "blocks.0.convffns.0.proj.weight"])

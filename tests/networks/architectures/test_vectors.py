@@ -1,5 +1,6 @@
 """Every supported network gives the output of the reference implementation, alone and in a batch."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,8 @@ import torch
 from esc_cli.checkpoints.checkpoint import load_checkpoint
 from esc_cli.networks.architectures.lte import LTE, Grid
 from esc_cli.networks.attention.windows import use_attention
+
+VectorPath = Callable[[str], Path]
 
 TOLERANCE = 1e-4
 
@@ -45,10 +48,10 @@ CASES = tuple(
 
 
 @pytest.mark.parametrize(("name", "backend"), CASES)
-def test_network_equals_reference(shared: Path, name: str, backend: str) -> None:
-    network = load_checkpoint(shared / "vectors" / f"{name}.safetensors").network
+def test_network_equals_reference(vector_path: VectorPath, name: str, backend: str) -> None:
+    network = load_checkpoint(vector_path(f"{name}.safetensors")).network
     use_attention(network, backend)
-    vector = np.load(shared / "vectors" / f"{name}.npz")
+    vector = np.load(vector_path(f"{name}.npz"))
     low, expected = torch.from_numpy(vector["input"]), torch.from_numpy(vector["output"])
     before = low.clone()
     sizes = [(pixels.shape[-2], pixels.shape[-1]) for pixels in (low, expected)]
@@ -62,7 +65,7 @@ def test_network_equals_reference(shared: Path, name: str, backend: str) -> None
     assert torch.equal(low, before)
 
 
-def test_averaged_weights_are_preferred(shared: Path) -> None:
-    wrapped = load_checkpoint(shared / "vectors" / "esc_small_x2.pth").network.state_dict()
-    bare = load_checkpoint(shared / "vectors" / "esc_small_x2.safetensors").network.state_dict()
+def test_averaged_weights_are_preferred(vector_path: VectorPath) -> None:
+    wrapped = load_checkpoint(vector_path("esc_small_x2.pth")).network.state_dict()
+    bare = load_checkpoint(vector_path("esc_small_x2.safetensors")).network.state_dict()
     assert all(torch.equal(wrapped[key], bare[key]) for key in bare)

@@ -1,5 +1,6 @@
 """Attentive Convolution against torch's own pooling, and against its published code's answer."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,10 +47,10 @@ def test_at_the_start_half_of_the_mean_is_taken_away() -> None:
     torch.testing.assert_close(inhibited, plain / 2)
 
 
-def test_equals_reference(shared: Path) -> None:
+def test_equals_reference(vector_path: Callable[[str], Path]) -> None:
     mixer = AttentiveConvolution(16)
-    mixer.load_state_dict(load_file(shared / "vectors" / "atconv_c16.safetensors"))
-    vector = np.load(shared / "vectors" / "atconv_c16.npz")
+    mixer.load_state_dict(load_file(vector_path("atconv_c16.safetensors")))
+    vector = np.load(vector_path("atconv_c16.npz"))
     features, expected = torch.from_numpy(vector["input"]), torch.from_numpy(vector["output"])
     with torch.inference_mode():
         together = mixer(features)

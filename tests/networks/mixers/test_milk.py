@@ -1,5 +1,6 @@
 """MiLK-ConvAttn against its description, step by step, and against its published code's answer."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -60,12 +61,10 @@ def test_at_the_start_it_changes_little() -> None:
 
 
 @pytest.mark.parametrize("name", ["milk_convattn", "milk_convattn_external_kernel"])
-def test_equals_reference(shared: Path, name: str) -> None:
+def test_equals_reference(vector_path: Callable[[str], Path], name: str) -> None:
     mixer = MiLKConvolutionalAttention(16, 13, bases=8, context_dim=24)
-    mixer.load_state_dict(load_file(shared / "vectors" / f"{name}.safetensors"))
-    vector = {
-        key: torch.from_numpy(value) for key, value in np.load(shared / "vectors" / f"{name}.npz").items()
-    }
+    mixer.load_state_dict(load_file(vector_path(f"{name}.safetensors")))
+    vector = {key: torch.from_numpy(value) for key, value in np.load(vector_path(f"{name}.npz")).items()}
     features, expected = vector["input"], vector["output"]
     external = (vector["large_kernel"],) if "large_kernel" in vector else ()
     with torch.inference_mode():
