@@ -292,13 +292,15 @@ def _loss(run: Run, teacher: nn.Module | None, batch: Batch) -> Tensor:
     is_half, cached = run.config.precision == "bfloat16", not run.config.cuda_graph
     with torch.autocast(run.device.type, torch.bfloat16, enabled=is_half, cache_enabled=cached):
         output = run.network(low).float()
-    loss, lesson = F.l1_loss(output, batch.high), batch.lesson
+    loss, target, lesson = F.l1_loss(output, batch.high), batch.high, batch.lesson
     if teacher is not None:
         with torch.no_grad():
             lesson = teacher(low).float()
     if lesson is not None:
-        loss = torch.lerp(loss, F.l1_loss(output, lesson), run.config.teacher_share)
+        share = run.config.teacher_share
+        loss = torch.lerp(loss, F.l1_loss(output, lesson), share)
+        target = torch.lerp(target, lesson, share)
     if run.config.border_weight:
         window_px = network_config(run.config).window_size
-        loss = loss + run.config.border_weight * border_loss(output - batch.high, run.config.scale, window_px)
+        loss = loss + run.config.border_weight * border_loss(output - target, run.config.scale, window_px)
     return loss

@@ -154,8 +154,11 @@ def test_degraded_runs_are_validated_twice(pictures: Path, tmp_path: Path) -> No
     assert last["psnr_degraded"] < last["psnr"]
 
 
-def test_a_teacher_is_learned(pictures: Path, tmp_path: Path) -> None:
-    config = dataclasses.replace(CONFIG, teacher="nearest", teacher_share=1.0, zero_head=True, steps=1)
+@pytest.mark.parametrize("border_weight", [0.0, 1.0])
+def test_a_teacher_is_learned(pictures: Path, tmp_path: Path, border_weight: float) -> None:
+    config = dataclasses.replace(
+        CONFIG, teacher="nearest", teacher_share=1.0, steps=1, patch_px=20, border_weight=border_weight
+    )
     train(config, pictures, tmp_path / "taught", device=CPU, quiet=True)
     # A head at zero repeats each pixel, which is what this teacher does: nothing is left to learn.
     assert log_of(tmp_path / "taught")[0]["loss"] == 0
