@@ -25,16 +25,25 @@ app = new_application()
 @guarded
 def ablate(
     pictures: Annotated[Path, typer.Argument(help="Folder of high-resolution pictures to train on.")],
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the runs; each goes on there.")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for the runs. A run that is there goes on.")
+    ],
     networks: Annotated[
-        list[str] | None, typer.Option("--network", "-n", help="One of them; may be repeated. Default: all.")
+        list[str] | None,
+        typer.Option(
+            "--network", "-n", help="Network to train. May be repeated. The default is all of them."
+        ),
     ] = None,
-    scale: Annotated[int, typer.Option("--scale", "-s", min=1, help="Pixels out per pixel in.")] = 2,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of each run.")] = 1000,
-    batch_size: Annotated[int, typer.Option(min=1, help="Patches a step.")] = 1,
+    scale: Annotated[
+        int, typer.Option("--scale", "-s", min=1, help="Factor that the networks enlarge by.")
+    ] = 2,
+    steps: Annotated[int, typer.Option(min=1, help="Length of each run in steps.")] = 1000,
+    batch_size: Annotated[int, typer.Option(min=1, help="Number of patches in a step.")] = 1,
     patch_px: Annotated[int, typer.Option(min=1, help="Side of the low-resolution patches.")] = 64,
     validation_pictures: Annotated[int, typer.Option(min=1, help="Source pictures to hold out.")] = 16,
-    test: Annotated[Path | None, typer.Option(help="Pictures to score on, as `evaluate` does.")] = None,
+    test: Annotated[
+        Path | None, typer.Option(help="Folder of pictures to score on, as evaluate does.")
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE.png|.svg", help="Draw the learning curves, too.")
     ] = None,

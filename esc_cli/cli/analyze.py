@@ -27,9 +27,15 @@ app = new_application(
     help="Measure what a network attends to.",
 )
 
-Scale = Annotated[int | None, typer.Option("--scale", "-s", help="The largest of the model.")]
+Scale = Annotated[
+    int | None,
+    typer.Option("--scale", "-s", help="Factor to enlarge by. The default is the largest of the model."),
+]
 Low = Annotated[
-    bool, typer.Option("--low", help="Pictures are of low resolution; else they are originals to shrink.")
+    bool,
+    typer.Option(
+        "--low", help="Take the pictures as they are. Without this they are originals and are shrunk."
+    ),
 ]
 Plot = Annotated[
     Path | None, typer.Option("--output", "-o", metavar="FILE.png|.svg", help="Draw the result, too.")
@@ -39,7 +45,7 @@ Plot = Annotated[
 @app.command("similarity")
 @guarded
 def similarity(
-    folder: Annotated[Path, typer.Argument(help="Four pictures or more, with its sub-folders.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of four pictures or more, with its sub-folders.")],
     model: Model = DEFAULT_MODEL,
     scale: Scale = None,
     low: Low = False,
@@ -74,16 +80,23 @@ def similarity(
 @app.command("attribution")
 @guarded
 def attribution(
-    picture: Annotated[Path, typer.Argument(help="An original, which is shrunk first.")],
+    picture: Annotated[
+        Path, typer.Argument(help="Picture to look at. It is an original, and is shrunk first.")
+    ],
     model: Model = DEFAULT_MODEL,
     scale: Scale = None,
     window: Annotated[
         str | None,
-        typer.Option(metavar="Y,X", help="Top and left of the window in the result. Default: its middle."),
+        typer.Option(
+            metavar="Y,X", help="Top and left of the window in the result. The default is its middle."
+        ),
     ] = None,
     window_px: Annotated[int, typer.Option(min=1, help="Side of the window, in the result.")] = 16,
     crop_px: Annotated[
-        int, typer.Option(min=1, help="Side of what the network sees around the window, at low resolution.")
+        int,
+        typer.Option(
+            min=1, help="Side of what the network sees around the window, in low-resolution pixels."
+        ),
     ] = 64,
     low: Low = False,
     device: Device = "auto",

@@ -1,8 +1,61 @@
-"""The Typer application of a command, alike for all of them."""
+"""The Typer application of a command, alike for all of them, and help in panels."""
 
+import re
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import typer
+from typer.core import TyperCommand
+
+_TYPE_WORDS = {
+    r"^(\w+) <(list\[str\]|str|path)>$": r"\1",
+    r"<list\[str\]>": "TEXT",
+    r"<float,float>\.\.\.": "N N",
+    r"<(int|float)( range)?>": "N",
+    r"<path>": "PATH",
+    r"<str>": "TEXT",
+}
+"""What help says of values, where Typer writes names of Python's types."""
+
+
+class HelpCommand(TyperCommand):
+    """A command whose help shows its options in panels.
+
+    Attributes:
+        begins: The title of each panel, by the option that it begins with. It goes on to the next one.
+        after: Panels behind those of the options, by title: what stands on the left, and what it is.
+    """
+
+    begins: Mapping[str, str] = MappingProxyType({})
+    after: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+
+    def format_options(self, ctx: Any, formatter: Any) -> None:
+        """Write the panels."""
+        title, panels = "Options", dict[str, list[tuple[str, str]]]()
+        for parameter in self.get_params(ctx):
+            title = self.begins.get(parameter.name or "", title)
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                panel = "Arguments" if parameter.param_type_name == "argument" else title
+                panels.setdefault(panel, []).append((_in_words(record[0]), record[1]))
+        for title, rows in self.after.items():
+            panels[title] = list(rows.items())
+        for title, records in panels.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def in_panels(
+    begins: Mapping[str, str], after: Mapping[str, Mapping[str, str]] | None = None
+) -> type[HelpCommand]:
+    """Make the class of a command with these panels; see ``HelpCommand``."""
+    return type("PanelCommand", (HelpCommand,), {"begins": begins, "after": after or {}})
+
+
+class _Application(typer.Typer):
+    def command(self, *arguments: Any, **options: Any) -> Any:
+        return super().command(*arguments, **{"cls": HelpCommand, **options})
 
 
 def new_application(**settings: Any) -> typer.Typer:
@@ -11,10 +64,16 @@ def new_application(**settings: Any) -> typer.Typer:
     Args:
         settings: Further ones, as of ``typer.Typer``.
     """
-    return typer.Typer(
+    return _Application(
         add_completion=False,
         rich_markup_mode=None,
         pretty_exceptions_enable=False,
         context_settings={"help_option_names": ["-h", "--help"]},
         **settings,
     )
+
+
+def _in_words(option: str) -> str:
+    for pattern, word in _TYPE_WORDS.items():
+        option = re.sub(pattern, word, option)
+    return option

@@ -31,38 +31,63 @@ def benchmark(
     model: Annotated[
         list[str] | None,
         typer.Option(
-            "--model", "-m", metavar="NAME|FILE", help=f"May be repeated. Default: {DEFAULT_MODEL}."
+            "--model",
+            "-m",
+            metavar="NAME|FILE",
+            help=f"Model to measure. May be repeated. The default is {DEFAULT_MODEL}.",
         ),
     ] = None,
     random_weights: Annotated[
         list[str] | None,
-        typer.Option(metavar="VARIANT", help="An untrained network of the paper; repeatable."),
+        typer.Option(
+            metavar="VARIANT", help="Network of the paper to run with random weights. May be repeated."
+        ),
     ] = None,
     scale: Annotated[
-        int | None, typer.Option("--scale", "-s", min=1, help="Default: the largest of each model.")
+        int | None,
+        typer.Option(
+            "--scale", "-s", min=1, help="Factor to enlarge by. The default is the largest of each model."
+        ),
     ] = None,
     size: Annotated[
         list[str] | None,
         typer.Option(
             metavar="HxW|hd",
-            help="Height and width of the low-resolution picture, or what gives 720x1280; repeatable. "
-            "Default: 128x128.",
+            help="Height and width of the low-resolution picture, or hd for what gives 720x1280. May be "
+            "repeated. The default is 128x128.",
         ),
     ] = None,
     device: Device = "auto",
-    attention: Annotated[str, typer.Option(metavar="NAMES", help="With commas: naive,sdpa,...")] = "auto",
+    attention: Annotated[
+        str,
+        typer.Option(metavar="NAMES", help="Ways to compute attention, separated by commas: naive,sdpa,..."),
+    ] = "auto",
     precision: Annotated[
-        str | None, typer.Option("--precision", "-p", metavar="NAMES", help="Default: all of the device.")
+        str | None,
+        typer.Option(
+            "--precision",
+            "-p",
+            metavar="NAMES",
+            help="Number formats to try, separated by commas. The default is all that the device has.",
+        ),
     ] = None,
-    tiling: Annotated[str, typer.Option(metavar="NAMES", help="With commas: none,exact,...")] = "auto",
+    tiling: Annotated[
+        str,
+        typer.Option(metavar="NAMES", help="Ways to cut the picture, separated by commas: none,exact,..."),
+    ] = "auto",
     runtime: Annotated[
-        str | None, typer.Option(metavar="NAMES", help="Default: all that are installed.")
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Programs that run the network, separated by commas. The default is all that are installed.",
+        ),
     ] = None,
     runs: Annotated[
-        int | None, typer.Option(min=1, help="Measured runs of each. Default: 5 on the CPU, else 50.")
+        int | None,
+        typer.Option(min=1, help="Measured runs of each. The default is 5 on the CPU and 50 elsewhere."),
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(help="What to upscale, cut to each size. Default: one that is drawn.")
+        Path | None, typer.Option(help="Picture to enlarge, cut to each size. The default is a drawn one.")
     ] = None,
     json: Json = False,
     plot: Annotated[

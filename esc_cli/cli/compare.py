@@ -24,8 +24,12 @@ app = new_application()
 @app.command()
 @guarded
 def compare(
-    picture: Annotated[Path, typer.Argument(help="What is enlarged; its transparent parts on white.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="PATH", help="The sheet.")],
+    picture: Annotated[
+        Path, typer.Argument(help="Picture to enlarge. What is transparent is laid on white.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="PATH", help="File to write the sheet to.")
+    ],
     model: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", metavar="NAME|FILE", help="Model of a column. May be repeated."),
@@ -34,7 +38,10 @@ def compare(
         int, typer.Option("--scale", "-s", min=2, help="Factor that all models enlarge by.")
     ] = 4,
     original: Annotated[
-        Path | None, typer.Option(metavar="PICTURE", help="What the results should be, for PSNR.")
+        Path | None,
+        typer.Option(
+            metavar="PICTURE", help="Picture that the results should equal. It is what PSNR compares with."
+        ),
     ] = None,
     shrink: Annotated[
         bool, typer.Option("--shrink", help="The picture is the original: shrink it first, as evaluate does.")
@@ -42,9 +49,11 @@ def compare(
     degradation: Degradation = "bicubic",
     crop: Annotated[
         list[str] | None,
-        typer.Option(metavar="Y,X,H,W", help="A row of the sheet, in pixels of the picture; repeatable."),
+        typer.Option(
+            metavar="Y,X,H,W", help="Part of the picture to show in a row, in its pixels. May be repeated."
+        ),
     ] = None,
-    crops: Annotated[int, typer.Option(min=1, help="How many are chosen, if none is given.")] = 3,
+    crops: Annotated[int, typer.Option(min=1, help="Number of rows to choose, if no --crop is given.")] = 3,
     overwrite: Overwrite = False,
     device: Device = "auto",
     json: Json = False,

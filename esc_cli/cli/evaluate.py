@@ -24,8 +24,11 @@ app = new_application()
 @app.command()
 @guarded
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="High-resolution pictures, with its sub-folders.")],
-    scale: Annotated[int | None, typer.Option("--scale", "-s", help="The largest of the model.")] = None,
+    folder: Annotated[Path, typer.Argument(help="Folder of high-resolution pictures, with its sub-folders.")],
+    scale: Annotated[
+        int | None,
+        typer.Option("--scale", "-s", help="Factor to enlarge by. The default is the largest of the model."),
+    ] = None,
     model: Model = DEFAULT_MODEL,
     device: Device = "auto",
     tta: Tta = False,

@@ -24,6 +24,10 @@ COMMANDS = {
 """Names of the modules beside this one, each with a Typer ``app``; only the one asked for is loaded."""
 
 
+HELP = "help"
+"""The word before a command that shows its help."""
+
+
 def main() -> None:
     """Run the command; the entry point of the package."""
     try:
@@ -36,12 +40,22 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> None:
+    if arguments[:1] == [HELP]:
+        arguments = _of_help(arguments[1:])
     _refuse_misspelt(arguments)
     if arguments and arguments[0] in COMMANDS:
         name = arguments.pop(0)
         _app(name)(args=arguments, prog_name=f"esc-upscale {name}")
     else:
         _app("upscale")(args=arguments or ["--help"], prog_name="esc-upscale")
+
+
+def _of_help(commands: list[str]) -> list[str]:
+    """Give the arguments that show the help of a command; of the main one where none is named."""
+    for name in commands[:1]:
+        if name not in COMMANDS:
+            raise UsageError(f"there is no command {name!r}", hint=f"the commands are {', '.join(COMMANDS)}")
+    return [*commands, "--help"]
 
 
 def _refuse_misspelt(arguments: list[str]) -> None:

@@ -85,8 +85,12 @@ def _table(entries: Sequence[ModelEntry]) -> Table:
 @app.command()
 @guarded
 def info(
-    model: Annotated[str, typer.Argument(metavar="NAME|FILE", help="A shipped model or a checkpoint file.")],
-    scale: Annotated[int | None, typer.Option("--scale", "-s", help="Which of a model's scales.")] = None,
+    model: Annotated[
+        str, typer.Argument(metavar="NAME|FILE", help="Shipped model or checkpoint file to describe.")
+    ],
+    scale: Annotated[
+        int | None, typer.Option("--scale", "-s", help="Factor of the model, where it has several.")
+    ] = None,
     json: Json = False,
 ) -> None:
     """Describe a model: its network and every width, as recognised from its tensors."""
@@ -115,9 +119,15 @@ def info(
 @app.command()
 @guarded
 def average(
-    checkpoints: Annotated[list[str], typer.Argument(metavar="NAME|FILE...", help="Of one network.")],
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="A .safetensors file.")],
-    scale: Annotated[int | None, typer.Option("--scale", "-s", help="Which of a model's scales.")] = None,
+    checkpoints: Annotated[
+        list[str], typer.Argument(metavar="NAME|FILE...", help="Models of one network, to average.")
+    ],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write, ending in .safetensors.")
+    ],
+    scale: Annotated[
+        int | None, typer.Option("--scale", "-s", help="Factor of the model, where it has several.")
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Average the weights of several runs of one network that have a beginning in common."""

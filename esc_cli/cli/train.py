@@ -6,13 +6,24 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from esc_cli.cli.application import new_application
+from esc_cli.cli.application import in_panels, new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Quiet
 from esc_cli.cli.output import answer
 from esc_cli.errors import UsageError
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.presets import PRESETS, PUBLISHED
+
+_PANELS = {
+    "output": "The run",
+    "variant": "Network",
+    "teacher": "Teacher",
+    "seed": "Length and seed",
+    "batch_size": "Patches and loss",
+    "learning_rate": "Optimizer",
+    "device": "Device and speed",
+    "validation_pictures": "Measurements and states",
+}
 
 app = new_application()
 
@@ -35,7 +46,7 @@ Not those of any scale (ESC-LTE): their training draws a scale for every batch, 
 _PUBLISHED = PRESETS[PUBLISHED]
 
 
-@app.command()
+@app.command(cls=in_panels(_PANELS))
 @guarded
 def train(
     context: typer.Context,
@@ -88,13 +99,9 @@ def train(
             min=0, max=1, help="Share of the loss that compares with the teacher. 0 means no teacher."
         ),
     ] = _PUBLISHED.teacher_share,
-    low_pictures: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FOLDER",
-            help="Folder of ready low-resolution pictures, named like PICTURES. They are used as they are.",
-        ),
-    ] = None,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Seed of every batch and of the first weights.")
+    ] = _PUBLISHED.seed,
     minutes: Annotated[
         float | None,
         typer.Option(min=0.01, help="Length of the run in minutes, over all sittings, instead of in steps."),
@@ -111,6 +118,13 @@ def train(
         typer.Option(min=0, help="Weight of a loss that keeps attention windows from showing. 0 means none."),
     ] = _PUBLISHED.border_weight,
     degradation: Degradation = _PUBLISHED.degradation,
+    low_pictures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Folder of ready low-resolution pictures, named like PICTURES. They are used as they are.",
+        ),
+    ] = None,
     sharpen_originals: Annotated[
         bool, typer.Option("--sharpen-originals/--no-sharpen-originals", help="Learn sharpened originals.")
     ] = False,
@@ -144,9 +158,6 @@ def train(
     zero_head: Annotated[
         bool, typer.Option("--zero-head/--no-zero-head", help="Start with the last layer at zero.")
     ] = False,
-    seed: Annotated[
-        int, typer.Option(min=0, help="Seed of every batch and of the first weights.")
-    ] = _PUBLISHED.seed,
     device: Device = "auto",
     precision: Annotated[
         Literal["float32", "bfloat16"],

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 import typer
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL
-from esc_cli.cli.application import new_application
+from esc_cli.cli.application import in_panels, new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.main import COMMANDS
 from esc_cli.cli.options import Device, Json, Quiet, Tta
@@ -16,20 +16,25 @@ from esc_cli.jobs.streams import STDIN
 from esc_cli.version import program_version
 
 _EXAMPLES = {
-    "photo.jpg": "make photo_x4.jpg",
-    "photo.jpg -s 2 -o big.png": "twice as large, as a PNG",
-    "holiday -r": "make the same tree in holiday_x4",
-    "clip.mp4 -s 2": "make clip_x2.mp4",
+    "esc-upscale photo.jpg": "Make photo_x4.jpg.",
+    "esc-upscale photo.jpg -s 2 -o big.png": "Make it twice as large, as a PNG.",
+    "esc-upscale holiday -r": "Make the same tree in holiday_x4.",
+    "esc-upscale clip.mp4 -s 2": "Make clip_x2.mp4.",
 }
 
-_EPILOG = "\n\n".join(
-    (
-        "Examples:",
-        *(f"esc-upscale {arguments}  -  {text}" for arguments, text in _EXAMPLES.items()),
-        "Other commands:",
-        *(f"esc-upscale {name}  -  {text}" for name, text in COMMANDS.items()),
-    )
-)
+_COMMANDS = {
+    **{f"esc-upscale {name}": f"{text[0].upper()}{text[1:]}." for name, text in COMMANDS.items()},
+    "esc-upscale help COMMAND": "Show the help of a command.",
+}
+
+_PANELS = {
+    "output": "Main options",
+    "format": "Results",
+    "recursive": "Folders and batches",
+    "device": "Device and speed",
+    "video_codec": "Clips",
+    "json": "Messages",
+}
 
 app = new_application()
 
@@ -40,7 +45,7 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.command(epilog=_EPILOG)
+@app.command(cls=in_panels(_PANELS, {"Examples": _EXAMPLES, "Other commands": _COMMANDS}))
 @guarded
 def upscale(
     inputs: Annotated[
@@ -82,6 +87,52 @@ def upscale(
             "file of any ESC checkpoint, nearest or bicubic.",
         ),
     ] = AUTO_MODEL,
+    format: Annotated[
+        str | None,
+        typer.Option(
+            "--format",
+            "-f",
+            metavar="EXT",
+            help="Format of the results: png, jpg, webp, tiff, gif, avif, bmp, heic or jxl. The default is "
+            "that of each input.",
+        ),
+    ] = None,
+    quality: Annotated[
+        int | None, typer.Option("--quality", "-q", min=1, max=100, help="Quality of lossy formats.")
+    ] = None,
+    metadata: Annotated[
+        str,
+        typer.Option(
+            metavar="LIST",
+            help="Metadata to keep: all, none, or a list of exif,icc,xmp,iptc,dpi,text,comment.",
+        ),
+    ] = "all",
+    tta: Tta = False,
+    consistency: Annotated[
+        bool,
+        typer.Option(
+            "--consistency", help="Correct the result until it gives the input when it is made small again."
+        ),
+    ] = False,
+    recursive: Annotated[
+        bool,
+        typer.Option("--recursive", "-r", help="Look into sub-folders, too. The results have the same tree."),
+    ] = False,
+    shard: Annotated[
+        str | None,
+        typer.Option(metavar="I/N", help="Do only one share of the inputs: 2/8 is the second of eight."),
+    ] = None,
+    max_megapixels: Annotated[
+        float | None, typer.Option(metavar="MP", help="Refuse inputs of more megapixels. The default is 500.")
+    ] = None,
+    overwrite: Annotated[
+        bool, typer.Option("--overwrite", help="Replace results that are there already.")
+    ] = False,
+    skip_existing: Annotated[
+        bool, typer.Option("--skip-existing", help="Leave results that are there already.")
+    ] = False,
+    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and exit.")] = False,
     device: Device = "auto",
     precision: Annotated[
         Literal["auto", "float32", "bfloat16", "float16"],
@@ -110,93 +161,45 @@ def upscale(
             help="Program that runs the network. auto takes OpenVINO if it is installed and its start pays."
         ),
     ] = "auto",
-    tta: Tta = False,
-    consistency: Annotated[
-        bool,
-        typer.Option(
-            "--consistency", help="Correct the result until it gives the input when it is made small again."
-        ),
-    ] = False,
-    format: Annotated[
-        str | None,
-        typer.Option(
-            "--format",
-            "-f",
-            metavar="EXT",
-            help="Format of the results: png, jpg, webp, tiff, gif, avif, bmp, heic or jxl. The default is "
-            "that of each input.",
-        ),
-    ] = None,
-    quality: Annotated[
-        int | None, typer.Option("--quality", "-q", min=1, max=100, help="Quality of lossy formats.")
-    ] = None,
-    metadata: Annotated[
-        str,
-        typer.Option(
-            metavar="LIST",
-            help="Metadata to keep: all, none, or a list of exif,icc,xmp,iptc,dpi,text,comment.",
-        ),
-    ] = "all",
-    recursive: Annotated[
-        bool,
-        typer.Option("--recursive", "-r", help="Look into sub-folders, too. The results have the same tree."),
-    ] = False,
     jobs: Annotated[
         int | None,
         typer.Option("--jobs", "-j", min=1, metavar="N", help="Number of threads that read and write."),
     ] = None,
-    shard: Annotated[
-        str | None,
-        typer.Option(metavar="I/N", help="Do only one share of the inputs: 2/8 is the second of eight."),
-    ] = None,
-    max_megapixels: Annotated[
-        float | None, typer.Option(metavar="MP", help="Refuse inputs of more megapixels. The default is 500.")
-    ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace results that are there already.")
-    ] = False,
-    skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave results that are there already.")
-    ] = False,
     video_codec: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Clips: encoder to use, such as libx265.")
+        str | None, typer.Option(metavar="NAME", help="Encoder to use, such as libx265.")
     ] = None,
     crf: Annotated[
         float | None,
-        typer.Option(metavar="N", help="Clips: constant quality of the encoder. Less is better."),
+        typer.Option(metavar="N", help="Constant quality of the encoder. Less is better."),
     ] = None,
     preset: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Clips: preset of the encoder, such as slow.")
+        str | None, typer.Option(metavar="NAME", help="Preset of the encoder, such as slow.")
     ] = None,
     pixel_format: Annotated[
         str | None,
         typer.Option(
-            metavar="NAME", help="Clips: pixel format, such as yuv444p. The default is that of the source."
+            metavar="NAME", help="Pixel format, such as yuv444p. The default is that of the source."
         ),
     ] = None,
     codec_option: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Clips: further option of the encoder. May be repeated."),
+        typer.Option(metavar="NAME=VALUE", help="Further option of the encoder. May be repeated."),
     ] = None,
     deinterlace: Annotated[
-        bool, typer.Option("--deinterlace", help="Clips: turn interlaced frames into whole ones.")
+        bool, typer.Option("--deinterlace", help="Turn interlaced frames into whole ones.")
     ] = False,
     start: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Clips: where to begin, in seconds or as HH:MM:SS.")
+        str | None, typer.Option(metavar="TIME", help="Where to begin, in seconds or as HH:MM:SS.")
     ] = None,
-    end: Annotated[str | None, typer.Option(metavar="TIME", help="Clips: where to end, likewise.")] = None,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="Where to end, in the same way.")] = None,
     preview: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Clips: put N frames on one picture instead of making a clip."),
+        typer.Option(min=1, metavar="N", help="Put N frames on one picture instead of making a clip."),
     ] = None,
     fps: Annotated[
         str | None,
-        typer.Option(
-            metavar="RATE", help="Clips: frames per second of numbered pictures, such as in/%06d.png."
-        ),
+        typer.Option(metavar="RATE", help="Frames per second of numbered pictures, such as in/%06d.png."),
     ] = None,
-    fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and exit.")] = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Annotated[
