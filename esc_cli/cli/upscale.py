@@ -48,6 +48,7 @@ def _print_version(asked: bool) -> None:
 @app.command(cls=in_panels(_PANELS, {"Examples": _EXAMPLES, "Other commands": _COMMANDS}))
 @guarded
 def upscale(
+    context: typer.Context,
     inputs: Annotated[
         list[str],
         typer.Argument(
@@ -145,9 +146,11 @@ def upscale(
             "or into tiles that overlap. auto takes the best that fits in memory."
         ),
     ] = "auto",
-    tile: Annotated[int | None, typer.Option(metavar="PX", help="Side of the tiles in input pixels.")] = None,
-    overlap: Annotated[
-        int | None, typer.Option(metavar="PX", help="How far tiles overlap, in input pixels.")
+    tile_px: Annotated[
+        int | None, typer.Option("--tile", metavar="PX", help="Side of the tiles in input pixels.")
+    ] = None,
+    overlap_px: Annotated[
+        int | None, typer.Option("--overlap", metavar="PX", help="How far tiles overlap, in input pixels.")
     ] = None,
     attention: Annotated[
         str,
@@ -161,7 +164,7 @@ def upscale(
             help="Program that runs the network. auto takes OpenVINO if it is installed and its start pays."
         ),
     ] = "auto",
-    jobs: Annotated[
+    workers: Annotated[
         int | None,
         typer.Option("--jobs", "-j", min=1, metavar="N", help="Number of threads that read and write."),
     ] = None,
@@ -181,9 +184,11 @@ def upscale(
             metavar="NAME", help="Pixel format, such as yuv444p. The default is that of the source."
         ),
     ] = None,
-    codec_option: Annotated[
+    codec_options: Annotated[
         list[str] | None,
-        typer.Option(metavar="NAME=VALUE", help="Further option of the encoder. May be repeated."),
+        typer.Option(
+            "--codec-option", metavar="NAME=VALUE", help="Further option of the encoder. May be repeated."
+        ),
     ] = None,
     deinterlace: Annotated[
         bool, typer.Option("--deinterlace", help="Turn interlaced frames into whole ones.")
@@ -220,46 +225,15 @@ def upscale(
     if overwrite and skip_existing:
         raise UsageError("--overwrite and --skip-existing contradict each other")
     _check_streams(inputs, output, json=json, dry_run=dry_run)
+    from esc_cli.jobs.options import Options
     from esc_cli.jobs.upscale import upscale_files
 
+    options = {name: value for name, value in context.params.items() if name in Options.names()}
+    if overwrite or skip_existing:
+        options["when_there"] = "overwrite" if overwrite else "skip"
     with Reporter(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run) as reporter:
-        return upscale_files(
-            inputs,
-            output,
-            listener=reporter,
-            dry_run=dry_run,
-            scale=scale,
-            size=size,
-            model=model,
-            device=device,
-            precision=precision,
-            tiling=tiling,
-            tile_px=tile,
-            overlap_px=overlap,
-            attention=attention,
-            runtime=runtime,
-            tta=tta,
-            consistency=consistency,
-            format=format,
-            quality=quality,
-            metadata=metadata,
-            recursive=recursive,
-            workers=jobs,
-            shard=shard,
-            max_megapixels=max_megapixels,
-            when_there="overwrite" if overwrite else "skip" if skip_existing else "refuse",
-            fail_fast=fail_fast,
-            video_codec=video_codec,
-            crf=crf,
-            preset=preset,
-            pixel_format=pixel_format,
-            codec_options=codec_option or (),
-            deinterlace=deinterlace,
-            start=start,
-            end=end,
-            preview=preview,
-            fps=fps,
-        ).exit_code
+        report = upscale_files(inputs, output, listener=reporter, dry_run=dry_run, **options)
+    return report.exit_code
 
 
 def _check_streams(inputs: list[str], output: str | None, *, json: bool, dry_run: bool) -> None:

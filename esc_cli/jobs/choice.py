@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
-from typing import Any, Unpack
+from typing import Any
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL, DEFAULT_MODEL, auto_models, read_manifest
 from esc_cli.checkpoints.scales import plan_passes, reachable_scale
-from esc_cli.jobs.models import EngineOptions, Models
+from esc_cli.jobs.models import Models
+from esc_cli.jobs.options import Options
 from esc_cli.media.picture import PictureFile
 from esc_cli.media.traces import Traces, traces_of, usual_traces
 
@@ -69,7 +70,7 @@ class Chooser:
     """Gives each file its model, and makes the networks when they are needed.
 
     Args:
-        options: As of ``Upscaler``; the model may be ``auto``, and is by default.
+        options: Of the run; the model may be ``auto``.
 
     Attributes:
         is_auto: Whether files are looked at.
@@ -80,11 +81,9 @@ class Chooser:
         DeviceError: There is no such device, or it cannot compute in this precision.
     """
 
-    def __init__(self, **options: Unpack[EngineOptions]) -> None:
-        self.is_auto = options.get("model", AUTO_MODEL) == AUTO_MODEL
-        if self.is_auto:
-            options["model"] = DEFAULT_MODEL
-        self.default = Models(**options)
+    def __init__(self, options: Options) -> None:
+        self.is_auto = options.model == AUTO_MODEL
+        self.default = Models(options.but(model=DEFAULT_MODEL) if self.is_auto else options)
         self._options = options
         self._by_name = {self.default.name: self.default}
 
@@ -116,13 +115,11 @@ class Chooser:
         if choice is None:
             return self.default
         if choice.model not in self._by_name:
-            options = self._options.copy()
-            options["model"] = choice.model
-            self._by_name[choice.model] = Models(**options)
+            self._by_name[choice.model] = Models(self._options.but(model=choice.model))
         return self._by_name[choice.model]
 
     def recipe(self, factor: float) -> dict[str, Any]:
-        """List what the network's part of a result depends on, for its record.
+        """List the networks that a result depends on, for its record.
 
         With ``auto`` these are all models that there are to choose from: the choice itself follows from the
         input's bytes.

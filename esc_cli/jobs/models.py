@@ -1,8 +1,6 @@
 """The networks of a run: pictures of one run may need several scales of one model."""
 
-import inspect
-from pathlib import Path
-from typing import Any, TypedDict, Unpack
+from typing import Any
 
 import torch
 
@@ -12,54 +10,30 @@ from esc_cli.checkpoints.checkpoint import (
     does_any_scale,
     open_model,
 )
-from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.checkpoints.scales import reachable_scale
-from esc_cli.engine.device import Precision, choose_device, choose_precision
-from esc_cli.engine.runtime_choice import Runtime
-from esc_cli.engine.upscaler import Tiling, Upscaler
+from esc_cli.engine.device import choose_device, choose_precision
+from esc_cli.engine.upscaler import Upscaler
 from esc_cli.jobs.events import Engine
+from esc_cli.jobs.options import Options
 from esc_cli.version import program_version
-
-
-class EngineOptions(TypedDict, total=False):
-    """Which network is run and how; see ``Upscaler``, which has the defaults."""
-
-    model: str | Path | Checkpoint
-    device: str
-    precision: Precision
-    tiling: Tiling
-    tile_px: int | None
-    overlap_px: int | None
-    attention: str
-    runtime: Runtime
-    tta: bool
-
-
-_DEFAULTS = {
-    name: parameter.default
-    for name, parameter in inspect.signature(Upscaler).parameters.items()
-    if name in ("precision", "tiling", "tile_px", "overlap_px", "tta")
-}
-"""What a result depends on beside model and scale: not the device, on which a run may be continued."""
 
 
 class Models:
     """Makes upscalers when they are needed, one for each scale.
 
     Args:
-        options: As of ``Upscaler``.
+        options: Of the run; the model is one, and not ``auto``.
 
     Raises:
         WeightsError: There is no such model, or its file is damaged.
         DeviceError: There is no such device, or it cannot compute in this precision.
     """
 
-    def __init__(self, **options: Unpack[EngineOptions]) -> None:
-        device = choose_device(options.get("device", "auto")).device
-        choose_precision(options.get("precision", "auto"), device)
-        self._model = open_model(options.get("model", DEFAULT_MODEL))
-        self._options = options
-        self._options["model"] = self._model
+    def __init__(self, options: Options) -> None:
+        device = choose_device(options.device).device
+        choose_precision(options.precision, device)
+        self._model = open_model(options.model)
+        self._options = options.but(model=self._model)
         self._upscalers: dict[float, Upscaler] = {}
 
     @property
@@ -69,7 +43,7 @@ class Models:
 
     def default(self) -> Upscaler:
         """Give the upscaler of the model's default scale."""
-        upscaler = Upscaler(**self._options)
+        upscaler = Upscaler(**self._options.engine)
         return self._upscalers.setdefault(upscaler.scale, upscaler)
 
     def enlarges(self, factor: float) -> bool:
@@ -92,7 +66,7 @@ class Models:
             return self._upscalers.get(max(available)) or self.default()
         scale = reachable_scale(factor, available)
         if scale not in self._upscalers:
-            self._upscalers[scale] = Upscaler(scale=scale, **self._options)
+            self._upscalers[scale] = Upscaler(scale=scale, **self._options.engine)
         return self._upscalers[scale]
 
     def passes(self, factor: float) -> tuple[float, ...]:
@@ -126,16 +100,14 @@ class Models:
             return f"{made_by}; resized without a network"
         passes = " then ".join(f"x{scale}" for scale in self.passes(factor))
         digests = ", ".join(digest[:16] for digest in upscaler.digests)
-        tiling = self._options.get("tiling", "auto")
-        ensemble = "; self-ensemble" if self._options.get("tta") else ""
-        how = f"precision {_name_of(upscaler.precision_for(pixels))}; tiling {tiling}{ensemble}"
+        ensemble = "; self-ensemble" if self._options.tta else ""
+        how = f"precision {_name_of(upscaler.precision_for(pixels))}; tiling {self._options.tiling}{ensemble}"
         return f"{made_by}; model {self.name} {passes} ({digests}); {how}"
 
     def recipe(self, factor: float) -> dict[str, Any]:
-        """List what the network's part of a result depends on, for its record."""
+        """List the networks that a result depends on, for its record."""
         upscaler = self.upscaler(factor)
-        engine = {key: self._options.get(key, default) for key, default in _DEFAULTS.items()}
-        return {"models": [] if upscaler is None else list(upscaler.digests), **engine}
+        return {"models": [] if upscaler is None else list(upscaler.digests)}
 
 
 def _rounded(factor: float) -> float:

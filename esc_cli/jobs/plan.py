@@ -6,10 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
-from typing import Literal
 
 from esc_cli.errors import InputError, OutputError, OutputExistsError, UsageError, as_ours
-from esc_cli.jobs.clips.options import DEFAULT_OPTIONS, ClipOptions
+from esc_cli.jobs.clips.options import DEFAULT_OPTIONS
 from esc_cli.jobs.clips.plan import is_clip, plan_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.naming import (
@@ -19,18 +18,13 @@ from esc_cli.jobs.naming import (
     results_folder,
     target_path,
 )
-from esc_cli.jobs.shard import Shard
+from esc_cli.jobs.options import DEFAULTS, Options, WhenThere
 from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources
 from esc_cli.jobs.task import PictureTask, Task, WriteRecipe
 from esc_cli.media.formats.registry import check_fits
 from esc_cli.media.losses import losses
-from esc_cli.media.pillow import LARGEST_INPUT_PX
 from esc_cli.media.probe import probe
 from esc_cli.media.size import Geometry
-from esc_cli.media.write import DEFAULT, WriteSettings
-
-WhenThere = Literal["refuse", "overwrite", "skip"]
-"""What to do about a result that is there already and is not up to date."""
 
 
 @dataclass(frozen=True)
@@ -41,25 +35,13 @@ class Request:
         inputs: Files, folders, patterns, or ``-``.
         size: Of the results.
         output: A file, a folder or ``-``; None: beside the inputs.
-        extension: The format to write; None: each input's own.
-        recursive: Look into sub-folders.
-        when_there: What to do about results that are there already and are not up to date.
-        shard: Which share of the inputs to do; None: all.
-        largest_px: Inputs of more pixels are refused.
-        write: How results are written.
-        clips: What was asked for clips alone.
+        options: All else.
     """
 
     inputs: tuple[str, ...]
     size: Geometry
     output: str | None = None
-    extension: str | None = None
-    recursive: bool = False
-    when_there: WhenThere = "refuse"
-    shard: Shard | None = None
-    largest_px: int = LARGEST_INPUT_PX
-    write: WriteSettings = DEFAULT
-    clips: ClipOptions = DEFAULT_OPTIONS
+    options: Options = DEFAULTS
 
 
 @dataclass(frozen=True)
@@ -99,22 +81,22 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
         OutputError: Two inputs would get one name, a result would replace an input, or its place cannot be
             written to.
     """
-    names = expand(request.inputs)
-    destination = decide_destination(names, request.output, request.extension)
+    options, names = request.options, expand(request.inputs)
+    destination = decide_destination(names, request.output, options.format)
     never = _folders_of_results(names, destination, request.size.label)
-    sources = find_sources(names, recursive=request.recursive, never=never, shard=request.shard)
+    sources = find_sources(names, recursive=options.recursive, never=never, shard=options.share)
     names_one = _names_one(names, sources)
     tasks, failures = _plan_tasks(sources, destination, request, write_recipe, keep_records=not names_one)
     up_to_date = [task for task in tasks if task.is_up_to_date]
     own_results = _own_results(sources.pictures, up_to_date)
     tasks = [task for task in tasks if task.source not in own_results]
-    if names_one and request.clips != DEFAULT_OPTIONS:
+    if names_one and options.clips != DEFAULT_OPTIONS:
         _refuse_pictures(tasks)
     _refuse_collisions(tasks)
     there = [task for task in tasks if task.is_there]
     _refuse_own_inputs(there, [source for source in sources.pictures if source not in own_results])
     _refuse_unreplaceable(there)
-    to_do, skipped = _sorted_out(tasks, up_to_date, request.when_there)
+    to_do, skipped = _sorted_out(tasks, up_to_date, options.when_there)
     _refuse_unwritable(to_do)
     return Plan(
         tasks=tuple(to_do),
@@ -123,7 +105,7 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
         failures=failures,
         passed_over=sources.passed_over + len(own_results),
         names_one=names_one,
-        when_there=request.when_there,
+        when_there=options.when_there,
     )
 
 
@@ -164,7 +146,7 @@ def _own_results(sources: Iterable[Source], up_to_date: Iterable[Task]) -> set[S
 
 def _plan_task(source: Source, destination: Destination, request: Request) -> Task:
     if is_clip(source):
-        task = plan_clip(source, destination, request.size, request.clips)
+        task = plan_clip(source, destination, request.size, request.options.clips)
         _check_name(task.target)
         return task
     return _plan_picture(source, destination, request)
@@ -173,14 +155,14 @@ def _plan_task(source: Source, destination: Destination, request: Request) -> Ta
 def _plan_picture(source: Source, destination: Destination, request: Request) -> PictureTask:
     if isinstance(source.content, BufferedReader):
         raise InputError("frames came through standard input where a picture was expected")
-    header = probe(source.content, request.largest_px)
+    header = probe(source.content, request.options.largest_px)
     format = choose_format(destination, header.format)
     height, width = request.size.size_of(header.height, header.width)
     check_fits(height, width, format)
     target = target_path(source, destination, format, request.size.label)
     _check_name(target)
-    lost = losses(header, format, request.write.keep)
-    if height * width * header.frames > request.largest_px:
+    lost = losses(header, format, request.options.write.keep)
+    if height * width * header.frames > request.options.largest_px:
         lost = (*lost, _hard_to_read(height * width * header.frames))
     return PictureTask(
         source=source, target=target, format=format, probe=header, height=height, width=width, lost=lost

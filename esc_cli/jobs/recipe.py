@@ -4,21 +4,20 @@ from dataclasses import asdict
 
 from esc_cli.jobs.choice import Chooser
 from esc_cli.jobs.clips.task import ClipTask
+from esc_cli.jobs.options import Options
 from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.task import Task
-from esc_cli.media.write import WriteSettings
 
 
-def task_recipe(task: Task, chooser: Chooser, consistency: bool, write: WriteSettings) -> Recipe:
+def task_recipe(task: Task, chooser: Chooser, options: Options) -> Recipe:
     """List all that the result of a task depends on but its input's bytes, as JSON has it."""
     recipe = {
         **chooser.recipe(task.factor),
+        **options.recorded,
         "height": task.height,
         "width": task.width,
-        "consistency": consistency,
         "format": task.format.name,
-        "quality": write.quality,
-        "metadata": sorted(write.keep),
+        "metadata": sorted(options.write.keep),
     }
     return {**recipe, "clip": _clip_recipe(task)} if isinstance(task, ClipTask) else recipe
 

@@ -26,6 +26,7 @@ from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.enlarge import Enlarger
 from esc_cli.jobs.events import Done, Engine, Failed, Listener, Progressed, Skipped, Started, Summary
+from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import Stages, attempted, overlapped
 from esc_cli.jobs.plan import Plan, refuse_existing
 from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
@@ -35,7 +36,7 @@ from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.media.metadata import metadata_lost
 from esc_cli.media.picture import PictureFile
 from esc_cli.media.read import read_file
-from esc_cli.media.write import WriteSettings, encode_file, held_by
+from esc_cli.media.write import encode_file, held_by
 from esc_cli.storage.whole_files import make_folder, write_whole
 
 MOST_WORKERS = 4
@@ -43,23 +44,6 @@ MOST_WORKERS = 4
 
 _SHARE_FOR_WAITING = 8
 """An eighth of the free memory may be taken by pictures that wait before or after the network."""
-
-
-@dataclass(frozen=True)
-class RunSettings:
-    """How a plan is carried out.
-
-    Attributes:
-        write: How results are written.
-        largest_px: Inputs of more pixels are refused.
-        workers: Threads that read and write; None: as many as pay.
-        fail_fast: Whether the first failure ends the run.
-    """
-
-    write: WriteSettings
-    largest_px: int
-    workers: int | None = None
-    fail_fast: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +75,7 @@ class _EndedError(Exception):
 
 
 def run_plan(
-    plan: Plan, chooser: Chooser, enlarger: Enlarger, settings: RunSettings, listener: Listener
+    plan: Plan, chooser: Chooser, enlarger: Enlarger, options: Options, listener: Listener
 ) -> tuple[Failure, ...]:
     """Make all results of a plan.
 
@@ -99,13 +83,13 @@ def run_plan(
         plan: What to make.
         chooser: Of each file's model.
         enlarger: Of the plan's size, by any model.
-        settings: How.
+        options: Of the run.
         listener: Is told of everything, in the caller's thread.
 
     Returns:
         All that failed, in the plan as in the work.
     """
-    return _Run(plan, chooser, enlarger, settings, listener).carry_out()
+    return _Run(plan, chooser, enlarger, options, listener).carry_out()
 
 
 def exit_code(plan: Plan, failures: Sequence[Failure]) -> ExitCode:
@@ -119,12 +103,12 @@ class _Run:
     """What ``run_plan`` does, and what it has counted."""
 
     def __init__(
-        self, plan: Plan, chooser: Chooser, enlarger: Enlarger, settings: RunSettings, listener: Listener
+        self, plan: Plan, chooser: Chooser, enlarger: Enlarger, options: Options, listener: Listener
     ) -> None:
         self._plan = plan
         self._chooser = chooser
         self._enlarger = enlarger
-        self._settings = settings
+        self._options = options
         self._listener = listener
         self._failures = list(plan.failures)
         self._numbers = {id(task): number for number, task in enumerate(plan.tasks, start=1)}
@@ -134,7 +118,7 @@ class _Run:
 
     def carry_out(self) -> tuple[Failure, ...]:
         begun = time.monotonic()
-        if not (self._settings.fail_fast and self._failures):
+        if not (self._options.fail_fast and self._failures):
             with closing(self._outcomes()) as outcomes:
                 for task, outcome in outcomes:
                     if self._ends_with(task, outcome):
@@ -151,7 +135,7 @@ class _Run:
 
     def _picture_outcomes(self) -> Generator[tuple[PictureTask, Future[Done]]]:
         stages = Stages(self._read, self._enlarge, self._write, _low_bytes, _high_bytes)
-        workers = self._settings.workers or min(MOST_WORKERS, os.cpu_count() or 1)
+        workers = self._options.workers or min(MOST_WORKERS, os.cpu_count() or 1)
         waiting_bytes = host_free_bytes() // _SHARE_FOR_WAITING
         pictures = [task for task in self._plan.tasks if isinstance(task, PictureTask)]
         return overlapped(pictures, stages, workers=workers, waiting_bytes=waiting_bytes)
@@ -171,7 +155,7 @@ class _Run:
             failure = Failure(task.source.name, as_ours(error))
             self._failures.append(failure)
             self._listener(failed(failure))
-            return self._settings.fail_fast or isinstance(error, DiskFullError)
+            return self._options.fail_fast or isinstance(error, DiskFullError)
         else:
             self._done += 1
             self._listener(done)
@@ -181,14 +165,14 @@ class _Run:
         source = task.source.content
         self._check_free(task)
         if isinstance(source, bytes):
-            file, stamp = read_file(source, self._settings.largest_px), None
+            file, stamp = read_file(source, self._options.largest_px), None
         else:
             file, stamp = self._read_path(task, cast(Path, source))  # frames from a pipe are a clip's
         return _Loaded(file, stamp, self._chooser.choose(task.factor, lambda: looks_at(file)))
 
     def _read_path(self, task: PictureTask, source: Path) -> tuple[PictureFile, Stamp | None]:
         before = status_of(source)
-        file = read_file(source, self._settings.largest_px)
+        file = read_file(source, self._options.largest_px)
         if (file.first.height, file.first.width) != (task.probe.height, task.probe.width):
             raise InputError(f"{source} changed after the work was planned")
         return file, None if task.recipe is None else stamp_unchanged(source, before)
@@ -216,13 +200,13 @@ class _Run:
         begun = time.monotonic()
         models = self._chooser.models(high.choice)
         provenance = models.provenance(task.factor, high.file.first.color.dtype)
-        encoded = encode_file(high.file, task.format, replace(self._settings.write, provenance=provenance))
+        encoded = encode_file(high.file, task.format, replace(self._options.write, provenance=provenance))
         if task.target is None:
             write_stdout(encoded)
         else:
             self._publish(task, task.target, encoded, high, ended)
         first = high.file.first
-        too_large = metadata_lost(first.metadata, task.format, self._settings.write.keep)
+        too_large = metadata_lost(first.metadata, task.format, self._options.write.keep)
         notes = tuple(dict.fromkeys((*first.notes, *task.lost, *too_large)))
         seconds = round(high.seconds + _seconds_since(begun), 3)
         name = task.source.name
@@ -264,7 +248,7 @@ class _Run:
             total = max(frames, task.probe.frames)
             self._listener(Progressed(name, frames * frame_px, total * frame_px, round(frames_per_second, 3)))
 
-        write = replace(self._settings.write, provenance=enlarger.models.provenance(task.factor))
+        write = replace(self._options.write, provenance=enlarger.models.provenance(task.factor))
         made = make_clip(task, enlarger, write, publish, report)
         seconds, size = _seconds_since(begun), (task.height, task.width)
         return Done(name, target_name(task), *size, seconds, made.notes, made.ways, *told(choice))

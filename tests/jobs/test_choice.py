@@ -11,6 +11,7 @@ from PIL import Image, ImageFilter
 from esc_cli.checkpoints.manifest import read_manifest
 from esc_cli.errors import DeviceError, WeightsError
 from esc_cli.jobs.choice import FULL_SIZE, SMALLER, Choice, Chooser, damage_shown_by, limits_of, looks_at
+from esc_cli.jobs.options import Options
 from esc_cli.media.picture import PictureFile
 from esc_cli.media.read import picture_from_image, read_file
 from esc_cli.media.traces import Traces
@@ -28,7 +29,7 @@ def encoded(image: Image.Image, format: str, **how: Any) -> bytes:
 
 def chosen(file: PictureFile | bytes, factor: float = 2) -> Choice | None:
     read = read_file(file) if isinstance(file, bytes) else file
-    return Chooser(device="cpu").choose(factor, lambda: looks_at(read))
+    return Chooser(Options(device="cpu")).choose(factor, lambda: looks_at(read))
 
 
 def not_looked_at() -> Iterable[Traces]:
@@ -69,13 +70,13 @@ def test_noise_and_blur_are_seen_and_said(scene: Image.Image) -> None:
 
 
 def test_what_was_named_is_taken_unseen() -> None:
-    assert Chooser(model="esc-light", device="cpu").choose(4, not_looked_at) == Choice("esc-light")
-    assert Chooser(model="nearest", device="cpu").choose(1.5, not_looked_at) == Choice("nearest")
+    assert Chooser(Options(model="esc-light", device="cpu")).choose(4, not_looked_at) == Choice("esc-light")
+    assert Chooser(Options(model="nearest", device="cpu")).choose(1.5, not_looked_at) == Choice("nearest")
 
 
 @pytest.mark.parametrize("factor", [1, 0.5])
 def test_nothing_is_chosen_where_nothing_is_enlarged(factor: float) -> None:
-    assert Chooser(device="cpu").choose(factor, not_looked_at) is None
+    assert Chooser(Options(device="cpu")).choose(factor, not_looked_at) is None
 
 
 def test_one_choice_for_all_pages(scene: Image.Image) -> None:
@@ -126,7 +127,7 @@ def test_each_scale_has_its_robust_model(scene: Image.Image, quality: int, model
 
 
 def test_networks_are_made_once_and_run_in_the_same_way() -> None:
-    chooser = Chooser(device="cpu", precision="float32")
+    chooser = Chooser(Options(device="cpu", precision="float32"))
     robust = chooser.models(Choice("esc-light-robust"))
     assert chooser.models(Choice("esc-light-robust")) is robust
     assert chooser.models(Choice("esc")) is chooser.models(None) is chooser.default
@@ -136,17 +137,20 @@ def test_networks_are_made_once_and_run_in_the_same_way() -> None:
 
 def test_a_recipe_holds_every_network_that_may_be_chosen() -> None:
     files = {(entry.name, entry.scale): entry.sha256 for entry in read_manifest()}
-    recipe = Chooser(device="cpu").recipe(3)
+    recipe = Chooser(Options(device="cpu")).recipe(3)
     assert recipe["models"] == {"auto": {"esc": [files["esc", 3]], "esc-robust": [files["esc-robust", 4]]}}
     assert recipe["limits"] == [2, 1.5, 10.5]
-    assert Chooser(device="cpu").recipe(2)["limits"] == [4, 2.5, 12]
-    assert recipe != Chooser(model="esc", device="cpu").recipe(3)
-    assert Chooser(device="cpu").recipe(8)["models"]["auto"]["esc"] == [files["esc", 4], files["esc", 2]]
-    assert Chooser(device="cpu").recipe(1) == Chooser(model="esc", device="cpu").recipe(1)
+    assert Chooser(Options(device="cpu")).recipe(2)["limits"] == [4, 2.5, 12]
+    assert recipe != Chooser(Options(model="esc", device="cpu")).recipe(3)
+    assert Chooser(Options(device="cpu")).recipe(8)["models"]["auto"]["esc"] == [
+        files["esc", 4],
+        files["esc", 2],
+    ]
+    assert Chooser(Options(device="cpu")).recipe(1) == Chooser(Options(model="esc", device="cpu")).recipe(1)
 
 
 def test_what_is_not_there_is_refused_at_once() -> None:
     with pytest.raises(WeightsError, match="no model 'unknown'"):
-        Chooser(model="unknown")
+        Chooser(Options(model="unknown"))
     with pytest.raises(DeviceError, match="abacus"):
-        Chooser(device="abacus")
+        Chooser(Options(device="abacus"))

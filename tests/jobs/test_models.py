@@ -4,6 +4,7 @@ import torch
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.errors import DeviceError, UsageError, WeightsError
 from esc_cli.jobs.models import Models
+from esc_cli.jobs.options import Options
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
 from esc_cli.networks.architectures.lte import LTEConfig
@@ -31,13 +32,13 @@ def for_x1() -> Checkpoint:
     ("factor", "passes"), [(2, (2,)), (1.5, (2,)), (4.5, (3, 2)), (8, (4, 2)), (1.001, (2,))]
 )
 def test_the_network_does_the_next_scale_above(factor: float, passes: tuple[int, ...]) -> None:
-    upscaler = Models(model="nearest").upscaler(factor)
+    upscaler = Models(Options(model="nearest")).upscaler(factor)
     assert upscaler is not None
     assert upscaler.passes == passes
 
 
 def test_a_model_for_any_scale_does_every_factor_itself(any_scale: Checkpoint) -> None:
-    models = Models(model=any_scale, device="cpu")
+    models = Models(Options(model=any_scale, device="cpu"))
     assert models.upscaler(2.5) is models.upscaler(7) is models.default()
     assert [models.passes(factor) for factor in (2.5, 4.0, 7 / 3, 1)] == [(2.5,), (4,), (2.333,), ()]
     assert "x2.5 (digest)" in models.provenance(2.5)
@@ -45,53 +46,40 @@ def test_a_model_for_any_scale_does_every_factor_itself(any_scale: Checkpoint) -
 
 
 def test_a_model_for_x1_is_run_where_nothing_grows(for_x1: Checkpoint) -> None:
-    models = Models(model=for_x1, device="cpu")
+    models = Models(Options(model=for_x1, device="cpu"))
     assert models.upscaler(1) is models.upscaler(0.5) is models.default()
     with pytest.raises(UsageError, match="does not enlarge"):
         models.upscaler(2)
 
 
 def test_nothing_is_loaded_twice_nor_where_nothing_grows() -> None:
-    models = Models(model="nearest")
+    models = Models(Options(model="nearest"))
     assert models.upscaler(1) is models.upscaler(0.3) is None
     assert models.upscaler(3.5) is models.upscaler(4) is models.default()
 
 
-def test_a_recipe_names_each_network_and_how_it_is_run() -> None:
-    models = Models(model="nearest", device="cpu", tiling="overlap", tile_px=64)
-    assert models.recipe(6) == {
-        "models": ["nearest x3", "nearest x2"],
-        "precision": "auto",
-        "tiling": "overlap",
-        "tile_px": 64,
-        "overlap_px": None,
-        "tta": False,
-    }
+def test_a_recipe_names_each_network() -> None:
+    models = Models(Options(model="nearest", device="cpu"))
+    assert models.recipe(6) == {"models": ["nearest x3", "nearest x2"]}
     assert models.recipe(0.5)["models"] == []
 
 
-def test_what_is_not_said_is_the_default() -> None:
-    said = Models(model="nearest", device="cpu", precision="auto", tiling="auto", tile_px=None)
-    assert said.recipe(2) == Models(model="nearest").recipe(2)
-
-
 def test_provenance_says_what_made_it() -> None:
-    models = Models(model="esc-light", precision="bfloat16")
+    models = Models(Options(model="esc-light", precision="bfloat16"))
     (digest,) = models.recipe(4)["models"]
     assert f"model esc-light x4 ({digest[:16]}); precision bfloat16; tiling auto" in models.provenance(4)
-    assert "precision float32" in Models(model="esc-light").provenance(4, torch.uint16)
+    assert "precision float32" in Models(Options(model="esc-light")).provenance(4, torch.uint16)
     assert models.provenance(1).endswith("; resized without a network")
 
 
 def test_the_self_ensemble_is_a_setting_that_is_told() -> None:
-    models = Models(model="esc-light", tta=True)
-    assert models.recipe(4)["tta"] is True
+    models = Models(Options(model="esc-light", tta=True))
     assert models.provenance(4).endswith("; self-ensemble")
-    assert "self-ensemble" not in Models(model="esc-light").provenance(4)
+    assert "self-ensemble" not in Models(Options(model="esc-light")).provenance(4)
 
 
 def test_what_is_not_there_is_known_at_once() -> None:
     with pytest.raises(WeightsError):
-        Models(model="unknown")
+        Models(Options(model="unknown"))
     with pytest.raises(DeviceError):
-        Models(model="nearest", device="abacus")
+        Models(Options(model="nearest", device="abacus"))

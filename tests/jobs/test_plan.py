@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from esc_cli.errors import ExitCode, InputError, OutputError, OutputExistsError
+from esc_cli.jobs.options import Options
 from esc_cli.jobs.plan import Plan, Request, make_plan
 from esc_cli.media.probe import Probe, probe
 from esc_cli.media.size import Geometry
@@ -18,8 +19,9 @@ def targets(plan: Plan) -> list[str]:
     return [str(task.target) for task in plan.tasks]
 
 
-def plan(*names: str, scale: float = 2, **options: Any) -> Plan:
-    return make_plan(Request(names, Geometry.of_scale(scale), **options), lambda task: {"models": ["test"]})
+def plan(*names: str, scale: float = 2, output: str | None = None, **options: Any) -> Plan:
+    request = Request(names, Geometry.of_scale(scale), output, Options(**options))
+    return make_plan(request, lambda task: {"models": ["test"]})
 
 
 def test_a_task_knows_all_that_will_be(save: Save) -> None:
@@ -123,7 +125,7 @@ def test_two_inputs_for_one_name_are_refused(save: Save, when_there: str) -> Non
         OutputError,
         match=r"^'c/1.png' and 'c/1.webp' would both become 'c_x2/1.jpg' \(upscale them one by one",
     ):
-        plan("c", extension="jpg", when_there=when_there)
+        plan("c", format="jpg", when_there=when_there)
     absolute = str(Path("a/1.png").absolute())
     assert targets(plan("a/1.png", absolute, when_there=when_there)) == ["a/1_x2.png"]  # it is the same one
 
@@ -143,7 +145,7 @@ def test_a_result_never_replaces_an_input_that_is_damaged(save: Save) -> None:
     save("in/a.jpg")
     Path("in/a.png").touch()
     with pytest.raises(OutputError, match=r"'in/a\.png' is an input"):
-        plan("in", output="in", extension="png", when_there="overwrite")
+        plan("in", output="in", format="png", when_there="overwrite")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,129 @@
+"""Each option says how results depend on it, and it is so."""
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from esc_cli.engine.upscaler import Upscaler
+from esc_cli.errors import UsageError
+from esc_cli.jobs.choice import Chooser
+from esc_cli.jobs.options import DEFAULTS, Options
+from esc_cli.jobs.plan import Request, make_plan
+from esc_cli.jobs.recipe import task_recipe
+from esc_cli.jobs.upscale import _geometry
+
+BASE: dict[str, Any] = {"model": "nearest", "device": "cpu"}
+
+OTHERS: dict[str, Any] = {
+    "model": "bicubic",
+    "precision": "float32",
+    "tiling": "overlap",
+    "tile_px": 64,
+    "overlap_px": 8,
+    "tta": True,
+    "scale": 3,
+    "size": "50%",
+    "consistency": True,
+    "format": "webp",
+    "quality": 50,
+    "metadata": "none",
+    "attention": "naive",
+    "runtime": "torch",
+    "recursive": True,
+    "when_there": "skip",
+    "max_megapixels": 1,
+    "workers": 2,
+    "shard": "1/1",
+    "fail_fast": True,
+}
+"""Another value of each option that pictures have."""
+
+CLIPS = (
+    "video_codec",
+    "crf",
+    "preset",
+    "pixel_format",
+    "codec_options",
+    "deinterlace",
+    "start",
+    "end",
+    "preview",
+    "fps",
+)
+"""Options of clips, whose tasks have what follows from them; a clip's record has all of that."""
+
+
+def recipe(**options: Any) -> Any:
+    """All that the result of a picture depends on, for the record beside it."""
+    chosen = Options(**(BASE | options))
+    chooser = Chooser(chosen)
+    request = Request(("in.png",), _geometry(chooser.default, chosen), options=chosen)
+    (task,) = make_plan(request, lambda task: {}).tasks
+    return task_recipe(task, chooser, chosen)
+
+
+@pytest.mark.parametrize("name", Options.names())
+def test_results_depend_on_an_option_as_it_says(
+    name: str, save: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save("in.png")
+    (effect,) = (one.metadata["effect"] for one in fields(Options) if one.name == name)
+    if name in CLIPS:
+        assert effect == "resolved"
+        return
+    if name == "device":  # there is one device only
+        assert effect == "none"
+        return
+    assert (recipe(**{name: OTHERS[name]}) == recipe()) == (effect == "none")
+
+
+def test_options_of_the_engine_are_those_of_the_upscaler() -> None:
+    signature = inspect.signature(Upscaler).parameters
+    assert {*DEFAULTS.engine, "scale", "progress"} == signature.keys()
+    for name, value in DEFAULTS.engine.items():
+        assert name == "model" or value == signature[name].default
+
+
+def test_options_of_clips_reach_clips() -> None:
+    values: dict[str, Any] = {
+        "video_codec": "libx265",
+        "crf": 20,
+        "preset": "slow",
+        "pixel_format": "yuv444p",
+        "codec_options": ("g=2",),
+        "deinterlace": True,
+        "start": "1",
+        "end": "2",
+        "preview": 4,
+        "fps": "25",
+    }
+    assert values.keys() == set(CLIPS)
+    for name, value in values.items():
+        assert Options(**{name: value}).clips != DEFAULTS.clips
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        ({"workers": 0}, "0 threads cannot read and write"),
+        ({"scale": 2, "size": "50%"}, "a scale and a size contradict each other"),
+        ({"max_megapixels": 0}, "0 megapixels are no limit"),
+        ({"shard": "3/2"}, "3/2"),
+        ({"metadata": "all,exif"}, "'all' is no part"),
+        ({"crf": -1}, "-1 is no quality"),
+        ({"start": "2", "end": "1"}, "the end is not after the start"),
+    ],
+)
+def test_values_are_checked_at_once(options: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        Options(**options)
+
+
+def test_misspelt_options_are_named() -> None:
+    with pytest.raises(TypeError, match="there is no option 'scales'; did you mean 'scale'"):
+        Options.of({"scales": 2})
