@@ -1,5 +1,6 @@
 """What all tests share: where the pictures of the workplace lie, if they do."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -55,6 +56,7 @@ def scene() -> Image.Image:
 
 # Threads pay on networks of real size only; on the tests' small ones they wait for each other.
 torch.set_num_threads(1)
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the programs that tests start
 
 
 @pytest.fixture(autouse=True)

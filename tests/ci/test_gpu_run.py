@@ -16,7 +16,7 @@ from esc_cli.checkpoints.files import read_state_dict
 from esc_cli.training.split import split_by_source
 
 ROOT = Path(__file__).parents[2]
-TINY = {"device": "cpu", "batch": 1, "patch-px": 32, "steps": 10, "height": 8, "width": 8, "patience": 4}
+TINY = {"device": "cpu", "batch": 1, "patch-px": 16, "steps": 10, "height": 8, "width": 8, "patience": 4}
 MOST_FILES, MOST_BYTES = 8, 16 * 2**20
 
 pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
@@ -29,8 +29,8 @@ def carried(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     (folder / "pictures").mkdir()
     random = np.random.default_rng(0)
     for number in range(18):  # 16 are held out
-        small = Image.fromarray(random.integers(0, 256, (26, 26, 3), np.uint8))
-        small.resize((128, 128), Image.Resampling.BICUBIC).save(folder / "pictures" / f"{number}.png")
+        small = Image.fromarray(random.integers(0, 256, (16, 16, 3), np.uint8))
+        small.resize((64, 64), Image.Resampling.BICUBIC).save(folder / "pictures" / f"{number}.png")
     paths = {"pictures": folder / "carried" / "pictures", "exact": folder / "carried" / "exact.safetensors"}
     said = gpu_run("pack", str(folder / "pictures"), **paths)
     assert "without these:\nweights/esc-fp-x2.safetensors" in said
