@@ -3,6 +3,8 @@
 A message is one clear sentence; ``hint`` is what to do about it. Scripts may rely on the numbers.
 """
 
+import difflib
+from collections.abc import Iterable
 from enum import IntEnum
 
 DEBUG_VARIABLE = "ESC_UPSCALE_DEBUG"
@@ -100,3 +102,9 @@ def as_ours(error: Exception) -> EscError:
     ours = error if isinstance(error, EscError) else unforeseen(error)
     ours.__cause__ = ours.__context__ = None
     return ours.with_traceback(None)
+
+
+def did_you_mean(word: str, words: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """Name the nearest of some words, as a hint: "did you mean 'scale'?"; None if none is near."""
+    close = difflib.get_close_matches(word, list(words), n=1, cutoff=cutoff)
+    return f"did you mean {close[0]!r}?" if close else None

@@ -1,6 +1,5 @@
 """A file, or the name of a shipped model, becomes a network ready to run."""
 
-import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
@@ -15,7 +14,7 @@ from esc_cli.checkpoints.manifest import (
     read_manifest,
     verify,
 )
-from esc_cli.errors import WeightsError
+from esc_cli.errors import WeightsError, did_you_mean
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
 from esc_cli.networks.architectures.registry import build_network, recognise, variant_name
@@ -162,6 +161,5 @@ def _unknown(name: str) -> WeightsError:
             f"no model can be chosen by {name!r} here", hint=f"name one, such as {DEFAULT_MODEL}"
         )
     names = sorted({entry.name for entry in read_manifest()} | set(get_args(StandIn)))
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(names)}, or the path of a file"
+    hint = did_you_mean(name, names) or f"there are {', '.join(names)}, or the path of a file"
     return WeightsError(f"there is no model {name!r}", hint=hint)

@@ -18,6 +18,15 @@ _TYPE_WORDS = {
 }
 """What help says of values, where Typer writes names of Python's types."""
 
+_CHECKS = {
+    r"^Input should be a valid number, unable.*": "it must be a number.",
+    r"^Input should be a valid integer, (?:unable|got).*": "it must be a whole number.",
+    r"^Input should be less than or equal to (\S+)$": r"it must be \1 or less.",
+    r"^Input should be greater than or equal to (\S+)$": r"it must be \1 or more.",
+    r"^Value error, ": "",
+}
+"""What is wrong with a value, where Typer repeats what its library says."""
+
 
 class HelpCommand(TyperCommand):
     """A command whose help shows its options in panels.
@@ -29,6 +38,14 @@ class HelpCommand(TyperCommand):
 
     begins: Mapping[str, str] = MappingProxyType({})
     after: Mapping[str, Mapping[str, str]] = MappingProxyType({})
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the arguments; what is wrong with one is said in our words."""
+        try:
+            return super().parse_args(ctx, args)
+        except typer.BadParameter as error:
+            error.message = _said_plainly(error.message)
+            raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
         """Write the panels."""
@@ -71,6 +88,12 @@ def new_application(**settings: Any) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         **settings,
     )
+
+
+def _said_plainly(message: str) -> str:
+    for pattern, words in _CHECKS.items():
+        message = re.sub(pattern, words, message)
+    return message
 
 
 def _in_words(option: str) -> str:

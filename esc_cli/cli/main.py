@@ -1,13 +1,12 @@
 """``esc-upscale``: pictures are upscaled unless the first word is a command."""
 
-import difflib
 import io
 import os
 import sys
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from esc_cli.errors import ExitCode, UsageError
+from esc_cli.errors import ExitCode, UsageError, did_you_mean
 
 if TYPE_CHECKING:
     import typer
@@ -54,17 +53,18 @@ def _of_help(commands: list[str]) -> list[str]:
     """Give the arguments that show the help of a command; of the main one where none is named."""
     for name in commands[:1]:
         if name not in COMMANDS:
-            raise UsageError(f"there is no command {name!r}", hint=f"the commands are {', '.join(COMMANDS)}")
+            hint = did_you_mean(name, COMMANDS) or f"the commands are {', '.join(COMMANDS)}"
+            raise UsageError(f"there is no command {name!r}", hint=hint)
     return [*commands, "--help"]
 
 
 def _refuse_misspelt(arguments: list[str]) -> None:
     """Refuse a first word that looks like a misspelt command and names no file."""
-    close = difflib.get_close_matches(arguments[0], COMMANDS, n=1, cutoff=0.8) if arguments else []
-    if close and arguments[0] not in COMMANDS and not os.path.lexists(arguments[0]):
-        raise UsageError(
-            f"there is no command and no file {arguments[0]!r}", hint=f"did you mean {close[0]!r}?"
-        )
+    if not arguments or arguments[0] in COMMANDS or os.path.lexists(arguments[0]):
+        return
+    nearest = did_you_mean(arguments[0], COMMANDS, cutoff=0.8)
+    if nearest is not None:
+        raise UsageError(f"there is no command and no file {arguments[0]!r}", hint=nearest)
 
 
 def _let_stdout_escape() -> None:

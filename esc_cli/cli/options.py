@@ -4,6 +4,34 @@ from typing import Annotated, Literal
 
 import typer
 
+_PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+_SHORT_PRECISIONS = {"fp32": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16"}
+
+
+def read_factor(text: str | float) -> float:
+    """Read a factor: 2, 1.5, 2x or x2.
+
+    Raises:
+        BadParameter: It is not a number.
+    """
+    try:
+        return float(text.strip().lower().strip("x") if isinstance(text, str) else text)
+    except ValueError as error:
+        raise typer.BadParameter(f"{text!r} is not a factor such as 2 or 1.5.") from error
+
+
+def read_precision(text: str) -> str:
+    """Read a precision by its name or a short one: fp16, bf16.
+
+    Raises:
+        BadParameter: There is no such precision.
+    """
+    name = _SHORT_PRECISIONS.get(text, text)
+    if name not in _PRECISIONS:
+        raise typer.BadParameter(f"{text!r} is not one of {', '.join(_PRECISIONS)}.")
+    return name
+
+
 Model = Annotated[
     str,
     typer.Option(

@@ -10,7 +10,7 @@ from esc_cli.cli.application import in_panels, new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Quiet
 from esc_cli.cli.output import answer
-from esc_cli.errors import UsageError
+from esc_cli.errors import UsageError, did_you_mean
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.presets import PRESETS, PUBLISHED
 
@@ -208,7 +208,9 @@ def _base(preset: str, begun: Path | None) -> TrainingConfig:
 
         return load_state(begun).config
     if preset not in PRESETS:
-        raise UsageError(f"there is no preset {preset!r}", hint=", ".join(PRESETS))
+        raise UsageError(
+            f"there is no preset {preset!r}", hint=did_you_mean(preset, PRESETS) or ", ".join(PRESETS)
+        )
     return PRESETS[preset]
 
 

@@ -9,7 +9,7 @@ from esc_cli.checkpoints.manifest import AUTO_MODEL
 from esc_cli.cli.application import in_panels, new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.main import COMMANDS
-from esc_cli.cli.options import Device, Json, Quiet, Tta
+from esc_cli.cli.options import Device, Json, Quiet, Tta, read_factor, read_precision
 from esc_cli.cli.output import Reporter, answer
 from esc_cli.errors import ExitCode, UsageError
 from esc_cli.jobs.streams import STDIN
@@ -66,6 +66,8 @@ def upscale(
         typer.Option(
             "--scale",
             "-s",
+            metavar="FACTOR",
+            parser=read_factor,
             help="Factor to enlarge by, such as 2 or 1.5. The default is 4, or the scale of the model. Above "
             "4 the network runs more than once.",
         ),
@@ -136,8 +138,14 @@ def upscale(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and exit.")] = False,
     device: Device = "auto",
     precision: Annotated[
-        Literal["auto", "float32", "bfloat16", "float16"],
-        typer.Option("--precision", "-p", help="Number format that the network computes in."),
+        str,
+        typer.Option(
+            "--precision",
+            "-p",
+            metavar="<auto|float32|bfloat16|float16>",
+            parser=read_precision,
+            help="Number format that the network computes in.",
+        ),
     ] = "auto",
     tiling: Annotated[
         Literal["auto", "exact", "overlap", "none"],

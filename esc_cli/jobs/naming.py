@@ -18,6 +18,8 @@ from esc_cli.media.video.formats import (
     clip_format_named,
 )
 
+_SEPARATORS = tuple(separator for separator in (os.sep, os.altsep) if separator)
+
 
 @dataclass(frozen=True)
 class Destination:
@@ -46,7 +48,8 @@ def decide_destination(names: Sequence[str], output: str | None, extension: str 
 
     Args:
         names: The inputs, with all patterns expanded.
-        output: A file, a folder (it is one, ends in a slash, or there are several inputs), ``-`` or None.
+        output: A file, a folder, ``-`` or None. It is a folder if it is one, ends in a slash, or there are
+            several inputs or a folder among them; a file with a format's ending that is not there is none.
         extension: The name of a format, or None.
 
     Raises:
@@ -65,8 +68,9 @@ def decide_destination(names: Sequence[str], output: str | None, extension: str 
         raise UsageError("the output has an empty name")
     path = Path(output)
     if _means_folder(output, names):
+        _check_folder(path, output)
         return Destination(path, is_folder=True, to_stdout=False, format=format)
-    return Destination(path, is_folder=False, to_stdout=False, format=format or _format_of_file(path))
+    return Destination(path, is_folder=False, to_stdout=False, format=_format_of_file(path, format))
 
 
 def choose_format(destination: Destination, source_format: str) -> PictureFormat:
@@ -133,24 +137,56 @@ def results_folder(folder: Path, label: str) -> Path:
 
 
 def _means_folder(output: str, names: Sequence[str]) -> bool:
-    separators = tuple(separator for separator in (os.sep, os.altsep) if separator)
-    return len(names) > 1 or _has_folder((output, *names)) or output.endswith(separators)
+    return len(names) > 1 or _has_folder((output, *names)) or output.endswith(_SEPARATORS)
 
 
 def _has_folder(names: Sequence[str]) -> bool:
     return any(os.path.isdir(name) for name in names)  # noqa: PTH112 - Path's raises on names too long
 
 
-def _format_of_file(path: Path) -> PictureFormat | ClipFormat | None:
-    """The format that a result's ending names; None without one: then it is the input's own."""
-    format = format_by_extension(path) or clip_format_by_extension(path) if path.suffix else None
-    if path.suffix and format is None:
+def _check_folder(path: Path, output: str) -> None:
+    """Refuse the name of a file where a folder is meant that is not there yet."""
+    format = _format_of(path)
+    if output.endswith(_SEPARATORS) or os.path.lexists(path) or format is None:
+        return
+    hint = f"name a folder: end it in {os.sep}"
+    if isinstance(format, ClipFormat):
+        hint += "; numbered pictures become one clip if they are named like %06d.png"
+    raise UsageError(f"several results cannot be one file {output!r}", hint=hint)
+
+
+def _format_of(path: Path) -> PictureFormat | ClipFormat | None:
+    return format_by_extension(path) or clip_format_by_extension(path) if path.suffix else None
+
+
+def _format_of_file(
+    path: Path, asked: PictureFormat | ClipFormat | None
+) -> PictureFormat | ClipFormat | None:
+    """Choose the format of one result: the one asked for, or that of its ending.
+
+    Returns:
+        None for the input's own: where the name has no ending and something is there by this name.
+    """
+    named = _format_of(path)
+    if asked is not None and named not in (None, asked):
+        raise UsageError(
+            f"the format {asked.name} and the name {str(path)!r} contradict each other",
+            hint=f"end the name in {asked.extensions[0]}",
+        )
+    if asked is not None or named is not None:
+        return asked or named
+    if path.suffix:
         raise UsageError(
             f"no format is known by the ending of {str(path)!r}",
             hint="end it in .png, .jpg, .webp, .tiff, .gif, .avif, .heic, .jxl or .bmp, for clips in .mp4, "
             ".mov, .mkv, .webm or .y4m, or name one with -f",
         )
-    return format
+    if not os.path.lexists(path):
+        raise UsageError(
+            f"{str(path)!r} may be a file or a folder",
+            hint=f"end it in {os.sep}, in .png or the like, or name a format with -f",
+        )
+    return None
 
 
 def _with_extension(path: Path, format: PictureFormat | ClipFormat) -> Path:

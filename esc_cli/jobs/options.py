@@ -1,6 +1,5 @@
 """All that can be chosen about a run: one object, from the command line to the engine."""
 
-import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -9,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL
-from esc_cli.errors import UsageError
+from esc_cli.errors import UsageError, did_you_mean
 from esc_cli.jobs.clips.options import ClipOptions, check_crf, parse_option, parse_rate, parse_time
 from esc_cli.jobs.shard import Shard
 from esc_cli.media.metadata import parse_metadata_list
@@ -133,9 +132,8 @@ class Options:
         """
         for name in options:
             if name not in cls.names():
-                close = difflib.get_close_matches(name, cls.names(), n=1)
-                hint = f"; did you mean {close[0]!r}?" if close else ""
-                raise TypeError(f"there is no option {name!r}{hint}")
+                nearest = did_you_mean(name, cls.names())
+                raise TypeError("; ".join(filter(None, (f"there is no option {name!r}", nearest))))
         return cls(**options)
 
     def but(self, **changes: Any) -> "Options":

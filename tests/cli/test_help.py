@@ -29,9 +29,9 @@ def test_help_says_what_is_stored(run: Run, command: str, monkeypatch: pytest.Mo
 
 def test_help_of_parts_and_of_nothing(run: Run) -> None:
     assert run("help", "analyze", "similarity").text.startswith("Usage: esc-upscale analyze similarity")
-    ended = run("help", "trian")
+    ended = run("help", "me")
     assert (ended.code, ended.text) == (2, "")
-    assert ended.stderr.startswith("esc-upscale: there is no command 'trian'\n  the commands are models,")
+    assert ended.stderr.startswith("esc-upscale: there is no command 'me'\n  the commands are models,")
 
 
 def test_no_type_of_python_is_in_the_help(run: Run) -> None:

@@ -38,3 +38,40 @@ def test_without_an_input(run: Run) -> None:
     ended = run("-s", 2)
     assert ended.code == 2
     assert "Missing argument" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("-s", "abc"), "'abc' is not a factor such as 2 or 1.5."),
+        (("-q", "200"), "it must be 100 or less."),
+        (("-j", "0"), "it must be 1 or more."),
+        (("-j", "x"), "it must be a whole number."),
+        (("-p", "fp17"), "'fp17' is not one of auto, float32, bfloat16, float16."),
+        (("--tiling", "foo"), "'foo' is not one of 'auto', 'exact', 'overlap', 'none'."),
+    ],
+)
+def test_bad_values_are_said_in_our_words(run: Run, arguments: tuple[str, ...], sentence: str) -> None:
+    ended = run("in.png", *arguments)
+    assert ended.code == 2
+    assert ended.stderr.splitlines()[-1].endswith(f": {sentence}")
+
+
+@pytest.mark.parametrize("factor", ["2", "2x", "x2", "2X"])
+def test_a_factor_may_be_written_with_its_sign(run: Run, save: Save, factor: str) -> None:
+    save("in.png")
+    assert run("in.png", "-s", factor, "-m", "nearest", "-p", "fp32").code == 0
+    assert Path("in_x2.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "hint"),
+    [
+        (("in.png", "-f", "jepg"), "did you mean 'jpg'?"),
+        (("train", "in", "-o", "run", "--preset", "esc-lite-x2"), "did you mean 'esc-light-x2'?"),
+        (("help", "trian"), "did you mean 'train'?"),
+    ],
+)
+def test_near_words_are_named(run: Run, arguments: tuple[str, ...], hint: str) -> None:
+    ended = run(*arguments)
+    assert (ended.code, ended.stderr.splitlines()[-1].strip()) == (2, hint)

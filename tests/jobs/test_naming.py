@@ -75,7 +75,8 @@ def test_a_folders_tree_is_kept() -> None:
 def test_when_the_output_is_a_folder(tmp_path: Path) -> None:
     assert decide_destination(["a.png"], str(tmp_path), None).is_folder
     assert decide_destination(["a.png"], "new/", None).is_folder
-    assert decide_destination(["a.png", "b.png"], "new.png", None).is_folder
+    assert decide_destination(["a.png", "b.png"], "new", None).is_folder
+    assert decide_destination(["a.png", "b.png"], "new.png/", None).is_folder
     assert decide_destination([str(tmp_path)], "new", None).is_folder
     assert not decide_destination(["a.png"], "new.png", None).is_folder
 
@@ -86,9 +87,8 @@ def test_what_names_the_format() -> None:
         return format and format.name
 
     assert format_of("b.WebP", None) == "WEBP"
-    assert format_of("b.webp", "jpg") == "JPEG"
     assert format_of("b.strange", "jpg") == "JPEG"
-    assert format_of("b", None) is None
+    assert format_of("b", "jpg") == "JPEG"
     assert format_of("dir/", None) is None
     assert format_of(None, ".TIF") == "TIFF"
 
@@ -116,3 +116,27 @@ def test_what_goes_to_standard_output() -> None:
     assert goes_to_stdout(["-"], None)
     assert not goes_to_stdout(["-"], "a.png")
     assert not goes_to_stdout(["./-"], None)
+
+
+@pytest.mark.parametrize(
+    ("names", "output", "format", "sentence"),
+    [
+        (["a.png", "b.png"], "new.png", None, "several results cannot be one file 'new.png'"),
+        (["a.png"], "new", None, "'new' may be a file or a folder"),
+        (["a.png"], "new.png", "jpg", "the format JPEG and the name 'new.png' contradict each other"),
+        (["a.mp4"], "new.mkv", "mp4", "the format MP4 and the name 'new.mkv' contradict each other"),
+    ],
+)
+def test_what_the_output_means_is_not_guessed(
+    names: list[str], output: str, format: str | None, sentence: str
+) -> None:
+    with pytest.raises(UsageError, match=sentence):
+        decide_destination(names, output, format)
+
+
+def test_a_format_makes_a_file_of_a_name_without_an_ending(tmp_path: Path) -> None:
+    for name in ("new", "new.jpeg", "new.JPG"):
+        destination = decide_destination(["a.png"], name, "jpg")
+        assert (destination.is_folder, destination.format) == (False, FORMATS["JPEG"])
+    (tmp_path / "there").touch()
+    assert decide_destination(["a.png"], str(tmp_path / "there"), None).format is None

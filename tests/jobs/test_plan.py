@@ -34,7 +34,8 @@ def test_a_task_knows_all_that_will_be(save: Save) -> None:
 def test_without_any_word_the_format_is_the_inputs_own_by_content(save: Save) -> None:
     save("a jpeg.png", format="JPEG"), save("in.webp")
     assert targets(plan("a jpeg.png")) == ["a jpeg_x2.jpg"]
-    (task,) = plan("in.webp", output="result").tasks
+    Path("result").touch()
+    (task,) = plan("in.webp", output="result", when_there="overwrite").tasks
     assert (str(task.target), task.format.name) == ("result", "WEBP")
 
 

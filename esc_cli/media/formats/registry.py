@@ -6,7 +6,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from esc_cli.errors import InputError, OutputError, UsageError
+from esc_cli.errors import InputError, OutputError, UsageError, did_you_mean
 from esc_cli.media.formats.avif import Avif
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.bmp import Bmp
@@ -80,9 +80,9 @@ def format_named(text: str) -> PictureFormat:
     """
     format = format_by_extension(text.lower())
     if format is None:
-        raise UsageError(
-            f"pictures cannot be written as '{text}'", hint=f"the formats are {_listed(_usable(), 'and')}"
-        )
+        names = [extension[1:] for one in _usable() for extension in one.extensions]
+        hint = did_you_mean(text.lower(), names) or f"the formats are {_listed(_usable(), 'and')}"
+        raise UsageError(f"pictures cannot be written as {text!r}", hint=hint)
     check_installed(format, UsageError, f"pictures cannot be written as {format.name}")
     return format
 
