@@ -19,6 +19,7 @@ from esc_cli.jobs.naming import (
     target_path,
 )
 from esc_cli.jobs.options import DEFAULTS, Options, WhenThere
+from esc_cli.jobs.record import RECORDS_FOLDER, made_from, size_and_time
 from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources
 from esc_cli.jobs.task import PictureTask, Task, WriteRecipe
 from esc_cli.media.formats.registry import check_fits
@@ -36,12 +37,14 @@ class Request:
         size: Of the results.
         output: A file, a folder or ``-``; None: beside the inputs.
         options: All else.
+        keep_records: Write down what each result was made from, so that it is known when it is up to date.
     """
 
     inputs: tuple[str, ...]
     size: Geometry
     output: str | None = None
     options: Options = DEFAULTS
+    keep_records: bool = True
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,7 @@ class Plan:
         skipped: Tasks whose result is there, whatever it is, and shall stay.
         failures: Inputs that cannot be done, known before the work.
         passed_over: Files in folders that are no pictures, and inputs that are results of others.
-        names_one: A single file was named, or a folder without pictures: it fails with its own exit code, and
-            no record of it is kept.
+        names_one: A single file was named, or a folder without pictures: it fails with its own exit code.
         when_there: What to do about results that turn up during the work.
     """
 
@@ -84,17 +86,17 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     options, names = request.options, expand(request.inputs)
     destination = decide_destination(names, request.output, options.format)
     never = _folders_of_results(names, destination, request.size.label)
-    sources = find_sources(names, recursive=options.recursive, never=never, shard=options.share)
+    found = find_sources(names, recursive=options.recursive, never=never, shard=options.share)
+    own_results = _own_results(found.pictures)
+    sources = replace(found, pictures=tuple(one for one in found.pictures if one not in own_results))
     names_one = _names_one(names, sources)
-    tasks, failures = _plan_tasks(sources, destination, request, write_recipe, keep_records=not names_one)
+    tasks, failures = _plan_tasks(sources, destination, request, write_recipe)
     up_to_date = [task for task in tasks if task.is_up_to_date]
-    own_results = _own_results(sources.pictures, up_to_date)
-    tasks = [task for task in tasks if task.source not in own_results]
     if names_one and options.clips != DEFAULT_OPTIONS:
         _refuse_pictures(tasks)
     _refuse_collisions(tasks)
     there = [task for task in tasks if task.is_there]
-    _refuse_own_inputs(there, [source for source in sources.pictures if source not in own_results])
+    _refuse_own_inputs(there, sources.pictures)
     _refuse_unreplaceable(there)
     to_do, skipped = _sorted_out(tasks, up_to_date, options.when_there)
     _refuse_unwritable(to_do)
@@ -114,8 +116,6 @@ def _plan_tasks(
     destination: Destination,
     request: Request,
     write_recipe: WriteRecipe,
-    *,
-    keep_records: bool,
 ) -> tuple[list[Task], tuple[Failure, ...]]:
     """Plan each picture and clip once, under however many names it was given."""
     tasks: dict[tuple[object, object], Task] = {}
@@ -125,7 +125,7 @@ def _plan_tasks(
             task = _plan_task(source, destination, request)
             if isinstance(task, ClipTask):
                 task = replace(task, identity=write_recipe(task))
-            if keep_records:
+            if request.keep_records and _is_of_single_files(task):
                 task = replace(task, recipe=write_recipe(task))
             tasks.setdefault((_real(source.content), _real(task.target)), task)
         except Exception as error:  # noqa: BLE001 - one file ends no other's work, whatever a library makes of it
@@ -134,14 +134,23 @@ def _plan_tasks(
     return clips_last, tuple(failures)
 
 
+def _is_of_single_files(task: Task) -> bool:
+    """Tell whether a task has one file as its source and one as its result, and not numbered pictures."""
+    numbered = isinstance(task, ClipTask) and task.numbered_targets is not None
+    return isinstance(task.source.content, Path) and task.source.content.is_file() and not numbered
+
+
 def _real(place: Path | bytes | BufferedReader | None) -> object:
     return os.path.realpath(place) if isinstance(place, Path) else place
 
 
-def _own_results(sources: Iterable[Source], up_to_date: Iterable[Task]) -> set[Source]:
-    """Find the inputs that are results of others: a pattern takes them in when it is given once more."""
-    results = {_real(task.target) for task in up_to_date}
-    return {source for source in sources if _real(source.content) in results}
+def _own_results(sources: Sequence[Source]) -> set[Source]:
+    """Find inputs that are results of other inputs: a pattern takes them in when it is given once more."""
+    paths = {source: source.content for source in sources if isinstance(source.content, Path)}
+    if not any((folder / RECORDS_FOLDER).is_dir() for folder in {path.parent for path in paths.values()}):
+        return set()
+    known = {size_and_time(path) for path in paths.values()} - {None}
+    return {source for source, path in paths.items() if made_from(path) in known}
 
 
 def _plan_task(source: Source, destination: Destination, request: Request) -> Task:

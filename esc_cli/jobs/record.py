@@ -1,9 +1,9 @@
 """What a result was made from: a small record beside it, by which a later run knows that it is up to date.
 
-For every result of a folder or a list there is one file in ``.esc-upscale/``, a hidden folder among the
-results. It is written when the result is complete but for its name, so that after a kill at any moment either
-the result is not there, or it is there with its record. As each result has a record of its own, runs that
-share a folder never wait for each other.
+For every result there is one file in ``.esc-upscale/``, a hidden folder among the results. It is written when
+the result is complete but for its name, so that after a kill at any moment either the result is not there, or
+it is there with its record. As each result has a record of its own, runs that share a folder never wait for
+each other.
 """
 
 import hashlib
@@ -73,6 +73,26 @@ def is_up_to_date(source: Path, target: Path, recipe: Recipe) -> bool:
     except (OSError, ValueError, TypeError, KeyError):
         return False  # there is none, or not of this kind: then nothing is known about the result
     return stamps[0].matches(target) and stamps[1].matches(source)
+
+
+def size_and_time(path: Path) -> tuple[int, int] | None:
+    """Give a file's size and time, by which it is known again; None if it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns
+
+
+def made_from(path: Path) -> tuple[int, int] | None:
+    """Give the size and time of what a file was made from; None if it is no result, or was changed since."""
+    try:
+        record = json.loads(record_path(path).read_bytes())
+        result, source = Stamp(**record["output"]), Stamp(**record["input"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
+    is_it = size_and_time(path) == (result.size_bytes, result.modified_ns)
+    return (source.size_bytes, source.modified_ns) if is_it else None
 
 
 def write_record(target: Path, source: Stamp, result: Stamp, recipe: Recipe, model: str | None) -> None:

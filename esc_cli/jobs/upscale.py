@@ -76,18 +76,31 @@ def upscale_files(
         EscError: One of its kinds: the run cannot be begun at all, and nothing was written.
         TypeError: There is no such option.
     """
-    chosen, listener = Options.of(options), _ignore if listener is None else listener
-    chooser = Chooser(chosen)
-    size = _geometry(chooser.default, chosen)
-    request = Request(tuple(map(str, inputs)), size, None if output is None else str(output), options=chosen)
-    plan = make_plan(request, lambda task: task_recipe(task, chooser, chosen))
+    listener = _ignore if listener is None else listener
+    return _run(inputs, output, Options.of(options), listener, dry_run=dry_run)
+
+
+def _run(
+    inputs: Sequence[str | Path],
+    output: str | Path | None,
+    options: Options,
+    listener: Listener,
+    *,
+    dry_run: bool = False,
+    keep_records: bool = True,
+) -> Report:
+    chooser = Chooser(options)
+    size = _geometry(chooser.default, options)
+    target = None if output is None else str(output)
+    request = Request(tuple(map(str, inputs)), size, target, options, keep_records)
+    plan = make_plan(request, lambda task: task_recipe(task, chooser, options))
     if dry_run:
-        plan = with_choices(plan, chooser, chosen.largest_px)
+        plan = with_choices(plan, chooser, options.largest_px)
     _announce(plan, chooser, listener, estimate=dry_run or not plan.names_one)
     if dry_run:
         return Report(plan, plan.failures)
-    enlarger = Enlarger(chooser.default, size, chosen.consistency, _job_px(plan))
-    return Report(plan, run_plan(plan, chooser, enlarger, chosen, listener))
+    enlarger = Enlarger(chooser.default, size, options.consistency, _job_px(plan))
+    return Report(plan, run_plan(plan, chooser, enlarger, options, listener))
 
 
 @overload
@@ -144,9 +157,9 @@ def upscale(
         raise UsageError("standard input and output are for the command; name files")
     if not os.path.lexists(source):
         raise InputError(f"{source}: there is no such file")  # and no pattern either
-    options["when_there"] = "overwrite" if overwrite else "refuse"
-    options["shard"] = None  # of one there is but one share
-    report = upscale_files([source], target, **options)
+    # Of one there is but one share.
+    chosen = chosen.but(when_there="overwrite" if overwrite else "refuse", shard=None)
+    report = _run([source], target, chosen, _ignore, keep_records=False)
     if report.failures:
         raise report.failures[0].error
     (written,) = (task.target for task in report.plan.tasks if task.target is not None)

@@ -75,7 +75,9 @@ def formats(content: bytes | str) -> list[tuple[int, int, str]]:
 
 
 def files() -> list[str]:
-    return sorted(str(path) for path in Path().rglob("*") if path.is_file())
+    """All files but the records of results."""
+    paths = (path for path in Path().rglob("*") if path.is_file())
+    return sorted(str(path) for path in paths if ".esc-upscale" not in path.parts)
 
 
 def sentences(ended: Any) -> list[str]:

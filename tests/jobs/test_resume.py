@@ -136,15 +136,29 @@ def test_a_new_input_is_made(whole: list[str], save: Save) -> None:
     assert run(recursive=True)[0].done == [whole[0]]
 
 
-def test_a_single_file_leaves_no_record_and_a_list_does(save: Save) -> None:
-    save("a.png"), save("b.png")
+def test_a_single_file_is_up_to_date_the_second_time(save: Save) -> None:
+    save("a.png")
     run("a.png")
-    assert sorted(path.name for path in Path().iterdir()) == ["a.png", "a_x2.png", "b.png"]
+    assert record_path(Path("a_x2.png")).is_file()
+    assert run("a.png")[0].up_to_date == ["a_x2.png"]
+    save("a.png", size=(9, 9))
     with pytest.raises(OutputExistsError):
         run("a.png")
-    run("a.png", "b.png", output="out")
-    assert record_path(Path("out/a.png")).is_file()
-    assert run("a.png", "b.png", output="out")[0].up_to_date == ["out/a.png", "out/b.png"]
+
+
+def test_results_of_other_inputs_are_passed_over(save: Save) -> None:
+    """Whatever they were made with, as long as they are what was made."""
+    save("a.png"), save("b.png"), save("c_x2.png")
+    run("a.png")
+    upscale_files(["a.png"], "a_large.png", model="nearest", scale=3)
+    made, _ = run("*.png")
+    assert made.done == ["b_x2.png", "c_x2_x2.png"]
+    assert made.up_to_date == ["a_x2.png"]
+    save("a_large.png", size=(5, 4))  # somebody's own
+    assert run("*.png")[0].done == ["a_large_x2.png"]
+    Path("results").mkdir()
+    run("a.png", output="results/")
+    assert run("results")[0].done == ["results_x2/a.png"]  # its source is not among the inputs
 
 
 def test_when_the_last_step_fails_the_next_run_makes_it(
