@@ -5,16 +5,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.table import Table
 from rich.text import Text
 
 from esc_cli.checkpoints.manifest import ModelEntry, auto_models, read_manifest, verify
-from esc_cli.checkpoints.model_card import PURPOSES, SETS
+from esc_cli.checkpoints.model_card import SETS
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Json, Overwrite
 from esc_cli.cli.output import answer, answer_json, printable, say_error
 from esc_cli.errors import ExitCode, UsageError, WeightsError
+
+_SHORT_PURPOSES = {"bicubic": "clean", "robust": "JPEG", "real": "wild"}
 
 app = new_application(
     help="List, describe and verify models.",
@@ -66,19 +69,15 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
 
 
 def _table(entries: Sequence[ModelEntry]) -> Table:
-    table = Table("model", "scale", "for", title="PSNR in dB, luma, published protocol")
-    for name in (*SETS, "steps"):
-        table.add_column(name, justify="right")
+    table = Table(box=SIMPLE, title="PSNR in dB on luma, published protocol; * auto", pad_edge=False)
+    table.add_column("model", no_wrap=True)
+    table.add_column("for", no_wrap=True)
+    for name in SETS:
+        table.add_column(name, justify="right", no_wrap=True)
     for entry in entries:
-        mark = " (auto)" if entry.name in auto_models(entries, entry.scale) else ""
+        mark = " *" if entry.name in auto_models(entries, entry.scale) else ""
         figures = [f"{entry.psnr[name]:.2f}" if name in entry.psnr else "" for name in SETS]
-        table.add_row(
-            f"{entry.name}{mark}",
-            f"x{entry.scale}",
-            PURPOSES[entry.degradation],
-            *figures,
-            f"{entry.steps:,}",
-        )
+        table.add_row(f"{entry.name} x{entry.scale}{mark}", _SHORT_PURPOSES[entry.degradation], *figures)
     return table
 
 

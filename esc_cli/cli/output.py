@@ -87,6 +87,7 @@ class Reporter:
         self._json = json
         self._talks = not (quiet or json)
         self._verbose = verbose
+        self._unsaid: str | None = None
         self._dry_run = dry_run
         self._console = stderr_console()
         self._bars = _Bars(self._console, visible=self._talks and not dry_run)
@@ -124,13 +125,17 @@ class Reporter:
                 self._say(*_outlook_lines(event))
             case Summary() if _counted(event) > 1:
                 self._say(_summary_line(event), *_failure_lines(event))
+            case Summary() if event.skipped and self._unsaid is not None:
+                self._say(self._unsaid)
 
     def _skip(self, event: Skipped) -> None:
         """Tell of one that is there already, but not of each of thousands that are up to date."""
         if event.reason != "up to date":
             self._say(f"{event.input}: skipped, {event.output} is there already")
         elif self._verbose:
-            self._say(f"{event.input}: {event.output} is up to date")
+            self._say(_up_to_date_line(event))
+        else:
+            self._unsaid = _up_to_date_line(event)
 
     def _say(self, *lines: str) -> None:
         """Tell people something, unless they want quiet or read JSON."""
@@ -279,6 +284,10 @@ def _failure_lines(event: Summary) -> list[str]:
     if len(event.failures) < 2:
         return []
     return ["failed:", *(f"  {_spoken(name, 'standard input')}" for name in event.failures)]
+
+
+def _up_to_date_line(event: Skipped) -> str:
+    return f"{event.input}: {event.output} is up to date"
 
 
 def _summary_line(event: Summary) -> str:

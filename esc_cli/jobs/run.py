@@ -207,7 +207,7 @@ class _Run:
             self._publish(task, task.target, encoded, high, ended)
         first = high.file.first
         too_large = metadata_lost(first.metadata, task.format, self._options.write.keep)
-        notes = tuple(dict.fromkeys((*first.notes, *task.lost, *too_large)))
+        notes = tuple(dict.fromkeys((*first.notes, *task.lost, *too_large, *_unenlarged(high.choice))))
         seconds = round(high.seconds + _seconds_since(begun), 3)
         name = task.source.name
         size = first.height, first.width
@@ -251,7 +251,8 @@ class _Run:
         write = replace(self._options.write, provenance=enlarger.models.provenance(task.factor))
         made = make_clip(task, enlarger, write, publish, report)
         seconds, size = _seconds_since(begun), (task.height, task.width)
-        return Done(name, target_name(task), *size, seconds, made.notes, made.ways, *told(choice))
+        notes = (*made.notes, *_unenlarged(choice))
+        return Done(name, target_name(task), *size, seconds, notes, made.ways, *told(choice))
 
     def _check_free(self, task: Task) -> None:
         """Find out whether somebody made a result after the plan.
@@ -291,6 +292,11 @@ def failed(failure: Failure) -> Failed:
 def told(choice: Choice | None) -> tuple[str | None, str | None]:
     """Give the model and the reason as events tell them."""
     return (None, None) if choice is None else (choice.model, choice.reason)
+
+
+def _unenlarged(choice: Choice | None) -> tuple[str, ...]:
+    """Say that a result of no model was resized at most."""
+    return ("no network was run, since the result is not larger than its source",) if choice is None else ()
 
 
 def target_name(task: Task) -> str:

@@ -75,3 +75,24 @@ def test_a_factor_may_be_written_with_its_sign(run: Run, save: Save, factor: str
 def test_near_words_are_named(run: Run, arguments: tuple[str, ...], hint: str) -> None:
     ended = run(*arguments)
     assert (ended.code, ended.stderr.splitlines()[-1].strip()) == (2, hint)
+
+
+def test_the_same_command_twice_says_that_all_is_done(run: Run, save: Save) -> None:
+    save("in.png")
+    assert run("in.png", "-s", 2, "-m", "nearest").code == 0
+    ended = run("in.png", "-s", 2, "-m", "nearest")
+    assert (ended.code, ended.stderr) == (0, "in.png: in_x2.png is up to date\n")
+
+
+def test_where_nothing_is_enlarged_it_is_said(run: Run, save: Save) -> None:
+    save("in.png")
+    ended = run("in.png", "--size", "50%")
+    assert ended.code == 0
+    assert "note: no network was run, since the result is not larger than its source" in ended.stderr
+
+
+def test_the_table_of_models_fits_a_narrow_terminal(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = run("models").text.splitlines()
+    assert max(map(len, lines)) <= 60
+    assert any("esc-light-robust x2" in line for line in lines)

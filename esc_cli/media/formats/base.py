@@ -39,7 +39,7 @@ class PictureFormat:
 
     Attributes:
         name: What it is called, in this program and in messages.
-        pillow_name: What Pillow or its plug-in calls it.
+        pillow_name: What Pillow or its plug-in calls it, if that is another name.
         extensions: What its files end in, with the dot. Results get the first one.
         signature: A regular expression for the first bytes of its files.
         alpha: Whether it holds transparency.
@@ -79,6 +79,10 @@ class PictureFormat:
     extra: str | None = None
     module: str | None = None
     deep_share: float | None = None
+
+    def __init_subclass__(cls) -> None:
+        """Let Pillow's name of it be the same, unless another is stated."""
+        cls.pillow_name = cls.pillow_name or cls.name
 
     def __repr__(self) -> str:
         """Name the format."""
@@ -126,7 +130,7 @@ class PictureFormat:
             InputError: It is too large, or of a kind that is not read. Also any of `PILLOW_ERRORS`.
         """
         self.load_plugin()
-        return Image.open(file, formats=(self.pillow_name or self.name,))
+        return Image.open(file, formats=(self.pillow_name,))
 
     def check(self, opened: Opened) -> None:
         """Look for damage that Pillow does not notice.

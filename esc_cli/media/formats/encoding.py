@@ -103,7 +103,7 @@ def encode_with_pillow(
         content = io.BytesIO()
         with quiet_pillow():
             format.load_plugin()
-            first.save(content, format.pillow_name or format.name, **several, **options, **timing)
+            first.save(content, format.pillow_name, **several, **options, **timing)
     except MemoryError as error:
         raise OutOfMemoryError(f"there is not enough memory to write {format.name}") from error
     except PILLOW_ERRORS as error:

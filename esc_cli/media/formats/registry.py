@@ -39,7 +39,7 @@ DEFAULT = FORMATS["PNG"]
 PICTURE_EXTENSIONS = frozenset(extension for format in _FORMATS for extension in format.extensions)
 """What says that a file is meant to be a picture, whether this program reads it or not."""
 
-_BY_PILLOW_NAME = {format.pillow_name or format.name: format for format in _FORMATS}
+_BY_PILLOW_NAME = {format.pillow_name: format for format in _FORMATS}
 _BY_PILLOW_NAME["MPO"] = FORMATS["JPEG"]  # several JPEGs in one, which is a JPEG to anybody else
 
 

@@ -119,7 +119,7 @@ def test_content_tells_the_format(format: PictureFormat) -> None:
         pytest.skip("its package is not installed")
     file = io.BytesIO()
     format.load_plugin()
-    Image.new("RGB", (3, 2)).save(file, format.pillow_name or format.name)
+    Image.new("RGB", (3, 2)).save(file, format.pillow_name)
     assert sniff(file.getvalue()[:16]) is format
     with opened(file.getvalue()) as picture:
         assert picture.format is format_of(picture.image) is format
