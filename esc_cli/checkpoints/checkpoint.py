@@ -2,25 +2,17 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
 
 from torch import nn
 
-from esc_cli.checkpoints.files import WEIGHT_SUFFIXES, read_state_dict
-from esc_cli.checkpoints.manifest import (
-    AUTO_MODEL,
-    DEFAULT_MODEL,
-    ModelEntry,
-    read_manifest,
-    verify,
-)
-from esc_cli.errors import WeightsError, did_you_mean
+from esc_cli.checkpoints.files import read_state_dict
+from esc_cli.checkpoints.manifest import ModelEntry, read_manifest, verify
+from esc_cli.checkpoints.names import is_name, is_stand_in
+from esc_cli.errors import WeightsError
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
 from esc_cli.networks.architectures.registry import build_network, recognise, variant_name
 from esc_cli.storage.digests import file_sha256
-
-StandIn = Literal["nearest", "bicubic"]
 
 STAND_IN_SCALES = (2, 3, 4)
 
@@ -59,7 +51,7 @@ def load_checkpoint(model: str | Path, scale: int | None = None) -> Checkpoint:
         WeightsError: There is no such model, it has no such scale, or its file is missing, damaged or of no
             known network.
     """
-    if not _is_name(model):
+    if not is_name(model):
         checkpoint = _from_file(Path(model), Path(model).name)
         if scale is not None and checkpoint.scale is not None:
             _check_scale(model, scale, (checkpoint.scale,))
@@ -85,7 +77,7 @@ def open_model(model: str | Path | Checkpoint) -> str | Checkpoint:
     """
     if isinstance(model, Checkpoint):
         return model
-    return str(model) if _is_name(model) else load_checkpoint(model)
+    return str(model) if is_name(model) else load_checkpoint(model)
 
 
 def available_scales(model: str | Checkpoint) -> tuple[int, ...]:
@@ -109,25 +101,10 @@ def does_any_scale(model: str | Checkpoint) -> bool:
     return isinstance(model, Checkpoint) and model.scale is None
 
 
-def _is_name(model: str | Path) -> bool:
-    """Tell whether a model is given as a name, a shipped one's or a stand-in's, and not as a file."""
-    if is_stand_in(model) or _shipped(model):
-        return True
-    path = Path(model)
-    if path.suffix.lower() in WEIGHT_SUFFIXES or path.is_file():
-        return False
-    raise _unknown(str(model))
-
-
 def _check_scale(model: str | Path, scale: int, available: tuple[int, ...]) -> None:
     if scale not in available:
         listed = ", ".join(f"x{one}" for one in available)
         raise WeightsError(f"the model {str(model)!r} has no scale x{scale}, only {listed}")
-
-
-def is_stand_in(model: str | Path) -> bool:
-    """Tell whether a name is that of an interpolation, which has no weights."""
-    return model in get_args(StandIn)
 
 
 def _shipped(model: str | Path) -> dict[int, ModelEntry]:
@@ -153,13 +130,3 @@ def _interpolation(method: str, scale: int) -> Checkpoint:
     config = InterpolationConfig(scale, "nearest" if method == "nearest" else "bicubic")
     network = build_network(config).eval()
     return Checkpoint(network, config, scale, method, method, "built in", f"{method} x{scale}")
-
-
-def _unknown(name: str) -> WeightsError:
-    if name == AUTO_MODEL:
-        return WeightsError(
-            f"no model can be chosen by {name!r} here", hint=f"name one, such as {DEFAULT_MODEL}"
-        )
-    names = sorted({entry.name for entry in read_manifest()} | set(get_args(StandIn)))
-    hint = did_you_mean(name, names) or f"there are {', '.join(names)}, or the path of a file"
-    return WeightsError(f"there is no model {name!r}", hint=hint)

@@ -11,10 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from esc_cli.checkpoints.names import PICKLE_SUFFIXES, WEIGHT_SUFFIXES
 from esc_cli.errors import WeightsError
-
-PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
-WEIGHT_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 
 _WRAPPERS = ("params_ema", "params", "state_dict", "sd")
 """Keys under which training frameworks put the tensors (BasicSR, Lightning, LTE), the best first."""

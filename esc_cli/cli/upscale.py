@@ -233,13 +233,16 @@ def upscale(
     if overwrite and skip_existing:
         raise UsageError("--overwrite and --skip-existing contradict each other")
     _check_streams(inputs, output, json=json, dry_run=dry_run)
+    from esc_cli.jobs.early import refuse_early
     from esc_cli.jobs.options import Options
-    from esc_cli.jobs.upscale import upscale_files
 
     options = {name: value for name, value in context.params.items() if name in Options.names()}
     if overwrite or skip_existing:
         options["when_there"] = "overwrite" if overwrite else "skip"
     with Reporter(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run) as reporter:
+        refuse_early(inputs, output, Options.of(options), missing=not (json or dry_run))
+        from esc_cli.jobs.upscale import upscale_files
+
         report = upscale_files(inputs, output, listener=reporter, dry_run=dry_run, **options)
     return report.exit_code
 

@@ -12,9 +12,9 @@ from esc_cli.errors import UsageError, did_you_mean
 from esc_cli.jobs.clips.options import ClipOptions, check_crf, parse_option, parse_rate, parse_time
 from esc_cli.jobs.shard import Shard
 from esc_cli.media.metadata import parse_metadata_list
+from esc_cli.media.picture import WriteSettings
 from esc_cli.media.pillow import LARGEST_INPUT_PX
-from esc_cli.media.video.encoding import EncodeSettings
-from esc_cli.media.write import WriteSettings
+from esc_cli.media.video.formats import EncodeSettings
 
 if TYPE_CHECKING:
     from esc_cli.checkpoints.checkpoint import Checkpoint

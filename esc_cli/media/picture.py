@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from esc_cli.media.formats.base import ALL_METADATA, Held
 from esc_cli.media.formats.png import Chunk
 
 if TYPE_CHECKING:  # headers are read without torch
@@ -102,3 +103,21 @@ class PictureFile:
     def first(self) -> Picture:
         """What is shown where only one can be; it carries the metadata of the whole."""
         return self.pictures[0]
+
+
+@dataclass(frozen=True)
+class WriteSettings:
+    """How pictures are written.
+
+    Attributes:
+        quality: 1 to 100 for the lossy formats; None: the format's default.
+        keep: The parts of the metadata that are written.
+        provenance: What made the picture, for EXIF's ProcessingSoftware; None: not to be said.
+    """
+
+    quality: int | None = None
+    keep: frozenset[Held] = ALL_METADATA
+    provenance: str | None = None
+
+
+DEFAULT = WriteSettings()

@@ -1,36 +1,18 @@
 """Writing pictures: encoded in memory, with all that their format holds of depth, frames and metadata."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from esc_cli.errors import OutOfMemoryError, UsageError
 from esc_cli.media.alpha import composite
 from esc_cli.media.color import to_srgb
 from esc_cli.media.depth import depth_written, with_depth
-from esc_cli.media.formats.base import ALL_METADATA, Held, PictureFormat
+from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import check_fits
 from esc_cli.media.metadata import fitted
-from esc_cli.media.picture import Metadata, Picture, PictureFile
+from esc_cli.media.picture import DEFAULT, Metadata, Picture, PictureFile, WriteSettings
 
 WHITE = (255, 255, 255)
-
-
-@dataclass(frozen=True)
-class WriteSettings:
-    """How pictures are written.
-
-    Attributes:
-        quality: 1 to 100 for the lossy formats; None: the format's default.
-        keep: The parts of the metadata that are written.
-        provenance: What made the picture, for EXIF's ProcessingSoftware; None: not to be said.
-    """
-
-    quality: int | None = None
-    keep: frozenset[Held] = ALL_METADATA
-    provenance: str | None = None
-
-
-DEFAULT = WriteSettings()
 
 
 def encode_file(file: PictureFile, format: PictureFormat, settings: WriteSettings = DEFAULT) -> bytes:

@@ -55,6 +55,29 @@ assert not heavy, heavy
     assert "esc-upscale models" in done.stdout
 
 
+def test_mistakes_are_refused_before_torch_is_loaded(save: Save) -> None:
+    save("in.png")
+    script = """
+import sys
+from esc_cli.cli.main import main
+mistakes = {
+    "missing.png": 3, "in.png -s 0": 2, "in.png --size x": 2, "in.png -m esc-lite": 4, "in.png -f jepg": 2,
+    "in.png -o out": 2, "in.png -o out.png -f jpg": 2, "in.png in2.png -o out.png": 2, "in.png --crf -1": 2,
+    "in.png --metadata all,exif": 2, "in.png --shard 3/2": 2, "in.png -s 2 --size 50%": 2,
+}
+for arguments, code in mistakes.items():
+    sys.argv = ["esc-upscale", *arguments.split()]
+    try:
+        main()
+    except SystemExit as end:
+        assert end.code == code, (arguments, end.code)
+    assert "torch" not in sys.modules, arguments
+"""
+    done = subprocess.run([sys.executable, "-c", script], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "did you mean 'esc-light'?" in done.stderr
+
+
 def test_a_pipeline(start: Start, save: Save) -> None:
     content = save("in.png").read_bytes()
     with start("-", "-o", "-", "-s", 2, *NEAREST, "--quiet", stdin=subprocess.PIPE) as program:

@@ -19,7 +19,7 @@ from esc_cli.media.color import to_srgb, tone_of
 from esc_cli.media.formats.base import ALL_METADATA
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.implied import PRIMARIES, transfer_curve
-from esc_cli.media.picture import Metadata, Picture, PictureFile
+from esc_cli.media.picture import Metadata, Picture, PictureFile, WriteSettings
 from esc_cli.media.profiles import (
     Primaries,
     gray_profile,
@@ -29,7 +29,7 @@ from esc_cli.media.profiles import (
     srgb_curve,
 )
 from esc_cli.media.read import read_file
-from esc_cli.media.write import WriteSettings, encode_file
+from esc_cli.media.write import encode_file
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -14,10 +14,10 @@ from esc_cli.media.formats.base import ALL_METADATA, PictureFormat
 from esc_cli.media.formats.encoding import pillow_image
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata import metadata_lost
-from esc_cli.media.picture import Metadata, Motion, Picture, PictureFile
+from esc_cli.media.picture import Metadata, Motion, Picture, PictureFile, WriteSettings
 from esc_cli.media.profiles import Primaries, rgb_profile, srgb_curve
 from esc_cli.media.read import picture_from_image, read_file, read_picture
-from esc_cli.media.write import WriteSettings, encode_file
+from esc_cli.media.write import encode_file
 
 MakePicture = Callable[..., Picture]
 

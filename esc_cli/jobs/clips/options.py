@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from esc_cli.errors import UsageError
-from esc_cli.media.video.encoding import EncodeSettings
+from esc_cli.media.video.formats import EncodeSettings
 
 _TIME = re.compile(r"(?:(?:(?P<hours>\d+):)?(?P<minutes>\d+):)?(?P<seconds>\d+(?:\.\d+)?)")
 

@@ -20,14 +20,14 @@ from esc_cli.jobs.record import Stamp
 from esc_cli.jobs.streams import stdout_errors, stdout_file, write_stdout
 from esc_cli.media.contact_sheet import contact_sheet
 from esc_cli.media.formats.base import PictureFormat
-from esc_cli.media.picture import Picture, PictureFile
+from esc_cli.media.picture import Picture, PictureFile, WriteSettings
 from esc_cli.media.video.encoding import StreamWriter
 from esc_cli.media.video.formats import ClipFormat
 from esc_cli.media.video.join import join
 from esc_cli.media.video.numbered import numbered
 from esc_cli.media.video.reader import Frame, turned
 from esc_cli.media.video.sequence import SequenceWriter
-from esc_cli.media.write import WriteSettings, encode_file
+from esc_cli.media.write import encode_file
 from esc_cli.storage.whole_files import atomic_path, make_folder, write_whole
 
 Publish = Callable[[Path | None], None]

@@ -10,7 +10,7 @@ from esc_cli.jobs.clips.options import ClipOptions
 from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.task import Task
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.encoding import EncodeSettings
+from esc_cli.media.video.formats import EncodeSettings
 from esc_cli.media.video.numbered import Numbered
 from esc_cli.media.video.reader import Frame
 

@@ -1,4 +1,4 @@
-"""The kinds of files that clips are written to."""
+"""The kinds of files that clips are written to, and how they are encoded, as far as it was asked for."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,3 +64,22 @@ def clip_format_named(name: str) -> ClipFormat | None:
 def clip_format_like(container: str) -> ClipFormat:
     """Give the kind of file of a container; of those that are only read, Matroska, which holds everything."""
     return next((format for format in CLIP_FORMATS if format.container == container), MATROSKA)
+
+
+@dataclass(frozen=True)
+class EncodeSettings:
+    """How the frames are encoded; None where the clip and its container decide.
+
+    Attributes:
+        codec: FFmpeg's name of an encoder (`libx264`, `hevc_nvenc`) or of a codec (`h264`).
+        crf: The constant quality, in the encoder's own scale: less is better.
+        preset: The encoder's preset: `slow`, `medium`, ...
+        pixel_format: FFmpeg's name.
+        options: More of the encoder's own options, as names and values.
+    """
+
+    codec: str | None = None
+    crf: float | None = None
+    preset: str | None = None
+    pixel_format: str | None = None
+    options: tuple[tuple[str, str], ...] = ()

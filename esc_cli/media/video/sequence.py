@@ -17,13 +17,13 @@ from esc_cli.media.color import to_srgb
 from esc_cli.media.depth import with_depth
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.losses import losses
-from esc_cli.media.picture import Metadata, Picture, PictureFile
+from esc_cli.media.picture import DEFAULT, Metadata, Picture, PictureFile, WriteSettings
 from esc_cli.media.probe import Probe, probe
 from esc_cli.media.read import read_file
 from esc_cli.media.video.clip import Clip, ColorTags
 from esc_cli.media.video.numbered import is_sequence, numbered
 from esc_cli.media.video.reader import Frame, pts_at, turned
-from esc_cli.media.write import DEFAULT, WriteSettings, encode_file
+from esc_cli.media.write import encode_file
 from esc_cli.storage.whole_files import make_folder, write_whole
 
 __all__ = ["SequenceReader", "SequenceWriter", "is_sequence", "sequence_losses"]

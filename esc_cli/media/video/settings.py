@@ -4,7 +4,7 @@ import io
 import math
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 from typing import Any
 
@@ -12,6 +12,7 @@ import av
 
 from esc_cli.errors import UsageError
 from esc_cli.media.video.clip import Clip
+from esc_cli.media.video.formats import EncodeSettings
 from esc_cli.media.video.pixels import encoded_size, has_alpha
 
 __all__ = ["EncodeSettings", "alpha_notes", "check_settings", "encoded_size", "padding_notes"]
@@ -41,25 +42,6 @@ _SUBSAMPLING = {(1, 1): "444", (2, 1): "422", (2, 2): "420"}
 _RAW = "yuv4mpegpipe"
 _OPAQUE = ("mp4", _RAW)
 """Containers that no codec of ours has alpha in."""
-
-
-@dataclass(frozen=True)
-class EncodeSettings:
-    """How the frames are encoded; None where the clip and its container decide.
-
-    Attributes:
-        codec: FFmpeg's name of an encoder (`libx264`, `hevc_nvenc`) or of a codec (`h264`).
-        crf: The constant quality, in the encoder's own scale: less is better.
-        preset: The encoder's preset: `slow`, `medium`, ...
-        pixel_format: FFmpeg's name.
-        options: More of the encoder's own options, as names and values.
-    """
-
-    codec: str | None = None
-    crf: float | None = None
-    preset: str | None = None
-    pixel_format: str | None = None
-    options: tuple[tuple[str, str], ...] = ()
 
 
 def check_settings(clip: Clip, container: str, settings: EncodeSettings) -> EncodeSettings:

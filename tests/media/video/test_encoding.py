@@ -10,7 +10,8 @@ import torch
 
 from esc_cli.errors import DiskFullError, OutputError
 from esc_cli.media.video.clip import Clip, ColorTags, Hdr, probe_clip
-from esc_cli.media.video.encoding import EncodeSettings, SegmentWriter, StreamWriter, check_settings
+from esc_cli.media.video.encoding import SegmentWriter, StreamWriter, check_settings
+from esc_cli.media.video.formats import EncodeSettings
 from esc_cli.media.video.reader import Frame, VideoReader
 
 Maker = Callable[..., Path]

@@ -9,7 +9,8 @@ import pytest
 
 from esc_cli.errors import DiskFullError, InputError
 from esc_cli.media.video.copies import copies
-from esc_cli.media.video.encoding import EncodeSettings, SegmentWriter, check_settings
+from esc_cli.media.video.encoding import SegmentWriter, check_settings
+from esc_cli.media.video.formats import EncodeSettings
 from esc_cli.media.video.join import join
 from esc_cli.media.video.reader import VideoReader
 

@@ -13,14 +13,15 @@ from esc_cli.errors import InputError, OutputError, UsageError
 from esc_cli.media.color import to_srgb
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.implied import PRIMARIES
-from esc_cli.media.picture import Metadata, Picture, PictureFile
+from esc_cli.media.picture import Metadata, Picture, PictureFile, WriteSettings
 from esc_cli.media.profiles import power_curve, rgb_profile
 from esc_cli.media.read import read_file
 from esc_cli.media.video.clip import Clip, probe_clip
-from esc_cli.media.video.encoding import EncodeSettings, SegmentWriter, check_settings
+from esc_cli.media.video.encoding import SegmentWriter, check_settings
+from esc_cli.media.video.formats import EncodeSettings
 from esc_cli.media.video.reader import Frame, VideoReader
 from esc_cli.media.video.sequence import SequenceReader, SequenceWriter, sequence_losses
-from esc_cli.media.write import WriteSettings, encode_file
+from esc_cli.media.write import encode_file
 
 FILM = Fraction(24000, 1001)
 Maker = Callable[..., Path]

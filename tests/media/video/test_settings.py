@@ -6,7 +6,8 @@ import pytest
 
 from esc_cli.errors import UsageError
 from esc_cli.media.video.clip import Clip, probe_clip
-from esc_cli.media.video.settings import EncodeSettings, check_settings, padding_notes
+from esc_cli.media.video.formats import EncodeSettings
+from esc_cli.media.video.settings import check_settings, padding_notes
 
 
 @pytest.fixture

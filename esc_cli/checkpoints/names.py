@@ -1,0 +1,42 @@
+"""What a model may be called: a shipped model, an interpolation, or a file. Nothing is loaded to find out."""
+
+from pathlib import Path
+from typing import Literal, get_args
+
+from esc_cli.checkpoints.manifest import AUTO_MODEL, DEFAULT_MODEL, read_manifest
+from esc_cli.errors import WeightsError, did_you_mean
+
+StandIn = Literal["nearest", "bicubic"]
+
+PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
+WEIGHT_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
+"""What the files of checkpoints end in."""
+
+
+def is_stand_in(model: str | Path) -> bool:
+    """Tell whether a name is that of an interpolation, which has no weights."""
+    return model in get_args(StandIn)
+
+
+def is_name(model: str | Path) -> bool:
+    """Tell whether a model is given as a name, a shipped one's or a stand-in's, and not as a file.
+
+    Raises:
+        WeightsError: It is neither.
+    """
+    if is_stand_in(model) or model in {entry.name for entry in read_manifest()}:
+        return True
+    path = Path(model)
+    if path.suffix.lower() in WEIGHT_SUFFIXES or path.is_file():
+        return False
+    raise _unknown(str(model))
+
+
+def _unknown(name: str) -> WeightsError:
+    if name == AUTO_MODEL:
+        return WeightsError(
+            f"no model can be chosen by {name!r} here", hint=f"name one, such as {DEFAULT_MODEL}"
+        )
+    names = sorted({entry.name for entry in read_manifest()} | set(get_args(StandIn)))
+    hint = did_you_mean(name, names) or f"there are {', '.join(names)}, or the path of a file"
+    return WeightsError(f"there is no model {name!r}", hint=hint)
