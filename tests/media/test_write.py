@@ -33,6 +33,7 @@ def encoded(picture: Picture, format: PictureFormat, quality: int | None = None)
 def reopened(picture: Picture, name: str, quality: int | None = None) -> Image.Image:
     """What Pillow makes of our file."""
     content = encoded(picture, FORMATS[name], quality)
+    FORMATS[name].load_plugin()
     image = Image.open(io.BytesIO(content), formats=[FORMATS[name].pillow_name])
     image.load()
     return image
@@ -149,6 +150,7 @@ def test_only_what_is_kept_is_written(make_picture: MakePicture, metadata: Metad
 def test_provenance_is_written(make_picture: MakePicture, name: str, deep: bool) -> None:
     picture = with_16_bits(make_picture()) if deep else make_picture()
     content = encode_file(PictureFile((picture,)), FORMATS[name], WriteSettings(provenance="made by a test"))
+    FORMATS[name].load_plugin()
     with Image.open(io.BytesIO(content), formats=[FORMATS[name].pillow_name]) as image:
         image.load()
         said = image.getexif().get(ExifTags.Base.ProcessingSoftware)
