@@ -12,7 +12,6 @@ from esc_cli.errors import InputError, WeightsError
 from esc_cli.evaluation.evaluate import evaluate
 from esc_cli.evaluation.wild_degradation import WildDegradation
 
-
 PAPERS = {
     2: (Score(33.66, 0.9299), Score(30.24, 0.8688), Score(29.56, 0.8431)),
     3: (Score(30.39, 0.8682), Score(27.55, 0.7742), Score(27.21, 0.7385)),
