@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from esc_cli.checkpoints.checkpoint import load_checkpoint
     from esc_cli.engine.upscaler import Upscaler
+    from esc_cli.jobs.options import Options
     from esc_cli.jobs.upscale import upscale, upscale_files
     from esc_cli.version import __version__
 
-__all__ = ["Upscaler", "__version__", "load_checkpoint", "upscale", "upscale_files"]
+__all__ = ["Options", "Upscaler", "__version__", "load_checkpoint", "upscale", "upscale_files"]
 
 _HOMES = {
+    "Options": "esc_cli.jobs.options",
     "Upscaler": "esc_cli.engine.upscaler",
     "__version__": "esc_cli.version",
     "load_checkpoint": "esc_cli.checkpoints.checkpoint",
