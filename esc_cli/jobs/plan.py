@@ -2,6 +2,7 @@
 
 import math
 import os
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from io import BufferedReader
@@ -90,7 +91,8 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     own_results = _own_results(found.pictures)
     sources = replace(found, pictures=tuple(one for one in found.pictures if one not in own_results))
     names_one = _names_one(names, sources)
-    tasks, failures = _plan_tasks(sources, destination, request, write_recipe)
+    planned, failures = _plan_tasks(sources, destination, request, write_recipe)
+    tasks = _named_apart(planned)
     up_to_date = [task for task in tasks if task.is_up_to_date]
     if names_one and options.clips != DEFAULT_OPTIONS:
         _refuse_pictures(tasks)
@@ -224,6 +226,24 @@ def _folders_of_results(names: Sequence[str], destination: Destination, label: s
         return [destination.path]
     folders = (Path(name) for name in names if os.path.isdir(name))  # noqa: PTH112 - as in sources
     return [results_folder(folder, label) for folder in folders]
+
+
+def _named_apart(tasks: Sequence[Task]) -> list[Task]:
+    """Put the source's ending into a name that several results would get: a_jpg.png beside a.png."""
+    shared = Counter(_real(task.target) for task in tasks if task.target is not None)
+    return [
+        replace(task, target=_with_ending(task.target, task.source))
+        if task.target is not None and shared[_real(task.target)] > 1
+        else task
+        for task in tasks
+    ]
+
+
+def _with_ending(target: Path, source: Source) -> Path:
+    ending = source.relative.suffix
+    if ending.lower() == target.suffix.lower():
+        return target
+    return target.with_name(f"{target.stem}_{ending[1:]}{target.suffix}")
 
 
 def _refuse_collisions(tasks: Iterable[Task]) -> None:

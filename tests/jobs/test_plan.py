@@ -116,19 +116,28 @@ def test_a_link_to_nowhere_is_there(save: Save) -> None:
 
 @pytest.mark.parametrize("when_there", ["refuse", "overwrite", "skip"])
 def test_two_inputs_for_one_name_are_refused(save: Save, when_there: str) -> None:
-    save("a/1.png"), save("b/1.png"), save("c/1.png"), save("c/1.webp")
+    save("a/1.png"), save("b/1.png")
     with pytest.raises(
         OutputError,
         match=r"^'a/1.png' and 'b/1.png' would both become 'out/1.png' \(upscale them one by one",
     ):
         plan("a/1.png", "b/1.png", output="out", when_there=when_there)
-    with pytest.raises(
-        OutputError,
-        match=r"^'c/1.png' and 'c/1.webp' would both become 'c_x2/1.jpg' \(upscale them one by one",
-    ):
-        plan("c", format="jpg", when_there=when_there)
     absolute = str(Path("a/1.png").absolute())
     assert targets(plan("a/1.png", absolute, when_there=when_there)) == ["a/1_x2.png"]  # it is the same one
+
+
+def test_inputs_that_differ_in_their_ending_get_it_into_the_name(save: Save) -> None:
+    save("c/1.png"), save("c/1.webp"), save("c/1.jpg"), save("c/2.webp")
+    assert targets(plan("c", format="jpg")) == [
+        "c_x2/1.jpg",
+        "c_x2/1_png.jpg",
+        "c_x2/1_webp.jpg",
+        "c_x2/2.jpg",
+    ]
+    assert targets(plan("c/1.png", "c/1.webp", format="jpg")) == ["c/1_x2_png.jpg", "c/1_x2_webp.jpg"]
+    save("c/1_png.jpg")
+    with pytest.raises(OutputError, match=r"'c/1_png.jpg' would both become 'c_x2/1_png.jpg'"):
+        plan("c", format="jpg")
 
 
 @pytest.mark.parametrize("when_there", ["refuse", "overwrite", "skip"])
