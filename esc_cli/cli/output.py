@@ -2,6 +2,8 @@
 
 import re
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -88,6 +90,9 @@ class Reporter:
         self._talks = not (quiet or json)
         self._verbose = verbose
         self._unsaid: str | None = None
+        self._planned = 0
+        self._losses: Counter[str] = Counter()
+        self._said: set[str] = set()
         self._dry_run = dry_run
         self._console = stderr_console()
         self._bars = _Bars(self._console, visible=self._talks and not dry_run)
@@ -108,6 +113,8 @@ class Reporter:
         self._bars(event)
         if self._json:
             _print_line(as_json(event))
+        if not isinstance(event, Planned | Skipped | Failed):
+            self._say_losses()
         match event:
             case Failed():
                 say_error(_failed_line(event), event.hint)
@@ -115,8 +122,12 @@ class Reporter:
                 answer(_planned_line(event))
             case Planned() if self._verbose:
                 self._say(_planned_line(event))
+            case Planned():
+                self._planned += 1
+                self._losses.update(event.lost)
             case Done():
-                self._say(_done_line(event), *_done_details(event, verbose=self._verbose))
+                notes = [note for note in event.notes if note not in self._said]
+                self._say(_done_line(event), *_done_details(event, notes, verbose=self._verbose))
             case Skipped():
                 self._skip(event)
             case Engine():
@@ -127,6 +138,13 @@ class Reporter:
                 self._say(_summary_line(event), *_failure_lines(event))
             case Summary() if event.skipped and self._unsaid is not None:
                 self._say(self._unsaid)
+
+    def _say_losses(self) -> None:
+        """Say once, before the work, what results cannot keep."""
+        for loss, files in self._losses.items():
+            self._say(f"note: {loss}" + (f" ({files} of {self._planned} files)" if self._planned > 1 else ""))
+        self._said |= self._losses.keys()
+        self._losses.clear()
 
     def _skip(self, event: Skipped) -> None:
         """Tell of one that is there already, but not of each of thousands that are up to date."""
@@ -229,10 +247,10 @@ def _done_line(event: Done) -> str:
     return f"{_way(event)} ({size}, {model}{event.seconds:.1f} s)"
 
 
-def _done_details(event: Done, *, verbose: bool) -> list[str]:
+def _done_details(event: Done, notes: Sequence[str], *, verbose: bool) -> list[str]:
     reasons = [f"{event.model}: {event.model_reason}"] if event.model_reason else []
     ways = [*reasons, *event.ways] if verbose else []
-    return [*(f"  {way}" for way in ways), *(f"  note: {note}" for note in event.notes)]
+    return [*(f"  {way}" for way in ways), *(f"  note: {note}" for note in notes)]
 
 
 def _way(event: Planned | Done) -> str:
