@@ -90,7 +90,7 @@ class Reporter:
         self._talks = not (quiet or json)
         self._verbose = verbose
         self._unsaid: str | None = None
-        self._planned = 0
+        self._planned = self._done = 0
         self._losses: Counter[str] = Counter()
         self._said: set[str] = set()
         self._dry_run = dry_run
@@ -105,6 +105,8 @@ class Reporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
+        if kind is not None and not issubclass(kind, Exception) and self._planned > 1:  # Ctrl-C and the like
+            self._say(f"{self._done} of {self._planned} done; the same command goes on from there")
         if self._json and isinstance(error, EscError):
             _print_line(as_json(Refused(error.message, error.hint, int(error.exit_code))))
 
@@ -126,6 +128,7 @@ class Reporter:
                 self._planned += 1
                 self._losses.update(event.lost)
             case Done():
+                self._done += 1
                 notes = [note for note in event.notes if note not in self._said]
                 self._say(_done_line(event), *_done_details(event, notes, verbose=self._verbose))
             case Skipped():

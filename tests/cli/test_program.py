@@ -154,6 +154,20 @@ def test_a_signal_in_the_middle_of_the_work(
     assert files() == ["1.png", "1_x4.png", "2.png"]
 
 
+def test_an_interrupted_run_says_how_far_it_came(start: Start, save: Save) -> None:
+    save("1.png")
+    save("2.png", size=(1500, 1500))
+    with start("1.png", "2.png", *SLOW) as program:
+        assert program.stderr is not None
+        for line in program.stderr:
+            if line.startswith(b"1.png"):
+                break
+        program.send_signal(signal.SIGINT)
+        assert program.wait(TIMEOUT_S) == 130
+        said = program.stderr.read().decode()
+    assert said == "1 of 2 done; the same command goes on from there\nesc-upscale: interrupted\n"
+
+
 def read_terminal(descriptor: int) -> str:
     shown = b""
     while True:
