@@ -297,7 +297,11 @@ def _duration(seconds: float) -> str:
 
 
 def _size(size_bytes: int) -> str:
-    return f"{size_bytes / 10**6:,.1f} MB" if size_bytes < 10**9 else f"{size_bytes / 10**9:,.1f} GB"
+    """Write a size in the unit that gives it one to three digits before the point."""
+    for unit, bytes_a_unit in (("GB", 10**9), ("MB", 10**6)):
+        if size_bytes >= bytes_a_unit:
+            return f"{size_bytes / bytes_a_unit:,.1f} {unit}"
+    return f"{max(1, round(size_bytes / 1000))} kB"
 
 
 def _failure_lines(event: Summary) -> list[str]:
