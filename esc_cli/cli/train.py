@@ -9,9 +9,9 @@ import typer
 from esc_cli.cli.application import in_panels, new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Quiet
-from esc_cli.cli.output import answer
+from esc_cli.cli.output import answer, stderr_console
 from esc_cli.errors import UsageError, did_you_mean
-from esc_cli.training.configuration import TrainingConfig
+from esc_cli.training.configuration import TrainingConfig, is_over
 from esc_cli.training.presets import PRESETS, PUBLISHED
 
 _PANELS = {
@@ -194,11 +194,22 @@ def train(
 
     config = _configured(_base(preset, output if resume else branch_of), context)
     chosen = choose_device(own_device(device)).device
+    if resume and not quiet and is_first_process() and _is_at_its_end(output, config):
+        stderr_console().print(f"the run in {str(output)!r} is at its end", markup=False)
     weights = run_training(
         config, pictures, output, device=chosen, resume=resume, trunk=branch_of, quiet=quiet
     )
     if is_first_process():
         answer(str(weights))
+
+
+def _is_at_its_end(run: Path, config: TrainingConfig) -> bool:
+    """Tell whether nothing is left of a run; one of constant rate goes on for as long as it is told to."""
+    from esc_cli.training.state import load_state
+
+    state = load_state(run)
+    length = config if state.config.schedule == "constant" else state.config
+    return is_over(length, state.step, state.elapsed_s)
 
 
 def _base(preset: str, begun: Path | None) -> TrainingConfig:

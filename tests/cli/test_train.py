@@ -95,6 +95,8 @@ def test_a_run_is_carried_on_and_branched_off_with_its_own_options(run: Run, pic
     assert run("train", pictures, "-o", "out", "--resume", "--steps", 2, "--seed", 9).code == 0
     config = config_of("out")
     assert (config["variant"], config["steps"], config["seed"]) == ("esc-light", 2, 0)
+    ended = run("train", pictures, "-o", "out", "--resume", "--steps", 2)
+    assert (ended.code, ended.stderr) == (0, "the run in 'out' is at its end\n")
     ended = run("train", pictures, "-o", "cool", "--branch-of", "out", "--schedule", "decay")
     assert (ended.code, ended.stderr) == (
         2, "esc-upscale: how long shall the branch be?\n  add --steps or --minutes\n"
