@@ -6,12 +6,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from esc_cli.errors import OutputError
 from esc_cli.media.formats import heic
-from esc_cli.media.formats.base import ICC_EXIF_XMP, PictureFormat
 from esc_cli.media.pillow import WIDE_MODES, Opened
 
 if TYPE_CHECKING:
@@ -30,7 +28,7 @@ _BOX = struct.Struct(">I4s")
 _LARGEST_OFFSET = 2**32 - 1
 
 
-class Avif(PictureFormat):
+class Avif(heic.HeifFormat):
     """AVIF.
 
     Source: the limits: the defaults of libavif's decoder, AVIF_DEFAULT_IMAGE_DIMENSION_LIMIT and
@@ -43,10 +41,6 @@ class Avif(PictureFormat):
     signature = rb"(?!" + heic.SIGNATURE + rb")....ftyp(avif|avis|mif1|msf1)"
     largest_side_px = 32_768
     largest_px = 16_384**2
-    lossy = True
-    quality = 90
-    holds = ICC_EXIF_XMP
-    depths_bits = (8, 10, 12)
     several = "frames"
     bytes_a_value = 0.035
 
@@ -85,12 +79,6 @@ class Avif(PictureFormat):
         """Decode the frame, before which it is not known."""
         image.load()
         return super().duration_ms(image)
-
-    def implied_profile(self, image: Image.Image, header: bytes) -> bytes | None:
-        """Read nclx. Source: HEIF (ISO 23008-12), 6.5.5."""
-        from esc_cli.media.implied import profile_of_nclx
-
-        return profile_of_nclx(image, header)
 
     def encode_pixels(
         self,

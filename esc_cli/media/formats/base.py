@@ -82,7 +82,7 @@ class PictureFormat:
 
     def __init_subclass__(cls) -> None:
         """Let Pillow's name of it be the same, unless another is stated."""
-        cls.pillow_name = cls.pillow_name or cls.name
+        cls.pillow_name = cls.pillow_name or getattr(cls, "name", "")
 
     def __repr__(self) -> str:
         """Name the format."""

@@ -28,7 +28,22 @@ SIGNATURE = rb"....ftyp(?:(?:mif1|msf1).{4}(?:.{4}){0,15}?)?(?:heic|heix|heim|he
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
-class Heic(PictureFormat):
+class HeifFormat(PictureFormat):
+    """What HEIC and AVIF have in common, which are codecs in one kind of file."""
+
+    lossy = True
+    quality = 90
+    holds = ICC_EXIF_XMP
+    depths_bits = (8, 10, 12)
+
+    def implied_profile(self, image: Image.Image, header: bytes) -> bytes | None:
+        """Read nclx. Source: HEIF (ISO 23008-12), 6.5.5."""
+        from esc_cli.media.implied import profile_of_nclx
+
+        return profile_of_nclx(image, header)
+
+
+class Heic(HeifFormat):
     """HEIC.
 
     Source: the limits: libheif's security limit, MAX_IMAGE_WIDTH and _HEIGHT; larger than any level of H.265,
@@ -41,10 +56,6 @@ class Heic(PictureFormat):
     signature = SIGNATURE
     largest_side_px = 32_768
     largest_px = 32_768**2
-    lossy = True
-    quality = 90
-    holds = ICC_EXIF_XMP
-    depths_bits = (8, 10, 12)
     extra = "heic"
     module = "pillow_heif"
     bytes_a_value = 0.09
@@ -69,12 +80,6 @@ class Heic(PictureFormat):
         from esc_cli.media.header import depth_class
 
         return Pixels(deep_pixels(source, opened.name), depth_class(self.depth_bits(opened)))
-
-    def implied_profile(self, image: Image.Image, header: bytes) -> bytes | None:
-        """Read nclx. Source: HEIF (ISO 23008-12), 6.5.5."""
-        from esc_cli.media.implied import profile_of_nclx
-
-        return profile_of_nclx(image, header)
 
     def encode_pixels(
         self,
