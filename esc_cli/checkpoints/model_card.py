@@ -27,7 +27,7 @@ BICUBIC = {
     3: (Score(30.405, 0.8690), Score(27.540, 0.7746), Score(27.211, 0.7392)),
     4: (Score(28.432, 0.8113), Score(25.999, 0.7031), Score(25.963, 0.6682)),
 }
-"""Of bicubic upscaling on ``SETS``, as ``evaluate -m bicubic`` measures it.
+"""Scores of bicubic upscaling on ``SETS``, as ``evaluate -m bicubic`` measures them.
 
 The papers' own figures (RCAN, arXiv 1807.02758, table 2) are within 0.02 dB and 0.001 of these.
 """

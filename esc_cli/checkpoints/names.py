@@ -1,4 +1,4 @@
-"""What a model may be called: a shipped model, an interpolation, or a file. Nothing is loaded to find out."""
+"""Names of models. A name stands for a shipped model or an interpolation; anything else must be a file."""
 
 from pathlib import Path
 from typing import Literal, get_args
@@ -10,11 +10,11 @@ StandIn = Literal["nearest", "bicubic"]
 
 PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
 WEIGHT_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
-"""What the files of checkpoints end in."""
+"""Extensions of checkpoint files."""
 
 
 def is_stand_in(model: str | Path) -> bool:
-    """Tell whether a name is that of an interpolation, which has no weights."""
+    """Tell whether a name stands for an interpolation, which needs no weights."""
     return model in get_args(StandIn)
 
 

@@ -16,7 +16,7 @@ _TYPE_WORDS = {
     r"<path>": "PATH",
     r"<str>": "TEXT",
 }
-"""What help says of values, where Typer writes names of Python's types."""
+"""Words that help shows in place of the Python types that Typer writes."""
 
 _CHECKS = {
     r"^Input should be a valid number, unable.*": "it must be a number.",
@@ -25,7 +25,7 @@ _CHECKS = {
     r"^Input should be greater than or equal to (\S+)$": r"it must be \1 or more.",
     r"^Value error, ": "",
 }
-"""What is wrong with a value, where Typer repeats what its library says."""
+"""Our words for what is wrong with a value, by the words of the library that Typer uses."""
 
 
 class HelpCommand(TyperCommand):

@@ -1,4 +1,4 @@
-"""What can be refused before torch is loaded, which takes seconds."""
+"""Refuse mistakes before torch is loaded, which takes seconds."""
 
 import os
 from collections.abc import Sequence

@@ -26,13 +26,13 @@ WhenThere = Literal["refuse", "overwrite", "skip"]
 """What to do about a result that is there already and is not up to date."""
 
 _RECORDED = {"effect": "recorded"}
-"""Of options whose value is part of what a result was made by."""
+"""Marks options whose value goes into the record of a result."""
 _RESOLVED = {"effect": "resolved"}
-"""Of options from which that follows: a model's digest, the size in pixels, the settings of an encoder."""
+"""Marks options whose consequence goes into it: a model's digest, a size in pixels, an encoder's settings."""
 _NONE = {"effect": "none"}
-"""Of options on which no result depends."""
+"""Marks options that change no result."""
 _ENGINE = {"engine": True}
-"""Of those that are options of ``Upscaler``, too."""
+"""Marks options that ``Upscaler`` has, too."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -65,14 +65,10 @@ class Stamp:
 
 def is_up_to_date(source: Path, target: Path, recipe: Recipe) -> bool:
     """Tell whether a result was made from this input's bytes by this recipe, and was not changed since."""
-    try:
-        record = json.loads(record_path(target).read_bytes())
-        if (record["version"], record["recipe"]) != (VERSION, recipe):
-            return False
-        stamps = Stamp(**record["output"]), Stamp(**record["input"])
-    except (OSError, ValueError, TypeError, KeyError):
-        return False  # there is none, or not of this kind: then nothing is known about the result
-    return stamps[0].matches(target) and stamps[1].matches(source)
+    found = _read(target)
+    if found is None or (found.version, found.recipe) != (VERSION, recipe):
+        return False
+    return found.result.matches(target) and found.source.matches(source)
 
 
 def size_and_time(path: Path) -> tuple[int, int] | None:
@@ -86,13 +82,30 @@ def size_and_time(path: Path) -> tuple[int, int] | None:
 
 def made_from(path: Path) -> tuple[int, int] | None:
     """Give the size and time of what a file was made from; None if it is no result, or was changed since."""
+    found = _read(path)
+    if found is None or size_and_time(path) != (found.result.size_bytes, found.result.modified_ns):
+        return None
+    return found.source.size_bytes, found.source.modified_ns
+
+
+@dataclass(frozen=True)
+class _Record:
+    """A record that was read."""
+
+    version: int
+    recipe: Recipe
+    result: Stamp
+    source: Stamp
+
+
+def _read(target: Path) -> _Record | None:
+    """Read the record of a result; None if there is none, or it is not of this kind."""
     try:
-        record = json.loads(record_path(path).read_bytes())
-        result, source = Stamp(**record["output"]), Stamp(**record["input"])
+        record = json.loads(record_path(target).read_bytes())
+        stamps = Stamp(**record["output"]), Stamp(**record["input"])
+        return _Record(record["version"], record["recipe"], *stamps)
     except (OSError, ValueError, TypeError, KeyError):
         return None
-    is_it = size_and_time(path) == (result.size_bytes, result.modified_ns)
-    return (source.size_bytes, source.modified_ns) if is_it else None
 
 
 def write_record(target: Path, source: Stamp, result: Stamp, recipe: Recipe, model: str | None) -> None:

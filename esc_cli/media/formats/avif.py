@@ -10,7 +10,8 @@ from PIL.ImageFile import ImageFile
 
 from esc_cli.errors import OutputError
 from esc_cli.media.formats import heic
-from esc_cli.media.pillow import WIDE_MODES, Opened
+from esc_cli.media.formats.base import is_deep_color_still
+from esc_cli.media.pillow import Opened
 
 if TYPE_CHECKING:
     from esc_cli.media.depth import Pixels
@@ -63,9 +64,7 @@ class Avif(heic.HeifFormat):
 
     def is_too_deep_for_pillow(self, opened: Opened) -> bool:
         """Pillow cuts all but animations, which only it composes."""
-        image = opened.image
-        animated = getattr(image, "n_frames", 1) > 1
-        return image.mode not in WIDE_MODES and self.depth_bits(opened) > 8 and not animated
+        return is_deep_color_still(opened, self.depth_bits(opened))
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
         """Decode with libvips, which gives the bits as the upper ones of 16, and turns the picture."""
@@ -97,12 +96,6 @@ class Avif(heic.HeifFormat):
         # Pillow stores gray as luma alone (4:0:0) unless it is told a sampling.
         sampling = {} if picture.gray else {"subsampling": "4:4:4"}
         return {"quality": quality or self.quality, **sampling}
-
-    def timing_options(self, motion: "Motion") -> dict[str, Any]:
-        """Give durations in whole milliseconds."""
-        from esc_cli.media.formats.encoding import whole_milliseconds
-
-        return whole_milliseconds(motion)
 
 
 def _encode_deep(picture: "Picture", quality: int, metadata: "Metadata") -> bytes:

@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 
 from esc_cli.media.blocks import Blocks, blocks_of_pillow
-from esc_cli.media.pillow import PILLOW_ERRORS, Opened
+from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES, Opened
 
 if TYPE_CHECKING:  # headers are read without numpy and torch
     from esc_cli.media.depth import Pixels
@@ -276,8 +276,10 @@ class PictureFormat:
         return {option: value for option, value in held.items() if value is not None}
 
     def timing_options(self, motion: "Motion") -> dict[str, Any]:
-        """Give durations and repetitions as options of Pillow's encoder."""
-        raise NotImplementedError(f"{self.name} holds no animations")
+        """Give durations, in whole milliseconds, and repetitions as options of Pillow's encoder."""
+        from esc_cli.media.formats.encoding import whole_milliseconds
+
+        return whole_milliseconds(motion)
 
     def embed(self, encoded: bytes, metadata: "Sequence[Metadata]") -> bytes:
         """Put metadata into a finished file, where its encoder did not take all of it.
@@ -287,6 +289,13 @@ class PictureFormat:
             metadata: Fitted to the format, of each picture; of later pages it may be missing.
         """
         return encoded
+
+
+def is_deep_color_still(opened: Opened, depth_bits: int) -> bool:
+    """Tell whether Pillow would cut the bits of a still: it keeps those of gray, and composes animations."""
+    image = opened.image
+    animated = getattr(image, "n_frames", 1) > 1
+    return image.mode not in WIDE_MODES and depth_bits > 8 and not animated
 
 
 def exif_orientation(image: Image.Image) -> int:

@@ -20,10 +20,16 @@ from PIL.PngImagePlugin import Blend, Disposal, PngImageFile, iTXt
 
 from esc_cli.errors import InputError
 from esc_cli.media.blocks import Blocks, bytes_or_none
-from esc_cli.media.formats.base import ALL_METADATA, INT32_MAX, PictureFormat, exif_orientation
+from esc_cli.media.formats.base import (
+    ALL_METADATA,
+    INT32_MAX,
+    PictureFormat,
+    exif_orientation,
+    is_deep_color_still,
+)
 from esc_cli.media.formats.jpeg import EXIF_IN_JPEG, XMP_IN_JPEG
 from esc_cli.media.iptc import iptc_of_resources, resource
-from esc_cli.media.pillow import WIDE_MODES, Opened
+from esc_cli.media.pillow import Opened
 
 if TYPE_CHECKING:
     from esc_cli.media.depth import Pixels
@@ -91,9 +97,7 @@ class Png(PictureFormat):
 
     def is_too_deep_for_pillow(self, opened: Opened) -> bool:
         """Pillow cuts colors of 16 bits, but not gray; animations are composed in 8 bits."""
-        image = opened.image
-        animated = getattr(image, "n_frames", 1) > 1
-        return image.mode not in WIDE_MODES and self.depth_bits(opened) > 8 and not animated
+        return is_deep_color_still(opened, self.depth_bits(opened))
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
         """Decode with libvips."""

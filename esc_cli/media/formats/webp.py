@@ -61,9 +61,3 @@ class WebP(PictureFormat):
         if is_lossy(picture, quality):
             return {"quality": quality or self.quality}
         return dict(_LOSSLESS_OPTIONS)
-
-    def timing_options(self, motion: "Motion") -> dict[str, Any]:
-        """Give durations in whole milliseconds."""
-        from esc_cli.media.formats.encoding import whole_milliseconds
-
-        return whole_milliseconds(motion)
