@@ -60,7 +60,7 @@ def test_a_run_that_goes_on_keeps_the_model(
 ) -> None:
     source = film(6)
     with pytest.raises(KeyboardInterrupt):
-        upscale(source, model="auto", precision="float32", interrupt_after=short_segments + 1)
+        upscale(source, model="auto", precision="float32", interrupt_after=short_segments + 2)
     folder = folder_of(Path("in_x2.mkv"))
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["model"] == "esc-light-robust"
