@@ -1,6 +1,8 @@
 """What all tests share: where the pictures of the workplace lie, if they do."""
 
 import os
+import shutil
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,3 +64,26 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the programs that tests star
 @pytest.fixture(autouse=True)
 def _same_random_numbers() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def imagemagick() -> str:
+    """ImageMagick's program: what only has its name is passed over."""
+    program = shutil.which("convert") or pytest.skip("ImageMagick is not here")
+    version = subprocess.run([program, "-version"], check=False, capture_output=True, text=True).stdout
+    return program if "ImageMagick" in version else pytest.skip("convert is not ImageMagick's")
+
+
+@pytest.fixture
+def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """Write a picture below the current folder, which is an empty one: ``save("a/b.png", mode="LA")``."""
+    monkeypatch.chdir(tmp_path)
+
+    def save(name: str, size: tuple[int, int] = (8, 6), mode: str = "RGB", format: str | None = None) -> Path:
+        path = Path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        noise = Image.effect_noise(size, 60)
+        noise.convert("RGB").convert(mode).save(path, format)
+        return path
+
+    return save

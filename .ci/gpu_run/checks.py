@@ -16,8 +16,8 @@ from torch import Tensor
 
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import EscError
-from esc_cli.evaluation.deviation import deviation
-from esc_cli.evaluation.sample_picture import cut_to, sample_picture
+from esc_cli.evaluation.benchmark.deviation import deviation
+from esc_cli.evaluation.benchmark.sample_picture import cut_to, sample_picture
 from esc_cli.networks.attention.position_bias import TableBias
 from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 from esc_cli.training.pairs import find_files, load_pairs
@@ -40,10 +40,10 @@ _WINDOWS_CHECKED = 4
 CUDA_TESTS = (
     "tests/engine/test_tf32.py",
     "tests/engine/test_transfer.py",
-    "tests/engine/test_cuda_graphs.py",
+    "tests/engine/executors/test_cuda_graphs.py",
     "tests/engine/test_attention_choice.py",
     "tests/networks/attention/test_flash.py",
-    "tests/evaluation/test_peak_memory.py",
+    "tests/evaluation/benchmark/test_peak_memory.py",
     "tests/training/test_acceleration.py",
 )
 """Files with tests that need CUDA and compile nothing."""

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
-from esc_cli.engine.memory import free_bytes
+from esc_cli.engine.memory.free import free_bytes
 from esc_cli.errors import OutOfMemoryError
 
 _USABLE = 0.8

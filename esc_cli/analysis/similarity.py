@@ -19,7 +19,7 @@ from esc_cli.analysis.kernel_alignment import (
     gram_matrix,
 )
 from esc_cli.analysis.subject import Subject, load_subject, low_picture
-from esc_cli.engine.memory import host_free_bytes
+from esc_cli.engine.memory.free import host_free_bytes
 from esc_cli.engine.pixels import to_unit
 from esc_cli.errors import InputError, OutOfMemoryError, UsageError
 from esc_cli.evaluation.datasets import find_pictures

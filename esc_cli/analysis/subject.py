@@ -12,7 +12,7 @@ from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, load_ch
 from esc_cli.engine.device import choose_device
 from esc_cli.engine.tf32 import without_tf32
 from esc_cli.errors import InputError, OutOfMemoryError
-from esc_cli.evaluation.degradation import crop_to_multiple, downscale
+from esc_cli.evaluation.degradation.bicubic import crop_to_multiple, downscale
 from esc_cli.media.read import read_picture
 from esc_cli.networks.architectures.registry import build_network
 

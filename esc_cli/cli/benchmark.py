@@ -19,8 +19,8 @@ from esc_cli.cli.output import answer, answer_json, printable, stderr_console
 from esc_cli.errors import EscError
 
 if TYPE_CHECKING:
-    from esc_cli.evaluation.benchmark_report import Flatness, Report, Row, Workload
-    from esc_cli.evaluation.candidates import Settings
+    from esc_cli.evaluation.benchmark.candidates import Settings
+    from esc_cli.evaluation.benchmark.report import Flatness, Report, Row, Workload
 
 app = new_application()
 
@@ -100,10 +100,10 @@ def benchmark(
     All are compared with the plain network (naive attention, float32, the whole picture) and run in turns, so
     that a noisy machine hits all alike. Errors are those against float64. What cannot run here is said so.
     """
-    from esc_cli.evaluation.benchmark import benchmark as measure
-    from esc_cli.evaluation.benchmark_plot import draw_plot
-    from esc_cli.evaluation.benchmark_request import Request
-    from esc_cli.evaluation.candidates import Source
+    from esc_cli.evaluation.benchmark.benchmark import benchmark as measure
+    from esc_cli.evaluation.benchmark.candidates import Source
+    from esc_cli.evaluation.benchmark.plot import draw_plot
+    from esc_cli.evaluation.benchmark.request import Request
     from esc_cli.evaluation.figures import check_plot
 
     if plot is not None:
@@ -131,7 +131,7 @@ def benchmark(
 
 
 def _answer_program(report: "Report") -> None:
-    from esc_cli.evaluation.benchmark_report import flatness
+    from esc_cli.evaluation.benchmark.report import flatness
 
     answer_json(
         "benchmark",
@@ -196,7 +196,7 @@ def _row_facts(row: "Row") -> dict[str, Any]:
 
 
 def _answer_person(report: "Report") -> None:
-    from esc_cli.evaluation.benchmark_report import flatness
+    from esc_cli.evaluation.benchmark.report import flatness
 
     for line in _machine_lines(report):
         answer(line)

@@ -104,6 +104,7 @@ def _facts(comparison: "Comparison") -> dict[str, Any]:
         "models": [
             {
                 "name": column.name,
+                "model": column.model,
                 "psnr": _finite(column.psnr),
                 "crop_psnr": [_finite(score) for score in column.crop_psnrs],
             }
@@ -119,7 +120,7 @@ def _finite(number: float | None) -> float | None:
 def _table(comparison: "Comparison", name: str) -> Table:
     table = Table("crop", title=Text(printable(f"{name} x{comparison.scale}, PSNR in dB")))
     for column in comparison.models:
-        table.add_column(Text(printable(column.name)), justify="right")
+        table.add_column(Text(printable(column.title)), justify="right")
     for number, window in enumerate(comparison.windows):
         table.add_row(str(window), *(_score(column, number) for column in comparison.models))
     table.add_section()

@@ -1,8 +1,11 @@
 """Options that several commands share."""
 
+from collections.abc import Sequence
 from typing import Annotated, Literal
 
 import typer
+
+from esc_cli.engine.executors.registry import REQUESTS
 
 _PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 _SHORT_PRECISIONS = {"fp32": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16"}
@@ -26,9 +29,21 @@ def read_precision(text: str) -> str:
     Raises:
         BadParameter: There is no such precision.
     """
-    name = _SHORT_PRECISIONS.get(text, text)
-    if name not in _PRECISIONS:
-        raise typer.BadParameter(f"{text!r} is not one of {', '.join(_PRECISIONS)}.")
+    return _one_of(_PRECISIONS, _SHORT_PRECISIONS.get(text, text))
+
+
+def read_runtime(text: str) -> str:
+    """Read the name of a runtime.
+
+    Raises:
+        BadParameter: There is no such runtime.
+    """
+    return _one_of(REQUESTS, text)
+
+
+def _one_of(names: Sequence[str], name: str) -> str:
+    if name not in names:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(names)}.")
     return name
 
 

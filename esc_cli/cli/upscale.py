@@ -9,8 +9,9 @@ from esc_cli.checkpoints.manifest import AUTO_MODEL
 from esc_cli.cli.application import in_panels, new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.main import COMMANDS
-from esc_cli.cli.options import Device, Json, Quiet, Tta, read_factor, read_precision
+from esc_cli.cli.options import Device, Json, Quiet, Tta, read_factor, read_precision, read_runtime
 from esc_cli.cli.output import Reporter, answer
+from esc_cli.engine.executors.registry import AUTO, REQUESTS
 from esc_cli.errors import ExitCode, UsageError
 from esc_cli.jobs.streams import STDIN
 from esc_cli.version import program_version
@@ -167,11 +168,13 @@ def upscale(
         ),
     ] = "auto",
     runtime: Annotated[
-        Literal["auto", "torch", "openvino"],
+        str,
         typer.Option(
-            help="Program that runs the network. auto takes OpenVINO if it is installed and its start pays."
+            metavar=f"<{'|'.join(REQUESTS)}>",
+            parser=read_runtime,
+            help="Program that runs the network. auto takes OpenVINO if it is installed and its start pays.",
         ),
-    ] = "auto",
+    ] = AUTO,
     workers: Annotated[
         int | None,
         typer.Option("--jobs", "-j", min=1, metavar="N", help="Number of threads that read and write."),

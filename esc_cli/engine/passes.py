@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from esc_cli.engine.footprint import Work
-from esc_cli.engine.forward import Forward
-from esc_cli.engine.memory import free_bytes, host_free_bytes, release_reserve
-from esc_cli.engine.openvino_runtime import OpenVinoForward
+from esc_cli.engine.executors.base import Executor, Runtime
+from esc_cli.engine.memory.footprint import Work
+from esc_cli.engine.memory.free import free_bytes, host_free_bytes, release_reserve
 from esc_cli.engine.pixels import from_unit
-from esc_cli.engine.tile_choice import Mode, TilingRequest, Way, choose_ways
-from esc_cli.engine.tiled import TiledForward, TileSizes
-from esc_cli.engine.tiles import Span
+from esc_cli.engine.tiling.choice import Mode, TilingRequest, Way, choose_ways
+from esc_cli.engine.tiling.tiled import TiledRun, TileSizes
+from esc_cli.engine.tiling.tiles import Span
 from esc_cli.engine.transfer import Download
 from esc_cli.errors import OutOfMemoryError
 from esc_cli.networks.architectures.base import NetworkConfig
@@ -26,33 +25,38 @@ Report = Callable[[int], None]
 """Takes low-resolution pixels as they are finished."""
 
 
-class Pass:
-    """Runs one network over pictures, and remembers what was too large for the memory.
+@dataclass(frozen=True)
+class PassResult:
+    """What a pass made of a picture.
 
     Attributes:
-        way: How the last picture was run, and why, in words.
+        high: The picture, on the host.
+        way: How it was run, and why, in words.
+        overflow_retries: Pieces that overflowed in half precision and were done again in float32.
     """
 
-    def __init__(self, forward: Forward | OpenVinoForward, request: TilingRequest) -> None:
-        self._forward = forward
+    high: Tensor
+    way: str
+    overflow_retries: int
+
+
+class Pass:
+    """Runs one network over pictures, and remembers what was too large for the memory."""
+
+    def __init__(self, executor: Executor, request: TilingRequest) -> None:
+        self._executor = executor
         self._request = request
         self._too_large_px: dict[Mode, int] = {}
         self._tile_px = self._strip_rows = sys.maxsize
-        self.way = ""
 
     @property
     def config(self) -> NetworkConfig:
         """Of the network."""
-        return self._forward.config
-
-    @property
-    def redone(self) -> int:
-        """Pieces that overflowed in half precision and were done again in float32."""
-        return self._forward.redone
+        return self._executor.config
 
     def run(
         self, low: Tensor, dtype: torch.dtype, report: Report, size: tuple[int, int] | None = None
-    ) -> Tensor:
+    ) -> PassResult:
         """Upscale a picture.
 
         The picture is padded by reflection, at the right and the bottom, to a multiple of the attention
@@ -65,44 +69,45 @@ class Pass:
             size: What a network for any scale shall make, (height, width).
 
         Returns:
-            (N, 3, scale H, scale W), or of ``size``, on the host.
+            The picture of (N, 3, scale H, scale W), or of ``size``, on the host.
 
         Raises:
             OutOfMemoryError: The result does not fit in memory, or no way to make it.
             WeightsError: The network's values are not finite.
         """
         n, _, height, width = low.shape
-        scale = self._forward.config.scale
+        executor = self._executor
+        retries, scale = executor.overflow_retries, executor.config.scale
         grid = None if size is None else Grid.between((height, width), size)
         high = _host_picture((n, 3, *(size or (scale * height, scale * width))), dtype)
-        padded = pad_to_multiple(low.to(self._forward.device), self._forward.config.window_size)
+        padded = pad_to_multiple(low.to(executor.device), executor.config.window_size)
         progress = _Progress(n * height * width, report)
-        with Download(self._forward.device) as download:
-            self._run(padded, _Output(high, scale, grid, progress, download))
+        with Download(executor.device) as download:
+            way = self._run(padded, _Output(high, scale, grid, progress, download))
         progress.finish()
-        return high
+        return PassResult(high, way, executor.overflow_retries - retries)
 
-    def _run(self, padded: Tensor, output: "_Output") -> None:
+    def _run(self, padded: Tensor, output: "_Output") -> str:
+        """Run a padded picture, and say how, in words."""
         n, _, height, width = padded.shape
-        forward = self._forward
-        config = _as_large(forward.config, output.grid)
-        work = Work(config, forward.dtype, forward.attention, n, height, width, forward.runtime)
-        on_host = forward.device.type == "cpu"
+        executor = self._executor
+        config = _as_large(executor.config, output.grid)
+        work = Work(config, executor.dtype, executor.attention, n, height, width, executor.runtime)
+        on_host = executor.device.type == "cpu"
         # The result is allocated, but its pages are taken only when they are written.
-        left_bytes = free_bytes(forward.device) - (output.high.nbytes if on_host else 0)
+        left_bytes = free_bytes(executor.device) - (output.high.nbytes if on_host else 0)
         ways = choose_ways(self._request, work, left_bytes, on_host)
         if output.grid is not None:  # its pixels lie on no grid that tiles could share
             ways = tuple(way for way in ways if way.sizes is None)
         for way in ways:
             if work.area_px < self._too_large_px.get(way.mode, sys.maxsize):
-                self.way = _in_words(way, left_bytes, forward.runtime)
                 if self._attempt(way, padded, output):
-                    return
+                    return _in_words(way, left_bytes, executor.runtime)
                 release_reserve()
                 if way is not ways[-1]:  # where there is no other, it is tried again the next time
                     self._too_large_px[way.mode] = work.area_px
         raise OutOfMemoryError(
-            f"{forward.device} has not enough memory for {height}x{width} pixels",
+            f"{executor.device} has not enough memory for {height}x{width} pixels",
             hint="close what else uses it, or take another device, another tiling or a smaller model",
         )
 
@@ -112,22 +117,17 @@ class Pass:
         try:
             if way.sizes is not None:
                 self._run_tiles(way.sizes, padded, output)
-            elif way.mode == "exact" and isinstance(self._forward, Forward):
-                self._run_exact(self._forward, padded, output)
+            elif way.mode == "exact":
+                self._run_exact(padded, output)
             else:
                 whole = Span(0, padded.shape[-2]), Span(0, padded.shape[-1])
-                output.write(*whole, self._run_whole(padded, output.grid))
+                output.write(*whole, self._executor(padded, output.grid))
         except torch.OutOfMemoryError:
             return False
         return True
 
-    def _run_whole(self, padded: Tensor, grid: Grid | None) -> Tensor:
-        if grid is not None and isinstance(self._forward, Forward):
-            return self._forward(padded, grid)
-        return self._forward(padded)
-
-    def _run_exact(self, forward: Forward, padded: Tensor, output: "_Output") -> None:
-        self._strip_rows = forward.stream(
+    def _run_exact(self, padded: Tensor, output: "_Output") -> None:
+        self._strip_rows = self._executor.stream(
             padded,
             self._strip_rows,
             emit=output.write,
@@ -138,7 +138,7 @@ class Pass:
 
     def _run_tiles(self, sizes: TileSizes, padded: Tensor, output: "_Output") -> None:
         sizes = replace(sizes, largest_px=min(sizes.largest_px, self._tile_px))
-        tiled = TiledForward(self._forward, sizes)
+        tiled = TiledRun(self._executor, sizes)
         area_px = padded[:, 0].numel()
 
         def write(rows: Span, columns: Span, block: Tensor) -> None:
@@ -214,14 +214,14 @@ def _as_large(config: NetworkConfig, grid: Grid | None) -> NetworkConfig:
     return replace(config, scale=math.ceil(max(grid.row_factor, grid.column_factor)))
 
 
-def _in_words(way: Way, left_bytes: int, runtime: str) -> str:
+def _in_words(way: Way, left_bytes: int, runtime: Runtime) -> str:
     names = {
         "none": "the whole picture at once",
         "exact": "exact, in strips",
         "overlap": f"tiles of {way.sizes.largest_px} pixels that overlap" if way.sizes else "",
     }
     needed, left = (f"{count // 2**20:,} MB" for count in (way.needed_bytes, left_bytes))
-    by = " by OpenVINO" if runtime == "openvino" else ""
+    by = "" if runtime.name == "torch" else f" by {runtime.title}"
     return f"{names[way.mode]}{by}: needs up to {needed} of {left} free"
 
 

@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from esc_cli.engine.memory import host_free_bytes
-from esc_cli.engine.passes import Pass, Report
+from esc_cli.engine.memory.free import host_free_bytes
+from esc_cli.engine.passes import Pass, PassResult, Report
 from esc_cli.engine.pixels import from_unit
 from esc_cli.errors import OutOfMemoryError
 
@@ -63,19 +63,9 @@ class SelfEnsemble:
     def __init__(self, run: Pass) -> None:
         self._pass = run
 
-    @property
-    def way(self) -> str:
-        """How the picture was run the last time, and why, in words."""
-        return f"self-ensemble of {len(SYMMETRIES)}: {self._pass.way}"
-
-    @property
-    def redone(self) -> int:
-        """Pieces that overflowed in half precision and were done again in float32."""
-        return self._pass.redone
-
     def run(
         self, low: Tensor, dtype: torch.dtype, report: Report, size: tuple[int, int] | None = None
-    ) -> Tensor:
+    ) -> PassResult:
         """Upscale a picture: the mean of eight results in [0, 1], rounded once.
 
         Args:
@@ -85,7 +75,7 @@ class SelfEnsemble:
             size: As of ``Pass.run``.
 
         Returns:
-            (N, 3, scale H, scale W), or of ``size``, on the host.
+            The picture of (N, 3, scale H, scale W), or of ``size``, on the host.
 
         Raises:
             OutOfMemoryError: Two results do not fit in memory, or there is no way to make them.
@@ -93,17 +83,20 @@ class SelfEnsemble:
         """
         scale, (height, width) = self._pass.config.scale, low.shape[-2:]
         _check_room((*low.shape[:2], *(size or (scale * height, scale * width))))
-        total = self._run_turned(SYMMETRIES[0], low, report, size)
+        first = self._run_turned(SYMMETRIES[0], low, report, size)
+        total, retries = first.high.numpy(), first.overflow_retries
         for symmetry in SYMMETRIES[1:]:
             result = self._run_turned(symmetry, low, report, size)
-            np.add(total.numpy(), symmetry.undo(result.numpy()), out=total.numpy())
+            np.add(total, symmetry.undo(result.high.numpy()), out=total)
+            retries += result.overflow_retries
             del result  # before the next one is made
         with torch.inference_mode(mode=False):  # an ordinary tensor, which the caller may change
-            return from_unit(total.div_(len(SYMMETRIES)), dtype)
+            high = from_unit(first.high.div_(len(SYMMETRIES)), dtype)
+        return PassResult(high, f"self-ensemble of {len(SYMMETRIES)}: {first.way}", retries)
 
     def _run_turned(
         self, symmetry: Symmetry, low: Tensor, report: Report, size: tuple[int, int] | None
-    ) -> Tensor:
+    ) -> PassResult:
         turned_size = None if size is None else symmetry.size_of(size)
         return self._pass.run(symmetry.apply(low), torch.float32, report, turned_size)
 

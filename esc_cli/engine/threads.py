@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from esc_cli.engine.control_groups import group_folders
+from esc_cli.engine.memory.control_groups import group_folders
 
 
 def usable_cores(root: Path = Path("/")) -> int:

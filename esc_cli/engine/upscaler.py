@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -18,15 +20,14 @@ from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.checkpoints.scales import plan_passes
 from esc_cli.engine.attention_choice import choose_attention
 from esc_cli.engine.device import Precision, PrecisionChoice, choose_device, choose_precision
-from esc_cli.engine.footprint import Work
-from esc_cli.engine.forward import Forward
-from esc_cli.engine.memory import free_bytes
-from esc_cli.engine.openvino_runtime import OpenVinoForward
+from esc_cli.engine.executors.base import Runtime
+from esc_cli.engine.executors.registry import AUTO, choose_runtime, runtime_named
+from esc_cli.engine.memory.footprint import Work
+from esc_cli.engine.memory.free import free_bytes
 from esc_cli.engine.passes import Pass
 from esc_cli.engine.pixels import check_dtype, check_picture
-from esc_cli.engine.runtime_choice import Runtime, choose_runtime
 from esc_cli.engine.self_ensemble import SYMMETRIES, SelfEnsemble
-from esc_cli.engine.tile_choice import Tiling, TilingRequest, fits_whole, tiling_request
+from esc_cli.engine.tiling.choice import Tiling, TilingRequest, fits_whole, tiling_request
 from esc_cli.errors import OutOfMemoryError, UsageError
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
 
@@ -35,7 +36,22 @@ ProgressCallback = Callable[[int, int], None]
 
 DEFAULT_SCALE = 4
 
-__all__ = ["DEFAULT_SCALE", "ProgressCallback", "Tiling", "Upscaler"]
+__all__ = ["DEFAULT_SCALE", "ProgressCallback", "Tiling", "Upscaled", "Upscaler"]
+
+
+@dataclass(frozen=True)
+class Upscaled:
+    """A result, and how it was made.
+
+    Attributes:
+        high: (N, 3, scale H, scale W) on the host.
+        ways: How each pass was run, and why, in words.
+        overflow_retries: Pieces that overflowed in half precision and were done again in float32.
+    """
+
+    high: Tensor
+    ways: tuple[str, ...]
+    overflow_retries: int
 
 
 class Upscaler:
@@ -54,11 +70,10 @@ class Upscaler:
         overlap_px: What neighbouring tiles share at least, at low resolution. Both are rounded up to the
             model's attention window.
         attention: ``auto``, or the backend of the window attention: ``naive``, ``sdpa``, ``flex``, ``flash``.
-        runtime: ``torch``, ``openvino``, or ``auto``: OpenVINO where it is installed and its start pays for
-            pictures that fit in memory whole.
+        runtime: ``torch``, ``openvino``, or ``auto``: the one that saves most time, its start included.
+            Others than torch are taken unasked only for pictures that fit in memory whole.
         tta: Whether each network's result is the mean over the eight flips and rotations of its picture (the
             self-ensemble): a little better, for eight times the work.
-        progress: Called after each finished strip or tile; may be changed between pictures.
 
     Attributes:
         device: Where the network runs.
@@ -72,8 +87,6 @@ class Upscaler:
         digests: The sha256 of each one's file, by which a result can name what made it.
         scale: Their product.
         does_any_scale: Whether the one network makes results of any size by itself.
-        progress: As given.
-        ways: How the last picture was run in each pass, and why, in words.
 
     Raises:
         UsageError: The scale is out of reach, there is no such attention, or the tiling makes no sense.
@@ -92,9 +105,8 @@ class Upscaler:
         tile_px: int | None = None,
         overlap_px: int | None = None,
         attention: str = "auto",
-        runtime: Runtime = "auto",
+        runtime: str = AUTO,
         tta: bool = False,
-        progress: ProgressCallback | None = None,
     ) -> None:
         chosen_device = choose_device(device)
         self.device, self.device_reason = chosen_device.device, chosen_device.reason
@@ -113,11 +125,17 @@ class Upscaler:
         self.attention, self.attention_reason = chosen_attention.name, chosen_attention.reason
         self.scale = math.prod(self.passes)
         self.does_any_scale = does_any_scale(model)
-        self._runtime = _checked_runtime(runtime, tiling, attention, self.does_any_scale)
+        missing = partial(
+            Runtime.missing,
+            strips=tiling == "exact",
+            attention=attention != "auto",
+            any_scale=self.does_any_scale,
+        )
+        if runtime != AUTO:
+            _refuse_what_is_missing(runtime_named(runtime), missing)
+        self._runtime, self._missing = runtime, missing
         for checkpoint in self._checkpoints.values():
             choose_runtime(runtime, checkpoint.network, self.device, self.precision, 0)
-        self.progress = progress
-        self.ways: tuple[str, ...] = ()
         self._requests = {
             one: tiling_request(tiling, tile_px, overlap_px, checkpoint.config.window_size)
             for one, checkpoint in self._checkpoints.items()
@@ -132,11 +150,6 @@ class Upscaler:
         names = ", ".join(dict.fromkeys(checkpoint.name for checkpoint in self._checkpoints.values()))
         dtype = str(self.precision).removeprefix("torch.")
         return f"<Upscaler {names} x{self.scale:g} on {self.device} in {dtype}, attention {self.attention}>"
-
-    @property
-    def redone(self) -> int:
-        """Pieces that overflowed in half precision and were done again in float32, since the beginning."""
-        return sum(run.redone for run in self._runs.values())
 
     @property
     def keeps_pixels(self) -> bool:
@@ -160,8 +173,9 @@ class Upscaler:
         dtype: torch.dtype | None = None,
         job_px: int | None = None,
         size: tuple[int, int] | None = None,
+        progress: ProgressCallback | None = None,
     ) -> Tensor:
-        """Upscale pictures of one size.
+        """Upscale pictures of one size; ``run`` says also how that was done.
 
         Args:
             low: (N, 3, H, W) RGB, any size from 1x1, on any device: uint8, uint16, or floating point in
@@ -170,6 +184,7 @@ class Upscaler:
             job_px: Low-resolution pixels of all pictures of this size that there are to do; by default those
                 of ``low``. A runtime that is slow to start is worth it only for many.
             size: What a model for any scale shall make instead, (height, width); others make what they make.
+            progress: Called after each finished strip or tile.
 
         Returns:
             (N, 3, scale H, scale W) on the host, sides rounded to whole pixels: integers rounded, floating
@@ -180,25 +195,39 @@ class Upscaler:
             OutOfMemoryError: The result or the smallest tile does not fit in memory.
             WeightsError: The network's values are not finite.
         """
+        return self.run(low, dtype, job_px, size, progress).high
+
+    def run(
+        self,
+        low: Tensor,
+        dtype: torch.dtype | None = None,
+        job_px: int | None = None,
+        size: tuple[int, int] | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Upscaled:
+        """Upscale pictures as a call does, and say how; arguments and errors are those of a call."""
         check_picture(low)
         dtype = low.dtype if dtype is None else dtype
         check_dtype(dtype)
         rounds = len(SYMMETRIES) if self._tta else 1
-        meter = _Meter(self.progress, rounds * _work_px(low, self.passes))
+        meter = _Meter(progress, rounds * _work_px(low, self.passes))
         # Between passes 16 bits lose nothing that can be seen, at half the memory of float32.
         between = torch.float32 if dtype.is_floating_point else torch.uint16
         job_px = low[:, 0].numel() if job_px is None else job_px
         # Half of the rounds are of the picture's own shape, and half of the turned one's.
         runs = self._planned_runs(dtype, low.shape, job_px * max(1, rounds // 2))
         asked = (size or self._scaled_size(low)) if self.does_any_scale else None
+        ways, retries = [], 0
         try:
             with torch.inference_mode():
                 for position, run in enumerate(runs, start=1):
-                    low = run.run(low, dtype if position == len(runs) else between, meter.add, asked)
+                    result = run.run(low, dtype if position == len(runs) else between, meter.add, asked)
+                    low = result.high
+                    ways.append(result.way)
+                    retries += result.overflow_retries
         except torch.OutOfMemoryError as error:
             raise OutOfMemoryError(f"{self.device} has not enough memory to join the tiles") from error
-        self.ways = tuple(run.way for run in runs)
-        return low
+        return Upscaled(low, tuple(ways), retries)
 
     def _scaled_size(self, low: Tensor) -> tuple[int, int]:
         height, width = (max(1, round(side * self.scale)) for side in low.shape[-2:])
@@ -209,29 +238,29 @@ class Upscaler:
         dtype = self.precision_for(pixels)
         runs, (n, _, height, width) = [], shape
         for scale in self.passes:
-            config = self._checkpoints[scale].config
-            work = Work(config, dtype, self.attention, n, height, width, "openvino")
-            runs.append(self._run(scale, dtype, self._choose_runtime(scale, work, job_px)))
+            runtime = self._choose_runtime(scale, dtype, (n, height, width), job_px)
+            runs.append(self._run(scale, dtype, runtime))
             height, width, job_px = (int(now) for now in (height * scale, width * scale, job_px * scale**2))
         return runs
 
-    def _choose_runtime(self, scale: float, work: Work, job_px: int) -> str:
-        """Choose what runs a pass; OpenVINO unasked only for whole pictures."""
-        if self._runtime == "auto" and not fits_whole(self._requests[scale], work, free_bytes(self.device)):
-            return "torch"
-        network = self._checkpoints[scale].network
-        return choose_runtime(self._runtime, network, self.device, work.dtype, job_px)
+    def _choose_runtime(
+        self, scale: float, dtype: torch.dtype, pictures: tuple[int, int, int], job_px: int
+    ) -> Runtime:
+        """Choose what runs a pass over pictures, (N, H, W); others than torch, unasked, only whole ones."""
+        checkpoint = self._checkpoints[scale]
 
-    def _run(self, scale: float, dtype: torch.dtype, runtime: str) -> Pass | SelfEnsemble:
-        key = scale, dtype, runtime
+        def suits(runtime: Runtime) -> bool:
+            work = Work(checkpoint.config, dtype, self.attention, *pictures, runtime)
+            fits = fits_whole(self._requests[scale], work, free_bytes(self.device))
+            return fits and self._missing(runtime) is None
+
+        return choose_runtime(self._runtime, checkpoint.network, self.device, dtype, job_px, suits)
+
+    def _run(self, scale: float, dtype: torch.dtype, runtime: Runtime) -> Pass | SelfEnsemble:
+        key = scale, dtype, runtime.name
         if key not in self._runs:
-            checkpoint = self._checkpoints[scale]
-            forward = (
-                OpenVinoForward(checkpoint, dtype)
-                if runtime == "openvino"
-                else Forward(checkpoint, self.device, dtype, self.attention)
-            )
-            run = Pass(forward, self._requests[scale])
+            executor = runtime.executor(self._checkpoints[scale], self.device, dtype, self.attention)
+            run = Pass(executor, self._requests[scale])
             self._runs[key] = SelfEnsemble(run) if self._tta else run
         return self._runs[key]
 
@@ -277,13 +306,7 @@ def _refuse_tiles(requests: Iterable[TilingRequest]) -> None:
         raise UsageError("a model for any scale is not run in tiles", hint="choose the tiling auto or exact")
 
 
-def _checked_runtime(runtime: Runtime, tiling: Tiling, attention: str, does_any_scale: bool) -> Runtime:
-    """Refuse what OpenVINO cannot be told; where it was left free, do without it."""
-    if tiling != "exact" and attention == "auto" and not does_any_scale:
-        return runtime
-    if runtime == "openvino":
-        raise UsageError(
-            "OpenVINO runs whole graphs of one scale with an attention of its own",
-            hint="leave --attention, --tiling exact and models for any scale to torch",
-        )
-    return "torch" if runtime == "auto" else runtime
+def _refuse_what_is_missing(runtime: Runtime, missing: Callable[[Runtime], str | None]) -> None:
+    what = missing(runtime)
+    if what is not None:
+        raise UsageError(f"{runtime.title} cannot {what}", hint="choose the runtime torch, or auto")

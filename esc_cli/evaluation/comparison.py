@@ -5,20 +5,24 @@ from dataclasses import dataclass, replace
 from math import ceil
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from esc_cli.engine.upscaler import DEFAULT_SCALE, ProgressCallback, Upscaler
+from esc_cli.engine.upscaler import DEFAULT_SCALE, ProgressCallback
+from esc_cli.enhancement.choice import Chooser
+from esc_cli.enhancement.enlarge import Enlarger, share_of
+from esc_cli.enhancement.options import EnhancementOptions
+from esc_cli.enhancement.size import Geometry
+from esc_cli.enhancement.traces import traces_of
 from esc_cli.errors import InputError, UsageError
-from esc_cli.evaluation.degradation import crop_to_multiple
+from esc_cli.evaluation.degradation.bicubic import crop_to_multiple, downscale
 from esc_cli.evaluation.evaluate import DegradationName, low_resolution
 from esc_cli.evaluation.metrics import crop_border, luma, psnr
 from esc_cli.evaluation.windows import Window, most_detailed
-from esc_cli.media.alpha import composite
 from esc_cli.media.caption import captioned
-from esc_cli.media.color import to_srgb
+from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.contact_sheet import contact_sheet
 from esc_cli.media.picture import Metadata, Picture
+from esc_cli.media.pixels.alpha import composite
 from esc_cli.media.read import read_picture
 from esc_cli.media.write import WHITE
 
@@ -38,6 +42,7 @@ class Column:
 
     Attributes:
         name: Of the model, as it was asked for, or ``original``.
+        model: What ran: another name than that only for ``auto``; None for the original.
         crops: Each (1, 3, h, w), uint8.
         psnr: Of the whole picture without a border of ``scale`` pixels, dB; None where nothing is compared.
         crop_psnrs: Of each crop; empty where nothing is compared.
@@ -45,8 +50,14 @@ class Column:
 
     name: str
     crops: tuple[Tensor, ...]
+    model: str | None = None
     psnr: float | None = None
     crop_psnrs: tuple[float, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """What to write below its crops."""
+        return self.name if self.model in (None, self.name) else f"{self.name} ({self.model})"
 
 
 @dataclass(frozen=True)
@@ -83,7 +94,7 @@ class Comparison:
         factor = ceil(CELL_PX / crop.shape[-1])
         magnified = crop.repeat_interleave(factor, -2).repeat_interleave(factor, -1)
         score = f"{column.crop_psnrs[number]:.2f} dB" if column.crop_psnrs else ""
-        return captioned(Picture(magnified, None, self.gray, Metadata(), "PNG"), (column.name, score))
+        return captioned(Picture(magnified, None, self.gray, Metadata(), "PNG"), (column.title, score))
 
 
 def compare(
@@ -101,12 +112,13 @@ def compare(
 ) -> Comparison:
     """Enlarge a picture by bicubic and by each model, and cut crops out of the results.
 
-    The picture is taken as 8-bit sRGB, its transparent parts on white; the networks run in float32, and PSNR
-    is that of ``evaluate``.
+    The results are what users get: enlarged with the picture's own profile, gray and transparency, in the
+    precision of the device. They are shown with 8 bits in sRGB, transparent parts on white, and so is the
+    original. PSNR is computed as ``evaluate`` does.
 
     Args:
         source: The picture.
-        models: As for ``Upscaler``.
+        models: As of ``EnhancementOptions``.
         scale: Pixels out per pixel in.
         original: What the results should be, ``scale`` times as large (a remainder at the right and the
             bottom, which no whole pixel was made of, is cut off).
@@ -125,22 +137,28 @@ def compare(
         WeightsError: There is no such model.
         DeviceError: There is no such device, or not enough memory.
     """
-    named = _read(source)
+    named = read_picture(source)
     if shrink:
         subject = _shrunk(named, scale, original, degradation, source.name)
-        named = replace(named, color=crop_to_multiple(named.color, scale))
+        named = _cropped(named, scale)
     elif degradation == "bicubic":
         subject = _given(named, scale, original)
     else:
-        raise UsageError("only a picture that is shrunk first can be spoilt", hint="add --shrink")
+        raise UsageError("only a picture that is shrunk first can be degraded", hint="add --shrink")
     side_px = max(1, min(CROP_PX // subject.zoom, named.height // 3, named.width // 3))
-    windows = _checked(windows, named) or most_detailed(named.color, side_px, count)
+    windows = _checked(windows, named) or most_detailed(_shown(named).color, side_px, count)
     names = tuple(dict.fromkeys((BASELINE, *models)))
-    upscalers = [Upscaler(name, scale=scale, device=device, precision="float32") for name in names]
+    choosers = [Chooser(EnhancementOptions(model=name, device=device)) for name in names]
+    for chooser in choosers:
+        chooser.default.upscaler(scale)  # to fail before the work
     made = []
-    for number, (name, upscaler) in enumerate(zip(names, upscalers, strict=True)):
-        upscaler.progress = _part_of(progress, number, len(names))
-        made.append(_column(name, upscaler(subject.low), subject, windows))
+    for number, (name, chooser) in enumerate(zip(names, choosers, strict=True)):
+        choice = chooser.choose(scale, lambda: [traces_of(subject.low)])
+        enlarger = Enlarger(chooser.models(choice), Geometry.of_scale(scale))
+        size = scale * subject.low.height, scale * subject.low.width
+        high = enlarger.to_size(subject.low, size, share_of(progress, number, len(names))).picture
+        column = _column(name, _shown(high).color, subject, windows)
+        made.append(replace(column, model=enlarger.models.name))
     return Comparison(scale, tuple(windows), tuple(made), _original(subject, windows), subject.gray)
 
 
@@ -152,26 +170,32 @@ class _Subject:
     """What is enlarged, and what it should become.
 
     Attributes:
-        low: (1, 3, H, W), uint8.
-        original: (1, 3, scale H, scale W), uint8, or None.
-        gray: Whether both are gray: then so are the results.
+        low: Of 8 bits.
+        original: (1, 3, scale H, scale W), uint8, as it is shown, or None.
+        gray: Whether both are gray.
         scale: Of the results.
         zoom: Pixels of a result for one of the file that was named, along each axis.
     """
 
-    low: Tensor
+    low: Picture
     original: Tensor | None
     gray: bool
     scale: int
     zoom: int
 
 
-def _read(path: Path) -> Picture:
-    """Read a picture as an opaque one of 8 bits in sRGB."""
-    picture = to_srgb(read_picture(path))
+def _shown(picture: Picture) -> Picture:
+    """Give a picture as it is seen: opaque, in sRGB."""
+    picture = to_srgb(picture)
     if picture.alpha is None:
         return picture
     return replace(picture, color=composite(picture.color, picture.alpha, WHITE), alpha=None)
+
+
+def _cropped(picture: Picture, scale: int) -> Picture:
+    """Cut off what no whole pixel of low resolution is made of."""
+    alpha = None if picture.alpha is None else crop_to_multiple(picture.alpha, scale)
+    return replace(picture, color=crop_to_multiple(picture.color, scale), alpha=alpha)
 
 
 def _shrunk(
@@ -179,24 +203,26 @@ def _shrunk(
 ) -> _Subject:
     if original is not None:
         raise UsageError("a picture that is shrunk first is the original itself: there can be no other")
-    color = crop_to_multiple(named.color, scale)
-    if 0 in color.shape:
+    high = _cropped(named, scale)
+    if 0 in high.color.shape:
         raise InputError(f"a picture of {named.height}x{named.width} pixels cannot be shrunk {scale} times")
-    low = low_resolution(color, scale, degradation, name)
-    return _Subject(low, color, named.gray, scale, zoom=1)
+    color = low_resolution(high.color, scale, degradation, name)
+    alpha = None if high.alpha is None else downscale(high.alpha, scale)
+    low = replace(named, color=color, alpha=alpha)
+    return _Subject(low, _shown(high).color, named.gray, scale, zoom=1)
 
 
 def _given(named: Picture, scale: int, original: Path | None) -> _Subject:
     if original is None:
-        return _Subject(named.color, None, named.gray, scale, zoom=scale)
-    high = _read(original)
+        return _Subject(named, None, named.gray, scale, zoom=scale)
+    high = _shown(read_picture(original))
     color = crop_to_multiple(high.color, scale)
     if color.shape[-2:] != (scale * named.height, scale * named.width):
         raise InputError(
             f"the original has {high.height}x{high.width} pixels, "
             f"not {scale} times the {named.height}x{named.width} of the picture"
         )
-    return _Subject(named.color, color, named.gray and high.gray, scale, zoom=scale)
+    return _Subject(named, color, named.gray and high.gray, scale, zoom=scale)
 
 
 def _checked(windows: Sequence[Window], named: Picture) -> Sequence[Window]:
@@ -219,7 +245,7 @@ def _column(name: str, high: Tensor, subject: _Subject, windows: Sequence[Window
     border_free = [crop_border(plane, subject.scale) for plane in (original, whole)]
     places = [window.enlarged(subject.zoom) for window in windows]
     scores = tuple(psnr(place.cut(original), place.cut(whole)) for place in places)
-    return Column(name, crops, psnr(*border_free), scores)
+    return Column(name, crops, psnr=psnr(*border_free), crop_psnrs=scores)
 
 
 def _original(subject: _Subject, windows: Sequence[Window]) -> Column | None:
@@ -229,16 +255,4 @@ def _original(subject: _Subject, windows: Sequence[Window]) -> Column | None:
 
 def _crops(high: Tensor, subject: _Subject, windows: Sequence[Window]) -> tuple[Tensor, ...]:
     """Cut copies, so that a result need not be kept."""
-    crops = [window.enlarged(subject.zoom).cut(high).clone() for window in windows]
-    return tuple(_as_gray(crop) for crop in crops) if subject.gray else tuple(crops)
-
-
-def _as_gray(crop: Tensor) -> Tensor:
-    """Take away the tint that a network gives to gray."""
-    return luma(crop, gray=True).round().to(torch.uint8).expand_as(crop)
-
-
-def _part_of(progress: ProgressCallback | None, number: int, count: int) -> ProgressCallback | None:
-    if progress is None:
-        return None
-    return lambda done, total: progress(number * total + done, count * total)
+    return tuple(window.enlarged(subject.zoom).cut(high).clone() for window in windows)

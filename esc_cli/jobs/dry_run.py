@@ -6,15 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
+from esc_cli.enhancement.choice import Chooser, looks_at
+from esc_cli.enhancement.traces import Traces
 from esc_cli.errors import as_ours
-from esc_cli.jobs.choice import Chooser, looks_at
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.plan import Plan
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.task import Task
 from esc_cli.media.read import read_file
-from esc_cli.media.traces import Traces
 
 
 def with_choices(plan: Plan, chooser: Chooser, largest_px: int) -> Plan:

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL
 from esc_cli.checkpoints.names import is_name
+from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import InputError
 from esc_cli.jobs.naming import decide_destination
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.sources import expand
 from esc_cli.jobs.streams import STDIN
-from esc_cli.media.size import Geometry
 
 
 def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *, missing: bool) -> None:

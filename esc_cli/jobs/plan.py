@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
 
+from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import InputError, OutputError, OutputExistsError, UsageError, as_ours
 from esc_cli.jobs.clips.options import DEFAULT_OPTIONS
 from esc_cli.jobs.clips.plan import is_clip, plan_clip
@@ -24,9 +25,8 @@ from esc_cli.jobs.record import RECORDS_FOLDER, made_from, size_and_time
 from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources
 from esc_cli.jobs.task import PictureTask, Task, WriteRecipe
 from esc_cli.media.formats.registry import check_fits
-from esc_cli.media.losses import losses
+from esc_cli.media.limitations import losses
 from esc_cli.media.probe import probe
-from esc_cli.media.size import Geometry
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import asdict
 
-from esc_cli.jobs.choice import Chooser
+from esc_cli.enhancement.choice import Chooser
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.record import Recipe

@@ -11,7 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import cast
 
-from esc_cli.engine.memory import host_free_bytes
+from esc_cli.engine.memory.free import host_free_bytes
+from esc_cli.enhancement.choice import Choice, Chooser, looks_at
+from esc_cli.enhancement.enlarge import Enlarger
+from esc_cli.enhancement.models import Models, name_of
 from esc_cli.errors import (
     DEBUG_VARIABLE,
     DiskFullError,
@@ -20,11 +23,9 @@ from esc_cli.errors import (
     InputError,
     as_ours,
 )
-from esc_cli.jobs.choice import Choice, Chooser, looks_at
 from esc_cli.jobs.clips.run import make_clip
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
-from esc_cli.jobs.enlarge import Enlarger
 from esc_cli.jobs.events import Done, Engine, Failed, Listener, Progressed, Skipped, Started, Summary
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import Stages, attempted, overlapped
@@ -33,7 +34,7 @@ from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDOUT, write_stdout
 from esc_cli.jobs.task import PictureTask, Task
-from esc_cli.media.metadata import metadata_lost
+from esc_cli.media.metadata.fitting import metadata_lost
 from esc_cli.media.picture import PictureFile
 from esc_cli.media.read import read_file
 from esc_cli.media.write import encode_file, held_by
@@ -182,16 +183,15 @@ class _Run:
         name, enlarger = task.source.name, self._begun_by(task, loaded.choice)
         begun = time.monotonic()
         low = held_by(task.format, loaded.file)
-        high = enlarger(low, lambda done, total: self._listener(Progressed(name, done, total)))
+        result = enlarger(low, lambda done, total: self._listener(Progressed(name, done, total)))
         seconds = _seconds_since(begun)
-        return _Enlarged(high, loaded.stamp, loaded.choice, seconds, enlarger.ways(low.first))
+        return _Enlarged(result.file, loaded.stamp, loaded.choice, seconds, result.ways)
 
     def _begun_by(self, task: Task, choice: Choice | None) -> Enlarger:
         """Tell that the network begins, of a chosen model for the first time with what; give what runs it."""
         models = self._chooser.models(choice)
         if choice is not None and choice.model not in self._told_of:
-            engine = models.engine(task.factor)
-            self._listener(cast(Engine, engine))
+            self._listener(cast(Engine, engine_event(models, task.factor)))
             self._told_of.add(choice.model)
         self._listener(Started(task.source.name, self._numbers[id(task)], len(self._plan.tasks)))
         return replace(self._enlarger, models=models)
@@ -287,6 +287,23 @@ class _Run:
 def failed(failure: Failure) -> Failed:
     """Make the event of a failure."""
     return Failed(failure.name, failure.error.message, failure.error.hint, int(failure.error.exit_code))
+
+
+def engine_event(models: Models, factor: float) -> Engine | None:
+    """Describe what pictures are enlarged with; None where there is nothing to enlarge."""
+    upscaler = models.upscaler(factor)
+    if upscaler is None:
+        return None
+    return Engine(
+        model=models.name,
+        passes=models.passes(factor),
+        device=str(upscaler.device),
+        device_reason=upscaler.device_reason,
+        precision=name_of(upscaler.precision),
+        precision_reason=upscaler.precision_reason,
+        attention=upscaler.attention,
+        attention_reason=upscaler.attention_reason,
+    )
 
 
 def told(choice: Choice | None) -> tuple[str | None, str | None]:

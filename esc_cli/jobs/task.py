@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from esc_cli.jobs.choice import Choice
+from esc_cli.enhancement.choice import Choice
 from esc_cli.jobs.record import Recipe, is_up_to_date
 from esc_cli.jobs.sources import Source
 from esc_cli.media.formats.base import PictureFormat

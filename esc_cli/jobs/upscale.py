@@ -9,28 +9,28 @@ from typing import Any, overload
 
 from PIL import Image
 
-from esc_cli.engine.openvino_runtime import KEPT_SHAPES
+from esc_cli.engine.executors.base import KEPT_SHAPES
+from esc_cli.enhancement.choice import Chooser, looks_at
+from esc_cli.enhancement.enlarge import Enlarger
+from esc_cli.enhancement.models import Models
+from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import ExitCode, InputError, UsageError
-from esc_cli.jobs.choice import Chooser, looks_at
 from esc_cli.jobs.dry_run import with_choices
-from esc_cli.jobs.enlarge import Enlarger
+from esc_cli.jobs.estimate import look_ahead
 from esc_cli.jobs.events import Engine, Event, Listener, Planned, Skipped
-from esc_cli.jobs.models import Models
 from esc_cli.jobs.options import Options
-from esc_cli.jobs.outlook import look_ahead
 from esc_cli.jobs.plan import Plan, Request, make_plan
 from esc_cli.jobs.recipe import task_recipe
-from esc_cli.jobs.run import exit_code, failed, run_plan, target_name, told
+from esc_cli.jobs.run import engine_event, exit_code, failed, run_plan, target_name, told
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
 from esc_cli.jobs.task import Task
 from esc_cli.media.formats.base import ALL_METADATA
 from esc_cli.media.formats.encoding import pillow_image
 from esc_cli.media.formats.registry import FORMATS
-from esc_cli.media.metadata import fitted
+from esc_cli.media.metadata.fitting import fitted
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.read import picture_from_image
-from esc_cli.media.size import Geometry
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ def _enlarged(file: PictureFile, options: Options) -> PictureFile:
     height, width = size.size_of(file.first.height, file.first.width)
     factor = max(height / file.first.height, width / file.first.width)
     choice = chooser.choose(factor, lambda: looks_at(file))
-    return Enlarger(chooser.models(choice), size, options.consistency)(file)
+    return Enlarger(chooser.models(choice), size, options.consistency)(file).file
 
 
 def _geometry(models: Models, options: Options) -> Geometry:
@@ -222,7 +222,7 @@ def _engines(plan: Plan, chooser: Chooser) -> Iterator[Engine]:
             models = chooser.models(task.choice)
             factors[models] = max(factors.get(models, 0), task.factor)
     for models, factor in factors.items():
-        engine = models.engine(factor)
+        engine = engine_event(models, factor)
         if engine is not None:
             yield engine
 

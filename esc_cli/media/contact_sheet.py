@@ -6,8 +6,8 @@ from dataclasses import replace
 
 from torch import Tensor
 
-from esc_cli.media.alpha import composite
 from esc_cli.media.picture import Picture
+from esc_cli.media.pixels.alpha import composite
 
 _GAP_PX = 8
 _BLACK = (0, 0, 0)

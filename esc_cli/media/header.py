@@ -4,8 +4,8 @@ from PIL import Image, ImageFile
 
 from esc_cli.media.formats.base import FLOAT_BITS, exif_orientation
 from esc_cli.media.formats.registry import format_of
-from esc_cli.media.orientation import TURNS_WHICH_SWAP_SIDES
 from esc_cli.media.pillow import WIDE_MODES, Opened
+from esc_cli.media.pixels.orientation import TURNS_WHICH_SWAP_SIDES
 
 _PICTURE_DEPTHS_BITS = (8, 10, 12, 16)
 

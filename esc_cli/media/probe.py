@@ -16,7 +16,7 @@ from esc_cli.media.header import (
     reduction_note,
     upright_size,
 )
-from esc_cli.media.metadata import parts_of
+from esc_cli.media.metadata.fitting import parts_of
 from esc_cli.media.opening import opened
 from esc_cli.media.pillow import LARGEST_INPUT_PX, WIDE_MODES, Opened, check_pixels, translated_errors
 

@@ -11,14 +11,11 @@ from PIL import Image
 from torch import Tensor
 
 from esc_cli.errors import InputError
-from esc_cli.media.depth import Pixels, with_depth
 from esc_cli.media.formats.registry import DEFAULT, format_of
 from esc_cli.media.frames import frames, motion_of
 from esc_cli.media.header import orientation, reduction_note
-from esc_cli.media.metadata import metadata_notes, read_metadata
-from esc_cli.media.modes import pixels_of
+from esc_cli.media.metadata.fitting import metadata_notes, read_metadata
 from esc_cli.media.opening import opened
-from esc_cli.media.orientation import turned
 from esc_cli.media.picture import Metadata, Picture, PictureFile
 from esc_cli.media.pillow import (
     LARGEST_INPUT_PX,
@@ -28,6 +25,9 @@ from esc_cli.media.pillow import (
     quiet_pillow,
     translated_errors,
 )
+from esc_cli.media.pixels.depth import Pixels, with_depth
+from esc_cli.media.pixels.modes import pixels_of
+from esc_cli.media.pixels.orientation import turned
 from esc_cli.media.probe import first_only, frames_of, several_of
 
 

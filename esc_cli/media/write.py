@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from esc_cli.errors import OutOfMemoryError, UsageError
-from esc_cli.media.alpha import composite
-from esc_cli.media.color import to_srgb
-from esc_cli.media.depth import depth_written, with_depth
+from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import check_fits
-from esc_cli.media.metadata import fitted
+from esc_cli.media.metadata.fitting import fitted
 from esc_cli.media.picture import DEFAULT, Metadata, Picture, PictureFile, WriteSettings
+from esc_cli.media.pixels.alpha import composite
+from esc_cli.media.pixels.depth import depth_written, with_depth
 
 WHITE = (255, 255, 255)
 

@@ -11,11 +11,11 @@ import torch
 from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import EscError, UsageError
-from esc_cli.evaluation.candidates import Settings, Source
+from esc_cli.evaluation.benchmark.candidates import Settings, Source
+from esc_cli.evaluation.benchmark.macs import multiply_accumulates
+from esc_cli.evaluation.benchmark.peak_memory import Trial, host_peak_bytes
+from esc_cli.evaluation.benchmark.timing import Timing, measure
 from esc_cli.evaluation.evaluate import evaluate
-from esc_cli.evaluation.macs import multiply_accumulates
-from esc_cli.evaluation.peak_memory import Trial, host_peak_bytes
-from esc_cli.evaluation.timing import Timing, measure
 from esc_cli.networks.ablations import ABLATIONS
 from esc_cli.networks.architectures.registry import VARIANTS
 from esc_cli.training.configuration import TrainingConfig

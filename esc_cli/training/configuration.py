@@ -32,7 +32,7 @@ class TrainingConfig:
         patch_px: Side of the low-resolution patches.
         border_weight: Of the loss for steps between attention windows, beside the mean absolute error.
         degradation: How low-resolution pictures are made: by the papers' bicubic, or, anew for every patch,
-            as in ``esc_cli.evaluation.wild_degradation``.
+            as in ``esc_cli.evaluation.degradation.wild``.
         sharpen_originals: Learn sharpened originals (unsharp mask), as Real-ESRGAN does.
         learning_rate: After the warm-up.
         schedule: How the rate changes after the warm-up. ``halvings``: at milestones; a run limited in time

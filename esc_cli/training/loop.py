@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from esc_cli.checkpoints.checkpoint import load_checkpoint
 from esc_cli.engine.attention_choice import EXACT, choose_attention
-from esc_cli.engine.inference import for_inference
+from esc_cli.engine.executors.inference import for_inference
 from esc_cli.engine.threads import limit_threads
 from esc_cli.errors import OutOfMemoryError, OutputError, UsageError
-from esc_cli.evaluation.wild_degradation import Degradation, recipe_of
+from esc_cli.evaluation.degradation.wild import Degradation, recipe_of
 from esc_cli.training.acceleration import (
     Learn,
     RecordedStep,

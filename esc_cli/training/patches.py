@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from esc_cli.engine.pixels import from_unit, to_unit
-from esc_cli.evaluation.wild_degradation import Degradation, degrade
+from esc_cli.evaluation.degradation.wild import Degradation, degrade
 from esc_cli.training.pairs import Pair, Pairs, crop
 from esc_cli.training.stack import Place, turn
 

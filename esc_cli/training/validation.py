@@ -9,8 +9,8 @@ from torch import nn
 
 from esc_cli.engine.pixels import from_unit, to_unit
 from esc_cli.errors import InputError
+from esc_cli.evaluation.degradation.wild import Degradation
 from esc_cli.evaluation.metrics import crop_border, luma, psnr
-from esc_cli.evaluation.wild_degradation import Degradation
 from esc_cli.training.pairs import Files, Pair, centre_crop, load_pair
 from esc_cli.training.patches import degraded
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from esc_cli.analysis.subject import load_subject, low_picture
 from esc_cli.errors import DeviceError, OutOfMemoryError, WeightsError
-from esc_cli.evaluation.degradation import downscale
+from esc_cli.evaluation.degradation.bicubic import downscale
 from esc_cli.networks.architectures.lte import LTE, LTEConfig
 
 

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
-from esc_cli.engine import streaming
-from esc_cli.engine.streaming import Strips
-from esc_cli.engine.tiles import Span
+from esc_cli.engine.tiling import streaming
+from esc_cli.engine.tiling.streaming import Strips
+from esc_cli.engine.tiling.tiles import Span
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.esc import ESCConfig
 from esc_cli.networks.architectures.interpolation import Interpolation, InterpolationConfig

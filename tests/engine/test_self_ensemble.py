@@ -87,8 +87,9 @@ def test_a_model_for_any_scale_makes_turned_sizes_too(picture: Pictures) -> None
 def test_exact_strips_give_the_whole_picture_s_result(tiny_esc: Checkpoint, picture: Pictures) -> None:
     low = picture(37, 61, torch.float32)
     whole, strips = (Upscaler(tiny_esc, device="cpu", tiling=way, tta=True) for way in ("none", "exact"))
-    torch.testing.assert_close(strips(low), whole(low), rtol=0, atol=1e-5)
-    assert strips.ways[0].startswith("self-ensemble of 8: exact, in strips")
+    result = strips.run(low)
+    torch.testing.assert_close(result.high, whole(low), rtol=0, atol=1e-5)
+    assert result.ways[0].startswith("self-ensemble of 8: exact, in strips")
 
 
 @pytest.mark.parametrize(("dtype", "largest"), [(torch.uint8, 255), (torch.uint16, 65535)])
@@ -115,10 +116,8 @@ def test_every_pixel_type_comes_back_as_itself(picture: Pictures, dtype: torch.d
 
 def test_progress_counts_all_eight(picture: Pictures) -> None:
     seen: list[tuple[int, int]] = []
-    upscaler = Upscaler(
-        "nearest", scale=6, device="cpu", tta=True, progress=lambda done, total: seen.append((done, total))
-    )
-    upscaler(picture(30, 21))
+    upscaler = Upscaler("nearest", scale=6, device="cpu", tta=True)
+    upscaler(picture(30, 21), progress=lambda done, total: seen.append((done, total)))
     total = 8 * 30 * 21 * (1 + 3**2)
     assert {end for _, end in seen} == {total}
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})

@@ -107,10 +107,9 @@ def test_a_checkpoint_of_one_scale_is_repeated(nearest: Make, picture: Pictures)
 def test_progress_rises_to_the_work_of_all_passes(picture: Pictures) -> None:
     seen: list[tuple[int, int]] = []
     upscaler = Upscaler(
-        "nearest", scale=6, device="cpu", tiling="overlap", tile_px=16, overlap_px=4,
-        progress=lambda done, total: seen.append((done, total)),
+        "nearest", scale=6, device="cpu", tiling="overlap", tile_px=16, overlap_px=4
     )  # fmt: skip
-    upscaler(picture(30, 21, batch=2))
+    upscaler(picture(30, 21, batch=2), progress=lambda done, total: seen.append((done, total)))
     total = 2 * 30 * 21 * (1 + 3**2)
     assert {end for _, end in seen} == {total}
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
@@ -167,8 +166,10 @@ def test_overflowing_tiles_are_counted(nearest: Make, picture: Pictures) -> None
         checkpoint, device="cpu", precision="float16", tiling="overlap", tile_px=16, overlap_px=0
     )
     low = picture(32, 32)
-    assert torch.equal(upscaler(low), enlarged(low, 2))
-    assert upscaler.redone == 4
+    result = upscaler.run(low)
+    assert torch.equal(result.high, enlarged(low, 2))
+    assert result.overflow_retries == 4
+    assert upscaler.run(low[..., :16, :16]).overflow_retries == 1
 
 
 @pytest.mark.parametrize("precision", ["float16", "bfloat16"])
@@ -247,10 +248,10 @@ needs_openvino = pytest.mark.skipif(
 def test_openvino_when_asked_gives_what_torch_gives(tiny_esc: Checkpoint) -> None:
     low = torch.rand(1, 3, 21, 40, generator=torch.Generator().manual_seed(0))
     by_torch, by_openvino = (
-        Upscaler(tiny_esc, device="cpu", precision="float32", runtime=runtime)
+        Upscaler(tiny_esc, device="cpu", precision="float32", runtime=runtime).run(low)
         for runtime in ("torch", "openvino")
     )
-    torch.testing.assert_close(by_openvino(low), by_torch(low), rtol=0, atol=1e-5)
+    torch.testing.assert_close(by_openvino.high, by_torch.high, rtol=0, atol=1e-5)
     assert "OpenVINO" in by_openvino.ways[0]
     assert "OpenVINO" not in by_torch.ways[0]
 
@@ -259,19 +260,17 @@ def test_openvino_when_asked_gives_what_torch_gives(tiny_esc: Checkpoint) -> Non
 def test_openvino_is_started_for_large_jobs_only(tiny_esc: Checkpoint) -> None:
     upscaler = Upscaler(tiny_esc, device="cpu")
     low = torch.zeros(1, 3, 16, 16, dtype=torch.uint8)
-    upscaler(low)
-    assert "OpenVINO" not in upscaler.ways[0]
-    upscaler(low, job_px=10**9)
-    assert "OpenVINO" in upscaler.ways[0]
+    assert "OpenVINO" not in upscaler.run(low).ways[0]
+    assert "OpenVINO" in upscaler.run(low, job_px=10**9).ways[0]
 
 
 @needs_openvino
 @pytest.mark.parametrize("kept", [{"tiling": "exact"}, {"attention": "sdpa"}])
 def test_what_openvino_cannot_be_told_is_for_torch(tiny_esc: Checkpoint, kept: dict[str, Any]) -> None:
     upscaler = Upscaler(tiny_esc, device="cpu", **kept)
-    upscaler(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), job_px=10**9)
-    assert "OpenVINO" not in upscaler.ways[0]
-    with pytest.raises(UsageError, match="whole graphs"):
+    result = upscaler.run(torch.zeros(1, 3, 16, 16, dtype=torch.uint8), job_px=10**9)
+    assert "OpenVINO" not in result.ways[0]
+    with pytest.raises(UsageError, match="OpenVINO cannot"):
         Upscaler(tiny_esc, device="cpu", runtime="openvino", **kept)
 
 

@@ -12,7 +12,7 @@ from esc_cli.evaluation.comparison import Comparison, compare
 from esc_cli.evaluation.evaluate import evaluate
 from esc_cli.evaluation.windows import Window
 from esc_cli.media.caption import LINE_PX
-from esc_cli.media.profiles import Primaries, rgb_profile, srgb_curve
+from esc_cli.media.color.profiles import Primaries, rgb_profile, srgb_curve
 
 Pixels = npt.NDArray[np.uint8]
 Save = Callable[..., Path]

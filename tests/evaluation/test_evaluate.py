@@ -9,8 +9,8 @@ from PIL import Image
 
 from esc_cli.checkpoints.model_card import BICUBIC, SETS, Score
 from esc_cli.errors import InputError, WeightsError
+from esc_cli.evaluation.degradation.wild import WildDegradation
 from esc_cli.evaluation.evaluate import evaluate
-from esc_cli.evaluation.wild_degradation import WildDegradation
 
 PAPERS = {
     2: (Score(33.66, 0.9299), Score(30.24, 0.8688), Score(29.56, 0.8431)),

@@ -14,21 +14,6 @@ NOBODY = 65534
 
 
 @pytest.fixture
-def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Write a picture below the current folder, which is an empty one: ``save("a/b.png", mode="LA")``."""
-    monkeypatch.chdir(tmp_path)
-
-    def save(name: str, size: tuple[int, int] = (8, 6), mode: str = "RGB", format: str | None = None) -> Path:
-        path = Path(name)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        noise = Image.effect_noise(size, 60)
-        noise.convert("RGB").convert(mode).save(path, format)
-        return path
-
-    return save
-
-
-@pytest.fixture
 def load() -> Callable[..., Image.Image]:
     """Read a picture with Pillow, and close its file."""
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from esc_cli.engine.upscaler import Upscaler
+from esc_cli.enhancement.choice import Chooser
 from esc_cli.errors import UsageError
-from esc_cli.jobs.choice import Chooser
 from esc_cli.jobs.options import DEFAULTS, Options
 from esc_cli.jobs.plan import Request, make_plan
 from esc_cli.jobs.recipe import task_recipe
@@ -84,7 +84,7 @@ def test_results_depend_on_an_option_as_it_says(
 
 def test_options_of_the_engine_are_those_of_the_upscaler() -> None:
     signature = inspect.signature(Upscaler).parameters
-    assert {*DEFAULTS.engine, "scale", "progress"} == signature.keys()
+    assert {*DEFAULTS.engine, "scale"} == signature.keys()
     for name, value in DEFAULTS.engine.items():
         assert name == "model" or value == signature[name].default
 

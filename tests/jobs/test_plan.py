@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import ExitCode, InputError, OutputError, OutputExistsError
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.plan import Plan, Request, make_plan
 from esc_cli.media.probe import Probe, probe
-from esc_cli.media.size import Geometry
 
 Save = Callable[..., Path]
 

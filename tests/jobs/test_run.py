@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
-from esc_cli.engine import runtime_choice
+from esc_cli.engine.executors import openvino_executor
+from esc_cli.engine.executors.openvino_executor import MEASURED_THREADS, SAVED_S_PER_PX, START_S
 from esc_cli.errors import ExitCode, InputError, OutputError, OutputExistsError
 from esc_cli.jobs.events import (
     Done,
@@ -296,7 +298,8 @@ def test_openvino_is_started_when_it_pays_for_all_pictures_of_a_size(
 ) -> None:
     for name, size in (("a.png", (32, 20)), ("b.png", (32, 20)), ("c.png", (32, 24))):
         save(f"in/{name}", size=size)
-    monkeypatch.setattr(runtime_choice, "worthwhile_px", lambda dtype: 2 * 32 * 20)
+    enough_s = START_S / (2 * 32 * 20 - 1) * torch.get_num_threads() / MEASURED_THREADS
+    monkeypatch.setattr(openvino_executor, "SAVED_S_PER_PX", dict.fromkeys(SAVED_S_PER_PX, enough_s))
     run = Run("in", model="esc-light", device="cpu")
     by_openvino = [("OpenVINO" in done.ways[0], Path(done.input).name) for done in run.heard(Done)]
     assert by_openvino == [(True, "a.png"), (True, "b.png"), (False, "c.png")]

@@ -1,9 +1,7 @@
 """Pictures made by the tests themselves, through Pillow or byte by byte."""
 
 import io
-import shutil
 import struct
-import subprocess
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -18,14 +16,6 @@ from PIL import Image, ImageCms
 from esc_cli.media.picture import Metadata, Picture
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
-
-
-@pytest.fixture(scope="session")
-def imagemagick() -> str:
-    """ImageMagick's program: what only has its name is passed over."""
-    program = shutil.which("convert") or pytest.skip("ImageMagick is not here")
-    version = subprocess.run([program, "-version"], check=False, capture_output=True, text=True).stdout
-    return program if "ImageMagick" in version else pytest.skip("convert is not ImageMagick's")
 
 
 @pytest.fixture

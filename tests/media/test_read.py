@@ -13,12 +13,12 @@ import torch
 from PIL import Image, ImageOps, TiffImagePlugin
 from torch import Tensor
 
+from esc_cli.enhancement.resize import resize
 from esc_cli.errors import InputError
-from esc_cli.media.alpha import largest_value
-from esc_cli.media.geometry import resize
 from esc_cli.media.opening import opened
 from esc_cli.media.picture import Picture
 from esc_cli.media.pillow import LARGEST_INPUT_PX
+from esc_cli.media.pixels.alpha import largest_value
 from esc_cli.media.probe import probe
 from esc_cli.media.read import picture_from_image, read_file, read_picture
 

@@ -10,12 +10,12 @@ import torch
 from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
 
 from esc_cli.errors import OutputError, UsageError
+from esc_cli.media.color.profiles import Primaries, rgb_profile, srgb_curve
 from esc_cli.media.formats.base import ALL_METADATA, PictureFormat
 from esc_cli.media.formats.encoding import pillow_image
 from esc_cli.media.formats.registry import FORMATS
-from esc_cli.media.metadata import metadata_lost
+from esc_cli.media.metadata.fitting import metadata_lost
 from esc_cli.media.picture import Metadata, Motion, Picture, PictureFile, WriteSettings
-from esc_cli.media.profiles import Primaries, rgb_profile, srgb_curve
 from esc_cli.media.read import picture_from_image, read_file, read_picture
 from esc_cli.media.write import encode_file
 

@@ -7,6 +7,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import BinaryIO, cast
 
+from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import InputError, OutputError, UsageError
 from esc_cli.jobs.clips.options import NO_SETTINGS, ClipOptions
 from esc_cli.jobs.clips.task import ClipTask, FrameSource
@@ -15,17 +16,16 @@ from esc_cli.jobs.sources import Source
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS, check_fits
 from esc_cli.media.probe import Probe
-from esc_cli.media.size import Geometry
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.encoding import EncodeSettings, check_settings, padding_notes
 from esc_cli.media.video.formats import CLIP_EXTENSIONS, ClipFormat
-from esc_cli.media.video.join import copies
-from esc_cli.media.video.kinds import looks_like_clip
+from esc_cli.media.video.image_sequence import SequenceReader, sequence_losses
 from esc_cli.media.video.library import head_of
-from esc_cli.media.video.numbered import Numbered, is_sequence, numbered
+from esc_cli.media.video.mux import copies
 from esc_cli.media.video.reader import VideoReader
-from esc_cli.media.video.sequence import SequenceReader, sequence_losses
+from esc_cli.media.video.sequence_names import Numbered, is_sequence, numbered
 from esc_cli.media.video.settings import alpha_notes
+from esc_cli.media.video.signatures import looks_like_clip
 
 _USUAL_RATE = Fraction(25)
 

@@ -9,13 +9,13 @@ from typing import BinaryIO, cast
 
 import torch
 
+from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.errors import InputError
 from esc_cli.jobs.clips.pipeline import in_order
 from esc_cli.jobs.clips.samples import samples
 from esc_cli.jobs.clips.sinks import SEGMENT_FRAMES, SegmentSink, Sink, as_picture
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.clips.work_folder import WorkFolder
-from esc_cli.jobs.enlarge import Enlarger
 from esc_cli.jobs.record import Stamp
 from esc_cli.jobs.streams import stdout_errors, stdout_file, write_stdout
 from esc_cli.media.contact_sheet import contact_sheet
@@ -23,10 +23,10 @@ from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.picture import Picture, PictureFile, WriteSettings
 from esc_cli.media.video.encoding import StreamWriter
 from esc_cli.media.video.formats import ClipFormat
-from esc_cli.media.video.join import join
-from esc_cli.media.video.numbered import numbered
+from esc_cli.media.video.image_sequence import SequenceWriter
+from esc_cli.media.video.mux import join
 from esc_cli.media.video.reader import Frame, turned
-from esc_cli.media.video.sequence import SequenceWriter
+from esc_cli.media.video.sequence_names import numbered
 from esc_cli.media.write import encode_file
 from esc_cli.storage.whole_files import atomic_path, make_folder, write_whole
 
@@ -102,8 +102,8 @@ class _FrameEnlarger:
     def __call__(self, frame: Frame) -> Frame:
         if self._high is None or self._before is None or not _are_equal(frame, self._before):
             low = as_picture(frame, self._clip)
-            self._high = self._enlarger.to_size(low, self._size)
-            self.ways = self._enlarger.ways(low, self._size)
+            result = self._enlarger.to_size(low, self._size)
+            self._high, self.ways = result.picture, result.ways
         self._before = frame
         return replace(frame, color=self._high.color, alpha=self._high.alpha)
 

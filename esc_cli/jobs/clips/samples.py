@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from io import BufferedReader
 
+from esc_cli.enhancement.choice import MOST_LOOKS
+from esc_cli.enhancement.traces import Traces, traces_in
 from esc_cli.errors import InputError
-from esc_cli.jobs.choice import MOST_LOOKS
 from esc_cli.jobs.clips.task import ClipTask, FrameSource
-from esc_cli.media.traces import Traces, traces_in
 from esc_cli.media.video.reader import Frame, pts_at
 
 

@@ -11,8 +11,8 @@ from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.task import Task
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.formats import EncodeSettings
-from esc_cli.media.video.numbered import Numbered
 from esc_cli.media.video.reader import Frame
+from esc_cli.media.video.sequence_names import Numbered
 
 
 class FrameSource(Protocol):

@@ -14,8 +14,8 @@ from esc_cli.media.formats.base import is_deep_color_still
 from esc_cli.media.pillow import Opened
 
 if TYPE_CHECKING:
-    from esc_cli.media.depth import Pixels
     from esc_cli.media.picture import Metadata, Motion, Picture
+    from esc_cli.media.pixels.depth import Pixels
     from esc_cli.media.probe import Probe
 
 # Effort 3: 0.35 s/MP at 58 kB on a page of text; effort 4 takes 1.7 s for 54 kB, and Pillow's encoder, in 8
@@ -69,7 +69,7 @@ class Avif(heic.HeifFormat):
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
         """Decode with libvips, which gives the bits as the upper ones of 16, and turns the picture."""
         from esc_cli.media import vips
-        from esc_cli.media.depth import from_integers
+        from esc_cli.media.pixels.depth import from_integers
 
         bits = self.depth_bits(opened)
         return from_integers(vips.decode(source, "heifload_buffer", opened.name) >> (16 - bits), bits)
@@ -101,8 +101,8 @@ class Avif(heic.HeifFormat):
 def _encode_deep(picture: "Picture", quality: int, metadata: "Metadata") -> bytes:
     """Encode 10 or 12 bits with full color resolution (4:4:4); gray becomes equal colors."""
     from esc_cli.media import vips
-    from esc_cli.media.depth import quantized
     from esc_cli.media.formats.encoding import metadata_blocks, values_of
+    from esc_cli.media.pixels.depth import quantized
 
     bits, blocks = picture.depth_bits, metadata_blocks(metadata)
     values = quantized(values_of(picture), bits) << (16 - bits)  # libvips takes the upper bits as they are

@@ -9,12 +9,12 @@ from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 
-from esc_cli.media.blocks import Blocks, blocks_of_pillow
+from esc_cli.media.metadata.blocks import Blocks, blocks_of_pillow
 from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES, Opened
 
 if TYPE_CHECKING:  # headers are read without numpy and torch
-    from esc_cli.media.depth import Pixels
     from esc_cli.media.picture import Metadata, Motion, Picture
+    from esc_cli.media.pixels.depth import Pixels
     from esc_cli.media.probe import Probe
 
 Held = Literal["icc_profile", "exif", "xmp", "iptc", "dpi", "text", "comment"]

@@ -9,11 +9,11 @@ import numpy as np
 from PIL import Image
 
 from esc_cli.errors import OutOfMemoryError, OutputError
-from esc_cli.media.depth import Array, with_depth
 from esc_cli.media.formats.base import FLOAT_BITS, PictureFormat
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.picture import Metadata, Motion, Picture
 from esc_cli.media.pillow import PILLOW_ERRORS, quiet_pillow
+from esc_cli.media.pixels.depth import Array, with_depth
 
 _MOST_PLAYS = 2**16 - 1
 """Source: WebP RFC 9649, 2.7.1.1 (loop count): 16 bits."""

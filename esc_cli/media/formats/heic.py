@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from esc_cli.media.depth import Pixels
     from esc_cli.media.picture import Metadata, Motion, Picture
+    from esc_cli.media.pixels.depth import Pixels
 
 SIGNATURE = rb"....ftyp(?:(?:mif1|msf1).{4}(?:.{4}){0,15}?)?(?:heic|heix|heim|heis|hevc|hevx)"
 """Source: HEIF (ISO 23008-12), brands. "mif1" says only "HEIF family": what it is compatible with decides."""
@@ -38,7 +38,7 @@ class HeifFormat(PictureFormat):
 
     def implied_profile(self, image: Image.Image, header: bytes) -> bytes | None:
         """Read nclx. Source: HEIF (ISO 23008-12), 6.5.5."""
-        from esc_cli.media.implied import profile_of_nclx
+        from esc_cli.media.color.signalling import profile_of_nclx
 
         return profile_of_nclx(image, header)
 
@@ -76,8 +76,8 @@ class Heic(HeifFormat):
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
         """Decode with pillow-heif, without Pillow."""
-        from esc_cli.media.depth import Pixels
         from esc_cli.media.header import depth_class
+        from esc_cli.media.pixels.depth import Pixels
 
         return Pixels(deep_pixels(source, opened.name), depth_class(self.depth_bits(opened)))
 
@@ -114,7 +114,7 @@ def deep_pixels(content: Path | bytes, name: str) -> "npt.NDArray[np.uint16]":
     import numpy as np
     import pillow_heif
 
-    from esc_cli.media.depth import from_integers, unpremultiplied
+    from esc_cli.media.pixels.depth import from_integers, unpremultiplied
 
     with translated_errors(name):
         source = io.BytesIO(content) if isinstance(content, bytes) else content
@@ -166,7 +166,7 @@ def encode_heif(
 
 def _samples(pixels: "npt.NDArray[Any]", depth_bits: int) -> bytes:
     """Bytes of the pixels; the upper bits of 16 hold the nearest of fewer, where pillow-heif just cuts."""
-    from esc_cli.media.depth import quantized
+    from esc_cli.media.pixels.depth import quantized
 
     if depth_bits == 8:
         return pixels.tobytes()

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
-from esc_cli.media.blocks import Blocks, blocks_of_pillow
 from esc_cli.media.formats.base import ALL_METADATA, PictureFormat
-from esc_cli.media.iptc import LARGEST_IN_JPEG_BYTES, jpeg_segment
+from esc_cli.media.metadata.blocks import Blocks, blocks_of_pillow
+from esc_cli.media.metadata.iptc import LARGEST_IN_JPEG_BYTES, jpeg_segment
 
 if TYPE_CHECKING:
     from esc_cli.media.picture import Metadata, Picture
@@ -51,7 +51,7 @@ class Jpeg(PictureFormat):
 
     def jpeg_step(self, image: Image.Image) -> float:
         """Look at the first table, which is that of the luma."""
-        from esc_cli.media.jpeg_traces import table_step
+        from esc_cli.media.pixels.jpeg_traces import table_step
 
         if isinstance(image, JpegImageFile) and 0 in image.quantization:
             return table_step(image.quantization[0])

@@ -19,7 +19,6 @@ from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import Blend, Disposal, PngImageFile, iTXt
 
 from esc_cli.errors import InputError
-from esc_cli.media.blocks import Blocks, bytes_or_none
 from esc_cli.media.formats.base import (
     ALL_METADATA,
     INT32_MAX,
@@ -28,12 +27,13 @@ from esc_cli.media.formats.base import (
     is_deep_color_still,
 )
 from esc_cli.media.formats.jpeg import EXIF_IN_JPEG, XMP_IN_JPEG
-from esc_cli.media.iptc import iptc_of_resources, resource
+from esc_cli.media.metadata.blocks import Blocks, bytes_or_none
+from esc_cli.media.metadata.iptc import iptc_of_resources, resource
 from esc_cli.media.pillow import Opened
 
 if TYPE_CHECKING:
-    from esc_cli.media.depth import Pixels
     from esc_cli.media.picture import Metadata, Motion, Picture
+    from esc_cli.media.pixels.depth import Pixels
 
 # zlib's level 4: measured on 15 MP of upscaled photo 0.035 s/MP and 6.6 % of raw, against 0.066 and 6.0 at
 # Pillow's 6, and 0.028 and 8.7 at 1; on a 12 MP photo 0.063 s/MP and 22 %, against 0.129, 21, and 0.042, 24.
@@ -102,8 +102,8 @@ class Png(PictureFormat):
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
         """Decode with libvips."""
         from esc_cli.media import vips
-        from esc_cli.media.depth import from_integers
-        from esc_cli.media.orientation import turned
+        from esc_cli.media.pixels.depth import from_integers
+        from esc_cli.media.pixels.orientation import turned
 
         opened.image.load()  # for the metadata behind the pixels, which Pillow reads no sooner: 0.025 s/MP
         values = vips.decode(source, "pngload_buffer", opened.name)
@@ -139,7 +139,7 @@ class Png(PictureFormat):
 
         Source: 4.3 (precedence) and 11.3.2.
         """
-        from esc_cli.media.implied import profile_of_png
+        from esc_cli.media.color.signalling import profile_of_png
 
         return profile_of_png(image, header)
 

@@ -13,8 +13,9 @@ from PIL import Image, TiffImagePlugin
 from PIL.TiffImagePlugin import AppendingTiffWriter, TiffImageFile
 
 from esc_cli.errors import OutputError
-from esc_cli.media.blocks import Blocks, blocks_of_pillow
-from esc_cli.media.exif import (
+from esc_cli.media.formats.base import ALL_METADATA, FLOAT_BITS, INT32_MAX, PictureFormat
+from esc_cli.media.metadata.blocks import Blocks, blocks_of_pillow
+from esc_cli.media.metadata.exif import (
     RESOLUTION_TAGS,
     STORAGE_TAGS,
     dpi_of_page,
@@ -22,8 +23,7 @@ from esc_cli.media.exif import (
     exif_tree,
     resolution_fields,
 )
-from esc_cli.media.formats.base import ALL_METADATA, FLOAT_BITS, INT32_MAX, PictureFormat
-from esc_cli.media.iptc import iptc_of_resources, iptc_of_stream
+from esc_cli.media.metadata.iptc import iptc_of_resources, iptc_of_stream
 from esc_cli.media.pillow import PILLOW_ERRORS, Opened
 from esc_cli.media.tiff_directories import (
     BYTE,
@@ -39,8 +39,8 @@ from esc_cli.media.tiff_directories import (
 )
 
 if TYPE_CHECKING:
-    from esc_cli.media.depth import Array, Pixels
     from esc_cli.media.picture import Metadata, Motion, Picture
+    from esc_cli.media.pixels.depth import Array, Pixels
 
 # LZW and differences: 0.023 s/MP and 30 % of raw on an upscaled photo; Pillow's Deflate takes 0.086 for 26 %.
 _PREDICTOR, _HORIZONTAL_DIFFERENCES = 317, 2
@@ -97,8 +97,8 @@ class Tiff(PictureFormat):
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
         """Decode with libvips, which divides by associated alpha; channels beside color and alpha are cut."""
-        from esc_cli.media.depth import from_floats, from_integers, from_wide_integers
-        from esc_cli.media.orientation import turned
+        from esc_cli.media.pixels.depth import from_floats, from_integers, from_wide_integers
+        from esc_cli.media.pixels.orientation import turned
 
         image = opened.image
         turn = _tags(image).get(_ORIENTATION, 1)

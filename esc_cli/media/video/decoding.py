@@ -7,7 +7,7 @@ import av
 
 from esc_cli.errors import InputError
 from esc_cli.media.video.library import reading_errors
-from esc_cli.media.video.wholeness import has_rest
+from esc_cli.media.video.truncation import has_rest
 
 _SHOWS_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """The decoders that show the alpha which WebM carries beside; FFmpeg's own ones pass over it."""

@@ -9,8 +9,8 @@ from typing import Any, BinaryIO
 import av
 
 from esc_cli.errors import DiskFullError, InputError, OutOfMemoryError, OutputError
-from esc_cli.media.video.kinds import looks_like_clip
-from esc_cli.media.video.wholeness import Counted, ends_early
+from esc_cli.media.video.signatures import looks_like_clip
+from esc_cli.media.video.truncation import Counted, ends_early
 
 Source = Path | BinaryIO
 

@@ -15,7 +15,7 @@ from av.video.reformatter import ColorRange, Interpolation
 from torch import Tensor
 from torch.nn import functional as F
 
-from esc_cli.media.alpha import composite
+from esc_cli.media.pixels.alpha import composite
 from esc_cli.media.video.clip import UNSPECIFIED, Clip, ColorTags
 
 _EXACT = (

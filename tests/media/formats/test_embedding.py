@@ -16,7 +16,7 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
 from esc_cli.media.formats.png import Chunk
 from esc_cli.media.formats.registry import FORMATS
-from esc_cli.media.metadata import fitted, read_metadata
+from esc_cli.media.metadata.fitting import fitted, read_metadata
 from esc_cli.media.picture import Metadata
 
 Encode = Callable[..., bytes]

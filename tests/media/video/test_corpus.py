@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from esc_cli.media.video.copies import copies
 from esc_cli.media.video.reader import VideoReader
+from esc_cli.media.video.stream_copy import copies
 
 CLIPS = ("nasa_rotated.mp4", "nasa_vfr_noaudio.mp4", "odd_321x241_vp9.mp4", "hevc_10bit.mp4")
 

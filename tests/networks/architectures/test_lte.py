@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esc_cli.engine.streaming import Strips
-from esc_cli.engine.tiles import Span
+from esc_cli.engine.tiling.streaming import Strips
+from esc_cli.engine.tiling.tiles import Span
 from esc_cli.networks.architectures import lte
 from esc_cli.networks.architectures.lte import LTE, Grid, LTEConfig
 
@@ -104,7 +104,7 @@ def test_strips_and_blocks_equal_the_whole(
 
     with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
         whole = network(padded, grid=grid)
-        patch.setattr("esc_cli.engine.streaming.LEAST_ROWS", 1)
+        patch.setattr("esc_cli.engine.tiling.streaming.LEAST_ROWS", 1)
         patch.setattr(lte, "BLOCK_PX", 7)
         strips.hand_out(network(padded, strips, grid), take)
     assert whole.shape == (1, 3, *size)

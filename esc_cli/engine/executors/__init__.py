@@ -1,0 +1,1 @@
+"""What runs a network: torch, OpenVINO, and what makes each of them fast."""

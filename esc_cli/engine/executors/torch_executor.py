@@ -1,0 +1,197 @@
+"""Runs a network with torch."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.engine.executors.base import Executor, Runtime
+from esc_cli.engine.executors.cuda_graphs import GraphedNetwork
+from esc_cli.engine.executors.inference import for_inference
+from esc_cli.engine.memory.allocator import keep_blocks
+from esc_cli.engine.pixels import is_finite, to_unit
+from esc_cli.engine.tf32 import without_tf32
+from esc_cli.engine.threads import limit_threads
+from esc_cli.engine.tiling.blending import Emit
+from esc_cli.engine.tiling.shared_statistics import Gathering, Given, Statistics
+from esc_cli.engine.tiling.streaming import StepCount, Strips
+from esc_cli.engine.tiling.tiles import Span
+from esc_cli.errors import DeviceError, WeightsError
+from esc_cli.networks.architectures.lte import Grid
+from esc_cli.networks.runner import FeatureMap
+
+T = TypeVar("T")
+
+
+class TorchExecutor(Executor):
+    """A network on a device, in a precision, with float32 to fall back on. CUDA graphs launch its kernels."""
+
+    def __init__(
+        self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, attention: str = "sdpa"
+    ) -> None:
+        self.runtime = RUNTIME
+        self.config = checkpoint.config
+        self.device = device
+        self.dtype = dtype
+        self.attention = attention
+        self._checkpoint = checkpoint
+        if device.type == "cpu":
+            limit_threads()
+        self._network = self._on_device(dtype)
+        self._graphed = GraphedNetwork(self._network) if device.type == "cuda" else None
+
+    def __call__(
+        self, picture: Tensor, grid: Grid | None = None, statistics: Statistics | None = None
+    ) -> Tensor:
+        """Run the network."""
+        low = to_unit(picture.to(self.device))
+
+        def attempt(network: nn.Module) -> Tensor | None:
+            with without_tf32(), self._translated_errors():
+                high = self._call(network, low, grid, statistics).float()
+            return high if is_finite(high) else None
+
+        return self._finite(attempt)
+
+    def _call(
+        self, network: nn.Module, low: Tensor, grid: Grid | None, statistics: Statistics | None
+    ) -> Tensor:
+        if grid is not None:
+            return network(low, grid=grid)  # type: ignore[no-any-return]
+        if statistics is not None:
+            return network(low, Given(statistics))  # type: ignore[no-any-return]
+        call = self._graphed if self._graphed and network is self._network else network
+        return call(low)
+
+    def gather(self, picture: Tensor) -> Statistics:
+        """Run the network for what it pools."""
+        low = to_unit(picture.to(self.device))
+
+        def attempt(network: nn.Module) -> Statistics | None:
+            run = Gathering()
+            with without_tf32(), self._translated_errors():
+                high = network(low, run)
+            return tuple(run.gathered) if is_finite(high) else None
+
+        return self._finite(attempt)
+
+    def stream(
+        self,
+        picture: Tensor,
+        most_rows: int,
+        emit: Emit,
+        tick: Callable[[float], None] = lambda share: None,
+        begin: Callable[[], None] = lambda: None,
+        grid: Grid | None = None,
+    ) -> int:
+        """Run the network strip by strip."""
+        if self._graphed:
+            self._graphed.release()
+        if self.device.type == "cpu":
+            keep_blocks()
+        low = to_unit(picture.to(self.device))
+        share = 1 / self._steps
+        strips = Strips(
+            self.config.window_size, most_rows, lambda part: tick(part * share), self._translated_errors
+        )
+
+        def attempt(network: nn.Module) -> bool | None:
+            begin()
+            try:
+                with without_tf32():
+                    result: FeatureMap = network(low, strips) if grid is None else network(low, strips, grid)
+                    # The maps of a network that unshuffles the picture are smaller than that.
+                    ratio = low.shape[2] // result.shape[2]
+
+                    def hand_on(rows: Span, columns: Span, block: Tensor) -> None:
+                        emit(rows.times(ratio), columns.times(ratio), _checked(block.float()))
+
+                    strips.hand_out(result, hand_on)
+            except _OverflowError:
+                return None
+            return True
+
+        self._finite(attempt)
+        return strips.most_rows
+
+    def _finite(self, attempt: Callable[[nn.Module], T | None]) -> T:
+        """Run in the network's precision, and if that overflows in float32."""
+        result = attempt(self._network)
+        if result is None and self.dtype != torch.float32:
+            self.overflow_retries += 1
+            result = attempt(self._full_precision)
+        if result is None:
+            raise WeightsError(
+                f"the model {self._checkpoint.name!r} gives values that are not finite",
+                hint="its weights are damaged",
+            )
+        return result
+
+    @contextmanager
+    def _translated_errors(self) -> Iterator[None]:
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            reason = str(error).partition("\n")[0]
+            raise DeviceError(f"{self.device} failed: {reason}", hint="try another device") from error
+
+    @cached_property
+    def _steps(self) -> int:
+        """Count the maps that are computed for a picture."""
+        count = StepCount()
+        side_px = self.config.window_size
+        low = torch.zeros(1, 3, side_px, side_px, device=self.device)
+        with without_tf32(), self._translated_errors():
+            self._network(low, count)
+        return count.steps
+
+    @cached_property
+    def _full_precision(self) -> nn.Module:
+        return self._on_device(torch.float32)
+
+    def _on_device(self, dtype: torch.dtype) -> nn.Module:
+        return for_inference(self._checkpoint.network, self.device, dtype, self.attention)
+
+
+class _OverflowError(ArithmeticError):
+    """A strip holds values that are not finite."""
+
+
+def _checked(block: Tensor) -> Tensor:
+    if not is_finite(block):
+        raise _OverflowError
+    return block
+
+
+class TorchRuntime(Runtime):
+    """Plain torch, which runs everything everywhere."""
+
+    name = "torch"
+    title = "torch"
+    fixed_bytes = 256 * 2**20  # code, kernels made at run time, their scratch space
+    streams = True
+    shares_statistics = True
+    does_any_scale = True
+    has_attention_backends = True
+
+    def obstacle(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
+        """Say that nothing stands against it."""
+
+    def saved_s(self, dtype: torch.dtype, job_px: int) -> float:
+        """Give nothing: torch is what others are measured against."""
+        return 0.0
+
+    def executor(
+        self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, attention: str
+    ) -> Executor:
+        """Make a ``TorchExecutor``."""
+        return TorchExecutor(checkpoint, device, dtype, attention)
+
+
+RUNTIME = TorchRuntime()

@@ -1,0 +1,101 @@
+"""What a benchmark compares: a network, and the ways in which the engine can run it."""
+
+from dataclasses import dataclass, replace
+
+import torch
+
+from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from esc_cli.engine.device import Precision
+from esc_cli.engine.executors.registry import AUTO, runtime_named
+from esc_cli.engine.upscaler import DEFAULT_SCALE, Tiling, Upscaler
+from esc_cli.errors import UsageError
+from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.registry import VARIANTS, build_network
+
+_PERTURBATION = 0.02
+"""Standard deviation of what is added to each fresh weight: some layers begin at zero and would not count."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a network comes from.
+
+    Attributes:
+        model: A shipped model, a checkpoint file, or with ``random_weights`` a variant.
+        scale: By default the largest that the model has; 4 for random weights.
+        random_weights: Whether the weights are drawn at random, the same ones each time.
+    """
+
+    model: str
+    scale: int | None = None
+    random_weights: bool = False
+
+    def load(self) -> Checkpoint:
+        """Load the network, or make it.
+
+        Raises:
+            WeightsError: There is no such model, or its file is damaged.
+            UsageError: There is no such variant, or not in this scale.
+        """
+        if not self.random_weights:
+            return load_checkpoint(self.model, self.scale)
+        return _random_checkpoint(self.model, self.scale or DEFAULT_SCALE)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """A way of running a network; words as for ``Upscaler``."""
+
+    attention: str = "auto"
+    precision: Precision = "auto"
+    tiling: Tiling = "auto"
+    runtime: str = AUTO
+
+    def upscaler(self, checkpoint: Checkpoint, device: str) -> Upscaler:
+        """Make what runs the network in this way.
+
+        Raises:
+            UsageError: There is no such way.
+            DeviceError: The device is not there, or cannot do that.
+        """
+        return Upscaler(
+            checkpoint,
+            scale=checkpoint.scale,
+            device=device,
+            attention=self.attention,
+            precision=self.precision,
+            tiling=self.tiling,
+            runtime=self.runtime,
+        )
+
+    def chosen(self, upscaler: Upscaler) -> "Settings":
+        """Give what came of each ``auto``, except for the tiling, which depends on the picture."""
+        precision = str(upscaler.precision).removeprefix("torch.")
+        is_free = self.runtime == AUTO or runtime_named(self.runtime).has_attention_backends
+        attention = upscaler.attention if is_free else self.attention
+        return replace(self, attention=attention, precision=precision)  # type: ignore[arg-type]
+
+
+REFERENCE = Settings(attention="naive", precision="float32", tiling="none", runtime="torch")
+"""The plain way, as published; every other is compared with it."""
+
+
+def _random_checkpoint(variant: str, scale: int) -> Checkpoint:
+    config = _config(variant, scale)
+    with torch.random.fork_rng(devices=()):
+        torch.manual_seed(0)
+        network = build_network(config).eval()
+        with torch.no_grad():
+            for weights in network.parameters():
+                weights.add_(torch.randn_like(weights), alpha=_PERTURBATION)
+    name = f"{variant} (random weights)"
+    return Checkpoint(network, config, scale, name, variant, "random weights", f"random {variant} x{scale}")
+
+
+def _config(variant: str, scale: int) -> NetworkConfig:
+    try:
+        return VARIANTS[variant](scale)
+    except KeyError as error:
+        raise UsageError(f"there is no variant {variant!r}", hint=f"one of {', '.join(VARIANTS)}") from error
+    except ValueError as error:
+        raise UsageError(f"{variant} cannot be x{scale}: {error}") from error

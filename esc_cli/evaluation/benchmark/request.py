@@ -1,0 +1,138 @@
+"""What a benchmark shall measure: networks, sizes, and ways of running."""
+
+import itertools
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar, get_args
+
+import torch
+from torch import Tensor
+
+from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.engine.device import Precision
+from esc_cli.engine.executors.registry import MODULES, REQUESTS, runtime_named
+from esc_cli.engine.upscaler import Tiling
+from esc_cli.errors import UsageError
+from esc_cli.evaluation.benchmark.candidates import REFERENCE, Settings, Source
+from esc_cli.evaluation.benchmark.sample_picture import cut_to, sample_picture
+from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
+
+T = TypeVar("T")
+
+HD = "hd"
+_HD_HEIGHT, _HD_WIDTH = 720, 1280
+"""Of the result: what the papers measure at."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What shall be measured: every combination, and the reference.
+
+    Attributes:
+        sources: The networks.
+        sizes: Of low-resolution pictures, each ``HxW`` in pixels or ``hd``, which gives 720x1280.
+        attentions: As for ``Upscaler``.
+        precisions: By default float32 and the half precisions of the device.
+        tilings: As for ``Upscaler``.
+        runtimes: By default all that are installed.
+        device: As for ``Upscaler``.
+        rounds: By default 5 on the CPU, 50 elsewhere.
+        picture: What is upscaled, cut or mirrored to each size; by default one that is drawn.
+    """
+
+    sources: Sequence[Source]
+    sizes: Sequence[str]
+    attentions: Sequence[str] = ("auto",)
+    precisions: Sequence[str] | None = None
+    tilings: Sequence[str] = ("auto",)
+    runtimes: Sequence[str] | None = None
+    device: str = "auto"
+    rounds: int | None = None
+    picture: Path | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A network and a picture for it.
+
+    Attributes:
+        source: By which another process can load the network.
+        checkpoint: The network.
+        low: (1, 3, H, W) in [0, 1], float32.
+    """
+
+    source: Source
+    checkpoint: Checkpoint
+    low: Tensor
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the picture, pixels."""
+        return self.low.shape[-2], self.low.shape[-1]
+
+
+def requested_tasks(request: Request) -> list[Task]:
+    """Load the networks and cut the pictures, by network and then by size.
+
+    Raises:
+        WeightsError: There is no such model.
+        UsageError: There is no such variant or size.
+        InputError: The picture cannot be read.
+    """
+    picture = sample_picture(request.picture)
+    tasks = []
+    for source in request.sources:
+        checkpoint = source.load()
+        sizes = dict.fromkeys(low_size(size, checkpoint.config.scale) for size in request.sizes)
+        tasks += [Task(source, checkpoint, cut_to(picture, *size)) for size in sizes]
+    return tasks
+
+
+def requested_ways(request: Request, device: torch.device) -> tuple[Settings, ...]:
+    """List the ways of running, the reference first, none twice.
+
+    Raises:
+        UsageError: There is no such way.
+    """
+    on_cpu = device.type == "cpu"
+    installed = [name for name in MODULES if _can_run(name, device)]
+    half = ("bfloat16",) if on_cpu else ("bfloat16", "float16")
+    combinations = itertools.product(
+        _known("attention", request.attentions, ("auto", *ATTENTION_BACKENDS)),
+        _known("precision", request.precisions or ("float32", *half), get_args(Precision)),
+        _known("tiling", request.tilings, get_args(Tiling)),
+        _known("runtime", request.runtimes or installed, REQUESTS),
+    )
+    return tuple(dict.fromkeys((REFERENCE, *(Settings(*way) for way in combinations))))
+
+
+def _can_run(runtime: str, device: torch.device) -> bool:
+    """Whether a runtime is installed and made for a device."""
+    chosen = runtime_named(runtime)
+    return chosen.is_installed and chosen.runs_on(device)
+
+
+def low_size(size: str, scale: int) -> tuple[int, int]:
+    """Read ``HxW`` or ``hd``.
+
+    Returns:
+        Height and width of the low-resolution picture, pixels.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if size == HD:
+        return _HD_HEIGHT // scale, _HD_WIDTH // scale
+    match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", size)
+    if match is None:
+        raise UsageError(f"{size!r} is no size", hint=f"HEIGHTxWIDTH of the low-resolution picture, or {HD}")
+    return int(match[1]), int(match[2])
+
+
+def _known(kind: str, names: Sequence[str], known: Sequence[T]) -> list[T]:
+    unknown = next((name for name in names if name not in known), None)
+    if unknown is not None:
+        raise UsageError(f"there is no {kind} {unknown!r}", hint=f"one of {', '.join(map(str, known))}")
+    return [word for name in names for word in known if word == name]

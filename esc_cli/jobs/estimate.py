@@ -1,0 +1,99 @@
+"""What a plan comes to before it is carried out: time, disk space, and what may go wrong with them."""
+
+import itertools
+import operator
+import shutil
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+
+from esc_cli.enhancement.choice import Chooser
+from esc_cli.enhancement.models import Models
+from esc_cli.jobs.events import Outlook
+from esc_cli.jobs.plan import Plan
+from esc_cli.jobs.task import Task
+
+_TRIAL_PX = {"cpu": 64}
+_TRIAL_PX_ELSEWHERE = 256
+"""Side of the picture that the network is timed on: of its size are the pieces that run at full speed."""
+
+_TRIALS = 3
+
+
+def look_ahead(plan: Plan, chooser: Chooser) -> Outlook:
+    """Estimate what a plan takes.
+
+    Args:
+        plan: Its networks are run once on a small picture of noise.
+        chooser: Where they come from. Where no model is chosen yet, that for clean pictures is timed.
+
+    Raises:
+        EscError: A network cannot be run at all.
+    """
+    disk_bytes = sum(_result_bytes(task) for task in plan.tasks)
+    free = _free_disk_bytes(plan.tasks)
+    warnings = []
+    if free is not None and disk_bytes > free:
+        needed = _megabytes(disk_bytes)
+        warnings.append(f"the results may take about {needed}, and the disk has {_megabytes(free)} left")
+    return Outlook(
+        files=len(plan.tasks),
+        up_to_date=len(plan.up_to_date),
+        skipped=len(plan.skipped),
+        failed=len(plan.failures),
+        passed_over=plan.passed_over,
+        seconds=round(_seconds(plan.tasks, chooser), 1),
+        disk_bytes=disk_bytes,
+        free_disk_bytes=free,
+        warnings=tuple(warnings),
+    )
+
+
+def _seconds(tasks: Iterable[Task], chooser: Chooser) -> float:
+    """Estimate the networks' time from the time that each one takes for a pixel."""
+    low_px: Counter[tuple[Models, tuple[float, ...]]] = Counter()
+    for task in tasks:
+        models = chooser.models(task.choice)
+        low_px[models, models.passes(task.factor)] += task.low_px * (2 if task.probe.alpha else 1)
+    return sum(pixels * _seconds_a_pixel(*way) for way, pixels in low_px.items() if way[1])
+
+
+def _seconds_a_pixel(models: Models, passes: tuple[float, ...]) -> float:
+    """Time the first network on a small picture; those after it have more pixels, but are of its kind."""
+    upscaler = models.upscaler(passes[0])
+    if upscaler is None:
+        return 0
+    side_px = _TRIAL_PX.get(upscaler.device.type, _TRIAL_PX_ELSEWHERE)
+    noise = torch.rand((1, 3, side_px, side_px))
+    size = (round(side_px * passes[0]),) * 2
+    # The first run is slower: memory is taken, kernels are chosen. On a busy machine any other may be, too.
+    seconds = min(_timed(lambda: upscaler(noise, size=size)) for _ in range(_TRIALS))
+    growth = itertools.accumulate(passes[:-1], operator.mul, initial=1)
+    return seconds / side_px**2 * sum(scale**2 for scale in growth)
+
+
+def _timed(work: Callable[[], object]) -> float:
+    begun = time.monotonic()
+    work()
+    return time.monotonic() - begun
+
+
+def _result_bytes(task: Task) -> int:
+    values = task.height * task.width * task.probe.frames * (4 if task.probe.alpha else 3)
+    return round(task.format.result_bytes(values, task.probe.depth_bits))
+
+
+def _free_disk_bytes(tasks: Iterable[Task]) -> int | None:
+    """Tell what is free where the first result goes; None for standard output."""
+    target = next((task.target for task in tasks if task.target is not None), None)
+    if target is None:
+        return None
+    existing = next((folder for folder in target.absolute().parents if folder.is_dir()), Path("/"))
+    return shutil.disk_usage(existing).free
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes / 10**6:,.1f} MB"

@@ -1,0 +1,1 @@
+"""Colors of files: profiles, signalling, conversion to sRGB."""

@@ -1,0 +1,1 @@
+"""Metadata of pictures: read, mended and fitted to a result."""

@@ -1,0 +1,1 @@
+"""Pixels of files: depth, transparency, orientation, and traces that compression left."""

@@ -1,0 +1,139 @@
+"""Every way Pillow holds pixels, brought to gray or RGB, with or without alpha, of all their bits."""
+
+import io
+
+import numpy as np
+from PIL import Image, ImageCms, TiffImagePlugin
+
+from esc_cli.media.header import conversion_note, reduction_note
+from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES
+from esc_cli.media.pixels.depth import (
+    Array,
+    Pixels,
+    from_floats,
+    from_integers,
+    from_signed_integers,
+    from_wide_integers,
+)
+
+_GRAY_MODES = ("1", "L", "LA", "La")
+_TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 262, 339
+_WHITE_IS_ZERO, _SIGNED = 0, 2
+
+
+def pixels_of(image: Image.Image, file_bits: int) -> Pixels:
+    """Take the pixels of a decoded image.
+
+    Args:
+        image: Of any mode.
+        file_bits: Bits a channel in its file; where its mode has fewer, that is noted.
+
+    Returns:
+        Upright only if the image was.
+    """
+    if image.mode in WIDE_MODES:
+        return _wide(image, file_bits)
+    narrow, notes = _eight_bits(image, file_bits)
+    if file_bits > 8:
+        notes = (*notes, reduction_note(file_bits, 8))
+    return Pixels(np.atleast_3d(np.asarray(narrow)), notes=notes)
+
+
+def _eight_bits(image: Image.Image, file_bits: int) -> tuple[Image.Image, tuple[str, ...]]:
+    """The picture in mode L, LA, RGB or RGBA, and a sentence on each thing that was changed on the way."""
+    if image.mode == "CMYK":
+        return _cmyk_to_rgb(image)
+    if image.mode == "LAB":
+        return _lab_to_rgb(image), _noted("LAB")
+    return _plain(image, file_bits), ()
+
+
+def _noted(mode: str, has_profile: bool = False) -> tuple[str, ...]:
+    note = conversion_note(mode, has_profile)
+    return () if note is None else (note,)
+
+
+def _plain(image: Image.Image, file_bits: int) -> Image.Image:
+    alpha = image.has_transparency_data
+    transparent = image.info.get("transparency")
+    if file_bits in (2, 4) and image.mode == "L" and isinstance(transparent, int):
+        # Pillow stretches samples to 8 bits, but not the sample which is transparent.
+        image.info["transparency"] = transparent * (255 // (2**file_bits - 1))
+    if image.mode in _GRAY_MODES:
+        return image.convert("LA" if alpha else "L")
+    if file_bits == 16 and isinstance(transparent, tuple):
+        # Pillow keeps the upper byte of 16-bit pixels, but both bytes of the color which is transparent.
+        image.info["transparency"] = tuple(value >> 8 for value in transparent)
+    return image.convert("RGBA" if alpha else "RGB")
+
+
+def _wide(image: Image.Image, file_bits: int) -> Pixels:
+    """Gray of 16-bit integers, 32-bit integers or floats."""
+    values = np.asarray(image)[..., np.newaxis]
+    transparent = image.info.get("transparency")
+    if values.dtype.kind == "f":
+        pixels = from_floats(values)
+    elif values.dtype.itemsize == 2:
+        pixels = from_integers(values.astype(np.uint16, copy=False), min(file_bits, 16))
+    elif file_bits == 16 and _is_signed(image):
+        pixels = from_signed_integers(values)
+    else:
+        pixels = from_wide_integers(values)
+    gray = pixels.values
+    if _is_negative(image):
+        gray = _opaque(gray) - gray
+    if isinstance(transparent, int):
+        gray = np.concatenate((gray, _opaque(gray) * (values != transparent).astype(gray.dtype)), axis=2)
+    return Pixels(gray, pixels.depth_bits, pixels.value_range, pixels.notes)
+
+
+def _is_signed(image: Image.Image) -> bool:
+    """Whether a TIFF holds integers with a sign; Pillow gives those of 16 bits as of 32."""
+    return _tiff_value(image, _TIFF_SAMPLE_FORMAT) == (_SIGNED,)
+
+
+def _opaque(values: Array) -> "np.generic":
+    number: np.generic = values.dtype.type(1 if values.dtype.kind == "f" else 65_535)
+    return number
+
+
+def _is_negative(image: Image.Image) -> bool:
+    """Whether a wide TIFF has white at 0; Pillow inverts only those of 8 bits and fewer."""
+    return _tiff_value(image, _TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
+
+
+def _tiff_value(image: Image.Image, tag: int) -> object:
+    """The value of a tag; None if there is none, or the image is no TIFF."""
+    return image.tag_v2.get(tag) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
+
+
+def _cmyk_to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
+    profile = image.info.get("icc_profile")
+    if profile:
+        try:
+            return _through_profile(image, profile), _noted("CMYK", has_profile=True)
+        except (ImageCms.PyCMSError, *PILLOW_ERRORS):
+            pass  # a profile which is broken, or not of CMYK, is as good as none
+    return image.convert("RGB"), _noted("CMYK")
+
+
+def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
+    converted = ImageCms.profileToProfile(
+        image,
+        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
+        ImageCms.createProfile("sRGB"),
+        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+        outputMode="RGB",
+        # Relative colorimetric alone would crush the shadows: ink's black is lighter than a display's.
+        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+    )
+    if converted is None:  # only where the conversion is in place
+        raise ValueError("no picture came back")
+    return converted
+
+
+def _lab_to_rgb(image: Image.Image) -> Image.Image:
+    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+    # Without this flag littlecms computes with a coarse table, and is wrong by up to 8.6 of 255.
+    transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB", flags=ImageCms.Flags.NOOPTIMIZE)
+    return transform.apply(image)

@@ -1,0 +1,307 @@
+"""Numbered pictures as a clip, `frames/%06d.png`: read and written by our own picture code.
+
+FFmpeg's image2 would do for 8 bits, but writes neither WebP without loss nor AVIF with alpha, is not atomic,
+and passes over color profiles.
+"""
+
+from collections.abc import Iterable, Iterator
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import torch
+from torch import Tensor
+
+from esc_cli.errors import InputError, UsageError
+from esc_cli.media.color.conversion import to_srgb
+from esc_cli.media.formats.base import PictureFormat
+from esc_cli.media.limitations import losses
+from esc_cli.media.picture import DEFAULT, Metadata, Picture, PictureFile, WriteSettings
+from esc_cli.media.pixels.depth import with_depth
+from esc_cli.media.probe import Probe, probe
+from esc_cli.media.read import read_file
+from esc_cli.media.video.clip import Clip, ColorTags
+from esc_cli.media.video.reader import Frame, pts_at, turned
+from esc_cli.media.video.sequence_names import is_sequence, numbered
+from esc_cli.media.write import encode_file
+from esc_cli.storage.whole_files import make_folder, write_whole
+
+__all__ = ["SequenceReader", "SequenceWriter", "is_sequence", "sequence_losses"]
+
+_CONTAINER = "image2"
+_WITHOUT_STREAMS = (_CONTAINER, "yuv4mpegpipe")
+"""What holds frames alone, and no times of them."""
+
+_BT709 = 1
+_BT2020 = 9
+_HDR_TRANSFERS = (16, 18)
+"""PQ and HLG. Source: ITU-T H.273, table 3."""
+
+
+class _Kind(NamedTuple):
+    """What the pictures of a sequence have in common."""
+
+    height: int
+    width: int
+    deep: bool
+    alpha: bool
+
+    def __str__(self) -> str:
+        depth = "more than 8 bits" if self.deep else "8 bits"
+        return (
+            f"{self.width}x{self.height} pixels of {depth} {'with' if self.alpha else 'without'} transparency"
+        )
+
+
+class SequenceReader:
+    """Reads numbered pictures as the frames of a clip; a context manager.
+
+    It begins with the least number that is there. A frame's time stamp is its index, from 0; the unit of time
+    is the duration of a frame. All headers are read before the first frame, so that a sequence which cannot
+    be one clip is refused before any work (0.7 ms for a PNG, 0.1 ms for a JPEG).
+
+    Attributes:
+        clip: The facts of the clip as which the pictures will be encoded: BT.709 of limited range with half
+            the chroma (4:2:0), which every player shows; of full range if all are gray. Its codec is the name
+            of the first picture's format.
+        damaged_frames: Always 0: damaged pictures are refused.
+
+    Args:
+        pattern: A name for which ``is_sequence`` holds.
+        frame_rate: In frames per second.
+        start_s: The first frame is the first at or after this time; None for all.
+        end_s: Frames at or after this time are left out; None for all.
+
+    Raises:
+        UsageError: The frame rate is not above 0, or the pattern has not just one number.
+        InputError: There are no such files; or one between them is missing, is no picture or several, or is
+            of another size, depth (8 bits or more) or transparency than the first.
+    """
+
+    def __init__(
+        self,
+        pattern: str,
+        frame_rate: Fraction,
+        *,
+        start_s: float | None = None,
+        end_s: float | None = None,
+    ) -> None:
+        if frame_rate <= 0:
+            raise UsageError(f"a frame rate of {frame_rate} does not exist")
+        self.damaged_frames = 0
+        self._paths = numbered(pattern).files()
+        self.clip: Clip = _surveyed(self._paths, Fraction(frame_rate))
+        self._begin = 0 if start_s is None else max(0, pts_at(self.clip, start_s))
+        self._end = len(self._paths) if end_s is None else max(0, pts_at(self.clip, end_s))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Nothing: no file stays open."""
+
+    def __iter__(self) -> Iterator[Frame]:
+        """The frames, as often as wanted.
+
+        Raises:
+            InputError: A picture is damaged, or has changed its kind in the meantime.
+        """
+        return self.frames_from(self._begin)
+
+    def peek(self) -> Tensor:
+        """Give the color of the first picture, (1, 3, H, W).
+
+        Raises:
+            InputError: As for iterating.
+        """
+        return _read(self._paths[0], _kind_of_clip(self.clip)).color
+
+    def frames_from(self, pts: int) -> Iterator[Frame]:
+        """The frames from a time on.
+
+        Args:
+            pts: The time of the first: its index.
+
+        Raises:
+            InputError: As for iterating.
+        """
+        for index in range(max(0, pts), min(self._end, len(self._paths))):
+            picture = _read(self._paths[index], _kind_of_clip(self.clip))
+            yield Frame(picture.color, index, 1, picture.alpha)
+
+
+class SequenceWriter:
+    """Writes frames as numbered pictures, each of them there completely or not at all; a context manager.
+
+    The values are written as they are, without a profile, so that they are taken for sRGB; 16 bits where the
+    frames have so many and the format holds them. Files that are there already are replaced.
+
+    Args:
+        pattern: A name with one number, as for ``is_sequence``; its folder is made.
+        format: As what the pictures are written, whatever the pattern ends in.
+        settings: How.
+        first_number: Of the first frame that is written; FFmpeg begins with 1, too.
+        gray: Whether the frames are gray, and are written so.
+        rotation_deg: Counter-clockwise, by which the frames are turned: a clip's own, as pictures have none.
+
+    Raises:
+        UsageError: The pattern has not just one number.
+        OutputError: The folder cannot be made.
+        DiskFullError: There is no space left for it.
+    """
+
+    def __init__(
+        self,
+        pattern: str,
+        format: PictureFormat,
+        settings: WriteSettings = DEFAULT,
+        *,
+        first_number: int = 1,
+        gray: bool = False,
+        rotation_deg: int = 0,
+    ) -> None:
+        self._names = numbered(pattern)
+        self._format, self._settings = format, settings
+        self._gray, self._rotation_deg = gray, rotation_deg
+        self._number = first_number
+        make_folder(self._names.folder)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def path(self, number: int) -> Path:
+        """The file of the frame with a number."""
+        return self._names.path(number)
+
+    def write(self, frame: Frame) -> None:
+        """Write a frame under the next number.
+
+        Raises:
+            OutputError: It cannot be written, or the format holds none of this size.
+            DiskFullError: There is no space left.
+            OutOfMemoryError: There is not enough memory to encode it.
+        """
+        content = encode_file(PictureFile((self._picture(frame),)), self._format, self._settings)
+        write_whole(self.path(self._number), content)
+        self._number += 1
+
+    def _picture(self, frame: Frame) -> Picture:
+        upright = turned(frame, self._rotation_deg)
+        depth_bits = 16 if upright.color.dtype == torch.uint16 else 8
+        return Picture(
+            upright.color, upright.alpha, self._gray, Metadata(), self._format.name, depth_bits=depth_bits
+        )
+
+
+def sequence_losses(clip: Clip, format: PictureFormat) -> tuple[str, ...]:
+    """Say what a clip loses when its frames are written as pictures.
+
+    Args:
+        clip: The source.
+        format: Of the pictures.
+
+    Returns:
+        One sentence for each loss, without a full stop.
+    """
+    one = Probe("", clip.height, clip.width, 1, clip.alpha, clip.depth_bits, gray=clip.gray)
+    return (*_of_clips(clip), *losses(one, format, frozenset()))
+
+
+def _of_clips(clip: Clip) -> Iterator[str]:
+    if clip.container not in _WITHOUT_STREAMS:
+        yield "only the frames are kept: pictures have no sound, subtitles, chapters and times"
+    if clip.hdr is not None or clip.color.transfer in _HDR_TRANSFERS or clip.color.primaries == _BT2020:
+        yield "the colors of HDR and BT.2020 are not converted, and the pictures do not say what they are"
+    if clip.sample_aspect_ratio not in (None, 1):
+        yield f"the pixels' aspect of {clip.sample_aspect_ratio} is not kept: pictures have square ones"
+
+
+def _surveyed(paths: Iterable[Path], frame_rate: Fraction) -> Clip:
+    """Read all headers.
+
+    Raises:
+        InputError: A file is no picture, or several, or of another kind than the first.
+    """
+    probes: list[Probe] = []
+    for path in paths:
+        probes.append(_probed(path))
+        _check_kind(path, _kind_of_probe(probes[-1]), _kind_of_probe(probes[0]))
+    gray = all(probed.gray for probed in probes)
+    notes = dict.fromkeys(note for probed in probes for note in _notes(probed))
+    return _clip_of(probes[0], len(probes), gray, frame_rate, tuple(notes))
+
+
+def _probed(path: Path) -> Probe:
+    probed = probe(path)
+    if probed.several is not None:
+        raise InputError(f"{path} holds {probed.frames} {probed.several}, and a frame is one picture")
+    return probed
+
+
+def _clip_of(first: Probe, frames: int, gray: bool, frame_rate: Fraction, notes: tuple[str, ...]) -> Clip:
+    deep = first.depth_bits > 8
+    chroma = "gray" if gray and not first.alpha else "yuva420p" if first.alpha else "yuv420p"
+    return Clip(
+        container=_CONTAINER,
+        codec=first.format.lower(),
+        height=first.height,
+        width=first.width,
+        pixel_format=f"{chroma}10le" if deep else chroma,
+        depth_bits=10 if deep else 8,
+        alpha=first.alpha,
+        gray=gray,
+        interlaced=False,
+        time_base=1 / frame_rate,
+        frame_rate=frame_rate,
+        frames=frames,
+        duration_s=float(frames / frame_rate),
+        # swscale takes gray for one of full range, whatever it is told.
+        color=ColorTags(chroma == "gray", matrix=_BT709, primaries=_BT709, transfer=_BT709),
+        sample_aspect_ratio=None,
+        rotation_deg=0,
+        display_matrix=(),
+        start_pts=0,
+        origin_s=Fraction(0),
+        hdr=None,
+        stream_index=0,
+        notes=notes,
+    )
+
+
+def _notes(probed: Probe) -> Iterator[str]:
+    yield from probed.notes
+    if probed.floating:
+        yield "floats become 16 bits a channel"
+    if "icc_profile" in probed.parts:
+        yield "the pictures are converted from their color profiles to sRGB"
+    if probed.parts - {"icc_profile", "dpi"}:
+        yield "the pictures' EXIF, XMP, captions, text and comments are not kept: frames have none"
+
+
+def _read(path: Path, kind: _Kind) -> Picture:
+    picture = with_depth(read_file(path).first, 16)
+    _check_kind(path, _kind_of_picture(picture), kind)
+    return to_srgb(picture)
+
+
+def _check_kind(path: Path, kind: _Kind, first: _Kind) -> None:
+    if kind != first:
+        raise InputError(f"{path} has {kind}, but the sequence began with {first}")
+
+
+def _kind_of_probe(probed: Probe) -> _Kind:
+    return _Kind(probed.height, probed.width, probed.depth_bits > 8, probed.alpha)
+
+
+def _kind_of_picture(picture: Picture) -> _Kind:
+    return _Kind(picture.height, picture.width, picture.depth_bits > 8, picture.alpha is not None)
+
+
+def _kind_of_clip(clip: Clip) -> _Kind:
+    return _Kind(clip.height, clip.width, clip.depth_bits > 8, clip.alpha)

@@ -1,0 +1,283 @@
+"""Joining segments to the result, without encoding again, with all else that the source holds."""
+
+import heapq
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import av
+
+from esc_cli.errors import InputError
+from esc_cli.media.video.clip import Clip
+from esc_cli.media.video.encoding import FIRST_PTS
+from esc_cli.media.video.library import open_clip, open_target, reading_errors, writing_errors
+from esc_cli.media.video.reader import exact_s
+from esc_cli.media.video.stream_copy import Copies, add_copy, copies
+
+__all__ = ["Copies", "copies", "join"]
+
+_MUXERS_OWN_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder"))
+_TAGGED = {"hevc": "hvc1", "prores": None}
+"""Apple's players open H.265 under this name alone; ProRes has one for each kind, which the encoder says."""
+
+_CLOCKED = ("mpegts", "mpeg")
+"""Containers whose time stamps are those of a clock that runs; the result begins at zero."""
+
+_ENCODERS_OWN_TAGS = frozenset(("encoder", "duration", "alpha_mode"))
+
+
+@dataclass(frozen=True)
+class _Cut:
+    """The part of the source that is kept, in seconds of its own time; it begins at zero in the result.
+
+    Without a start nothing is moved: time stamps stay as they are.
+    """
+
+    start_s: Fraction | None
+    end_s: Fraction | None
+
+    @property
+    def shift_s(self) -> Fraction:
+        return -self.start_s if self.start_s is not None else Fraction(0)
+
+    def within(self, start_s: Fraction, end_s: Fraction) -> tuple[Fraction, Fraction]:
+        """Shorten what begins before the part or ends after it; what is not in it ends before it begins."""
+        start = start_s if self.start_s is None else max(start_s, self.start_s)
+        return start, end_s if self.end_s is None else min(end_s, self.end_s)
+
+    def keeps(self, time_s: Fraction) -> bool:
+        after = self.start_s is None or time_s >= self.start_s
+        return after and (self.end_s is None or time_s < self.end_s)
+
+
+def join(
+    segments: Sequence[Path],
+    source: Path | None,
+    target: Path,
+    container: str,
+    clip: Clip,
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+) -> None:
+    """Write the result: the video of the segments, and all else of the source that the container can hold.
+
+    Packets are copied as they are, with their time stamps; chapters, tags, languages, dispositions and the
+    rotation are kept.
+
+    Args:
+        segments: Files of ``SegmentWriter``, in order, made with the same settings.
+        source: The clip from which they were made; None where there is nothing but frames.
+        target: The file to write; the caller gives a temporary name.
+        container: FFmpeg's short name.
+        clip: Of the source.
+        start_s: Where the part of the source begins, counted from the beginning of the file; None for all. It
+            becomes the beginning of the result.
+        end_s: Where it ends; None for all.
+
+    Raises:
+        InputError: The source cannot be read, or a segment is damaged or encoded otherwise than the others.
+        OutputError: The target cannot be written.
+        DiskFullError: There is no space left.
+    """
+    if start_s is None and clip.container in _CLOCKED:
+        start_s = 0.0
+    cut = _Cut(_own_time(clip, start_s), _own_time(clip, end_s))
+    with ExitStack() as stack:
+        low = None if source is None else stack.enter_context(closing(open_clip(source)))
+        held = Copies((), ()) if source is None else copies(source, container)
+        high = open_target(target, container, _options(container, clip))
+        try:
+            with reading_errors(str(source)):
+                _write(low, high, _Video(segments, clip, cut), held, clip, cut)
+        except BaseException:
+            _give_up(high)
+            raise
+        with writing_errors(target):
+            high.close()
+
+
+def _own_time(clip: Clip, time_s: float | None) -> Fraction | None:
+    return None if time_s is None else exact_s(time_s) + clip.origin_s
+
+
+def _options(container: str, clip: Clip) -> dict[str, str]:
+    """MP4 states durations in milliseconds unless it is told a unit: the clip's own, or parts of it."""
+    unit = clip.time_base.denominator
+    return (
+        {"movie_timescale": str(unit if unit >= 1000 else unit * 1000)} if container in ("mp4", "mov") else {}
+    )
+
+
+def _give_up(high: Any) -> None:
+    try:
+        high.close()
+    except (av.FFmpegError, OSError):
+        return  # it is no complete file, and the caller removes it
+
+
+def _write(low: Any, high: Any, video: "_Video", held: Copies, clip: Clip, cut: _Cut) -> None:
+    durations: dict[int, int] = {}
+    copied: Iterator[Any] = iter(())
+    if low is None:
+        video.stream = _add_video(high, video, clip)
+    else:
+        copied = _copied(low, _add_streams(low, high, video, held, clip), clip, cut, durations)
+        high.metadata.update({k: v for k, v in low.metadata.items() if k.lower() not in _MUXERS_OWN_TAGS})
+        high.set_chapters(_chapters(low, cut))
+    with writing_errors(high.name.removeprefix("file:")):
+        for packet in heapq.merge(video.packets(durations), copied, key=_time):
+            high.mux(packet)
+
+
+def _add_streams(low: Any, high: Any, video: "_Video", held: Copies, clip: Clip) -> dict[int, Any]:
+    """Add all streams in the source's order; give those for copies by their index in the source."""
+    streams = {}
+    for stream in low.streams:
+        if stream.index == clip.stream_index:
+            video.stream = _add_video(high, video, clip, stream.metadata)
+            video.stream.disposition = stream.disposition
+        elif stream.index in held.streams:
+            streams[stream.index] = add_copy(high, stream)
+    return streams
+
+
+def _add_video(high: Any, video: "_Video", clip: Clip, tags: Mapping[str, str] = MappingProxyType({})) -> Any:
+    with closing(open_clip(video.segments[0])) as first:
+        encoded = first.streams.video[0]
+        stream = high.add_stream_from_template(encoded, opaque=True)
+        if high.format.name in ("mp4", "mov") and encoded.codec_context.name in _TAGGED:
+            stream.codec_context.codec_tag = (
+                _TAGGED[encoded.codec_context.name] or encoded.codec_context.codec_tag
+            )
+        alpha = {k: v for k, v in encoded.metadata.items() if k.lower() == "alpha_mode"}
+    stream.time_base = clip.time_base
+    stream.codec_context.framerate = clip.frame_rate or 0
+    stream.sample_aspect_ratio = clip.sample_aspect_ratio or 0
+    stream.metadata.update({k: v for k, v in tags.items() if k.lower() not in _ENCODERS_OWN_TAGS} | alpha)
+    stream.set_display_matrix(clip.display_matrix or None)
+    return stream
+
+
+# The video
+
+
+class _Video:
+    """The packets of all segments as one stream."""
+
+    def __init__(self, segments: Sequence[Path], clip: Clip, cut: _Cut) -> None:
+        self.segments = segments
+        self.stream: Any = None
+        self._clip = clip
+        self._shift = round(cut.shift_s / clip.time_base)
+        self._extradata: bytes | None = None
+        self._shown = [pts for segment in segments for pts in self._times(segment)]  # in order of decoding
+        self._sorted = sorted(self._shown)
+        # Packets are decoded in the steps in which frames are shown, as much earlier as their order demands.
+        self._delay = max((s - pts for s, pts in zip(self._sorted, self._shown, strict=True)), default=0)
+
+    def packets(self, durations: dict[int, int]) -> Iterator[Any]:
+        """The packets, with their times and durations in the whole.
+
+        Args:
+            durations: Of the source's frames by their time; filled while the source is read.
+        """
+        index = 0
+        for segment in self.segments:
+            with closing(_opened(segment)) as file, reading_errors(str(segment)):
+                first = int(file.metadata[FIRST_PTS])
+                for packet in _video_packets(file):
+                    pts = packet.pts + first
+                    packet.stream, packet.time_base = self.stream, self._clip.time_base
+                    packet.pts = pts + self._shift
+                    packet.dts = self._sorted[index] - self._delay + self._shift
+                    packet.duration = self._duration(index, pts, durations)
+                    index += 1
+                    yield packet
+
+    def _times(self, segment: Path) -> list[int]:
+        with closing(_opened(segment)) as file, reading_errors(str(segment)):
+            extradata = file.streams.video[0].codec_context.extradata or b""
+            if self._extradata not in (None, extradata):
+                raise InputError(f"{segment} was encoded otherwise than the segments before it")
+            self._extradata = extradata
+            return [packet.pts + int(file.metadata[FIRST_PTS]) for packet in _video_packets(file)]
+
+    def _duration(self, index: int, pts: int, durations: dict[int, int]) -> int:
+        """To the next frame; of the last packet what the source says of the last frame.
+
+        The muxers of MP4 and MOV end the track with the duration of the packet which is decoded last.
+        """
+        place = bisect_left(self._sorted, pts)
+        if index + 1 < len(self._sorted) and place + 1 < len(self._sorted):
+            return self._sorted[place + 1] - pts
+        usual = self._sorted[-1] - self._sorted[-2] if len(self._sorted) > 1 else 1
+        return durations.get(self._sorted[-1]) or usual
+
+
+def _opened(segment: Path) -> Any:
+    file = open_clip(segment)
+    if FIRST_PTS not in file.metadata or not file.streams.video:
+        file.close()
+        raise InputError(f"{segment} is no segment of a clip")
+    return file
+
+
+def _video_packets(file: Any) -> Iterator[Any]:
+    return (packet for packet in file.demux(file.streams.video[0]) if packet.size)
+
+
+# Everything else
+
+
+def _copied(
+    low: Any, streams: dict[int, Any], clip: Clip, cut: _Cut, durations: dict[int, int]
+) -> Iterator[Any]:
+    """The packets of the other streams; on the way the durations of the video's frames are noted."""
+    for packet in low.demux():
+        if packet.stream.index == clip.stream_index:
+            if packet.pts is not None and packet.duration:
+                durations[packet.pts] = packet.duration
+        elif packet.size and packet.stream.index in streams and _cut_to(packet, cut):
+            shift = round(cut.shift_s / packet.time_base)
+            packet.stream = streams[packet.stream.index]
+            packet.pts = None if packet.pts is None else packet.pts + shift
+            packet.dts = None if packet.dts is None else packet.dts + shift
+            yield packet
+
+
+def _cut_to(packet: Any, cut: _Cut) -> bool:
+    """Shorten a subtitle shown at an end of the part; say whether the part has anything of a packet."""
+    if packet.stream.type != "subtitle" or packet.pts is None or not packet.duration:
+        return cut.keeps(_time(packet))
+    unit = Fraction(packet.time_base)
+    shown = packet.pts * unit, (packet.pts + packet.duration) * unit
+    start, end = cut.within(*shown)
+    if (start, end) != shown:
+        packet.pts = packet.dts = round(start / unit)
+        packet.duration = max(0, round(end / unit) - packet.pts)
+    return bool(packet.duration)
+
+
+def _time(packet: Any) -> Fraction:
+    """When a packet is decoded, in seconds; packets without a time come first."""
+    stamp = packet.dts if packet.dts is not None else packet.pts
+    return Fraction(stamp or 0) * Fraction(packet.time_base)
+
+
+def _chapters(low: Any, cut: _Cut) -> list[dict[str, Any]]:
+    """The chapters in the part that is kept, moved with it."""
+    chapters = []
+    for chapter in low.chapters():
+        unit = chapter["time_base"]
+        start, end = chapter["start"] * unit, chapter["end"] * unit
+        start, end = cut.within(start, end)
+        if start < end or (start == end == chapter["start"] * unit and cut.keeps(start)):
+            times = {"start": round((start + cut.shift_s) / unit), "end": round((end + cut.shift_s) / unit)}
+            chapters.append({**chapter, **times})
+    return chapters

@@ -1,0 +1,227 @@
+"""EXIF: only what is wrong of a new picture changes, and all else stays byte for byte where it was."""
+
+import io
+import shutil
+import struct
+import subprocess
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+
+from esc_cli.media.metadata.exif import exif_dpi, exif_of_block, exif_of_page, exif_tree, fitted_exif
+from esc_cli.media.tiff_directories import (
+    EXIF_DIRECTORY,
+    GPS_DIRECTORY,
+    INTEROP_DIRECTORY,
+    UNDEFINED,
+    Field,
+    Layout,
+    TiffReader,
+    Tree,
+    directory_at,
+    fraction_field,
+    number_field,
+    text_field,
+)
+
+CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
+MAKER_NOTE, COMMENT, TAKEN = 0x927C, 0x9286, 0x9003
+THUMBNAIL = b"\xff\xd8 a picture of the whole scene \xff\xd9"
+
+
+def camera_exif(order: str = "<", comment: bytes = "© Zoë".encode()) -> bytes:
+    """A block as cameras write it: three directories within, a thumbnail, and a maker's note."""
+    layout = Layout(">" if order == ">" else "<", big=False)
+    details: Tree = {
+        TAKEN: text_field("2024:01:02 03:04:05"),
+        MAKER_NOTE: Field(UNDEFINED, b"Maker\0 with offsets \x01\x02\x03"),
+        COMMENT: Field(UNDEFINED, comment),
+        0xA002: number_field(4000),
+        0xA003: number_field(3000),
+        INTEROP_DIRECTORY: {1: text_field("R98")},
+    }
+    first: Tree = {
+        271: text_field("maker"),
+        274: number_field(6, 3),
+        282: fraction_field(300),
+        283: fraction_field(300),
+        296: number_field(2, 3),
+        0x8298: Field(2, comment + b"\0"),
+        EXIF_DIRECTORY: details,
+        GPS_DIRECTORY: {1: text_field("N"), 2: Field(5, struct.pack("<6I", 52, 1, 31, 1, 1234, 100))},
+    }
+    second = 8 + len(directory_at(8, first, layout))
+    thumbnail: dict[int, Field] = {
+        259: number_field(6, 3),
+        513: number_field(0),
+        514: number_field(len(THUMBNAIL)),
+    }
+    end = second + layout.directory_bytes(3)
+    thumbnail[513] = number_field(end)
+    return (
+        b"Exif\0\0"
+        + layout.header(8)
+        + directory_at(8, first, layout, next=second)
+        + directory_at(second, thumbnail, layout)
+        + THUMBNAIL
+    )
+
+
+def without_mark(exif: bytes | None) -> bytes:
+    assert exif is not None
+    assert exif.startswith(b"Exif\0\0")
+    return exif[6:]
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_only_the_expected_changes(order: str) -> None:
+    block = camera_exif(order)
+    clean = exif_of_block(block)
+    result = fitted_exif(clean, 6000, 8000, dpi=(300.0, 300.0), provenance="esc-upscale 1")
+    before, after = exif_tree(block), exif_tree(without_mark(result))
+    inner_before, inner_after = before.pop(EXIF_DIRECTORY), after.pop(EXIF_DIRECTORY)
+    assert isinstance(inner_before, dict)
+    assert isinstance(inner_after, dict)
+    del before[274]
+    software = after.pop(0x000B)
+    assert isinstance(software, Field)
+    assert software.data == b"esc-upscale 1\0"
+    assert after == before
+    sizes = [struct.unpack(f"{order}I", inner_after.pop(tag).data)[0] for tag in (0xA002, 0xA003)]
+    assert sizes == [8000, 6000]
+    assert inner_after == {tag: value for tag, value in inner_before.items() if tag in inner_after}
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_makers_notes_stay_where_they_are(order: str) -> None:
+    block = camera_exif(order)
+    note = b"Maker\0 with offsets"
+    result = fitted_exif(exif_of_block(block), 6, 8, provenance="x")
+    assert without_mark(result).index(note) == block[6:].index(note)
+
+
+def test_the_thumbnail_is_gone_and_blocks_do_not_swell() -> None:
+    block = camera_exif()
+    exif = exif_of_block(block)
+    sizes = []
+    for _generation in range(5):
+        exif = exif_of_block(fitted_exif(exif, 6, 8, provenance="esc-upscale 1") or b"")
+        assert exif is not None
+        assert b"whole scene" not in exif
+        tags = Image.Exif()
+        tags.load(exif)
+        assert not tags.get_ifd(1)
+        sizes.append(len(exif))
+    assert sizes[0] < len(block) + 400
+    assert all(after - before < 200 for before, after in pairwise(sizes))
+
+
+def test_a_thumbnail_before_the_rest_is_blanked() -> None:
+    layout = Layout("<", big=False)
+    pointers = {513: number_field(8), 514: number_field(len(THUMBNAIL))}
+    second = 8 + len(THUMBNAIL) + len(THUMBNAIL) % 2
+    first = second + layout.directory_bytes(2)
+    block = (
+        layout.header(first) + THUMBNAIL + bytes(len(THUMBNAIL) % 2) + directory_at(second, pointers, layout)
+    )
+    block += directory_at(first, {271: text_field("a maker")}, layout, next=second)
+    exif = without_mark(exif_of_block(block))
+    assert b"scene" not in exif
+    assert exif_tree(exif) == {271: Field(2, b"a maker\0")}
+
+
+def test_text_beyond_ascii_stays() -> None:
+    for comment in ("© Zoë".encode(), "é".encode("latin-1"), b"UNICODE\0t\0i\0"):
+        tree = exif_tree(without_mark(fitted_exif(exif_of_block(camera_exif(comment=comment)), 6, 8)))
+        assert tree[0x8298] == Field(2, comment + b"\0")
+
+
+def test_provenance_needs_no_exif() -> None:
+    exif = fitted_exif(None, 6, 8, provenance="esc-upscale 1")
+    tags = Image.Exif()
+    tags.load(exif or b"")
+    assert dict(tags) == {0x000B: "esc-upscale 1"}
+    assert fitted_exif(None, 6, 8) is None
+
+
+def test_the_resolution_follows_the_containers() -> None:
+    exif = exif_of_block(camera_exif())
+    assert exif_dpi(exif or b"") == (300.0, 300.0)
+    assert exif_dpi(fitted_exif(exif, 6, 8, dpi=(72.5, 96.0)) or b"") == (72.5, 96.0)
+    assert exif_dpi(fitted_exif(None, 6, 8, dpi=(72.5, 96.0)) or b"") == (72.5, 96.0)
+    assert exif_dpi(fitted_exif(None, 6, 8, provenance="x") or b"") is None
+
+
+def test_centimeters_and_no_unit() -> None:
+    def dpi_of(unit: int) -> tuple[float, float] | None:
+        layout = Layout("<", big=False)
+        tree: Tree = {282: fraction_field(100), 283: fraction_field(50), 296: number_field(unit, 3)}
+        return exif_dpi(layout.header(8) + directory_at(8, tree, layout))
+
+    assert dpi_of(3) == (254.0, 127.0)
+    assert dpi_of(2) == (100.0, 50.0)
+    assert dpi_of(1) is None
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_exif_comes_out_of_a_tiff(big: bool, encode: Callable[..., bytes]) -> None:
+    tags = Image.Exif()
+    tags.load(exif_of_block(camera_exif(">")) or b"")
+    tags[274] = 3
+    file = encode(Image.new("RGB", (5, 4)), "TIFF", exif=tags, big_tiff=big, dpi=(200, 200))
+    reader = TiffReader(io.BytesIO(file))
+    exif = exif_of_page(reader, reader.directory(reader.first))
+    tree = exif_tree(exif or b"")
+    assert tree.keys() == {271, 0x8298, EXIF_DIRECTORY, GPS_DIRECTORY}
+    details = tree[EXIF_DIRECTORY]
+    assert isinstance(details, dict)
+    note = details[MAKER_NOTE]
+    assert isinstance(note, Field)
+    assert note.data == b"Maker\0 with offsets \x01\x02\x03"  # Pillow wrote it as another type
+    plain = TiffReader(io.BytesIO(encode(Image.new("RGB", (5, 4)), "TIFF")))
+    assert exif_of_page(plain, plain.directory(plain.first)) is None
+
+
+@given(st.data())
+def test_damage_is_a_value_error_or_nothing(data: st.DataObject) -> None:
+    block = bytearray(camera_exif())
+    for at in data.draw(st.lists(st.integers(0, len(block) - 1), max_size=8)):
+        block[at] = data.draw(st.integers(0, 255))
+    try:
+        exif = exif_of_block(bytes(block[: data.draw(st.integers(0, len(block)))]))
+    except ValueError:
+        return
+    if exif is not None:
+        assert exif_tree(fitted_exif(exif, 6, 8, provenance="x") or b"")
+
+
+@pytest.mark.skipif(shutil.which("exiftool") is None, reason="exiftool is not here")
+@pytest.mark.parametrize("name", ["photo_gps_ori1.jpg", "photo_exif_ori6_gps.jpg", "stereo.mpo.jpg"])
+def test_exiftool_finds_nothing_else_changed(name: str, tmp_path: Path) -> None:
+    if not CORPUS.is_dir():
+        pytest.skip("the corpus is not here")
+    with Image.open(CORPUS / name) as image:
+        exif = fitted_exif(exif_of_block(image.info["exif"]), 60, 80, provenance="esc-upscale 1")
+    Image.new("RGB", (80, 60)).save(tmp_path / "new.jpg", exif=exif)
+    before, after = (listed(path) for path in (CORPUS / name, tmp_path / "new.jpg"))
+    changed = {line.split(" : ")[0] for line in before ^ after}
+    groups = ("[IFD1]", "[MPF0]", "[MPImage1]", "[MPImage2]")
+    assert {" ".join(tag.split()) for tag in changed if not tag.startswith(groups)} <= {
+        "[IFD0] Orientation",
+        "[IFD0] ProcessingSoftware",
+        "[ExifIFD] ExifImageWidth",
+        "[ExifIFD] ExifImageHeight",
+    }
+    assert not any(line.startswith(groups) for line in after)
+    assert len(after) > 10
+
+
+def listed(path: Path) -> set[str]:
+    """Every tag that exiftool finds in EXIF and in makers' notes."""
+    command = ["exiftool", "-a", "-G1", "-s", "-EXIF:all", "-MakerNotes:all", "-MPF:all", str(path)]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines())

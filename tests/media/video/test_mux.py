@@ -1,0 +1,282 @@
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import av
+import pytest
+
+from esc_cli.errors import DiskFullError, InputError
+from esc_cli.media.video.encoding import SegmentWriter, check_settings
+from esc_cli.media.video.formats import EncodeSettings
+from esc_cli.media.video.mux import join
+from esc_cli.media.video.reader import VideoReader
+from esc_cli.media.video.stream_copy import copies
+
+Maker = Callable[..., Path]
+Probe = Callable[..., Any]
+CONTAINERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm"}
+SOUND = (("aac", "eng"), ("aac", "deu"))
+DEFAULT = EncodeSettings()
+EXACT = {"x264-params": "keyint=4:bframes=2:scenecut=0"}
+
+
+@pytest.fixture
+def enlarge(tmp_path: Path) -> Callable[..., Path]:
+    """Makes a clip twice as large by repetition, in segments of some frames."""
+
+    def run(
+        source: Path,
+        name: str = "out.mp4",
+        *,
+        frames: int = 4,
+        settings: EncodeSettings = DEFAULT,
+        start_s: float | None = None,
+        end_s: float | None = None,
+    ) -> Path:
+        target, container = tmp_path / name, CONTAINERS[Path(name).suffix[1:]]
+        with VideoReader(source, start_s=start_s, end_s=end_s) as reader:
+            clip = reader.clip
+            complete = check_settings(clip, container, settings)
+            segments: list[Path] = []
+            read = list(reader)
+            for first in range(0, len(read), frames):
+                segments.append(tmp_path / f"segment{first}")
+                with SegmentWriter(segments[-1], clip, clip.height * 2, clip.width * 2, complete) as writer:
+                    for frame in read[first : first + frames]:
+                        color = frame.color.repeat_interleave(2, -1).repeat_interleave(2, -2)
+                        writer.write(type(frame)(color, frame.pts, frame.duration))
+        join(segments, source, target, container, clip, start_s=start_s, end_s=end_s)
+        return target
+
+    return run
+
+
+def stamps(probed: Any, index: int) -> list[Fraction]:
+    base = Fraction(probed["streams"][index]["time_base"])
+    return [int(p["pts"]) * base for p in probed["packets"] if p["stream_index"] == index]
+
+
+def hashes(probed: Any, index: int) -> list[str]:
+    return [packet["data_hash"] for packet in probed["packets"] if packet["stream_index"] == index]
+
+
+@pytest.fixture
+def told(ffprobe: Probe) -> Probe:
+    options = ("-show_streams", "-show_packets", "-show_chapters", "-show_format", "-show_data_hash", "md5")
+    return lambda path: ffprobe(path, *options)
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mov", "out.mkv"])
+def test_times_sound_and_tags_by_ffprobe(
+    make_clip: Maker, enlarge: Callable[..., Path], told: Probe, name: str
+) -> None:
+    def more(target: Any, stream: Any) -> None:
+        target.metadata.update({"title": "A film", "artist": "Somebody"})
+        stream.metadata["language"] = "fra"
+        unit = Fraction(1, 1000)
+        chapter = {"id": 1, "start": 0, "end": 200, "time_base": unit, "metadata": {"title": "One"}}
+        second = {"id": 2, "start": 200, "end": 500, "time_base": unit, "metadata": {"title": "Two"}}
+        target.set_chapters([chapter, second])
+
+    source = make_clip("in" + name[3:], options=EXACT, sound=SOUND, more=more)
+    low, high = told(source), told(enlarge(source, name))
+    video = high["streams"][0]
+    assert (video["height"], video["width"]) == (96, 128)
+    assert sorted(stamps(high, 0)) == sorted(stamps(low, 0))
+    assert [stream["codec_name"] for stream in high["streams"]][:3] == ["h264", "aac", "aac"]
+    for index in (1, 2):
+        assert hashes(high, index) == hashes(low, index)
+        assert stamps(high, index) == stamps(low, index)
+        tags = low["streams"][index]["tags"]
+        assert high["streams"][index]["tags"].get("language", "") == tags.get("language", "")
+    # MOV has no name for French that FFmpeg finds.
+    assert video["tags"].get("language", "") == low["streams"][0]["tags"].get("language", "")
+    tags = {key.lower(): value for key, value in high["format"]["tags"].items()}
+    assert (tags["title"], tags["artist"]) == ("A film", "Somebody")
+    times = [(c["start_time"], c["end_time"], c["tags"]["title"]) for c in high["chapters"]]
+    assert times == [("0.000000", "0.200000", "One"), ("0.200000", "0.500000", "Two")]
+
+
+@pytest.mark.parametrize("frames", [1, 3, 100])
+def test_packets_are_decoded_in_step(
+    make_clip: Maker, enlarge: Callable[..., Path], told: Probe, frames: int
+) -> None:
+    """However it is cut into segments, times of decoding rise and do not exceed those of showing."""
+    source = make_clip(options=EXACT)
+    packets = told(enlarge(source, frames=frames))["packets"]
+    decoded = [int(packet["dts"]) for packet in packets]
+    assert all(a < b for a, b in pairwise(decoded))
+    assert all(int(packet["dts"]) <= int(packet["pts"]) for packet in packets)
+
+
+def test_frames_decode_as_they_were(make_clip: Maker, enlarge: Callable[..., Path]) -> None:
+    source = make_clip("in.mkv", codec="ffv1", pixel_format="yuv444p")
+    target = enlarge(source, "out.mkv", frames=3, settings=EncodeSettings("ffv1"))
+    with VideoReader(source) as low, VideoReader(target) as high:
+        for a, b in zip(low, high, strict=True):
+            large = a.color.repeat_interleave(2, -1).repeat_interleave(2, -2)
+            assert (large.int() - b.color.int()).abs().max() <= 1
+
+
+def test_the_last_frame_is_shown_as_long(make_clip: Maker, enlarge: Callable[..., Path], told: Probe) -> None:
+    high = told(enlarge(make_clip("in.mp4")))["streams"][0]
+    assert Fraction(high["duration_ts"]) * Fraction(high["time_base"]) == Fraction(15015 + 1001, 30000)
+
+
+def test_rotation_is_kept(make_clip: Maker, enlarge: Callable[..., Path], told: Probe) -> None:
+    source = make_clip(more=lambda _, stream: stream.set_display_rotation(90))
+    for name in ("out.mp4", "out.mov", "out.mkv"):
+        sides = told(enlarge(source, name))["streams"][0]["side_data_list"]
+        assert [side["rotation"] for side in sides] == [90]
+
+
+def test_a_part_with_its_sound_and_chapters(
+    make_clip: Maker, enlarge: Callable[..., Path], told: Probe
+) -> None:
+    def more(target: Any, _: Any) -> None:
+        unit = Fraction(1, 1000)
+        chapters = [(0, 100, "One"), (100, 300, "Two"), (300, 500, "Three")]
+        target.set_chapters(
+            [
+                {"id": i, "start": start, "end": end, "time_base": unit, "metadata": {"title": title}}
+                for i, (start, end, title) in enumerate(chapters)
+            ]
+        )
+
+    source = make_clip("in.mkv", sound=SOUND, more=more)
+    high = told(enlarge(source, "out.mkv", start_s=0.15, end_s=0.35))
+    unit = Fraction(1, 1000)
+    assert sorted(stamps(high, 0)) == [Fraction(t, 1000) - 150 * unit for t in (167, 300, 334)]
+    assert min(stamps(high, 1)) >= 0
+    assert max(stamps(high, 1)) < Fraction(1, 5)
+    chapters = [(c["start_time"], c["end_time"], c["tags"]["title"]) for c in high["chapters"]]
+    assert chapters == [("0.000000", "0.150000", "Two"), ("0.150000", "0.200000", "Three")]
+
+
+@pytest.mark.parametrize(
+    ("start_s", "end_s", "cues"),
+    [
+        (None, None, [(100, 200), (400, 50)]),
+        (0.15, 0.25, [(0, 100)]),
+        (None, 0.2, [(100, 100)]),
+        (0.35, None, [(50, 50)]),
+    ],
+)
+def test_subtitles_at_the_ends_of_a_part_are_shortened(
+    make_clip: Maker,
+    enlarge: Callable[..., Path],
+    start_s: float | None,
+    end_s: float | None,
+    cues: list[tuple[int, int]],
+) -> None:
+    source = with_subtitles(make_clip("in.mp4"), [(100, 300), (400, 450)])
+    with av.open(enlarge(source, "out.mkv", start_s=start_s, end_s=end_s)) as high:
+        packets = [packet for packet in high.demux(high.streams.subtitles[0]) if packet.size]
+        assert [(packet.pts, packet.duration) for packet in packets] == cues  # milliseconds
+
+
+def with_subtitles(clip: Path, cues_ms: Sequence[tuple[int, int]]) -> Path:
+    """The clip with a track of subtitles, each shown from and to a time."""
+    times = [f"00:00:00,{start:03} --> 00:00:00,{end:03}" for start, end in cues_ms]
+    text = "".join(f"{number}\n{time}\nwords\n\n" for number, time in enumerate(times, start=1))
+    clip.with_suffix(".srt").write_text(text)
+    target = clip.with_name("with_subtitles.mkv")
+    with av.open(clip) as pictures, av.open(clip.with_suffix(".srt")) as words, av.open(target, "w") as both:
+        packets = []
+        for stream in (pictures.streams.video[0], words.streams.subtitles[0]):
+            made = both.add_stream_from_template(stream)
+            for packet in stream.container.demux(stream):
+                if packet.size:
+                    packet.stream = made
+                    packets.append(packet)
+        for packet in sorted(packets, key=lambda packet: packet.dts * packet.time_base):
+            both.mux(packet)
+    return target
+
+
+def test_attachments_and_dispositions(make_clip: Maker, enlarge: Callable[..., Path], told: Probe) -> None:
+    def more(target: Any, _: Any) -> None:
+        target.add_attachment("font.ttf", "application/x-truetype-font", b"abc" * 40)
+        target.streams.audio[1].disposition = av.stream.Disposition.comment
+
+    source = make_clip("in.mkv", sound=SOUND, more=more)
+    target = enlarge(source, "out.mkv")
+    streams = told(target)["streams"]
+    assert [stream["codec_type"] for stream in streams] == ["video", "audio", "audio", "attachment"]
+    assert streams[2]["disposition"]["comment"] == 1
+    assert streams[3]["tags"]["filename"] == "font.ttf"
+    assert streams[3]["tags"]["mimetype"] == "application/x-truetype-font"
+    with av.open(target) as file:
+        assert file.streams.attachments[0].data == b"abc" * 40
+
+
+def test_h265_in_mp4_is_called_hvc1(make_clip: Maker, enlarge: Callable[..., Path], told: Probe) -> None:
+    source = make_clip(codec="libx265", pixel_format="yuv420p10le", options={"x265-params": "log-level=none"})
+    assert told(enlarge(source))["streams"][0]["codec_tag_string"] == "hvc1"
+
+
+def test_alpha_passes_webm(make_clip: Maker, enlarge: Callable[..., Path]) -> None:
+    source = make_clip("in.webm", codec="libvpx-vp9", pixel_format="yuva420p")
+    with VideoReader(enlarge(source, "out.webm")) as reader:
+        assert reader.clip.alpha
+        assert len(list(reader)) == 10
+
+
+def test_what_the_container_cannot_hold_is_said(make_clip: Maker, enlarge: Callable[..., Path]) -> None:
+    source = make_clip("in.mkv", sound=(("aac", "eng"), ("libopus", "deu")))
+    held = copies(source, "webm")
+    assert held.streams == (2,)
+    assert held.lost == ("the audio track 1 (aac, eng) cannot be kept in webm",)
+    with av.open(enlarge(source, "out.webm")) as file:
+        assert [stream.type for stream in file.streams] == ["video", "audio"]
+
+
+def test_everything_is_held_by_its_own_kind(make_clip: Maker) -> None:
+    assert copies(make_clip(sound=SOUND), "mp4").streams == (1, 2)
+
+
+def test_segments_of_other_settings_are_refused(
+    tmp_path: Path, make_clip: Maker, make_frames: Callable[..., list[Any]]
+) -> None:
+    source = make_clip()
+    with VideoReader(source) as reader:
+        clip = reader.clip
+    paths = write_segments(tmp_path, clip, make_frames(), ["libx264", "ffv1"])
+    with pytest.raises(InputError, match="encoded otherwise"):
+        join(paths, source, tmp_path / "out.mkv", "matroska", clip)
+
+
+def test_a_clip_is_no_segment(tmp_path: Path, make_clip: Maker) -> None:
+    source = make_clip()
+    with VideoReader(source) as reader, pytest.raises(InputError, match="is no segment"):
+        join([source], source, tmp_path / "out.mkv", "matroska", reader.clip)
+
+
+def test_a_full_disk(tmp_path: Path, make_clip: Maker, make_frames: Callable[..., list[Any]]) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("there is no /dev/full")
+    source = make_clip()
+    with VideoReader(source) as reader:
+        clip = reader.clip
+    paths = write_segments(tmp_path, clip, make_frames(), ["libx264"])
+    with pytest.raises(DiskFullError, match="the disk is full"):
+        join(paths, source, Path("/dev/full"), "matroska", clip)
+
+
+def write_segments(folder: Path, clip: Any, frames: Sequence[Any], codecs: Sequence[str]) -> list[Path]:
+    paths = [folder / codec for codec in codecs]
+    for path, codec in zip(paths, codecs, strict=True):
+        settings = check_settings(clip, "matroska", EncodeSettings(codec))
+        with SegmentWriter(path, clip, 48, 64, settings) as writer:
+            for frame in frames:
+                writer.write(frame)
+    return paths
+
+
+def test_a_recording_begins_at_zero(make_clip: Maker, enlarge: Callable[..., Path], told: Probe) -> None:
+    rate = Fraction(1001, 30000)
+    source = make_clip("in.ts", codec="mpeg2video", times=range(10), time_base=rate)
+    assert min(stamps(told(source), 0)) > 0
+    assert min(stamps(told(enlarge(source)), 0)) == 0
