@@ -7,14 +7,14 @@ from torch import nn
 
 from esc_cli.checkpoints.files import read_state_dict
 from esc_cli.checkpoints.manifest import ModelEntry, read_manifest, verify
-from esc_cli.checkpoints.names import is_name, is_stand_in
+from esc_cli.checkpoints.names import is_baseline, is_name
 from esc_cli.errors import WeightsError
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
 from esc_cli.networks.architectures.registry import build_network, recognise, variant_name
 from esc_cli.storage.digests import file_sha256
 
-STAND_IN_SCALES = (2, 3, 4)
+BASELINE_SCALES = (2, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Checkpoint:
         name: A shipped model's name, or the file's.
         variant: The network's name in the paper, or a description.
         origin: The file, or a word for networks without one.
-        sha256: Of the file, hexadecimal; a stand-in's name and scale.
+        sha256: Of the file, hexadecimal; a baseline's name and scale.
     """
 
     network: nn.Module
@@ -41,7 +41,7 @@ class Checkpoint:
 
 
 def load_checkpoint(model: str | Path, scale: int | None = None) -> Checkpoint:
-    """Load a shipped model by its name, any ESC checkpoint by its path, or a stand-in.
+    """Load a shipped model by its name, any ESC checkpoint by its path, or a baseline.
 
     Args:
         model: A name (``esc-light``), a path (``ESC_DIV2K_X4.pth``), ``nearest`` or ``bicubic``.
@@ -59,7 +59,7 @@ def load_checkpoint(model: str | Path, scale: int | None = None) -> Checkpoint:
     available = available_scales(str(model))
     scale = max(available) if scale is None else scale
     _check_scale(model, scale, available)
-    if is_stand_in(model):
+    if is_baseline(model):
         return _interpolation(str(model), scale)
     entry = _shipped(model)[scale]
     verify(entry)
@@ -70,7 +70,7 @@ def open_model(model: str | Path | Checkpoint) -> str | Checkpoint:
     """Load a model that is given as a file, so that it is read once; a name may stand for several files.
 
     Returns:
-        The name of a shipped model or a stand-in, or a loaded checkpoint.
+        The name of a shipped model or a baseline, or a loaded checkpoint.
 
     Raises:
         WeightsError: There is no such model, or its file is damaged or of no known network.
@@ -93,7 +93,7 @@ def available_scales(model: str | Checkpoint) -> tuple[int, ...]:
         if config.shrinks:
             raise WeightsError(f"the model {model.name!r} makes pictures {config.body_factor} times smaller")
         return (config.scale,)
-    return STAND_IN_SCALES if is_stand_in(model) else tuple(sorted(_shipped(model)))
+    return BASELINE_SCALES if is_baseline(model) else tuple(sorted(_shipped(model)))
 
 
 def does_any_scale(model: str | Checkpoint) -> bool:

@@ -40,8 +40,8 @@ class ModelEntry:
         ssim: On luma, likewise; without those that nobody measured.
         minutes: Of training, as ``steps``; None if nobody wrote them down.
         hardware: It was trained on; empty if nobody wrote it down.
-        degradation: How the pictures were spoilt that it was trained for: ``bicubic`` is not at all.
-        psnr_spoilt: By data set, dB on pictures spoilt like that: ``ours`` of this model, ``clean`` of the
+        degradation: How the pictures that it was trained on were degraded; ``bicubic``: not at all.
+        psnr_degraded: By data set, dB on pictures degraded so: ``ours`` of this model, ``clean`` of the
             one for clean pictures, ``bicubic`` of bicubic upscaling.
     """
 
@@ -60,7 +60,7 @@ class ModelEntry:
     minutes: float | None
     hardware: str
     degradation: str
-    psnr_spoilt: Mapping[str, Mapping[str, float]]
+    psnr_degraded: Mapping[str, Mapping[str, float]]
 
 
 def weights_folder() -> Path:
@@ -163,5 +163,5 @@ def _entry(name: str, scale: str, values: dict[str, Any], folder: Path) -> Model
         minutes=values.get("minutes"),
         hardware=values.get("hardware", ""),
         degradation=values.get("degradation", "bicubic"),
-        psnr_spoilt=values.get("psnr_spoilt", {}),
+        psnr_degraded=values.get("psnr_degraded", {}),
     )

@@ -64,10 +64,10 @@ _SHORT_HEAD = """\
 |---|---|---|---|---|---|---|
 """
 
-_SPOILT = """
-## On spoilt pictures
+_DEGRADED = """
+## On degraded pictures
 
-PSNR in dB on pictures that were spoilt as those that the model was trained on
+PSNR in dB on pictures that were degraded as those that the model was trained on
 (`esc-upscale evaluate --degradation`); next to it, on the same pictures, the model for clean pictures and
 bicubic upscaling.
 
@@ -91,9 +91,9 @@ was not written down is left out.
 def render_model_card(entries: Sequence[ModelEntry]) -> str:
     """Write the model card, in Markdown, ending in a newline."""
     figures = "".join(row for entry in entries for row in _figure_rows(entry))
-    spoilt = "".join(row for entry in entries for row in _spoilt_rows(entry))
+    degraded = "".join(row for entry in entries for row in _degraded_rows(entry))
     data = "".join(_data_row(entry) for entry in entries)
-    return f"{_HEAD}{figures}{_SPOILT if spoilt else ''}{spoilt}{_DATA}{data}"
+    return f"{_HEAD}{figures}{_DEGRADED if degraded else ''}{degraded}{_DATA}{data}"
 
 
 def render_models_table(entries: Sequence[ModelEntry]) -> str:
@@ -126,17 +126,17 @@ def _figure_rows(entry: ModelEntry) -> list[str]:
     ]
 
 
-def _spoilt_rows(entry: ModelEntry) -> list[str]:
+def _degraded_rows(entry: ModelEntry) -> list[str]:
     return [
         _row(
             entry.name,
             f"x{entry.scale}",
             entry.degradation,
             name,
-            *(f"{entry.psnr_spoilt[name][key]:.2f}" for key in ("ours", "clean", "bicubic")),
+            *(f"{entry.psnr_degraded[name][key]:.2f}" for key in ("ours", "clean", "bicubic")),
         )
         for name in SETS
-        if name in entry.psnr_spoilt
+        if name in entry.psnr_degraded
     ]
 
 

@@ -13,18 +13,18 @@ WEIGHT_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 """Extensions of checkpoint files."""
 
 
-def is_stand_in(model: str | Path) -> bool:
+def is_baseline(model: str | Path) -> bool:
     """Tell whether a name stands for an interpolation, which needs no weights."""
     return model in get_args(StandIn)
 
 
 def is_name(model: str | Path) -> bool:
-    """Tell whether a model is given as a name, a shipped one's or a stand-in's, and not as a file.
+    """Tell whether a model is given as a name, a shipped one's or a baseline's, and not as a file.
 
     Raises:
         WeightsError: It is neither.
     """
-    if is_stand_in(model) or model in {entry.name for entry in read_manifest()}:
+    if is_baseline(model) or model in {entry.name for entry in read_manifest()}:
         return True
     path = Path(model)
     if path.suffix.lower() in WEIGHT_SUFFIXES or path.is_file():

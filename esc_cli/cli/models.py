@@ -64,7 +64,7 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
         "minutes": entry.minutes,
         "hardware": entry.hardware,
         "degradation": entry.degradation,
-        "psnr_spoilt": {name: dict(figures) for name, figures in entry.psnr_spoilt.items()},
+        "psnr_degraded": {name: dict(figures) for name, figures in entry.psnr_degraded.items()},
     }
 
 

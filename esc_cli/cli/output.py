@@ -17,9 +17,9 @@ from esc_cli.errors import EscError
 from esc_cli.jobs.events import (
     Done,
     Engine,
+    Estimate,
     Event,
     Failed,
-    Outlook,
     Planned,
     Progressed,
     Refused,
@@ -135,8 +135,8 @@ class Reporter:
                 self._skip(event)
             case Engine():
                 self._say(*_engine_lines(event, verbose=self._verbose))
-            case Outlook():
-                self._say(*_outlook_lines(event))
+            case Estimate():
+                self._say(*_estimate_lines(event))
             case Summary() if _counted(event) > 1:
                 self._say(_summary_line(event), *_failure_lines(event))
             case Summary() if event.skipped and self._unsaid is not None:
@@ -275,7 +275,7 @@ def _engine_lines(event: Engine, *, verbose: bool) -> list[str]:
     return [line, *(reasons if verbose else ())]
 
 
-def _outlook_lines(event: Outlook) -> list[str]:
+def _estimate_lines(event: Estimate) -> list[str]:
     counts = [f"{event.files} to do"]
     counts += [f"{event.up_to_date} up to date"] if event.up_to_date else []
     counts += [f"{event.skipped} there already"] if event.skipped else []

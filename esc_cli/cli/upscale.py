@@ -214,7 +214,7 @@ def upscale(
     ] = None,
     fps: Annotated[
         str | None,
-        typer.Option(metavar="RATE", help="Frames per second of numbered pictures, such as in/%06d.png."),
+        typer.Option(metavar="RATE", help="Frames per second of an image sequence, such as in/%06d.png."),
     ] = None,
     json: Json = False,
     quiet: Quiet = False,

@@ -58,7 +58,7 @@ class Upscaler:
     """Makes pictures larger.
 
     Args:
-        model: A shipped model's name, the path of an ESC checkpoint, a stand-in, or a loaded checkpoint.
+        model: A shipped model's name, the path of an ESC checkpoint, a baseline, or a loaded checkpoint.
         scale: The factor; above the model's scales by running it again. By default 4 if the model has it,
             else its largest. Only a model for any scale takes one that is not whole.
         device: ``auto``, or a device as torch names it.
@@ -119,7 +119,7 @@ class Upscaler:
         }
         self._precision_is_free = precision == "auto"
         if self._precision_is_free and not any(map(_has_weights, self._checkpoints.values())):
-            chosen_precision = PrecisionChoice(torch.float32, "a stand-in has no weights to multiply with")
+            chosen_precision = PrecisionChoice(torch.float32, "a baseline has no weights to multiply with")
         self.precision, self.precision_reason = chosen_precision.dtype, chosen_precision.reason
         chosen_attention = choose_attention(attention, self.device, self.precision)
         self.attention, self.attention_reason = chosen_attention.name, chosen_attention.reason

@@ -90,7 +90,7 @@ def evaluate(
 
     Pictures are cropped to a multiple of the scale, shrunk by antialiased bicubic, rounded to 8 bits,
     enlarged in float32 and rounded to 8 bits again; scores are on luma, without a border of ``scale`` pixels.
-    Instead of shrunk alone they can be spoilt as models for bad pictures are trained on; what happens to a
+    Instead of shrunk alone they can be degraded as models for bad pictures are trained on; what happens to a
     picture depends on its name only.
 
     Args:
@@ -135,16 +135,16 @@ def _score(
 
 
 def low_resolution(original: Tensor, scale: int, degradation: DegradationName, name: str) -> Tensor:
-    """Make a picture small, and spoil it if that is wanted.
+    """Make a picture small, and degrade it if that is wanted.
 
     Args:
-        original: (1, 3, H, W), uint8 to be spoilt, sides multiples of ``scale``.
+        original: (1, 3, H, W), uint8 to be degraded, sides multiples of ``scale``.
         scale: Pixels out per pixel in.
         degradation: As for ``evaluate``.
         name: Of the picture: what happens to it depends on that only.
 
     Returns:
-        (1, 3, H / scale, W / scale), of the original's type, of 8 bits where it is spoilt.
+        (1, 3, H / scale, W / scale), of the original's type, of 8 bits where it is degraded.
     """
     if degradation == "bicubic":
         return downscale(original, scale)

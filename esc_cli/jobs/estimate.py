@@ -12,7 +12,7 @@ import torch
 
 from esc_cli.enhancement.choice import Chooser
 from esc_cli.enhancement.models import Models
-from esc_cli.jobs.events import Outlook
+from esc_cli.jobs.events import Estimate
 from esc_cli.jobs.plan import Plan
 from esc_cli.jobs.task import Task
 
@@ -23,7 +23,7 @@ _TRIAL_PX_ELSEWHERE = 256
 _TRIALS = 3
 
 
-def look_ahead(plan: Plan, chooser: Chooser) -> Outlook:
+def estimate_plan(plan: Plan, chooser: Chooser) -> Estimate:
     """Estimate what a plan takes.
 
     Args:
@@ -39,7 +39,7 @@ def look_ahead(plan: Plan, chooser: Chooser) -> Outlook:
     if free is not None and disk_bytes > free:
         needed = _megabytes(disk_bytes)
         warnings.append(f"the results may take about {needed}, and the disk has {_megabytes(free)} left")
-    return Outlook(
+    return Estimate(
         files=len(plan.tasks),
         up_to_date=len(plan.up_to_date),
         skipped=len(plan.skipped),

@@ -1,6 +1,6 @@
 """What happens during a run, for people and, as JSON lines, for programs.
 
-Each line is ``{"version": 1, "event": NAME, ...}`` with the fields of the class of that name.
+Each line is ``{"version": 2, "event": NAME, ...}`` with the fields of the class of that name.
 """
 
 import json
@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-VERSION = 1
+VERSION = 2
 """Goes up when a field changes its meaning or goes away; new fields and events may come at any time."""
 
 
@@ -16,7 +16,7 @@ VERSION = 1
 class Engine:
     """What the work is done with: once for each model, before its first ``start``.
 
-    It comes before the ``outlook`` unless the model is chosen when a picture is read.
+    It comes before the ``estimate`` unless the model is chosen when a picture is read.
     """
 
     model: str
@@ -54,7 +54,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class Outlook:
+class Estimate:
     """What the whole plan comes to; after the last ``plan``.
 
     ``seconds`` and ``disk_bytes`` are estimates: of the network alone, measured on a small picture, and of
@@ -70,7 +70,7 @@ class Outlook:
     disk_bytes: int
     free_disk_bytes: int | None
     warnings: tuple[str, ...]
-    event: Literal["outlook"] = "outlook"
+    event: Literal["estimate"] = "estimate"
 
 
 @dataclass(frozen=True)
@@ -173,7 +173,7 @@ class Summary:
     event: Literal["summary"] = "summary"
 
 
-Event = Engine | Planned | Outlook | Started | Progressed | Done | Skipped | Failed | Refused | Summary
+Event = Engine | Planned | Estimate | Started | Progressed | Done | Skipped | Failed | Refused | Summary
 Listener = Callable[[Event], None]
 
 
@@ -183,5 +183,5 @@ def as_json(event: Event) -> str:
 
 
 def json_line(event: str, **fields: Any) -> str:
-    """Write what happened as one line of JSON; in ASCII, which no terminal and no encoding can spoil."""
+    """Write what happened as one line of JSON; in ASCII, which no terminal and no encoding can change."""
     return json.dumps({"version": VERSION, "event": event, **fields}, allow_nan=False)

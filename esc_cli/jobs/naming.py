@@ -10,12 +10,12 @@ from esc_cli.jobs.sources import Source, without_extension
 from esc_cli.jobs.streams import STDIN, STDOUT
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import format_by_extension, format_like, format_named
-from esc_cli.media.video.formats import (
+from esc_cli.media.video.containers import (
     YUV4MPEG2,
-    ClipFormat,
-    clip_format_by_extension,
-    clip_format_like,
-    clip_format_named,
+    Container,
+    container_by_extension,
+    container_like,
+    container_named,
 )
 
 _SEPARATORS = tuple(separator for separator in (os.sep, os.altsep) if separator)
@@ -35,7 +35,7 @@ class Destination:
     path: Path | None
     is_folder: bool
     to_stdout: bool
-    format: PictureFormat | ClipFormat | None
+    format: PictureFormat | Container | None
 
 
 def goes_to_stdout(names: Sequence[str], output: str | None) -> bool:
@@ -55,7 +55,7 @@ def decide_destination(names: Sequence[str], output: str | None, extension: str 
     Raises:
         UsageError: They contradict each other or the inputs, or name no format that can be written.
     """
-    format = None if extension is None else clip_format_named(extension) or format_named(extension)
+    format = None if extension is None else container_named(extension) or format_named(extension)
     if goes_to_stdout(names, output):
         if len(names) > 1 or _has_folder(names):
             raise UsageError(
@@ -86,16 +86,16 @@ def choose_format(destination: Destination, source_format: str) -> PictureFormat
     return format_like(source_format)
 
 
-def choose_clip_format(destination: Destination, container: str) -> PictureFormat | ClipFormat:
+def choose_clip_format(destination: Destination, container: str) -> PictureFormat | Container:
     """Choose the format of what becomes of a clip, as ``choose_format`` does; through a pipe it is raw."""
     named = destination.format
-    if named is not None and (isinstance(named, ClipFormat) or not destination.is_folder):
+    if named is not None and (isinstance(named, Container) or not destination.is_folder):
         return named
-    return YUV4MPEG2 if destination.to_stdout else clip_format_like(container)
+    return YUV4MPEG2 if destination.to_stdout else container_like(container)
 
 
 def target_path(
-    source: Source, destination: Destination, format: PictureFormat | ClipFormat, label: str
+    source: Source, destination: Destination, format: PictureFormat | Container, label: str
 ) -> Path | None:
     """Name a result.
 
@@ -150,18 +150,16 @@ def _check_folder(path: Path, output: str) -> None:
     if output.endswith(_SEPARATORS) or os.path.lexists(path) or format is None:
         return
     hint = f"name a folder: end it in {os.sep}"
-    if isinstance(format, ClipFormat):
-        hint += "; numbered pictures become one clip if they are named like %06d.png"
+    if isinstance(format, Container):
+        hint += "; an image sequence becomes one clip if it is named like %06d.png"
     raise UsageError(f"several results cannot be one file {output!r}", hint=hint)
 
 
-def _format_of(path: Path) -> PictureFormat | ClipFormat | None:
-    return format_by_extension(path) or clip_format_by_extension(path) if path.suffix else None
+def _format_of(path: Path) -> PictureFormat | Container | None:
+    return format_by_extension(path) or container_by_extension(path) if path.suffix else None
 
 
-def _format_of_file(
-    path: Path, asked: PictureFormat | ClipFormat | None
-) -> PictureFormat | ClipFormat | None:
+def _format_of_file(path: Path, asked: PictureFormat | Container | None) -> PictureFormat | Container | None:
     """Choose the format of one result: the one asked for, or that of its ending.
 
     Returns:
@@ -189,7 +187,7 @@ def _format_of_file(
     return None
 
 
-def _with_extension(path: Path, format: PictureFormat | ClipFormat) -> Path:
+def _with_extension(path: Path, format: PictureFormat | Container) -> Path:
     """Keep a name whose ending fits the format (``.JPG``), else give it the format's own."""
     if path.suffix.lower() in format.extensions:
         return path

@@ -13,7 +13,7 @@ from esc_cli.jobs.shard import Shard
 from esc_cli.media.metadata.fitting import parse_metadata_list
 from esc_cli.media.picture import WriteSettings
 from esc_cli.media.pillow import LARGEST_INPUT_PX
-from esc_cli.media.video.formats import EncodeSettings
+from esc_cli.media.video.containers import EncodeSettings
 
 WhenThere = Literal["refuse", "overwrite", "skip"]
 """What to do about a result that is there already and is not up to date."""
@@ -45,7 +45,7 @@ class Options(EnhancementOptions):
         start: Of clips: where the part that is kept begins: seconds, or ``HH:MM:SS``.
         end: Of clips: where it ends.
         preview: Of clips: so many frames on one picture instead.
-        fps: Frames a second of numbered pictures (``frames/%06d.png``).
+        fps: Frames a second of an image sequence (``frames/%06d.png``).
 
     Raises:
         UsageError: A value is out of its range, or two contradict each other.

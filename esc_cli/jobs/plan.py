@@ -25,7 +25,7 @@ from esc_cli.jobs.record import RECORDS_FOLDER, made_from, size_and_time
 from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources
 from esc_cli.jobs.task import PictureTask, Task, WriteRecipe
 from esc_cli.media.formats.registry import check_fits
-from esc_cli.media.limitations import losses
+from esc_cli.media.limitations import limitations
 from esc_cli.media.probe import probe
 
 
@@ -137,9 +137,9 @@ def _plan_tasks(
 
 
 def _is_of_single_files(task: Task) -> bool:
-    """Tell whether a task has one file as its source and one as its result, and not numbered pictures."""
-    numbered = isinstance(task, ClipTask) and task.numbered_targets is not None
-    return isinstance(task.source.content, Path) and task.source.content.is_file() and not numbered
+    """Tell whether a task has one file as its source and one as its result."""
+    makes_one = not isinstance(task, ClipTask) or task.output.is_one_file
+    return isinstance(task.source.content, Path) and task.source.content.is_file() and makes_one
 
 
 def _real(place: Path | bytes | BufferedReader | None) -> object:
@@ -172,7 +172,7 @@ def _plan_picture(source: Source, destination: Destination, request: Request) ->
     check_fits(height, width, format)
     target = target_path(source, destination, format, request.size.label)
     _check_name(target)
-    lost = losses(header, format, request.options.write.keep)
+    lost = limitations(header, format, request.options.write.keep)
     if height * width * header.frames > request.options.largest_px:
         lost = (*lost, _hard_to_read(height * width * header.frames))
     return PictureTask(

@@ -12,7 +12,7 @@ from esc_cli.jobs.shard import Shard
 from esc_cli.jobs.streams import STDIN, read_stdin, stdin_frames
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS
 from esc_cli.media.probe import is_picture
-from esc_cli.media.video.formats import CLIP_EXTENSIONS
+from esc_cli.media.video.containers import CLIP_EXTENSIONS
 
 
 @dataclass(frozen=True)

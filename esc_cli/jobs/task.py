@@ -10,7 +10,7 @@ from esc_cli.jobs.record import Recipe, is_up_to_date
 from esc_cli.jobs.sources import Source
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.probe import Probe
-from esc_cli.media.video.formats import ClipFormat
+from esc_cli.media.video.containers import Container
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,7 @@ class Task:
     """
 
     source: Source
-    format: PictureFormat | ClipFormat
+    format: PictureFormat | Container
     target: Path | None
     probe: Probe
     height: int

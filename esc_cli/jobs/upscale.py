@@ -16,7 +16,7 @@ from esc_cli.enhancement.models import Models
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import ExitCode, InputError, UsageError
 from esc_cli.jobs.dry_run import with_choices
-from esc_cli.jobs.estimate import look_ahead
+from esc_cli.jobs.estimate import estimate_plan
 from esc_cli.jobs.events import Engine, Event, Listener, Planned, Skipped
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.plan import Plan, Request, make_plan
@@ -211,7 +211,7 @@ def _announce(plan: Plan, chooser: Chooser, listener: Listener, *, estimate: boo
     for engine in _engines(plan, chooser):
         listener(engine)
     if estimate:
-        listener(look_ahead(plan, chooser))
+        listener(estimate_plan(plan, chooser))
 
 
 def _engines(plan: Plan, chooser: Chooser) -> Iterator[Engine]:

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from PIL import Image
 
-from esc_cli.media.picture import Motion
+from esc_cli.media.picture import AnimationTiming
 from esc_cli.media.pillow import Opened, check_pixels, check_size, translated_errors
 
 
-def motion_of(file: Opened) -> Motion | None:
+def timing_of(file: Opened) -> AnimationTiming | None:
     """Read the timing of an animation, which for WebP and AVIF means to decode it.
 
     Returns:
@@ -25,7 +25,7 @@ def motion_of(file: Opened) -> Motion | None:
             return None
         durations_ms = tuple(file.format.duration_ms(file.image) for _ in _visited(file))
         file.image.seek(0)
-        return Motion(durations_ms, file.format.plays(file.image))
+        return AnimationTiming(durations_ms, file.format.plays(file.image))
 
 
 def frames(file: Opened) -> Iterator[Image.Image]:

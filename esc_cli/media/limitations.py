@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Set
 
 from esc_cli.media.formats.base import FLOAT_BITS, Held, PictureFormat
-from esc_cli.media.metadata.fitting import loss_of, parts_held
+from esc_cli.media.metadata.fitting import limitation_of, parts_held
 from esc_cli.media.probe import Probe
 
 
-def losses(probe: Probe, format: PictureFormat, keep: Set[Held]) -> tuple[str, ...]:
+def limitations(probe: Probe, format: PictureFormat, keep: Set[Held]) -> tuple[str, ...]:
     """Say everything that a format cannot hold of a picture.
 
     Args:
@@ -54,7 +54,7 @@ def _of_depth(probe: Probe, format: PictureFormat) -> Iterator[str]:
 
 def _of_metadata(probe: Probe, format: PictureFormat, keep: Set[Held]) -> Iterator[str]:
     lost = (probe.parts & keep) - parts_held(format, keep)
-    yield from (loss_of(part, format) for part in sorted(lost))
+    yield from (limitation_of(part, format) for part in sorted(lost))
     held = "icc_profile" in probe.parts & keep & format.holds
     if held and probe.gray and format.stores_gray_as_rgb(alpha=probe.alpha, depth_bits=probe.depth_bits):
         yield f"the picture is converted to sRGB: {format.name} holds gray as colors, its profile is of gray"

@@ -74,7 +74,7 @@ class Picture:
 
 
 @dataclass(frozen=True)
-class Motion:
+class AnimationTiming:
     """The timing of an animation.
 
     Attributes:
@@ -93,11 +93,11 @@ class PictureFile:
     Attributes:
         pictures: At least one, in order. Frames are complete canvases of one size: nothing of the file's own
             patches and disposal is left to do. Pages may differ in size. Equal frames may be one object.
-        motion: The timing of frames; None for a still and for pages.
+        timing: The timing of frames; None for a still and for pages.
     """
 
     pictures: tuple[Picture, ...]
-    motion: Motion | None = None
+    timing: AnimationTiming | None = None
 
     @property
     def first(self) -> Picture:

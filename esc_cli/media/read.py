@@ -12,7 +12,7 @@ from torch import Tensor
 
 from esc_cli.errors import InputError
 from esc_cli.media.formats.registry import DEFAULT, format_of
-from esc_cli.media.frames import frames, motion_of
+from esc_cli.media.frames import frames, timing_of
 from esc_cli.media.header import orientation, reduction_note
 from esc_cli.media.metadata.fitting import metadata_notes, read_metadata
 from esc_cli.media.opening import opened
@@ -49,7 +49,7 @@ def read_file(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Pictu
             case "pages":
                 return PictureFile(tuple(_shared(_pages(file, source))))
             case "frames":
-                return PictureFile(tuple(_shared(_frames(file))), motion_of(file))
+                return PictureFile(tuple(_shared(_frames(file))), timing_of(file))
             case _:
                 first = _still(file, source)
                 return PictureFile((replace(first, notes=(*first_only(file), *first.notes)),))

@@ -45,15 +45,15 @@ def encode_file(file: PictureFile, format: PictureFormat, settings: WriteSetting
     try:
         metadata = [_metadata_written(picture, format, settings) for picture in pictures]
         prepared = _prepared(pictures, metadata, format)
-        motion = file.motion if len(prepared) > 1 else None
-        return format.encode(prepared, motion, metadata, settings.quality)
+        timing = file.timing if len(prepared) > 1 else None
+        return format.encode(prepared, timing, metadata, settings.quality)
     except MemoryError as error:
         raise OutOfMemoryError(f"there is not enough memory to write {format.name}") from error
 
 
 def held_by(format: PictureFormat, file: PictureFile) -> PictureFile:
     """Give what a format can hold of a file: all of its pictures, or the first one."""
-    several = format.several == "pages" or (file.motion is not None and format.several == "frames")
+    several = format.several == "pages" or (file.timing is not None and format.several == "frames")
     return file if several else PictureFile((file.first,))
 
 

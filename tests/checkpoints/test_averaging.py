@@ -59,6 +59,6 @@ def test_different_networks_have_no_mean(filled: Make) -> None:
         average_weights([filled(1), filled(2, replace(CONFIG, mixers=2))])
 
 
-def test_a_stand_in_has_no_weights() -> None:
+def test_a_baseline_has_no_weights() -> None:
     with pytest.raises(WeightsError, match="'bicubic' has no weights"):
         average_weights([load_checkpoint("bicubic", 2)])

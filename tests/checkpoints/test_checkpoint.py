@@ -39,7 +39,7 @@ def test_tensors_that_do_not_fit_are_refused(tmp_path: Path, state: dict[str, Te
 
 
 @pytest.mark.parametrize("name", ["nearest", "bicubic"])
-def test_stand_ins_have_no_file(name: str) -> None:
+def test_baselines_have_no_file(name: str) -> None:
     assert available_scales(name) == (2, 3, 4)
     checkpoint = load_checkpoint(name, 3)
     assert checkpoint.network(torch.rand(1, 3, 4, 5)).shape == (1, 3, 12, 15)

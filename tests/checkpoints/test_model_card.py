@@ -34,10 +34,10 @@ def test_a_model_of_another_purpose_has_no_published_counterpart(entry: ModelEnt
     assert "| esc-light-robust | x2 | Set5 | 38.00 | 33.68 / 0.9305 |  |  |\n" in card
 
 
-def test_a_model_for_spoilt_pictures_is_compared_on_those(entry: ModelEntry) -> None:
-    assert "spoilt" not in render_model_card([entry])
+def test_a_model_for_degraded_pictures_is_compared_on_those(entry: ModelEntry) -> None:
+    assert "degraded" not in render_model_card([entry])
     figures = {name: {"ours": 27.0, "clean": 26.0, "bicubic": 25.5} for name in SETS}
-    robust = dataclasses.replace(entry, name="esc-light-robust", degradation="robust", psnr_spoilt=figures)
+    robust = dataclasses.replace(entry, name="esc-light-robust", degradation="robust", psnr_degraded=figures)
     card = render_model_card([entry, robust])
     assert "| esc-light-robust | x2 | robust | Set14 | 27.00 | 26.00 | 25.50 |\n" in card
     short = render_models_table([entry, robust])

@@ -29,7 +29,7 @@ def test_similarity_for_people_and_programs(run: Run, save: Save, network: Path)
     for number in range(5):
         save(f"in/{number}.png", size=(24, 20 + number))
     facts = json.loads(run("analyze", "similarity", "in", "-m", network, "-d", "cpu", "--json").text)
-    assert (facts["version"], facts["event"], facts["model"]) == (1, "similarity", network.name)
+    assert (facts["version"], facts["event"], facts["model"]) == (2, "similarity", network.name)
     assert [facts[key] for key in ("scale", "pictures", "height", "width")] == [2, 5, 10, 12]
     assert [pair["second"] for pair in facts["pairs"]] == ["blocks.1.attn", "blocks.2.attn"]
     for measure in ("cka", "debiased_cka", "cosine", "correlation"):
@@ -47,7 +47,7 @@ def test_attribution_for_people_and_programs(run: Run, save: Save) -> None:
     options = ("-m", "bicubic", "-s", 2, "--window-px", 4, "-d", "cpu")
     ended = run("analyze", "attribution", "in.png", *options, "--window", "6,10", "--crop-px", 8, "--json")
     facts = json.loads(ended.text)
-    assert (facts["version"], facts["event"], facts["model"]) == (1, "attribution", "bicubic")
+    assert (facts["version"], facts["event"], facts["model"]) == (2, "attribution", "bicubic")
     assert (facts["height"], facts["width"], facts["scale"]) == (8, 8, 2)
     assert facts["window"] == {"top": 6, "left": 6, "size_px": 4}
     assert 0 < facts["diffusion_index"] < 100

@@ -33,9 +33,9 @@ def test_programs_read_json_and_a_plot_is_drawn(run: Run, checkpoint: Path) -> N
     ended = run("benchmark", *arguments, *ONE_WAY, "--json")
     assert (ended.code, ended.stderr) == (0, "")
     machine, measurement = [json.loads(line) for line in ended.text.splitlines()]
-    assert (machine["version"], machine["event"], machine["rounds"]) == (1, "benchmark", 2)
+    assert (machine["version"], machine["event"], machine["rounds"]) == (2, "benchmark", 2)
     assert machine["matmul_seconds"] > 0
-    assert (measurement["version"], measurement["event"]) == (1, "measurement")
+    assert (measurement["version"], measurement["event"]) == (2, "measurement")
     assert (measurement["model"], measurement["scale"]) == (checkpoint.name, 2)
     assert (measurement["height"], measurement["width"]) == (17, 16)
     assert measurement["settings"] == measurement["chosen"]

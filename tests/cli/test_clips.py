@@ -132,7 +132,10 @@ def test_a_dry_run_writes_nothing(run: Run, output: str) -> None:
         (("--crf", 99), "99 is no quality for libx264"),
         (("--video-codec", "nope"), "there is no video encoder named 'nope'"),
         (("--video-codec", "aac"), "'aac' encodes no video"),
-        (("--video-codec", "libvpx-vp9", "-o", "out.mov"), "mov cannot hold a video stream of libvpx-vp9"),
+        (
+            ("--video-codec", "libvpx-vp9", "-o", "out.mov"),
+            "QuickTime cannot hold a video stream of libvpx-vp9",
+        ),
         (("--codec-option", "nope"), "'nope' is no option of an encoder"),
         (("--codec-option", "nope=1"), "libx264 has no option 'nope'"),
         (("--codec-option", "tune=nope"), "libx264 does not start with tune=nope"),
@@ -141,7 +144,7 @@ def test_a_dry_run_writes_nothing(run: Run, output: str) -> None:
         (("--start", "nope"), "'nope' is no time"),
         (("--start", 2, "--end", 1), "the end is not after the start"),
         (("--end", 0), "the end is not after the start"),
-        (("--fps", 25), "--fps is for numbered pictures: a clip keeps the times of its frames"),
+        (("--fps", 25), "--fps is for image sequences: a clip keeps the times of its frames"),
         (("-o", "out.png"), "in.mp4 is a clip, and PNG holds pictures"),
         (("--preview", 2, "-o", "out.mp4"), "a preview is a picture, and MP4 holds clips"),
         (("-o", "%d.png", "--crf", 3), "the options of video encoders mean nothing for PNG"),
@@ -236,12 +239,12 @@ def test_a_result_that_is_there(run: Run) -> None:
     assert files() == ["in.mp4", "in_x2.mp4"]
 
 
-def test_numbered_pictures_need_a_speed(run: Run) -> None:
+def test_image_sequences_need_a_frame_rate(run: Run) -> None:
     make_clip()
     assert run("in.mp4", *TWICE, "-o", "frames/%d.png").code == 0
     ended = run("frames/%d.png", *TWICE, "-o", "back.mp4")
     assert ended.code == 2
-    assert sentences(ended)[0] == "esc-upscale: frames/%d.png: numbered pictures have no speed"
+    assert sentences(ended)[0] == "esc-upscale: frames/%d.png: an image sequence has no frame rate"
     assert run("frames/%d.png", *TWICE, "-o", "back.mp4", "--fps", 12.5).code == 0
     with av.open("back.mp4") as container:
         assert container.streams.video[0].average_rate == Fraction(25, 2)

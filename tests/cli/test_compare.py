@@ -22,9 +22,10 @@ def test_a_sheet_and_its_figures(run: Run, save: Save, load: Load) -> None:
             "--crop", "0,0,20,30", "--crop", "20,10,20,30", "--json",
         ).text
     )  # fmt: skip
-    assert (facts["version"], facts["event"], facts["scale"], facts["sheet"]) == (1, "comparison", 2, "b.png")
+    assert (facts["version"], facts["event"], facts["scale"], facts["sheet"]) == (2, "comparison", 2, "b.png")
     assert facts["crops"] == [[0, 0, 20, 30], [20, 10, 20, 30]]
     assert [model["name"] for model in facts["models"]] == ["bicubic", "nearest"]
+    assert [model["model"] for model in facts["models"]] == ["bicubic", "nearest"]
     for model in facts["models"]:
         assert f"{model['psnr']:.2f}" in ended.text
         assert len(model["crop_psnr"]) == 2

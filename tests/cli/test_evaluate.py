@@ -14,7 +14,7 @@ def test_scores_of_a_folder(run: Run, save: Save) -> None:
     save("in/[a].png", size=(40, 32)), save("in/sub/b.png", size=(40, 32))
     facts = json.loads(run("evaluate", "in", "-m", "bicubic", "-s", 2, "--json").text)
     assert (facts["version"], facts["event"], facts["model"], facts["scale"]) == (
-        1,
+        2,
         "evaluation",
         "bicubic",
         2,
@@ -37,14 +37,14 @@ def test_the_self_ensemble(run: Run, save: Save) -> None:
     assert "esc-light x2, self-ensemble" in run(*arguments, "--tta").text
 
 
-def test_spoilt_pictures(run: Run, save: Save) -> None:
+def test_degraded_pictures(run: Run, save: Save) -> None:
     save("in/a.png", size=(40, 32))
     arguments = ("evaluate", "in", "-m", "bicubic", "-s", 2)
-    plain, spoilt = (
+    plain, degraded = (
         json.loads(run(*arguments, "--degradation", one, "--json").text) for one in ("bicubic", "robust")
     )
-    assert (plain["degradation"], spoilt["degradation"]) == ("bicubic", "robust")
-    assert spoilt["psnr"] < plain["psnr"]
+    assert (plain["degradation"], degraded["degradation"]) == ("bicubic", "robust")
+    assert degraded["psnr"] < plain["psnr"]
     assert "bicubic x2, robust degradation" in run(*arguments, "--degradation", "robust").text
     assert run(*arguments, "--degradation", "moth").code == 2
 

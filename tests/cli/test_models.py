@@ -15,7 +15,7 @@ def test_the_list_has_every_shipped_model(run: Run) -> None:
     ended = run("models")
     assert (ended.code, ended.stderr) == (0, "")
     listed = json.loads(run("models", "--json").text)
-    assert (listed["version"], listed["event"]) == (1, "models")
+    assert (listed["version"], listed["event"]) == (2, "models")
     assert [(model["name"], model["scale"]) for model in listed["models"]] == [
         (entry.name, entry.scale) for entry in read_manifest()
     ]
@@ -25,7 +25,7 @@ def test_the_list_has_every_shipped_model(run: Run) -> None:
 
 def test_info_describes_a_file(run: Run, checkpoint: Path) -> None:
     facts = json.loads(run("models", "info", checkpoint, "--json").text)
-    assert (facts["version"], facts["event"], facts["scale"]) == (1, "model", 2)
+    assert (facts["version"], facts["event"], facts["scale"]) == (2, "model", 2)
     assert (facts["config"]["dim"], facts["config"]["window_size"]) == (32, 16)
     ended = run("models", "info", checkpoint)
     assert (ended.code, ended.stderr) == (0, "")

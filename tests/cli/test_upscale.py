@@ -137,9 +137,9 @@ def test_json(run: Run, save: Save) -> None:
     ended = run("in", *NEAREST, "--json", "--skip-existing")
     assert ended.code == 7
     lines = events(ended.text)
-    assert {line["version"] for line in lines} == {1}
+    assert {line["version"] for line in lines} == {2}
     assert [line["event"] for line in lines] == [
-        "plan", "skip", "failed", "engine", "outlook", "start", "progress", "done", "summary",
+        "plan", "skip", "failed", "engine", "estimate", "start", "progress", "done", "summary",
     ]  # fmt: skip
     failed, done, summary = lines[2], lines[7], lines[8]
     assert (failed["input"], failed["exit_code"]) == ("in/c.png", 3)
@@ -187,7 +187,7 @@ def test_a_dry_run_only_tells(run: Run, save: Save) -> None:
     assert "in/c.png is empty" in ended.stderr
     lines = events(run(*arguments, "--json").text)
     assert [line["event"] for line in lines] == [
-        "plan", "skip", "failed", "engine", "outlook",
+        "plan", "skip", "failed", "engine", "estimate",
     ]  # fmt: skip
     assert (lines[0]["output_height"], lines[0]["output_width"], lines[0]["lost"]) == (9, 12, [lost])
     assert {name: Path(name).read_bytes() for name in files()} == before

@@ -17,7 +17,7 @@ LETTERS = Window(416, 420, 160, 160)
 
 
 def make_wild() -> Image.Image:
-    """Draw the original, spoil it, restore it, and put all that on a sheet."""
+    """Draw the original, degrade it, restore it, and put all that on a sheet."""
     with tempfile.TemporaryDirectory() as folder:
         original = Path(folder, "sample.png")
         make_sample(SCALE).save(original)

@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from esc_cli import upscale
 from esc_cli.errors import InputError, UsageError, WeightsError
 from esc_cli.evaluation.comparison import Comparison, compare
 from esc_cli.evaluation.evaluate import evaluate
@@ -147,6 +148,26 @@ def test_colors_of_a_profile_are_shown_in_srgb(save: Save) -> None:
     difference = crop_of(comparison, 1)[::2, ::2].astype(int) - pixels[..., [2, 0, 1]]
     assert abs(difference).max() <= 2
     assert comparison.sheet().metadata.icc_profile is None
+
+
+def test_what_is_shown_is_what_users_get(save: Save, tmp_path: Path) -> None:
+    """Gray with transparency, which the network alone would tint, and whose hidden colors it would see."""
+    pixels = noise(20, 24, 2)
+    pixels[..., 1] = np.where(pixels[..., 1] < 100, 0, 255)
+    path = save("a.png", pixels)
+    comparison = compare(path, ["esc-light"], 2, windows=[Window(0, 0, 40, 48)], device="cpu")
+    upscale(path, tmp_path / "b.png", model="esc-light", scale=2, device="cpu")
+    with Image.open(tmp_path / "b.png") as got:
+        white = Image.new("LA", got.size, (255, 255))
+        expected = np.asarray(Image.alpha_composite(white.convert("RGBA"), got.convert("RGBA")))[..., :3]
+    assert abs(crop_of(comparison, 1).astype(int) - expected).max() <= 1
+
+
+def test_auto_says_which_model_it_took(save: Save) -> None:
+    column = compare(save("a.png", noise(20, 24, 3)), ["auto"], 2).models[1]
+    assert column.name == "auto"
+    assert column.model in ("esc", "esc-light-robust")
+    assert column.title == f"auto ({column.model})"
 
 
 def test_progress_is_that_of_all_models_together(save: Save) -> None:

@@ -57,7 +57,7 @@ def test_what_cannot_be_evaluated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("degradation", ["robust", "real"])
-def test_spoilt_pictures_are_the_same_for_every_model_and_beside_any_others(
+def test_degraded_pictures_are_the_same_for_every_model_and_beside_any_others(
     tmp_path: Path, degradation: WildDegradation
 ) -> None:
     random = np.random.default_rng(0)
@@ -65,10 +65,13 @@ def test_spoilt_pictures_are_the_same_for_every_model_and_beside_any_others(
     for name in names:
         pixels = np.kron(random.integers(0, 256, (12, 12, 3), np.uint8), np.ones((4, 4, 1), np.uint8))
         Image.fromarray(pixels).save(tmp_path / name)
-    spoilt, again = (evaluate(tmp_path, "bicubic", 4, degradation=degradation) for _ in range(2))
-    assert spoilt == again
-    assert (spoilt.degradation, spoilt.psnr < evaluate(tmp_path, "bicubic", 4).psnr) == (degradation, True)
-    assert len({score.psnr for score in spoilt.pictures}) == len(names)
+    degraded, again = (evaluate(tmp_path, "bicubic", 4, degradation=degradation) for _ in range(2))
+    assert degraded == again
+    assert (degraded.degradation, degraded.psnr < evaluate(tmp_path, "bicubic", 4).psnr) == (
+        degradation,
+        True,
+    )
+    assert len({score.psnr for score in degraded.pictures}) == len(names)
     for name in names[:-1]:
         (tmp_path / name).unlink()
-    assert evaluate(tmp_path, "bicubic", 4, degradation=degradation).pictures == spoilt.pictures[-1:]
+    assert evaluate(tmp_path, "bicubic", 4, degradation=degradation).pictures == degraded.pictures[-1:]

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from esc_cli.errors import ExitCode
-from esc_cli.jobs.events import Engine, Event, Failed, Outlook, Planned
+from esc_cli.jobs.events import Engine, Estimate, Event, Failed, Planned
 from esc_cli.jobs.upscale import Report, upscale_files
 
 Save = Callable[..., Path]
@@ -34,7 +34,7 @@ def test_each_picture_has_its_model_and_the_reason(two: list[str]) -> None:
     assert plans[0].model_reason == "clean and sharp"
     assert "JPEG" in str(plans[1].model_reason)
     assert [event.model for event in heard if isinstance(event, Engine)] == ["esc", "esc-light-robust"]
-    assert isinstance(heard[-1], Outlook)
+    assert isinstance(heard[-1], Estimate)
     assert (report.exit_code, Path("in_x2").exists()) == (ExitCode.OK, False)
 
 

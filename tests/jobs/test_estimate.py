@@ -5,18 +5,18 @@ from typing import Any
 
 import pytest
 
-from esc_cli.jobs.events import Outlook
+from esc_cli.jobs.events import Estimate
 from esc_cli.jobs.upscale import upscale_files
 
 Save = Callable[..., Path]
 
 
-def outlook(*names: str, output: str | None = None, **options: Any) -> Outlook:
+def estimate(*names: str, output: str | None = None, **options: Any) -> Estimate:
     heard: list[Any] = []
     upscale_files(
         names, output, listener=heard.append, dry_run=True, **{"model": "nearest", "scale": 2, **options}
     )
-    (event,) = (event for event in heard if isinstance(event, Outlook))
+    (event,) = (event for event in heard if isinstance(event, Estimate))
     return event
 
 
@@ -24,7 +24,7 @@ def test_all_is_counted_before_the_work(save: Save) -> None:
     save("in/a.png", size=(50, 40)), save("in/b.bmp", size=(20, 10)), save("in/c.png"), save("out/c.png")
     Path("in/d.png").touch()
     Path("in/notes.txt").write_text("hello")
-    event = outlook("in", output="out", when_there="skip")
+    event = estimate("in", output="out", when_there="skip")
     assert (event.files, event.skipped, event.failed, event.passed_over) == (2, 1, 1, 1)
     assert event.disk_bytes == round(100 * 80 * 3 * 0.3) + 40 * 20 * 3
     assert event.free_disk_bytes == pytest.approx(shutil.disk_usage(".").free, rel=0.1)
@@ -34,19 +34,19 @@ def test_all_is_counted_before_the_work(save: Save) -> None:
 
 def test_time_grows_with_the_work(save: Save) -> None:
     save("small/a.png", size=(10, 10)), save("large/a.png", size=(3000, 3000))
-    assert outlook("large").seconds > outlook("small").seconds >= 0
+    assert estimate("large").seconds > estimate("small").seconds >= 0
 
 
 def test_an_estimate_costs_little_however_large_the_result(save: Save) -> None:
     """Six passes of x4: together they would make 262,144 pixels a side of the picture that is timed."""
     save("in/dot.png", size=(1, 1)), save("in/a.png", size=(20, 16))
-    assert outlook("in", size="4000x4000", scale=None).seconds > 0
+    assert estimate("in", size="4000x4000", scale=None).seconds > 0
 
 
 def test_a_disk_too_small_is_a_warning(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     save("in/a.png", size=(1000, 1000))
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
-    (warning,) = outlook("in").warnings
+    (warning,) = estimate("in").warnings
     assert warning == "the results may take about 3.6 MB, and the disk has 1.0 MB left"
 
 

@@ -19,7 +19,7 @@ def test_a_line_says_its_version_and_all_fields(kind: type) -> None:
     line = json.loads(as_json(event))
     assert list(line)[:2] == ["version", "event"]
     assert set(line) == {"version", *fields}
-    assert line["version"] == 1
+    assert line["version"] == 2
     assert line["event"] == event.event
 
 

@@ -37,7 +37,7 @@ Load = Callable[..., Image.Image]
 
 
 class Run:
-    """A run with the stand-in ``nearest``, and all that was heard of it."""
+    """A run with the baseline ``nearest``, and all that was heard of it."""
 
     def __init__(self, *names: str, meddle: Callable[[], object] | None = None, **options: Any) -> None:
         self.events: list[Event] = []

@@ -21,18 +21,18 @@ from PIL import Image
 from esc_cli.errors import EscError, InputError, OutputError
 from esc_cli.media.formats.gif import delays_ms
 from esc_cli.media.formats.registry import FORMATS
-from esc_cli.media.frames import frames, motion_of
+from esc_cli.media.frames import frames, timing_of
 from esc_cli.media.opening import opened
-from esc_cli.media.picture import Metadata, Motion
+from esc_cli.media.picture import AnimationTiming, Metadata
 from esc_cli.media.read import picture_from_image
 
 Array = npt.NDArray[np.uint8]
 
 
-def read(content: bytes | Path, largest_px: int = 10**6) -> tuple[Motion | None, list[Image.Image]]:
+def read(content: bytes | Path, largest_px: int = 10**6) -> tuple[AnimationTiming | None, list[Image.Image]]:
     with opened(content, largest_px) as file:
         file.format.check(file)
-        return motion_of(file), list(frames(file))
+        return timing_of(file), list(frames(file))
 
 
 def rgba(image: Image.Image) -> Array:
@@ -43,15 +43,15 @@ def rgba(image: Image.Image) -> Array:
 
 
 def encode(
-    images: Sequence[Image.Image], motion: Motion | None, format: str, comment: bytes | None = None
+    images: Sequence[Image.Image], timing: AnimationTiming | None, format: str, comment: bytes | None = None
 ) -> bytes:
     pictures = [picture_from_image(image) for image in images]
-    return FORMATS[format].encode(pictures, motion, [Metadata(comment=comment)] * len(images), None)
+    return FORMATS[format].encode(pictures, timing, [Metadata(comment=comment)] * len(images), None)
 
 
-def shown_at(motion: Motion | None, images: Sequence[Image.Image], time_ms: float) -> Array:
-    assert motion is not None
-    ends = list(accumulate(motion.durations_ms))
+def shown_at(timing: AnimationTiming | None, images: Sequence[Image.Image], time_ms: float) -> Array:
+    assert timing is not None
+    ends = list(accumulate(timing.durations_ms))
     return rgba(images[next((i for i, end in enumerate(ends) if time_ms < end), len(ends) - 1)])
 
 
@@ -186,8 +186,8 @@ def moving(count: int = 4, *, mode: str = "RGBA") -> list[Image.Image]:
 def test_apng_is_laid_as_the_standard_says(seed: int, default: bool) -> None:
     stored = patches(seed, (0, 1, 2), (0, 90, 200, 255), first_whole=not default)
     unseen = np.full((HEIGHT, WIDTH, 4), 77, np.uint8) if default else None
-    motion, images = read(apng(stored, plays=3, default=unseen))
-    assert motion == Motion((100.0,) * len(stored), 3)
+    timing, images = read(apng(stored, plays=3, default=unseen))
+    assert timing == AnimationTiming((100.0,) * len(stored), 3)
     for image, expected in zip(images, composed(stored, clear=1, restore=2), strict=True):
         assert np.abs(rgba(image)[..., 3].astype(int) - expected[..., 3]).max() <= 2
         premultiplied = [pixels[..., :3] * (pixels[..., 3:] / 255) for pixels in (rgba(image), expected)]
@@ -208,24 +208,24 @@ def test_gif_is_laid_as_browsers_do(seed: int) -> None:
 @pytest.mark.parametrize(("netscape", "plays"), [(None, 1), (0, 0), (1, 2), (7, 8)])
 def test_gif_says_how_often_it_is_repeated(netscape: int | None, plays: int) -> None:
     stored = patches(1, (1,), (255,), first_whole=True)[:2]
-    motion, _ = read(gif(stored, delays=(3, 0), netscape=netscape))
-    assert motion == Motion((30.0, 0.0), plays)
+    timing, _ = read(gif(stored, delays=(3, 0), netscape=netscape))
+    assert timing == AnimationTiming((30.0, 0.0), plays)
 
 
 def test_thirds_of_a_second_are_exact_in_apng() -> None:
     one = patches(1, (0,), (255,), first_whole=True)[0]
     fast = [Patch(one.pixels, 0, 0, 0, numerator=1, denominator=d) for d in (3, 60, 0)]
-    motion, _ = read(apng(fast))
-    assert motion is not None
-    assert motion.durations_ms == pytest.approx((1000 / 3, 1000 / 60, 10))
+    timing, _ = read(apng(fast))
+    assert timing is not None
+    assert timing.durations_ms == pytest.approx((1000 / 3, 1000 / 60, 10))
 
 
 @pytest.mark.parametrize("format", ["PNG", "GIF", "WEBP", "AVIF", "JPEG", "TIFF", "BMP"])
 def test_stills_do_not_move(format: str) -> None:
     content = io.BytesIO()
     Image.new("RGB", (5, 4), (255, 255, 255)).save(content, format)
-    motion, images = read(content.getvalue())
-    assert motion is None
+    timing, images = read(content.getvalue())
+    assert timing is None
     assert [image.size for image in images] == [(5, 4)]
 
 
@@ -233,18 +233,18 @@ def test_only_the_first_picture_of_an_mpo_is_its_own() -> None:
     content = io.BytesIO()
     left, right = Image.new("RGB", (8, 8), "red"), Image.new("RGB", (8, 8), "blue")
     left.save(content, "MPO", save_all=True, append_images=[right])
-    motion, images = read(content.getvalue())
-    assert motion is None
+    timing, images = read(content.getvalue())
+    assert timing is None
     assert len(images) == 1
 
 
 def test_frames_are_independent_and_timing_can_be_read_at_any_time() -> None:
-    content = encode(moving(), Motion((20, 30, 40, 50), 2), "WEBP")
+    content = encode(moving(), AnimationTiming((20, 30, 40, 50), 2), "WEBP")
     with opened(content) as file:
-        first = motion_of(file)
+        first = timing_of(file)
         images = list(frames(file))
         again = list(frames(file))
-        assert motion_of(file) == first == Motion((20, 30, 40, 50), 2)
+        assert timing_of(file) == first == AnimationTiming((20, 30, 40, 50), 2)
     assert all((rgba(a) == rgba(b)).all() for a, b in zip(images, again, strict=True))
     assert len({rgba(image).tobytes() for image in images}) == 4
 
@@ -254,7 +254,7 @@ def test_frames_are_independent_and_timing_can_be_read_at_any_time() -> None:
 
 @pytest.mark.parametrize("format", ["PNG", "GIF", "WEBP"])
 def test_truncated_animations_are_refused_wherever_they_end(format: str) -> None:
-    content = encode(moving(3), Motion((100, 100, 100)), format)
+    content = encode(moving(3), AnimationTiming((100, 100, 100)), format)
     whole = {"PNG": 21, "GIF": 1, "WEBP": 1}[format]  # a checksum and the end; the trailer; padding
     boundaries = 0
     for length in range(12, len(content) - whole):
@@ -269,7 +269,7 @@ def test_truncated_animations_are_refused_wherever_they_end(format: str) -> None
 
 @pytest.mark.parametrize("format", ["PNG", "GIF", "WEBP", "TIFF", "AVIF"])
 def test_damage_is_an_error_of_ours(format: str, capfd: pytest.CaptureFixture[str]) -> None:
-    content = encode(moving(3), None if format == "TIFF" else Motion((100, 100, 100)), format)
+    content = encode(moving(3), None if format == "TIFF" else AnimationTiming((100, 100, 100)), format)
     chance = random.Random(0)
     refused = 0
     for _ in range(150):
@@ -286,7 +286,7 @@ def test_damage_is_an_error_of_ours(format: str, capfd: pytest.CaptureFixture[st
 
 
 def test_all_frames_count_against_the_limit() -> None:
-    content = encode(moving(4), Motion((10,) * 4), "GIF")
+    content = encode(moving(4), AnimationTiming((10,) * 4), "GIF")
     assert len(read(content, largest_px=4 * 16 * 12)[1]) == 4
     with pytest.raises(InputError, match="more than the limit"):
         read(content, largest_px=4 * 16 * 12 - 1)
@@ -313,8 +313,8 @@ def test_lying_count_of_frames_is_refused() -> None:
 @pytest.mark.parametrize("mode", ["RGBA", "RGB"])
 def test_no_frame_leaves_a_ghost(format: str, mode: str) -> None:
     images = moving(mode=mode)
-    motion, got = read(encode(images, Motion((100, 200, 300, 400), 5), format))
-    assert motion == Motion((100, 200, 300, 400), 5)
+    timing, got = read(encode(images, AnimationTiming((100, 200, 300, 400), 5), format))
+    assert timing == AnimationTiming((100, 200, 300, 400), 5)
     assert all((rgba(a) == rgba(b)).all() for a, b in zip(images, got, strict=True))
 
 
@@ -326,33 +326,33 @@ def test_no_frame_leaves_a_ghost(format: str, mode: str) -> None:
 )
 def test_every_moment_shows_what_it_should(format: str, shots: list[tuple[int, int]], loop: int) -> None:
     images = [moving()[number] for number, _ in shots]
-    motion = Motion(tuple(ticks * 10 for _, ticks in shots), loop)
-    content = encode(images, motion, format)
+    timing = AnimationTiming(tuple(ticks * 10 for _, ticks in shots), loop)
+    content = encode(images, timing, format)
     played, got = read(content)
     if len({number for number, _ in shots}) == 1 and played is None:
         assert (rgba(got[0]) == rgba(images[0])).all()  # nothing ever changes
         return
     assert played is not None
-    assert (sum(played.durations_ms), played.loop) == (sum(motion.durations_ms), loop)
-    for end, duration in zip(accumulate(motion.durations_ms), motion.durations_ms, strict=True):
+    assert (sum(played.durations_ms), played.loop) == (sum(timing.durations_ms), loop)
+    for end, duration in zip(accumulate(timing.durations_ms), timing.durations_ms, strict=True):
         middle = end - duration / 2
-        assert (shown_at(played, got, middle) == shown_at(motion, images, middle)).all()
+        assert (shown_at(played, got, middle) == shown_at(timing, images, middle)).all()
 
 
 def test_equal_frames_of_a_gif_stay_frames() -> None:
     red, blue = Image.new("RGB", (9, 7), "red"), Image.new("RGB", (9, 7), "blue")
-    motion = Motion((20, 30, 40, 50), 1)
-    assert read(encode([red, red, blue, blue], motion, "GIF"))[0] == motion
+    timing = AnimationTiming((20, 30, 40, 50), 1)
+    assert read(encode([red, red, blue, blue], timing, "GIF"))[0] == timing
 
 
 @pytest.mark.parametrize("comment", [b"made by hand", bytes(range(1, 256)) * 3])
-@pytest.mark.parametrize("motion", [None, Motion((20, 30), 0), Motion((20, 30), 1)])
-def test_a_gif_has_a_comment(comment: bytes, motion: Motion | None) -> None:
-    images = moving(2 if motion else 1)
-    content = encode(images, motion, "GIF", comment)
+@pytest.mark.parametrize("timing", [None, AnimationTiming((20, 30), 0), AnimationTiming((20, 30), 1)])
+def test_a_gif_has_a_comment(comment: bytes, timing: AnimationTiming | None) -> None:
+    images = moving(2 if timing else 1)
+    content = encode(images, timing, "GIF", comment)
     with Image.open(io.BytesIO(content)) as again:
         assert again.info["comment"] == comment
-    without = encode(images, motion, "GIF")
+    without = encode(images, timing, "GIF")
     assert (read(content)[0], pixels_of_all(content)) == (read(without)[0], pixels_of_all(without))
 
 
@@ -363,28 +363,30 @@ def pixels_of_all(content: bytes) -> list[bytes]:
 def test_frames_of_any_modes_become_one() -> None:
     images = [Image.new("L", (8, 6), 9), *moving(2)]
     for format in ("PNG", "WEBP", "GIF"):
-        _, got = read(encode([image.crop((0, 0, 8, 6)) for image in images], Motion((10,) * 3), format))
+        _, got = read(
+            encode([image.crop((0, 0, 8, 6)) for image in images], AnimationTiming((10,) * 3), format)
+        )
         assert all((rgba(a) == rgba(b.crop((0, 0, 8, 6)))).all() for a, b in zip(got, images, strict=True))
 
 
 def test_what_a_source_said_of_itself_is_not_written() -> None:
     images = moving()
     images[0].info = {"default_image": True, "disposal": 1, "loop": 9, "icc_profile": b"x" * 200}
-    content = encode(images, Motion((10,) * 4), "PNG")
+    content = encode(images, AnimationTiming((10,) * 4), "PNG")
     assert len(read(content)[1]) == 4
     assert b"iCCP" not in content
 
 
 def test_long_frames_of_apng_keep_their_time() -> None:
-    motion = Motion((70_001, 1000 / 3, 65_535_000), 1)
-    got, _ = read(encode(moving(3), motion, "PNG"))
+    timing = AnimationTiming((70_001, 1000 / 3, 65_535_000), 1)
+    got, _ = read(encode(moving(3), timing, "PNG"))
     assert got is not None
-    assert got.durations_ms == pytest.approx(motion.durations_ms, rel=1e-5)
+    assert got.durations_ms == pytest.approx(timing.durations_ms, rel=1e-5)
 
 
 def test_gif_cannot_show_a_frame_for_eleven_minutes() -> None:
     with pytest.raises(OutputError, match="655 seconds"):
-        encode(moving(2), Motion((700_000, 10)), "GIF")
+        encode(moving(2), AnimationTiming((700_000, 10)), "GIF")
 
 
 @given(st.lists(st.floats(0, 10_000), min_size=1, max_size=50))
@@ -439,16 +441,16 @@ def test_pages_keep_their_sizes_and_modes() -> None:
         Image.new("RGBA", (5, 40), (9, 8, 7, 6)),
         Image.new("LA", (3, 3), (200, 100)),
     ]
-    motion, got = read(encode(pages, None, "TIFF"))
-    assert motion is None
+    timing, got = read(encode(pages, None, "TIFF"))
+    assert timing is None
     assert [(page.size, page.mode) for page in got] == [(page.size, page.mode) for page in pages]
     assert all((np.asarray(a) == np.asarray(b)).all() for a, b in zip(got, pages, strict=True))
 
 
 def test_avif_moves() -> None:
     images = [Image.new("RGB", (32, 24), color) for color in ("red", "lime", "blue")]
-    motion, got = read(encode(images, Motion((40, 33.4, 33.3)), "AVIF"))
-    assert motion == Motion((40, 33, 34))
+    timing, got = read(encode(images, AnimationTiming((40, 33.4, 33.3)), "AVIF"))
+    assert timing == AnimationTiming((40, 33, 34))
     for a, b in zip(got, images, strict=True):
         assert np.abs(rgba(a).astype(int) - rgba(b)).max() < 6
 
@@ -463,7 +465,7 @@ def run(*command: str | Path) -> str:
 @pytest.mark.skipif(shutil.which("gifsicle") is None, reason="needs gifsicle")
 def test_gifsicle_reads_our_gif(tmp_path: Path) -> None:
     path = tmp_path / "a.gif"
-    path.write_bytes(encode(moving(), Motion((100, 33.3, 33.3, 33.4), 4), "GIF"))
+    path.write_bytes(encode(moving(), AnimationTiming((100, 33.3, 33.3, 33.4), 4), "GIF"))
     said = run("gifsicle", "--info", path)
     assert "4 images" in said
     assert "loop count 3" in said
@@ -478,7 +480,7 @@ def test_gifsicle_reads_our_gif(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("webpmux") is None, reason="needs webpmux")
 def test_webpmux_reads_our_webp(tmp_path: Path) -> None:
     path = tmp_path / "a.webp"
-    path.write_bytes(encode(moving(), Motion((100, 33.3, 33.3, 33.4), 4), "WEBP"))
+    path.write_bytes(encode(moving(), AnimationTiming((100, 33.3, 33.3, 33.4), 4), "WEBP"))
     said = run("webpmux", "-info", path)
     assert "Number of frames: 4" in said
     assert "Loop Count : 4" in said
@@ -493,7 +495,7 @@ def test_webpmux_reads_our_webp(tmp_path: Path) -> None:
 @pytest.mark.skipif(shutil.which("ffprobe") is None, reason="needs ffprobe")
 def test_ffprobe_reads_our_apng(tmp_path: Path) -> None:
     path = tmp_path / "a.apng"
-    path.write_bytes(encode(moving(), Motion((500, 1000 / 3, 250, 125), 4), "PNG"))
+    path.write_bytes(encode(moving(), AnimationTiming((500, 1000 / 3, 250, 125), 4), "PNG"))
     said = json.loads(run("ffprobe", "-v", "error", "-show_packets", "-of", "json", path))
     starts = [float(packet["pts_time"]) for packet in said["packets"]]
     assert starts == pytest.approx([0, 0.5, 0.8333, 1.0833], abs=1e-3)
@@ -503,7 +505,7 @@ def test_ffprobe_reads_our_apng(tmp_path: Path) -> None:
 def test_imagemagick_sees_what_we_wrote(tmp_path: Path) -> None:
     images = moving()
     path = tmp_path / "a.gif"
-    path.write_bytes(encode(images, Motion((100,) * 4), "GIF"))
+    path.write_bytes(encode(images, AnimationTiming((100,) * 4), "GIF"))
     command = ["convert", path, "-coalesce", "-depth", "8", "RGBA:-"]
     raw = subprocess.run(command, capture_output=True, check=True).stdout
     for seen, image in zip(np.frombuffer(raw, np.uint8).reshape(-1, 12, 16, 4), images, strict=True):
@@ -521,12 +523,12 @@ def test_imagemagick_sees_what_we_wrote(tmp_path: Path) -> None:
 )
 def test_real_animations(shared: Path, name: str, count: int, total_ms: int) -> None:
     """Counts and times by gifsicle --info, webpmux -info and ffprobe -show_packets."""
-    motion, images = read(shared / "corpus" / name, largest_px=10**7)
-    assert motion is not None
-    assert len(motion.durations_ms) == len(images) == count
-    assert (sum(motion.durations_ms), motion.loop) == (total_ms, 0)
-    played, got = read(encode([image.convert("RGBA") for image in images], motion, "GIF"), 10**7)
-    assert played == motion
+    timing, images = read(shared / "corpus" / name, largest_px=10**7)
+    assert timing is not None
+    assert len(timing.durations_ms) == len(images) == count
+    assert (sum(timing.durations_ms), timing.loop) == (total_ms, 0)
+    played, got = read(encode([image.convert("RGBA") for image in images], timing, "GIF"), 10**7)
+    assert played == timing
     assert all(
         (rgba(a)[..., 3] >= 128).tolist() == (rgba(b)[..., 3] > 0).tolist()
         for a, b in zip(images, got, strict=True)

@@ -4,7 +4,7 @@ import pytest
 
 from esc_cli.media.formats.base import ALL_METADATA, Held
 from esc_cli.media.formats.registry import FORMATS
-from esc_cli.media.limitations import losses
+from esc_cli.media.limitations import limitations
 from esc_cli.media.probe import Probe
 
 PLAIN = Probe("PNG", 10, 10, 1, alpha=False)
@@ -78,7 +78,7 @@ FLOATS = replace(PLAIN, format="TIFF", depth_bits=32, floating=True)
     ],
 )
 def test_what_pixels_lose(probe: Probe, format: str, said: tuple[str, ...]) -> None:
-    assert losses(probe, FORMATS[format], ALL_METADATA) == said
+    assert limitations(probe, FORMATS[format], ALL_METADATA) == said
 
 
 @pytest.mark.parametrize(
@@ -95,10 +95,12 @@ def test_what_pixels_lose(probe: Probe, format: str, said: tuple[str, ...]) -> N
 )
 def test_what_metadata_loses(parts: set[Held], format: str, said: tuple[str, ...]) -> None:
     probe = replace(PLAIN, parts=frozenset(parts))
-    assert losses(probe, FORMATS[format], ALL_METADATA) == said
-    assert losses(probe, FORMATS[format], frozenset()) == ()
+    assert limitations(probe, FORMATS[format], ALL_METADATA) == said
+    assert limitations(probe, FORMATS[format], frozenset()) == ()
 
 
 def test_a_resolution_without_exif_is_lost() -> None:
     probe = replace(PLAIN, parts=frozenset({"dpi"}))
-    assert losses(probe, FORMATS["WEBP"], {"dpi"}) == ("WEBP cannot hold the resolution in dots an inch",)
+    assert limitations(probe, FORMATS["WEBP"], {"dpi"}) == (
+        "WEBP cannot hold the resolution in dots an inch",
+    )

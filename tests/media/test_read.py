@@ -349,7 +349,7 @@ def test_pages_have_their_own_size_and_depth(encode: Encode, make_tiff: Callable
             writer.write(page)
             writer.newFrame()
     file = read_file(content.getvalue())
-    assert file.motion is None
+    assert file.timing is None
     assert [picture.depth_bits for picture in file.pictures] == [16, 8, 16, 16]
     assert file.pictures[3] is file.pictures[0]
     for picture, page in zip(file.pictures, pages, strict=False):
@@ -368,8 +368,8 @@ def test_equal_frames_are_one_object(encode: Encode, srgb_profile: bytes) -> Non
     file = read_file(content)
     assert [picture.color[0, 0, 0, 0].item() for picture in file.pictures] == list(shades)
     assert len({id(picture) for picture in file.pictures}) == 3
-    assert file.motion is not None
-    assert file.motion.durations_ms == (10, 20, 30, 40, 50)
+    assert file.timing is not None
+    assert file.timing.durations_ms == (10, 20, 30, 40, 50)
     assert read_picture(content).notes == ("only the first of 5 frames was read",)
 
 

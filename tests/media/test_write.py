@@ -15,7 +15,7 @@ from esc_cli.media.formats.base import ALL_METADATA, PictureFormat
 from esc_cli.media.formats.encoding import pillow_image
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.fitting import metadata_lost
-from esc_cli.media.picture import Metadata, Motion, Picture, PictureFile, WriteSettings
+from esc_cli.media.picture import AnimationTiming, Metadata, Picture, PictureFile, WriteSettings
 from esc_cli.media.read import picture_from_image, read_file, read_picture
 from esc_cli.media.write import encode_file
 
@@ -310,7 +310,7 @@ def animation(make_picture: MakePicture, deep: bool = False) -> PictureFile:
     two = dataclasses.replace(two, color=255 - two.color)
     if deep:
         one, two = with_16_bits(one), with_16_bits(two)
-    return PictureFile((one, two, one), Motion((100.0, 50.0, 200.0), loop=3))
+    return PictureFile((one, two, one), AnimationTiming((100.0, 50.0, 200.0), loop=3))
 
 
 @pytest.mark.parametrize("name", ["PNG", "WEBP"])
@@ -318,7 +318,7 @@ def animation(make_picture: MakePicture, deep: bool = False) -> PictureFile:
 def test_animations_stay_animated(make_picture: MakePicture, name: str, deep: bool) -> None:
     file = animation(make_picture, deep)
     again = read_file(encode_file(file, FORMATS[name]))
-    assert again.motion == file.motion
+    assert again.timing == file.timing
     assert again.pictures[2] is again.pictures[0]
     for before, after in zip(file.pictures, again.pictures, strict=True):
         assert after.depth_bits == 8
@@ -329,7 +329,7 @@ def test_animations_stay_animated(make_picture: MakePicture, name: str, deep: bo
 def test_an_animation_becomes_pages(make_picture: MakePicture) -> None:
     file = animation(make_picture, deep=True)
     again = read_file(encode_file(file, FORMATS["TIFF"]))
-    assert again.motion is None
+    assert again.timing is None
     assert [picture.depth_bits for picture in again.pictures] == [16, 16, 16]
     assert all(one.color.equal(two.color) for one, two in zip(file.pictures, again.pictures, strict=True))
 

@@ -194,11 +194,11 @@ def test_ready_pairs_are_learned(pictures: Path, tmp_path: Path) -> None:
     ready = dataclasses.replace(CONFIG, low_pictures=str(tmp_path / "low"), teacher="nearest", steps=1)
     train(ready, pictures, tmp_path / "ready", device=CPU, quiet=True)
     train(dataclasses.replace(ready, low_pictures=None), pictures, tmp_path / "made", device=CPU, quiet=True)
-    spoilt_before = dataclasses.replace(
+    degraded_before = dataclasses.replace(
         ready, degradation="real"
     )  # which the small pictures have been through
-    train(spoilt_before, pictures, tmp_path / "spoilt", device=CPU, quiet=True)
-    logs = [log_of(tmp_path / name)[0] for name in ("ready", "made", "spoilt")]
+    train(degraded_before, pictures, tmp_path / "degraded", device=CPU, quiet=True)
+    logs = [log_of(tmp_path / name)[0] for name in ("ready", "made", "degraded")]
     assert logs[0]["loss"] != logs[1]["loss"]
     assert logs[0]["loss"] == logs[2]["loss"]
     assert "psnr_degraded" not in logs[2]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from esc_cli.errors import UsageError
-from esc_cli.media.video.formats import EncodeSettings
+from esc_cli.media.video.containers import EncodeSettings
 
 _TIME = re.compile(r"(?:(?:(?P<hours>\d+):)?(?P<minutes>\d+):)?(?P<seconds>\d+(?:\.\d+)?)")
 
@@ -24,7 +24,7 @@ class ClipOptions:
         start_s: Where the part that is kept begins; None: at the beginning.
         end_s: Where it ends; None: at the end.
         preview: So many frames on a sheet instead of a clip.
-        frame_rate: Frames a second of numbered pictures.
+        frame_rate: Frames a second of an image sequence.
     """
 
     encode: EncodeSettings = NO_SETTINGS

@@ -1,4 +1,4 @@
-"""Where enlarged frames go: segments of a clip, a stream, numbered pictures, or a sheet of a few."""
+"""Where enlarged frames go: segments of a clip, a stream, an image sequence, or a sheet of a few."""
 
 from pathlib import Path
 from types import TracebackType

@@ -1,8 +1,8 @@
-"""One clip to make, or what is made of a clip: numbered pictures, a sheet of frames, a stream."""
+"""One clip to make, or what is made of a clip: an image sequence, a sheet of frames, a stream."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from torch import Tensor
 
@@ -10,13 +10,15 @@ from esc_cli.jobs.clips.options import ClipOptions
 from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.task import Task
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.formats import EncodeSettings
+from esc_cli.media.video.containers import EncodeSettings
 from esc_cli.media.video.reader import Frame
-from esc_cli.media.video.sequence_names import Numbered
+
+if TYPE_CHECKING:
+    from esc_cli.jobs.clips.outputs import ClipOutput
 
 
 class FrameSource(Protocol):
-    """Where frames come from: a clip, a stream or numbered pictures; a context manager."""
+    """Where frames come from: a clip, a stream or an image sequence; a context manager."""
 
     clip: Clip
     damaged_frames: int
@@ -43,8 +45,7 @@ class ClipTask(Task):
     Attributes:
         clip: What it is made from.
         open: Opens that; of a stream once.
-        format: What it is written as: a clip, or pictures: numbered ones, or of a preview one.
-        numbered_targets: The names of numbered pictures.
+        output: What is made of it.
         settings: How frames are encoded.
         options: What was asked for.
         identity: What the result depends on but the input's bytes.
@@ -52,14 +53,12 @@ class ClipTask(Task):
 
     clip: Clip
     open: Callable[[], FrameSource] = field(compare=False)
-    numbered_targets: Numbered | None = None
+    output: "ClipOutput"
     settings: EncodeSettings
     options: ClipOptions
     identity: Recipe = field(default_factory=dict)
 
     @property
     def is_there(self) -> bool:
-        """Whether the result's name is taken; of numbered pictures any of theirs."""
-        if self.numbered_targets is not None:
-            return bool(self.numbered_targets.found())
-        return super().is_there
+        """Whether the result's name is taken; of an image sequence any of its names."""
+        return self.output.is_there(self.target)

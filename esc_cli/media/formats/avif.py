@@ -14,7 +14,7 @@ from esc_cli.media.formats.base import is_deep_color_still
 from esc_cli.media.pillow import Opened
 
 if TYPE_CHECKING:
-    from esc_cli.media.picture import Metadata, Motion, Picture
+    from esc_cli.media.picture import AnimationTiming, Metadata, Picture
     from esc_cli.media.pixels.depth import Pixels
     from esc_cli.media.probe import Probe
 
@@ -82,13 +82,13 @@ class Avif(heic.HeifFormat):
     def encode_pixels(
         self,
         pictures: "Sequence[Picture]",
-        motion: "Motion | None",
+        timing: "AnimationTiming | None",
         metadata: "Metadata",
         quality: int | None,
     ) -> bytes:
         """Encode 8 bits with Pillow, more with libvips."""
         if len(pictures) > 1 or pictures[0].depth_bits == 8:
-            return super().encode_pixels(pictures, motion, metadata, quality)
+            return super().encode_pixels(pictures, timing, metadata, quality)
         return _encode_deep(pictures[0], quality or self.quality, metadata)
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from esc_cli.media.metadata.blocks import Blocks, blocks_of_pillow
 from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES, Opened
 
 if TYPE_CHECKING:  # headers are read without numpy and torch
-    from esc_cli.media.picture import Metadata, Motion, Picture
+    from esc_cli.media.picture import AnimationTiming, Metadata, Picture
     from esc_cli.media.pixels.depth import Pixels
     from esc_cli.media.probe import Probe
 
@@ -211,7 +211,7 @@ class PictureFormat:
         """Gather the metadata as it stands in the file."""
         return blocks_of_pillow(image)
 
-    def implied_profile(self, image: Image.Image, header: bytes) -> bytes | None:
+    def signalled_profile(self, image: Image.Image, header: bytes) -> bytes | None:
         """Make a color profile of what the file says about its colors in another way.
 
         Args:
@@ -229,7 +229,7 @@ class PictureFormat:
     def encode(
         self,
         pictures: "Sequence[Picture]",
-        motion: "Motion | None",
+        timing: "AnimationTiming | None",
         metadata: "Sequence[Metadata]",
         quality: int | None,
     ) -> bytes:
@@ -237,7 +237,7 @@ class PictureFormat:
 
         Args:
             pictures: As the format holds them: of a depth it has, with alpha if it has that, one or several.
-            motion: The timing of several frames; None for a still and for pages.
+            timing: The timing of several frames; None for a still and for pages.
             metadata: Fitted to the format, of each picture.
             quality: 1 to 100; None: the default.
 
@@ -245,12 +245,12 @@ class PictureFormat:
             OutputError: It cannot be encoded.
             OutOfMemoryError: There is not enough memory to encode it.
         """
-        return self.embed(self.encode_pixels(pictures, motion, metadata[0], quality), metadata)
+        return self.embed(self.encode_pixels(pictures, timing, metadata[0], quality), metadata)
 
     def encode_pixels(
         self,
         pictures: "Sequence[Picture]",
-        motion: "Motion | None",
+        timing: "AnimationTiming | None",
         metadata: "Metadata",
         quality: int | None,
     ) -> bytes:
@@ -258,7 +258,7 @@ class PictureFormat:
         from esc_cli.media.formats.encoding import encode_with_pillow
 
         options = self.pixel_options(pictures[0], quality) | self.metadata_options(metadata)
-        return encode_with_pillow(pictures, motion, self, options)
+        return encode_with_pillow(pictures, timing, self, options)
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
         """Give the options of Pillow's encoder for the pixels."""
@@ -275,11 +275,11 @@ class PictureFormat:
         }
         return {option: value for option, value in held.items() if value is not None}
 
-    def timing_options(self, motion: "Motion") -> dict[str, Any]:
+    def timing_options(self, timing: "AnimationTiming") -> dict[str, Any]:
         """Give durations, in whole milliseconds, and repetitions as options of Pillow's encoder."""
         from esc_cli.media.formats.encoding import whole_milliseconds
 
-        return whole_milliseconds(motion)
+        return whole_milliseconds(timing)
 
     def embed(self, encoded: bytes, metadata: "Sequence[Metadata]") -> bytes:
         """Put metadata into a finished file, where its encoder did not take all of it.

@@ -11,7 +11,7 @@ from PIL import Image
 from esc_cli.errors import OutOfMemoryError, OutputError
 from esc_cli.media.formats.base import FLOAT_BITS, PictureFormat
 from esc_cli.media.formats.registry import FORMATS
-from esc_cli.media.picture import Metadata, Motion, Picture
+from esc_cli.media.picture import AnimationTiming, Metadata, Picture
 from esc_cli.media.pillow import PILLOW_ERRORS, quiet_pillow
 from esc_cli.media.pixels.depth import Array, with_depth
 
@@ -69,17 +69,20 @@ def is_lossy(picture: Picture, quality: int | None) -> bool:
     return quality is not None or (source is not None and source.only_lossy)
 
 
-def whole_milliseconds(motion: Motion) -> dict[str, Any]:
+def whole_milliseconds(timing: AnimationTiming) -> dict[str, Any]:
     """Give Pillow's options for durations: no frame comes more than half a millisecond too late."""
-    ends = [round(end) for end in accumulate(motion.durations_ms)]
+    ends = [round(end) for end in accumulate(timing.durations_ms)]
     return {
         "duration": [end - start for start, end in pairwise((0, *ends))],
-        "loop": min(motion.loop, _MOST_PLAYS),
+        "loop": min(timing.loop, _MOST_PLAYS),
     }
 
 
 def encode_with_pillow(
-    pictures: Sequence[Picture], motion: Motion | None, format: PictureFormat, options: Mapping[str, Any]
+    pictures: Sequence[Picture],
+    timing: AnimationTiming | None,
+    format: PictureFormat,
+    options: Mapping[str, Any],
 ) -> bytes:
     """Encode a still or an animation in 8 bits.
 
@@ -88,7 +91,7 @@ def encode_with_pillow(
 
     Args:
         pictures: One, or frames of one size.
-        motion: The timing of frames; None for a still.
+        timing: The timing of frames; None for a still.
         format: What is written.
         options: Pillow's, for pixels and metadata.
 
@@ -98,12 +101,12 @@ def encode_with_pillow(
     """
     try:
         first, *others = images_of(pictures)
-        timing = format.timing_options(motion) if motion is not None else {}
+        frame_times = format.timing_options(timing) if timing is not None else {}
         several = {"save_all": True, "append_images": others} if others else {}
         content = io.BytesIO()
         with quiet_pillow():
             format.load_plugin()
-            first.save(content, format.pillow_name, **several, **options, **timing)
+            first.save(content, format.pillow_name, **several, **options, **frame_times)
     except MemoryError as error:
         raise OutOfMemoryError(f"there is not enough memory to write {format.name}") from error
     except PILLOW_ERRORS as error:

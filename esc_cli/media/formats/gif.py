@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from esc_cli.media.picture import Metadata, Motion, Picture
+    from esc_cli.media.picture import AnimationTiming, Metadata, Picture
     from esc_cli.media.probe import Probe
 
 # The next efforts take up to twice the time for 0.05 dB. Dithering, which is on, costs 0.1 dB at most.
@@ -82,24 +82,26 @@ class Gif(PictureFormat):
     def encode_pixels(
         self,
         pictures: "Sequence[Picture]",
-        motion: "Motion | None",
+        timing: "AnimationTiming | None",
         metadata: "Metadata",
         quality: int | None,
     ) -> bytes:
         """Encode with libvips."""
         from esc_cli.media.formats.encoding import images_of
 
-        return encode_gif(images_of(pictures), motion, metadata.comment)
+        return encode_gif(images_of(pictures), timing, metadata.comment)
 
 
-def encode_gif(images: Sequence[Image.Image], motion: "Motion | None", comment: bytes | None = None) -> bytes:
+def encode_gif(
+    images: Sequence[Image.Image], timing: "AnimationTiming | None", comment: bytes | None = None
+) -> bytes:
     """Encode a still or an animation; each frame has a palette of its own, and equal ones stay frames.
 
     A pixel in a GIF is opaque or not there: it is opaque from an alpha of 128 on.
 
     Args:
         images: Frames of one size, all in the mode L, LA, RGB or RGBA.
-        motion: Their timing; None for a still.
+        timing: Their timing; None for a still.
         comment: If there is one.
 
     Raises:
@@ -114,10 +116,10 @@ def encode_gif(images: Sequence[Image.Image], motion: "Motion | None", comment: 
     with translated(OutputError, "the picture cannot be written as GIF"):
         # A copy, since its properties are set, and libvips shares what was made from the same.
         whole = vips.Image.arrayjoin([_vips_image(frame) for frame in pixels], across=1).copy()
-        if motion is not None:
+        if timing is not None:
             whole.set_type(vips.GValue.gint_type, "page-height", images[0].height)
-            whole.set_type(vips.GValue.array_int_type, "delay", delays_ms(motion.durations_ms))
-            whole.set_type(vips.GValue.gint_type, "loop", min(motion.loop, _MOST_PLAYS))
+            whole.set_type(vips.GValue.array_int_type, "delay", delays_ms(timing.durations_ms))
+            whole.set_type(vips.GValue.gint_type, "loop", min(timing.loop, _MOST_PLAYS))
         content: bytes = whole.gifsave_buffer(effort=_EFFORT, keep_duplicate_frames=True)
     return content if comment is None else _with_comment(content, comment)
 

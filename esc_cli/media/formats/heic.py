@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from esc_cli.media.picture import Metadata, Motion, Picture
+    from esc_cli.media.picture import AnimationTiming, Metadata, Picture
     from esc_cli.media.pixels.depth import Pixels
 
 SIGNATURE = rb"....ftyp(?:(?:mif1|msf1).{4}(?:.{4}){0,15}?)?(?:heic|heix|heim|heis|hevc|hevx)"
@@ -36,7 +36,7 @@ class HeifFormat(PictureFormat):
     holds = ICC_EXIF_XMP
     depths_bits = (8, 10, 12)
 
-    def implied_profile(self, image: Image.Image, header: bytes) -> bytes | None:
+    def signalled_profile(self, image: Image.Image, header: bytes) -> bytes | None:
         """Read nclx. Source: HEIF (ISO 23008-12), 6.5.5."""
         from esc_cli.media.color.signalling import profile_of_nclx
 
@@ -84,7 +84,7 @@ class Heic(HeifFormat):
     def encode_pixels(
         self,
         pictures: "Sequence[Picture]",
-        motion: "Motion | None",
+        timing: "AnimationTiming | None",
         metadata: "Metadata",
         quality: int | None,
     ) -> bytes:

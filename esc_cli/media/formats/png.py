@@ -32,7 +32,7 @@ from esc_cli.media.metadata.iptc import iptc_of_resources, resource
 from esc_cli.media.pillow import Opened
 
 if TYPE_CHECKING:
-    from esc_cli.media.picture import Metadata, Motion, Picture
+    from esc_cli.media.picture import AnimationTiming, Metadata, Picture
     from esc_cli.media.pixels.depth import Pixels
 
 # zlib's level 4: measured on 15 MP of upscaled photo 0.035 s/MP and 6.6 % of raw, against 0.066 and 6.0 at
@@ -134,7 +134,7 @@ class Png(PictureFormat):
         """Add what stands behind the pixels, and what ImageMagick and ExifTool keep as text."""
         return _blocks(image) if isinstance(image, PngImageFile) else super().blocks(image)
 
-    def implied_profile(self, image: Image.Image, header: bytes) -> bytes | None:
+    def signalled_profile(self, image: Image.Image, header: bytes) -> bytes | None:
         """Read cICP, gAMA and cHRM: cICP comes before a profile, that before sRGB, that before gAMA and cHRM.
 
         Source: 4.3 (precedence) and 11.3.2.
@@ -146,13 +146,13 @@ class Png(PictureFormat):
     def encode_pixels(
         self,
         pictures: "Sequence[Picture]",
-        motion: "Motion | None",
+        timing: "AnimationTiming | None",
         metadata: "Metadata",
         quality: int | None,
     ) -> bytes:
         """Encode 8 bits with Pillow, 16 with libvips."""
         if len(pictures) > 1 or pictures[0].depth_bits == 8:
-            return super().encode_pixels(pictures, motion, metadata, quality)
+            return super().encode_pixels(pictures, timing, metadata, quality)
         from esc_cli.media import vips
         from esc_cli.media.formats.encoding import values_of
 
@@ -166,10 +166,10 @@ class Png(PictureFormat):
         """Leave all of it to `embed`."""
         return {}
 
-    def timing_options(self, motion: "Motion") -> dict[str, Any]:
+    def timing_options(self, timing: "AnimationTiming") -> dict[str, Any]:
         """Give durations as fractions."""
-        durations = [_writable_ms(duration) for duration in motion.durations_ms]
-        return {"duration": durations, "loop": motion.loop}
+        durations = [_writable_ms(duration) for duration in timing.durations_ms]
+        return {"duration": durations, "loop": timing.loop}
 
     def embed(self, encoded: bytes, metadata: "Sequence[Metadata]") -> bytes:
         """Put chunks in the place of whatever the encoder wrote."""

@@ -39,7 +39,7 @@ from esc_cli.media.tiff_directories import (
 )
 
 if TYPE_CHECKING:
-    from esc_cli.media.picture import Metadata, Motion, Picture
+    from esc_cli.media.picture import AnimationTiming, Metadata, Picture
     from esc_cli.media.pixels.depth import Array, Pixels
 
 # LZW and differences: 0.023 s/MP and 30 % of raw on an upscaled photo; Pillow's Deflate takes 0.086 for 26 %.
@@ -124,7 +124,7 @@ class Tiff(PictureFormat):
     def encode_pixels(
         self,
         pictures: "Sequence[Picture]",
-        motion: "Motion | None",
+        timing: "AnimationTiming | None",
         metadata: "Metadata",
         quality: int | None,
     ) -> bytes:

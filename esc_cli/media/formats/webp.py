@@ -8,7 +8,7 @@ from PIL.ImageFile import ImageFile
 from esc_cli.media.formats.base import ICC_EXIF_XMP, PictureFormat
 
 if TYPE_CHECKING:
-    from esc_cli.media.picture import Metadata, Motion, Picture
+    from esc_cli.media.picture import AnimationTiming, Metadata, Picture
 
 # Effort (quality) and method: 0.027 s/MP at 14.1 % of raw on an upscaled photo; the next method takes 0.19
 # s/MP for 13.0 %, and Pillow's defaults (80, 4) no less.
@@ -42,12 +42,12 @@ class WebP(PictureFormat):
     def encode_pixels(
         self,
         pictures: "Sequence[Picture]",
-        motion: "Motion | None",
+        timing: "AnimationTiming | None",
         metadata: "Metadata",
         quality: int | None,
     ) -> bytes:
         """Mark an animation as transparent: libwebp does not where only the space around its frames is."""
-        content = super().encode_pixels(pictures, motion, metadata, quality)
+        content = super().encode_pixels(pictures, timing, metadata, quality)
         has_alpha = any(picture.alpha is not None for picture in pictures)
         if len(pictures) == 1 or not has_alpha or content[12:16] != b"VP8X":
             return content

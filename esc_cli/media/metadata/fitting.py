@@ -68,7 +68,7 @@ def read_metadata(image: Image.Image, gray: bool, header: bytes = b"") -> Metada
         header: The first 64 KiB of its file, where what Pillow does not tell about colors is looked up.
     """
     blocks, format = _blocks_of(image), format_of(image)
-    implied = None if format is None else format.implied_profile(image, header)
+    implied = None if format is None else format.signalled_profile(image, header)
     exif = _clean_exif(blocks.exif)
     return Metadata(
         icc_profile=_fitting(implied or blocks.icc_profile, gray),
@@ -143,10 +143,10 @@ def metadata_lost(
     lost = (
         part for part in wanted if part not in parts_held(format, keep) or _too_large(format, part, metadata)
     )
-    return tuple(loss_of(part, format) for part in lost)
+    return tuple(limitation_of(part, format) for part in lost)
 
 
-def loss_of(part: Held, format: PictureFormat) -> str:
+def limitation_of(part: Held, format: PictureFormat) -> str:
     """Say that a format cannot hold a part of the metadata, and what becomes of the picture."""
     if part == "icc_profile":
         return f"the picture is converted to sRGB: {format.name} cannot hold {_NAMES[part]}"

@@ -14,6 +14,7 @@ import av
 import torch
 
 from esc_cli.media.video.clip import Clip, ColorTags, Hdr
+from esc_cli.media.video.containers import MATROSKA, YUV4MPEG2, Container, container_like
 from esc_cli.media.video.library import name_of, open_target, writing_errors
 from esc_cli.media.video.pixels import to_frame, written_tags
 from esc_cli.media.video.reader import Frame
@@ -63,7 +64,7 @@ class _Writer:
     def __init__(
         self,
         target: Path | BinaryIO,
-        container: str,
+        container: Container,
         clip: Clip,
         height: int,
         width: int,
@@ -73,7 +74,7 @@ class _Writer:
         self._target, self._clip = name_of(target), clip
         self._format = settings.pixel_format or "yuv420p"
         self._tags = written_tags(clip.color, clip.height, height, self._format)
-        self._container = open_target(target, container, container_options)
+        self._container = open_target(target, container.ffmpeg_name, container_options)
         with writing_errors(self._target):
             self._stream = self._container.add_stream(settings.codec, rate=clip.frame_rate or _USUAL_RATE)
             _configure(self._stream.codec_context, clip, (height, width), self._format, self._tags)
@@ -146,10 +147,10 @@ class SegmentWriter(_Writer):
 
     def __init__(self, path: Path, clip: Clip, height: int, width: int, settings: EncodeSettings) -> None:
         if settings.codec is None or settings.pixel_format is None:
-            settings = check_settings(clip, clip.container, settings)
+            settings = check_settings(clip, container_like(clip.container), settings)
         self._first_pts: int | None = None
         self._packets = 0
-        super().__init__(path, "matroska", clip, height, width, settings, {"fflags": "+bitexact"})
+        super().__init__(path, MATROSKA, clip, height, width, settings, {"fflags": "+bitexact"})
 
     def write(self, frame: Frame) -> None:
         """Encode a frame, and note the time of the first; see ``_Writer.write``."""
@@ -187,12 +188,12 @@ class StreamWriter(_Writer):
     def __init__(
         self, file: BinaryIO, clip: Clip, height: int, width: int, settings: EncodeSettings | None = None
     ) -> None:
-        complete = check_settings(clip, "yuv4mpegpipe", settings or EncodeSettings())
+        complete = check_settings(clip, YUV4MPEG2, settings or EncodeSettings())
         # FFmpeg calls the marks of more than 8 bits unofficial, as MPlayer made them; everyone reads them.
         # Its header states the time base as the rate.
         steady = replace(clip, time_base=1 / (clip.frame_rate or _USUAL_RATE))
         self._frames = 0
-        super().__init__(file, "yuv4mpegpipe", steady, height, width, complete, {"strict": "-1"})
+        super().__init__(file, YUV4MPEG2, steady, height, width, complete, {"strict": "-1"})
 
     def write(self, frame: Frame) -> None:
         """Write a frame behind the one before, whatever its time; see ``_Writer.write``."""

@@ -1,4 +1,4 @@
-"""Numbered pictures as a clip, `frames/%06d.png`: read and written by our own picture code.
+"""SequenceNames pictures as a clip, `frames/%06d.png`: read and written by our own picture code.
 
 FFmpeg's image2 would do for 8 bits, but writes neither WebP without loss nor AVIF with alpha, is not atomic,
 and passes over color profiles.
@@ -15,18 +15,18 @@ from torch import Tensor
 from esc_cli.errors import InputError, UsageError
 from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.formats.base import PictureFormat
-from esc_cli.media.limitations import losses
+from esc_cli.media.limitations import limitations
 from esc_cli.media.picture import DEFAULT, Metadata, Picture, PictureFile, WriteSettings
 from esc_cli.media.pixels.depth import with_depth
 from esc_cli.media.probe import Probe, probe
 from esc_cli.media.read import read_file
 from esc_cli.media.video.clip import Clip, ColorTags
 from esc_cli.media.video.reader import Frame, pts_at, turned
-from esc_cli.media.video.sequence_names import is_sequence, numbered
+from esc_cli.media.video.sequence_names import is_sequence, sequence_names
 from esc_cli.media.write import encode_file
 from esc_cli.storage.whole_files import make_folder, write_whole
 
-__all__ = ["SequenceReader", "SequenceWriter", "is_sequence", "sequence_losses"]
+__all__ = ["SequenceReader", "SequenceWriter", "is_sequence", "sequence_limitations"]
 
 _CONTAINER = "image2"
 _WITHOUT_STREAMS = (_CONTAINER, "yuv4mpegpipe")
@@ -54,7 +54,7 @@ class _Kind(NamedTuple):
 
 
 class SequenceReader:
-    """Reads numbered pictures as the frames of a clip; a context manager.
+    """Reads an image sequence as the frames of a clip; a context manager.
 
     It begins with the least number that is there. A frame's time stamp is its index, from 0; the unit of time
     is the duration of a frame. All headers are read before the first frame, so that a sequence which cannot
@@ -89,7 +89,7 @@ class SequenceReader:
         if frame_rate <= 0:
             raise UsageError(f"a frame rate of {frame_rate} does not exist")
         self.damaged_frames = 0
-        self._paths = numbered(pattern).files()
+        self._paths = sequence_names(pattern).files()
         self.clip: Clip = _surveyed(self._paths, Fraction(frame_rate))
         self._begin = 0 if start_s is None else max(0, pts_at(self.clip, start_s))
         self._end = len(self._paths) if end_s is None else max(0, pts_at(self.clip, end_s))
@@ -134,7 +134,7 @@ class SequenceReader:
 
 
 class SequenceWriter:
-    """Writes frames as numbered pictures, each of them there completely or not at all; a context manager.
+    """Writes frames as an image sequence, each picture there completely or not at all; a context manager.
 
     The values are written as they are, without a profile, so that they are taken for sRGB; 16 bits where the
     frames have so many and the format holds them. Files that are there already are replaced.
@@ -163,7 +163,7 @@ class SequenceWriter:
         gray: bool = False,
         rotation_deg: int = 0,
     ) -> None:
-        self._names = numbered(pattern)
+        self._names = sequence_names(pattern)
         self._format, self._settings = format, settings
         self._gray, self._rotation_deg = gray, rotation_deg
         self._number = first_number
@@ -199,7 +199,7 @@ class SequenceWriter:
         )
 
 
-def sequence_losses(clip: Clip, format: PictureFormat) -> tuple[str, ...]:
+def sequence_limitations(clip: Clip, format: PictureFormat) -> tuple[str, ...]:
     """Say what a clip loses when its frames are written as pictures.
 
     Args:
@@ -210,7 +210,7 @@ def sequence_losses(clip: Clip, format: PictureFormat) -> tuple[str, ...]:
         One sentence for each loss, without a full stop.
     """
     one = Probe("", clip.height, clip.width, 1, clip.alpha, clip.depth_bits, gray=clip.gray)
-    return (*_of_clips(clip), *losses(one, format, frozenset()))
+    return (*_of_clips(clip), *limitations(one, format, frozenset()))
 
 
 def _of_clips(clip: Clip) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Joining segments to the result, without encoding again, with all else that the source holds."""
+"""Muxing: segments and all else that the source holds go into one file, without encoding again."""
 
 import heapq
 from bisect import bisect_left
@@ -14,17 +14,13 @@ import av
 
 from esc_cli.errors import InputError
 from esc_cli.media.video.clip import Clip
+from esc_cli.media.video.containers import Container
 from esc_cli.media.video.encoding import FIRST_PTS
 from esc_cli.media.video.library import open_clip, open_target, reading_errors, writing_errors
 from esc_cli.media.video.reader import exact_s
-from esc_cli.media.video.stream_copy import Copies, add_copy, copies
-
-__all__ = ["Copies", "copies", "join"]
+from esc_cli.media.video.stream_copy import Copies, add_copy, stream_copies
 
 _MUXERS_OWN_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder"))
-_TAGGED = {"hevc": "hvc1", "prores": None}
-"""Apple's players open H.265 under this name alone; ProRes has one for each kind, which the encoder says."""
-
 _CLOCKED = ("mpegts", "mpeg")
 """Containers whose time stamps are those of a clock that runs; the result begins at zero."""
 
@@ -55,11 +51,11 @@ class _Cut:
         return after and (self.end_s is None or time_s < self.end_s)
 
 
-def join(
+def mux(
     segments: Sequence[Path],
     source: Path | None,
     target: Path,
-    container: str,
+    container: Container,
     clip: Clip,
     *,
     start_s: float | None = None,
@@ -74,7 +70,7 @@ def join(
         segments: Files of ``SegmentWriter``, in order, made with the same settings.
         source: The clip from which they were made; None where there is nothing but frames.
         target: The file to write; the caller gives a temporary name.
-        container: FFmpeg's short name.
+        container: Of the target.
         clip: Of the source.
         start_s: Where the part of the source begins, counted from the beginning of the file; None for all. It
             becomes the beginning of the result.
@@ -90,11 +86,11 @@ def join(
     cut = _Cut(_own_time(clip, start_s), _own_time(clip, end_s))
     with ExitStack() as stack:
         low = None if source is None else stack.enter_context(closing(open_clip(source)))
-        held = Copies((), ()) if source is None else copies(source, container)
-        high = open_target(target, container, _options(container, clip))
+        held = Copies((), ()) if source is None else stream_copies(source, container)
+        high = open_target(target, container.ffmpeg_name, container.muxer_options(clip.time_base))
         try:
             with reading_errors(str(source)):
-                _write(low, high, _Video(segments, clip, cut), held, clip, cut)
+                _write(low, high, _Video(segments, container, clip, cut), held, clip, cut)
         except BaseException:
             _give_up(high)
             raise
@@ -104,14 +100,6 @@ def join(
 
 def _own_time(clip: Clip, time_s: float | None) -> Fraction | None:
     return None if time_s is None else exact_s(time_s) + clip.origin_s
-
-
-def _options(container: str, clip: Clip) -> dict[str, str]:
-    """MP4 states durations in milliseconds unless it is told a unit: the clip's own, or parts of it."""
-    unit = clip.time_base.denominator
-    return (
-        {"movie_timescale": str(unit if unit >= 1000 else unit * 1000)} if container in ("mp4", "mov") else {}
-    )
 
 
 def _give_up(high: Any) -> None:
@@ -151,10 +139,9 @@ def _add_video(high: Any, video: "_Video", clip: Clip, tags: Mapping[str, str] =
     with closing(open_clip(video.segments[0])) as first:
         encoded = first.streams.video[0]
         stream = high.add_stream_from_template(encoded, opaque=True)
-        if high.format.name in ("mp4", "mov") and encoded.codec_context.name in _TAGGED:
-            stream.codec_context.codec_tag = (
-                _TAGGED[encoded.codec_context.name] or encoded.codec_context.codec_tag
-            )
+        tag = video.container.codec_tag(encoded.codec_context.name, encoded.codec_context.codec_tag)
+        if tag is not None:
+            stream.codec_context.codec_tag = tag
         alpha = {k: v for k, v in encoded.metadata.items() if k.lower() == "alpha_mode"}
     stream.time_base = clip.time_base
     stream.codec_context.framerate = clip.frame_rate or 0
@@ -170,8 +157,9 @@ def _add_video(high: Any, video: "_Video", clip: Clip, tags: Mapping[str, str] =
 class _Video:
     """The packets of all segments as one stream."""
 
-    def __init__(self, segments: Sequence[Path], clip: Clip, cut: _Cut) -> None:
+    def __init__(self, segments: Sequence[Path], container: Container, clip: Clip, cut: _Cut) -> None:
         self.segments = segments
+        self.container = container
         self.stream: Any = None
         self._clip = clip
         self._shift = round(cut.shift_s / clip.time_base)

@@ -1,4 +1,4 @@
-"""Names of numbered files: `frames/%06d.png` stands for `frames/000001.png` and those that follow."""
+"""Names of image sequences: `frames/%06d.png` stands for `frames/000001.png` and those that follow."""
 
 import os
 import re
@@ -11,7 +11,7 @@ _TOKEN = re.compile(r"%(%|d|0[1-9][0-9]?d)?")
 
 
 @dataclass(frozen=True)
-class Numbered:
+class SequenceNames:
     """The names of a sequence of files.
 
     Attributes:
@@ -63,7 +63,7 @@ class Numbered:
 
 
 def is_sequence(name: str) -> bool:
-    """Tell whether a name stands for numbered files, and not for a file that happens to be called so.
+    """Tell whether a name stands for an image sequence, and not for a file that happens to be called so.
 
     Args:
         name: Its last part has one field, `%d` or one as `%06d`; `%%` stands for a percent sign.
@@ -71,8 +71,8 @@ def is_sequence(name: str) -> bool:
     return _parsed(name) is not None and not os.path.lexists(name)
 
 
-def numbered(pattern: str) -> Numbered:
-    """Read a name that stands for numbered files.
+def sequence_names(pattern: str) -> SequenceNames:
+    """Read a name that stands for an image sequence.
 
     Raises:
         UsageError: It has no number, or several.
@@ -83,7 +83,7 @@ def numbered(pattern: str) -> Numbered:
     return names
 
 
-def _parsed(pattern: str) -> Numbered | None:
+def _parsed(pattern: str) -> SequenceNames | None:
     """Source: av_get_frame_filename of FFmpeg's libavformat, but in the last part of the path alone."""
     path = Path(pattern)
     fields = [token for token in _TOKEN.finditer(path.name) if token[1] != "%"]
@@ -91,4 +91,4 @@ def _parsed(pattern: str) -> Numbered | None:
         return None
     before, after = path.name[: fields[0].start()], path.name[fields[0].end() :]
     digits = int(fields[0][1].rstrip("d") or 0)
-    return Numbered(path.parent, before.replace("%%", "%"), digits, after.replace("%%", "%"))
+    return SequenceNames(path.parent, before.replace("%%", "%"), digits, after.replace("%%", "%"))

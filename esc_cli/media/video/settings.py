@@ -12,7 +12,7 @@ import av
 
 from esc_cli.errors import UsageError
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.formats import EncodeSettings
+from esc_cli.media.video.containers import Container, EncodeSettings
 from esc_cli.media.video.pixels import encoded_size, has_alpha
 
 __all__ = ["EncodeSettings", "alpha_notes", "check_settings", "encoded_size", "padding_notes"]
@@ -39,12 +39,9 @@ _QUALITY_OPTIONS = ("crf", "cq", "qp", "global_quality")
 """What encoders call a constant quality: most say crf, those of NVIDIA cq, of AMD qp, of Intel the last."""
 
 _SUBSAMPLING = {(1, 1): "444", (2, 1): "422", (2, 2): "420"}
-_RAW = "yuv4mpegpipe"
-_OPAQUE = ("mp4", _RAW)
-"""Containers that no codec of ours has alpha in."""
 
 
-def check_settings(clip: Clip, container: str, settings: EncodeSettings) -> EncodeSettings:
+def check_settings(clip: Clip, container: Container, settings: EncodeSettings) -> EncodeSettings:
     """Complete the settings and try them on an encoder, before any work.
 
     The default is H.264 for 8 bits and H.265 for more, at a visually lossless quality; in WebM VP9, and AV1
@@ -53,7 +50,7 @@ def check_settings(clip: Clip, container: str, settings: EncodeSettings) -> Enco
 
     Args:
         clip: The source.
-        container: FFmpeg's short name of the target's.
+        container: Of the target.
         settings: What the user said.
 
     Returns:
@@ -62,10 +59,10 @@ def check_settings(clip: Clip, container: str, settings: EncodeSettings) -> Enco
     Raises:
         UsageError: The codec is not known, the container cannot hold it, or it does not take an option.
     """
-    if container == _RAW:
+    if container.is_raw:
         return EncodeSettings("wrapped_avframe", pixel_format=settings.pixel_format or _raw_format(clip))
-    held = replace(clip, alpha=clip.alpha and container not in _OPAQUE)
-    name = settings.codec or _default_codec(held, container)
+    held = replace(clip, alpha=clip.alpha and container.alpha_codec is not None)
+    name = settings.codec or container.default_codec(held.depth_bits, held.alpha)
     encoder = _encoder(name)
     if encoder.type != "video":
         raise UsageError(f"{name!r} encodes no video")
@@ -112,15 +109,6 @@ def alpha_notes(clip: Clip, settings: EncodeSettings) -> tuple[str, ...]:
     if not clip.alpha or has_alpha(settings.pixel_format or clip.pixel_format):
         return ()
     return (f"{settings.pixel_format} cannot hold transparency: what is transparent is laid on white",)
-
-
-def _default_codec(clip: Clip, container: str) -> str:
-    if container == "webm":
-        # The libvpx of the wheels encodes 8 bits alone.
-        return "libsvtav1" if clip.depth_bits > 8 and not clip.alpha else "libvpx-vp9"
-    if clip.alpha:
-        return "prores_ks" if container == "mov" else "libvpx-vp9"
-    return "libx265" if clip.depth_bits > 8 else "libx264"
 
 
 def _encoder(name: str) -> Any:
@@ -214,20 +202,20 @@ def _raw_format(clip: Clip) -> str:
     return f"yuv{_subsampling(clip.pixel_format)}p{bits}"
 
 
-def _try(settings: EncodeSettings, container: str) -> None:
+def _try(settings: EncodeSettings, container: Container) -> None:
     """Begin a file in memory with the encoder, for small frames: both take what they are to, or say no.
 
     Raises:
         UsageError: The encoder does not take an option, or the container no stream of it.
     """
     codec = settings.codec or ""
-    with av.open(io.BytesIO(), "w", format=container) as target:
+    with av.open(io.BytesIO(), "w", format=container.ffmpeg_name) as target:
         try:
             context: Any = target.add_stream(codec).codec_context
             _open(context, settings)
             target.start_encoding()
         except (ValueError, av.FFmpegError) as error:
-            raise UsageError(f"{container} cannot hold a video stream of {codec}") from error
+            raise UsageError(f"{container.name} cannot hold a video stream of {codec}") from error
 
 
 def _open(context: Any, settings: EncodeSettings) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import av
 
 from esc_cli.media.video.clip import main_stream
+from esc_cli.media.video.containers import Container
 from esc_cli.media.video.library import open_clip, reading_errors
 
 _MADE_AGAIN = ("bin_data", "tmcd")
@@ -33,12 +34,12 @@ class Copies:
     lost: tuple[str, ...]
 
 
-def copies(source: Path, container: str) -> Copies:
+def stream_copies(source: Path, container: Container) -> Copies:
     """Find out which streams of a source can be copied to a container; they are not read.
 
     Args:
         source: The clip.
-        container: FFmpeg's short name of the target's.
+        container: Of the target.
 
     Raises:
         InputError: The source is no clip that can be read.
@@ -53,7 +54,7 @@ def copies(source: Path, container: str) -> Copies:
             if _can_hold(container, stream):
                 held.append(stream.index)
             else:
-                lost.append(f"the {_described(stream)} cannot be kept in {container}")
+                lost.append(f"the {_described(stream)} cannot be kept in {container.name}")
         return Copies(tuple(held), tuple(lost))
 
 
@@ -86,11 +87,11 @@ def _is_made_again(stream: Any) -> bool:
     return hidden or stream.name in _MADE_AGAIN or "timecode" in stream.metadata
 
 
-def _can_hold(container: str, stream: Any) -> bool:
+def _can_hold(container: Container, stream: Any) -> bool:
     """Begin a file with the stream and see whether the container takes it."""
     try:
-        with av.open(io.BytesIO(), "w", format=container) as trial:
-            video = trial.add_stream("mpeg4" if container in ("mp4", "mov") else "vp8", rate=25)
+        with av.open(io.BytesIO(), "w", format=container.ffmpeg_name) as trial:
+            video: Any = trial.add_stream(container.trial_codec, rate=25)
             video.height, video.width = _SEEN_FRAME
             add_copy(trial, stream)
             trial.start_encoding()

@@ -1,4 +1,4 @@
-"""Stand-ins without weights: a baseline to compare with, and a way to try everything around the network."""
+"""Baselines without weights: something to compare with, and a way to try everything around the network."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal

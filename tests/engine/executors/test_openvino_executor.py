@@ -185,5 +185,5 @@ def test_dense_biases_that_are_too_large_are_an_obstacle(name: str, expected: st
     assert problem is None if expected is None else expected in str(problem)
 
 
-def test_stand_ins_are_left_to_torch() -> None:
+def test_baselines_are_left_to_torch() -> None:
     assert "without attention" in str(obstacle(load_checkpoint("nearest").network))

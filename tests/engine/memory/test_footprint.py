@@ -67,7 +67,7 @@ def test_a_tile_is_never_larger_than_the_picture() -> None:
     assert todo.bytes_in_tiles(512) == todo.bytes_whole() > todo.bytes_in_tiles(128)
 
 
-def test_a_stand_in_needs_little_more_than_its_result() -> None:
+def test_a_baseline_needs_little_more_than_its_result() -> None:
     result_bytes = 4000 * 4000 * 3 * 4
     needed = work(InterpolationConfig(4, "bicubic"), 1000, 1000, torch.float32).bytes_whole()
     assert result_bytes < needed < 4 * result_bytes

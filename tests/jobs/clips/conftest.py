@@ -78,14 +78,14 @@ def short_segments(monkeypatch: pytest.MonkeyPatch) -> int:
     """
     frames = 4
     monkeypatch.setattr("esc_cli.jobs.clips.pipeline.WAITING", 1)
-    for module in ("run", "sinks"):
+    for module in ("outputs", "sinks"):
         monkeypatch.setattr(f"esc_cli.jobs.clips.{module}.SEGMENT_FRAMES", frames)
     return frames
 
 
 @pytest.fixture
 def network_calls() -> Iterator[list[int]]:
-    """One entry for each call of the stand-in network."""
+    """One entry for each call of the baseline network."""
     calls: list[int] = []
     hook = register_module_forward_pre_hook(  # type: ignore[no-untyped-call]
         lambda module, _: calls.append(1) if type(module).__name__ == "Interpolation" else None
@@ -118,7 +118,7 @@ class Heard:
 
 @pytest.fixture
 def upscale() -> Callable[..., tuple[Heard, Report]]:
-    """Upscales twice with the stand-in; ``interrupt_after`` frames it raises KeyboardInterrupt."""
+    """Upscales twice with the baseline; ``interrupt_after`` frames it raises KeyboardInterrupt."""
 
     def run(*names: object, interrupt_after: int | None = None, **options: Any) -> tuple[Heard, Report]:
         heard = Heard(interrupt_after)

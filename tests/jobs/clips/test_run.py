@@ -221,7 +221,7 @@ def test_pictures_are_never_written_over_those_they_are_made_of(make_clip: Maker
     assert Path("frames/001.png").read_bytes() == before
 
 
-def test_any_numbered_picture_is_there_already(make_clip: Maker, upscale: Upscale) -> None:
+def test_any_picture_of_a_sequence_is_there_already(make_clip: Maker, upscale: Upscale) -> None:
     source = make_clip(shown=(0, 1))
     Path("frames").mkdir()
     Path("frames/007.png").write_bytes(b"precious")
@@ -265,9 +265,9 @@ def test_a_part_without_a_frame(make_clip: Maker, upscale: Upscale, options: dic
 
 KILLED = """
 import os, sys
-from esc_cli.jobs.clips import run, sinks
+from esc_cli.jobs.clips import outputs, sinks
 from esc_cli.jobs.upscale import upscale_files
-run.SEGMENT_FRAMES = sinks.SEGMENT_FRAMES = 4
+outputs.SEGMENT_FRAMES = sinks.SEGMENT_FRAMES = 4
 told = 0
 def listener(event):
     global told

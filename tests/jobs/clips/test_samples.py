@@ -31,13 +31,13 @@ def film(scene: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     """Makes a clip of pictures which lossless encoding leaves as they are."""
     monkeypatch.chdir(tmp_path)
 
-    def make(spoilt: int, name: str = "in.mkv", count: int = 6) -> Path:
+    def make(degraded: int, name: str = "in.mkv", count: int = 6) -> Path:
         with av.open(name, "w") as target:
             stream: Any = target.add_stream("ffv1", rate=25)
             stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "bgr0"
             for number in range(count):
                 part = scene.crop((4 * number, 0, 4 * number + WIDTH, HEIGHT))
-                shown = coarse(part) if number >= count - spoilt else part
+                shown = coarse(part) if number >= count - degraded else part
                 frame = av.VideoFrame.from_ndarray(np.array(shown), "rgb24").reformat(format="bgr0")
                 frame.pts, frame.time_base = number, Fraction(1, 25)
                 target.mux(stream.encode(frame))
@@ -47,11 +47,11 @@ def film(scene: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return make
 
 
-@pytest.mark.parametrize(("spoilt", "model"), [(0, "esc"), (1, "esc"), (5, "esc-light-robust")])
+@pytest.mark.parametrize(("degraded", "model"), [(0, "esc"), (1, "esc"), (5, "esc-light-robust")])
 def test_most_of_the_frames_decide(
-    film: Callable[..., Path], upscale: Upscale, spoilt: int, model: str
+    film: Callable[..., Path], upscale: Upscale, degraded: int, model: str
 ) -> None:
-    heard, _ = upscale(film(spoilt), model="auto", precision="float32", dry_run=True)
+    heard, _ = upscale(film(degraded), model="auto", precision="float32", dry_run=True)
     assert [event.model for event in heard if isinstance(event, Planned)] == [model]
 
 
@@ -70,7 +70,7 @@ def test_a_run_that_goes_on_keeps_the_model(
     assert [event.model for event in heard if isinstance(event, Done)] == ["esc-light-robust"]
 
 
-def test_numbered_pictures_get_one_model(scene: Image.Image, upscale: Upscale, tmp_path: Path) -> None:
+def test_image_sequences_get_one_model(scene: Image.Image, upscale: Upscale, tmp_path: Path) -> None:
     for number in range(3):
         coarse(scene.crop((number, 0, WIDTH + number, HEIGHT))).save(tmp_path / f"{number}.png")
     heard, _ = upscale(

@@ -28,13 +28,13 @@ RGB, GRAY = 2, 0
 
 def implied(file: bytes) -> bytes | None:
     with Image.open(io.BytesIO(file)) as image:
-        return implied_profile(image, file[:65536])
+        return signalled_profile(image, file[:65536])
 
 
-def implied_profile(image: Image.Image, header: bytes) -> bytes | None:
+def signalled_profile(image: Image.Image, header: bytes) -> bytes | None:
     format = format_of(image)
     assert format is not None
-    return format.implied_profile(image, header)
+    return format.signalled_profile(image, header)
 
 
 def png(make_png: MakePng, chunks: dict[bytes, bytes], color_type: int = RGB) -> bytes:
@@ -163,7 +163,7 @@ def test_any_header_is_survived(noise: bytes) -> None:
         image.format = format
         for marker in (b"", b"\0\0\0\4cICP", b"colrnclx"):
             header = beginning + marker + noise
-            profile = implied_profile(image, header)
+            profile = signalled_profile(image, header)
             assert profile is None or profile[36:40] == b"acsp"
 
 

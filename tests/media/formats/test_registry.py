@@ -25,7 +25,7 @@ from esc_cli.media.formats.registry import (
     sniff,
 )
 from esc_cli.media.opening import opened
-from esc_cli.media.picture import Metadata, Motion, Picture, PictureFile
+from esc_cli.media.picture import AnimationTiming, Metadata, Picture, PictureFile
 from esc_cli.media.probe import probe
 from esc_cli.media.read import read_file
 from esc_cli.media.write import encode_file
@@ -195,9 +195,9 @@ def test_every_format_answers_every_question(format: PictureFormat) -> None:
     assert 0 < format.quality <= 100
     gray = [torch.full((1, 3, 8, 12), value, dtype=torch.uint8) for value in (40, 200)]
     pictures = tuple(Picture(color, None, True, Metadata(), format.name) for color in gray)
-    motion = Motion((100.0, 200.0), 1) if format.several == "frames" else None
+    timing = AnimationTiming((100.0, 200.0), 1) if format.several == "frames" else None
     for count in (1, 2) if format.several else (1,):
-        file = PictureFile(pictures[:count], motion if count > 1 else None)
+        file = PictureFile(pictures[:count], timing if count > 1 else None)
         content = encode_file(file, format)
         assert sniff(content[:80]) is format
         again, told = read_file(content), probe(content)

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from esc_cli.media.video.containers import MATROSKA, MP4
 from esc_cli.media.video.reader import VideoReader
-from esc_cli.media.video.stream_copy import copies
+from esc_cli.media.video.stream_copy import stream_copies
 
 CLIPS = ("nasa_rotated.mp4", "nasa_vfr_noaudio.mp4", "odd_321x241_vp9.mp4", "hevc_10bit.mp4")
 
@@ -27,8 +28,8 @@ def test_every_frame(shared: Path, ffprobe: Callable[..., Any], name: str) -> No
 
 def test_two_films_and_their_subtitles_are_copied(shared: Path) -> None:
     path = shared / "corpus" / "video" / "nasa_multistream_subs.mp4"
-    assert copies(path, "mp4").streams == (1, 2, 3, 4, 5)
-    assert [sentence.split(" cannot")[0] for sentence in copies(path, "matroska").lost] == [
+    assert stream_copies(path, MP4).streams == (1, 2, 3, 4, 5)
+    assert [sentence.split(" cannot")[0] for sentence in stream_copies(path, MATROSKA).lost] == [
         "the subtitle track 2 (mov_text, eng)",
         "the subtitle track 5 (mov_text, eng)",
     ]

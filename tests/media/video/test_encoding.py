@@ -10,8 +10,8 @@ import torch
 
 from esc_cli.errors import DiskFullError, OutputError
 from esc_cli.media.video.clip import Clip, ColorTags, Hdr, probe_clip
+from esc_cli.media.video.containers import MATROSKA, MP4, EncodeSettings
 from esc_cli.media.video.encoding import SegmentWriter, StreamWriter, check_settings
-from esc_cli.media.video.formats import EncodeSettings
 from esc_cli.media.video.reader import Frame, VideoReader
 
 Maker = Callable[..., Path]
@@ -35,7 +35,7 @@ def test_the_same_frames_give_the_same_bytes(
     tmp_path: Path, clip: Clip, make_frames: FrameMaker, codec: str
 ) -> None:
     """With AVX-512, x264 gave other bytes in half of such files."""
-    settings = check_settings(clip, "matroska", EncodeSettings(codec))
+    settings = check_settings(clip, MATROSKA, EncodeSettings(codec))
     frames = make_frames(size=(64, 320))
     first, second = (segment(tmp_path / name, clip, frames, settings) for name in ("a", "b"))
     assert first.read_bytes() == second.read_bytes()
@@ -43,7 +43,7 @@ def test_the_same_frames_give_the_same_bytes(
 
 def test_narrow_h265_does_not_abort_the_process(tmp_path: Path, clip: Clip, make_frames: FrameMaker) -> None:
     """It did within four files of 40x24."""
-    settings = check_settings(clip, "matroska", EncodeSettings("libx265"))
+    settings = check_settings(clip, MATROSKA, EncodeSettings("libx265"))
     for number in range(4):
         segment(tmp_path / str(number), clip, make_frames(size=(24, 40)), settings)
 
@@ -51,7 +51,7 @@ def test_narrow_h265_does_not_abort_the_process(tmp_path: Path, clip: Clip, make
 @pytest.mark.parametrize("start", [-1001, 0, 12345])
 def test_times_and_colors_come_back(tmp_path: Path, clip: Clip, make_frames: FrameMaker, start: int) -> None:
     """FFV1 has no loss: 4:4:4 differs by the rounding of colors alone."""
-    settings = check_settings(clip, "matroska", EncodeSettings("ffv1", pixel_format="yuv444p"))
+    settings = check_settings(clip, MATROSKA, EncodeSettings("ffv1", pixel_format="yuv444p"))
     frames = [replace(frame, pts=frame.pts + start) for frame in make_frames()]
     with VideoReader(segment(tmp_path / "a", clip, frames, settings)) as reader:
         back = list(reader)
@@ -63,7 +63,7 @@ def test_times_and_colors_come_back(tmp_path: Path, clip: Clip, make_frames: Fra
 def test_the_default_is_visually_lossless(
     tmp_path: Path, clip: Clip, make_frames: FrameMaker, codec: str
 ) -> None:
-    settings = check_settings(clip, "matroska", EncodeSettings(codec, pixel_format="yuv420p"))
+    settings = check_settings(clip, MATROSKA, EncodeSettings(codec, pixel_format="yuv420p"))
     path = segment(tmp_path / "a", clip, make_frames(), settings)
     with VideoReader(path) as reader:
         luma = [frame.color.float().mean(1) for frame in reader]
@@ -81,7 +81,7 @@ def test_colors_aspect_and_hdr_are_written(
         sample_aspect_ratio=Fraction(4, 3),
     )  # fmt: skip
     deep = [replace(f, color=(f.color.int() * 257).to(torch.uint16)) for f in make_frames()]
-    path = segment(tmp_path / "a", clip, deep, check_settings(clip, "mp4", EncodeSettings()))
+    path = segment(tmp_path / "a", clip, deep, check_settings(clip, MP4, EncodeSettings()))
     probed = ffprobe(path, "-show_streams", "-show_frames", "-read_intervals", "%+#1")
     stream, frame = probed["streams"][0], probed["frames"][0]
     assert stream["pix_fmt"] == "yuv420p10le"
@@ -97,7 +97,7 @@ def test_colors_aspect_and_hdr_are_written(
 def test_an_encoder_that_was_stopped_leaves_no_error(
     tmp_path: Path, clip: Clip, make_frames: FrameMaker
 ) -> None:
-    settings = check_settings(clip, "mp4", EncodeSettings())
+    settings = check_settings(clip, MP4, EncodeSettings())
     with pytest.raises(KeyboardInterrupt), SegmentWriter(tmp_path / "a", clip, 48, 64, settings) as writer:
         writer.write(make_frames()[0])
         raise KeyboardInterrupt

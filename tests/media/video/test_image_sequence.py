@@ -17,9 +17,9 @@ from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.picture import Metadata, Picture, PictureFile, WriteSettings
 from esc_cli.media.read import read_file
 from esc_cli.media.video.clip import Clip, probe_clip
+from esc_cli.media.video.containers import MATROSKA, EncodeSettings
 from esc_cli.media.video.encoding import SegmentWriter, check_settings
-from esc_cli.media.video.formats import EncodeSettings
-from esc_cli.media.video.image_sequence import SequenceReader, SequenceWriter, sequence_losses
+from esc_cli.media.video.image_sequence import SequenceReader, SequenceWriter, sequence_limitations
 from esc_cli.media.video.reader import Frame, VideoReader
 from esc_cli.media.write import encode_file
 
@@ -195,7 +195,7 @@ def test_a_rate_that_does_not_exist(rate: int) -> None:
 
 
 def encoded(reader: SequenceReader, clip: Clip, target: Path) -> Path:
-    settings = check_settings(clip, "matroska", EncodeSettings(crf=0))
+    settings = check_settings(clip, MATROSKA, EncodeSettings(crf=0))
     with SegmentWriter(target, clip, clip.height, clip.width, settings) as writer:
         for frame in reader:
             writer.write(frame)
@@ -338,7 +338,7 @@ def clip(make_clip: Maker) -> Clip:
 
 
 def test_losses_of_a_file(clip: Clip) -> None:
-    assert sequence_losses(clip, FORMATS["PNG"]) == (
+    assert sequence_limitations(clip, FORMATS["PNG"]) == (
         "only the frames are kept: pictures have no sound, subtitles, chapters and times",
     )
 
@@ -346,7 +346,7 @@ def test_losses_of_a_file(clip: Clip) -> None:
 def test_losses_of_much(clip: Clip) -> None:
     color = replace(clip.color, transfer=16, primaries=9)
     much = replace(clip, color=color, sample_aspect_ratio=Fraction(4, 3), depth_bits=10, alpha=True)
-    found = sequence_losses(replace(much, container="yuv4mpegpipe"), FORMATS["JPEG"])
+    found = sequence_limitations(replace(much, container="yuv4mpegpipe"), FORMATS["JPEG"])
     assert [
         next(word for word in ("HDR", "4/3", "transparency", "10 bits") if word in line) for line in found
     ] == [
@@ -355,4 +355,4 @@ def test_losses_of_much(clip: Clip) -> None:
         "transparency",
         "10 bits",
     ]
-    assert not any("bits" in line for line in sequence_losses(much, FORMATS["PNG"]))
+    assert not any("bits" in line for line in sequence_limitations(much, FORMATS["PNG"]))

@@ -8,18 +8,30 @@ import av
 import pytest
 
 from esc_cli.errors import DiskFullError, InputError
+from esc_cli.media.video.containers import (
+    MATROSKA,
+    MP4,
+    WEBM,
+    Container,
+    EncodeSettings,
+    container_by_extension,
+)
 from esc_cli.media.video.encoding import SegmentWriter, check_settings
-from esc_cli.media.video.formats import EncodeSettings
-from esc_cli.media.video.mux import join
+from esc_cli.media.video.mux import mux
 from esc_cli.media.video.reader import VideoReader
-from esc_cli.media.video.stream_copy import copies
+from esc_cli.media.video.stream_copy import stream_copies
 
 Maker = Callable[..., Path]
 Probe = Callable[..., Any]
-CONTAINERS = {"mp4": "mp4", "mov": "mov", "mkv": "matroska", "webm": "webm"}
 SOUND = (("aac", "eng"), ("aac", "deu"))
 DEFAULT = EncodeSettings()
 EXACT = {"x264-params": "keyint=4:bframes=2:scenecut=0"}
+
+
+def container_of(name: str) -> Container:
+    container = container_by_extension(Path(name))
+    assert container is not None
+    return container
 
 
 @pytest.fixture
@@ -35,7 +47,7 @@ def enlarge(tmp_path: Path) -> Callable[..., Path]:
         start_s: float | None = None,
         end_s: float | None = None,
     ) -> Path:
-        target, container = tmp_path / name, CONTAINERS[Path(name).suffix[1:]]
+        target, container = tmp_path / name, container_of(name)
         with VideoReader(source, start_s=start_s, end_s=end_s) as reader:
             clip = reader.clip
             complete = check_settings(clip, container, settings)
@@ -47,7 +59,7 @@ def enlarge(tmp_path: Path) -> Callable[..., Path]:
                     for frame in read[first : first + frames]:
                         color = frame.color.repeat_interleave(2, -1).repeat_interleave(2, -2)
                         writer.write(type(frame)(color, frame.pts, frame.duration))
-        join(segments, source, target, container, clip, start_s=start_s, end_s=end_s)
+        mux(segments, source, target, container, clip, start_s=start_s, end_s=end_s)
         return target
 
     return run
@@ -226,15 +238,15 @@ def test_alpha_passes_webm(make_clip: Maker, enlarge: Callable[..., Path]) -> No
 
 def test_what_the_container_cannot_hold_is_said(make_clip: Maker, enlarge: Callable[..., Path]) -> None:
     source = make_clip("in.mkv", sound=(("aac", "eng"), ("libopus", "deu")))
-    held = copies(source, "webm")
+    held = stream_copies(source, WEBM)
     assert held.streams == (2,)
-    assert held.lost == ("the audio track 1 (aac, eng) cannot be kept in webm",)
+    assert held.lost == ("the audio track 1 (aac, eng) cannot be kept in WebM",)
     with av.open(enlarge(source, "out.webm")) as file:
         assert [stream.type for stream in file.streams] == ["video", "audio"]
 
 
 def test_everything_is_held_by_its_own_kind(make_clip: Maker) -> None:
-    assert copies(make_clip(sound=SOUND), "mp4").streams == (1, 2)
+    assert stream_copies(make_clip(sound=SOUND), MP4).streams == (1, 2)
 
 
 def test_segments_of_other_settings_are_refused(
@@ -245,13 +257,13 @@ def test_segments_of_other_settings_are_refused(
         clip = reader.clip
     paths = write_segments(tmp_path, clip, make_frames(), ["libx264", "ffv1"])
     with pytest.raises(InputError, match="encoded otherwise"):
-        join(paths, source, tmp_path / "out.mkv", "matroska", clip)
+        mux(paths, source, tmp_path / "out.mkv", MATROSKA, clip)
 
 
 def test_a_clip_is_no_segment(tmp_path: Path, make_clip: Maker) -> None:
     source = make_clip()
     with VideoReader(source) as reader, pytest.raises(InputError, match="is no segment"):
-        join([source], source, tmp_path / "out.mkv", "matroska", reader.clip)
+        mux([source], source, tmp_path / "out.mkv", MATROSKA, reader.clip)
 
 
 def test_a_full_disk(tmp_path: Path, make_clip: Maker, make_frames: Callable[..., list[Any]]) -> None:
@@ -262,13 +274,13 @@ def test_a_full_disk(tmp_path: Path, make_clip: Maker, make_frames: Callable[...
         clip = reader.clip
     paths = write_segments(tmp_path, clip, make_frames(), ["libx264"])
     with pytest.raises(DiskFullError, match="the disk is full"):
-        join(paths, source, Path("/dev/full"), "matroska", clip)
+        mux(paths, source, Path("/dev/full"), MATROSKA, clip)
 
 
 def write_segments(folder: Path, clip: Any, frames: Sequence[Any], codecs: Sequence[str]) -> list[Path]:
     paths = [folder / codec for codec in codecs]
     for path, codec in zip(paths, codecs, strict=True):
-        settings = check_settings(clip, "matroska", EncodeSettings(codec))
+        settings = check_settings(clip, MATROSKA, EncodeSettings(codec))
         with SegmentWriter(path, clip, 48, 64, settings) as writer:
             for frame in frames:
                 writer.write(frame)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esc_cli.errors import InputError, UsageError
-from esc_cli.media.video.sequence_names import is_sequence, numbered
+from esc_cli.media.video.sequence_names import is_sequence, sequence_names
 
 NAMES = st.text("ab%d06.-_ ", max_size=12)
 
@@ -22,7 +22,7 @@ def test_a_sequence(name: str) -> None:
 def test_no_sequence(name: str) -> None:
     assert not is_sequence(name)
     with pytest.raises(UsageError, match="has not just one number"):
-        numbered(name)
+        sequence_names(name)
 
 
 def test_a_file_of_that_name_is_meant_itself(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_file_of_that_name_is_meant_itself(tmp_path: Path) -> None:
 def test_names_are_those_of_printf(before: str, after: str, digits: int, number: int) -> None:
     field = f"%0{digits}d" if digits else "%d"
     pattern = f"{before.replace('%', '%%')}{field}{after.replace('%', '%%')}"
-    assert numbered(f"folder/{pattern}").path(number) == Path("folder", pattern % number)
+    assert sequence_names(f"folder/{pattern}").path(number) == Path("folder", pattern % number)
 
 
 def test_files_from_the_least_number_on(tmp_path: Path) -> None:
@@ -51,13 +51,13 @@ def test_files_from_the_least_number_on(tmp_path: Path) -> None:
         "f\N{ARABIC-INDIC DIGIT ZERO}12.png",
     ]:
         (tmp_path / name).touch()
-    assert [path.name for path in numbered(f"{tmp_path}/f%03d.png").files()] == names
+    assert [path.name for path in sequence_names(f"{tmp_path}/f%03d.png").files()] == names
 
 
 def test_numbers_outgrow_their_zeros(tmp_path: Path) -> None:
     for number in range(8, 12):
         (tmp_path / f"{number:01d}+.png").touch()
-    files = numbered(f"{tmp_path}/%01d+.png").files()
+    files = sequence_names(f"{tmp_path}/%01d+.png").files()
     assert [path.name for path in files] == ["8+.png", "9+.png", "10+.png", "11+.png"]
 
 
@@ -65,14 +65,14 @@ def test_a_gap_is_named(tmp_path: Path) -> None:
     for number in (1, 2, 4, 5):
         (tmp_path / f"{number}.png").touch()
     with pytest.raises(InputError, match=r"/3\.png is missing, while the numbers go on to 5\.png"):
-        numbered(f"{tmp_path}/%d.png").files()
+        sequence_names(f"{tmp_path}/%d.png").files()
 
 
 def test_no_files(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
     with pytest.raises(InputError, match=r"there are no files named as .*/%06d\.png"):
-        numbered(f"{tmp_path}/%06d.png").files()
+        sequence_names(f"{tmp_path}/%06d.png").files()
     with pytest.raises(InputError, match="nowhere cannot be read: No such file or directory"):
-        numbered(f"{tmp_path}/nowhere/%d.png").files()
+        sequence_names(f"{tmp_path}/nowhere/%d.png").files()
     with pytest.raises(InputError, match="a cannot be read: Not a directory"):
-        numbered(f"{tmp_path}/a/%d.png").files()
+        sequence_names(f"{tmp_path}/a/%d.png").files()

@@ -63,7 +63,7 @@ def test_factors_follow_the_table() -> None:
 
 
 def test_the_package_gets_tokens_before_heads(monkeypatch: pytest.MonkeyPatch) -> None:
-    # A stand-in with the package's documented interface: (batch, tokens, heads, channels).
+    # A fake with the package's documented interface: (batch, tokens, heads, channels).
     def flash_attn_func(query: Tensor, key: Tensor, value: Tensor, softmax_scale: float) -> Tensor:
         scores = torch.einsum("bqhc,bkhc->bhqk", query, key) * softmax_scale
         return torch.einsum("bhqk,bkhc->bqhc", scores.softmax(dim=-1), value)

@@ -1,0 +1,335 @@
+"""What is made of a clip: a file, a stream of raw frames, an image sequence, or a sheet of a few frames.
+
+Which of them is decided once, by ``output_of``; everything that differs among them is here.
+"""
+
+import os
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from esc_cli.errors import InputError, OutputError, UsageError
+from esc_cli.jobs.clips.options import NO_SETTINGS, ClipOptions
+from esc_cli.jobs.clips.samples import samples
+from esc_cli.jobs.clips.sinks import SEGMENT_FRAMES, SegmentSink
+from esc_cli.jobs.clips.work_folder import WorkFolder
+from esc_cli.jobs.naming import Destination, choose_clip_format
+from esc_cli.jobs.record import Stamp
+from esc_cli.jobs.sources import Source
+from esc_cli.jobs.streams import stdout_errors, stdout_file, write_stdout
+from esc_cli.media.contact_sheet import contact_sheet
+from esc_cli.media.formats.base import PictureFormat
+from esc_cli.media.formats.registry import FORMATS, check_fits
+from esc_cli.media.picture import Picture, PictureFile
+from esc_cli.media.video.clip import Clip
+from esc_cli.media.video.containers import Container, EncodeSettings
+from esc_cli.media.video.encoding import StreamWriter, check_settings, padding_notes
+from esc_cli.media.video.image_sequence import SequenceWriter, sequence_limitations
+from esc_cli.media.video.mux import mux
+from esc_cli.media.video.reader import turned
+from esc_cli.media.video.sequence_names import SequenceNames, is_sequence, sequence_names
+from esc_cli.media.video.settings import alpha_notes
+from esc_cli.media.video.stream_copy import stream_copies
+from esc_cli.media.write import encode_file
+from esc_cli.storage.whole_files import atomic_path, write_whole
+
+if TYPE_CHECKING:
+    from esc_cli.jobs.clips.run import Work
+    from esc_cli.jobs.clips.task import ClipTask
+
+
+class ClipOutput(ABC):
+    """What is made of a clip.
+
+    Attributes:
+        format: What it is written as.
+        label: What the names of results have beside their size.
+        is_one_file: Whether the result is one file.
+    """
+
+    format: PictureFormat | Container
+    label = ""
+    is_one_file = True
+
+    def settings(self, clip: Clip, asked: EncodeSettings) -> EncodeSettings:
+        """Complete the settings of the encoder; pictures have none.
+
+        Raises:
+            UsageError: They were asked for all the same, or do not fit.
+        """
+        if asked != NO_SETTINGS:
+            raise UsageError(f"the options of video encoders mean nothing for {self.format.name}")
+        return asked
+
+    def check_size(self, height: int, width: int) -> None:
+        """Refuse pictures that the format cannot hold, pixels.
+
+        Raises:
+            OutputError: It cannot.
+        """
+        if isinstance(self.format, PictureFormat):
+            check_fits(height, width, self.format)
+
+    def is_there(self, target: Path | None) -> bool:
+        """Whether something has the result's name."""
+        return target is not None and os.path.lexists(target)
+
+    @abstractmethod
+    def limitations(
+        self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
+    ) -> tuple[str, ...]:
+        """Say what the result cannot hold, and what else differs from what one would expect.
+
+        Args:
+            source: Of the clip.
+            clip: Its facts.
+            size: Of the result's frames, (height, width).
+            settings: Complete ones.
+        """
+
+    @abstractmethod
+    def make(self, work: "Work") -> int:
+        """Make it.
+
+        Args:
+            work: The frames, and who is told of them.
+
+        Returns:
+            How many damaged frames the decoder mended.
+
+        Raises:
+            InputError: The clip is damaged, or there is no frame in the part that is kept.
+            OutputError: The result cannot be written.
+            DiskFullError: There is no space left.
+        """
+
+
+def output_of(source: Source, destination: Destination, clip: Clip, options: ClipOptions) -> ClipOutput:
+    """Decide what is made of a clip.
+
+    Args:
+        source: Of the clip.
+        destination: Where results go.
+        clip: Its facts.
+        options: What was asked for.
+
+    Raises:
+        UsageError: What was asked for contradicts itself.
+        OutputError: Results would replace inputs.
+    """
+    if options.preview is not None:
+        return PreviewSheet(destination)
+    format = choose_clip_format(destination, clip.container)
+    if isinstance(format, Container):
+        return RawStream(format) if format.is_raw else ContainerFile(format)
+    if destination.path is None or not is_sequence(str(destination.path)):
+        raise UsageError(
+            f"{source.name} is a clip, and {format.name} holds pictures",
+            hint="name its frames, such as -o frames/%06d.png, or see some with --preview 9",
+        )
+    return ImageSequence(format, source, sequence_names(str(destination.path)))
+
+
+class ContainerFile(ClipOutput):
+    """A clip in a container, encoded in segments that a later run goes on with."""
+
+    def __init__(self, container: Container) -> None:
+        self.format: Container = container
+
+    def settings(self, clip: Clip, asked: EncodeSettings) -> EncodeSettings:
+        """Complete the settings of the encoder."""
+        return check_settings(clip, self.format, asked)
+
+    def limitations(
+        self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
+    ) -> tuple[str, ...]:
+        """Say which streams cannot be kept, and what the encoder changes."""
+        lost = [*clip.notes, *padding_notes(clip, *size, settings), *alpha_notes(clip, settings)]
+        if isinstance(source.content, Path) and not _is_sequence(source):
+            lost += stream_copies(source.content, self.format).lost
+        return tuple(lost)
+
+    def make(self, work: "Work") -> int:
+        """Encode what no earlier run has, and mux everything."""
+        task = work.task
+        identity = _identity(task, work.frames.model)
+        with task.open() as reader, WorkFolder(cast(Path, task.target), identity) as folder:
+            rest = iter(reader) if folder.last_pts is None else reader.frames_from(folder.last_pts + 1)
+            work.run(rest, SegmentSink(folder, task), len(folder.segments) * SEGMENT_FRAMES)
+            if not folder.segments:
+                raise no_frame(task)
+            with atomic_path(folder.target) as partial:
+                self._mux(task, folder, partial)
+                work.publish(partial)
+            return reader.damaged_frames
+
+    def _mux(self, task: "ClipTask", folder: WorkFolder, target: Path) -> None:
+        source, options = task.source.content, task.options
+        mux(
+            folder.segments,
+            source if isinstance(source, Path) and source.is_file() else None,
+            target,
+            self.format,
+            task.clip,
+            start_s=options.start_s,
+            end_s=options.end_s,
+        )
+
+
+class RawStream(ClipOutput):
+    """Raw frames to standard output or a file, for other programs."""
+
+    def __init__(self, container: Container) -> None:
+        self.format: Container = container
+
+    def settings(self, clip: Clip, asked: EncodeSettings) -> EncodeSettings:
+        """Complete the settings: of raw frames, the pixel format."""
+        return check_settings(clip, self.format, asked)
+
+    def limitations(
+        self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
+    ) -> tuple[str, ...]:
+        """Say what raw frames lack."""
+        lost = (*clip.notes, *padding_notes(clip, *size, settings), *alpha_notes(clip, settings))
+        return (*lost, f"{self.format.name} holds frames alone, and no times of theirs")
+
+    def make(self, work: "Work") -> int:
+        """Write one frame after the other."""
+        task = work.task
+        with task.open() as reader, _stream_target(work) as file:
+            work.run(iter(reader), StreamWriter(file, task.clip, task.height, task.width, task.settings))
+            return reader.damaged_frames
+
+
+class ImageSequence(ClipOutput):
+    """Each frame as a picture of its own.
+
+    Args:
+        format: Of the pictures.
+        source: Of the clip.
+        names: Of the pictures.
+
+    Raises:
+        OutputError: They are those of inputs.
+    """
+
+    is_one_file = False
+
+    def __init__(self, format: PictureFormat, source: Source, names: SequenceNames) -> None:
+        self.format: PictureFormat = format
+        self._names = names
+        if _is_sequence(source) and _real_names(sequence_names(str(source.content))) & _real_names(names):
+            raise OutputError(
+                f"'{names}' names inputs, and results never replace inputs",
+                hint="choose another place with -o",
+            )
+
+    def is_there(self, target: Path | None) -> bool:
+        """Whether any picture of these names is there."""
+        return bool(self._names.found())
+
+    def limitations(
+        self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
+    ) -> tuple[str, ...]:
+        """Say what pictures cannot hold of a clip."""
+        return (*clip.notes, *sequence_limitations(clip, self.format))
+
+    def make(self, work: "Work") -> int:
+        """Write the pictures."""
+        work.publish(None)
+        task, clip = work.task, work.task.clip
+        sink = SequenceWriter(
+            str(task.target), self.format, work.write, gray=clip.gray, rotation_deg=clip.rotation_deg
+        )
+        with task.open() as reader:
+            work.run(iter(reader), sink)
+            return reader.damaged_frames
+
+
+class PreviewSheet(ClipOutput):
+    """A few frames, at equal distances, on one picture.
+
+    Raises:
+        UsageError: The result's format holds no pictures.
+    """
+
+    label = "_preview"
+
+    def __init__(self, destination: Destination) -> None:
+        named = destination.format
+        if isinstance(named, Container) and not destination.is_folder:
+            raise UsageError(f"a preview is a picture, and {named.name} holds clips")
+        self.format: PictureFormat = named if isinstance(named, PictureFormat) else FORMATS["PNG"]
+
+    def limitations(
+        self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
+    ) -> tuple[str, ...]:
+        """Say no more than reading does."""
+        return clip.notes
+
+    def make(self, work: "Work") -> int:
+        """Enlarge a few frames, and put them on a sheet."""
+        pictures: list[Picture] = []
+        task, begun = work.task, time.monotonic()
+        with task.open() as reader:
+            for number, low in enumerate(samples(reader, task, task.options.preview or 1), start=1):
+                high = turned(work.frames(low), task.clip.rotation_deg)
+                pictures.append(work.frames.as_picture(high))
+                work.report(number, number / max(time.monotonic() - begun, 1e-9))
+            if not pictures:
+                raise no_frame(task)
+            content = encode_file(PictureFile((contact_sheet(pictures),)), self.format, work.write)
+            work.publish(None)
+            if task.target is None:
+                write_stdout(content)
+            else:
+                write_whole(task.target, content)
+            return reader.damaged_frames
+
+
+def no_frame(task: "ClipTask") -> InputError:
+    """Give the error of a clip without a frame where one is looked for."""
+    return InputError(f"{task.source.name} has no frame in the part that was asked for")
+
+
+def _identity(task: "ClipTask", model: str) -> dict[str, object] | None:
+    """Say what the segments depend on: the input's bytes, the recipe, and the model that was chosen by them.
+
+    None for a pipe: it is read once.
+    """
+    source = task.source.content
+    if not isinstance(source, Path):
+        return None
+    if source.is_file():
+        stamp = Stamp.of(source)
+        return {
+            "size_bytes": stamp.size_bytes,
+            "sha256": stamp.sha256,
+            "recipe": task.identity,
+            "model": model,
+        }
+    digests = {file.name: Stamp.of(file).sha256 for file in sequence_names(str(source)).files()}
+    return {"files": digests, "recipe": task.identity, "model": model}
+
+
+@contextmanager
+def _stream_target(work: "Work") -> Iterator[BinaryIO]:
+    if work.task.target is None:
+        with stdout_errors():
+            yield stdout_file()
+        return
+    with atomic_path(work.task.target) as partial:
+        with partial.open("wb") as file:
+            yield file
+        work.publish(partial)
+
+
+def _is_sequence(source: Source) -> bool:
+    return isinstance(source.content, Path) and is_sequence(str(source.content))
+
+
+def _real_names(names: SequenceNames) -> set[str]:
+    return {os.path.realpath(path) for path in names.found()}
