@@ -22,7 +22,7 @@ from esc_cli.analysis.subject import Subject, load_subject, low_picture
 from esc_cli.engine.memory.free import host_free_bytes
 from esc_cli.engine.pixels import to_unit
 from esc_cli.errors import InputError, OutOfMemoryError, UsageError
-from esc_cli.evaluation.datasets import find_pictures
+from esc_cli.media.probe import find_pictures
 
 _FLOAT_BYTES = 4
 

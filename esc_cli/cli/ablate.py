@@ -60,8 +60,7 @@ def ablate(
     from esc_cli.engine.device import choose_device
     from esc_cli.evaluation.figures import check_plot
     from esc_cli.training.ablation import ablate as run_ablation
-    from esc_cli.training.ablation import known_networks
-    from esc_cli.training.ablation_plot import draw_curves
+    from esc_cli.training.ablation import draw_curves, known_networks
     from esc_cli.training.presets import PRESETS
 
     if plot is not None:

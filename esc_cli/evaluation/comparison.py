@@ -18,9 +18,8 @@ from esc_cli.evaluation.degradation.bicubic import crop_to_multiple, downscale
 from esc_cli.evaluation.evaluate import DegradationName, low_resolution
 from esc_cli.evaluation.metrics import crop_border, luma, psnr
 from esc_cli.evaluation.windows import Window, most_detailed
-from esc_cli.media.caption import captioned
 from esc_cli.media.color.conversion import to_srgb
-from esc_cli.media.contact_sheet import contact_sheet
+from esc_cli.media.contact_sheet import captioned, contact_sheet
 from esc_cli.media.picture import Metadata, Picture
 from esc_cli.media.pixels.alpha import composite
 from esc_cli.media.read import read_picture

@@ -16,10 +16,10 @@ from esc_cli.checkpoints.checkpoint import load_checkpoint
 from esc_cli.engine.pixels import from_unit, to_unit
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import InputError
-from esc_cli.evaluation.datasets import find_pictures
 from esc_cli.evaluation.degradation.bicubic import crop_to_multiple, downscale
 from esc_cli.evaluation.degradation.wild import WildDegradation, degrade, recipe_of
 from esc_cli.evaluation.metrics import crop_border, luma, psnr, ssim
+from esc_cli.media.probe import find_pictures
 from esc_cli.media.read import read_picture
 
 DegradationName = Literal["bicubic"] | WildDegradation

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from esc_cli.errors import InputError
 from esc_cli.media.camera_raw import EXTENSIONS as CAMERA_RAW_EXTENSIONS
 from esc_cli.media.formats.base import Held, Several
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, sniff
@@ -140,3 +141,18 @@ def has_alpha(image: Image.Image) -> bool:
 def _begins_like_a_picture(path: Path) -> bool:
     with path.open("rb") as file:
         return sniff(file.read(16)) is not None
+
+
+def find_pictures(folder: Path) -> tuple[Path, ...]:
+    """List the pictures in a folder and its sub-folders, in a stable order.
+
+    Raises:
+        InputError: It is no folder, or there are none in it.
+    """
+    if not folder.is_dir():
+        raise InputError(f"there is no folder {str(folder)!r}")
+    files = (path for path in folder.rglob("*") if path.is_file() and is_picture(path))
+    pictures = tuple(sorted(files, key=lambda path: path.relative_to(folder).as_posix()))
+    if not pictures:
+        raise InputError(f"there are no pictures in {str(folder)!r}")
+    return pictures

@@ -16,6 +16,7 @@ from esc_cli.evaluation.benchmark.macs import multiply_accumulates
 from esc_cli.evaluation.benchmark.peak_memory import Trial, host_peak_bytes
 from esc_cli.evaluation.benchmark.timing import Timing, measure
 from esc_cli.evaluation.evaluate import evaluate
+from esc_cli.evaluation.figures import saved_figure
 from esc_cli.networks.ablations import ABLATIONS
 from esc_cli.networks.architectures.registry import VARIANTS
 from esc_cli.training.configuration import TrainingConfig
@@ -148,3 +149,24 @@ def _peak_bytes(weights: Path, scale: int) -> int | None:
 def _curve(run_folder: Path) -> tuple[tuple[int, float], ...]:
     entries = [json.loads(line) for line in (run_folder / LOG_FILE).read_text(encoding="utf-8").splitlines()]
     return tuple((entry["step"], entry["psnr"]) for entry in entries)
+
+
+def draw_curves(trained: Sequence[Trained], path: Path) -> None:
+    """Draw the PSNR on the held-out pictures over the steps, a line for each network.
+
+    Args:
+        trained: The networks.
+        path: A .png or .svg file; replaced if it is there.
+
+    Raises:
+        UsageError: As for ``check_plot``.
+        OutputError: It cannot be written.
+    """
+    with saved_figure(path, (8, 5)) as figure:
+        axes = figure.subplots()
+        for one in trained:
+            steps, psnr = zip(*one.curve, strict=True)
+            axes.plot(steps, psnr, label=one.name)
+        axes.set_xlabel("steps")
+        axes.set_ylabel("PSNR on the held-out pictures, dB")
+        axes.legend(fontsize=8)

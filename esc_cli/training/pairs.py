@@ -11,9 +11,9 @@ from torch import Tensor
 
 from esc_cli.engine.pixels import from_unit, to_unit
 from esc_cli.errors import InputError
-from esc_cli.evaluation.datasets import find_pictures
 from esc_cli.evaluation.degradation.bicubic import crop_to_multiple, downscale
 from esc_cli.evaluation.degradation.filters import sharpen
+from esc_cli.media.probe import find_pictures
 from esc_cli.media.read import read_picture
 from esc_cli.training.stack import PictureStack, Place
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esc_cli.errors import InputError
-from esc_cli.evaluation.datasets import find_pictures
+from esc_cli.media.probe import find_pictures
 
 MANIFEST = "manifest.csv"
 """Says what each file of a folder was cut from, in the columns file, source_repo and original_path."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from esc_cli.engine.executors.cpu import prepare_for_cpu
+from esc_cli.engine.executors.inference import prepare_for_cpu
 from esc_cli.engine.executors.openvino_graph import prepare_for_openvino
 from esc_cli.engine.tiling.streaming import Strips
 from esc_cli.networks.architectures.esc import ESCConfig

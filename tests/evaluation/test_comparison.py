@@ -12,8 +12,8 @@ from esc_cli.errors import InputError, UsageError, WeightsError
 from esc_cli.evaluation.comparison import Comparison, compare
 from esc_cli.evaluation.evaluate import evaluate
 from esc_cli.evaluation.windows import Window
-from esc_cli.media.caption import LINE_PX
 from esc_cli.media.color.profiles import Primaries, rgb_profile, srgb_curve
+from esc_cli.media.contact_sheet import LINE_PX
 
 Pixels = npt.NDArray[np.uint8]
 Save = Callable[..., Path]

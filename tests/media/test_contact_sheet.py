@@ -1,3 +1,5 @@
+"""Sheets of pictures, and text below pictures."""
+
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -8,8 +10,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from torch import Tensor
 
-from esc_cli.media.contact_sheet import contact_sheet
+from esc_cli.media.contact_sheet import LINE_PX, captioned, contact_sheet
 from esc_cli.media.picture import Metadata, Picture
 
 GAP_PX = 8
@@ -85,3 +88,46 @@ def test_what_makes_no_sheet(pictures: list[Picture]) -> None:
 def test_no_columns() -> None:
     with pytest.raises(ValueError, match="one column or more"):
         contact_sheet([plain(0)], 0)
+
+
+Make = Callable[..., Picture]
+
+
+def of_width(width: int) -> Picture:
+    return Picture(torch.full((1, 3, 2, width), 77, dtype=torch.uint8), None, False, Metadata(), "PNG")
+
+
+def strip(line: str, width: int = 240) -> Tensor:
+    return captioned(of_width(width), (line,)).color[..., 2:, :]
+
+
+def test_the_picture_stays_above_its_lines(make_picture: Make) -> None:
+    picture = make_picture()
+    result = captioned(picture, ("esc-light", "27.31 dB"))
+    assert torch.equal(result.color[..., : picture.height, :], picture.color)
+    assert result.height == picture.height + 2 * LINE_PX
+    assert (result.width, result.gray, result.metadata) == (picture.width, picture.gray, picture.metadata)
+
+
+def test_text_is_white_on_black_and_without_color() -> None:
+    written = strip("esc")
+    assert (int(written.min()), int(written.max())) == (0, 255)
+    assert torch.equal(written[:, 0], written[:, 1])
+    assert torch.equal(written[:, 0], written[:, 2])
+    assert int(strip("").max()) == 0
+
+
+def test_each_line_has_its_own_place() -> None:
+    both = captioned(of_width(240), ("esc", "30 dB")).color[..., 2:, :]
+    assert torch.equal(both, torch.cat((strip("esc"), strip("30 dB")), dim=2))
+
+
+def test_of_a_line_that_is_too_long_the_end_is_shown() -> None:
+    first, second = (f"{'runs/' * 30}{name}.safetensors" for name in ("first", "second"))
+    assert not torch.equal(strip(first), strip(second))
+    assert torch.equal(strip(first), strip("more/" + first))
+
+
+@given(st.text(max_size=60), st.integers(1, 300))
+def test_any_text_fits_any_width(text: str, width: int) -> None:
+    assert captioned(of_width(width), (text,)).color.shape == (1, 3, 2 + LINE_PX, width)

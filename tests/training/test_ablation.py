@@ -1,3 +1,5 @@
+"""Ablations, and their curves."""
+
 import dataclasses
 from pathlib import Path
 
@@ -7,7 +9,7 @@ import torch
 from esc_cli.errors import UsageError
 from esc_cli.networks.ablations import PUBLISHED
 from esc_cli.training import ablation
-from esc_cli.training.ablation import ablate, known_networks
+from esc_cli.training.ablation import Trained, ablate, draw_curves, known_networks
 from esc_cli.training.configuration import TrainingConfig
 
 CPU = torch.device("cpu")
@@ -51,3 +53,13 @@ def test_unknown_networks_are_refused_before_anything_is_trained(pictures: Path,
 
 def test_each_published_row_stands_beside_a_network() -> None:
     assert set(PUBLISHED) <= set(known_networks())
+
+
+def test_each_network_is_a_line(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    curves = {"esc": ((1, 30.0), (2, 31.0)), "kernel-9": ((1, 30.0), (2, 30.5))}
+    trained = [Trained(name, 1, 1, 1.0, None, None, curve) for name, curve in curves.items()]
+    draw_curves(trained, tmp_path / "curves.svg")
+    text = (tmp_path / "curves.svg").read_text()
+    for word in (*curves, "steps"):
+        assert word in text

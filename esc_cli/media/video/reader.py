@@ -11,8 +11,7 @@ from torch import Tensor
 
 from esc_cli.errors import InputError
 from esc_cli.media.video.clip import Clip, clip_of, main_stream
-from esc_cli.media.video.decoding import decoded
-from esc_cli.media.video.deinterlace import deinterlaced
+from esc_cli.media.video.decoding import decoded, deinterlaced
 from esc_cli.media.video.library import Source, name_of, open_clip
 from esc_cli.media.video.pixels import to_rgb
 

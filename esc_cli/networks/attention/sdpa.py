@@ -4,8 +4,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from esc_cli.networks.attention.blocked_gradients import blocked_with_gradients
 from esc_cli.networks.attention.factorised import attend_with_factors
+from esc_cli.networks.attention.logistic_weights import blocked_with_gradients
 from esc_cli.networks.attention.position_bias import FactorBias, PositionBias, TableBias
 from esc_cli.networks.attention.recomputed import recomputed_attention
 

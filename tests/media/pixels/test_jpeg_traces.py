@@ -9,9 +9,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from esc_cli.evaluation.datasets import find_pictures
 from esc_cli.media.pixels.cosine_blocks import cosine_blocks
 from esc_cli.media.pixels.jpeg_traces import jpeg_step, table_step
+from esc_cli.media.probe import find_pictures
 
 STEPS = {95: 0, 85: 4, 75: 7, 50: 13, 30: 22}
 """By quality: the median of what the tables of the IJG have for the frequencies that are looked at."""

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from esc_cli.networks.attention.blocked_gradients import blocked_with_gradients
-from esc_cli.networks.attention.logistic_weights import are_available
+from esc_cli.networks.attention.logistic_weights import are_available, blocked_with_gradients
 from esc_cli.networks.attention.position_bias import TableBias
 from esc_cli.networks.attention.recomputed import recomputed_attention
 from esc_cli.networks.attention.sdpa import sdpa

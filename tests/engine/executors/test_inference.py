@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from esc_cli.engine.executors.cpu import prepare_for_cpu
+from esc_cli.engine.executors.inference import prepare_for_cpu
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.esc import ESCConfig
 from esc_cli.networks.architectures.esc_fp import ESCFPConfig
