@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import settings
 from PIL import Image, ImageDraw
+
+settings.register_profile("untimed", deadline=None)  # machines are shared: no test fails for being slow
+settings.load_profile("untimed")
 
 SHARED = Path(__file__).parents[2] / "shared"
 VECTORS = Path(__file__).parent / "data" / "vectors"

@@ -89,7 +89,7 @@ def test_refuses_other_endings_and_missing_files(tmp_path: Path) -> None:
         read_state_dict(tmp_path / "missing.pth")
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(suffix=st.sampled_from([".pth", ".safetensors"]), data=st.data())
 def test_flipped_bytes_never_leak_another_error(tmp_path: Path, suffix: str, data: st.DataObject) -> None:
     path = tmp_path / f"model{suffix}"

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from esc_cli.checkpoints.scales import plan_passes, reachable_scale
@@ -19,7 +19,6 @@ def test_few_passes_and_the_largest_first(scale: int, passes: tuple[int, ...]) -
     assert plan_passes(scale, ALL) == passes
 
 
-@settings(deadline=None)
 @given(some_scales, st.integers(-3, 200))
 def test_passes_multiply_to_the_scale(available: tuple[int, ...], scale: int) -> None:
     try:
@@ -59,7 +58,6 @@ def test_the_next_reachable_scale(asked: float, reached: int) -> None:
     assert reachable_scale(asked, ALL) == reached
 
 
-@settings(deadline=None)
 @given(some_scales.filter(lambda scales: scales != (1,)), st.floats(0.1, 300))
 def test_a_reachable_scale_is_the_least_that_can_be_planned(available: tuple[int, ...], asked: float) -> None:
     reached = reachable_scale(asked, available)

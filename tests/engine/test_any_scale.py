@@ -26,7 +26,7 @@ def checkpoint(random_network: Callable[[NetworkConfig], nn.Module]) -> Checkpoi
     return Checkpoint(random_network(config), config, None, "test", "test", "made by a test", "digest")
 
 
-@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 50), st.integers(1, 30), st.integers(1, 90), st.integers(1, 90), st.integers(1, 2))
 def test_strips_equal_the_whole_at_any_size(
     checkpoint: Checkpoint,

@@ -36,7 +36,7 @@ def test_strips_equal_the_whole(name: str, random_network: Networks, streamed: I
     config = NETWORKS[name]
     network = random_network(config).double()
 
-    @settings(deadline=None, max_examples=8)
+    @settings(max_examples=8)
     @given(st.integers(1, 40), st.integers(1, 20), st.integers(1, 30), st.integers(1, 2))
     def check(height: int, width: int, rows: int, batch: int) -> None:
         window_px = config.window_size

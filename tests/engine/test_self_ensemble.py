@@ -59,7 +59,7 @@ def test_it_is_the_mean_of_the_eight_results(
     assert not torch.allclose(ensemble, plain(low), rtol=0, atol=1e-4)
 
 
-@settings(deadline=None, max_examples=12)
+@settings(max_examples=12)
 @given(st.integers(1, 20), st.integers(1, 20), st.sampled_from(SYMMETRIES[1:]), st.sampled_from([2, 4]))
 def test_a_turned_picture_gives_the_turned_result(
     tiny_esc: Checkpoint, picture: Pictures, height: int, width: int, symmetry: Symmetry, scale: int

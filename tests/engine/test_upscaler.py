@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -26,7 +26,6 @@ def enlarged(low: Tensor, scale: int) -> Tensor:
     return low.repeat_interleave(scale, -2).repeat_interleave(scale, -1)
 
 
-@settings(deadline=None)
 @given(
     st.integers(1, 40),
     st.integers(1, 40),

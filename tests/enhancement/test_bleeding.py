@@ -14,7 +14,7 @@ def noise(channels: int, height: int, width: int) -> Tensor:
 
 
 @given(st.integers(1, 33), st.integers(1, 33), st.floats(0, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_visible_pixels_keep_their_bits(height: int, width: int, hidden: float) -> None:
     color, alpha = noise(3, height, width), noise(1, height, width)
     alpha[alpha < 256 * hidden] = 0

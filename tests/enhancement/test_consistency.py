@@ -46,7 +46,7 @@ def test_only_what_is_flat_all_around_is_touched() -> None:
 
 
 @given(SIDES, SIDES, SIDES, SIDES, st.sampled_from(DTYPES))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_each_pixel_is_its_own_or_the_one_below(
     height: int, width: int, high_height: int, high_width: int, dtype: torch.dtype
 ) -> None:

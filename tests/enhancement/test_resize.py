@@ -14,7 +14,7 @@ SIZES = st.integers(min_value=1, max_value=40)
 
 @given(SIZES, SIZES, SIZES, SIZES)
 @example(2, 1, 3, 1)  # found by this test: torch's own answer is wrong one pixel wide
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_it_is_pillows_bicubic(height: int, width: int, new_height: int, new_width: int) -> None:
     values = torch.rand((1, 1, height, width), generator=torch.Generator().manual_seed(height)) * 255
     ours = resize(values / 255, new_height, new_width)[0, 0] * 255
@@ -116,7 +116,7 @@ def test_light_is_averaged_as_libvips_does(factor: float) -> None:
 
 
 @given(SIZES, SIZES, SIZES, SIZES)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_in_linear_light_nothing_overshoots(height: int, width: int, new_height: int, new_width: int) -> None:
     picture = torch.rand((1, 2, height, width), generator=torch.Generator().manual_seed(width)).round()
     picture = picture * 0.6 + 0.2
@@ -145,7 +145,7 @@ def test_what_rises_evenly_in_light_still_does_when_enlarged() -> None:
 
 
 @given(SIZES, SIZES, SIZES, SIZES, st.sampled_from([torch.uint8, torch.uint16, torch.float32]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_colors_of_hidden_pixels_do_not_bleed(
     height: int, width: int, new_height: int, new_width: int, dtype: torch.dtype
 ) -> None:

@@ -76,7 +76,7 @@ def test_values_come_back(profile: bytes) -> None:
         assert (back.to(torch.int32) - every.to(torch.int32)).abs().max() <= (dtype == torch.uint16)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 40), st.integers(1, 40))
 def test_floats_come_back_in_any_size(height: int, width: int) -> None:
     tone = tone_of(LINEAR, False)

@@ -318,7 +318,7 @@ def test_no_frame_leaves_a_ghost(format: str, mode: str) -> None:
     assert all((rgba(a) == rgba(b)).all() for a, b in zip(images, got, strict=True))
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(
     st.sampled_from(["PNG", "GIF", "WEBP"]),
     st.lists(st.tuples(st.integers(0, 3), st.integers(2, 60)), min_size=2, max_size=7),

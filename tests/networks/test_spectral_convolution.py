@@ -16,7 +16,7 @@ def kernel_of(size: int, channels: int = 3, out: int = 3) -> Tensor:
     return average_over_symmetries(torch.randn(out, channels, size, size, dtype=torch.float64))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(
     n=st.integers(1, 3),
     height=st.integers(1, 150),

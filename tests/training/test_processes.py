@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from esc_cli.checkpoints.files import read_state_dict
@@ -58,7 +58,6 @@ def test_two_processes_train_what_one_does(pictures: Path, tmp_path: Path) -> No
 
 
 @given(st.integers(1, 9), st.integers(0, 40))
-@settings(deadline=None)
 def test_shares_are_the_batch(count: int, batch_size: int) -> None:
     shares = [Processes(rank, count).share(batch_size) for rank in range(count)]
     assert sorted(sample for share in shares for sample in share) == list(range(batch_size))

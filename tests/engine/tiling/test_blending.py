@@ -41,14 +41,13 @@ def tiles_of(
     return [[picture[..., r.enlarged(scale), c.enlarged(scale)] for c in columns] for r in rows]
 
 
-@settings(deadline=None)
 @given(grids, grids, st.integers(1, 3))
 def test_equal_tiles_join_bit_for_bit(rows: tuple[Span, ...], columns: tuple[Span, ...], scale: int) -> None:
     picture = torch.rand(1, 1, rows[-1].stop * scale, columns[-1].stop * scale)
     assert torch.equal(blended(rows, columns, tiles_of(picture, rows, columns, scale), scale), picture)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(grids, grids)
 def test_the_shares_of_the_tiles_at_a_pixel_add_up_to_one(
     rows: tuple[Span, ...], columns: tuple[Span, ...]

@@ -2,7 +2,7 @@ import dataclasses
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from esc_cli.engine.executors.registry import runtime_named
@@ -45,7 +45,6 @@ def test_on_a_cpu_only_small_pictures_are_done_at_once() -> None:
     assert ways("auto", work(128, 128))[0].mode == "none"
 
 
-@settings(deadline=None)
 @given(st.integers(0, 2**35), st.integers(1, 60), st.integers(1, 60), st.booleans())
 def test_auto_takes_what_fits(free: int, rows: int, columns: int, on_cpu: bool) -> None:
     todo = work(32 * rows, 32 * columns)
@@ -93,7 +92,6 @@ def test_overlap_takes_tiles_even_so() -> None:
     assert way.sizes.largest_px == LARGEST_CHOSEN_PX
 
 
-@settings(deadline=None)
 @given(st.integers(0, 4 * 2**30), st.integers(1, 4))
 def test_chosen_tiles_fit_and_the_next_larger_would_not(free: int, batch: int) -> None:
     todo = work(batch=batch)

@@ -82,7 +82,7 @@ def test_strips_equal_the_whole(config: NetworkConfig, random_network: Networks,
     network = random_network(config).double()
     cell_px = max(WINDOW_PX, config.window_size)  # windows are whole
 
-    @settings(deadline=None, max_examples=15)
+    @settings(max_examples=15)
     @given(st.integers(1, 8), st.integers(1, 20), st.integers(1, 4), st.integers(1, 2))
     def check(cells: int, width: int, windows: int, batch: int) -> None:
         low = torch.rand(batch, 3, cells * cell_px, width, dtype=torch.float64)
@@ -98,7 +98,7 @@ def test_strips_equal_the_whole(config: NetworkConfig, random_network: Networks,
 
 
 @pytest.mark.usefixtures("low_strips")
-@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.integers(1, 90), st.integers(1, 40), st.integers(1, 2))
 def test_any_size_is_that_of_the_whole_picture(
     tiny_esc: Checkpoint, picture: Pictures, height: int, width: int, batch: int

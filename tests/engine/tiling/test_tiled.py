@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -54,7 +54,6 @@ def enlarged(low: Tensor) -> Tensor:
     return low.repeat_interleave(SCALE, -2).repeat_interleave(SCALE, -1)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 12), st.integers(1, 12), st.integers(2, 8))
 def test_tiles_make_the_same_picture(
     nearest: Make, picture: Pictures, rows: int, columns: int, tile: int

@@ -1,6 +1,6 @@
 import itertools
 
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from esc_cli.engine.tiling.tiles import Span, round_up, tile_spans
@@ -16,7 +16,6 @@ def axes(draw: st.DrawFn) -> tuple[int, int, int, int]:
     return length, tile, overlap, align
 
 
-@settings(deadline=None)
 @given(axes())
 def test_tiles_cover_the_axis_in_order(axis: tuple[int, int, int, int]) -> None:
     spans = tile_spans(*axis)
@@ -25,7 +24,6 @@ def test_tiles_cover_the_axis_in_order(axis: tuple[int, int, int, int]) -> None:
     assert all(a.start < b.start <= a.stop for a, b in itertools.pairwise(spans))
 
 
-@settings(deadline=None)
 @given(axes())
 def test_tiles_lie_on_the_grid_and_have_one_length(axis: tuple[int, int, int, int]) -> None:
     length, tile, _, align = axis
@@ -36,7 +34,6 @@ def test_tiles_lie_on_the_grid_and_have_one_length(axis: tuple[int, int, int, in
     assert len(spans) == 1 or length > round_up(tile, align)
 
 
-@settings(deadline=None)
 @given(axes())
 def test_neighbours_overlap_enough_and_not_much_more(axis: tuple[int, int, int, int]) -> None:
     _, _, overlap, align = axis
@@ -45,7 +42,6 @@ def test_neighbours_overlap_enough_and_not_much_more(axis: tuple[int, int, int, 
         assert overlap <= left.stop - right.start <= round_up(overlap, align) + align
 
 
-@settings(deadline=None)
 @given(axes())
 def test_there_are_as_few_tiles_as_can_be(axis: tuple[int, int, int, int]) -> None:
     length, tile, overlap, align = axis

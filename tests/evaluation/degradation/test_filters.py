@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -19,7 +19,6 @@ def covariance(kernel: torch.Tensor) -> torch.Tensor:
 
 
 @given(st.floats(0.8, 2), st.floats(0.8, 2), st.floats(-math.pi, math.pi))
-@settings(deadline=None)
 def test_a_gaussian_has_its_ellipse(sigma_x: float, sigma_y: float, rotation: float) -> None:
     kernel = gaussian_kernel(21, (sigma_x, sigma_y), rotation=rotation)
     turn = torch.tensor([[math.cos(rotation), -math.sin(rotation)], [math.sin(rotation), math.cos(rotation)]])
@@ -35,7 +34,6 @@ def test_a_gaussian_has_its_ellipse(sigma_x: float, sigma_y: float, rotation: fl
     st.floats(0.5, 4),
     st.booleans(),
 )
-@settings(deadline=None)
 def test_kernels_are_symmetric_and_keep_the_light(
     half: int, sigma_x: float, sigma_y: float, rotation: float, shape: float, plateau: bool
 ) -> None:
@@ -64,7 +62,6 @@ def test_a_sinc_passes_low_frequencies_and_stops_high_ones() -> None:
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.sampled_from([7, 13, 21]))
-@settings(deadline=None)
 def test_a_blur_is_the_convolution(height: int, width: int, side: int) -> None:
     torch.manual_seed(0)
     picture = torch.rand(2, 3, height, width)

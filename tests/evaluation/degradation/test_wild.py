@@ -50,7 +50,7 @@ def only(recipe: Degradation, **changes: object) -> Degradation:
     st.integers(1, 40),
     st.integers(0, 999),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_sizes_ranges_and_determinism(
     name: WildDegradation, scale: int, height: int, width: int, seed: int
 ) -> None:

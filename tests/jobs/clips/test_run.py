@@ -55,7 +55,7 @@ def interrupted(make_clip: Maker, upscale: Upscale, short_segments: int) -> Path
     return source
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(after=st.integers(1, FRAMES))
 def test_an_interrupted_run_goes_on_and_gives_the_same(
     after: int, make_clip: Maker, upscale: Upscale, short_segments: int

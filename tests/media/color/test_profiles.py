@@ -123,7 +123,7 @@ def test_rounded_primaries_are_near() -> None:
 coordinates = st.tuples(st.floats(0, 1), st.floats(0, 1)) | st.tuples(st.just(0.3127), st.just(0.3290))
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(coordinates, coordinates, coordinates, coordinates)
 def test_any_primaries_make_a_good_profile_or_none(
     red: tuple[float, float],

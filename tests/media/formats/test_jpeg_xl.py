@@ -44,7 +44,7 @@ def announced(content: bytes) -> tuple[int, int]:
     return found.height, found.width
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 2000), st.integers(1, 40), st.booleans())
 def test_size_is_known_before_decoding(long: int, short: int, wide: bool) -> None:
     width, height = (long, short) if wide else (short, long)

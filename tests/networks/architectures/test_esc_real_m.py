@@ -57,7 +57,7 @@ def test_parameters_are_the_published_ones(scale: int, head: str, parameters: in
 def test_any_picture_is_enlarged_by_the_whole_scale(head: str, scale: int, unshuffle: int) -> None:
     network = ESCRealM(small(head, scale, unshuffle)).eval()
 
-    @settings(max_examples=5, deadline=None)
+    @settings(max_examples=5)
     @given(st.integers(1, 20), st.integers(1, 20), st.integers(1, 2))
     def check(height: int, width: int, batch: int) -> None:
         with torch.inference_mode():

@@ -70,7 +70,7 @@ def reference(network: LTE, low: Tensor, height: int, width: int) -> Tensor:
     return (total.permute(0, 3, 1, 2) + beneath) / 2 + 0.5
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(2, 12), st.integers(2, 12), st.floats(1, 6), st.floats(1, 6), st.integers(1, 2))
 def test_it_is_the_published_formula(
     network: LTE, height: int, width: int, down: float, across: float, batch: int
@@ -85,7 +85,7 @@ def test_it_is_the_published_formula(
     assert known.any()
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(sides, sides, st.integers(1, 90), st.integers(1, 90), st.integers(1, 3))
 def test_strips_and_blocks_equal_the_whole(
     network: LTE, height: int, width: int, high_height: int, high_width: int, windows: int

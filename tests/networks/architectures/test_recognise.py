@@ -96,7 +96,7 @@ CONFIGS = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(config=CONFIGS)
 def test_recognises_every_width(config: NetworkConfig) -> None:
     with torch.device("meta"):

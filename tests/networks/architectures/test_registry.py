@@ -123,7 +123,7 @@ def test_an_unnamed_variant_is_described() -> None:
     assert variant_name(dataclasses.replace(ESCConfig(2), blocks=7)) == "ESC (unnamed variant)"
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     config=st.sampled_from(SMALL),
     height=st.integers(1, 20),

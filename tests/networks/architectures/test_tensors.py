@@ -51,7 +51,7 @@ FILES = {
 }
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(config=CONFIGS)
 def test_recognises_every_width(config: ESCConfig) -> None:
     with torch.device("meta"):

@@ -29,7 +29,7 @@ def tokens(window: int, heads: int = 2, channels: int = 8) -> list[Tensor]:
     return [torch.randn(3, heads, window**2, channels) for _ in range(3)]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(rank=st.integers(1, 20), channels=st.sampled_from([4, 5, 8, 16]), heads=st.integers(1, 3))
 def test_given_factors_are_exact(rank: int, channels: int, heads: int) -> None:
     bias = FactorBias(torch.randn(heads, 16, rank), torch.randn(heads, 16, rank))

@@ -14,7 +14,6 @@ from torch.nn import functional as F
 from esc_cli.networks.mixers.attentive import AttentiveConvolution, equal_bands
 
 
-@settings(deadline=None)
 @given(st.integers(1, 200), st.integers(1, 25))
 def test_bands_are_those_of_adaptive_pooling(length: int, count: int) -> None:
     values = torch.randn(1, 1, length, dtype=torch.float64)
@@ -22,7 +21,7 @@ def test_bands_are_those_of_adaptive_pooling(length: int, count: int) -> None:
     torch.testing.assert_close(torch.stack(means), F.adaptive_avg_pool1d(values, count)[0, 0])
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3, 5]))
 def test_kernels_are_made_as_published(height: int, width: int, size: int) -> None:
     """The published order of steps: project every pixel, then pool."""

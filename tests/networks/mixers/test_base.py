@@ -80,7 +80,7 @@ def test_strips_equal_the_whole(name: str) -> None:
     mixer, shared = random_mixer(name), MIXERS[name][1]
     external = shared if name == "milk, external" else ()
 
-    @settings(deadline=None, max_examples=25)
+    @settings(max_examples=25)
     @given(st.integers(1, 3), st.integers(1, 30), st.integers(1, 20), st.integers(1, 12), st.integers(0, 4))
     def check(batch: int, height: int, width: int, rows: int, more: int) -> None:
         if mixer.align_px > 1:
