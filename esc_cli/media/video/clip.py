@@ -1,14 +1,17 @@
 """What a clip is: its container, its video stream, its colors, told from the headers and the first frame."""
 
 import struct
+from collections.abc import Iterable
 from contextlib import closing
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import av
-from av.sidedata.sidedata import Type
+from av import VideoFrame, VideoStream
+from av.container import InputContainer
+from av.sidedata.sidedata import SideData, Type
 
 from esc_cli.errors import InputError
 from esc_cli.media.video.decoding import decoded
@@ -129,7 +132,7 @@ def probe_clip(source: Source) -> Clip:
         return clip_of(source, container, stream, frame)
 
 
-def main_stream(container: Any, name: str) -> Any:
+def main_stream(container: InputContainer, name: str) -> VideoStream:
     """The first video stream which is not an attached picture, such as the cover of an album.
 
     Raises:
@@ -144,7 +147,7 @@ def main_stream(container: Any, name: str) -> Any:
     return streams[0]
 
 
-def clip_of(source: Source, container: Any, stream: Any, frame: Any) -> Clip:
+def clip_of(source: Source, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Clip:
     """Put together the facts of a stream and of its first decoded frame."""
     duration_s = _duration_s(container, stream)
     rate = Fraction(stream.average_rate) if stream.average_rate else None
@@ -159,7 +162,7 @@ def clip_of(source: Source, container: Any, stream: Any, frame: Any) -> Clip:
         alpha=any(component.is_alpha for component in components),
         gray=frame.format.name.startswith(("gray", "ya8", "ya16", "mono")),
         interlaced=bool(frame.interlaced_frame),
-        time_base=Fraction(stream.time_base),
+        time_base=Fraction(stream.time_base or 1),
         frame_rate=rate,
         frames=_frames(stream, rate, duration_s),
         duration_s=duration_s,
@@ -174,7 +177,7 @@ def clip_of(source: Source, container: Any, stream: Any, frame: Any) -> Clip:
     )
 
 
-def _container_name(source: Source, container: Any) -> str:
+def _container_name(source: Source, container: InputContainer) -> str:
     names: list[str] = container.format.name.split(",")
     if "mp4" in names:
         return "mov" if container.metadata.get("major_brand", "qt  ") == "qt  " else "mp4"
@@ -183,28 +186,28 @@ def _container_name(source: Source, container: Any) -> str:
     return names[0]
 
 
-def _duration_s(container: Any, stream: Any) -> float | None:
-    if stream.duration:
+def _duration_s(container: InputContainer, stream: VideoStream) -> float | None:
+    if stream.duration and stream.time_base:
         return float(stream.duration * stream.time_base)
     return container.duration / _MICROSECONDS if container.duration else None
 
 
-def _frames(stream: Any, rate: Fraction | None, duration_s: float | None) -> int | None:
+def _frames(stream: VideoStream, rate: Fraction | None, duration_s: float | None) -> int | None:
     if stream.frames:
         return int(stream.frames)
     return round(rate * Fraction(duration_s)) if rate and duration_s else None
 
 
-def _start_pts(stream: Any, frame: Any) -> int:
+def _start_pts(stream: VideoStream, frame: VideoFrame) -> int:
     return int(frame.pts if frame.pts is not None else stream.start_time or 0)
 
 
-def _aspect(stream: Any) -> Fraction | None:
+def _aspect(stream: VideoStream) -> Fraction | None:
     ratio = stream.sample_aspect_ratio
     return Fraction(ratio) if ratio else None
 
 
-def _color(frame: Any) -> ColorTags:
+def _color(frame: VideoFrame) -> ColorTags:
     full = av.video.reformatter.ColorRange.JPEG
     return ColorTags(
         full_range=frame.color_range == full or frame.format.name.startswith("yuvj"),
@@ -218,17 +221,18 @@ def _color(frame: Any) -> ColorTags:
 # Side data: the structures of FFmpeg's libavutil, as they lie in memory.
 
 
-def _side_data(frame: Any, kind: str) -> bytes:
+def _side_data(frame: VideoFrame, kind: str) -> bytes:
     key = Type[kind]
-    return next((bytes(data) for data in frame.side_data if data.type == key), b"")
+    found = cast(Iterable[SideData], frame.side_data)
+    return next((bytes(data) for data in found if data.type == key), b"")
 
 
-def _display_matrix(frame: Any) -> tuple[int, ...]:
+def _display_matrix(frame: VideoFrame) -> tuple[int, ...]:
     data = _side_data(frame, "DISPLAYMATRIX")
     return struct.unpack("=9i", data[:36]) if data else ()
 
 
-def _hdr(frame: Any) -> Hdr | None:
+def _hdr(frame: VideoFrame) -> Hdr | None:
     """Source: libavutil/mastering_display_metadata.h (AVMasteringDisplayMetadata, AVContentLightMetadata)."""
     display = _side_data(frame, "MASTERING_DISPLAY_METADATA")
     light = _side_data(frame, "CONTENT_LIGHT_LEVEL")

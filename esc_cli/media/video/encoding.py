@@ -8,10 +8,12 @@ NUT has other units, but chooses them itself, and holds neither that alpha nor P
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import BinaryIO, Self, cast
 
 import av
 import torch
+from av import Packet, VideoStream
+from av.video.codeccontext import VideoCodecContext
 
 from esc_cli.media.video.clip import Clip, ColorTags, Hdr
 from esc_cli.media.video.containers import MATROSKA, YUV4MPEG2, Container, container_like
@@ -76,7 +78,8 @@ class _Writer:
         self._tags = written_tags(clip.color, clip.height, height, self._format)
         self._container = open_target(target, container.ffmpeg_name, container_options)
         with writing_errors(self._target):
-            self._stream = self._container.add_stream(settings.codec, rate=clip.frame_rate or _USUAL_RATE)
+            rate = clip.frame_rate or _USUAL_RATE
+            self._stream = cast(VideoStream, self._container.add_stream(settings.codec or "", rate=rate))
             _configure(self._stream.codec_context, clip, (height, width), self._format, self._tags)
             self._stream.codec_context.options = _options(clip.hdr, settings, width)
 
@@ -123,7 +126,7 @@ class _Writer:
         except (av.FFmpegError, OSError):
             return  # the disk is full: there is nothing to complete
 
-    def _mux(self, packets: list[Any]) -> None:
+    def _mux(self, packets: list["Packet[VideoStream]"]) -> None:
         self._container.mux(packets)
 
 
@@ -159,9 +162,9 @@ class SegmentWriter(_Writer):
             self._container.metadata[FIRST_PTS] = str(frame.pts)
         super().write(frame)
 
-    def _mux(self, packets: list[Any]) -> None:
+    def _mux(self, packets: list["Packet[VideoStream]"]) -> None:
         for packet in packets:
-            packet.pts -= self._first_pts
+            packet.pts = (packet.pts or 0) - (self._first_pts or 0)
             packet.dts = self._packets - _MOST_REORDERED_FRAMES
             packet.time_base = SEGMENT_TIME_BASE
             self._packets += 1
@@ -201,7 +204,9 @@ class StreamWriter(_Writer):
         self._frames += 1
 
 
-def _configure(context: Any, clip: Clip, size: tuple[int, int], pixel_format: str, tags: ColorTags) -> None:
+def _configure(
+    context: VideoCodecContext, clip: Clip, size: tuple[int, int], pixel_format: str, tags: ColorTags
+) -> None:
     context.height, context.width = encoded_size(*size, pixel_format)
     context.pix_fmt = pixel_format
     context.time_base = clip.time_base
@@ -209,7 +214,7 @@ def _configure(context: Any, clip: Clip, size: tuple[int, int], pixel_format: st
     context.flags |= _WITH_DURATIONS
     # PyAV asks for threads within a frame, with which x264 would cut each into slices.
     context.thread_type = "FRAME"
-    context.sample_aspect_ratio = clip.sample_aspect_ratio or 0
+    context.sample_aspect_ratio = clip.sample_aspect_ratio or Fraction(0)
     context.color_range = (2 if tags.full_range else 1) if tags.range_stated else 0
     context.colorspace = tags.matrix
     context.color_primaries = tags.primaries

@@ -4,9 +4,10 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import av
+from av.container import InputContainer, OutputContainer
 
 from esc_cli.errors import DiskFullError, InputError, OutOfMemoryError, OutputError
 from esc_cli.media.video.signatures import looks_like_clip
@@ -56,7 +57,7 @@ def writing_errors(target: object) -> Iterator[None]:
         raise kind(f"cannot write {target}: {reason}") from error
 
 
-def open_clip(source: Source) -> Any:
+def open_clip(source: Source) -> InputContainer:
     """Open a container for reading; the caller closes it.
 
     Args:
@@ -86,7 +87,9 @@ def _readable(source: Source) -> str | BinaryIO | Counted:
     return _url(source) if isinstance(source, Path) or source.seekable() else Counted(source)
 
 
-def open_target(target: Path | BinaryIO, container: str, options: dict[str, str] | None = None) -> Any:
+def open_target(
+    target: Path | BinaryIO, container: str, options: dict[str, str] | None = None
+) -> OutputContainer:
     """Open a container for writing; the caller closes it.
 
     Raises:

@@ -8,9 +8,15 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, cast
 
 import av
+from av import Packet, VideoStream
+from av.container import InputContainer, OutputContainer
+from av.stream import Stream
+
+if TYPE_CHECKING:
+    from av.container.core import Chapter
 
 from esc_cli.errors import InputError
 from esc_cli.media.video.clip import Clip
@@ -102,16 +108,18 @@ def _own_time(clip: Clip, time_s: float | None) -> Fraction | None:
     return None if time_s is None else exact_s(time_s) + clip.origin_s
 
 
-def _give_up(high: Any) -> None:
+def _give_up(high: OutputContainer) -> None:
     try:
         high.close()
     except (av.FFmpegError, OSError):
         return  # it is no complete file, and the caller removes it
 
 
-def _write(low: Any, high: Any, video: "_Video", held: Copies, clip: Clip, cut: _Cut) -> None:
+def _write(
+    low: InputContainer | None, high: OutputContainer, video: "_Video", held: Copies, clip: Clip, cut: _Cut
+) -> None:
     durations: dict[int, int] = {}
-    copied: Iterator[Any] = iter(())
+    copied: Iterator[Packet[Stream]] = iter(())
     if low is None:
         video.stream = _add_video(high, video, clip)
     else:
@@ -123,7 +131,9 @@ def _write(low: Any, high: Any, video: "_Video", held: Copies, clip: Clip, cut: 
             high.mux(packet)
 
 
-def _add_streams(low: Any, high: Any, video: "_Video", held: Copies, clip: Clip) -> dict[int, Any]:
+def _add_streams(
+    low: InputContainer, high: OutputContainer, video: "_Video", held: Copies, clip: Clip
+) -> dict[int, Stream]:
     """Add all streams in the source's order; give those for copies by their index in the source."""
     streams = {}
     for stream in low.streams:
@@ -135,7 +145,9 @@ def _add_streams(low: Any, high: Any, video: "_Video", held: Copies, clip: Clip)
     return streams
 
 
-def _add_video(high: Any, video: "_Video", clip: Clip, tags: Mapping[str, str] = MappingProxyType({})) -> Any:
+def _add_video(
+    high: OutputContainer, video: "_Video", clip: Clip, tags: Mapping[str, str] = MappingProxyType({})
+) -> VideoStream:
     with closing(open_clip(video.segments[0])) as first:
         encoded = first.streams.video[0]
         stream = high.add_stream_from_template(encoded, opaque=True)
@@ -144,8 +156,8 @@ def _add_video(high: Any, video: "_Video", clip: Clip, tags: Mapping[str, str] =
             stream.codec_context.codec_tag = tag
         alpha = {k: v for k, v in encoded.metadata.items() if k.lower() == "alpha_mode"}
     stream.time_base = clip.time_base
-    stream.codec_context.framerate = clip.frame_rate or 0
-    stream.sample_aspect_ratio = clip.sample_aspect_ratio or 0
+    stream.codec_context.framerate = clip.frame_rate or Fraction(0)
+    stream.sample_aspect_ratio = clip.sample_aspect_ratio or Fraction(0)
     stream.metadata.update({k: v for k, v in tags.items() if k.lower() not in _ENCODERS_OWN_TAGS} | alpha)
     stream.set_display_matrix(clip.display_matrix or None)
     return stream
@@ -160,7 +172,7 @@ class _Video:
     def __init__(self, segments: Sequence[Path], container: Container, clip: Clip, cut: _Cut) -> None:
         self.segments = segments
         self.container = container
-        self.stream: Any = None
+        self.stream: VideoStream
         self._clip = clip
         self._shift = round(cut.shift_s / clip.time_base)
         self._extradata: bytes | None = None
@@ -169,7 +181,7 @@ class _Video:
         # Packets are decoded in the steps in which frames are shown, as much earlier as their order demands.
         self._delay = max((s - pts for s, pts in zip(self._sorted, self._shown, strict=True)), default=0)
 
-    def packets(self, durations: dict[int, int]) -> Iterator[Any]:
+    def packets(self, durations: dict[int, int]) -> Iterator["Packet[Stream]"]:
         """The packets, with their times and durations in the whole.
 
         Args:
@@ -180,7 +192,7 @@ class _Video:
             with closing(_opened(segment)) as file, reading_errors(str(segment)):
                 first = int(file.metadata[FIRST_PTS])
                 for packet in _video_packets(file):
-                    pts = packet.pts + first
+                    pts = (packet.pts or 0) + first
                     packet.stream, packet.time_base = self.stream, self._clip.time_base
                     packet.pts = pts + self._shift
                     packet.dts = self._sorted[index] - self._delay + self._shift
@@ -194,7 +206,7 @@ class _Video:
             if self._extradata not in (None, extradata):
                 raise InputError(f"{segment} was encoded otherwise than the segments before it")
             self._extradata = extradata
-            return [packet.pts + int(file.metadata[FIRST_PTS]) for packet in _video_packets(file)]
+            return [(packet.pts or 0) + int(file.metadata[FIRST_PTS]) for packet in _video_packets(file)]
 
     def _duration(self, index: int, pts: int, durations: dict[int, int]) -> int:
         """To the next frame; of the last packet what the source says of the last frame.
@@ -208,7 +220,7 @@ class _Video:
         return durations.get(self._sorted[-1]) or usual
 
 
-def _opened(segment: Path) -> Any:
+def _opened(segment: Path) -> InputContainer:
     file = open_clip(segment)
     if FIRST_PTS not in file.metadata or not file.streams.video:
         file.close()
@@ -216,16 +228,17 @@ def _opened(segment: Path) -> Any:
     return file
 
 
-def _video_packets(file: Any) -> Iterator[Any]:
-    return (packet for packet in file.demux(file.streams.video[0]) if packet.size)
+def _video_packets(file: InputContainer) -> Iterator["Packet[Stream]"]:
+    packets = cast(Iterator["Packet[Stream]"], file.demux(file.streams.video[0]))
+    return (packet for packet in packets if packet.size)
 
 
 # Everything else
 
 
 def _copied(
-    low: Any, streams: dict[int, Any], clip: Clip, cut: _Cut, durations: dict[int, int]
-) -> Iterator[Any]:
+    low: InputContainer, streams: dict[int, Stream], clip: Clip, cut: _Cut, durations: dict[int, int]
+) -> Iterator["Packet[Stream]"]:
     """The packets of the other streams; on the way the durations of the video's frames are noted."""
     for packet in low.demux():
         if packet.stream.index == clip.stream_index:
@@ -239,7 +252,7 @@ def _copied(
             yield packet
 
 
-def _cut_to(packet: Any, cut: _Cut) -> bool:
+def _cut_to(packet: "Packet[Stream]", cut: _Cut) -> bool:
     """Shorten a subtitle shown at an end of the part; say whether the part has anything of a packet."""
     if packet.stream.type != "subtitle" or packet.pts is None or not packet.duration:
         return cut.keeps(_time(packet))
@@ -252,20 +265,19 @@ def _cut_to(packet: Any, cut: _Cut) -> bool:
     return bool(packet.duration)
 
 
-def _time(packet: Any) -> Fraction:
+def _time(packet: "Packet[Stream]") -> Fraction:
     """When a packet is decoded, in seconds; packets without a time come first."""
     stamp = packet.dts if packet.dts is not None else packet.pts
     return Fraction(stamp or 0) * Fraction(packet.time_base)
 
 
-def _chapters(low: Any, cut: _Cut) -> list[dict[str, Any]]:
+def _chapters(low: InputContainer, cut: _Cut) -> list["Chapter"]:
     """The chapters in the part that is kept, moved with it."""
-    chapters = []
+    chapters: list[Chapter] = []
     for chapter in low.chapters():
-        unit = chapter["time_base"]
-        start, end = chapter["start"] * unit, chapter["end"] * unit
-        start, end = cut.within(start, end)
+        unit = chapter["time_base"] or Fraction(1)
+        start, end = cut.within(chapter["start"] * unit, chapter["end"] * unit)
         if start < end or (start == end == chapter["start"] * unit and cut.keeps(start)):
-            times = {"start": round((start + cut.shift_s) / unit), "end": round((end + cut.shift_s) / unit)}
-            chapters.append({**chapter, **times})
+            chapter["start"], chapter["end"] = (round((time + cut.shift_s) / unit) for time in (start, end))
+            chapters.append(chapter)
     return chapters

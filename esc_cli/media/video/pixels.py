@@ -6,11 +6,12 @@ is 65280 (255 * 256) when it makes YUV, and when it makes RGB of a limited range
 """
 
 from dataclasses import replace
-from typing import Any
 
 import av
 import numpy as np
+import numpy.typing as npt
 import torch
+from av import VideoFrame
 from av.video.reformatter import ColorRange, Interpolation
 from torch import Tensor
 from torch.nn import functional as F
@@ -61,7 +62,7 @@ def written_tags(color: ColorTags, low_height: int, high_height: int, pixel_form
     return color
 
 
-def to_rgb(frame: Any, clip: Clip) -> tuple[Tensor, Tensor | None]:
+def to_rgb(frame: VideoFrame, clip: Clip) -> tuple[Tensor, Tensor | None]:
     """Convert a decoded frame.
 
     Args:
@@ -85,7 +86,7 @@ def to_rgb(frame: Any, clip: Clip) -> tuple[Tensor, Tensor | None]:
     return tensor[:, :3], tensor[:, 3:] if clip.alpha else None
 
 
-def to_frame(color: Tensor, alpha: Tensor | None, pixel_format: str, tags: ColorTags) -> Any:
+def to_frame(color: Tensor, alpha: Tensor | None, pixel_format: str, tags: ColorTags) -> VideoFrame:
     """Make an av.VideoFrame for an encoder.
 
     Where chroma is subsampled, the last row or column is repeated until the size can be halved. For a format
@@ -132,7 +133,7 @@ def has_alpha(pixel_format: str) -> bool:
     return any(component.is_alpha for component in av.VideoFormat(pixel_format).components)
 
 
-def _converted(frame: Any, pixel_format: str, tags: ColorTags) -> Any:
+def _converted(frame: VideoFrame, pixel_format: str, tags: ColorTags) -> VideoFrame:
     frame.color_range = ColorRange.JPEG
     rgb = av.VideoFormat(pixel_format).is_rgb
     frame.colorspace = _RGB if rgb else matrix_of(tags, frame.height)
@@ -152,8 +153,8 @@ def _padded(planes: Tensor, height: int, width: int) -> Tensor:
     return F.pad(planes.to(torch.int32).float(), (0, across, 0, down), mode="replicate").to(planes.dtype)
 
 
-def _plane(frame: Any, index: int) -> Any:
+def _plane(frame: VideoFrame, index: int) -> npt.NDArray[np.uint8 | np.uint16]:
     """A plane of a planar frame as an array that shares its memory, with the padding of its rows."""
     plane = frame.planes[index]
     dtype = np.uint16 if frame.format.name.endswith("16le") else np.uint8
-    return np.frombuffer(plane, dtype).reshape(plane.height, -1)
+    return np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)

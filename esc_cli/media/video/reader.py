@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
-from typing import Any, Self
+from typing import Self
 
 import av
+from av import VideoFrame
 from torch import Tensor
 
 from esc_cli.errors import InputError
@@ -89,7 +90,7 @@ class VideoReader:
         except BaseException:
             self.close()
             raise
-        self._unread: Iterator[Any] | None = chain((first,), decoded_frames)
+        self._unread: Iterator[VideoFrame] | None = chain((first,), decoded_frames)
         self._first_pts = None if start_s is None else pts_at(self.clip, start_s)
         self._end_pts = None if end_s is None else pts_at(self.clip, end_s)
 
@@ -130,7 +131,7 @@ class VideoReader:
         self._unread = None
         return self._frames(self._sought(pts), pts)
 
-    def _sought(self, pts: int) -> Iterator[Any]:
+    def _sought(self, pts: int) -> Iterator[VideoFrame]:
         """Decode from a key frame that is not later than a time; from the beginning, if none is found."""
         for back_s in _STEPS_BACK_S:
             self._seek(pts - round(back_s / self.clip.time_base))
@@ -149,34 +150,34 @@ class VideoReader:
         except av.FFmpegError as error:
             raise InputError(f"{self._name} cannot be read from the middle") from error
 
-    def _frames(self, raw: Iterator[Any], first_pts: int | None = None) -> Iterator[Frame]:
+    def _frames(self, raw: Iterator[VideoFrame], first_pts: int | None = None) -> Iterator[Frame]:
         raw = (self._check(frame) for frame in raw)
         if self._deinterlace:
             raw = deinterlaced(raw, self.clip.time_base)
-        for frame in self._timed(raw):
-            if first_pts is not None and frame.pts < first_pts:
+        for frame, pts in self._timed(raw):
+            if first_pts is not None and pts < first_pts:
                 continue
-            if self._end_pts is not None and frame.pts >= self._end_pts:
+            if self._end_pts is not None and pts >= self._end_pts:
                 return
             self.damaged_frames += bool(frame.is_corrupt)
             color, alpha = to_rgb(frame, self.clip)
-            yield Frame(color, frame.pts, frame.duration or None, alpha)
+            yield Frame(color, pts, frame.duration or None, alpha)
 
-    def _timed(self, raw: Iterator[Any]) -> Iterator[Any]:
+    def _timed(self, raw: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, int]]:
+        """Give each frame with its time stamp, later than the one before."""
         last: int | None = None
         for frame in raw:
+            pts = self.clip.start_pts if frame.pts is None else frame.pts
             if last is not None and (frame.pts is None or frame.pts <= last):
-                frame.pts = last + (frame.duration or self._usual_duration())
-            elif frame.pts is None:
-                frame.pts = self.clip.start_pts
-            last = frame.pts
-            yield frame
+                pts = last + (frame.duration or self._usual_duration())
+            last = frame.pts = pts
+            yield frame, pts
 
     def _usual_duration(self) -> int:
         rate = self.clip.frame_rate or Fraction(25)
         return max(1, round(1 / (rate * self.clip.time_base)))
 
-    def _check(self, frame: Any) -> Any:
+    def _check(self, frame: VideoFrame) -> VideoFrame:
         if frame.interlaced_frame and not self._deinterlace:
             raise InputError(f"{self._name} is interlaced", hint="give --deinterlace")
         if (frame.height, frame.width) != (self.clip.height, self.clip.width):

@@ -6,9 +6,11 @@ import os
 import re
 from dataclasses import replace
 from fractions import Fraction
-from typing import Any
+from typing import cast
 
 import av
+from av import Codec
+from av.video.codeccontext import VideoCodecContext
 
 from esc_cli.errors import UsageError
 from esc_cli.media.video.clip import Clip
@@ -67,7 +69,7 @@ def check_settings(clip: Clip, container: Container, settings: EncodeSettings) -
     if encoder.type != "video":
         raise UsageError(f"{name!r} encodes no video")
     os.environ.setdefault("SVT_LOG", "1")  # SVT-AV1 prints its settings to stderr, and has no option for that
-    context = av.CodecContext.create(encoder, "w")
+    context = cast(VideoCodecContext, av.CodecContext.create(encoder, "w"))
     options = _merged(_DEFAULT_OPTIONS.get(encoder.name, ()), _stated_options(context, settings))
     complete = replace(
         settings,
@@ -111,7 +113,7 @@ def alpha_notes(clip: Clip, settings: EncodeSettings) -> tuple[str, ...]:
     return (f"{settings.pixel_format} cannot hold transparency: what is transparent is laid on white",)
 
 
-def _encoder(name: str) -> Any:
+def _encoder(name: str) -> Codec:
     try:
         return av.Codec(name, "w")
     except (av.codec.codec.UnknownCodecError, ValueError) as error:
@@ -121,7 +123,7 @@ def _encoder(name: str) -> Any:
 _ENCODERS_HINT = "libx264, libx265, libvpx-vp9, libsvtav1, prores_ks and ffv1 are always there"
 
 
-def _stated_options(context: Any, settings: EncodeSettings) -> dict[str, str]:
+def _stated_options(context: VideoCodecContext, settings: EncodeSettings) -> dict[str, str]:
     """Quality, preset and the further options by the encoder's own names for them."""
     known = {option.name for option in context.supported_options.private}
     options: dict[str, str] = {}
@@ -149,7 +151,7 @@ def _merged(defaults: tuple[tuple[str, str], ...], stated: dict[str, str]) -> di
     return options
 
 
-def _pixel_format(clip: Clip, encoder: Any, stated: str | None) -> str:
+def _pixel_format(clip: Clip, encoder: Codec, stated: str | None) -> str:
     """The format asked for, or the clip's chroma and bits; the nearest which the encoder has."""
     formats = [format.name for format in encoder.video_formats or ()]
     if stated is not None:
@@ -211,14 +213,14 @@ def _try(settings: EncodeSettings, container: Container) -> None:
     codec = settings.codec or ""
     with av.open(io.BytesIO(), "w", format=container.ffmpeg_name) as target:
         try:
-            context: Any = target.add_stream(codec).codec_context
+            context = cast(VideoCodecContext, target.add_stream(codec).codec_context)
             _open(context, settings)
             target.start_encoding()
         except (ValueError, av.FFmpegError) as error:
             raise UsageError(f"{container.name} cannot hold a video stream of {codec}") from error
 
 
-def _open(context: Any, settings: EncodeSettings) -> None:
+def _open(context: VideoCodecContext, settings: EncodeSettings) -> None:
     _check_names(settings)
     context.width, context.height, context.pix_fmt = 256, 256, settings.pixel_format
     context.time_base, context.framerate = Fraction(1, 25), Fraction(25)

@@ -7,9 +7,12 @@ import io
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import av
+from av import VideoStream
+from av.container import OutputContainer
+from av.stream import AttachmentStream, Stream
 
 from esc_cli.media.video.clip import main_stream
 from esc_cli.media.video.containers import Container
@@ -58,7 +61,7 @@ def stream_copies(source: Path, container: Container) -> Copies:
         return Copies(tuple(held), tuple(lost))
 
 
-def add_copy(target: Any, stream: Any) -> Any:
+def add_copy(target: OutputContainer, stream: Stream) -> Stream:
     """Add a stream to a container which is to hold the packets of another as they are.
 
     Args:
@@ -68,9 +71,10 @@ def add_copy(target: Any, stream: Any) -> Any:
     Raises:
         ValueError: The container cannot hold it, as far as the library says it now.
     """
-    if stream.type == "attachment":
+    made: Stream
+    if isinstance(stream, AttachmentStream):
         made = target.add_attachment(stream.name or "attachment", stream.mimetype or "", stream.data)
-    elif stream.codec_context is None:
+    elif not has_codec(stream):
         made = target.add_stream_from_template(stream)
     else:
         made = target.add_stream_from_template(stream, opaque=True)
@@ -80,18 +84,23 @@ def add_copy(target: Any, stream: Any) -> Any:
     return made
 
 
-def _is_made_again(stream: Any) -> bool:
+def has_codec(stream: Stream) -> bool:
+    """Tell whether the library knows the codec of a stream; its types say that it always does."""
+    return getattr(stream, "codec_context", None) is not None
+
+
+def _is_made_again(stream: Stream) -> bool:
     if stream.type != "data":
         return False
     hidden = stream.discard == av.stream.Discard.all
     return hidden or stream.name in _MADE_AGAIN or "timecode" in stream.metadata
 
 
-def _can_hold(container: Container, stream: Any) -> bool:
+def _can_hold(container: Container, stream: Stream) -> bool:
     """Begin a file with the stream and see whether the container takes it."""
     try:
         with av.open(io.BytesIO(), "w", format=container.ffmpeg_name) as trial:
-            video: Any = trial.add_stream(container.trial_codec, rate=25)
+            video = cast(VideoStream, trial.add_stream(container.trial_codec, rate=25))
             video.height, video.width = _SEEN_FRAME
             add_copy(trial, stream)
             trial.start_encoding()
@@ -100,7 +109,7 @@ def _can_hold(container: Container, stream: Any) -> bool:
     return True
 
 
-def _described(stream: Any) -> str:
+def _described(stream: Stream) -> str:
     """`subtitle track 3 (subrip, eng)`, counted from 0 as FFmpeg does."""
     if stream.type == "attachment":
         return f"attachment {stream.name!r}"

@@ -3,7 +3,10 @@
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
+
+from av import Packet, VideoStream
+from av.container import InputContainer
 
 _SEGMENT = b"\x18\x53\x80\x67"
 """The element that holds all of a Matroska file but its header. Source: RFC 9559, 5.1."""
@@ -27,7 +30,7 @@ class Counted:
         return content
 
 
-def has_rest(container: Any, last: Any) -> bool:
+def has_rest(container: InputContainer, last: "Packet[VideoStream]") -> bool:
     """Tell whether raw frames (YUV4MPEG2) go on after the last whole one; FFmpeg drops what is cut off.
 
     Args:
@@ -37,7 +40,7 @@ def has_rest(container: Any, last: Any) -> bool:
     if container.format.name != "yuv4mpegpipe":
         return False
     size_bytes = container.size if container.size >= 0 else container.file.file.size_bytes
-    return bool(last.pos + last.size < size_bytes)
+    return last.pos is not None and last.pos + last.size < size_bytes
 
 
 def ends_early(path: Path) -> bool:
