@@ -153,7 +153,7 @@ def _padded(planes: Tensor, height: int, width: int) -> Tensor:
     return F.pad(planes.to(torch.int32).float(), (0, across, 0, down), mode="replicate").to(planes.dtype)
 
 
-def _plane(frame: VideoFrame, index: int) -> npt.NDArray[np.uint8 | np.uint16]:
+def _plane(frame: VideoFrame, index: int) -> npt.NDArray[np.generic]:
     """A plane of a planar frame as an array that shares its memory, with the padding of its rows."""
     plane = frame.planes[index]
     dtype = np.uint16 if frame.format.name.endswith("16le") else np.uint8
