@@ -1,4 +1,4 @@
-"""Makes pictures larger and better with the ESC networks.
+"""Upscale and enhance pictures with the ESC networks.
 
 The public Python API loads on first use, so that importing the package does not import torch.
 """

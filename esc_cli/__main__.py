@@ -1,4 +1,4 @@
-"""``python -m esc_cli`` is the command ``esc-upscale``."""
+"""Run the command ``esc-upscale`` as ``python -m esc_cli``."""
 
 from esc_cli.cli.main import main
 

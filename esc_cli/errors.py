@@ -1,6 +1,7 @@
-"""Every error a user can meet: one tree, one table of exit codes.
+"""Define the errors that a user can see, and their exit codes.
 
-A message is one clear sentence; ``hint`` is what to do about it. Scripts may rely on the numbers.
+All errors derive from ``EscError``. The message is one clear sentence, and the hint says what to do. Scripts
+may rely on the exit codes.
 """
 
 import difflib
@@ -8,11 +9,11 @@ from collections.abc import Iterable
 from enum import IntEnum
 
 DEBUG_VARIABLE = "ESC_UPSCALE_DEBUG"
-"""If set in the environment, an unforeseen error shows its traceback: for reports of bugs."""
+"""Environment variable that makes an unexpected error show its traceback, for bug reports."""
 
 
 class ExitCode(IntEnum):
-    """What the command answers; a stable interface."""
+    """Exit codes of the command. They are a stable interface."""
 
     OK = 0
     BUG = 1
@@ -27,11 +28,11 @@ class ExitCode(IntEnum):
 
 
 class EscError(Exception):
-    """Root of our own errors.
+    """Base class of this program's own errors.
 
     Args:
         message: One sentence, without a trailing full stop.
-        hint: What the user can do, or None.
+        hint: Advice on what the user can do, or None.
     """
 
     exit_code: ExitCode = ExitCode.BUG
@@ -46,31 +47,31 @@ class EscError(Exception):
 
 
 class UsageError(EscError):
-    """The request makes no sense, whatever the files hold."""
+    """The request is invalid, regardless of the contents of the files."""
 
     exit_code = ExitCode.USAGE
 
 
 class InputError(EscError):
-    """An input is missing, unreadable, damaged or of no known kind."""
+    """An input is missing, unreadable, damaged or of an unknown kind."""
 
     exit_code = ExitCode.BAD_INPUT
 
 
 class WeightsError(EscError):
-    """A model is unknown, or its file is missing, damaged or of no known network."""
+    """A model is unknown, or its file is missing, damaged or does not hold a known network."""
 
     exit_code = ExitCode.WEIGHTS
 
 
 class DeviceError(EscError):
-    """There is no such device, or it cannot do what was asked of it."""
+    """The device does not exist, or it cannot do what was requested."""
 
     exit_code = ExitCode.DEVICE
 
 
 class OutOfMemoryError(DeviceError):
-    """Not even the smallest piece of the work fits in the memory of the device."""
+    """Even the smallest piece of the work does not fit in the memory of the device."""
 
 
 class OutputError(EscError):
@@ -80,23 +81,26 @@ class OutputError(EscError):
 
 
 class OutputExistsError(OutputError):
-    """The result's name is taken, and nobody said what to do about that."""
+    """The result already exists, and the user did not say how to handle that."""
 
 
 class DiskFullError(OutputError):
-    """There is no space left: nothing further can be written there either."""
+    """No space is left on the disk, so nothing else can be written there either."""
 
 
 def unforeseen(error: Exception) -> EscError:
-    """Make a sentence of an error that nobody foresaw: a bug of ours."""
+    """Return an ``EscError`` for an unexpected exception, which is a bug of this program."""
     return EscError(
         f"a bug: {type(error).__name__}: {error}",
-        hint=f"please report it, with what {DEBUG_VARIABLE}=1 in the environment shows",
+        hint=f"please report it, with the traceback that {DEBUG_VARIABLE}=1 in the environment shows",
     )
 
 
 def as_ours(error: Exception) -> EscError:
-    """Make one of our errors of whatever stopped one input, without the tensors that its traceback holds."""
+    """Return an ``EscError`` for the exception that stopped one input.
+
+    The traceback is dropped, because it holds tensors.
+    """
     if isinstance(error, MemoryError):
         return OutOfMemoryError("there is not enough memory for this picture")
     ours = error if isinstance(error, EscError) else unforeseen(error)
@@ -105,6 +109,9 @@ def as_ours(error: Exception) -> EscError:
 
 
 def did_you_mean(word: str, words: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """Name the nearest of some words, as a hint: "did you mean 'scale'?"; None if none is near."""
+    """Return a hint with the nearest of some words, such as "did you mean 'scale'?".
+
+    The hint is None if no word is near enough.
+    """
     close = difflib.get_close_matches(word, list(words), n=1, cutoff=cutoff)
     return f"did you mean {close[0]!r}?" if close else None

@@ -1,10 +1,10 @@
-"""Which version of this program runs."""
+"""Find the version of this program."""
 
 from importlib.metadata import PackageNotFoundError, version
 
 
 def program_version() -> str:
-    """Tell the version; "0+source" where the program is not installed."""
+    """Return the version, or "0+source" if the program is not installed."""
     try:
         return version("esc-upscale")
     except PackageNotFoundError:

@@ -16,7 +16,7 @@ from esc_cli.jobs.upscale import Report, upscale_files
 LARGEST_BYTES = 600_000
 NOT_MADE = {
     "bad_bomb.gif": "4365 megapixels",
-    "bad_crc.png": "a checksum in it is wrong",
+    "bad_crc.png": "a checksum does not match",
     "bad_empty.png": "is empty",
     "bad_truncated.jpg": "is damaged or incomplete",
     "bad_truncated.png": "is damaged",

@@ -1,10 +1,10 @@
-"""Use a GPU that is lent for some minutes: see esc_cli/training/RECIPE.md, "The GPU run".
+"""Use a GPU that is lent for a few minutes: see esc_cli/training/RECIPE.md, "The GPU run".
 
-    python .ci/gpu_run pack PICTURES      here: lay out and weigh what goes over
-    python .ci/gpu_run a                  there: check and measure everything; ends with GO and a variant
-    python .ci/gpu_run b VARIANT          there, at once: train, then measure the engine
+    python .ci/gpu_run pack PICTURES      on this machine: collect the files to carry, check their size
+    python .ci/gpu_run a                  on the GPU: check and measure everything; ends with GO and a variant
+    python .ci/gpu_run b VARIANT          on the GPU, right after a: train, then measure the engine
 
-With --device cpu and small sizes all of it runs on the CPU.
+With --device cpu and small sizes everything runs on the CPU.
 """
 
 import argparse
@@ -23,7 +23,7 @@ from settings import Settings
 
 
 def main() -> int:
-    """Do what was asked for; 0 if it went well."""
+    """Run the command; return 0 if it succeeded."""
     if sys.argv[1:2] == ["stage"]:
         from stages import run_stage
 
@@ -50,13 +50,13 @@ def parsed() -> argparse.Namespace:
     )
     parser.add_argument("what", choices=["pack", "a", "b"])
     parser.add_argument("argument", nargs="?", metavar="PICTURES|VARIANT")
-    parser.add_argument("--seconds", type=float, help="that the call may last")
+    parser.add_argument("--seconds", type=float, help="time limit of the call")
     parser.add_argument(
         "--shares",
         type=float,
         nargs=3,
         metavar=("X2", "X4", "LATENCY"),
-        help="seconds of call b for each; default: what fits",
+        help="seconds of call b for each part; default: computed from --seconds",
     )
     parser.add_argument(
         "--out", type=Path, default=Path(os.environ.get("OUT", "gpu-out")), help="default: $OUT"
@@ -67,9 +67,9 @@ def parsed() -> argparse.Namespace:
         )
     arguments = parser.parse_args()
     if arguments.what == "pack" and not arguments.argument:
-        parser.error("which pictures?")
+        parser.error("pack needs the folder PICTURES")
     if arguments.what == "b" and arguments.argument not in VARIANTS:
-        parser.error(f"which variant? One of {', '.join(VARIANTS)}")
+        parser.error(f"b needs a VARIANT, one of {', '.join(VARIANTS)}")
     return arguments
 
 

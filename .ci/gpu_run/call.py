@@ -1,4 +1,7 @@
-"""One call on the lent machine: its clock, its stages, each a process with a limit, and what they say."""
+"""One call on the lent machine: its clock, its stages, and the events they report.
+
+Each stage is a process with a time limit.
+"""
 
 import json
 import os
@@ -26,10 +29,10 @@ class Stage:
     """A part of a call.
 
     Attributes:
-        name: A function of ``stages.STAGES``.
-        limit_s: After so many seconds it is killed.
-        arguments: Words for it.
-        label: Its name in what is printed, where one function serves several stages.
+        name: Name of a function in ``stages.STAGES``.
+        limit_s: Seconds after which the stage is killed.
+        arguments: Arguments of the function.
+        label: Name of the stage in the events; the function's name by default.
     """
 
     name: str
@@ -39,13 +42,13 @@ class Stage:
 
 
 class Call:
-    """Runs stages until its time is over, and prints at once what they say; a context.
+    """A context that runs stages until its time is over, and prints their events as they arrive.
 
     Args:
-        name: Of the files that it writes.
-        seconds: It may last.
+        name: Name of the files with events and errors, without their extension.
+        seconds: Time limit of the call.
         out: Folder that comes back from the machine.
-        settings: For the stages, whose limits are multiplied by its patience.
+        settings: Settings for the stages. Their time limits are multiplied by its ``patience``.
     """
 
     def __init__(self, name: str, seconds: float, out: Path, settings: Settings) -> None:
@@ -65,11 +68,11 @@ class Call:
         self._errors.close()
 
     def left_s(self) -> float:
-        """Tell how many seconds are left."""
+        """Return how many seconds are left."""
         return self._seconds - (time.monotonic() - self._begun)
 
     def say(self, **event: Any) -> Event:
-        """Print an event as a line of JSON, and keep it."""
+        """Print an event as a line of JSON, and write it to the file of events."""
         with self._lock:
             line = json.dumps({"at_s": round(time.monotonic() - self._begun, 1), **event})
             print(line, flush=True)
@@ -79,15 +82,15 @@ class Call:
     def run(
         self, *stages: Stage, meanwhile: Callable[[], None] = lambda: None, every_s: float = 1.0
     ) -> list[Event]:
-        """Run stages beside each other.
+        """Run stages in parallel.
 
         Args:
-            stages: What is run.
-            meanwhile: Is called again and again until all have ended, and once after.
-            every_s: Seconds between two calls.
+            stages: The stages to run.
+            meanwhile: Function that is called repeatedly until all stages have ended, and once afterward.
+            every_s: Seconds between two calls of ``meanwhile``.
 
         Returns:
-            What they said, and why any of them failed: ``stage`` and ``failure``.
+            The events of the stages, and an event with ``stage`` and ``failure`` for each one that failed.
         """
         with ThreadPoolExecutor(len(stages)) as threads:
             running = [threads.submit(self._run_one, stage) for stage in stages]
@@ -136,12 +139,12 @@ class Call:
 
 
 def failures(events: Sequence[Event]) -> dict[str, str]:
-    """Give why stages failed, by their names."""
+    """Return why stages failed, by their names."""
     return {event["stage"]: event["failure"] for event in events if "failure" in event}
 
 
 def _kill(process: int) -> None:
-    """Kill a stage with the processes that it started: it is the first of a session of its own."""
+    """Kill a stage and the processes that it started: they share a session that the stage leads."""
     try:
         os.killpg(process, signal.SIGKILL)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Stages that see whether all is right: the machine, the pictures, the engine, gradients, the tests."""
+"""Stages that check the machine, the pictures, the engine, the gradients and the tests."""
 
 import platform
 import subprocess
@@ -26,14 +26,14 @@ from esc_cli.training.split import split_by_source
 Told = Iterator[dict[str, Any]]
 
 LEAST_PSNR = {"float32": 80.0, "float16": 55.0, "bfloat16": 50.0}
-"""Least PSNR of ESC x4 against float64, dB. On the CPU it is 149, 82 and 68; rounding to 8 bits gives 59."""
+"""Minimum PSNR of ESC x4 against float64, in dB. The CPU has 149, 82 and 68; rounding to 8 bits gives 59."""
 
 LARGEST_STRIP_ERROR = 1e-4
 LARGEST_GRADIENT_ERROR = {"float32": 1e-2, "bfloat16": 5e-2}
-"""Relative errors. On the CPU they are 3e-7 and 5e-3; a wrong kernel has an error of about 1."""
+"""Maximum relative errors. On the CPU they are 3e-7 and 5e-3; a wrong kernel has an error of about 1."""
 
 WINDOW_PX, HEADS, CHANNELS = 32, 4, 16
-"""Sizes of ESC's attention."""
+"""Window side, heads and channels per head of ESC's attention."""
 
 _WINDOWS_CHECKED = 4
 
@@ -50,7 +50,7 @@ CUDA_TESTS = (
 
 
 def environment(settings: Settings) -> Told:
-    """Tell the versions, and how fast the device copies and multiplies."""
+    """Report the versions, and how fast the device copies and multiplies."""
     device = torch.device(settings.device)
     yield {"python": platform.python_version(), "torch": torch.__version__, "cuda": torch.version.cuda}
     if device.type == "cuda":
@@ -68,7 +68,7 @@ def environment(settings: Settings) -> Told:
 
 
 def decoding(settings: Settings) -> Told:
-    """Read all training pictures onto the device, and time that."""
+    """Load all training pictures onto the device, and measure the time."""
     begun = time.perf_counter()
     pictures = Path(settings.pictures)
     split = split_by_source(pictures, HELD_OUT)
@@ -79,7 +79,7 @@ def decoding(settings: Settings) -> Told:
 
 
 def exactness(settings: Settings) -> Told:
-    """Compare ESC x4 with a result in float64 that was made beforehand, and strips with the whole."""
+    """Compare ESC x4 with a precomputed float64 result, and strips with the whole picture."""
     exact = load_file(settings.exact)
     for precision, least in LEAST_PSNR.items():
         try:
@@ -105,7 +105,7 @@ def _upscaled(settings: Settings, low: Tensor, precision: str, tiling: str = "no
 
 
 def gradients(settings: Settings) -> Told:
-    """Compare gradients of fused attention, that of the bias above all, with plain attention in float64."""
+    """Compare the gradients of fused attention, mainly that of the bias, with plain attention in float64."""
     exact = _gradients("naive", settings, torch.float64)
     for precision, largest in LARGEST_GRADIENT_ERROR.items():
         try:
@@ -118,12 +118,12 @@ def gradients(settings: Settings) -> Told:
 
 
 def _gradients(name: str, settings: Settings, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Go through attention and back; the same numbers each time, whatever the device and the type."""
+    """Run attention forward and backward, with the same inputs for every device and dtype."""
     random = torch.Generator().manual_seed(0)
     shape = (_WINDOWS_CHECKED, HEADS, WINDOW_PX**2, CHANNELS)
     query, key, value, weights = (torch.randn(shape, generator=random).bfloat16() for _ in range(4))
     table = 0.5 * torch.randn(HEADS, (2 * WINDOW_PX - 1) ** 2, generator=random).bfloat16()
-    wide = torch.promote_types(dtype, torch.float32)  # the table is a weight, which autocast leaves as it is
+    wide = torch.promote_types(dtype, torch.float32)  # the table is a weight, which autocast does not convert
     leaves = [one.to(settings.device, dtype).requires_grad_() for one in (query, key, value)]
     leaves.append(table.to(settings.device, wide).requires_grad_())
     result = ATTENTION_BACKENDS[name](*leaves[:3], TableBias(leaves[3], WINDOW_PX))
@@ -133,7 +133,7 @@ def _gradients(name: str, settings: Settings, dtype: torch.dtype) -> dict[str, T
 
 
 def tests(settings: Settings) -> Told:
-    """Run the tests that need CUDA, but none that compiles."""
+    """Run the tests that need CUDA, except those that compile."""
     options = ["-q", "-p", "no:cacheprovider", "-m", "cuda"]
     ended = subprocess.run(
         [sys.executable, "-m", "pytest", *options, *CUDA_TESTS],

@@ -1,4 +1,4 @@
-"""Call A: is all of it right on this device, and which way of training is the fastest?"""
+"""Call A: check that everything works on this device, and find the fastest variant of the training step."""
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,23 +9,24 @@ from settings import Settings
 
 FIRST = "plain"
 VARIANTS = (FIRST, "graph", "compiled", "recorded", "tuned")
-"""The training step as written, and with what should make it faster: most of it first, if time runs out."""
+"""The plain training step, then the faster variants. The most promising come first, in case time runs out."""
 
 COMPILING = "compiling"
-"""The stage that compiles beside others, so that its times say nothing."""
+"""Stage that compiles in parallel with others. Its times are therefore meaningless."""
 
 LARGEST_LOSS_CHANGE = 0.01
 NEEDED = ("decoding", "gradients", "exactness: float32", "exactness: bfloat16")
-"""Stages without which a run makes no sense. Other stages may fail: that is reported and stops nothing."""
+"""Stages that must succeed before a run makes sense. Failures of other stages are reported and ignored."""
 
 SECONDS = 150.0
 
 
 def run_first_call(settings: Settings, seconds: float, out: Path) -> bool:
-    """Run all stages and say GO and the variant, or NO-GO and why; True for GO.
+    """Run all stages and report GO with the variant, or NO-GO with the reasons; return whether it is GO.
 
-    What measures no time runs beside something else, and the blocks are compiled there, too: the variants
-    find them on the disk. The limits add up to more than there is, for the case that one stage hangs.
+    Stages that measure no time run in parallel. The blocks are compiled at the same time, and the variants
+    find the compiled blocks in the cache on disk. The time limits of the stages add up to more than the call
+    may last: each limit is only meant to stop a stage that hangs.
     """
     with Call("a", seconds, out, settings) as call:
         variant, reasons = decide(run_stages(call, settings))
@@ -34,7 +35,7 @@ def run_first_call(settings: Settings, seconds: float, out: Path) -> bool:
 
 
 def run_stages(call: Call, settings: Settings) -> list[Event]:
-    """Run the stages in their order."""
+    """Run the stages in order."""
     with ThreadPoolExecutor(1) as beside:
         compiling = beside.submit(call.run, Stage("variant", 90, ("compiled", "2"), label=COMPILING))
         events = call.run(Stage("environment", 30), Stage("decoding", 45))
@@ -46,10 +47,10 @@ def run_stages(call: Call, settings: Settings) -> list[Event]:
 
 
 def decide(events: Sequence[Event]) -> tuple[str | None, list[str]]:
-    """Choose the fastest variant whose loss is that of the first one, within a percent.
+    """Choose the fastest variant whose loss is within one percent of the plain variant's loss.
 
     Returns:
-        Its name, or None if something needed went wrong; and what went wrong, needed or not.
+        The name of the variant, or None if a needed stage failed; and all failures, of needed stages or not.
     """
     reasons = [f"{event['stage']}: {event['check']}" for event in events if event.get("ok") is False]
     reasons += [f"{stage}: {why}" for stage, why in failures(events).items()]

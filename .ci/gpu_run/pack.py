@@ -1,4 +1,4 @@
-"""Everything that goes over to the lent machine, laid out and weighed before one is asked for."""
+"""Collect the files to carry to the lent machine, and check their size before a machine is requested."""
 
 import shutil
 import subprocess
@@ -11,12 +11,12 @@ NEEDED_WEIGHTS = ("esc-x2", "esc-x4")
 
 
 def pack(pictures: Path, settings: Settings, root: Path = ROOT) -> bool:
-    """Copy the pictures, compute the exact result, and weigh; True if it may travel.
+    """Copy the pictures, compute the exact result, and return whether the files are small enough to carry.
 
     Args:
-        pictures: Folder that is copied to where the settings look for pictures.
-        settings: Where the parts go, in a folder that git ignores.
-        root: Of the checkout.
+        pictures: Folder that is copied to the folder of pictures in the settings.
+        settings: Settings with the paths to write to, in a folder that git ignores.
+        root: Root of the checkout.
     """
     target, exact = root / settings.pictures, root / settings.exact
     shutil.rmtree(target, ignore_errors=True)
@@ -39,7 +39,7 @@ def pack(pictures: Path, settings: Settings, root: Path = ROOT) -> bool:
 
 
 def write_exact(path: Path) -> None:
-    """Write a small picture and what ESC x4 makes of it in float64, on the CPU."""
+    """Write a small picture and the result of ESC x4 for it, computed in float64 on the CPU."""
     from safetensors.torch import save_file
 
     from esc_cli.checkpoints.checkpoint import load_checkpoint

@@ -1,4 +1,4 @@
-"""Call B: ESC x2 from the shipped weights, ESC x4 from that, and how fast the engine is."""
+"""Call B: train ESC x2 from the shipped weights and ESC x4 from this x2, then measure the engine."""
 
 import json
 import shutil
@@ -10,18 +10,18 @@ from call import Call, Stage
 from settings import Settings
 
 BROUGHT_BACK = ("weights.safetensors", "config.json", "log.jsonl")
-"""Files of each run that come back. Together with the call's own output they are eight, the most allowed."""
+"""Files of each run that are brought back. With the call's own two files they are eight, the maximum."""
 
 SAFE_VARIANT = "tuned"
 SECONDS = 560.0
 _LATENCY_S, _LONGEST_X4_S, _SHORTEST_X2_S, _SHORTEST_X4_S = 50.0, 130.0, 200.0, 45.0
 _START_S = 25.0
-"""Time that a run takes beside its steps: imports, pictures, compiled blocks, the last save."""
+"""Time that a run needs besides its steps: imports, loading pictures, compiling blocks, the last save."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How long the parts of the call may train or measure, seconds; ESC x4 not at all if time is short."""
+    """Seconds that each part of the call may train or measure. ESC x4 gets none if time is short."""
 
     x2_s: float
     x4_s: float
@@ -29,7 +29,7 @@ class Plan:
 
 
 def plan(seconds: float) -> Plan:
-    """Share out the time of a call: ESC x2 comes first, since the other scales start from it."""
+    """Divide the time of a call. ESC x2 comes first, since the other scales start from it."""
     latency_s = min(_LATENCY_S, 0.1 * seconds)
     start_s = min(_START_S, 0.1 * seconds)
     left_s = seconds - latency_s - 2 * start_s
@@ -40,7 +40,7 @@ def plan(seconds: float) -> Plan:
 
 
 def run_second_call(settings: Settings, variant: str, seconds: float, out: Path, shares: Plan) -> bool:
-    """Train and measure until the time is over; True if ESC x2 came to its end."""
+    """Train and measure until the time is over; return whether the training of ESC x2 was completed."""
     with Call("b", seconds, out, settings) as call, tempfile.TemporaryDirectory() as work:
         call.say(plan=vars(shares), variant=variant)
         runs = {scale: Mirror(call, Path(work) / f"x{scale}", out / f"x{scale}") for scale in (2, 4)}
@@ -57,7 +57,7 @@ def run_second_call(settings: Settings, variant: str, seconds: float, out: Path,
 
 
 def train(call: Call, mirror: "Mirror", scale: int, seconds: float, variant: str, initial: str) -> bool:
-    """Train for so long; if that fails before anything was saved, again in the safe way, in what is left."""
+    """Train for some seconds; if that fails before the first save, try the safe variant in the time left."""
     begun_s = call.left_s()
     for way in dict.fromkeys((variant, SAFE_VARIANT)):
         left_s = seconds - (begun_s - call.left_s())
@@ -72,7 +72,7 @@ def train(call: Call, mirror: "Mirror", scale: int, seconds: float, variant: str
 
 
 class Mirror:
-    """Copies what a run saves into the folder that comes back, and says what it logs."""
+    """A function that copies a run's saved files to the folder that comes back, and reports its log."""
 
     def __init__(self, call: Call, folder: Path, target: Path) -> None:
         self.folder = folder
@@ -82,12 +82,12 @@ class Mirror:
         self._copied: dict[str, int] = {}
 
     def __call__(self) -> None:
-        """Copy the files that are new; the run replaces each as a whole."""
+        """Copy the files that have changed. The run replaces each file atomically."""
         for name in BROUGHT_BACK:
             source, target = self.folder / name, self._target / name
             if not source.exists() or source.stat().st_mtime_ns == self._copied.get(name):
                 continue
-            self._copied[name] = source.stat().st_mtime_ns  # before the copy: it may be replaced meanwhile
+            self._copied[name] = source.stat().st_mtime_ns  # before the copy: the run may replace it
             self._target.mkdir(exist_ok=True)
             partial = target.with_suffix(".part")
             shutil.copyfile(source, partial)

@@ -1,4 +1,4 @@
-"""Settings that both calls and all their stages share."""
+"""Settings of both calls and all their stages."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -6,23 +6,23 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 HELD_OUT = 16
-"""Source pictures, as in all runs before."""
+"""Number of source pictures to hold out, as in all runs before."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The size of things; the defaults are those of the real run.
+    """Settings of a call. The defaults are those of the real run.
 
     Attributes:
-        device: As torch names it.
+        device: PyTorch's name of the device.
         pictures: Folder of training pictures.
-        exact: A small picture and what ESC x4 makes of it in float64, as ``pack`` wrote it.
-        batch: Patches a step.
-        patch_px: Their side, low-resolution pixels.
-        steps: Of each variant of the training step.
-        height: Of the picture whose latency is measured, low-resolution pixels.
-        width: As ``height``.
-        patience: What the limits of the stages are multiplied by; more than 1 where a CPU stands in.
+        exact: File that ``pack`` wrote: a small picture and the result of ESC x4 for it in float64.
+        batch: Patches in one step.
+        patch_px: Side of the low-resolution patches.
+        steps: Number of steps of each variant of the training step.
+        height: Height of the picture for measuring latency, in low-resolution pixels.
+        width: Width of this picture, in low-resolution pixels.
+        patience: Factor for the time limits of the stages; more than 1 if a CPU replaces the GPU.
     """
 
     device: str = "cuda"
@@ -36,10 +36,10 @@ class Settings:
     patience: float = 1.0
 
     def to_json(self) -> str:
-        """Write them as one argument of a command."""
+        """Return the settings as JSON, which is passed as one argument of a command."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> "Settings":
-        """Read what ``to_json`` wrote."""
+        """Return the settings that ``to_json`` wrote."""
         return cls(**json.loads(text))

@@ -1,4 +1,4 @@
-"""The stages of both calls, by name, and what runs one of them in a process of its own."""
+"""The stages of both calls by name, and the function that runs one of them in its own process."""
 
 import json
 import os
@@ -20,8 +20,8 @@ STAGES: dict[str, Callable[..., Told]] = {
 
 
 def run_stage(name: str, settings: Settings, *arguments: str) -> None:
-    """Run a stage and print what it tells, at once, as lines of JSON; whatever else prints goes to stderr."""
-    lines = os.fdopen(os.dup(sys.stdout.fileno()), "w")  # processes that the stage starts do not get this one
+    """Run a stage and print its events as lines of JSON. All other output goes to stderr."""
+    lines = os.fdopen(os.dup(sys.stdout.fileno()), "w")  # processes that the stage starts do not inherit it
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     for event in STAGES[name](settings, *arguments):
         print(json.dumps(event), file=lines, flush=True)

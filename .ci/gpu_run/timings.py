@@ -1,4 +1,4 @@
-"""Stages that only measure: single operations of a training step, and the engine's latency."""
+"""Stages that measure time: single operations of a training step, and the engine's latency."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -26,7 +26,7 @@ _DEPTHWISE_CHANNELS = 128
 
 
 def operations(settings: Settings) -> Told:
-    """Time attention and convolutions of a training step, forward, and forward and back, in bfloat16."""
+    """Time attention and convolutions of a training step in bfloat16, forward or forward and backward."""
     device = torch.device(settings.device)
     for name, work in _operations(settings, device):
         try:
@@ -36,7 +36,7 @@ def operations(settings: Settings) -> Told:
 
 
 def _operations(settings: Settings, device: torch.device) -> Iterator[tuple[str, Work]]:
-    """Name what is timed, that which compiles last."""
+    """Yield the operations to time, with their names. Those that compile come last."""
     shape = (settings.batch, 16, settings.patch_px, settings.patch_px)
     yield "13x13 of 16 channels, back", _convolution(shape, 16, 13, 1, device)
     wide = (settings.batch, _DEPTHWISE_CHANNELS, *shape[2:])
@@ -64,7 +64,7 @@ def _attention(backend: Callable[..., Tensor], settings: Settings, device: torch
 
 
 def _with_kernel(kernel: str, settings: Settings, device: torch.device) -> Work:
-    """Attend without a gradient, with one of torch's kernels."""
+    """Return a function that computes attention without gradients, with one of PyTorch's kernels."""
     query, key, value = _tokens(settings, device)
     bias = torch.zeros(1, HEADS, WINDOW_PX**2, WINDOW_PX**2, device=device, dtype=query.dtype)
 
@@ -93,7 +93,7 @@ def _convolution(shape: tuple[int, ...], out: int, side: int, groups: int, devic
 
 
 def _nine_products(shape: tuple[int, ...], device: torch.device) -> Work:
-    """Compute the depthwise convolution as shifted pictures times numbers, compiled."""
+    """Return a compiled depthwise convolution that is a sum of shifted feature maps times kernel weights."""
     features, gradient = (_features(shape, device) for _ in range(2))
     kernel = torch.randn(9, shape[1], 1, 1, device=device, dtype=torch.bfloat16)
     leaves = [features.requires_grad_(), kernel.requires_grad_()]
@@ -119,10 +119,10 @@ def _features(shape: tuple[int, ...], device: torch.device) -> Tensor:
 
 
 def latency(settings: Settings) -> Told:
-    """Time ESC x4 as a user runs it, in each precision and with each attention; what compiles comes last."""
+    """Time ESC x4 as a user runs it, with each precision and attention. ``flex`` compiles, so it is last."""
     low = cut_to(sample_picture(), settings.height, settings.width).to(settings.device)
     exact = Upscaler("esc", scale=4, device=settings.device, precision="float32", tiling="none")(low)
-    on_cpu = torch.device(settings.device).type == "cpu"  # where half precision takes minutes
+    on_cpu = torch.device(settings.device).type == "cpu"  # float16 takes minutes there
     precisions = ("float32", "bfloat16") if on_cpu else ("float32", "float16", "bfloat16")
     for attention in ("sdpa", "flash", "naive", "flex"):
         for precision in precisions:

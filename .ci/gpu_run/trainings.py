@@ -1,4 +1,4 @@
-"""Stages that train: some steps in each way, and the real runs."""
+"""Stages that train: some steps of each variant, and the real runs."""
 
 import json
 import time
@@ -25,12 +25,12 @@ Told = Iterator[dict[str, Any]]
 
 @dataclass(frozen=True)
 class Variant:
-    """A way of taking the training step.
+    """A variant of the training step.
 
     Attributes:
-        tuned: cuDNN chooses its kernels by trying; a real run does so always.
-        compiled: The blocks are compiled.
-        recorded: The step is a CUDA graph.
+        tuned: Whether cuDNN chooses its kernels by benchmarking; in a real run it always does.
+        compiled: Whether the blocks are compiled.
+        recorded: Whether the step is recorded as a CUDA graph.
     """
 
     tuned: bool = True
@@ -47,16 +47,16 @@ VARIANTS = {
 }
 
 SEED = 19
-"""It differs from that of the earlier runs, whose patches would be learned again."""
+"""Seed of the runs. It differs from the seed of the earlier runs, whose patches would be learned again."""
 
 RATES = {2: 5e-4, 4: 3e-4}
 _PICTURES_OF_A_VARIANT = 64
 _STEPS_OF_A_SCHEDULE = 1000
-"""Length of the schedule of a variant. It takes fewer steps, so its rate is still rising."""
+"""Length of the schedule of a variant. The variant takes fewer steps, so its rate is still rising."""
 
 
 def recipe(settings: Settings, scale: int, name: str, **changes: Any) -> TrainingConfig:
-    """Describe a run: large batches, a warm-up of 2 %, then a cosine to zero."""
+    """Return the configuration of a run: large batches, a warm-up of 2 %, then a cosine to zero."""
     variant = VARIANTS[name]
     described: dict[str, Any] = {
         "variant": "esc",
@@ -79,7 +79,7 @@ def recipe(settings: Settings, scale: int, name: str, **changes: Any) -> Trainin
 
 
 def variant(settings: Settings, name: str, steps: str) -> Told:
-    """Take some steps of ESC x2 on the same patches in one way, and time the second half."""
+    """Take some steps of ESC x2 with one variant, on the same patches for all, and time the second half."""
     device = torch.device(settings.device)
     run = new_run(recipe(settings, 2, name, steps=_STEPS_OF_A_SCHEDULE), device)
     pictures = Path(settings.pictures)
@@ -107,7 +107,7 @@ def variant(settings: Settings, name: str, steps: str) -> Told:
 
 
 def train(settings: Settings, name: str, scale: str, seconds: str, initial: str, folder: str) -> Told:
-    """Train one network for so long, beside the loading of pictures and the compiling."""
+    """Train one network for some seconds, not counting the time to load pictures and compile."""
     config = recipe(settings, int(scale), name, initial=initial, minutes=float(seconds) / 60)
     weights = run_training(
         config, Path(settings.pictures), Path(folder), device=torch.device(settings.device), quiet=True

@@ -1,1 +1,1 @@
-"""What the networks attend to: how alike their attention layers are, and which pixels a result comes from."""
+"""Analyses of networks: the similarity of attention layers, and the pixels that a result depends on."""

@@ -1,4 +1,4 @@
-"""Listening to a network's window attention while it runs."""
+"""Record what the window attention of a network computes while the network runs."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -12,11 +12,12 @@ from esc_cli.networks.attention.windows import WindowAttentionBase
 
 @dataclass
 class AttentionRecord:
-    """What one attention layer made of the pictures so far.
+    """Outputs and mean attention map of one attention layer.
 
     Attributes:
-        layer: Its name in the network.
-        outputs: Of each picture, flattened, on the host: after the last projection, before the residual.
+        layer: Name of the layer in the network.
+        outputs: One flattened tensor per picture, on the host. It is the output of the last projection,
+            before the residual connection.
     """
 
     layer: str
@@ -25,27 +26,30 @@ class AttentionRecord:
     _maps: int = 0
 
     def add_maps(self, query: Tensor, key: Tensor, bias: PositionBias) -> None:
-        """Take what a backend of the window attention is given."""
+        """Add the attention maps that follow from the arguments of an attention backend."""
         map_sum = attention_map_sum(query, key, bias)
         self._map_sum = map_sum if self._map_sum is None else self._map_sum + map_sum
         self._maps += query.shape[0] * query.shape[1]
 
     def mean_map(self) -> Tensor:
-        """Average the attention maps over heads, windows and pictures: (queries, keys), rows sum to 1."""
+        """Return the mean attention map over heads, windows and pictures: (queries, keys); rows sum to 1."""
         if self._map_sum is None:
             raise LookupError(f"{self.layer} has not run yet")
         return self._map_sum / self._maps
 
 
 def attention_layers(network: nn.Module) -> dict[str, WindowAttentionBase]:
-    """List the window attention of a network by name, from its input to its output."""
+    """Return the window attention layers of a network by name, from the input to the output."""
     modules = network.named_modules()
     return {name: module for name, module in modules if isinstance(module, WindowAttentionBase)}
 
 
 @contextmanager
 def recorded(network: nn.Module) -> Iterator[list[AttentionRecord]]:
-    """Record every attention layer while the network runs, a picture at a time; then leave it as it was."""
+    """Record every attention layer of a network inside the context, and restore the network afterwards.
+
+    The network must receive one picture at a time.
+    """
     with ExitStack() as stack:
         layers = attention_layers(network).items()
         yield [stack.enter_context(_recorded_layer(name, layer)) for name, layer in layers]
@@ -62,7 +66,8 @@ def _recorded_layer(name: str, layer: WindowAttentionBase) -> Iterator[Attention
     def keep(module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> None:
         record.outputs.append(output.flatten().cpu())
 
-    # Not the layer itself: where the gate is a step of its own the layer is never called as a whole.
+    # The hook is not on the layer itself: where the gate is a separate step, the layer is never called as a
+    # whole.
     hook = layer.to_out.register_forward_hook(keep)
     layer.backend = attend
     try:
@@ -73,15 +78,15 @@ def _recorded_layer(name: str, layer: WindowAttentionBase) -> Iterator[Attention
 
 
 def attention_map_sum(query: Tensor, key: Tensor, bias: PositionBias) -> Tensor:
-    """Add up the attention maps of all windows and heads, holding those of one window at a time.
+    """Sum the attention maps of all windows and heads, with those of only one window in memory at a time.
 
     Args:
-        query: (B, heads, tokens, channels); ``key`` alike.
-        key: As ``query``.
-        bias: Is added to the scores.
+        query: Queries, (B, heads, tokens, channels).
+        key: Keys, (B, heads, tokens, channels).
+        bias: Position bias that is added to the scores.
 
     Returns:
-        (queries, keys), the dtype and device of ``query``; each row sums to B heads.
+        (queries, keys), with the dtype and device of ``query``. Each row sums to B * heads.
     """
     scale, dense = query.shape[-1] ** -0.5, bias.dense(query.dtype)
     total = query.new_zeros(dense.shape[1:])

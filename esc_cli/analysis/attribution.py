@@ -1,4 +1,4 @@
-"""Which pixels of a picture does a window of the result come from? The local attribution map of a network."""
+"""Compute the local attribution map: the pixels of a picture that a window of the result depends on."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,19 +14,22 @@ from esc_cli.engine.pixels import to_unit
 from esc_cli.errors import InputError, UsageError
 
 CROP_PX = 64
-"""What a network of scale 4 sees of originals of 256x256 pixels, which the published figures are made of."""
+"""Size of the network's input in the published figures: originals of 256x256 pixels at scale 4."""
 
 WINDOW_PX = 16
 
 SHARES = (0.5, 0.9, 0.99)
 
 _ROUNDING = 1e-5
-"""Rounding gave a pixel of a flat picture 2e-6 at most; a single step of 8 bits in one gives 0.07."""
+"""Attribution below this is rounding error.
+
+On a flat picture, rounding gave a pixel at most 2e-6. A single 8-bit step in a flat picture gives 0.07.
+"""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A square of a picture, pixels: ``top`` and ``left`` are those of its first pixel."""
+    """A square of a picture, in pixels. ``top`` and ``left`` are the coordinates of its first pixel."""
 
     top: int
     left: int
@@ -35,14 +38,14 @@ class Window:
 
 @dataclass(frozen=True)
 class Attribution:
-    """Where a window of the result comes from.
+    """The attribution of a window of the result to the pixels of the input.
 
     Attributes:
-        model: Its name, or the file's.
-        scale: Pixels out per pixel in.
-        low: (1, 3, H, W), float32 in [0, 1]: what the network saw.
-        window: In the result of ``low``.
-        map: (H, W), float32, 0 to 1: the share of each pixel, by the largest.
+        model: Name of the model or of its file.
+        scale: Output pixels per input pixel.
+        low: Input of the network: (1, 3, H, W), float32 in [0, 1].
+        window: The window, in the result for ``low``.
+        map: Attribution of each pixel, divided by the largest: (H, W), float32, 0 to 1.
     """
 
     model: str
@@ -53,11 +56,11 @@ class Attribution:
 
     @property
     def diffusion_index(self) -> float:
-        """How evenly all pixels are involved, up to 100."""
+        """Evenness of the attribution over all pixels, at most 100."""
         return diffusion_index(self.map)
 
     def reach_px(self, share: float) -> float:
-        """Give how far from the window that share of the attribution lies at most, low-resolution pixels."""
+        """Return the distance from the window, in input pixels, within which the share lies."""
         return reach_px(self.map, _distances_px(self.map, self.window, self.scale), share)
 
 
@@ -76,23 +79,24 @@ def attribution(
     """Compute the local attribution map of a window.
 
     Args:
-        picture: An original, which is shrunk by the papers' protocol.
-        model: As for ``load_checkpoint``.
-        scale: Pixels out per pixel in; by default the largest of the model.
-        position: Top and left of the window in the whole picture's result, pixels; by default its middle.
-        window_px: Side of the window, pixels of the result.
-        crop_px: Side of what the network sees, around the window, low-resolution pixels; less where the
-            picture is smaller. Memory for the gradients grows with its square.
-        is_low: The picture is of low resolution already.
-        device: As for ``Upscaler``.
-        progress: Is told how many steps are done, of how many.
+        picture: Path of an original, which is shrunk with the protocol of the papers.
+        model: Name or file of a model; see ``load_checkpoint``.
+        scale: Output pixels per input pixel. The default is the largest scale of the model.
+        position: Top and left of the window, in pixels of the whole picture's result. By default the window
+            is in the middle.
+        window_px: Side of the window, in pixels of the result.
+        crop_px: Side of the network's input around the window, in low-resolution pixels. It is less where
+            the picture is smaller. Memory for the gradients grows with its square.
+        is_low: Whether the picture already has low resolution.
+        device: Name of the device; see ``Upscaler``.
+        progress: Function that is called with the number of steps done and the number of all steps.
 
     Raises:
         InputError: The picture cannot be read or is smaller than the scale, or the result is flat in the
             window.
-        UsageError: The window does not lie in the result, or in what the network sees.
-        WeightsError: There is no such model or it has no such scale.
-        DeviceError: There is no such device, or not enough memory.
+        UsageError: The window does not fit in the result or in the input of the network.
+        WeightsError: The model does not exist or does not have this scale.
+        DeviceError: The device does not exist or does not have enough memory.
 
     Source: Gu and Dong, "Interpreting super-resolution networks with local attribution maps"
     (arXiv 2011.11036), and its published code.
@@ -103,7 +107,9 @@ def attribution(
     with subject.in_float32():
         shares = _shares(subject, low, window, progress)
     if shares.max() < _ROUNDING:
-        raise InputError(f"the result for {str(picture)!r} is flat in the window: nothing to attribute")
+        raise InputError(
+            f"the result for {str(picture)!r} is flat in the window: there is nothing to attribute"
+        )
     return Attribution(subject.name, subject.scale, low, window, shares / shares.max())
 
 
@@ -120,7 +126,7 @@ def _shares(
 def _around_window(
     whole: Tensor, position: tuple[int, int] | None, window_px: int, crop_px: int, scale: int
 ) -> tuple[Tensor, Window]:
-    """Cut out what the network shall see; give the window's place in the result of that."""
+    """Return the crop that the network receives, and the window in the result for that crop."""
     sides = whole.shape[-2:]
     starts = position or tuple((side * scale - window_px) // 2 for side in sides)
     _check_window(starts, window_px, crop_px, sides, scale)
@@ -134,14 +140,15 @@ def _around_window(
 
 
 def first_of_crop(start: int, window_px: int, crop_px: int, side: int, scale: int) -> int:
-    """Give where a crop along one axis begins, so that it has the window in its middle as far as it can.
+    """Return the start of a crop along one axis, with the window as close to its middle as possible.
 
     Args:
-        start: Of the window, in the result.
-        window_px: Its length, in the result.
-        crop_px: Length of the crop, at low resolution; two more at least than the window's there.
-        side: Of the picture, at low resolution.
-        scale: Pixels out per pixel in.
+        start: Start of the window, in the result.
+        window_px: Length of the window, in the result.
+        crop_px: Length of the crop, at low resolution. It must be at least two more than the length of the
+            window at low resolution.
+        side: Length of the picture, at low resolution.
+        scale: Output pixels per input pixel.
     """
     middle = (2 * start + window_px) // (2 * scale)
     return max(0, min(middle - crop_px // 2, side - crop_px))
@@ -154,15 +161,15 @@ def _check_window(
     top, left = starts
     if not (0 <= top <= height - window_px and 0 <= left <= width - window_px):
         raise UsageError(
-            f"a window of {window_px} pixels at {top},{left} does not lie in the result of {height}x{width}"
+            f"a window of {window_px} pixels at {top},{left} is not inside the result of {height}x{width}"
         )
     smallest = -(-window_px // scale) + 2
     if crop_px < smallest:
-        raise UsageError(f"the network must see {smallest} pixels around that window, not {crop_px}")
+        raise UsageError(f"a window of this size needs a crop of at least {smallest} pixels, not {crop_px}")
 
 
 def _distances_px(attribution: Tensor, window: Window, scale: int) -> Tensor:
-    """Give how far the middle of each pixel (H, W) is from the window, 0 inside it."""
+    """Return the distance (H, W) of the center of each pixel from the window; 0 inside it."""
     rows, columns = (
         _distances_along_px(side, start / scale, (start + window.size_px) / scale)
         for side, start in zip(attribution.shape, (window.top, window.left), strict=True)

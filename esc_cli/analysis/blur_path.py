@@ -1,4 +1,4 @@
-"""Attribution along a path: as a picture loses its blur, which pixels bring what is seen in the result?"""
+"""Attribution along a path: which pixels contribute to the result while a picture loses its blur."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -13,23 +13,25 @@ from esc_cli.errors import OutOfMemoryError
 from esc_cli.networks.padding import reflect_pad
 
 _USABLE = 0.8
-"""Share of the free memory that may be kept for going back: 0.9 of what a pass takes in all is kept (ESC x4
-and ESC-light x2 at 64x64 and 128x128)."""
+"""Share of the free memory that may hold tensors for the backward pass.
+
+These tensors are 0.9 of all memory that a pass takes (ESC x4 and ESC-light x2 at 64x64 and 128x128).
+"""
 
 
 def gradient(objective: Callable[[Tensor], Tensor], picture: Tensor) -> Tensor:
-    """Differentiate an objective by the pixels of a picture.
+    """Differentiate an objective with respect to the pixels of a picture.
 
     Args:
-        objective: Takes the picture and gives a number.
-        picture: Floating point, any shape.
+        objective: Function that takes the picture and returns a number.
+        picture: Tensor of any shape, floating point.
 
     Returns:
-        The picture's shape, dtype and device.
+        A tensor with the shape, dtype and device of the picture.
 
     Raises:
-        OutOfMemoryError: The device has too little memory; the host is asked beforehand, which would end
-            the program instead.
+        OutOfMemoryError: The device has too little memory. The free memory is read beforehand, because the
+            host would end the program instead of raising an error.
     """
     with torch.enable_grad():
         point = picture.detach().requires_grad_()
@@ -40,16 +42,16 @@ def gradient(objective: Callable[[Tensor], Tensor], picture: Tensor) -> Tensor:
 
 @contextmanager
 def _limited_bytes(limit_bytes: int) -> Iterator[None]:
-    """Stop as soon as more than that is kept for going back."""
-    kept_bytes: dict[int, int] = {}  # by the address of each storage, of which several tensors may be views
+    """Raise an error as soon as the tensors for the backward pass take more than ``limit_bytes``."""
+    kept_bytes: dict[int, int] = {}  # by storage address: several tensors may be views of one storage
 
     def keep(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         kept_bytes[storage.data_ptr()] = storage.nbytes()
         if sum(kept_bytes.values()) > limit_bytes:
             raise OutOfMemoryError(
-                f"the gradients need more than the {limit_bytes / 10**9:.1f} GB that there are for them",
-                hint="take a smaller crop of the picture",
+                f"the gradients need more than the {limit_bytes / 10**9:.1f} GB available for them",
+                hint="use a smaller crop of the picture",
             )
         return tensor
 
@@ -58,7 +60,7 @@ def _limited_bytes(limit_bytes: int) -> Iterator[None]:
 
 
 SIGMA_PX, STEPS = 1.2, 50
-"""Of the blur at the beginning of the path, and how many steps it is taken off in: the published ones."""
+"""Sigma of the blur at the start of the path, and the number of steps that remove it, as published."""
 
 _RADIUS_PX = 4
 """The published kernel is 9x9."""
@@ -70,20 +72,22 @@ def path_attribution(
     steps: int = STEPS,
     progress: Callable[[int, int], None] | None = None,
 ) -> Tensor:
-    """Share what an objective gains from a picture's details among its pixels.
+    """Distribute among the pixels what an objective gains from the details of a picture.
 
     Args:
-        objective: Takes a picture of the same shape and gives a number, differentiable.
+        objective: Differentiable function that takes a picture of the same shape and returns a number.
         picture: (N, C, H, W), floating point.
-        steps: Of the path.
-        progress: Is told how many steps are done, of how many.
+        steps: Number of steps of the path.
+        progress: Function that is called with the number of steps done and the number of all steps.
 
     Returns:
-        (N, C, H, W), of either sign: each step's gradient times what the picture changed in the step. The
-        sum is about objective(picture) - objective(blurred picture), exactly so if that is linear.
+        (N, C, H, W), positive or negative: the sum over the steps of the gradient times the change of the
+        picture. The total over all pixels is about objective(picture) - objective(blurred picture), and
+        exactly that if the objective is linear.
 
     Source: Gu and Dong (arXiv 2011.11036), section 3.2, as in its published code: gradients are taken at
-    the end of each step. Theirs is the mean of steps, each multiplied by how many there are: this sum.
+    the end of each step. The published code multiplies each step by the number of steps and takes the mean,
+    which is the same sum.
     """
     attribution = torch.zeros_like(picture)
     blurred = blur(picture, SIGMA_PX)
@@ -97,19 +101,20 @@ def path_attribution(
 
 
 def detail_in_window(high: Tensor, top: int, left: int, size_px: int) -> Tensor:
-    """Sum up the magnitude of the gradient (to the next row and column) in a square of (N, C, H, W).
+    """Sum the magnitude of the gradient (to the next row and column) in a square of (N, C, H, W).
 
-    Source: as of ``path_attribution``: the published objective.
+    Source: The objective in the published code; see ``path_attribution``.
     """
     down = high[..., 1:, :-1] - high[..., :-1, :-1]
     across = high[..., :-1, 1:] - high[..., :-1, :-1]
-    # A norm, not a root: where nothing changes the root's derivative is infinite, the norm's is zero.
+    # A norm, not a square root: where nothing changes, the derivative of the root is infinite, that of the
+    # norm is zero.
     magnitude: Tensor = torch.linalg.vector_norm(torch.stack((down, across)), dim=0)
     return magnitude[..., top : top + size_px, left : left + size_px].sum()
 
 
 def blur(picture: Tensor, sigma_px: float) -> Tensor:
-    """Blur (N, C, H, W) by a Gaussian cut off at 4 pixels, reflected about the outermost ones."""
+    """Blur (N, C, H, W) with a Gaussian cut off at 4 pixels, with reflection about the outermost pixels."""
     if sigma_px == 0:
         return picture.clone()
     places = torch.arange(-_RADIUS_PX, _RADIUS_PX + 1, dtype=torch.float64)

@@ -1,16 +1,16 @@
-"""How widely an attribution is spread: in one number, and in pixels."""
+"""Measure how widely an attribution is spread: as one number, and in pixels."""
 
 import torch
 from torch import Tensor
 
 
 def gini(values: Tensor) -> float:
-    """Give the Gini coefficient: 0 where all values are equal, 1 - 1 / n where one of n has everything.
+    """Return the Gini coefficient: 0 if all values are equal, 1 - 1 / n if one of n values has everything.
 
     Args:
-        values: Not negative, any shape but empty.
+        values: Nonnegative values, any shape but empty.
 
-    Source: Gini 1912, as the sorted sum: sum of (2 i - n - 1) a_i / (n sum of a), i from 1.
+    Source: Gini 1912, as a sum over sorted values: sum of (2 i - n - 1) a_i / (n sum of a), i from 1.
     """
     ascending = values.double().flatten().sort().values
     n, total = len(ascending), float(ascending.sum())
@@ -21,12 +21,12 @@ def gini(values: Tensor) -> float:
 
 
 def diffusion_index(attribution: Tensor) -> float:
-    """Give how evenly all pixels of a picture are involved: 100 / (H W) for one pixel, 100 for all alike.
+    """Return how even an attribution is: 100 / (H W) if one pixel has everything, 100 if all are equal.
 
-    It compares networks on pictures of one size: pixels without a share count, too.
+    Use it to compare networks on pictures of one size only, because pixels without attribution count, too.
 
     Args:
-        attribution: (H, W), not negative.
+        attribution: (H, W), nonnegative.
 
     Source: Gu and Dong, "Interpreting super-resolution networks with local attribution maps"
     (arXiv 2011.11036), equation 8.
@@ -35,12 +35,12 @@ def diffusion_index(attribution: Tensor) -> float:
 
 
 def reach_px(attribution: Tensor, distances_px: Tensor, share: float) -> float:
-    """Give the distance within which a share of the attribution lies.
+    """Return the distance within which a share of the attribution lies.
 
     Args:
-        attribution: (H, W), not negative, not all zero.
-        distances_px: (H, W).
-        share: Above 0, at most 1.
+        attribution: (H, W), nonnegative, not all zero.
+        distances_px: Distance of each pixel, (H, W).
+        share: Share of the attribution, above 0 and at most 1.
     """
     order = distances_px.flatten().argsort()
     within = attribution.double().flatten()[order].cumsum(dim=0)

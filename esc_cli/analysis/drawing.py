@@ -1,4 +1,4 @@
-"""Both analyses as pictures. They need matplotlib, which is optional."""
+"""Draw the results of both analyses. Drawing needs matplotlib, which is optional."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,19 +11,19 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _FAINTEST = 1e-3
-"""Attribution, by the largest, that is just seen: it falls by powers of ten within a few pixels."""
+"""Smallest visible attribution, relative to the largest: it falls by powers of ten within a few pixels."""
 
 
 def draw_similarity(found: Similarity, path: Path) -> None:
-    """Draw how alike each two neighboring layers are, as bars.
+    """Draw the similarity of all neighboring layers as a bar chart.
 
     Args:
-        found: What was measured.
-        path: A .png or .svg file; replaced if it is there.
+        found: Result of ``similarity``.
+        path: Path of a .png or .svg file. An existing file is replaced.
 
     Raises:
-        UsageError: As for ``check_plot``.
-        OutputError: It cannot be written.
+        UsageError: The plot cannot be drawn; see ``check_plot``.
+        OutputError: The file cannot be written.
     """
     bars = {
         f"CKA of the outputs, mean {found.cka:.3f}": [pair.cka for pair in found.pairs],
@@ -44,15 +44,15 @@ def draw_similarity(found: Similarity, path: Path) -> None:
 
 
 def draw_attribution(found: Attribution, path: Path) -> None:
-    """Draw what the network saw, the window in it, and how much each pixel had to do with that.
+    """Draw the input of the network, the window in it, and the attribution of each pixel.
 
     Args:
-        found: What was computed.
-        path: A .png or .svg file; replaced if it is there.
+        found: Result of ``attribution``.
+        path: Path of a .png or .svg file. An existing file is replaced.
 
     Raises:
-        UsageError: As for ``check_plot``.
-        OutputError: It cannot be written.
+        UsageError: The plot cannot be drawn; see ``check_plot``.
+        OutputError: The file cannot be written.
     """
     height, width = found.map.shape
     place = {"extent": (0, width, height, 0), "interpolation": "nearest"}

@@ -1,4 +1,7 @@
-"""Do neighboring attention layers repeat each other? The finding that ESC begins with, for any network."""
+"""Measure whether neighboring attention layers of a network repeat each other.
+
+ESC starts from the finding that they do.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -29,15 +32,16 @@ _FLOAT_BYTES = 4
 
 @dataclass(frozen=True)
 class LayerPair:
-    """How alike an attention layer and the next one are.
+    """The similarity of an attention layer and the next one.
 
     Attributes:
-        first: The layer's name.
-        second: The next one's.
+        first: Name of the layer.
+        second: Name of the next layer.
         cka: Linear CKA of their outputs over the pictures, 0 to 1.
-        debiased_cka: The same without the bias of few pictures, about 0 for unrelated outputs, at most 1.
-        cosine: Of their mean attention maps, 0 to 1; near 1 for any two that are nearly even.
-        correlation: Of the same, -1 to 1: what is left when both are compared with an even map.
+        debiased_cka: CKA without the bias of few pictures: about 0 for unrelated outputs, at most 1.
+        cosine: Cosine of their mean attention maps, 0 to 1; near 1 for any two maps that are nearly uniform.
+        correlation: Correlation of their mean attention maps, -1 to 1: the similarity of their deviations
+            from a uniform map.
     """
 
     first: str
@@ -50,15 +54,15 @@ class LayerPair:
 
 @dataclass(frozen=True)
 class Similarity:
-    """How alike the attention layers of a network are, over a folder of pictures.
+    """The similarity of the attention layers of a network, over a folder of pictures.
 
     Attributes:
-        model: Its name, or the file's.
-        scale: Pixels out per pixel in.
-        pictures: How many there were.
-        height: Of what was seen of each, at low resolution, pixels.
-        width: Likewise.
-        pairs: Each two neighbors, from the input to the output.
+        model: Name of the model or of its file.
+        scale: Output pixels per input pixel.
+        pictures: Number of pictures.
+        height: Height of the part that the network saw of each picture, in low-resolution pixels.
+        width: Width of that part.
+        pairs: All pairs of neighboring layers, from the input to the output.
     """
 
     model: str
@@ -100,23 +104,23 @@ def similarity(
 ) -> Similarity:
     """Compare each attention layer of a network with the next one.
 
-    All pictures are cut, at the right and the bottom, to the size that they have in common. The outputs of
-    all layers are held in memory. Attention maps are averaged over heads, windows and pictures; windows that
-    reach over the edge are filled by reflection, as the network sees them.
+    All pictures are cropped, at the right and the bottom, to the size that they have in common. The outputs
+    of all layers are kept in memory. Attention maps are averaged over heads, windows and pictures. Windows
+    that extend past the edge are filled by reflection, as they are when the network runs.
 
     Args:
-        folder: Searched with its sub-folders; each picture is one example.
-        model: As for ``load_checkpoint``.
-        scale: Pixels out per pixel in; by default the largest of the model.
-        is_low: The pictures are of low resolution; else they are originals, and are shrunk.
-        device: As for ``Upscaler``.
-        progress: Is told how many pictures are done, of how many.
+        folder: Folder that is searched with its subfolders. Each picture is one example.
+        model: Name or file of a model; see ``load_checkpoint``.
+        scale: Output pixels per input pixel. The default is the largest scale of the model.
+        is_low: Whether the pictures have low resolution. Otherwise they are originals and are shrunk.
+        device: Name of the device; see ``Upscaler``.
+        progress: Function that is called with the number of pictures done and the number of all pictures.
 
     Raises:
         InputError: There are fewer than four pictures, or one cannot be read or is smaller than the scale.
-        UsageError: The network has no two attention layers.
-        WeightsError: There is no such model or it has no such scale.
-        DeviceError: There is no such device, or not enough memory.
+        UsageError: The network has fewer than two attention layers.
+        WeightsError: The model does not exist or does not have this scale.
+        DeviceError: The device does not exist or does not have enough memory.
 
     Source: ESC (arXiv 2503.06671), section 3, and its author's answer in issue 8 of the published code.
     """
@@ -143,22 +147,22 @@ def _check_layers(subject: Subject) -> None:
 def _common_crops(folder: Path, scale: int, is_low: bool) -> list[Tensor]:
     paths = find_pictures(folder)
     if len(paths) < FEWEST_EXAMPLES:
-        raise InputError(f"{str(folder)!r} holds {len(paths)} pictures, and CKA needs {FEWEST_EXAMPLES}")
+        raise InputError(f"{str(folder)!r} has {len(paths)} pictures, but CKA needs {FEWEST_EXAMPLES}")
     lows = [low_picture(path, scale, is_low=is_low) for path in paths]
     height, width = (min(low.shape[axis] for low in lows) for axis in (-2, -1))
     return [low[..., :height, :width] for low in lows]
 
 
 def _check_memory(subject: Subject, lows: Sequence[Tensor]) -> None:
-    """Refuse what the outputs of all layers, and those of one twice more, have no room for."""
+    """Raise an error if the outputs of all layers, and two copies of the largest, do not fit in memory."""
     layers = attention_layers(subject.network).values()
     channels = [layer.to_out.out_channels for layer in layers]
     pixels = sum(low[:, 0].numel() for low in lows)
     needed, free = _FLOAT_BYTES * pixels * (sum(channels) + 2 * max(channels)), host_free_bytes()
     if needed > free:
         raise OutOfMemoryError(
-            f"the outputs of all layers take {needed / 10**6:,.0f} MB, and {free / 10**6:,.0f} MB are free",
-            hint="take fewer or smaller pictures",
+            f"the outputs of all layers need {needed / 10**6:,.0f} MB, but {free / 10**6:,.0f} MB are free",
+            hint="use fewer or smaller pictures",
         )
 
 

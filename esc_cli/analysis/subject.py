@@ -1,4 +1,4 @@
-"""What is looked into: a network in float32, and the low-resolution pictures that it is given."""
+"""Load what the analyses need: a network in float32, and the low-resolution pictures that it receives."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,13 +19,13 @@ from esc_cli.networks.architectures.registry import build_network
 
 @dataclass(frozen=True)
 class Subject:
-    """A network to look into.
+    """A network to analyze.
 
     Attributes:
-        network: In eval mode, float32, on ``device``; its parameters need no gradient.
-        name: The model's, or the file's.
-        scale: Pixels out per pixel in.
-        device: Where it runs.
+        network: Network in eval mode, float32, on ``device``. Its parameters need no gradient.
+        name: Name of the model or of its file.
+        scale: Output pixels per input pixel.
+        device: Device of the network.
     """
 
     network: nn.Module
@@ -35,7 +35,7 @@ class Subject:
 
     @contextmanager
     def in_float32(self) -> Iterator[None]:
-        """Run the network in float32 that is float32.
+        """Run the network in full float32 inside the context, without TF32.
 
         Raises:
             OutOfMemoryError: The device has too little memory.
@@ -44,20 +44,20 @@ class Subject:
             with without_tf32():
                 yield
         except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(f"{self.device} has not enough memory") from error
+            raise OutOfMemoryError(f"{self.device} does not have enough memory") from error
 
 
 def load_subject(model: str | Path, scale: int | None, device: str) -> Subject:
-    """Load a network.
+    """Load a network for an analysis.
 
     Args:
-        model: As for ``load_checkpoint``.
-        scale: Which of a model's scales; by default its largest.
-        device: As for ``choose_device``.
+        model: Name or file of a model; see ``load_checkpoint``.
+        scale: One of the scales of the model. The default is its largest.
+        device: Name of the device; see ``choose_device``.
 
     Raises:
-        WeightsError: There is no such model, or it has no such scale.
-        DeviceError: There is no such device.
+        WeightsError: The model does not exist or does not have this scale.
+        DeviceError: The device does not exist.
     """
     checkpoint, chosen = load_checkpoint(model, scale), choose_device(device).device
     own_scale = available_scales(checkpoint)[0]
@@ -70,7 +70,7 @@ def load_subject(model: str | Path, scale: int | None, device: str) -> Subject:
 
 
 def _for_scale(checkpoint: Checkpoint, scale: int) -> nn.Module:
-    """Make a network that does any scale do one unasked."""
+    """Return a copy of an arbitrary-scale network that uses ``scale`` by default."""
     network = build_network(replace(checkpoint.config, scale=scale)).eval()
     network.load_state_dict(checkpoint.network.state_dict())
     return network
@@ -80,16 +80,16 @@ def low_picture(path: Path, scale: int, *, is_low: bool) -> Tensor:
     """Read the low-resolution picture for a network.
 
     Args:
-        path: A picture.
-        scale: The network's.
-        is_low: The picture is of low resolution already; by default it is an original, which is shrunk by
-            the papers' protocol.
+        path: Path of a picture.
+        scale: Scale of the network.
+        is_low: Whether the picture already has low resolution. Otherwise it is an original and is shrunk with
+            the protocol of the papers.
 
     Returns:
         (1, 3, H, W) RGB, uint8, uint16, or float32 in [0, 1].
 
     Raises:
-        InputError: It cannot be read, or is smaller than the scale.
+        InputError: The picture cannot be read or is smaller than the scale.
     """
     color = read_picture(path).color
     if is_low:

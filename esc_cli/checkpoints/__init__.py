@@ -1,1 +1,1 @@
-"""From files to networks: reading, recognising, and the models that are shipped."""
+"""Checkpoints: reading weight files, recognizing their networks, and finding the shipped models."""

@@ -1,4 +1,4 @@
-"""One set of weights from those of several runs: their mean."""
+"""Average the weights of several training runs."""
 
 from collections.abc import Sequence
 
@@ -10,19 +10,19 @@ from esc_cli.errors import WeightsError
 
 
 def average_weights(checkpoints: Sequence[Checkpoint]) -> dict[str, Tensor]:
-    """Average the weights of one network from several runs, or from several moments of one.
+    """Average the weights of one network from several training runs, or from several steps of one run.
 
-    It helps where the runs have a beginning in common: the weights of those that began at random are far from
-    each other, and what lies between them is no good network.
+    Averaging helps if the runs started from the same weights. Runs that started from random weights end far
+    from each other, and the mean of their weights is not a good network.
 
     Args:
-        checkpoints: At least one.
+        checkpoints: The checkpoints to average, at least one.
 
     Returns:
-        A state dict of their network, float32: the mean, computed in float64.
+        A state dict with the mean of the weights in float32, computed in float64.
 
     Raises:
-        WeightsError: They are not all of one network, or it has no weights.
+        WeightsError: The checkpoints are of different networks, or their network has no weights.
 
     Source: Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy
     without increasing inference time" (ICML 2022), the uniform soup.
@@ -34,7 +34,7 @@ def average_weights(checkpoints: Sequence[Checkpoint]) -> dict[str, Tensor]:
     for other in checkpoints:
         if other.config != first.config:
             raise WeightsError(
-                f"{_described(first)} and {_described(other)} are different networks, and have no mean"
+                f"{_described(first)} and {_described(other)} are different networks and cannot be averaged"
             )
     return {key: torch.stack([state[key].double() for state in states]).mean(0).float() for key in states[0]}
 

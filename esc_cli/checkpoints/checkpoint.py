@@ -1,4 +1,4 @@
-"""A file, or the name of a shipped model, becomes a network ready to run."""
+"""Load a network that is ready to run, from a file or by the name of a shipped model."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,16 +19,17 @@ BASELINE_SCALES = (2, 3, 4)
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A network and where it is from.
+    """A loaded network and its origin.
 
     Attributes:
-        network: In eval mode, float32, on the CPU.
-        config: Its configuration.
-        scale: Pixels out per pixel in, along each axis; None: it does any, and ``config.scale`` unasked.
-        name: A shipped model's name, or the file's.
-        variant: The network's name in the paper, or a description.
-        origin: The file, or a word for networks without one.
-        sha256: Of the file, hexadecimal; a baseline's name and scale.
+        network: The network, in eval mode, in float32, on the CPU.
+        config: Configuration of the network.
+        scale: Output pixels per input pixel, along each axis. None means that the network supports any scale,
+            with ``config.scale`` as the default.
+        name: Name of the shipped model, or name of the file.
+        variant: Name of the network in the paper, or a description.
+        origin: Path of the file, or "built in" for networks without a file.
+        sha256: SHA-256 digest of the file, hexadecimal. For a baseline, its name and scale.
     """
 
     network: nn.Module
@@ -45,11 +46,12 @@ def load_checkpoint(model: str | Path, scale: int | None = None) -> Checkpoint:
 
     Args:
         model: A name (``esc-light``), a path (``ESC_DIV2K_X4.pth``), ``nearest`` or ``bicubic``.
-        scale: Which of a model's scales; by default its largest. A file has only its own, or does any.
+        scale: The scale to load. The default is the model's largest scale. A file has one scale or supports
+            any scale.
 
     Raises:
-        WeightsError: There is no such model, it has no such scale, or its file is missing, damaged or of no
-            known network.
+        WeightsError: The model does not exist, it does not have this scale, or its file is missing, damaged
+            or not of a known network.
     """
     if not is_name(model):
         checkpoint = _from_file(Path(model), Path(model).name)
@@ -67,13 +69,15 @@ def load_checkpoint(model: str | Path, scale: int | None = None) -> Checkpoint:
 
 
 def open_model(model: str | Path | Checkpoint) -> str | Checkpoint:
-    """Load a model that is given as a file, so that it is read once; a name may stand for several files.
+    """Load a model that is given as a file, so that the file is read only once.
+
+    A name is returned as it is, because it may stand for several files.
 
     Returns:
         The name of a shipped model or a baseline, or a loaded checkpoint.
 
     Raises:
-        WeightsError: There is no such model, or its file is damaged or of no known network.
+        WeightsError: The model does not exist, or its file is damaged or not of a known network.
     """
     if isinstance(model, Checkpoint):
         return model
@@ -81,12 +85,12 @@ def open_model(model: str | Path | Checkpoint) -> str | Checkpoint:
 
 
 def available_scales(model: str | Checkpoint) -> tuple[int, ...]:
-    """List the scales of what ``open_model`` gives, smallest first.
+    """Return the scales of a model from ``open_model``, smallest first.
 
-    Of what does any scale, only the one that it does unasked.
+    If the model supports any scale, only its default scale is returned.
 
     Raises:
-        WeightsError: It makes pictures smaller.
+        WeightsError: The model makes pictures smaller.
     """
     if isinstance(model, Checkpoint):
         config = model.config
@@ -97,7 +101,7 @@ def available_scales(model: str | Checkpoint) -> tuple[int, ...]:
 
 
 def does_any_scale(model: str | Checkpoint) -> bool:
-    """Tell whether what ``open_model`` gives makes results of any size by itself."""
+    """Return whether a model from ``open_model`` can make results of any size by itself."""
     return isinstance(model, Checkpoint) and model.scale is None
 
 

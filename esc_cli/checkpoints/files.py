@@ -1,4 +1,4 @@
-"""Read the tensors of a checkpoint file, without ever running code that it may hold."""
+"""Read the tensors of a checkpoint file without running any code that the file may contain."""
 
 import pickle
 import warnings
@@ -15,22 +15,23 @@ from esc_cli.checkpoints.names import PICKLE_SUFFIXES, WEIGHT_SUFFIXES
 from esc_cli.errors import WeightsError
 
 _WRAPPERS = ("params_ema", "params", "state_dict", "sd")
-"""Keys under which training frameworks put the tensors (BasicSR, Lightning, LTE), the best first."""
+"""Keys under which training frameworks (BasicSR, Lightning, LTE) store the tensors, preferred keys first."""
 
 _INNER_PREFIX = "encoder."
-"""LTE's code keeps the network that describes the picture under it, beside the rest. Here they are one."""
+"""Prefix of the feature network in LTE's checkpoints. Here that network and the rest are one network."""
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt`` file.
 
-    Of a training framework's wrapping, ``params_ema`` is preferred to ``params``, and that to bare tensors;
-    in LTE's they lie in ``model`` under ``sd``. A prefix that all keys share is taken off: data-parallel
-    training leaves ``module.``, a compiled network ``_orig_mod.``, Lightning the name of an attribute.
+    Training frameworks store the tensors under a key: ``params_ema`` is preferred to ``params``, and
+    ``params`` to tensors without a key. LTE stores them in ``model`` under ``sd``. A prefix that all keys
+    share is removed: data-parallel training adds ``module.``, a compiled network ``_orig_mod.``, and
+    Lightning the name of an attribute.
 
     Raises:
-        WeightsError: There is no such file, it is damaged, it is of another kind, or it needs more than
-            tensors to be unpickled.
+        WeightsError: The file does not exist, is damaged, is of another kind, or cannot be unpickled from
+            tensors alone.
     """
     if not path.is_file():
         raise WeightsError(f"there is no model file {str(path)!r}")
@@ -43,7 +44,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
 
 
 def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Take off what all keys begin with, as often as they do."""
+    """Remove the prefixes that all keys share."""
     while len({key.partition(".")[0] for key in state}) == 1 and all("." in key for key in state):
         state = {key.partition(".")[2]: tensor for key, tensor in state.items()}
     return state
@@ -53,25 +54,25 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
-        raise WeightsError(f"the model file {str(path)!r} is damaged or no safetensors file") from error
+        raise WeightsError(f"the model file {str(path)!r} is damaged or not a safetensors file") from error
 
 
 def _read_pickle(path: Path) -> Any:
     if path.suffix.lower() not in PICKLE_SUFFIXES:
         known = ", ".join(WEIGHT_SUFFIXES)
-        raise WeightsError(f"{str(path)!r} is no model file: it ends in none of {known}")
+        raise WeightsError(f"{str(path)!r} is not a model file: its name does not end in any of {known}")
     try:
         with warnings.catch_warnings():
-            # Torch warns of pickles that it did not write; what it cannot read it refuses below.
+            # Torch warns about pickles that it did not write. It raises an error for those it cannot read.
             warnings.simplefilter("ignore", UserWarning)
             return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
-            f"the model file {str(path)!r} is damaged, or needs more than tensors to be loaded",
-            hint="files that run code when they are loaded are refused; convert it to .safetensors",
+            f"the model file {str(path)!r} is damaged or contains more than tensors",
+            hint="files that run code when they are loaded are refused; convert the file to .safetensors",
         ) from error
     except Exception as error:
-        # A damaged pickle fails with whatever its bytes happen to ask for: IndexError, struct.error, ...
+        # Loading a damaged pickle can raise almost any exception: IndexError, struct.error, ...
         raise WeightsError(f"the model file {str(path)!r} is damaged") from error
 
 

@@ -1,4 +1,7 @@
-"""The models that ship with the package: ``manifest.toml`` and the files it names. Loads without torch."""
+"""The models that ship with the package: ``manifest.toml`` and the files that it names.
+
+This module does not import torch.
+"""
 
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -13,10 +16,10 @@ from esc_cli.errors import WeightsError
 from esc_cli.storage.digests import file_sha256
 
 AUTO_MODEL = "auto"
-"""Instead of a model's name: for each picture the one for what it is."""
+"""Value in place of a model's name that chooses the model for each picture by its content."""
 
 DEFAULT_MODEL = "esc"
-"""The model for clean pictures, which runs where nobody says otherwise and no picture is looked at."""
+"""The model for clean pictures, which is used if no model is named and no picture is examined."""
 
 MANIFEST_FILE = "manifest.toml"
 
@@ -26,23 +29,23 @@ class ModelEntry:
     """One shipped model.
 
     Attributes:
-        name: What ``-m`` takes; the same for all scales of a model.
-        scale: Pixels out per pixel in.
+        name: Name for the option ``-m``, the same for all scales of a model.
+        scale: Output pixels per input pixel, along each axis.
         network: Variant of the network.
-        path: Its file.
-        sha256: Of the file, hexadecimal.
-        licence: Of the weights.
-        training_data: What it was trained on.
-        teacher: Whose results it learned, too, with the licence; empty if nobody's.
-        steps: Optimiser steps, those of the models it was started from included.
-        date: When it was trained.
-        psnr: dB on luma by the name of the data set, published protocol.
-        ssim: On luma, likewise; without those that nobody measured.
-        minutes: Of training, as ``steps``; None if nobody wrote them down.
-        hardware: It was trained on; empty if nobody wrote it down.
-        degradation: How the pictures that it was trained on were degraded; ``bicubic``: not at all.
-        psnr_degraded: By data set, dB on pictures degraded so: ``ours`` of this model, ``clean`` of the
-            one for clean pictures, ``bicubic`` of bicubic upscaling.
+        path: Path of the weights file.
+        sha256: SHA-256 digest of the file, hexadecimal.
+        licence: License of the weights.
+        training_data: Pictures that the model was trained on.
+        teacher: Network from whose results the model also learned, with its license; empty if there is none.
+        steps: Optimizer steps, including those of the models that the training started from.
+        date: Date of the training.
+        psnr: PSNR on luma in dB by data set, in the published protocol.
+        ssim: SSIM on luma by data set, in the published protocol. Values that were not measured are missing.
+        minutes: Training time in minutes, counted like ``steps``; None if it was not recorded.
+        hardware: Hardware of the training; empty if it was not recorded.
+        degradation: Degradation of the training pictures; ``bicubic`` means that they were not degraded.
+        psnr_degraded: PSNR in dB by data set, on pictures with this degradation: ``ours`` of this model,
+            ``clean`` of the model for clean pictures, ``bicubic`` of bicubic upscaling.
     """
 
     name: str
@@ -64,26 +67,28 @@ class ModelEntry:
 
 
 def weights_folder() -> Path:
-    """Find the weights: inside the package in a wheel, beside it in a checkout or an editable install.
+    """Return the folder of the weights.
+
+    It is inside the package in a wheel, and beside the package in a checkout or an editable install.
 
     Raises:
-        WeightsError: There are none: the installation is broken.
+        WeightsError: There is no such folder, so the installation is broken.
     """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "_weights", package.parent / "weights"):
         if (folder / MANIFEST_FILE).is_file():
             return folder
-    raise WeightsError("the weights that belong to this program are missing", hint="install it again")
+    raise WeightsError("the weights of this program are missing", hint="install the program again")
 
 
 def read_manifest(folder: Path | None = None) -> tuple[ModelEntry, ...]:
-    """List the shipped models, by name and scale.
+    """Return the shipped models, sorted by name and scale.
 
     Args:
-        folder: Where the manifest lies; by default where ``weights_folder`` finds it, which is read once.
+        folder: Folder of the manifest. The default is ``weights_folder``, whose manifest is read only once.
 
     Raises:
-        WeightsError: There is no manifest, or it cannot be understood.
+        WeightsError: The manifest is missing or invalid.
     """
     return _shipped() if folder is None else _entries(folder)
 
@@ -102,20 +107,23 @@ def _entries(folder: Path) -> tuple[ModelEntry, ...]:
             for scale, values in scales.items()
         ]
     except (OSError, KeyError, TypeError, ValueError, AttributeError) as error:
-        raise WeightsError(f"the list of models is damaged: {error}", hint="install it again") from error
+        raise WeightsError(
+            f"the list of models is damaged: {error}", hint="install the program again"
+        ) from error
     return tuple(sorted(entries, key=lambda entry: (entry.name, entry.scale)))
 
 
 def auto_models(entries: Iterable[ModelEntry], factor: float) -> tuple[str, str]:
-    """Name the shipped models that there are to choose from: for clean pictures and for degraded ones.
+    """Return the names of two shipped models: the one for clean pictures and the one for degraded pictures.
 
-    For degraded ones it is a robust model: that whose networks enlarge the least beyond the factor, then that
-    with the network of the model for clean pictures, then the first by name. Without any it is the model for
-    clean pictures.
+    The model for degraded pictures is a robust model. If there are several, the order of preference is: the
+    model whose networks enlarge the least beyond ``factor``, then the model with the same network as the
+    model for clean pictures, then the first by name. Without a robust model, the model for clean pictures is
+    used.
 
     Args:
-        entries: Of the manifest.
-        factor: How much larger the result is; above 1.
+        entries: Entries of the manifest.
+        factor: Factor by which the result is larger than the picture, above 1.
     """
     entries = tuple(entries)
     full_size = {entry.network for entry in entries if entry.name == DEFAULT_MODEL}
@@ -130,10 +138,10 @@ def auto_models(entries: Iterable[ModelEntry], factor: float) -> tuple[str, str]
 
 
 def verify(entry: ModelEntry) -> None:
-    """Compare a model's file with its digest.
+    """Check a model's file against its digest.
 
     Raises:
-        WeightsError: It is missing or differs.
+        WeightsError: The file is missing or has another digest.
     """
     try:
         digest = file_sha256(entry.path)
@@ -141,7 +149,7 @@ def verify(entry: ModelEntry) -> None:
         raise WeightsError(f"the weights of {entry.name} x{entry.scale} are missing") from error
     if digest != entry.sha256:
         raise WeightsError(
-            f"the weights of {entry.name} x{entry.scale} are damaged: {entry.path.name} has another sha256",
+            f"the weights of {entry.name} x{entry.scale} are damaged: {entry.path.name} has a wrong SHA-256",
             hint="install the program again",
         )
 

@@ -1,4 +1,4 @@
-"""The model card, ``weights/README.md``, made from the manifest."""
+"""Render the model card, ``weights/README.md``, from the manifest."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -12,7 +12,7 @@ PURPOSES = {
     "robust": "JPEG, slight blur and noise",
     "real": "pictures from the wild",
 }
-"""What a model trained for a degradation is for."""
+"""Purpose of a model, by the degradation that it was trained for."""
 
 
 class Score(NamedTuple):
@@ -35,7 +35,7 @@ The papers' own figures (RCAN, arXiv 1807.02758, table 2) are within 0.02 dB and
 PUBLISHED = {
     ("esc-fp", 2): (Score(38.27, 0.9617), Score(34.09, 0.9219), Score(32.37, 0.9022)),
     ("esc-fp", 3): (Score(34.72, 0.9300), Score(30.67, 0.8483), Score(29.30, 0.8107)),
-    # Set5's SSIM is printed like that; 0.8997 would fit the others.
+    # The paper prints this SSIM of Set5; 0.8997 would fit the other figures.
     ("esc-fp", 4): (Score(32.56, 0.8897), Score(28.87, 0.7889), Score(27.75, 0.7435)),
     ("esc-light", 2): (Score(38.24, 0.9615), Score(33.98, 0.9211), Score(32.35, 0.9020)),
     ("esc-light", 3): (Score(34.61, 0.9295), Score(30.52, 0.8475), Score(29.26, 0.8102)),
@@ -44,16 +44,19 @@ PUBLISHED = {
     ("esc", 3): (Score(34.84, 0.9308), Score(30.74, 0.8493), Score(29.34, 0.8118)),
     ("esc", 4): (Score(32.68, 0.9011), Score(28.93, 0.7902), Score(27.80, 0.7447)),
 }
-"""Of the published checkpoints on ``SETS``. Source: ESC (arXiv 2503.06671), table 2 (DIV2K)."""
+"""Scores of the published checkpoints on ``SETS``.
+
+Source: ESC (arXiv 2503.06671), table 2 (DIV2K).
+"""
 
 _HEAD = """\
 # The shipped models
 
 <!-- Made from manifest.toml by .ci/ship_model; do not edit. -->
 
-PSNR in dB and SSIM on luma, published protocol (`esc-upscale evaluate`): next to them bicubic upscaling, and
-the published checkpoints of the same network, trained for 500,000 steps on DIV2K. The gap is what those are
-ahead, in dB.
+The table lists PSNR in dB and SSIM on luma, measured with the published protocol (`esc-upscale evaluate`).
+For comparison it also lists bicubic upscaling and the published checkpoints of the same network, which were
+trained for 500,000 steps on DIV2K. The gap is the PSNR of the published checkpoint minus ours, in dB.
 
 | model | scale | set | ours | bicubic | published | gap |
 |---|---|---|---|---|---|---|
@@ -67,29 +70,29 @@ _SHORT_HEAD = """\
 _DEGRADED = """
 ## On degraded pictures
 
-PSNR in dB on pictures that were degraded as those that the model was trained on
-(`esc-upscale evaluate --degradation`); next to it, on the same pictures, the model for clean pictures and
-bicubic upscaling.
+The table lists PSNR in dB on pictures with the degradation that the model was trained for
+(`esc-upscale evaluate --degradation`). For comparison it also lists the model for clean pictures and bicubic
+upscaling, on the same pictures.
 
 | model | scale | degradation | set | ours | for clean pictures | bicubic |
 |---|---|---|---|---|---|---|
 """
 
 _DATA = """
-## What they were trained on
+## Training
 
-Only on freely licensed pictures: [`training-pictures.csv`](training-pictures.csv) lists every one with its
-source, commit and licence. No picture of an evaluation set is among them. A teacher is a network whose
-results a model learned, too. Steps and minutes include those of the models that a run was started from; what
-was not written down is left out.
+All training pictures are freely licensed. [`training-pictures.csv`](training-pictures.csv) lists each picture
+with its source, commit and license. No picture of an evaluation set is among them. A teacher is a network
+from whose results a model also learned. Steps and minutes include those of the models that a run started
+from. Values that were not recorded are left out.
 
-| model | scale | network | data | teacher | steps | minutes | hardware | date | licence | file | sha256 |
+| model | scale | network | data | teacher | steps | minutes | hardware | date | license | file | sha256 |
 |---|---|---|---|---|---|---|---|---|---|---|---|
 """
 
 
 def render_model_card(entries: Sequence[ModelEntry]) -> str:
-    """Write the model card, in Markdown, ending in a newline."""
+    """Return the model card as Markdown that ends with a newline."""
     figures = "".join(row for entry in entries for row in _figure_rows(entry))
     degraded = "".join(row for entry in entries for row in _degraded_rows(entry))
     data = "".join(_data_row(entry) for entry in entries)
@@ -97,7 +100,10 @@ def render_model_card(entries: Sequence[ModelEntry]) -> str:
 
 
 def render_models_table(entries: Sequence[ModelEntry]) -> str:
-    """Write the README's short table: a row for each model and scale, the gain over bicubic on B100."""
+    """Return the README's short table.
+
+    It has a row for each model and scale, with the gain over bicubic upscaling on B100.
+    """
     rows = "".join(_short_row(entry, auto_models(entries, entry.scale)) for entry in entries)
     return f"{_SHORT_HEAD}{rows}"
 
@@ -110,7 +116,10 @@ def _short_row(entry: ModelEntry, auto: tuple[str, str]) -> str:
 
 
 def _figure_rows(entry: ModelEntry) -> list[str]:
-    """Compare a model with the published one of its name: that of another purpose has no counterpart."""
+    """Return the rows that compare a model with bicubic upscaling and the published model of its name.
+
+    A model for another purpose has no published model.
+    """
     published = PUBLISHED.get((entry.name, entry.scale))
     return [
         _row(

@@ -1,4 +1,4 @@
-"""Names of models. A name stands for a shipped model or an interpolation; anything else must be a file."""
+"""Names of models. A name stands for a shipped model or a baseline. Anything else must be a file."""
 
 from pathlib import Path
 from typing import Literal, get_args
@@ -14,15 +14,15 @@ WEIGHT_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
 
 
 def is_baseline(model: str | Path) -> bool:
-    """Tell whether a name stands for an interpolation, which needs no weights."""
+    """Return whether a name stands for a baseline, which is an interpolation and needs no weights."""
     return model in get_args(StandIn)
 
 
 def is_name(model: str | Path) -> bool:
-    """Tell whether a model is given as a name, a shipped one's or a baseline's, and not as a file.
+    """Return whether a model is given by the name of a shipped model or a baseline, and not as a file.
 
     Raises:
-        WeightsError: It is neither.
+        WeightsError: The model is neither a known name nor a file.
     """
     if is_baseline(model) or model in {entry.name for entry in read_manifest()}:
         return True
@@ -35,8 +35,8 @@ def is_name(model: str | Path) -> bool:
 def _unknown(name: str) -> WeightsError:
     if name == AUTO_MODEL:
         return WeightsError(
-            f"no model can be chosen by {name!r} here", hint=f"name one, such as {DEFAULT_MODEL}"
+            f"{name!r} cannot choose a model here", hint=f"name a model, for example {DEFAULT_MODEL}"
         )
     names = sorted({entry.name for entry in read_manifest()} | set(get_args(StandIn)))
-    hint = did_you_mean(name, names) or f"there are {', '.join(names)}, or the path of a file"
+    hint = did_you_mean(name, names) or f"use one of {', '.join(names)}, or the path of a file"
     return WeightsError(f"there is no model {name!r}", hint=hint)

@@ -1,4 +1,4 @@
-"""Which networks, run one after the other, make a scale that none of them has."""
+"""Plan which networks to run one after the other to make a scale that no single network has."""
 
 import math
 from collections.abc import Iterator
@@ -6,18 +6,18 @@ from collections.abc import Iterator
 from esc_cli.errors import UsageError
 
 _LARGEST_LISTED = 16
-"""An error lists the scales within reach up to here: more would be noise."""
+"""Largest scale that an error lists. A longer list would not help."""
 
 
 def plan_passes(scale: float, available: tuple[int, ...]) -> tuple[int, ...]:
-    """Split a scale into scales that there are networks for.
+    """Split a scale into scales for which there are networks.
 
     Args:
-        scale: The factor asked for.
+        scale: The requested scale.
         available: The scales of the networks, in any order.
 
     Returns:
-        Scales whose product is ``scale``: as few as possible, the largest first.
+        Scales whose product is ``scale``, as few as possible, with the largest first.
 
     Raises:
         UsageError: No product of the available scales is ``scale``.
@@ -26,19 +26,19 @@ def plan_passes(scale: float, available: tuple[int, ...]) -> tuple[int, ...]:
     if scale in available:
         return (int(scale),)
     if not plans:
-        raise UsageError(f"this model cannot do x{scale:g}", hint=f"it can do {_listed(available)}")
+        raise UsageError(f"this model does not support x{scale:g}", hint=f"it supports {_listed(available)}")
     return min(plans, key=len)
 
 
 def reachable_scale(scale: float, available: tuple[int, ...]) -> int:
-    """Find the smallest scale at or above the asked one that repeated passes can make.
+    """Return the smallest scale at or above ``scale`` that repeated passes can make.
 
     Args:
-        scale: Any factor above zero, such as 1.5; the result is meant to be resized down to it.
+        scale: Any factor above zero, for example 1.5. The caller resizes the result down to this scale.
         available: The scales of the networks.
 
     Raises:
-        UsageError: ``scale`` is no positive number, or the networks do not enlarge.
+        UsageError: ``scale`` is not a positive number, or the networks do not enlarge.
     """
     if not (math.isfinite(scale) and scale > 0):
         raise UsageError(f"a scale must be a number above zero, not {scale}")
@@ -50,7 +50,7 @@ def reachable_scale(scale: float, available: tuple[int, ...]) -> int:
         else:
             pending |= {product * factor for factor in _descending(available)}
     if not enough:
-        raise UsageError(f"this model does not enlarge, so x{scale} is out of reach")
+        raise UsageError(f"this model does not enlarge, so it cannot make x{scale}")
     return min(enough)
 
 
@@ -59,7 +59,7 @@ def _descending(available: tuple[int, ...]) -> list[int]:
 
 
 def _factorisations(scale: float, factors: list[int]) -> Iterator[tuple[int, ...]]:
-    """Give every way to write ``scale`` as a product, each with its factors in the order of ``factors``."""
+    """Yield every way to write ``scale`` as a product, each with its factors in the order of ``factors``."""
     if scale == 1:
         yield ()
     for index, factor in enumerate(factors):

@@ -1,1 +1,4 @@
-"""The command line: one module per command. Parse, call, print."""
+"""The command line, with one module per command.
+
+A command parses its arguments, calls the library and prints the result.
+"""

@@ -1,4 +1,4 @@
-"""``esc-upscale ablate FOLDER``: what each part of ESC is worth."""
+"""``esc-upscale ablate FOLDER``: measure what each part of ESC contributes."""
 
 import dataclasses
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from esc_cli.training.ablation import Trained
 
 CURVE_POINTS = 4
-"""Measurements in a run."""
+"""Number of validation measurements in a run."""
 
 app = new_application()
 
@@ -26,7 +26,7 @@ app = new_application()
 def ablate(
     pictures: Annotated[Path, typer.Argument(help="Folder of high-resolution pictures to train on.")],
     output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for the runs. A run that is there goes on.")
+        Path, typer.Option("--output", "-o", help="Folder for the runs. Existing runs are continued.")
     ],
     networks: Annotated[
         list[str] | None,
@@ -38,24 +38,26 @@ def ablate(
         int, typer.Option("--scale", "-s", min=1, help="Factor that the networks enlarge by.")
     ] = 2,
     steps: Annotated[int, typer.Option(min=1, help="Length of each run in steps.")] = 1000,
-    batch_size: Annotated[int, typer.Option(min=1, help="Number of patches in a step.")] = 1,
-    patch_px: Annotated[int, typer.Option(min=1, help="Side of the low-resolution patches.")] = 64,
-    validation_pictures: Annotated[int, typer.Option(min=1, help="Source pictures to hold out.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Number of patches per step.")] = 1,
+    patch_px: Annotated[int, typer.Option(min=1, help="Side of the low-resolution patches in pixels.")] = 64,
+    validation_pictures: Annotated[
+        int, typer.Option(min=1, help="Number of source pictures to hold out.")
+    ] = 16,
     test: Annotated[
         Path | None, typer.Option(help="Folder of pictures to score on, as evaluate does.")
     ] = None,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.png|.svg", help="Draw the learning curves, too.")
+        Path | None, typer.Option(metavar="FILE.png|.svg", help="Also draw the learning curves.")
     ] = None,
     overwrite: Overwrite = False,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train networks that differ from ESC in one thing, each with the same steps on the same patches.
+    """Train networks that differ from ESC in one part, with the same number of steps on the same patches.
 
-    Patches of 64 are one window of the largest kind. Beside each network stand the figures of the paper,
-    where it has the same one: those are of 500,000 steps.
+    A patch of 64 pixels is one window of the network with the largest windows. If the paper has the same
+    network, its figures are shown, too. They are for 500,000 steps.
     """
     from esc_cli.engine.device import choose_device
     from esc_cli.evaluation.figures import check_plot
@@ -97,7 +99,7 @@ def ablate(
 def _table(trained: "tuple[Trained, ...]") -> Table:
     from esc_cli.networks.ablations import PUBLISHED
 
-    table = Table(box=None, caption="dB: on the test pictures if given, else on those held out; paper: Set5")
+    table = Table(box=None, caption="dB: test pictures if given, otherwise held-out pictures; paper: Set5")
     table.add_column("network", no_wrap=True)
     for title in ("K", "G MACs", "ms", "MB", "dB", "paper dB", "ms"):
         table.add_column(title, justify="right")

@@ -1,4 +1,4 @@
-"""``esc-upscale analyze``: what a network attends to."""
+"""``esc-upscale analyze``: measure what a network attends to."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -34,18 +34,18 @@ Scale = Annotated[
 Low = Annotated[
     bool,
     typer.Option(
-        "--low", help="Take the pictures as they are. Without this they are originals and are shrunk."
+        "--low", help="Use the pictures as they are. By default they are originals and are shrunk first."
     ),
 ]
 Plot = Annotated[
-    Path | None, typer.Option("--output", "-o", metavar="FILE.png|.svg", help="Draw the result, too.")
+    Path | None, typer.Option("--output", "-o", metavar="FILE.png|.svg", help="Also draw the result.")
 ]
 
 
 @app.command("similarity")
 @guarded
 def similarity(
-    folder: Annotated[Path, typer.Argument(help="Folder of four pictures or more, with its sub-folders.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of four or more pictures, with subfolders.")],
     model: Model = DEFAULT_MODEL,
     scale: Scale = None,
     low: Low = False,
@@ -54,12 +54,12 @@ def similarity(
     output: Plot = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Compare each attention layer with the next: do they repeat each other?
+    """Measure how similar each attention layer is to the next one.
 
-    CKA is that of the layers' outputs over the pictures, all cut to the size that they have in common; with
-    few pictures it is near 1 whatever they are, which the debiased one is not. The cosine is that of the
-    attention maps, averaged over heads, windows and pictures; maps that are nearly even are alike by it
-    whatever they are, which the correlation is not.
+    CKA compares the outputs of the layers over the pictures, all cropped to the size that they have in
+    common. With few pictures, CKA is near 1 for any layers; debiased CKA is not. The cosine compares the
+    attention maps, averaged over heads, windows and pictures. It is near 1 for any maps that are nearly
+    uniform; the correlation is not.
     """
     from esc_cli.analysis.drawing import draw_similarity
     from esc_cli.analysis.similarity import similarity as measure
@@ -81,22 +81,20 @@ def similarity(
 @guarded
 def attribution(
     picture: Annotated[
-        Path, typer.Argument(help="Picture to look at. It is an original, and is shrunk first.")
+        Path, typer.Argument(help="Picture to analyze. It is an original and is shrunk first.")
     ],
     model: Model = DEFAULT_MODEL,
     scale: Scale = None,
     window: Annotated[
         str | None,
         typer.Option(
-            metavar="Y,X", help="Top and left of the window in the result. The default is its middle."
+            metavar="Y,X", help="Top and left of the window in the result. The default is the middle."
         ),
     ] = None,
-    window_px: Annotated[int, typer.Option(min=1, help="Side of the window, in the result.")] = 16,
+    window_px: Annotated[int, typer.Option(min=1, help="Side of the window in pixels of the result.")] = 16,
     crop_px: Annotated[
         int,
-        typer.Option(
-            min=1, help="Side of what the network sees around the window, in low-resolution pixels."
-        ),
+        typer.Option(min=1, help="Side of the network's input around the window, in low-resolution pixels."),
     ] = 64,
     low: Low = False,
     device: Device = "auto",
@@ -104,10 +102,10 @@ def attribution(
     output: Plot = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Tell which pixels a window of the result comes from: the local attribution map.
+    """Compute which pixels a window of the result depends on: the local attribution map.
 
-    The diffusion index says how evenly all pixels that the network sees are involved, from 0 to 100; reach is
-    how far from the window that share of the attribution lies, in low-resolution pixels.
+    The diffusion index says how evenly all pixels of the input are involved, from 0 to 100. The reach is the
+    distance from the window within which a share of the attribution lies, in low-resolution pixels.
     """
     from esc_cli.analysis.attribution import attribution as compute
     from esc_cli.analysis.drawing import draw_attribution
@@ -147,7 +145,7 @@ def _progress(words: str) -> Iterator[Callable[[int, int], None]]:
 def _position(text: str) -> tuple[int, int]:
     match = re.fullmatch(r"(\d{1,6}),(\d{1,6})", text)
     if match is None:
-        raise UsageError(f"{text!r} is no position", hint="TOP,LEFT in pixels of the result")
+        raise UsageError(f"{text!r} is not a position", hint="use TOP,LEFT in pixels of the result")
     return int(match[1]), int(match[2])
 
 
@@ -162,7 +160,7 @@ def _similarity_facts(found: "Similarity") -> dict[str, Any]:
 
 def _similarity_table(found: "Similarity") -> Table:
     title = f"{found.model} x{found.scale}, {found.pictures} pictures of {found.height}x{found.width}"
-    table = Table("layer", "and the next", title=Text(printable(title)))
+    table = Table("layer", "next layer", title=Text(printable(title)))
     for name in ("CKA", "debiased", "map cosine", "correlation"):
         table.add_column(name, justify="right")
     for pair in found.pairs:

@@ -1,4 +1,4 @@
-"""The Typer application of a command, alike for all of them, and help in panels."""
+"""The Typer application that all commands share, with help in panels."""
 
 import re
 from collections.abc import Mapping
@@ -16,7 +16,7 @@ _TYPE_WORDS = {
     r"<path>": "PATH",
     r"<str>": "TEXT",
 }
-"""Words that help shows in place of the Python types that Typer writes."""
+"""Words that the help shows in place of the Python types that Typer writes."""
 
 _CHECKS = {
     r"^Input should be a valid number, unable.*": "it must be a number.",
@@ -25,22 +25,22 @@ _CHECKS = {
     r"^Input should be greater than or equal to (\S+)$": r"it must be \1 or more.",
     r"^Value error, ": "",
 }
-"""Our words for what is wrong with a value, by the words of the library that Typer uses."""
+"""Plain error messages for invalid values, by the messages of the library that Typer uses."""
 
 
 class HelpCommand(TyperCommand):
     """A command whose help shows its options in panels.
 
     Attributes:
-        begins: The title of each panel, by the option that it begins with. It goes on to the next one.
-        after: Panels behind those of the options, by title: what stands on the left, and what it is.
+        begins: Title of each panel, by the name of its first option. A panel extends to the next one.
+        after: Panels below those of the options, by title. Each maps a term to its description.
     """
 
     begins: Mapping[str, str] = MappingProxyType({})
     after: Mapping[str, Mapping[str, str]] = MappingProxyType({})
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Read the arguments; what is wrong with one is said in our words."""
+        """Parse the arguments, and raise errors for invalid values with plain messages."""
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
@@ -66,7 +66,7 @@ class HelpCommand(TyperCommand):
 def in_panels(
     begins: Mapping[str, str], after: Mapping[str, Mapping[str, str]] | None = None
 ) -> type[HelpCommand]:
-    """Make the class of a command with these panels; see ``HelpCommand``."""
+    """Return a command class with these panels; see ``HelpCommand``."""
     return type("PanelCommand", (HelpCommand,), {"begins": begins, "after": after or {}})
 
 
@@ -76,10 +76,10 @@ class _Application(typer.Typer):
 
 
 def new_application(**settings: Any) -> typer.Typer:
-    """Make one: plain help, also by -h, and no tracebacks of its own.
+    """Make an application with plain help, also for -h, and without its own tracebacks.
 
     Args:
-        settings: Further ones, as of ``typer.Typer``.
+        settings: Further arguments of ``typer.Typer``.
     """
     return _Application(
         add_completion=False,

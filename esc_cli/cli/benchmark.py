@@ -1,4 +1,4 @@
-"""``esc-upscale benchmark``: how fast, with how much memory and how exactly networks run here."""
+"""``esc-upscale benchmark``: measure the speed, memory and accuracy of networks on this machine."""
 
 import math
 from dataclasses import asdict, astuple
@@ -53,7 +53,7 @@ def benchmark(
         list[str] | None,
         typer.Option(
             metavar="HxW|hd",
-            help="Height and width of the low-resolution picture, or hd for what gives 720x1280. May be "
+            help="Height and width of the low-resolution picture, or hd for a result of 720x1280. May be "
             "repeated. The default is 128x128.",
         ),
     ] = None,
@@ -68,7 +68,7 @@ def benchmark(
             "--precision",
             "-p",
             metavar="NAMES",
-            help="Number formats to try, separated by commas. The default is all that the device has.",
+            help="Number formats to try, separated by commas. The default is all that the device supports.",
         ),
     ] = None,
     tiling: Annotated[
@@ -79,26 +79,27 @@ def benchmark(
         str | None,
         typer.Option(
             metavar="NAMES",
-            help="Programs that run the network, separated by commas. The default is all that are installed.",
+            help="Runtimes of the network, separated by commas. The default is all that are installed.",
         ),
     ] = None,
     runs: Annotated[
         int | None,
-        typer.Option(min=1, help="Measured runs of each. The default is 5 on the CPU and 50 elsewhere."),
+        typer.Option(min=1, help="Number of measured runs. The default is 5 on the CPU and 50 elsewhere."),
     ] = None,
     picture: Annotated[
-        Path | None, typer.Option(help="Picture to enlarge, cut to each size. The default is a drawn one.")
+        Path | None, typer.Option(help="Picture to enlarge, cut to each size. The default is generated.")
     ] = None,
     json: Json = False,
     plot: Annotated[
-        Path | None, typer.Option(metavar="FILE.png|.svg", help="Draw speed and memory, too.")
+        Path | None, typer.Option(metavar="FILE.png|.svg", help="Also draw speed and memory.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Measure every combination of models, sizes, attentions, precisions, tilings and runtimes.
 
-    All are compared with the plain network (naive attention, float32, the whole picture) and run in turns, so
-    that a noisy machine hits all alike. Errors are those against float64. What cannot run here is said so.
+    Each combination is compared with the plain network (naive attention, float32, the whole picture). All run
+    in turns, so that noise on the machine affects them equally. Errors are measured against float64. The
+    report names the combinations that cannot run on this machine.
     """
     from esc_cli.evaluation.benchmark.benchmark import benchmark as measure
     from esc_cli.evaluation.benchmark.candidates import Source
@@ -174,7 +175,7 @@ def _workload_facts(work: "Workload") -> dict[str, Any]:
 
 
 def _row_facts(row: "Row") -> dict[str, Any]:
-    """The psnr of a result without any error is null: JSON has no infinity."""
+    """Return the JSON fields of a row. The psnr of a result without error is null: JSON has no infinity."""
     facts: dict[str, Any] = {"settings": asdict(row.settings)}
     if isinstance(row.outcome, EscError):
         return facts | {"failure": {"message": row.outcome.message, "hint": row.outcome.hint}}
@@ -206,7 +207,7 @@ def _answer_person(report: "Report") -> None:
         for line in (*_fastest_lines(work), *_failure_lines(work)):
             answer(line)
     if flat := flatness(report):
-        answer("seconds for a megapixel of input, and the slowest size's by the fastest's")
+        answer("seconds per megapixel of input; spread: the slowest size divided by the fastest")
         answer(_flatness_table(flat))
 
 
@@ -216,18 +217,18 @@ def _machine_lines(report: "Report") -> list[str]:
     return [
         f"{report.device}, {where}, torch {report.torch_version}: {report.rounds} rounds in turns, "
         f"after {report.warm_up} of warm-up",
-        f"ms: median; ±: half the width of the middle half; matmul: as multiples of {product}, "
+        f"ms: median; ±: half the interquartile range; matmul: in multiples of {product}, "
         f"{_milliseconds(report.matmul.median_s)} ms",
         *_memory_lines(report),
-        "PSNR, dB, and largest error in [0, 1]: against float64",
+        "PSNR in dB and largest error in [0, 1]: against float64",
     ]
 
 
 def _memory_lines(report: "Report") -> list[str]:
     if report.idle_bytes is None:
-        return ["MB: peak of what tensors take on the device"]
+        return ["MB: peak memory of the tensors on the device"]
     idle = _megabytes(report.idle_bytes)
-    return [f"MB: peak of the whole process, of which {idle} to import torch and this program"]
+    return [f"MB: peak memory of the whole process; importing torch and this program takes {idle} of it"]
 
 
 def _title(work: "Workload") -> str:
@@ -266,7 +267,7 @@ def _fastest_lines(work: "Workload") -> list[str]:
     fastest = work.fastest
     if fastest is None:
         return []
-    return [f"the fastest, {_words(fastest.chosen)}, takes {fastest.matmuls:.2f} matrix products"]
+    return [f"the fastest, {_words(fastest.chosen)}, takes as long as {fastest.matmuls:.2f} matrix products"]
 
 
 def _failure_lines(work: "Workload") -> list[str]:
@@ -278,7 +279,7 @@ def _failure_lines(work: "Workload") -> list[str]:
 
 
 def _flatness_table(found: "list[Flatness]") -> Table:
-    """All ways that ran on several sizes, a column for each size."""
+    """Return a table of all ways that ran on several sizes, with a column for each size."""
     sizes = sorted({size for flat in found for size in flat.seconds})
     table = Table("model", "way", box=SIMPLE, padding=0)
     for height, width in sizes:

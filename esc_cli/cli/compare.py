@@ -1,4 +1,4 @@
-"""``esc-upscale compare PICTURE``: what several models make of a picture, on one sheet."""
+"""``esc-upscale compare PICTURE``: show the results of several models on one sheet."""
 
 import math
 from pathlib import Path
@@ -25,43 +25,44 @@ app = new_application()
 @guarded
 def compare(
     picture: Annotated[
-        Path, typer.Argument(help="Picture to enlarge. What is transparent is laid on white.")
+        Path, typer.Argument(help="Picture to enlarge. Transparent parts are shown on white.")
     ],
     output: Annotated[
         Path, typer.Option("--output", "-o", metavar="PATH", help="File to write the sheet to.")
     ],
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", metavar="NAME|FILE", help="Model of a column. May be repeated."),
+        typer.Option("--model", "-m", metavar="NAME|FILE", help="Model to compare. May be repeated."),
     ] = None,
     scale: Annotated[
         int, typer.Option("--scale", "-s", min=2, help="Factor that all models enlarge by.")
     ] = 4,
     original: Annotated[
         Path | None,
-        typer.Option(
-            metavar="PICTURE", help="Picture that the results should equal. It is what PSNR compares with."
-        ),
+        typer.Option(metavar="PICTURE", help="Original picture. PSNR compares the results with it."),
     ] = None,
     shrink: Annotated[
-        bool, typer.Option("--shrink", help="The picture is the original: shrink it first, as evaluate does.")
+        bool,
+        typer.Option(
+            "--shrink", help="Treat the picture as the original: shrink it first, as evaluate does."
+        ),
     ] = False,
     degradation: Degradation = "bicubic",
     crop: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="Y,X,H,W", help="Part of the picture to show in a row, in its pixels. May be repeated."
+            metavar="Y,X,H,W", help="Part of the picture to show, in pixels of the picture. May be repeated."
         ),
     ] = None,
-    crops: Annotated[int, typer.Option(min=1, help="Number of rows to choose, if no --crop is given.")] = 3,
+    crops: Annotated[int, typer.Option(min=1, help="Number of crops to choose if no --crop is given.")] = 3,
     overwrite: Overwrite = False,
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Lay crops of a picture side by side: enlarged by bicubic and by each model, and the original.
+    """Show crops of a picture side by side: enlarged by bicubic, enlarged by each model, and the original.
 
-    The rows are the places with the most detail, or those given with --crop. Under each crop stands its PSNR
-    on luma, if the original is known.
+    Each row shows one place: the places with the most detail, or those given with --crop. If the original is
+    known, the PSNR on luma is written below each crop.
     """
     from esc_cli.storage.whole_files import check_target, write_whole
 
@@ -97,7 +98,7 @@ def compare(
 
 
 def _facts(comparison: "Comparison") -> dict[str, Any]:
-    """The psnr of what is restored exactly, or compared with nothing, is null."""
+    """Return the JSON fields. A psnr is null if the result equals the original or there is no original."""
     return {
         "scale": comparison.scale,
         "crops": [[window.top, window.left, window.height, window.width] for window in comparison.windows],

@@ -1,4 +1,4 @@
-"""``esc-upscale evaluate FOLDER``: PSNR and SSIM by the papers' protocol."""
+"""``esc-upscale evaluate FOLDER``: measure PSNR and SSIM with the protocol of the papers."""
 
 import math
 from pathlib import Path
@@ -24,7 +24,7 @@ app = new_application()
 @app.command()
 @guarded
 def evaluate(
-    folder: Annotated[Path, typer.Argument(help="Folder of high-resolution pictures, with its sub-folders.")],
+    folder: Annotated[Path, typer.Argument(help="Folder of high-resolution pictures, with subfolders.")],
     scale: Annotated[
         int | None,
         typer.Option("--scale", "-s", help="Factor to enlarge by. The default is the largest of the model."),
@@ -35,11 +35,11 @@ def evaluate(
     degradation: Degradation = "bicubic",
     json: Json = False,
 ) -> None:
-    """Shrink each picture, enlarge it again and compare: PSNR and SSIM as in the papers.
+    """Shrink each picture, enlarge it again, and measure PSNR and SSIM as in the papers.
 
-    Low-resolution pictures are made by antialiased bicubic and rounded to 8 bits; scores are on BT.601 luma,
-    without a border of SCALE pixels; the network runs in float32. With another degradation the figures are no
-    longer comparable to those of papers; which one a picture gets depends on its name.
+    Low-resolution pictures are made by antialiased bicubic and rounded to 8 bits. Scores are computed on
+    BT.601 luma, without a border of SCALE pixels. The network runs in float32. With another degradation, the
+    figures are not comparable to those of papers. How a picture is degraded then depends only on its name.
     """
     from esc_cli.evaluation.evaluate import evaluate as evaluate_folder
 
@@ -62,7 +62,7 @@ def evaluate(
 
 
 def _facts(evaluation: "Evaluation") -> dict[str, Any]:
-    """The psnr of a picture restored exactly is null: JSON has no infinity."""
+    """Return the JSON fields. The psnr of a picture restored exactly is null: JSON has no infinity."""
     return {
         "model": evaluation.model,
         "scale": evaluation.scale,

@@ -1,4 +1,7 @@
-"""The one place where an error becomes a sentence and an exit code. No traceback reaches a user."""
+"""Turn errors into messages and exit codes.
+
+This is the only place that does so. No traceback reaches a user.
+"""
 
 import os
 import signal
@@ -16,14 +19,17 @@ P = ParamSpec("P")
 
 
 class _TerminatedError(BaseException):
-    """SIGTERM or SIGHUP came; like KeyboardInterrupt, so that half-made work is cleared away."""
+    """SIGTERM or SIGHUP arrived.
+
+    Like KeyboardInterrupt, it is not an ``Exception``: it ends the work, and unfinished files are removed.
+    """
 
 
 def guarded(command: Callable[P, ExitCode | None]) -> Callable[P, None]:
     """Make a command end with the exit codes of ``esc_cli.errors``, whatever happens inside it.
 
     Args:
-        command: Gives its exit code; None is as good as ``OK``.
+        command: Function that returns its exit code. None means ``OK``.
     """
 
     @wraps(command)
@@ -36,7 +42,7 @@ def guarded(command: Callable[P, ExitCode | None]) -> Callable[P, None]:
 
 
 def exit_code_of(command: Callable[[], ExitCode | None]) -> ExitCode:
-    """Run something to its end; errors become sentences on stderr."""
+    """Run a command, print its errors on stderr as messages, and return its exit code."""
     try:
         with _signals_raise():
             return command() or ExitCode.OK
@@ -50,7 +56,7 @@ def exit_code_of(command: Callable[[], ExitCode | None]) -> ExitCode:
         say_error("terminated")
         return ExitCode.TERMINATED
     except BrokenPipeError:
-        return ExitCode.CANNOT_WRITE  # the reader went away, which is not worth a word
+        return ExitCode.CANNOT_WRITE  # the reader has closed the pipe, which needs no message
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE):
             raise
@@ -64,10 +70,11 @@ def exit_code_of(command: Callable[[], ExitCode | None]) -> ExitCode:
 
 @contextmanager
 def _signals_raise() -> Iterator[None]:
-    """Let the signals that end a program clear up on their way.
+    """Turn the signals that end a program into exceptions, so that the program can clean up.
 
-    The first one ends the work, and later ones are ignored until that is done: a second Ctrl-C must not
-    leave behind what the first is about to remove. What the caller had ignored (nohup) stays so.
+    The first signal ends the work. Later ones are ignored until the cleanup is done: a second Ctrl-C must
+    not leave behind files that the first is about to remove. Signals that the caller ignores (nohup) stay
+    ignored.
     """
     wanted = [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if hasattr(signal, "SIGHUP") else [])]
     caught = [number for number in wanted if signal.getsignal(number) is not signal.SIG_IGN]
@@ -86,7 +93,7 @@ def _signals_raise() -> Iterator[None]:
 
 
 def _settle(stream: TextIO | None) -> None:
-    """Write out what waits; where that cannot be, drop it: Python would complain about it at its end."""
+    """Flush a stream. If that fails, drop its content: Python would report the error at exit."""
     if stream is None:
         return
     try:

@@ -1,4 +1,4 @@
-"""``esc-upscale``: pictures are upscaled unless the first word is a command."""
+"""``esc-upscale``: upscale pictures, unless the first word is a command."""
 
 import io
 import os
@@ -14,13 +14,16 @@ if TYPE_CHECKING:
 COMMANDS = {
     "models": "list, describe and verify models",
     "evaluate": "measure a model on a folder of pictures",
-    "benchmark": "measure speed, memory and exactness on this machine",
+    "benchmark": "measure speed, memory and accuracy on this machine",
     "train": "train a network on a folder of pictures",
-    "ablate": "train networks that differ in one thing, and compare them",
+    "ablate": "train networks that differ in one part, and compare them",
     "analyze": "measure what a network attends to",
-    "compare": "show what several models make of a picture, on one sheet",
+    "compare": "show the results of several models on one sheet",
 }
-"""Names of the modules beside this one, each with a Typer ``app``; only the one asked for is loaded."""
+"""Description of each command.
+
+Each command is a module of this package with a Typer ``app``. Only the module of the command is loaded.
+"""
 
 
 HELP = "help"
@@ -31,7 +34,7 @@ def main() -> None:
     """Run the command; the entry point of the package."""
     try:
         from esc_cli.cli.guard import exit_code_of
-    except KeyboardInterrupt:  # nothing is begun, and nobody is there yet to say a word
+    except KeyboardInterrupt:  # no work has started, and nothing can print a message yet
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None
     _let_stdout_escape()
     arguments = sys.argv[1:]
@@ -50,7 +53,7 @@ def _run(arguments: list[str]) -> None:
 
 
 def _of_help(commands: list[str]) -> list[str]:
-    """Give the arguments that show the help of a command; of the main one where none is named."""
+    """Return the arguments that show the help of a command, or of the main command if none is named."""
     for name in commands[:1]:
         if name not in COMMANDS:
             hint = did_you_mean(name, COMMANDS) or f"the commands are {', '.join(COMMANDS)}"
@@ -59,7 +62,7 @@ def _of_help(commands: list[str]) -> list[str]:
 
 
 def _refuse_misspelt(arguments: list[str]) -> None:
-    """Refuse a first word that looks like a misspelt command and names no file."""
+    """Raise an error if the first word looks like a misspelled command and is not the name of a file."""
     if not arguments or arguments[0] in COMMANDS or os.path.lexists(arguments[0]):
         return
     nearest = did_you_mean(arguments[0], COMMANDS, cutoff=0.8)
@@ -68,7 +71,7 @@ def _refuse_misspelt(arguments: list[str]) -> None:
 
 
 def _let_stdout_escape() -> None:
-    """Let stdout escape what its encoding lacks, as stderr does: names may be in any script."""
+    """Make stdout escape characters that its encoding lacks, as stderr does: names may be in any script."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
 

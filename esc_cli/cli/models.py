@@ -1,4 +1,4 @@
-"""``esc-upscale models``: what there is, what a file is, whether the files are whole."""
+"""``esc-upscale models``: list, describe, average and verify models."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -28,7 +28,7 @@ app = new_application(
 @app.callback()
 @guarded
 def models(context: typer.Context, json: Json = False) -> None:
-    """List, describe and verify models. Without a command: list those that ship."""
+    """List, describe and verify models. Without a command, list the shipped models."""
     if context.invoked_subcommand is None:
         _show(json)
 
@@ -36,7 +36,7 @@ def models(context: typer.Context, json: Json = False) -> None:
 @app.command("list")
 @guarded
 def list_models(json: Json = False) -> None:
-    """List the models that ship."""
+    """List the shipped models."""
     _show(json)
 
 
@@ -69,7 +69,7 @@ def _facts(entry: ModelEntry) -> dict[str, Any]:
 
 
 def _table(entries: Sequence[ModelEntry]) -> Table:
-    table = Table(box=SIMPLE, title="PSNR in dB on luma, published protocol; * auto", pad_edge=False)
+    table = Table(box=SIMPLE, title="PSNR in dB on luma, published protocol; *: used by auto", pad_edge=False)
     table.add_column("model", no_wrap=True)
     table.add_column("for", no_wrap=True)
     for name in SETS:
@@ -88,11 +88,11 @@ def info(
         str, typer.Argument(metavar="NAME|FILE", help="Shipped model or checkpoint file to describe.")
     ],
     scale: Annotated[
-        int | None, typer.Option("--scale", "-s", help="Factor of the model, where it has several.")
+        int | None, typer.Option("--scale", "-s", help="Factor of the model, if it has several.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Describe a model: its network and every width, as recognised from its tensors."""
+    """Describe a model: its network and dimensions, as recognized from its tensors."""
     from dataclasses import asdict
 
     from esc_cli.checkpoints.checkpoint import load_checkpoint
@@ -119,17 +119,20 @@ def info(
 @guarded
 def average(
     checkpoints: Annotated[
-        list[str], typer.Argument(metavar="NAME|FILE...", help="Models of one network, to average.")
+        list[str], typer.Argument(metavar="NAME|FILE...", help="Models to average, all of one network.")
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="FILE", help="File to write, ending in .safetensors.")
+        Path,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="File to write, with the extension .safetensors."
+        ),
     ],
     scale: Annotated[
-        int | None, typer.Option("--scale", "-s", help="Factor of the model, where it has several.")
+        int | None, typer.Option("--scale", "-s", help="Factor of the model, if it has several.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
-    """Average the weights of several runs of one network that have a beginning in common."""
+    """Average the weights of several runs of one network that share a starting point."""
     from safetensors.torch import save
 
     from esc_cli.checkpoints.averaging import average_weights
@@ -137,7 +140,7 @@ def average(
     from esc_cli.storage.whole_files import write_whole
 
     if output.suffix.lower() != ".safetensors":
-        raise UsageError(f"averaged weights are a .safetensors file, not {str(output)!r}")
+        raise UsageError(f"averaged weights must be written to a .safetensors file, not {str(output)!r}")
     state = average_weights([load_checkpoint(checkpoint, scale) for checkpoint in checkpoints])
     write_whole(output, save(state), replace=overwrite)
 
@@ -152,7 +155,7 @@ def verify_models() -> ExitCode:
         say_error(error.message, error.hint)
     if damaged:
         return ExitCode.WEIGHTS
-    answer(f"{len(entries)} models are whole")
+    answer(f"{len(entries)} models are intact")
     return ExitCode.OK
 
 

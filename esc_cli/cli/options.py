@@ -12,10 +12,10 @@ _SHORT_PRECISIONS = {"fp32": "float32", "fp16": "float16", "half": "float16", "b
 
 
 def read_factor(text: str | float) -> float:
-    """Read a factor: 2, 1.5, 2x or x2.
+    """Read a factor, such as 2, 1.5, 2x or x2.
 
     Raises:
-        BadParameter: It is not a number.
+        BadParameter: The text is not a number.
     """
     try:
         return float(text.strip().lower().strip("x") if isinstance(text, str) else text)
@@ -24,7 +24,7 @@ def read_factor(text: str | float) -> float:
 
 
 def read_precision(text: str) -> str:
-    """Read a precision by its name or a short one: fp16, bf16.
+    """Read a precision by its full name or a short one, such as fp16.
 
     Raises:
         BadParameter: There is no such precision.
@@ -53,7 +53,7 @@ Model = Annotated[
         "--model",
         "-m",
         metavar="NAME|FILE",
-        help="Model to use: a shipped one, the file of any ESC checkpoint, nearest or bicubic.",
+        help="Model to use: a shipped model, the file of any ESC checkpoint, nearest or bicubic.",
     ),
 ]
 Device = Annotated[
@@ -65,15 +65,16 @@ Device = Annotated[
 Tta = Annotated[
     bool,
     typer.Option(
-        "--tta", help="Average the results of eight flips and rotations: a little better, 8 times the work."
+        "--tta",
+        help="Average the results of eight flips and rotations: slightly better, but 8 times the work.",
     ),
 ]
 Degradation = Annotated[
     Literal["bicubic", "robust", "real"],
     typer.Option(
-        help="How pictures are made small: by bicubic; with slight blur, noise and JPEG; as by Real-ESRGAN."
+        help="How pictures are shrunk: bicubic, robust (slight blur, noise, JPEG) or real (as Real-ESRGAN)."
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON lines to stdout instead of text.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it is there already.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]

@@ -1,4 +1,4 @@
-"""What people and programs see: answers and JSON lines on stdout, talk, progress and errors on stderr."""
+"""The output of the program: answers and JSON lines on stdout; messages, progress and errors on stderr."""
 
 import re
 import sys
@@ -32,16 +32,16 @@ from esc_cli.jobs.events import (
 from esc_cli.jobs.streams import STDIN, STDOUT, stdout_errors
 
 SPEED_OVER_S = 600
-"""Time left is guessed from the speed of the last ten minutes: on a CPU a tile may take one."""
+"""The time left is estimated from the last ten minutes of work: a tile may take a minute on a CPU."""
 
 
 def stderr_console() -> Console:
-    """Make the console for talk; it is made when needed, so that a redirected stderr is seen."""
+    """Make the console for messages. Make it only when it is needed, so that it sees a redirected stderr."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
 def answer(content: RenderableType) -> None:
-    """Print what a command was asked for on stdout.
+    """Print the answer of a command on stdout.
 
     Raises:
         OutputError: stdout cannot be written to.
@@ -63,7 +63,7 @@ def answer_json(event: str, **fields: Any) -> None:
 
 
 def say_error(message: str, hint: str | None = None) -> None:
-    """Print an error's sentence and its hint on stderr."""
+    """Print an error message and its hint on stderr."""
     console = stderr_console()
     console.print(Text.assemble(("esc-upscale:", "red"), " ", printable(message)))
     if hint:
@@ -71,18 +71,18 @@ def say_error(message: str, hint: str | None = None) -> None:
 
 
 def printable(text: str) -> str:
-    """Escape control characters and broken bytes: names of files may hold them, and a terminal obeys them."""
+    """Escape control characters and invalid bytes: file names may have them, and terminals obey them."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda match: repr(match[0])[1:-1], text)
 
 
 class Reporter:
-    """Listens to a run. With ``json`` every event is a line on stdout; else people read stderr.
+    """Prints the events of a run, as JSON lines on stdout or as messages on stderr.
 
     Args:
-        json: Whether a program listens.
-        quiet: Whether people want to read errors only.
-        verbose: Whether they want to read more.
-        dry_run: Whether the plan is what was asked for, and so goes to stdout.
+        json: Whether to write JSON lines.
+        quiet: Whether to print only errors.
+        verbose: Whether to print details.
+        dry_run: Whether the plan is the answer of the command, which is printed on stdout.
     """
 
     def __init__(self, *, json: bool, quiet: bool, verbose: bool, dry_run: bool) -> None:
@@ -106,12 +106,12 @@ class Reporter:
     ) -> None:
         self._bars.stop()
         if kind is not None and not issubclass(kind, Exception) and self._planned > 1:  # Ctrl-C and the like
-            self._say(f"{self._done} of {self._planned} done; the same command goes on from there")
+            self._say(f"{self._done} of {self._planned} done; run the same command again to continue")
         if self._json and isinstance(error, EscError):
             _print_line(as_json(Refused(error.message, error.hint, int(error.exit_code))))
 
     def __call__(self, event: Event) -> None:
-        """Take one event."""
+        """Print one event."""
         self._bars(event)
         if self._json:
             _print_line(as_json(event))
@@ -143,29 +143,29 @@ class Reporter:
                 self._say(self._unsaid)
 
     def _say_losses(self) -> None:
-        """Say once, before the work, what results cannot keep."""
+        """Print once, before the work, what the results cannot keep."""
         for loss, files in self._losses.items():
             self._say(f"note: {loss}" + (f" ({files} of {self._planned} files)" if self._planned > 1 else ""))
         self._said |= self._losses.keys()
         self._losses.clear()
 
     def _skip(self, event: Skipped) -> None:
-        """Tell of one that is there already, but not of each of thousands that are up to date."""
+        """Print which result already exists, but not each of thousands that are up to date."""
         if event.reason != "up to date":
-            self._say(f"{event.input}: skipped, {event.output} is there already")
+            self._say(f"{event.input}: skipped, {event.output} already exists")
         elif self._verbose:
             self._say(_up_to_date_line(event))
         else:
             self._unsaid = _up_to_date_line(event)
 
     def _say(self, *lines: str) -> None:
-        """Tell people something, unless they want quiet or read JSON."""
+        """Print lines on stderr, unless ``quiet`` or ``json`` is set."""
         for line in lines if self._talks else ():
             self._console.print(Text(printable(line)))
 
 
 class _Bars:
-    """Progress of the picture at work and, if there are several, of all; on a terminal only."""
+    """Progress bars for the current picture and, if there are several, for all; only on a terminal."""
 
     def __init__(self, console: Console, *, visible: bool) -> None:
         self._progress = Progress(
@@ -175,12 +175,12 @@ class _Bars:
             TimeRemainingColumn(),
             console=console,
             transient=True,
-            redirect_stdout=False,  # what is on it is no talk
+            redirect_stdout=False,  # stdout is for answers, not for messages
             speed_estimate_period=SPEED_OVER_S,
             disable=not (visible and console.is_terminal),
         )
         self.start, self.stop = self._progress.start, self._progress.stop
-        self._ends_px = [0]  # of each planned picture, on the way through all of them
+        self._ends_px = [0]  # cumulative pixels at the end of each planned picture
         self._number = 0
         self._all: TaskID | None = None
         self._picture: TaskID | None = None
@@ -226,7 +226,7 @@ def _print_line(line: str) -> None:
 
 
 def _speed(frames_per_second: float) -> str:
-    """Write a speed in frames, or below one a second in seconds."""
+    """Format a speed in frames per second, or in seconds per frame below one frame per second."""
     if frames_per_second >= 1:
         return f"{frames_per_second:.1f} frames/s"
     return f"{1 / frames_per_second:.1f} s/frame"
@@ -278,8 +278,8 @@ def _engine_lines(event: Engine, *, verbose: bool) -> list[str]:
 def _estimate_lines(event: Estimate) -> list[str]:
     counts = [f"{event.files} to do"]
     counts += [f"{event.up_to_date} up to date"] if event.up_to_date else []
-    counts += [f"{event.skipped} there already"] if event.skipped else []
-    counts += [f"{event.failed} that cannot be done"] if event.failed else []
+    counts += [f"{event.skipped} existing"] if event.skipped else []
+    counts += [f"{event.failed} that cannot be processed"] if event.failed else []
     duration = f", about {_duration(event.seconds)} and {_size(event.disk_bytes)}" if event.files else ""
     return [f"{', '.join(counts)}{duration}", *(f"warning: {sentence}" for sentence in event.warnings)]
 
@@ -289,7 +289,7 @@ def _counted(event: Summary) -> int:
 
 
 def _duration(seconds: float) -> str:
-    """Write an estimate in words, no more exact than it is."""
+    """Format an estimated duration, rounded because it is only an estimate."""
     if seconds < 90:
         return f"{max(1, round(seconds))} s"
     minutes = round(seconds / 60)
@@ -297,7 +297,7 @@ def _duration(seconds: float) -> str:
 
 
 def _size(size_bytes: int) -> str:
-    """Write a size in the unit that gives it one to three digits before the point."""
+    """Format a size in the unit that gives it one to three digits before the decimal point."""
     for unit, bytes_a_unit in (("GB", 10**9), ("MB", 10**6)):
         if size_bytes >= bytes_a_unit:
             return f"{size_bytes / bytes_a_unit:,.1f} {unit}"
@@ -305,7 +305,7 @@ def _size(size_bytes: int) -> str:
 
 
 def _failure_lines(event: Summary) -> list[str]:
-    """List what failed once more where it may have scrolled away."""
+    """List the failed inputs again if there are several, because their messages may have scrolled away."""
     if len(event.failures) < 2:
         return []
     return ["failed:", *(f"  {_spoken(name, 'standard input')}" for name in event.failures)]
@@ -319,6 +319,6 @@ def _summary_line(event: Summary) -> str:
     counts = [f"{event.done} done"]
     counts += [f"{event.skipped} skipped"] if event.skipped else []
     counts += [f"{event.failed} failed"] if event.failed else []
-    counts += [f"{event.not_begun} not begun"] if event.not_begun else []
-    counts += [f"{event.passed_over} passed over (no pictures, or results)"] if event.passed_over else []
+    counts += [f"{event.not_begun} not started"] if event.not_begun else []
+    counts += [f"{event.passed_over} ignored (not pictures, or already results)"] if event.passed_over else []
     return f"{', '.join(counts)} in {event.seconds:.1f} s"

@@ -1,4 +1,4 @@
-"""``esc-upscale train FOLDER``: a network from pictures."""
+"""``esc-upscale train FOLDER``: train a network on a folder of pictures."""
 
 import dataclasses
 from pathlib import Path
@@ -15,14 +15,14 @@ from esc_cli.training.configuration import TrainingConfig, is_over
 from esc_cli.training.presets import PRESETS, PUBLISHED
 
 _PANELS = {
-    "output": "The run",
+    "output": "Run",
     "variant": "Network",
     "teacher": "Teacher",
     "seed": "Length and seed",
     "batch_size": "Patches and loss",
     "learning_rate": "Optimizer",
     "device": "Device and speed",
-    "validation_pictures": "Measurements and states",
+    "validation_pictures": "Validation and saved states",
 }
 
 app = new_application()
@@ -38,9 +38,10 @@ Variant = Literal[
     "esc-milk",
     "esc-atconv",
 ]
-"""The networks' names, which stand beside them, too; but looking there would load torch.
+"""Names of the networks. They are repeated here because importing the networks would load torch.
 
-Not those of any scale (ESC-LTE): their training draws a scale for every batch, which this one does not.
+Networks for any scale (ESC-LTE) are left out: their training draws a scale for every batch, and this one
+does not.
 """
 
 _PUBLISHED = PRESETS[PUBLISHED]
@@ -50,25 +51,23 @@ _PUBLISHED = PRESETS[PUBLISHED]
 @guarded
 def train(
     context: typer.Context,
-    pictures: Annotated[
-        Path, typer.Argument(help="Folder of high-resolution pictures, with its sub-folders.")
-    ],
+    pictures: Annotated[Path, typer.Argument(help="Folder of high-resolution pictures, with subfolders.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for state, weights and log.")],
     preset: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help=f"Recipe to start from; options beside it win: {', '.join(PRESETS)}."
+            metavar="NAME", help=f"Recipe to start from: {', '.join(PRESETS)}. Other options override it."
         ),
     ] = PUBLISHED,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with the run in the output folder, with its own options.")
+        bool, typer.Option("--resume", help="Continue the run in the output folder with its own options.")
     ] = False,
     branch_of: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Run to branch off from. The branch begins with its state and its options; options beside "
-            "this one win. The run itself stays as it is.",
+            help="Folder of a run to branch off from. The branch starts with the state and the options of "
+            "the run. Other options override them. The run itself is not changed.",
         ),
     ] = None,
     variant: Annotated[Variant, typer.Option(help="Network to train.")] = "esc",
@@ -79,19 +78,19 @@ def train(
         str | None,
         typer.Option(
             metavar="NAME|FILE",
-            help="Model to start from, of any scale and head, with as many blocks or fewer.",
+            help="Model to start from. Its scale and head may differ, and it may have fewer blocks.",
         ),
     ] = None,
     teacher: Annotated[
         str | None,
         typer.Option(
             metavar="NAME|FILE|FOLDER",
-            help="Model whose results are learned, too, or a folder of its results, named like PICTURES.",
+            help="Model whose results are also learned, or a folder of its results, named like PICTURES.",
         ),
     ] = None,
     teacher_source: Annotated[
         str | None,
-        typer.Option(metavar="TEXT", help="Name and licence of the program that made the teacher's folder."),
+        typer.Option(metavar="TEXT", help="Name and license of the program that made the teacher's folder."),
     ] = None,
     teacher_share: Annotated[
         float,
@@ -100,33 +99,35 @@ def train(
         ),
     ] = _PUBLISHED.teacher_share,
     seed: Annotated[
-        int, typer.Option(min=0, help="Seed of every batch and of the first weights.")
+        int, typer.Option(min=0, help="Seed of the batches and of the initial weights.")
     ] = _PUBLISHED.seed,
     minutes: Annotated[
         float | None,
-        typer.Option(min=0.01, help="Length of the run in minutes, over all sittings, instead of in steps."),
+        typer.Option(min=0.01, help="Length of the run in minutes, over all sessions, instead of in steps."),
     ] = None,
     steps: Annotated[int, typer.Option(min=1, help="Length of the run in steps.")] = _PUBLISHED.steps,
     batch_size: Annotated[
-        int, typer.Option(min=1, help="Number of patches in a step.")
+        int, typer.Option(min=1, help="Number of patches per step.")
     ] = _PUBLISHED.batch_size,
     patch_px: Annotated[
-        int, typer.Option(min=1, help="Side of the low-resolution patches.")
+        int, typer.Option(min=1, help="Side of the low-resolution patches in pixels.")
     ] = _PUBLISHED.patch_px,
     border_weight: Annotated[
         float,
-        typer.Option(min=0, help="Weight of a loss that keeps attention windows from showing. 0 means none."),
+        typer.Option(
+            min=0, help="Weight of a loss that hides the borders of attention windows. 0 means none."
+        ),
     ] = _PUBLISHED.border_weight,
     degradation: Degradation = _PUBLISHED.degradation,
     low_pictures: Annotated[
         Path | None,
         typer.Option(
             metavar="FOLDER",
-            help="Folder of ready low-resolution pictures, named like PICTURES. They are used as they are.",
+            help="Folder of low-resolution pictures, named like PICTURES. They are used as they are.",
         ),
     ] = None,
     sharpen_originals: Annotated[
-        bool, typer.Option("--sharpen-originals/--no-sharpen-originals", help="Learn sharpened originals.")
+        bool, typer.Option("--sharpen-originals/--no-sharpen-originals", help="Train on sharpened originals.")
     ] = False,
     learning_rate: Annotated[
         float, typer.Option(help="Learning rate after the warm-up.")
@@ -134,29 +135,31 @@ def train(
     schedule: Annotated[
         Literal["halvings", "cosine", "constant", "decay"],
         typer.Option(
-            help="How the rate changes. halvings: at milestones, with --minutes a cosine; constant: not at "
-            "all; decay: to zero, for a branch."
+            help="Schedule of the learning rate. halvings: halved at milestones, or a cosine with --minutes; "
+            "cosine: one cosine to zero; constant: no change; decay: down to zero, for a branch."
         ),
     ] = _PUBLISHED.schedule,
     optimizer: Annotated[
         Literal["adamw", "muon"],
-        typer.Option(help="Optimizer. With muon, AdamW moves all but the kernels inside the blocks."),
+        typer.Option(
+            help="Optimizer. muon trains the kernels inside the blocks, and AdamW all other weights."
+        ),
     ] = _PUBLISHED.optimizer,
     betas: Annotated[tuple[float, float], typer.Option(help="Betas of AdamW.")] = _PUBLISHED.betas,
     weight_decay: Annotated[
         float, typer.Option(help="Weight decay of the optimizer.")
     ] = _PUBLISHED.weight_decay,
     warm_up_steps: Annotated[
-        int, typer.Option(help="Steps of linear warm-up before halvings or a constant rate.")
+        int, typer.Option(help="Steps of linear warm-up, for halvings and constant.")
     ] = _PUBLISHED.warm_up_steps,
     milestones: Annotated[
-        str, typer.Option(help="Steps at which the rate is halved, separated by commas.")
+        str, typer.Option(help="Steps at which the learning rate is halved, separated by commas.")
     ] = ",".join(str(step) for step in _PUBLISHED.milestones),
     ema_decay: Annotated[
-        float, typer.Option(help="Decay of the moving average of the weights.")
+        float, typer.Option(help="Decay of the exponential moving average of the weights.")
     ] = _PUBLISHED.ema_decay,
     zero_head: Annotated[
-        bool, typer.Option("--zero-head/--no-zero-head", help="Start with the last layer at zero.")
+        bool, typer.Option("--zero-head/--no-zero-head", help="Start with zeros in the last layer.")
     ] = False,
     device: Device = "auto",
     precision: Annotated[
@@ -164,29 +167,35 @@ def train(
         typer.Option("--precision", "-p", help="Number format of the forward pass."),
     ] = _PUBLISHED.precision,
     compile: Annotated[
-        bool, typer.Option("--compile/--no-compile", help="Compile the network first.")
+        bool, typer.Option("--compile/--no-compile", help="Compile the blocks of the network first.")
     ] = False,
     cuda_graph: Annotated[
         bool,
-        typer.Option("--cuda-graph/--no-cuda-graph", help="On one CUDA device, record a step and replay it."),
+        typer.Option(
+            "--cuda-graph/--no-cuda-graph",
+            help="On one CUDA device, record a step as a CUDA graph and replay it.",
+        ),
     ] = False,
     validation_pictures: Annotated[
-        int, typer.Option(min=1, help="Source pictures to hold out.")
+        int, typer.Option(min=1, help="Number of source pictures to hold out.")
     ] = _PUBLISHED.validation_pictures,
     validate_every: Annotated[
-        int, typer.Option(min=1, help="Steps between measurements on those.")
+        int, typer.Option(min=1, help="Steps between measurements on the held-out pictures.")
     ] = _PUBLISHED.validate_every,
     save_every_s: Annotated[
-        float, typer.Option("--save-every", min=0, help="Seconds between states that --resume goes on from.")
+        float,
+        typer.Option(
+            "--save-every", min=0, help="Seconds between saved states, from which --resume continues."
+        ),
     ] = _PUBLISHED.save_every_s,
     quiet: Quiet = False,
 ) -> None:
-    """Train a network; the defaults are the published recipe, --preset names others.
+    """Train a network. The defaults are the published recipe; --preset selects another one.
 
-    The batch of step n depends on the seed and n alone: a run of --steps that was killed goes on with
-    --resume as if nothing had happened, one of constant rate for as long as --steps or --minutes say. The
-    averaged weights lie in OUTPUT/weights.safetensors, ready for -m.
-    Under torchrun the processes share every batch.
+    The batch of step n depends only on the seed and n. So a killed run of --steps continues with --resume
+    as if nothing had happened. A run with a constant rate continues for as long as --steps or --minutes say.
+    The averaged weights are written to OUTPUT/weights.safetensors, ready for -m.
+    Under torchrun, the processes share every batch.
     """
     from esc_cli.engine.device import choose_device
     from esc_cli.training.loop import train as run_training
@@ -195,7 +204,7 @@ def train(
     config = _configured(_base(preset, output if resume else branch_of), context)
     chosen = choose_device(own_device(device)).device
     if resume and not quiet and is_first_process() and _is_at_its_end(output, config):
-        stderr_console().print(f"the run in {str(output)!r} is at its end", markup=False)
+        stderr_console().print(f"the run in {str(output)!r} is already complete", markup=False)
     weights = run_training(
         config, pictures, output, device=chosen, resume=resume, trunk=branch_of, quiet=quiet
     )
@@ -204,7 +213,7 @@ def train(
 
 
 def _is_at_its_end(run: Path, config: TrainingConfig) -> bool:
-    """Tell whether nothing is left of a run; one of constant rate goes on for as long as it is told to."""
+    """Return whether a run is complete. A run with a constant rate is as long as ``config`` says."""
     from esc_cli.training.state import load_state
 
     state = load_state(run)
@@ -213,7 +222,7 @@ def _is_at_its_end(run: Path, config: TrainingConfig) -> bool:
 
 
 def _base(preset: str, begun: Path | None) -> TrainingConfig:
-    """Give the options of a run that has begun, or else of a preset."""
+    """Return the options of an existing run, or those of a preset if no run is given."""
     if begun is not None:
         from esc_cli.training.state import load_state
 
@@ -226,10 +235,10 @@ def _base(preset: str, begun: Path | None) -> TrainingConfig:
 
 
 def _configured(base: TrainingConfig, context: typer.Context) -> TrainingConfig:
-    """Change a run's options by those that were given; each has the name of what it changes."""
+    """Return the options of a run, changed by the command-line options of the same names."""
     given = {name: context.params[name] for name in context.params if _was_given(name, context)}
     if "branch_of" in given and not {"steps", "minutes"} & given.keys():
-        raise UsageError("how long shall the branch be?", hint="add --steps or --minutes")
+        raise UsageError("a branch needs a length", hint="add --steps or --minutes")
     changes: dict[str, Any] = {
         field.name: _plain(given[field.name])
         for field in dataclasses.fields(TrainingConfig)
@@ -243,7 +252,7 @@ def _configured(base: TrainingConfig, context: typer.Context) -> TrainingConfig:
 
 
 def _plain(value: Any) -> Any:
-    """Give a value as the configuration's file holds it."""
+    """Return a value as it is stored in the configuration file."""
     return str(value) if isinstance(value, Path) else value
 
 
@@ -256,4 +265,6 @@ def _parsed(milestones: str) -> tuple[int, ...]:
     try:
         return tuple(int(step) for step in milestones.split(",") if step.strip())
     except ValueError as error:
-        raise UsageError(f"--milestones takes whole numbers with commas, not {milestones!r}") from error
+        raise UsageError(
+            f"--milestones takes whole numbers separated by commas, not {milestones!r}"
+        ) from error

@@ -1,4 +1,4 @@
-"""``esc-upscale INPUT...``: the main job."""
+"""``esc-upscale INPUT...``: upscale pictures and clips."""
 
 import sys
 from typing import Annotated, Literal
@@ -14,12 +14,13 @@ from esc_cli.cli.output import Reporter, answer
 from esc_cli.engine.executors.registry import AUTO, REQUESTS
 from esc_cli.errors import ExitCode, UsageError
 from esc_cli.jobs.streams import STDIN
+from esc_cli.media.metadata.kinds import OPTIONS as METADATA
 from esc_cli.version import program_version
 
 _EXAMPLES = {
     "esc-upscale photo.jpg": "Make photo_x4.jpg.",
     "esc-upscale photo.jpg -s 2 -o big.png": "Make it twice as large, as a PNG.",
-    "esc-upscale holiday -r": "Make the same tree in holiday_x4.",
+    "esc-upscale holiday -r": "Upscale a folder with its subfolders to holiday_x4.",
     "esc-upscale clip.mp4 -s 2": "Make clip_x2.mp4.",
 }
 
@@ -87,8 +88,8 @@ def upscale(
             "--model",
             "-m",
             metavar="NAME|FILE",
-            help="Model to use. auto chooses one for each picture by what it is. Or a shipped model, the "
-            "file of any ESC checkpoint, nearest or bicubic.",
+            help="Model to use: auto, a shipped model, the file of any ESC checkpoint, nearest or bicubic. "
+            "auto chooses a suitable model for each picture.",
         ),
     ] = AUTO_MODEL,
     format: Annotated[
@@ -108,32 +109,31 @@ def upscale(
         str,
         typer.Option(
             metavar="LIST",
-            help="Metadata to keep: all, none, or a list of exif,icc,xmp,iptc,dpi,text,comment.",
+            help=f"Metadata to keep: all, none, or a list of {','.join(METADATA)}.",
         ),
     ] = "all",
     tta: Tta = False,
     consistency: Annotated[
         bool,
         typer.Option(
-            "--consistency", help="Correct the result until it gives the input when it is made small again."
+            "--consistency", help="Correct the result until it gives the input when it is shrunk again."
         ),
     ] = False,
     recursive: Annotated[
         bool,
-        typer.Option("--recursive", "-r", help="Look into sub-folders, too. The results have the same tree."),
+        typer.Option("--recursive", "-r", help="Include subfolders. The results keep the folder structure."),
     ] = False,
     shard: Annotated[
         str | None,
-        typer.Option(metavar="I/N", help="Do only one share of the inputs: 2/8 is the second of eight."),
+        typer.Option(metavar="I/N", help="Process only one share of the inputs: 2/8 is the second of eight."),
     ] = None,
     max_megapixels: Annotated[
-        float | None, typer.Option(metavar="MP", help="Refuse inputs of more megapixels. The default is 500.")
+        float | None,
+        typer.Option(metavar="MP", help="Refuse inputs with more megapixels. The default is 500."),
     ] = None,
-    overwrite: Annotated[
-        bool, typer.Option("--overwrite", help="Replace results that are there already.")
-    ] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")] = False,
     skip_existing: Annotated[
-        bool, typer.Option("--skip-existing", help="Leave results that are there already.")
+        bool, typer.Option("--skip-existing", help="Keep existing results, and skip their inputs.")
     ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and exit.")] = False,
@@ -151,15 +151,15 @@ def upscale(
     tiling: Annotated[
         Literal["auto", "exact", "overlap", "none"],
         typer.Option(
-            help="How a large picture is cut: not at all (none), into strips with the same result (exact), "
-            "or into tiles that overlap. auto takes the best that fits in memory."
+            help="How a large picture is divided: not at all (none), into strips with the same result "
+            "(exact), or into overlapping tiles (overlap). auto uses the best that fits in memory."
         ),
     ] = "auto",
     tile_px: Annotated[
         int | None, typer.Option("--tile", metavar="PX", help="Side of the tiles in input pixels.")
     ] = None,
     overlap_px: Annotated[
-        int | None, typer.Option("--overlap", metavar="PX", help="How far tiles overlap, in input pixels.")
+        int | None, typer.Option("--overlap", metavar="PX", help="Overlap of the tiles in input pixels.")
     ] = None,
     attention: Annotated[
         str,
@@ -172,7 +172,7 @@ def upscale(
         typer.Option(
             metavar=f"<{'|'.join(REQUESTS)}>",
             parser=read_runtime,
-            help="Program that runs the network. auto takes OpenVINO if it is installed and its start pays.",
+            help="Runtime of the network. auto uses OpenVINO if it is installed and its startup pays off.",
         ),
     ] = AUTO,
     workers: Annotated[
@@ -184,7 +184,7 @@ def upscale(
     ] = None,
     crf: Annotated[
         float | None,
-        typer.Option(metavar="N", help="Constant quality of the encoder. Less is better."),
+        typer.Option(metavar="N", help="Constant quality of the encoder. Lower is better."),
     ] = None,
     preset: Annotated[
         str | None, typer.Option(metavar="NAME", help="Preset of the encoder, such as slow.")
@@ -202,15 +202,15 @@ def upscale(
         ),
     ] = None,
     deinterlace: Annotated[
-        bool, typer.Option("--deinterlace", help="Turn interlaced frames into whole ones.")
+        bool, typer.Option("--deinterlace", help="Turn interlaced frames into progressive ones.")
     ] = False,
     start: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Where to begin, in seconds or as HH:MM:SS.")
+        str | None, typer.Option(metavar="TIME", help="Start time, in seconds or as HH:MM:SS.")
     ] = None,
-    end: Annotated[str | None, typer.Option(metavar="TIME", help="Where to end, in the same way.")] = None,
+    end: Annotated[str | None, typer.Option(metavar="TIME", help="End time, in the same format.")] = None,
     preview: Annotated[
         int | None,
-        typer.Option(min=1, metavar="N", help="Put N frames on one picture instead of making a clip."),
+        typer.Option(min=1, metavar="N", help="Make one picture of N frames instead of a clip."),
     ] = None,
     fps: Annotated[
         str | None,
@@ -219,7 +219,7 @@ def upscale(
     json: Json = False,
     quiet: Quiet = False,
     verbose: Annotated[
-        bool, typer.Option("--verbose", "-v", help="Show how each input is done, and why in this way.")
+        bool, typer.Option("--verbose", "-v", help="Show how each input is processed, and why.")
     ] = False,
     version: Annotated[
         bool,
@@ -231,7 +231,7 @@ def upscale(
     """Make pictures and clips larger and better.
 
     Results go beside the inputs: photo.png becomes photo_x4.png, and a folder becomes folder_x4. Results
-    that are up to date are left alone. So a run that was interrupted goes on when it is started again.
+    that are up to date are kept, so an interrupted run continues when it is started again.
     """
     if overwrite and skip_existing:
         raise UsageError("--overwrite and --skip-existing contradict each other")
@@ -251,11 +251,13 @@ def upscale(
 
 
 def _check_streams(inputs: list[str], output: str | None, *, json: bool, dry_run: bool) -> None:
-    """Refuse what standard input and output cannot do."""
+    """Raise an error for requests that standard input or standard output cannot fulfill."""
     from esc_cli.jobs.naming import goes_to_stdout
 
     if STDIN in inputs and sys.stdin is not None and sys.stdin.isatty():
-        raise UsageError("a picture cannot be typed", hint="pipe one into standard input, or name a file")
+        raise UsageError(
+            "a picture cannot be read from a terminal", hint="pipe one into standard input, or name a file"
+        )
     if not goes_to_stdout(inputs, output):
         return
     if json:
@@ -263,4 +265,4 @@ def _check_streams(inputs: list[str], output: str | None, *, json: bool, dry_run
             "--json and the picture cannot both go to standard output", hint="name a file with -o"
         )
     if not dry_run and sys.stdout is not None and sys.stdout.isatty():
-        raise UsageError("a picture is not written to a terminal", hint="name a file with -o, or redirect")
+        raise UsageError("a picture cannot be written to a terminal", hint="name a file with -o, or redirect")

@@ -1,1 +1,1 @@
-"""From a network to an upscaler: device, precision, memory, tiles and retries. Tensors in, tensors out."""
+"""The upscaling engine: device, precision, memory, tiling and retries. It takes and returns tensors."""

@@ -1,4 +1,4 @@
-"""Which attention backend to use, and why."""
+"""Choose the attention backend, with a reason."""
 
 import time
 import warnings
@@ -16,25 +16,27 @@ from esc_cli.networks.attention.position_bias import TableBias
 from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 
 EXACT = "sdpa"
-"""Fused, exact, in every precision on every device: what all others are measured against."""
+"""The reference for all other backends: fused and exact, in every precision on every device."""
 
 BLOCKED = "1.1 times as fast as sdpa in bfloat16 where it was measured"
-"""ESC x4 at 128x128 on an EPYC with AVX-512, two cores: 457 ms against 492. Not measured anew in each run:
-results would depend on which was faster."""
+"""Measured with ESC x4 at 128x128 on an EPYC with AVX-512, two cores: 457 ms against 492 ms.
+
+It is not measured again in each run, because results would depend on which backend was faster.
+"""
 
 _WINDOW_PX, _HEADS, _CHANNELS = 32, 4, 16
-"""Of ESC, whose attention is what is measured."""
+"""Sizes of ESC's attention, which is the workload that is measured."""
 
 _WINDOWS, _ROUNDS = 32, 5
 
 
 @dataclass(frozen=True)
 class AttentionChoice:
-    """An attention backend that was seen to compute.
+    """An attention backend that was tried and works.
 
     Attributes:
-        name: As in ``ATTENTION_BACKENDS``.
-        reason: Why this one, as the end of a sentence: "asked for", "the fastest measured: ...".
+        name: Name in ``ATTENTION_BACKENDS``.
+        reason: Reason for the choice, as the end of a sentence: "asked for", "the fastest measured: ...".
     """
 
     name: str
@@ -44,24 +46,24 @@ class AttentionChoice:
 def choose_attention(request: str, device: torch.device, dtype: torch.dtype) -> AttentionChoice:
     """Choose the attention backend and try it once.
 
-    ``auto`` chooses among what runs at once: it never compiles, since the seconds that ``flex`` takes for
-    that are more than a single picture. Where there is more than one candidate they are measured, once for
-    a device and a precision.
+    ``auto`` chooses among backends that need no compilation, because ``flex`` takes longer to compile than a
+    single picture takes. If there is more than one candidate, they are measured once for each device and
+    precision.
 
     Args:
         request: ``auto``, or a name in ``ATTENTION_BACKENDS``.
-        device: Where the network will run.
-        dtype: Of its features.
+        device: Device that the network will run on.
+        dtype: Type of the network's features.
 
     Raises:
-        UsageError: There is no such backend.
+        UsageError: The backend does not exist.
         DeviceError: The device cannot run it in this precision.
     """
     if request == "auto":
         return _automatic(device, dtype)
     if request not in ATTENTION_BACKENDS:
         raise UsageError(
-            f"there is no attention {request!r}", hint=f"one of auto, {', '.join(ATTENTION_BACKENDS)}"
+            f"there is no attention {request!r}", hint=f"choose one of auto, {', '.join(ATTENTION_BACKENDS)}"
         )
     _try(request, device, dtype)
     return AttentionChoice(request, "asked for")
@@ -83,10 +85,10 @@ def _automatic(device: torch.device, dtype: torch.dtype) -> AttentionChoice:
 def measure(
     names: Sequence[str], device: torch.device, dtype: torch.dtype, windows: int = _WINDOWS
 ) -> dict[str, float]:
-    """Time backends on the attention of one block of ESC, interleaved.
+    """Time backends on the attention of one block of ESC, in interleaved rounds.
 
     Returns:
-        Seconds by name, the median of several rounds after one that is not counted.
+        Seconds by name: the median of several rounds, after one round that is not counted.
     """
     runs = {name: _workload(name, device, dtype, windows, _WINDOW_PX) for name in names}
     rounds = [{name: _time_s(run, device) for name, run in runs.items()} for _ in range(_ROUNDS + 1)]
@@ -112,29 +114,31 @@ def _runs(name: str, device: torch.device, dtype: torch.dtype) -> bool:
 def _try(name: str, device: torch.device, dtype: torch.dtype) -> None:
     if name == "flash" and (device.type != "cuda" or dtype == torch.float32):
         raise DeviceError(
-            "flash attention is for half precision on a CUDA device", hint=f"{EXACT} is exact and works here"
+            "flash attention needs half precision and a CUDA device",
+            hint=f"choose {EXACT}, which is exact and works here",
         )
     if name == "blocked" and not are_available(torch.empty(0, device=device, dtype=dtype)):
         raise DeviceError(
-            "blocked attention is for bfloat16 on CPUs with instructions for it",
-            hint=f"{EXACT} is exact and works here",
+            "blocked attention needs bfloat16 and a CPU with instructions for it",
+            hint=f"choose {EXACT}, which is exact and works here",
         )
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch explains in several warnings why it has no kernel
             _workload(name, device, dtype, 1, 8)()
             _synchronize(device)
-    except Exception as error:  # compilers and kernels fail each in their own way
+    except Exception as error:  # each compiler and kernel fails in its own way
         reason = str(error).strip().partition("\n")[0]
         raise DeviceError(
-            f"{device} cannot compute {name} attention: {reason}", hint=f"{EXACT} works everywhere"
+            f"{device} cannot compute {name} attention: {reason}",
+            hint=f"choose {EXACT}, which works everywhere",
         ) from error
 
 
 def _workload(
     name: str, device: torch.device, dtype: torch.dtype, windows: int, window_px: int
 ) -> Callable[[], Tensor]:
-    # Tensors made in inference mode show no changes, so that nothing made of them would be kept.
+    # Changes of tensors made in inference mode cannot be detected, so nothing made from them would be cached.
     with torch.inference_mode(mode=False):
         tokens = torch.zeros(windows, _HEADS, window_px**2, _CHANNELS, dtype=dtype, device=device)
         table = torch.zeros(_HEADS, (2 * window_px - 1) ** 2, dtype=dtype, device=device)

@@ -1,4 +1,4 @@
-"""Where to compute and in which precision, and why."""
+"""Choose the device and the precision, with reasons."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,25 +11,37 @@ from esc_cli.errors import DeviceError, UsageError
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
-CPU_BFLOAT16 = "1.2 times as fast as float32 here, and 67 dB from it (8 bits: 59 dB); more bits in float32"
-"""Measured with ESC x4 on an EPYC with AVX-512: 128x128 pixels, two cores; Set5 67.8 dB, Set14 67.3 dB,
-clamped, not rounded. Rounding to 8 bits is 58.9 dB by itself."""
+CPU_BFLOAT16 = (
+    "1.2 times as fast as float32 where it was measured, and its error (67 dB) is below that of rounding to "
+    "8 bits (59 dB); results with more than 8 bits use float32"
+)
+"""Measured with ESC x4 on an EPYC with AVX-512, 128x128 pixels, two cores.
+
+The results are 67.8 dB from those in float32 on Set5 and 67.3 dB on Set14, clamped but not rounded. Rounding
+to 8 bits alone gives 58.9 dB.
+"""
 
 TENSOR_CORES = (7, 0)
-"""The compute capability of the first GPUs with units for products of float16."""
+"""Compute capability of the first GPUs with tensor cores, which multiply float16 matrices."""
 
-CUDA_FLOAT16 = "this GPU has units for it, and it is 75 dB from float32 (8 bits: 59 dB); more bits in float32"
-"""The error was measured on a CPU that rounded every result to float16, with all six shipped models on three
-pictures of Set5; the speed is not measured yet. bfloat16 was 18 dB worse."""
+CUDA_FLOAT16 = (
+    "this GPU has tensor cores, and the error (75 dB) is below that of rounding to 8 bits (59 dB); results "
+    "with more than 8 bits use float32"
+)
+"""The error was measured on a CPU that rounded every result to float16.
+
+All six shipped models ran on three pictures of Set5. The speed is not measured yet. bfloat16 was 18 dB worse.
+"""
 
 
 @dataclass(frozen=True)
 class DeviceChoice:
-    """A device that was seen to compute.
+    """A device that was tried and works.
 
     Attributes:
-        device: With its index where it has one.
-        reason: Why this one, as the end of a sentence: "the first cuda device", "no accelerator: ...".
+        device: The device, with its index if it has one.
+        reason: Reason for the choice, as the end of a sentence: "the first cuda device", "no accelerator:
+            ...".
     """
 
     device: torch.device
@@ -42,7 +54,7 @@ class PrecisionChoice:
 
     Attributes:
         dtype: float32, bfloat16 or float16.
-        reason: Why this one, as the end of a sentence.
+        reason: Reason for the choice, as the end of a sentence.
     """
 
     dtype: torch.dtype
@@ -50,7 +62,7 @@ class PrecisionChoice:
 
 
 def available_devices() -> tuple[str, ...]:
-    """Name the devices that this torch build and this machine have, the CPU first."""
+    """Return the names of the devices that this torch build and this machine have, the CPU first."""
     accelerator = torch.accelerator.current_accelerator()
     if accelerator is None or not torch.accelerator.is_available():
         return ("cpu",)
@@ -64,7 +76,8 @@ def choose_device(request: str = "auto") -> DeviceChoice:
         request: ``auto``, or a device as torch names it: ``cpu``, ``cuda``, ``cuda:1``, ``mps``, ...
 
     Returns:
-        For ``auto`` the machine's accelerator if it computes, else the CPU, never a failure.
+        The requested device. ``auto`` is the machine's accelerator if that can compute, else the CPU, and
+        never fails.
 
     Raises:
         DeviceError: The named device does not exist here, or cannot compute.
@@ -83,22 +96,24 @@ def choose_precision(request: Precision, device: torch.device) -> PrecisionChoic
 
     Args:
         request: ``auto``, or the name of a type.
-        device: Where the network will run.
+        device: Device that the network will run on.
 
     Raises:
-        UsageError: There is no such precision.
-        DeviceError: The device cannot compute in it.
+        UsageError: The precision does not exist.
+        DeviceError: The device cannot compute in this precision.
     """
     if request not in get_args(Precision):
         raise UsageError(
-            f"there is no precision {request!r}", hint=f"one of {', '.join(get_args(Precision))}"
+            f"there is no precision {request!r}", hint=f"choose one of {', '.join(get_args(Precision))}"
         )
     if request == "auto":
         return _automatic_precision(device)
     dtype: torch.dtype = getattr(torch, request)
     problem = _failure(device, dtype)
     if problem is not None:
-        raise DeviceError(f"{device} cannot compute in {request}: {problem}", hint="float32 always works")
+        raise DeviceError(
+            f"{device} cannot compute in {request}: {problem}", hint="choose float32, which always works"
+        )
     return PrecisionChoice(dtype, "asked for")
 
 
@@ -113,9 +128,10 @@ def _automatic_precision(device: torch.device) -> PrecisionChoice:
 
 
 def has_fast_bfloat16(capabilities: Mapping[str, object]) -> bool:
-    """Whether a processor multiplies bfloat16 faster than float32, from what torch found it to have.
+    """Return whether a processor multiplies bfloat16 faster than float32, given its capabilities in torch.
 
-    Without these instructions bfloat16 is emulated, slower than float32. Those of ARM have not been measured.
+    Without these instructions, bfloat16 is emulated and slower than float32. ARM's instructions have not been
+    measured.
     """
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
@@ -146,14 +162,14 @@ def _parsed(request: str) -> torch.device:
 
 
 def _devices_hint() -> str:
-    return f"devices here: {', '.join(available_devices())}"
+    return f"choose one of the devices here: {', '.join(available_devices())}"
 
 
 def _failure(device: torch.device, dtype: torch.dtype = torch.float32) -> str | None:
-    """Run a small convolution; tell what went wrong, or None.
+    """Run a small convolution. Return the error's text, or None.
 
-    A device may be listed and still not compute: a GPU too old for this torch build, or one held by another
-    process. A CPU may lack kernels for a type.
+    A listed device may still be unable to compute. A GPU may be too old for this torch build or held by
+    another process, and a CPU may lack kernels for a type.
     """
     try:
         picture = torch.ones(1, 3, 8, 8, device=device, dtype=dtype)

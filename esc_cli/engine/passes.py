@@ -1,4 +1,4 @@
-"""A whole picture through one network: padded, run in the best way there is, put together on the host."""
+"""Run one network over a picture: pad it, run it in the best way, and assemble the result on the host."""
 
 import math
 import sys
@@ -22,17 +22,17 @@ from esc_cli.networks.architectures.lte import Grid
 from esc_cli.networks.padding import pad_to_multiple
 
 Report = Callable[[int], None]
-"""Takes low-resolution pixels as they are finished."""
+"""Receives the number of low-resolution pixels that were finished since the last call."""
 
 
 @dataclass(frozen=True)
 class PassResult:
-    """What a pass made of a picture.
+    """The result of a pass over a picture.
 
     Attributes:
-        high: The picture, on the host.
-        way: How it was run, and why, in words.
-        overflow_retries: Pieces that overflowed in half precision and were done again in float32.
+        high: The upscaled picture, on the host.
+        way: A text that says how the picture was run and why.
+        overflow_retries: Number of pieces that overflowed in half precision and were run again in float32.
     """
 
     high: Tensor
@@ -41,7 +41,7 @@ class PassResult:
 
 
 class Pass:
-    """Runs one network over pictures, and remembers what was too large for the memory."""
+    """Run one network over pictures, and remember what did not fit in memory."""
 
     def __init__(self, executor: Executor, request: TilingRequest) -> None:
         self._executor = executor
@@ -51,7 +51,7 @@ class Pass:
 
     @property
     def config(self) -> NetworkConfig:
-        """Of the network."""
+        """Configuration of the network."""
         return self._executor.config
 
     def run(
@@ -60,19 +60,19 @@ class Pass:
         """Upscale a picture.
 
         The picture is padded by reflection, at the right and the bottom, to a multiple of the attention
-        window, and the result cropped, as the published evaluation does.
+        window, and the result is cropped, as in the published evaluation.
 
         Args:
-            low: (N, 3, H, W), any pixel type, any device; not written to.
+            low: (N, 3, H, W), any pixel type, any device. It is not modified.
             dtype: Pixel type of the result.
-            report: Is told of low-resolution pixels as they are finished, N H W of them together.
-            size: What a network for any scale shall make, (height, width).
+            report: Called with the low-resolution pixels as they are finished, N H W in total.
+            size: Size of an arbitrary-scale network's result, (height, width).
 
         Returns:
-            The picture of (N, 3, scale H, scale W), or of ``size``, on the host.
+            The upscaled picture, (N, 3, scale H, scale W) or of ``size``, on the host.
 
         Raises:
-            OutOfMemoryError: The result does not fit in memory, or no way to make it.
+            OutOfMemoryError: The result does not fit in memory, or no way to compute it does.
             WeightsError: The network's values are not finite.
         """
         n, _, height, width = low.shape
@@ -88,13 +88,13 @@ class Pass:
         return PassResult(high, way, executor.overflow_retries - retries)
 
     def _run(self, padded: Tensor, output: "_Output") -> str:
-        """Run a padded picture, and say how, in words."""
+        """Run a padded picture, and return a text that says how."""
         n, _, height, width = padded.shape
         executor = self._executor
         config = _as_large(executor.config, output.grid)
         work = Work(config, executor.dtype, executor.attention, n, height, width, executor.runtime)
         on_host = executor.device.type == "cpu"
-        # The result is allocated, but its pages are taken only when they are written.
+        # The result is already allocated, but the system provides its pages only when they are written.
         left_bytes = free_bytes(executor.device) - (output.high.nbytes if on_host else 0)
         ways = choose_ways(self._request, work, left_bytes, on_host)
         if output.grid is not None:  # its pixels lie on no grid that tiles could share
@@ -104,15 +104,15 @@ class Pass:
                 if self._attempt(way, padded, output):
                     return _in_words(way, left_bytes, executor.runtime)
                 release_reserve()
-                if way is not ways[-1]:  # where there is no other, it is tried again the next time
+                if way is not ways[-1]:  # the last way is tried again for the next picture
                     self._too_large_px[way.mode] = work.area_px
         raise OutOfMemoryError(
-            f"{executor.device} has not enough memory for {height}x{width} pixels",
-            hint="close what else uses it, or take another device, another tiling or a smaller model",
+            f"{executor.device} does not have enough memory for {height}x{width} pixels",
+            hint="close other programs, or choose another device, another tiling or a smaller model",
         )
 
     def _attempt(self, way: Way, padded: Tensor, output: "_Output") -> bool:
-        """Run a picture in one way; False if memory ran out."""
+        """Run a picture in one way. Return False if memory ran out."""
         output.progress.begin()
         try:
             if way.sizes is not None:
@@ -152,14 +152,14 @@ class Pass:
 
 @dataclass(frozen=True)
 class _Output:
-    """Where finished pixels go.
+    """The destination of finished pixels.
 
     Attributes:
-        high: (N, 3, scale H, scale W) on the host, of the result's pixel type.
-        scale: Of the network.
-        grid: Where the result's pixels lie instead, of a network for any scale.
-        progress: Of the work.
-        download: Brings pixels to the host.
+        high: The result, (N, 3, scale H, scale W) or of the size of ``grid``, on the host.
+        scale: Scale of the network.
+        grid: Where the result's pixels lie, for an arbitrary-scale network; else None.
+        progress: Progress of the work.
+        download: Copies pixels to the host.
     """
 
     high: Tensor
@@ -169,7 +169,7 @@ class _Output:
     download: Download
 
     def write(self, rows: Span, columns: Span, block: Tensor) -> None:
-        """Convert finished pixels on their device and bring them to their place; overwrites them."""
+        """Convert finished pixels on their device and copy them to their place. They are overwritten."""
         place = self._place(rows, columns)
         cropped = block[..., : place.shape[-2], : place.shape[-1]]
         self.download.put(from_unit(cropped, self.high.dtype), place)
@@ -182,7 +182,7 @@ class _Output:
 
 
 class _Progress:
-    """Turns shares of the work into whole pixels, never more than there are."""
+    """Convert shares of the work to whole pixels, at most the total."""
 
     def __init__(self, total_px: int, report: Report) -> None:
         self._total_px = total_px
@@ -191,7 +191,7 @@ class _Progress:
         self._reported_px = 0
 
     def begin(self) -> None:
-        """Start the work, perhaps anew: what was reported is not taken back."""
+        """Start the work, perhaps again. Pixels that were already reported stay reported."""
         self._share = 0.0
 
     def add_share(self, share: float) -> None:
@@ -208,7 +208,7 @@ class _Progress:
 
 
 def _as_large(config: NetworkConfig, grid: Grid | None) -> NetworkConfig:
-    """Give the configuration by which to estimate memory: that of the next whole scale."""
+    """Return the configuration to estimate memory with. Its scale is rounded up to a whole number."""
     if grid is None:
         return config
     return replace(config, scale=math.ceil(max(grid.row_factor, grid.column_factor)))
@@ -226,14 +226,14 @@ def _in_words(way: Way, left_bytes: int, runtime: Runtime) -> str:
 
 
 def _host_picture(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Allocate a result that is sure to fit: the system promises more memory than it has."""
+    """Allocate a result after checking that it fits, because the system promises more memory than it has."""
     needed, free = math.prod(shape) * dtype.itemsize, host_free_bytes()
     if needed > free:
         raise OutOfMemoryError(
             f"the result of {shape[-2]}x{shape[-1]} pixels needs {needed // 2**20} MB of memory, "
-            f"and {free // 2**20} MB are free",
+            f"but only {free // 2**20} MB are free",
             hint="choose a smaller scale",
         )
-    # An ordinary tensor, which the caller may change, where everything else is made for inference only.
+    # The result is an ordinary tensor that the caller may change. All other tensors are for inference only.
     with torch.inference_mode(mode=False):
         return torch.empty(shape, dtype=dtype)

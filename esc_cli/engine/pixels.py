@@ -1,4 +1,4 @@
-"""Pixels as integers and as numbers in [0, 1]."""
+"""Check pixels, and convert them between integers and numbers in [0, 1]."""
 
 import torch
 from torch import Tensor
@@ -10,22 +10,25 @@ _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 PIXEL_DTYPES = (*_LARGEST, *_FLOATS)
 
 _LARGEST_FLOAT = 2.0
-"""Values may exceed 1 a little, as after a resize; above this they are meant to be out of 255."""
+"""Largest accepted float.
+
+Values may slightly exceed 1, for example after a resize. Larger values are meant to be on a scale to 255.
+"""
 
 
 def check_picture(picture: Tensor) -> None:
-    """Refuse what is no picture.
+    """Raise an error if a tensor is not a valid picture.
 
     Args:
         picture: Should be (N, 3, H, W), not empty, of one of ``PIXEL_DTYPES``, and finite.
 
     Raises:
-        InputError: It is not.
+        InputError: The picture does not meet these conditions.
     """
     if not isinstance(picture, Tensor):
         raise InputError(
             f"a picture must be a tensor, not of the type {type(picture).__name__}",
-            hint="esc_cli.upscale takes files and Pillow images",
+            hint="use esc_cli.upscale for files and Pillow images",
         )
     if picture.ndim != 4 or picture.shape[1] != 3 or 0 in picture.shape:
         raise InputError(f"a picture must have the shape (N, 3, H, W), not {tuple(picture.shape)}")
@@ -34,16 +37,16 @@ def check_picture(picture: Tensor) -> None:
         raise InputError("the picture holds values that are not finite")
     if picture.dtype in _FLOATS and float(picture.max()) > _LARGEST_FLOAT:
         raise InputError(
-            f"the picture holds values up to {float(picture.max()):g}: floats are in [0, 1]",
-            hint="divide them by 255, or give uint8",
+            f"the picture holds values up to {float(picture.max()):g}, but floats must be in [0, 1]",
+            hint="divide them by 255, or pass uint8",
         )
 
 
 def check_dtype(dtype: torch.dtype) -> None:
-    """Refuse a type that pixels cannot have.
+    """Raise an error if pixels cannot have a type.
 
     Raises:
-        InputError: It is none of ``PIXEL_DTYPES``.
+        InputError: The type is not one of ``PIXEL_DTYPES``.
     """
     if dtype not in PIXEL_DTYPES:
         known = ", ".join(str(known).removeprefix("torch.") for known in PIXEL_DTYPES)
@@ -53,27 +56,27 @@ def check_dtype(dtype: torch.dtype) -> None:
 
 
 def is_finite(numbers: Tensor) -> bool:
-    """Tell whether no value is infinite or NaN, without a mask of the tensor's size.
+    """Return whether no value is infinite or NaN, without allocating a mask of the tensor's size.
 
     Args:
-        numbers: Floating point, any shape but empty.
+        numbers: Floating point, any shape that is not empty.
     """
-    smallest, largest = numbers.aminmax()  # hands NaN on
+    smallest, largest = numbers.aminmax()  # propagates NaN
     return bool(torch.isfinite(torch.stack((smallest, largest))).all())
 
 
 def to_unit(pixels: Tensor) -> Tensor:
-    """Convert pixels of any of ``PIXEL_DTYPES`` to float32 in [0, 1], always as a copy."""
+    """Convert pixels of any of ``PIXEL_DTYPES`` to float32 in [0, 1]. The result is always a copy."""
     unit = pixels.to(torch.float32, copy=True)
     return unit.div_(_LARGEST[pixels.dtype]) if pixels.dtype in _LARGEST else unit
 
 
 def from_unit(unit: Tensor, dtype: torch.dtype) -> Tensor:
-    """Convert float32 to pixels: clamped to [0, 1], and rounded to the nearest integer (half to even).
+    """Convert float32 to pixels, clamped to [0, 1]. Integers are rounded to the nearest (half to even).
 
     Args:
-        unit: Float32, any shape and device; overwritten.
-        dtype: One of ``PIXEL_DTYPES``.
+        unit: Float32, any shape and device. It is overwritten.
+        dtype: Pixel type of the result, one of ``PIXEL_DTYPES``.
     """
     unit.clamp_(0, 1)
     if dtype in _LARGEST:

@@ -1,4 +1,4 @@
-"""Self-ensemble: a picture is run in all its flips and rotations, and the results are averaged."""
+"""Self-ensemble: run a picture in all its flips and rotations, and average the results."""
 
 import math
 from dataclasses import dataclass
@@ -17,44 +17,44 @@ from esc_cli.errors import OutOfMemoryError
 
 @dataclass(frozen=True)
 class Symmetry:
-    """One of the eight ways to lay a picture on a square grid.
+    """One of the eight flips and rotations of a picture.
 
     Attributes:
-        turns: Quarters of a turn, counter-clockwise.
-        mirrored: Whether left and right are exchanged after that.
+        turns: Number of quarter turns, counterclockwise.
+        mirrored: Whether left and right are swapped after the turns.
     """
 
     turns: int
     mirrored: bool
 
     def apply(self, picture: Tensor) -> Tensor:
-        """Turn a copy of (..., H, W) of any pixel type, on any device."""
-        # Torch 2.13 flips no uint16 on the CPU. Pixels are only moved: their type does not matter.
+        """Return a turned copy of (..., H, W), of any pixel type, on any device."""
+        # Torch 2.13 cannot flip uint16 on the CPU. Pixels are only moved, so their type does not matter.
         movable = picture.view(torch.int16) if picture.dtype == torch.uint16 else picture
         turned = movable.rot90(self.turns, (-2, -1))
         return (turned.flip(-1) if self.mirrored else turned).view(picture.dtype)
 
     def size_of(self, size: tuple[int, int]) -> tuple[int, int]:
-        """Give the size, (height, width), that a picture of a size has when it is turned."""
+        """Return the size, (height, width), of a turned picture, given its size before."""
         height, width = size
         return (width, height) if self.turns % 2 else size
 
     def undo(self, pixels: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """Give a view of (..., H, W) that lies as before ``apply``: arrays, unlike tensors, turn in place."""
+        """Return a view of (..., H, W) that undoes ``apply``. Arrays, unlike tensors, turn without a copy."""
         upright = np.flip(pixels, -1) if self.mirrored else pixels
         return np.rot90(upright, -self.turns, (-2, -1))
 
 
-# Those that keep height and width apart come last: what is prepared for a shape is prepared twice, not more.
+# The symmetries that swap height and width come last, so that preparations for a shape happen only twice.
 SYMMETRIES = tuple(Symmetry(turns, mirrored) for turns in (0, 2, 1, 3) for mirrored in (False, True))
-"""All of them, the picture as it is first."""
+"""All eight symmetries. The first one leaves the picture as it is."""
 
 
 class SelfEnsemble:
-    """Runs a pass eight times; used as the pass itself.
+    """Run a pass eight times and average the results, with the interface of the pass itself.
 
-    The result of a flipped or turned picture is the flipped or turned result. It costs eight times the work,
-    and memory for two results in float32.
+    Upscaling a flipped or turned picture gives the flipped or turned result. The self-ensemble costs eight
+    times the work, and memory for two results in float32.
 
     Source: Timofte et al., "Seven ways to improve example-based single image super resolution" (CVPR 2016),
     section 3.3; "self-ensemble" since EDSR (Lim et al., CVPRW 2017), section 3.4.
@@ -66,19 +66,19 @@ class SelfEnsemble:
     def run(
         self, low: Tensor, dtype: torch.dtype, report: Report, size: tuple[int, int] | None = None
     ) -> PassResult:
-        """Upscale a picture: the mean of eight results in [0, 1], rounded once.
+        """Upscale a picture to the mean of eight results in [0, 1], which is rounded once.
 
         Args:
-            low: As of ``Pass.run``.
+            low: See ``Pass.run``.
             dtype: Pixel type of the result.
-            report: Is told of low-resolution pixels as they are finished, 8 N H W of them together.
-            size: As of ``Pass.run``.
+            report: Called with the low-resolution pixels as they are finished, 8 N H W in total.
+            size: See ``Pass.run``.
 
         Returns:
-            The picture of (N, 3, scale H, scale W), or of ``size``, on the host.
+            The upscaled picture, (N, 3, scale H, scale W) or of ``size``, on the host.
 
         Raises:
-            OutOfMemoryError: Two results do not fit in memory, or there is no way to make them.
+            OutOfMemoryError: Two results do not fit in memory, or no way to compute them does.
             WeightsError: The network's values are not finite.
         """
         scale, (height, width) = self._pass.config.scale, low.shape[-2:]
@@ -89,7 +89,7 @@ class SelfEnsemble:
             result = self._run_turned(symmetry, low, report, size)
             np.add(total, symmetry.undo(result.high.numpy()), out=total)
             retries += result.overflow_retries
-            del result  # before the next one is made
+            del result  # free its memory before the next result is made
         with torch.inference_mode(mode=False):  # an ordinary tensor, which the caller may change
             high = from_unit(first.high.div_(len(SYMMETRIES)), dtype)
         return PassResult(high, f"self-ensemble of {len(SYMMETRIES)}: {first.way}", retries)
@@ -102,11 +102,11 @@ class SelfEnsemble:
 
 
 def _check_room(shape: tuple[int, ...]) -> None:
-    """Refuse before the work what two results in float32 are too much for."""
+    """Raise an error before the work if two results in float32 do not fit in memory."""
     needed, free = 2 * math.prod(shape) * torch.float32.itemsize, host_free_bytes()
     if needed > free:
         raise OutOfMemoryError(
             f"the self-ensemble of {shape[-2]}x{shape[-1]} pixels needs {needed // 2**20} MB of memory, "
-            f"and {free // 2**20} MB are free",
-            hint="choose a smaller scale, or do without it",
+            f"but only {free // 2**20} MB are free",
+            hint="choose a smaller scale, or turn the self-ensemble off",
         )

@@ -1,4 +1,4 @@
-"""Float32 that is float32: no TF32 in convolutions."""
+"""Turn off TF32 in convolutions, so that float32 convolutions keep the precision of float32."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +8,7 @@ from typing import Any
 from torch.backends import cudnn
 
 _convolutions: Any = getattr(cudnn, "conv", None)
-"""Torch's settings of cuDNN's convolutions alone, since 2.9."""
+"""Torch's separate settings for cuDNN convolutions (torch 2.9 and later), else None."""
 
 _lock = Lock()
 _users = 0
@@ -17,14 +17,17 @@ _before = "none"
 
 @contextmanager
 def without_tf32() -> Iterator[None]:
-    """Make cuDNN compute float32 convolutions in float32 for a while; in any number of threads at once.
+    """Make cuDNN compute float32 convolutions in float32 inside a context.
 
-    TF32 keeps 10 bits of the factors, no more than float16, and is torch's default for convolutions; for
-    matrix products it is not, and who turns it on there (``torch.set_float32_matmul_precision``) gets it.
+    Any number of threads may be in the context at once.
 
-    Where torch has the setting of its own for convolutions (since 2.9) only that is touched:
-    ``cudnn.flags`` reads settings that torch refuses to give when a program uses the newer ones too
-    (pytorch issue 179445).
+    TF32 keeps 10 bits of the factors, no more than float16. Torch uses it by default for convolutions, but
+    not for matrix products. If a user turns it on there (``torch.set_float32_matmul_precision``), it stays
+    on.
+
+    If torch has separate settings for convolutions (2.9 and later), only those are changed. ``cudnn.flags``
+    reads settings that torch refuses to return when a program also uses the newer ones (pytorch issue
+    179445).
     """
     if _convolutions is None:
         with cudnn.flags(enabled=cudnn.enabled, benchmark=cudnn.benchmark, allow_tf32=False):
@@ -38,7 +41,7 @@ def without_tf32() -> Iterator[None]:
 
 
 def _enter() -> None:
-    """Change the setting, which all threads share, if this is the first to need it."""
+    """Change the setting, which all threads share, unless an earlier context has already changed it."""
     global _users, _before  # noqa: PLW0603
     with _lock:
         if _users == 0:

@@ -1,4 +1,7 @@
-"""How many processor cores are ours to use: a container may have fewer than the machine."""
+"""Count the processor cores that this process may use, and limit torch's threads to them.
+
+A container may have fewer cores than its machine.
+"""
 
 import math
 import os
@@ -10,13 +13,13 @@ from esc_cli.engine.memory.control_groups import group_folders
 
 
 def usable_cores(root: Path = Path("/")) -> int:
-    """Count the cores that this process may keep busy: the least of affinity and the container's quota.
+    """Return how many cores this process may keep busy: the minimum of affinity and container quota.
 
-    A quota of one and a half cores counts as two: torch's threads wait for each other, and one more than
-    the quota costs less than one idle.
+    A quota of one and a half cores counts as two. Torch's threads wait for each other, and one thread more
+    than the quota costs less than one idle core.
 
     Args:
-        root: Where the file system begins; another one in tests.
+        root: Root of the file system. Tests pass another folder.
     """
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [math.ceil(cores) for cores in _quotas(root)]
@@ -24,10 +27,10 @@ def usable_cores(root: Path = Path("/")) -> int:
 
 
 def limit_threads() -> None:
-    """Make torch use no more threads than there are cores for it; fewer, where it was told so, stay.
+    """Make torch use no more threads than it has cores. A lower limit that is already set stays.
 
-    Torch heeds the affinity, but not a container's quota: with 64 threads on a quota of 2 cores the kernel
-    stops them all for most of every tenth of a second.
+    Torch respects the affinity, but not a container's quota. With 64 threads on a quota of 2 cores, the
+    kernel stops all of them for most of every tenth of a second.
     """
     cores = usable_cores()
     if torch.get_num_threads() > cores:
@@ -35,7 +38,7 @@ def limit_threads() -> None:
 
 
 def _quotas(root: Path) -> list[float]:
-    """Give the cores that each control group around this process allows, of both versions."""
+    """Return the cores that each control group around this process allows, for both cgroup versions."""
     folders = group_folders("cpu", root)
     return [cores for version, folder in folders if (cores := _READ[version](folder)) is not None]
 
@@ -52,7 +55,7 @@ _READ = {1: _first_version, 2: _second_version}
 
 
 def _cores(words: list[str]) -> float | None:
-    """Divide quota by period, microseconds; None where there is no quota: ``max``, -1 or no file."""
+    """Return quota divided by period, both in microseconds; None without a quota (``max``, -1 or no file)."""
     try:
         quota_us, period_us = (int(word) for word in words)
     except ValueError:

@@ -1,4 +1,4 @@
-"""Results on their way to the host, while the device computes on."""
+"""Copy results to the host while the device continues to compute."""
 
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,21 +9,21 @@ import torch
 from torch import Tensor
 
 IN_FLIGHT = 2
-"""Pieces on their way at a time: one on the bus, one being written to its place."""
+"""Number of pieces in flight: one on the bus, and one being written to its place."""
 
 PIECE_BYTES = 16 * 2**20
-"""Of pinned memory for a piece: what is pinned, the system cannot use otherwise, and pinning takes time."""
+"""Pinned memory for a piece. The system cannot use it for anything else, and pinning takes time."""
 
 
 class Download:
-    """Brings finished blocks from a device to their places on the host.
+    """Copy finished blocks from a device to their places on the host.
 
-    On CUDA a block goes piece by piece into pinned memory, on a stream beside the network's, and from there
-    to its place, in a thread: neither the network nor who calls it waits. Elsewhere it is copied at once.
-    Used as a context, at whose end everything has arrived.
+    On CUDA a block is copied piece by piece into pinned memory, on a separate stream, and from there to its
+    place in a separate thread. Neither the network nor its caller waits. On other devices a block is copied
+    at once. Use this class as a context manager: at the end of the context, all blocks have arrived.
 
     Args:
-        device: Where the blocks lie.
+        device: Device of the blocks.
 
     Source: pytorch's notes on CUDA semantics, "CUDA streams" and "Use pinned memory buffers".
     """
@@ -44,12 +44,12 @@ class Download:
             self._pending.popleft().result()
 
     def put(self, block: Tensor, place: Tensor) -> None:
-        """Send a block on its way.
+        """Start to copy a block.
 
         Args:
-            block: Any shape of at least two dimensions, on the device; must not be written to afterwards, but
-                may be forgotten.
-            place: The same shape and type, on the host; has the block's values at the end of the context.
+            block: Any shape of at least two dimensions, on the device. It must not be modified afterwards,
+                but need not be kept.
+            place: Same shape and type, on the host. It has the block's values at the end of the context.
         """
         if self._stream is None:
             place.copy_(block)
@@ -65,7 +65,7 @@ class Download:
 
 
 def rows_per_piece(block: Tensor) -> int:
-    """Give the rows of (..., H, W) that ``PIECE_BYTES`` hold, at least one."""
+    """Return how many rows of (..., H, W) fit in ``PIECE_BYTES``, at least one."""
     row_bytes = block.nbytes // block.shape[-2]
     return max(1, PIECE_BYTES // max(1, row_bytes))
 
@@ -75,16 +75,16 @@ def _new_stream(device: torch.device) -> torch.cuda.Stream:
 
 
 def _stage(piece: Tensor, stream: torch.cuda.Stream) -> tuple[Tensor, torch.cuda.Event]:
-    """Start copying to pinned memory; the event tells when it is done."""
+    """Start to copy a piece to pinned memory. Return the copy and the event of its completion."""
     stream.wait_stream(torch.cuda.current_stream(piece.device))
     with torch.cuda.stream(stream):
-        staged = torch.empty(piece.shape, dtype=piece.dtype, pin_memory=True)  # torch keeps it for the next
+        staged = torch.empty(piece.shape, dtype=piece.dtype, pin_memory=True)  # torch reuses the memory
         staged.copy_(piece, non_blocking=True)
-        piece.record_stream(stream)  # or its memory would be given away before it is read
+        piece.record_stream(stream)  # else its memory may be reused before it is read
         return staged, stream.record_event()
 
 
 def _land(staged: Tensor, arrival: torch.cuda.Event, place: Tensor) -> None:
     arrival.synchronize()
-    with torch.inference_mode():  # It is a thread's own, and ``staged`` may have been made in it.
+    with torch.inference_mode():  # Each thread has its own mode, and ``staged`` may be an inference tensor.
         place.copy_(staged)

@@ -1,4 +1,4 @@
-"""The engine's front: from low-resolution pictures to high-resolution ones."""
+"""The front end of the engine: it upscales low-resolution pictures with a model."""
 
 import math
 from collections.abc import Callable, Iterable
@@ -32,7 +32,10 @@ from esc_cli.errors import OutOfMemoryError, UsageError
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
 
 ProgressCallback = Callable[[int, int], None]
-"""Takes the low-resolution pixels done and to do, over all passes. The first rises to the second."""
+"""Receives the low-resolution pixels that are done and their total, over all passes.
+
+The first number rises until it equals the second.
+"""
 
 DEFAULT_SCALE = 4
 
@@ -44,9 +47,9 @@ class Upscaled:
     """A result, and how it was made.
 
     Attributes:
-        high: (N, 3, scale H, scale W) on the host.
-        ways: How each pass was run, and why, in words.
-        overflow_retries: Pieces that overflowed in half precision and were done again in float32.
+        high: The result, (N, 3, scale H, scale W), on the host.
+        ways: A text for each pass that says how it was run and why.
+        overflow_retries: Number of pieces that overflowed in half precision and were run again in float32.
     """
 
     high: Tensor
@@ -55,43 +58,47 @@ class Upscaled:
 
 
 class Upscaler:
-    """Makes pictures larger.
+    """Upscale pictures with a model.
 
     Args:
-        model: A shipped model's name, the path of an ESC checkpoint, a baseline, or a loaded checkpoint.
-        scale: The factor; above the model's scales by running it again. By default 4 if the model has it,
-            else its largest. Only a model for any scale takes one that is not whole.
+        model: The name of a shipped model or a baseline, the path of an ESC checkpoint, or a loaded
+            checkpoint.
+        scale: Scale factor. Above the model's own scales, networks run one after the other. The default is 4
+            if the model has that scale, else its largest scale. Only an arbitrary-scale model accepts a
+            factor that is not a whole number.
         device: ``auto``, or a device as torch names it.
         precision: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
-        tiling: ``none`` (the picture whole), ``exact`` (in strips, with the same result), ``overlap`` (in
-            blended tiles, which is an approximation) or ``auto`` (the fastest of the exact ways that fits in
-            memory, else tiles; with a ``tile_px`` tiles of that size).
-        tile_px: Longest side of a tile at low resolution; by default as memory allows.
-        overlap_px: What neighbouring tiles share at least, at low resolution. Both are rounded up to the
-            model's attention window.
-        attention: ``auto``, or the backend of the window attention: ``naive``, ``sdpa``, ``flex``, ``flash``.
-        runtime: ``torch``, ``openvino``, or ``auto``: the one that saves most time, its start included.
-            Others than torch are taken unasked only for pictures that fit in memory whole.
+        tiling: ``none`` runs the whole picture at once. ``exact`` runs it in strips, with the same result.
+            ``overlap`` runs it in blended tiles, which is an approximation. ``auto`` takes the fastest of the
+            exact ways that fits in memory, else tiles; with a ``tile_px`` it is ``overlap``.
+        tile_px: Longest side of a tile, in low-resolution pixels. By default it depends on the free memory.
+        overlap_px: Smallest overlap of neighboring tiles, in low-resolution pixels. This and ``tile_px`` are
+            rounded up to multiples of the model's attention window.
+        attention: ``auto``, or the backend of the window attention: ``naive``, ``sdpa``, ``flex``, ``flash``
+            or ``blocked``.
+        runtime: ``torch``, ``openvino``, or ``auto`` for the one that saves the most time, its start
+            included. ``auto`` takes a runtime other than torch only for pictures that fit in memory whole.
         tta: Whether each network's result is the mean over the eight flips and rotations of its picture (the
-            self-ensemble): a little better, for eight times the work.
+            self-ensemble). It is a little better, for eight times the work.
 
     Attributes:
-        device: Where the network runs.
-        device_reason: Why there.
-        precision: Type of weights and features; where it was left free, of results of 8 bits, and float32
-            of all others.
-        precision_reason: Why this one.
+        device: Device that the networks run on.
+        device_reason: Reason for this device.
+        precision: Type of weights and features. If the precision was ``auto``, only 8-bit results use this
+            type, and all other results use float32.
+        precision_reason: Reason for this precision.
         attention: Backend of the window attention.
-        attention_reason: Why this one.
-        passes: The scales of the networks that are run in turn.
-        digests: The sha256 of each one's file, by which a result can name what made it.
-        scale: Their product.
-        does_any_scale: Whether the one network makes results of any size by itself.
+        attention_reason: Reason for this backend.
+        passes: Scales of the networks that run one after the other.
+        digests: The sha256 of each of these networks' files, so that a result can name what made it.
+        scale: Product of ``passes``.
+        does_any_scale: Whether the model is an arbitrary-scale model: one network makes results of any size.
 
     Raises:
-        UsageError: The scale is out of reach, there is no such attention, or the tiling makes no sense.
-        WeightsError: There is no such model, or its file is damaged.
-        DeviceError: The device is not there, or cannot compute in this precision or with this attention.
+        UsageError: The scale is out of reach, a named precision, attention backend or runtime does not exist,
+            or options contradict each other.
+        WeightsError: The model does not exist, or its file is damaged.
+        DeviceError: The device does not exist, or cannot compute in this precision or with this attention.
     """
 
     def __init__(
@@ -153,16 +160,17 @@ class Upscaler:
 
     @property
     def keeps_pixels(self) -> bool:
-        """Whether each pixel of a result is one of the picture's: it does not matter what lies beside it."""
+        """Whether each pixel of a result copies one pixel of the picture, whatever its neighbors are."""
         return all(
             checkpoint.config == InterpolationConfig(checkpoint.config.scale, "nearest")
             for checkpoint in self._checkpoints.values()
         )
 
     def precision_for(self, pixels: torch.dtype) -> torch.dtype:
-        """Give the type of weights and features for results of a pixel type.
+        """Return the type of weights and features for results of a pixel type.
 
-        The error of half precision, where it was not asked for, is too small for 8 bits, not for more.
+        The error of half precision is too small to matter in 8 bits, but not in more. Unless the user asked
+        for half precision, only 8-bit results use it.
         """
         enough = pixels == torch.uint8 or not self._precision_is_free
         return self.precision if enough else torch.float32
@@ -175,23 +183,24 @@ class Upscaler:
         size: tuple[int, int] | None = None,
         progress: ProgressCallback | None = None,
     ) -> Tensor:
-        """Upscale pictures of one size; ``run`` says also how that was done.
+        """Upscale pictures of one size. ``run`` also returns how that was done.
 
         Args:
             low: (N, 3, H, W) RGB, any size from 1x1, on any device: uint8, uint16, or floating point in
-                [0, 1]. Not written to.
-            dtype: Pixel type of the result; by default that of ``low``.
-            job_px: Low-resolution pixels of all pictures of this size that there are to do; by default those
-                of ``low``. A runtime that is slow to start is worth it only for many.
-            size: What a model for any scale shall make instead, (height, width); others make what they make.
+                [0, 1]. It is not modified.
+            dtype: Pixel type of the result. The default is the type of ``low``.
+            job_px: Number of low-resolution pixels of all pictures of this size in the job. The default is
+                the number in ``low``. A runtime that is slow to start is worth it only for many pixels.
+            size: Size of an arbitrary-scale model's result, (height, width), instead of the scaled size.
+                Other models ignore it.
             progress: Called after each finished strip or tile.
 
         Returns:
-            (N, 3, scale H, scale W) on the host, sides rounded to whole pixels: integers rounded, floating
-            point clamped to [0, 1].
+            (N, 3, scale H, scale W) on the host, with sides rounded to whole pixels. Integer values are
+            rounded, and floating-point values are clamped to [0, 1].
 
         Raises:
-            InputError: ``low`` is no such picture.
+            InputError: ``low`` is not a picture of this kind.
             OutOfMemoryError: The result or the smallest tile does not fit in memory.
             WeightsError: The network's values are not finite.
         """
@@ -205,16 +214,16 @@ class Upscaler:
         size: tuple[int, int] | None = None,
         progress: ProgressCallback | None = None,
     ) -> Upscaled:
-        """Upscale pictures as a call does, and say how; arguments and errors are those of a call."""
+        """Upscale pictures as ``__call__`` does, with the same arguments and errors, and return how."""
         check_picture(low)
         dtype = low.dtype if dtype is None else dtype
         check_dtype(dtype)
         rounds = len(SYMMETRIES) if self._tta else 1
         meter = _Meter(progress, rounds * _work_px(low, self.passes))
-        # Between passes 16 bits lose nothing that can be seen, at half the memory of float32.
+        # Between passes, 16 bits lose nothing visible and take half the memory of float32.
         between = torch.float32 if dtype.is_floating_point else torch.uint16
         job_px = low[:, 0].numel() if job_px is None else job_px
-        # Half of the rounds are of the picture's own shape, and half of the turned one's.
+        # Half of the rounds have the picture's own shape, and half have the rotated picture's shape.
         runs = self._planned_runs(dtype, low.shape, job_px * max(1, rounds // 2))
         asked = (size or self._scaled_size(low)) if self.does_any_scale else None
         ways, retries = [], 0
@@ -226,7 +235,7 @@ class Upscaler:
                     ways.append(result.way)
                     retries += result.overflow_retries
         except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(f"{self.device} has not enough memory to join the tiles") from error
+            raise OutOfMemoryError(f"{self.device} does not have enough memory to join the tiles") from error
         return Upscaled(low, tuple(ways), retries)
 
     def _scaled_size(self, low: Tensor) -> tuple[int, int]:
@@ -234,7 +243,7 @@ class Upscaler:
         return height, width
 
     def _planned_runs(self, pixels: torch.dtype, shape: torch.Size, job_px: int) -> list[Pass | SelfEnsemble]:
-        """Give what runs each pass, for results of a pixel type."""
+        """Return the object that runs each pass, for results of a pixel type."""
         dtype = self.precision_for(pixels)
         runs, (n, _, height, width) = [], shape
         for scale in self.passes:
@@ -246,7 +255,10 @@ class Upscaler:
     def _choose_runtime(
         self, scale: float, dtype: torch.dtype, pictures: tuple[int, int, int], job_px: int
     ) -> Runtime:
-        """Choose what runs a pass over pictures, (N, H, W); others than torch, unasked, only whole ones."""
+        """Choose the runtime of a pass over pictures, (N, H, W).
+
+        Unless the user asked for it, a runtime other than torch gets only pictures that run whole.
+        """
         checkpoint = self._checkpoints[scale]
 
         def suits(runtime: Runtime) -> bool:
@@ -266,7 +278,7 @@ class Upscaler:
 
 
 class _Meter:
-    """Adds up finished pixels for a callback."""
+    """Add up finished pixels for a callback."""
 
     def __init__(self, callback: ProgressCallback | None, total_px: int) -> None:
         self._callback = callback
@@ -290,23 +302,23 @@ def _planned_scales(model: str | Checkpoint, scale: float | None) -> tuple[float
     if not does_any_scale(model):
         return plan_passes(scale, available)
     if not 1 <= scale < math.inf:
-        raise UsageError(f"this model cannot do x{scale:g}", hint="it can do any scale from x1 up")
+        raise UsageError(f"this model cannot do x{scale:g}", hint="choose any scale from x1 up")
     return (scale,)
 
 
 def _work_px(low: Tensor, passes: tuple[float, ...]) -> int:
-    """Sum up the low-resolution pixels that go through each pass."""
+    """Return the number of input pixels of all passes together."""
     first_px = low[:, 0].numel()
     return sum(int(first_px * math.prod(passes[:position]) ** 2) for position in range(len(passes)))
 
 
 def _refuse_tiles(requests: Iterable[TilingRequest]) -> None:
-    """Refuse to run a model for any scale in tiles: its pixels lie on no grid that tiles could share."""
+    """Refuse to run an arbitrary-scale model in tiles: its pixels lie on no grid that tiles could share."""
     if any(request.mode == "overlap" for request in requests):
-        raise UsageError("a model for any scale is not run in tiles", hint="choose the tiling auto or exact")
+        raise UsageError("an arbitrary-scale model cannot run in tiles", hint="choose tiling auto or exact")
 
 
 def _refuse_what_is_missing(runtime: Runtime, missing: Callable[[Runtime], str | None]) -> None:
     what = missing(runtime)
     if what is not None:
-        raise UsageError(f"{runtime.title} cannot {what}", hint="choose the runtime torch, or auto")
+        raise UsageError(f"{runtime.title} cannot {what}", hint="choose the runtime torch or auto")

@@ -1,1 +1,1 @@
-"""From a picture, with its transparency, tone and depth, to a larger one, as users get it."""
+"""Enlarge pictures as users get them, with their transparency, tone and bit depth."""

@@ -1,4 +1,4 @@
-"""Transparency: colors for pixels that nobody sees."""
+"""Fill the colors under transparent pixels."""
 
 import torch
 import torch.nn.functional as F
@@ -7,24 +7,25 @@ from torch import Tensor
 from esc_cli.media.pixels.alpha import as_pixels, largest_value
 
 _TRUSTED_FROM = 0.125
-"""The share of opacity from which a pixel's color is believed."""
+"""Opacity from which a pixel's color is trusted completely."""
 
 
 def bleed(color: Tensor, alpha: Tensor) -> Tensor:
     """Fill the colors under transparent pixels from the visible ones nearby.
 
-    Those colors are arbitrary (often black), and a network would see an edge at them and draw a halo. So are
-    those under pixels that are hardly visible: programs which keep colors multiplied by alpha in 8 bits round
-    them. A white disk with black under alpha of 8 and less, enlarged four times by esc-light and laid on
-    white, has 233 as its darkest value if those are kept, and 254 if not.
+    The colors under transparent pixels are arbitrary (often black), and a network would see an edge at them
+    and draw a halo. The colors under hardly visible pixels are arbitrary too, because programs that keep
+    premultiplied colors in 8 bits round them. A white disk with black under alpha of 8 and less, enlarged
+    four times by esc-light and composited on white, has 233 as its darkest value if these colors are kept,
+    and 254 if they are filled.
 
     Args:
-        color: (N, 3, H, W), uint8, uint16 or float32 in [0, 1]; not multiplied by alpha.
-        alpha: (N, 1, H, W), of any of these types, its largest value is opaque.
+        color: (N, 3, H, W), uint8, uint16 or float32 in [0, 1]; not premultiplied.
+        alpha: (N, 1, H, W), of any of these types. Its largest value is opaque.
 
     Returns:
-        (N, 3, H, W), as `color`; pixels that are visible to an eighth and more keep their very values. The
-        input itself where nothing is to be filled, or nothing is visible.
+        (N, 3, H, W), same dtype as `color`. Pixels with an opacity of at least one eighth keep their exact
+        values. The input itself is returned if there is nothing to fill or nothing is visible.
 
     Source:
         The pull-push algorithm of S. J. Gortler et al., "The Lumigraph" (SIGGRAPH 1996), section 3.4.
@@ -41,14 +42,14 @@ def bleed(color: Tensor, alpha: Tensor) -> Tensor:
 
 
 def _filled(weighted: Tensor, weight: Tensor) -> Tensor:
-    """One level of the pyramid: colors known in part, completed by the level above.
+    """Complete the partly known colors of one level of the pyramid from the level above.
 
     Args:
-        weighted: (N, 3, H, W), float, colors times their weight.
+        weighted: Colors times their weight, (N, 3, H, W), float.
         weight: (N, 1, H, W), float in [0, 1]; not 0 everywhere.
 
     Returns:
-        (N, 3, H, W), float, colors.
+        Colors, (N, 3, H, W), float.
     """
     known = weighted / weight.clamp(min=torch.finfo(torch.float32).tiny)
     if weight.shape[-2:] == (1, 1):
@@ -57,7 +58,7 @@ def _filled(weighted: Tensor, weight: Tensor) -> Tensor:
 
 
 def _guess_from_above(weighted: Tensor, weight: Tensor) -> Tensor:
-    """Colors as the coarser levels alone would have them; arguments and result as of `_filled`."""
+    """Return colors from the coarser levels alone. Arguments and result are those of `_filled`."""
     above = _filled(_halved(weighted), _halved(weight))
     return F.interpolate(above, weight.shape[-2:], mode="bilinear", align_corners=False)
 

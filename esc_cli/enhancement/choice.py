@@ -1,4 +1,4 @@
-"""Which model a picture gets: the one that was named, or with ``auto`` the one for what the picture is."""
+"""Choose the model for a file: the named model, or with ``auto`` the one that suits the picture."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
@@ -12,19 +12,19 @@ from esc_cli.enhancement.traces import Traces, traces_of, usual_traces
 from esc_cli.media.picture import PictureFile
 
 MOST_LOOKS = 5
-"""Frames or pages of one file that are looked at, spread over it."""
+"""Largest number of frames or pages of one file that are examined, spread over the file."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """From where on a trace is for the robust model.
+    """The smallest traces for which a picture gets the robust model.
 
     Attributes:
-        jpeg_step: In which JPEG rounded low frequencies, of luma from 0 to 255: 4 is quality 85 in the tables
-            of the IJG, 2 is 92.
-        noise: Standard deviation of the luma's noise, likewise.
-        softness_db: Of how much weaker fine detail is than coarse; a sharp edge has 10 or 11, a blur of 0.7
-            pixels 17.
+        jpeg_step: Step in which JPEG rounded low frequencies, for luma from 0 to 255. A step of 4 is quality
+            85 in the IJG's tables, and 2 is quality 92.
+        noise: Standard deviation of the luma's noise, for luma from 0 to 255.
+        softness_db: How much weaker fine detail is than coarse detail, in dB. A sharp edge has 10 or 11, and
+            a blur of 0.7 pixels has 17.
     """
 
     jpeg_step: float
@@ -33,33 +33,35 @@ class Limits:
 
 
 FULL_SIZE = Limits(jpeg_step=2.0, noise=1.5, softness_db=10.5)
-"""For a robust model with the network of the one for clean pictures, which loses little on those.
+"""Limits for a robust model whose network is that of the model for clean pictures.
 
-Measured at x4 on freely licensed pictures that were made small and degraded in 27 ways: JPEG of quality 95 to
-30, twice, cropped, before a change of size; noise; blur; WebP, AVIF, H.264. The limits were chosen on 19 of
-them, and not as low as they could be, so that most clean pictures get the model for those. On 11 others the
-choice is on average 0.07 dB behind the better one of `esc` and `esc-robust`; `esc` alone is 0.48 behind,
-`esc-robust` alone 0.04. Of all ways `esc` is better on four: clean pictures (by 0.25 dB), JPEG 95, the
-slightest noise, and half the size of a JPEG.
+Such a model loses little on clean pictures. The limits were measured at x4 on freely licensed pictures that
+were shrunk and degraded in 27 ways: JPEG of quality 95 to 30, twice, cropped, before a change of size; noise;
+blur; WebP, AVIF, H.264. They were chosen on 19 pictures, and not as low as they could be, so that most clean
+pictures get the model for clean pictures. On 11 other pictures the choice is on average 0.07 dB behind the
+better of `esc` and `esc-robust`; `esc` alone is 0.48 dB behind, and `esc-robust` alone 0.04 dB. `esc` is
+better in four of the 27 ways: clean pictures (by 0.25 dB), JPEG 95, the slightest noise, and a JPEG at half
+its size.
 """
 
 SMALLER = Limits(jpeg_step=4.0, noise=2.5, softness_db=12.0)
-"""For a smaller robust model, which is worse on clean pictures.
+"""Limits for a smaller robust model, which is worse on clean pictures.
 
-Measured likewise with `esc-light-robust`, at x4 on the same pictures, at x2 on 10 of the first and 6 of the
-others. On the others the choice was on average 0.10 dB (x4) and 0.08 dB (x2) behind the better one of `esc`
-and `esc-light-robust`; `esc` alone 0.41 and 0.70, `esc-light-robust` alone 0.32 and 0.16. A softness of 9.5
-took 43 clean drawings of 101 for soft, this one 13.
+They were measured like ``FULL_SIZE``, with `esc-light-robust`, at x4 on the same pictures, and at x2 on 10 of
+the 19 and 6 of the 11 pictures. On the 11 and the 6 pictures the choice was on average 0.10 dB (x4) and
+0.08 dB (x2) behind the better of `esc` and `esc-light-robust`; `esc` alone was 0.41 and 0.70 dB behind, and
+`esc-light-robust` alone 0.32 and 0.16 dB. Of 101 clean drawings, a softness of 9.5 took 43 for soft, and this
+softness takes 13.
 """
 
 
 @dataclass(frozen=True)
 class Choice:
-    """A model for a file.
+    """The model chosen for a file.
 
     Attributes:
-        model: Its name.
-        reason: Why this one, in words; None where it was asked for.
+        model: Name of the model.
+        reason: A text that says why this model was chosen; None if the user asked for it.
     """
 
     model: str
@@ -67,18 +69,18 @@ class Choice:
 
 
 class Chooser:
-    """Gives each file its model, and makes the networks when they are needed.
+    """Choose the model for each file, and make the networks when they are needed.
 
     Args:
-        options: Of the run; the model may be ``auto``.
+        options: Options of the run. The model may be ``auto``.
 
     Attributes:
-        is_auto: Whether files are looked at.
-        default: The models of what was named; with ``auto`` those for clean pictures.
+        is_auto: Whether files are examined to choose their model.
+        default: Networks of the named model. With ``auto``, those of the model for clean pictures.
 
     Raises:
-        WeightsError: There is no such model, or its file is damaged.
-        DeviceError: There is no such device, or it cannot compute in this precision.
+        WeightsError: The model does not exist, or its file is damaged.
+        DeviceError: The device does not exist, or cannot compute in this precision.
     """
 
     def __init__(self, options: EnhancementOptions) -> None:
@@ -89,18 +91,18 @@ class Chooser:
 
     @property
     def name(self) -> str:
-        """What was asked for."""
+        """Name of the requested model, or ``auto``."""
         return AUTO_MODEL if self.is_auto else self.default.name
 
     def choose(self, factor: float, look: Callable[[], Iterable[Traces]]) -> Choice | None:
-        """Choose a model for a file that is made ``factor`` times as large.
+        """Choose a model for a file that is enlarged by a factor.
 
         Args:
-            factor: Above zero.
-            look: Gives the traces of its pictures or frames; called if they matter.
+            factor: Scale factor, above zero.
+            look: Returns the traces of the file's pictures or frames. It is called only if they matter.
 
         Returns:
-            None where there is nothing to enlarge.
+            The choice, or None if there is nothing to enlarge.
         """
         if not self.default.enlarges(factor):
             return None
@@ -111,7 +113,7 @@ class Chooser:
         return Choice(robust, damage) if damage else Choice(clean, "clean and sharp")
 
     def models(self, choice: Choice | None) -> Models:
-        """Give the networks of a choice; the default ones where there is none, or none yet."""
+        """Return the networks of a choice. Without a choice, return the default networks."""
         if choice is None:
             return self.default
         if choice.model not in self._by_name:
@@ -119,10 +121,10 @@ class Chooser:
         return self._by_name[choice.model]
 
     def recipe(self, factor: float) -> dict[str, Any]:
-        """List the networks that a result depends on, for its record.
+        """Return the networks that a result depends on, for its record.
 
-        With ``auto`` these are all models that there are to choose from: the choice itself follows from the
-        input's bytes.
+        With ``auto`` these are all models to choose from, because the choice itself follows from the input's
+        bytes.
         """
         recipe = self.default.recipe(factor)
         if self.is_auto and factor > 1:
@@ -133,20 +135,20 @@ class Chooser:
 
 
 def looks_at(file: PictureFile) -> Iterable[Traces]:
-    """Look at some of a file's pictures, spread over it."""
+    """Return the traces of some of a file's pictures, spread over the file."""
     pictures = list({id(picture): picture for picture in file.pictures}.values())
     count = min(MOST_LOOKS, len(pictures))
     return (traces_of(pictures[number * len(pictures) // count]) for number in range(count))
 
 
 def limits_of(clean: str, robust: str) -> Limits:
-    """Give the limits between two shipped models, by name."""
+    """Return the limits between two shipped models, given by name."""
     networks = {entry.name: entry.network for entry in read_manifest()}
     return FULL_SIZE if networks[clean] == networks[robust] else SMALLER
 
 
 def damage_shown_by(traces: Traces, limits: Limits) -> str | None:
-    """Say in words what damage a model for clean pictures would make worse; None where there is none."""
+    """Describe the damage that a model for clean pictures would make worse, or return None."""
     if traces.jpeg_step >= limits.jpeg_step:
         return f"JPEG rounded it in steps of {traces.jpeg_step:g}"
     if traces.noise >= limits.noise:
@@ -157,7 +159,7 @@ def damage_shown_by(traces: Traces, limits: Limits) -> str | None:
 
 
 def _digests(name: str, factor: float) -> list[str]:
-    """Give the digests of the networks that a shipped model runs for a factor."""
+    """Return the digests of the networks that a shipped model runs for a factor."""
     files = {entry.scale: entry.sha256 for entry in read_manifest() if entry.name == name}
     scales = tuple(files)
     return [files[scale] for scale in plan_passes(reachable_scale(factor, scales), scales)]

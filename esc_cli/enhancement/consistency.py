@@ -1,4 +1,4 @@
-"""What a network makes agrees with what it was given."""
+"""Make a network's result agree with its input."""
 
 import torch
 import torch.nn.functional as F
@@ -8,27 +8,31 @@ from esc_cli.enhancement.resize import resized_strips
 from esc_cli.media.pixels.alpha import largest_value
 
 FLAT_RADIUS_PX = 2
-"""How far around a pixel the input must be constant, at low resolution.
+"""Radius around a pixel in which the input must be constant, in low-resolution pixels.
 
-With 1 to 4 pixels the PSNR of Set5, Set14 and B100 changes by 0.0002 dB at most. With 1, values change by up
-to 9 of 255: that is ringing beside edges, and leaves a step. With 2 and more they change by up to 4.
+With 1 to 4 pixels, the PSNR of Set5, Set14 and B100 changes by 0.0002 dB at most. With 1 pixel, values change
+by up to 9 of 255; that is ringing beside edges, whose removal leaves a step. With 2 and more pixels, they
+change by up to 4.
 """
 
 ITERATIONS = 2
-"""After the second the worst of Set5 at x4 agrees with its input to 58 dB, after the first to 55."""
+"""Default number of corrections.
+
+The worst picture of Set5 at x4 agrees with its input to 55 dB after the first and to 58 dB after the second.
+"""
 
 _STRIP_SAMPLES = 2**20
 
 
 def keep_flat(high: Tensor, low: Tensor) -> Tensor:
-    """Make the result constant where the input is: flat white stays white, up to the picture's borders.
+    """Make the result constant where the input is constant, up to the borders: flat white stays white.
 
-    A pixel is flat if all pixels within ``FLAT_RADIUS_PX``, as far as there are any, equal it in every
-    channel. Beside the arguments, memory holds a few planes of floats at low resolution: 16 h w bytes.
+    A pixel is flat if all pixels of the picture within ``FLAT_RADIUS_PX`` equal it in every channel. Besides
+    the arguments, memory holds a few planes of floats at low resolution: 16 h w bytes.
 
     Args:
-        high: (N, C, H, W), uint8, uint16 or float, on the host; changed in place.
-        low: (N, C, h, w), same dtype: what ``high`` was made from, at any scale.
+        high: (N, C, H, W), uint8, uint16 or float, on the host. It is modified in place.
+        low: (N, C, h, w), same dtype. The input that ``high`` was made from, at any scale.
 
     Returns:
         ``high``.
@@ -46,20 +50,20 @@ def keep_flat(high: Tensor, low: Tensor) -> Tensor:
 
 
 def make_consistent(high: Tensor, low: Tensor, *, iterations: int = ITERATIONS) -> Tensor:
-    """Correct a result until, made small again by the one resize, it is nearly the input.
+    """Correct a result until it nearly equals the input when ``resize`` makes it small again.
 
-    That is right only for inputs made by that resize. Luma PSNR of esc x4 after two iterations, for Set5 and
-    Set14: bicubic inputs +0.03 and +0.015 dB; their JPEG files of quality 75, whose noise comes back, -0.06
-    and -0.04; inputs averaged over areas -0.05 and -0.04; averaged in linear light +0.03 and +0.03. Colors
-    of the shipped models do not drift: on average their results agree with bicubic inputs to 51 dB as they
-    are, and to 59 dB corrected.
+    This is right only for inputs made by ``resize``. Changes in luma PSNR of esc x4 after two iterations, for
+    Set5 and Set14: bicubic inputs +0.03 and +0.015 dB; their JPEG files of quality 75, whose noise comes
+    back, -0.06 and -0.04; inputs averaged over areas -0.05 and -0.04; inputs averaged in linear light +0.03
+    and +0.03. The colors of the shipped models do not drift. On average their results agree with bicubic
+    inputs to 51 dB without correction and to 59 dB with it.
 
-    Beside the arguments, memory holds one plane of floats, (h, W) or (H, w), whichever is larger.
+    Besides the arguments, memory holds one plane of floats, (h, W) or (H, w), whichever is larger.
 
     Args:
-        high: (N, C, H, W), uint8, uint16 or float in [0, 1], on the host; changed in place.
-        low: (N, C, h, w), same dtype: what ``high`` was made from, at any scale.
-        iterations: How often it is corrected.
+        high: (N, C, H, W), uint8, uint16 or float in [0, 1], on the host. It is modified in place.
+        low: (N, C, h, w), same dtype. The input that ``high`` was made from, at any scale.
+        iterations: Number of corrections.
 
     Returns:
         ``high``.
@@ -75,14 +79,14 @@ def make_consistent(high: Tensor, low: Tensor, *, iterations: int = ITERATIONS) 
 
 
 def consistency_psnr(high: Tensor, low: Tensor) -> float:
-    """Measure how well a result, made small again by the one resize, agrees with the input.
+    """Measure how well a result agrees with the input when ``resize`` makes it small again.
 
     Args:
         high: (N, C, H, W), uint8, uint16 or float in [0, 1].
         low: (N, C, h, w), same dtype.
 
     Returns:
-        Peak signal-to-noise ratio over all channels, dB; infinite where they are equal.
+        Peak signal-to-noise ratio over all channels, in dB; infinite if the two are equal.
     """
     planes = zip(high.flatten(0, 1), low.flatten(0, 1), strict=True)
     error = torch.stack([_disagreement(*pair).square().mean(dtype=torch.float64) for pair in planes]).mean()
@@ -90,7 +94,7 @@ def consistency_psnr(high: Tensor, low: Tensor) -> float:
 
 
 def _flat(low: Tensor) -> Tensor:
-    """Tell which pixels of (N, C, h, w) are like all around them, in every channel: (N, 1, h, w), bool."""
+    """Return which pixels of (N, C, h, w) equal their surroundings in every channel: (N, 1, h, w), bool."""
     side_px = 2 * FLAT_RADIUS_PX + 1
     flat = low.new_ones((low.shape[0], 1, *low.shape[-2:]), dtype=torch.bool)
     for channel in torch.split(low, 1, dim=1):
@@ -101,18 +105,18 @@ def _flat(low: Tensor) -> Tensor:
 
 
 def _largest_near(plane: Tensor, side_px: int) -> Tensor:
-    """Give the largest value in a square around each pixel; what lies outside the picture does not count."""
+    """Return the largest value in a square around each pixel. Only pixels inside the picture count."""
     across = F.max_pool2d(plane, (1, side_px), stride=1, padding=(0, side_px // 2))
     return F.max_pool2d(across, (side_px, 1), stride=1, padding=(side_px // 2, 0))
 
 
 def _nearest(new_px: int, old_px: int) -> Tensor:
-    """Give, for each of ``new_px`` pixels along a side, the one of ``old_px`` in which its center lies."""
+    """Return, for each of ``new_px`` pixels along a side, the one of ``old_px`` in which its center lies."""
     return (2 * torch.arange(new_px) + 1) * old_px // (2 * new_px)
 
 
 def _disagreement(high: Tensor, low: Tensor) -> Tensor:
-    """What is missing in (H, W), made small, to be (h, w): (h, w), float32."""
+    """Return the low-resolution plane minus the resized high-resolution plane: (h, w), float32."""
     missing = low.to(torch.float32, copy=True)
     for columns, strip in resized_strips(high, *low.shape):
         missing[:, columns] -= strip
@@ -120,7 +124,7 @@ def _disagreement(high: Tensor, low: Tensor) -> Tensor:
 
 
 def _correct(high: Tensor, missing: Tensor) -> None:
-    """Add what is missing at low resolution, (h, w), to (H, W), in place."""
+    """Add a difference at low resolution, (h, w), to (H, W), in place."""
     for columns, strip in resized_strips(missing, *high.shape):
         corrected = strip.add_(high[:, columns].to(torch.float32)).clamp_(0, largest_value(high.dtype))
         high[:, columns] = corrected if high.is_floating_point() else corrected.round_()

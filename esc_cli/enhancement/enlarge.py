@@ -1,4 +1,4 @@
-"""Pictures through the engine: color, transparency, gray and frames each in the way that suits it."""
+"""Enlarge pictures with the engine, handling their color, transparency, gray and frames."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -18,16 +18,16 @@ from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.pixels.alpha import largest_value
 
 GRAY_STRIP_ROWS = 256
-"""Rows turned to gray at a time, so that no wide copy of a large result is made."""
+"""Rows converted to gray at a time, so that no float32 copy of a large result is made."""
 
 
 @dataclass(frozen=True)
 class Enlarged:
-    """A larger picture, and how it was made.
+    """An enlarged picture, and how it was made.
 
     Attributes:
-        picture: The result.
-        ways: How it went through the networks, a sentence for each pass; none where none was run.
+        picture: The enlarged picture.
+        ways: A text for each pass that says how it was run; empty if no network was run.
     """
 
     picture: Picture
@@ -36,7 +36,7 @@ class Enlarged:
 
 @dataclass(frozen=True)
 class EnlargedFile:
-    """All pictures of a file made larger, and how the first one was made; see ``Enlarged``."""
+    """All enlarged pictures of a file, and how the first one was made. See ``Enlarged``."""
 
     file: PictureFile
     ways: tuple[str, ...]
@@ -44,13 +44,13 @@ class EnlargedFile:
 
 @dataclass(frozen=True)
 class Enlarger:
-    """Makes all pictures of a file larger.
+    """Enlarge all pictures of a file.
 
     Attributes:
-        models: Where the networks come from.
-        size: Of the results.
-        consistency: Whether results are corrected until, made small again, they are the input.
-        job_px: The pixels of all pictures of a size, (height, width), where there are many.
+        models: Source of the networks.
+        size: Rule for the size of the results.
+        consistency: Whether to correct results until they nearly equal the input when made small again.
+        job_px: Number of pixels of all pictures of a size, by (height, width), if there are many.
     """
 
     models: Models
@@ -59,11 +59,11 @@ class Enlarger:
     job_px: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
     def __call__(self, file: PictureFile, progress: ProgressCallback | None = None) -> EnlargedFile:
-        """Enlarge a still, or every frame and page; those which are one object are done once.
+        """Enlarge a still picture, or every frame and page. A repeated picture object is enlarged once.
 
         Args:
-            file: What was read.
-            progress: Takes the work done and to do.
+            file: The file that was read.
+            progress: Called with the work that is done and its total.
 
         Raises:
             OutOfMemoryError: The device has too little memory.
@@ -80,7 +80,7 @@ class Enlarger:
     def to_size(
         self, picture: Picture, size: tuple[int, int], progress: ProgressCallback | None = None
     ) -> Enlarged:
-        """Enlarge a picture, or several of one size as (N, 3, H, W), to a size of its own."""
+        """Enlarge a picture, or several of one size as (N, 3, H, W), to a given size."""
         job_px = self.job_px.get((picture.height, picture.width))
         return enlarge(picture, self._upscaler(picture, size), size, self.consistency, progress, job_px)
 
@@ -99,20 +99,21 @@ def enlarge(
     progress: ProgressCallback | None = None,
     job_px: int | None = None,
 ) -> Enlarged:
-    """Upscale a picture with all that belongs to it.
+    """Enlarge a picture, including its transparency and tone.
 
-    Under transparent pixels color is continued from the visible ones first, so that the network sees no
-    false edges; transparency itself goes through the network as gray. Values which are not encoded in the way
-    of sRGB are, while the network looks at them. Where its scale is above the one asked for, the result is
-    resized down to it; a network for any scale makes the size itself.
+    Colors under transparent pixels are first filled from visible ones, so that the network sees no false
+    edges. The alpha channel goes through the network as a gray picture. Values that are proportional to light
+    are encoded like sRGB while the network sees them (see ``tone``). If the network's scale is above the
+    requested one, the result is resized down. An arbitrary-scale network makes the requested size itself.
 
     Args:
-        picture: Of any depth.
-        upscaler: Of a scale at which the result has ``size`` or more; None: there is nothing to enlarge.
-        size: Of the result, (height, width).
-        consistency: As of ``Enlarger``.
-        progress: Takes the work done and to do, in input pixels of all planes together.
-        job_px: Of all pictures of this size; by default of this one.
+        picture: Picture of any bit depth.
+        upscaler: Upscaler with a scale at which the result has at least ``size``. None means that there is
+            nothing to enlarge.
+        size: Size of the result, (height, width).
+        consistency: See ``Enlarger``.
+        progress: Called with the work that is done and its total, in input pixels of all planes together.
+        job_px: Number of pixels of all pictures of this size. The default is that of this picture.
 
     Raises:
         OutOfMemoryError: The device has too little memory.
@@ -139,15 +140,15 @@ def enlarge(
 
 
 def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
-    """Make a picture smaller, or leave it as large as it is: there is nothing for a network to do."""
+    """Shrink a picture, or keep its size, without a network."""
     color, alpha = resize_with_alpha(picture.color, picture.alpha, *size, linear_light=True)
     return dataclasses.replace(picture, color=color, alpha=alpha)
 
 
 def make_gray(color: Tensor) -> Tensor:
-    """Replace three planes, (1, 3, H, W) of any pixel type, by their luma, in place: gray gets no tint.
+    """Replace three planes, (1, 3, H, W) of any pixel type, by their luma, in place. Gray thus gets no tint.
 
-    Source: Rec. ITU-R BT.601-7, the weights that Pillow's mode L has.
+    Source: Rec. ITU-R BT.601-7, whose weights Pillow's mode L also uses.
     """
     weights = torch.tensor((0.299, 0.587, 0.114)).view(1, 3, 1, 1)
     for rows in torch.split(color, GRAY_STRIP_ROWS, dim=2):
@@ -157,7 +158,7 @@ def make_gray(color: Tensor) -> Tensor:
 
 
 def share_of(progress: ProgressCallback | None, number: int, count: int) -> ProgressCallback | None:
-    """Make a callback for one of several equal pieces of work."""
+    """Return a callback for one of several equal pieces of work."""
     if progress is None or count == 1:
         return progress
     return lambda done, total: progress(number * total + done, count * total)
@@ -175,9 +176,9 @@ def _upscaled(
     progress: ProgressCallback | None,
     job_px: int | None,
 ) -> tuple[list[Tensor], tuple[str, ...]]:
-    """Upscale pictures of one size, (1, 3, H, W), by the upscaler's scale, or if it does any to ``size``.
+    """Upscale pictures of one size, (1, 3, H, W), by the upscaler's scale.
 
-    An axis along which ``size`` is smaller stays as long as it is.
+    An arbitrary-scale upscaler makes ``size`` instead, but keeps an axis along which ``size`` is smaller.
 
     Returns:
         The results, and how the first one was made.

@@ -1,4 +1,4 @@
-"""The networks of a run: pictures of one run may need several scales of one model."""
+"""The networks of a run. Its pictures may need several scales of one model."""
 
 from typing import Any
 
@@ -18,14 +18,14 @@ from esc_cli.version import program_version
 
 
 class Models:
-    """Makes upscalers when they are needed, one for each scale.
+    """Make the upscalers of one model when they are needed, one for each scale.
 
     Args:
-        options: Of the run; the model is one, and not ``auto``.
+        options: Options of the run. The model must not be ``auto``.
 
     Raises:
-        WeightsError: There is no such model, or its file is damaged.
-        DeviceError: There is no such device, or it cannot compute in this precision.
+        WeightsError: The model does not exist, or its file is damaged.
+        DeviceError: The device does not exist, or cannot compute in this precision.
     """
 
     def __init__(self, options: EnhancementOptions) -> None:
@@ -37,23 +37,23 @@ class Models:
 
     @property
     def name(self) -> str:
-        """What to call the model."""
+        """Name of the model."""
         return self._model.name if isinstance(self._model, Checkpoint) else self._model
 
     def default(self) -> Upscaler:
-        """Give the upscaler of the model's default scale."""
+        """Return the upscaler of the model's default scale."""
         upscaler = Upscaler(**self._options.engine)
         return self._upscalers.setdefault(upscaler.scale, upscaler)
 
     def enlarges(self, factor: float) -> bool:
-        """Tell whether there is anything for a network to do."""
+        """Return whether a network runs for a factor."""
         return factor > 1 or 1 in available_scales(self._model)
 
     def upscaler(self, factor: float) -> Upscaler | None:
-        """Give the upscaler whose scale is the smallest at or above a factor, or that does any.
+        """Return the upscaler with the smallest scale at or above a factor, or the arbitrary-scale one.
 
         Returns:
-            None for factors up to 1, where there is nothing to enlarge, unless the model is one for x1.
+            The upscaler. None for factors up to 1, which enlarge nothing, unless the model has the scale 1.
 
         Raises:
             UsageError: The factor is out of the model's reach.
@@ -69,14 +69,14 @@ class Models:
         return self._upscalers[scale]
 
     def passes(self, factor: float) -> tuple[float, ...]:
-        """List the scales of the networks that are run in turn for a factor; none up to 1."""
+        """Return the scales of the networks that run one after the other for a factor."""
         upscaler = self.upscaler(factor)
         if upscaler is None:
             return ()
         return (_rounded(factor),) if upscaler.does_any_scale else upscaler.passes
 
     def provenance(self, factor: float, pixels: torch.dtype = torch.uint8) -> str:
-        """Say what makes a result of a pixel type, for its own metadata: program, model and settings."""
+        """Return a text for a result's metadata: the program, model and settings that made the result."""
         upscaler = self.upscaler(factor)
         made_by = f"esc-upscale {program_version()}"
         if upscaler is None:
@@ -88,16 +88,16 @@ class Models:
         return f"{made_by}; model {self.name} {passes} ({digests}); {how}"
 
     def recipe(self, factor: float) -> dict[str, Any]:
-        """List the networks that a result depends on, for its record."""
+        """Return the networks that a result depends on, for its record."""
         upscaler = self.upscaler(factor)
         return {"models": [] if upscaler is None else list(upscaler.digests)}
 
 
 def _rounded(factor: float) -> float:
-    """Round a factor to what is worth telling."""
+    """Round a factor for display."""
     return int(factor) if factor == int(factor) else round(factor, 3)
 
 
 def name_of(dtype: torch.dtype) -> str:
-    """Name a type as users do: ``float32``."""
+    """Return the name of a type as users write it, such as ``float32``."""
     return str(dtype).removeprefix("torch.")

@@ -1,4 +1,4 @@
-"""What can be chosen about enlarging pictures: the model, the device, and how the network is run."""
+"""Options for enlarging pictures: the model, the device, and how the network runs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -15,36 +15,36 @@ if TYPE_CHECKING:
     from esc_cli.engine.tiling.choice import Tiling
 
 RECORDED = {"effect": "recorded"}
-"""Marks options whose value goes into the record of a result."""
+"""Marks options whose value is part of the record of a result."""
 RESOLVED = {"effect": "resolved"}
-"""Marks options whose consequence goes into it: a model's digest, a size in pixels, an encoder's settings."""
+"""Marks options whose effect is part of the record: a model's digest, a size in pixels, encoder settings."""
 NO_EFFECT = {"effect": "none"}
-"""Marks options that change no result."""
+"""Marks options that do not change results."""
 _ENGINE = {"engine": True}
-"""Marks options that ``Upscaler`` has, too."""
+"""Marks options that ``Upscaler`` also has."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class EnhancementOptions:
-    """Options of enlarging. Those about the device and the network are described at ``Upscaler``.
+    """Options for enlarging pictures.
 
-    Each says by its metadata how results depend on it.
+    The metadata of each field says how results depend on it.
 
     Attributes:
-        model: As of ``Upscaler``, or ``auto``: for each file the shipped model for what the file is.
-        device: As of ``Upscaler``.
-        precision: As of ``Upscaler``.
-        tiling: As of ``Upscaler``.
-        tile_px: As of ``Upscaler``.
-        overlap_px: As of ``Upscaler``.
-        attention: As of ``Upscaler``.
-        runtime: As of ``Upscaler``.
-        tta: As of ``Upscaler``.
-        consistency: Correct results until, made small again, they are their source.
+        model: See ``Upscaler``. ``auto`` chooses the shipped model that suits each file.
+        device: See ``Upscaler``.
+        precision: See ``Upscaler``.
+        tiling: See ``Upscaler``.
+        tile_px: See ``Upscaler``.
+        overlap_px: See ``Upscaler``.
+        attention: See ``Upscaler``.
+        runtime: See ``Upscaler``.
+        tta: See ``Upscaler``.
+        consistency: Whether to correct results until they nearly equal their source when made small again.
     """
 
     model: "str | Path | Checkpoint" = field(default=AUTO_MODEL, metadata=RESOLVED | _ENGINE)
-    device: str = field(default="auto", metadata=NO_EFFECT | _ENGINE)  # a run may go on on another one
+    device: str = field(default="auto", metadata=NO_EFFECT | _ENGINE)  # a run may continue on another one
     precision: "Precision" = field(default="auto", metadata=RECORDED | _ENGINE)
     tiling: "Tiling" = field(default="auto", metadata=RECORDED | _ENGINE)
     tile_px: int | None = field(default=None, metadata=RECORDED | _ENGINE)
@@ -56,16 +56,16 @@ class EnhancementOptions:
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
-        """List the options."""
+        """Return the names of all options."""
         return tuple(one.name for one in fields(cls))
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
-        """Take options by name.
+        """Make options from values by name.
 
         Raises:
-            UsageError: A value is out of its range, or two contradict each other.
-            TypeError: There is no such option.
+            UsageError: A value is out of range, or two values contradict each other.
+            TypeError: An option does not exist.
         """
         for name in options:
             if name not in cls.names():
@@ -74,16 +74,16 @@ class EnhancementOptions:
         return cls(**options)
 
     def but(self, **changes: Any) -> Self:
-        """Give these options with some changed."""
+        """Return a copy of these options with some values changed."""
         return replace(self, **changes)
 
     @cached_property
     def engine(self) -> dict[str, Any]:
-        """The options of ``Upscaler``, but for the scale."""
+        """The options of ``Upscaler``, except for the scale."""
         return {one.name: getattr(self, one.name) for one in fields(self) if one.metadata.get("engine")}
 
     @cached_property
     def recorded(self) -> dict[str, Any]:
-        """Those on whose values results depend."""
+        """The options whose values are part of the record of a result."""
         chosen = (one.name for one in fields(self) if one.metadata["effect"] == "recorded")
         return {name: getattr(self, name) for name in chosen}

@@ -1,4 +1,4 @@
-"""The one resize: whatever changes a picture's size without a network goes through here."""
+"""Resize pictures. Every change of a picture's size without a network goes through this module."""
 
 from collections.abc import Callable, Iterator
 
@@ -7,32 +7,32 @@ import torch.nn.functional as F
 from torch import Tensor
 
 _STRIP_SAMPLES = 2**20
-"""Samples resized at a time: beside the result, one plane of floats is all that memory must hold."""
+"""Samples resized at a time, so that memory holds only one plane of floats besides the result."""
 
 _LARGEST = {torch.uint8: 255, torch.uint16: 65535}
 
 _ReadRows = Callable[[slice], Tensor]
-"""Gives rows of a plane, (rows, W), as float32: the numbers to average."""
+"""Returns rows of a plane, (rows, W), as the float32 values to average."""
 
 
 def resize(picture: Tensor, height: int, width: int, *, linear_light: bool = False) -> Tensor:
-    """Resize by the antialiased bicubic filter (a = -0.5).
+    """Resize a picture with the antialiased bicubic filter (a = -0.5).
 
-    Beside the result, memory holds one plane of floats: 4 H ``width`` bytes.
+    Besides the result, memory holds one plane of floats: 4 H ``width`` bytes.
 
     Args:
         picture: (N, C, H, W), uint8, uint16, or float in [0, 1], on any device.
-        height: Of the result, in pixels, at least 1.
-        width: Of the result, in pixels, at least 1.
-        linear_light: The values are encoded as in sRGB, and their light is averaged, as an eye does from far
-            away. By default the values are averaged as they are stored: the field's protocol, under which
-            fine texture becomes darker (by 3.5 % of its light for Set14's baboon at half its size).
+        height: Height of the result, in pixels, at least 1.
+        width: Width of the result, in pixels, at least 1.
+        linear_light: Whether to decode the values as sRGB and average their light, as an eye does from far
+            away. By default the values are averaged as they are stored. This is the field's protocol, under
+            which fine texture becomes darker (by 3.5 % of its light for Set14's baboon at half its size).
 
     Returns:
-        (N, C, height, width), same dtype and device; the picture itself where it has that size. Integers are
-        rounded half to even and clamped. Floats are not clamped: the filter overshoots [0, 1] at edges, and
-        the caller may have calculations left to do. In linear light nothing overshoots: values stay between
-        the smallest and the largest of their neighborhood.
+        (N, C, height, width), same dtype and device. A picture that already has this size is returned itself.
+        Integers are rounded half to even and clamped. Floats are not clamped, because the filter overshoots
+        [0, 1] at edges and the caller may have calculations left to do. In linear light nothing overshoots:
+        values stay between the smallest and the largest of their neighborhood.
 
     Raises:
         TypeError: The picture is neither uint8 nor uint16 nor float.
@@ -43,7 +43,7 @@ def resize(picture: Tensor, height: int, width: int, *, linear_light: bool = Fal
         MATLAB's imresize has the same filter, but mirrors the picture at its borders.
     """
     if picture.dtype not in _LARGEST and not picture.is_floating_point():
-        raise TypeError(f"a picture is uint8, uint16 or float, not {picture.dtype}")
+        raise TypeError(f"a picture must be uint8, uint16 or float, not {picture.dtype}")
     if picture.shape[-2:] == (height, width):
         return picture
     resized = picture.new_empty((*picture.shape[:2], height, width))
@@ -55,15 +55,15 @@ def resize(picture: Tensor, height: int, width: int, *, linear_light: bool = Fal
 
 
 def resized_strips(plane: Tensor, height: int, width: int) -> Iterator[tuple[slice, Tensor]]:
-    """Resize one plane as ``resize`` does by default, but neither round nor clamp, nor hold the result whole.
+    """Resize one plane as ``resize`` does by default, but without rounding and clamping, and in strips.
 
     Args:
         plane: (H, W), uint8, uint16, or floats of any range.
-        height: Of the result, in pixels, at least 1.
-        width: Of the result, in pixels, at least 1.
+        height: Height of the result, in pixels, at least 1.
+        width: Width of the result, in pixels, at least 1.
 
     Yields:
-        Columns of the result, and the strip that they are: (height, columns), float32.
+        Columns of the result, and the strip in these columns: (height, columns), float32.
     """
     across = _with_width(_reader(plane), plane.shape[0], width, limited=False)
     yield from _with_height(across, height, limited=False)
@@ -74,18 +74,18 @@ def resize_with_alpha(
 ) -> tuple[Tensor, Tensor | None]:
     """Resize a picture so that the colors of transparent pixels do not bleed into visible ones.
 
-    Each color counts as much as it is opaque; where nothing is visible, colors are averaged as if all were.
+    Each color is weighted by its alpha. Where nothing is visible, colors are averaged without weights.
 
     Args:
-        color: (N, 3, H, W), as of ``resize``; not multiplied by alpha.
-        alpha: (N, 1, H, W), same dtype, the largest value is opaque; None without transparency.
-        height: Of the result, in pixels, at least 1.
-        width: Of the result, in pixels, at least 1.
-        linear_light: As of ``resize``; of the colors alone, since alpha is a share of the area.
+        color: (N, 3, H, W), see ``resize``; not premultiplied.
+        alpha: (N, 1, H, W), same dtype. The largest value is opaque. None means no transparency.
+        height: Height of the result, in pixels, at least 1.
+        width: Width of the result, in pixels, at least 1.
+        linear_light: See ``resize``. It applies only to the colors, because alpha is a share of the area.
 
     Returns:
-        Color and alpha as given, of the new size. An alpha that is the same everywhere costs nothing; with
-        any other, neither color nor alpha overshoots.
+        Color and alpha in the given form and the new size. An alpha that is the same everywhere costs
+        nothing. With any other alpha, neither color nor alpha overshoots.
 
     Source:
         T. Porter and T. Duff, "Compositing digital images" (SIGGRAPH 1984): filter colors times alpha.
@@ -111,11 +111,11 @@ def _weigh(
     """Replace the visible part of a plane by the average that is weighted with alpha.
 
     Args:
-        read: Of the plane's source, (H, W).
-        read_alpha: Likewise.
-        opacity: (H, new width), float32, alpha resized across.
-        target: (new height, new width), averaged without weights; written to.
-        linear_light: What ``read`` gives.
+        read: Reads the plane's source, (H, W).
+        read_alpha: Reads the source's alpha, (H, W).
+        opacity: (H, new width), float32: alpha resized horizontally.
+        target: (new height, new width), averaged without weights. It is modified in place.
+        linear_light: Whether ``read`` returns linear light.
     """
     height, width = target.shape
     weighted = _with_width(lambda rows: read(rows) * read_alpha(rows), len(opacity), width, limited=True)
@@ -126,11 +126,11 @@ def _weigh(
         target[:, columns] = torch.where(visible, values, target[:, columns])
 
 
-# One axis after the other, as torch does itself: the results are the very same.
+# The axes are resized one after the other, as torch itself does, so the results are identical.
 
 
 def _with_width(read: _ReadRows, height: int, width: int, *, limited: bool) -> Tensor:
-    """Resize a plane of that height across: (height, width), float32."""
+    """Resize a plane horizontally to (height, width), float32. ``height`` is the plane's own."""
     first = read(slice(0, 1))
     resized = first.new_empty((height, width))
     for rows in _strips(height, max(first.shape[1], width)):
@@ -139,7 +139,7 @@ def _with_width(read: _ReadRows, height: int, width: int, *, limited: bool) -> T
 
 
 def _with_height(plane: Tensor, height: int, *, limited: bool) -> Iterator[tuple[slice, Tensor]]:
-    """Resize (H, W), float32, down, and give its columns in strips: (height, columns), float32."""
+    """Resize (H, W), float32, vertically, and yield its columns in strips: (height, columns), float32."""
     for columns in _strips(plane.shape[1], max(plane.shape[0], height)):
         lying = plane[:, columns].mT.contiguous()
         yield columns, _resize_rows(lying, height, limited).mT
@@ -151,10 +151,10 @@ def _strips(count: int, samples_each: int) -> Iterator[slice]:
 
 
 def _resize_rows(rows: Tensor, width: int, limited: bool) -> Tensor:
-    """Resize each row of (R, W), float32, by itself: (R, width).
+    """Resize each row of (R, W), float32, separately: (R, width).
 
-    Rows lie as channels of a picture one pixel high: torch 2.13 on the CPU fills results that are one pixel
-    wide and higher than that with their first row.
+    The rows become the channels of a picture that is one pixel high, because torch 2.13 on the CPU fills
+    results that are one pixel wide and several pixels high with their first row.
     """
     lying = rows[None, :, None]  # (1, R, 1, W)
     resized = F.interpolate(lying, (1, width), mode="bicubic", antialias=True, align_corners=False)[0, :, 0]
@@ -164,24 +164,24 @@ def _resize_rows(rows: Tensor, width: int, limited: bool) -> Tensor:
 
 
 def _largest_near(rows: Tensor, width: int) -> Tensor:
-    """Give the largest value around each pixel of the result: its own part of the row and one on each side.
+    """Return the largest value around each pixel of the result: in its part of the row and one on each side.
 
-    A bicubic average of light undershoots far more, for the eye, than one of stored values: of pictures made
-    smaller, 0.1 to 5 % of the pixels lay more than 8 of 255 below all their neighbors, some of them 70, where
-    stored values gave 0 % and 13. Limited, none do, the light is kept (within 0.3 %), and the result is the
-    nearest to averages over areas of light (Set14's ppt3 at half its size: 33.8 dB, without the limit 33.1,
-    a triangle filter, which never undershoots, 28.8, bicubic on stored values 32.4).
+    A bicubic average of light undershoots far more visibly than one of stored values. In shrunk pictures, 0.1
+    to 5 % of the pixels were more than 8 of 255 below all their neighbors, some of them by 70; averages of
+    stored values gave 0 % and 13. With the limit, no pixel is. The light is kept (within 0.3 %), and the
+    result is the nearest to area averages of light (Set14's ppt3 at half its size: 33.8 dB; without the limit
+    33.1, with a triangle filter, which never undershoots, 28.8, and with bicubic on stored values 32.4).
     """
     if width < rows.shape[1]:
         return F.max_pool1d(F.adaptive_max_pool1d(rows, width), 3, stride=1, padding=1)
     return F.adaptive_max_pool1d(F.max_pool1d(rows, 3, stride=1, padding=1), width)
 
 
-# Stored values and the numbers to average
+# Conversion between stored values and the values to average
 
 
 def _reader(plane: Tensor, linear_light: bool = False) -> _ReadRows:
-    """Give the rows of (H, W) as light in [0, 1], or as they are stored."""
+    """Return a reader of the rows of (H, W), as light in [0, 1] or as they are stored."""
 
     def read(rows: slice) -> Tensor:
         stored = plane[rows].to(torch.float32)
@@ -191,7 +191,7 @@ def _reader(plane: Tensor, linear_light: bool = False) -> _ReadRows:
 
 
 def _stored(strip: Tensor, dtype: torch.dtype, linear_light: bool = False, clamped: bool = False) -> Tensor:
-    """Bring averages back to values as they are stored."""
+    """Convert averages back to stored values."""
     largest = _LARGEST.get(dtype, 1)
     strip = _encoded(strip) * largest if linear_light else strip
     strip = strip if dtype.is_floating_point else strip.round()

@@ -1,4 +1,4 @@
-"""The size a user wants: a factor, or a geometry as ImageMagick writes it."""
+"""The size that a user asks for: a factor, or a geometry in ImageMagick's notation."""
 
 import math
 import re
@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from esc_cli.errors import UsageError
 
 LARGEST_SIDE_PX = 1_000_000
-"""Beyond what any format but TIFF and PNG can hold; a longer number is a slip of the finger."""
+"""Largest accepted side. Only TIFF and PNG can hold as much, and a larger number is a typing error."""
 
 LARGEST_PERCENT = 100_000.0
-"""A thousand times as large: likewise."""
+"""Largest accepted percentage: a factor of a thousand. A larger number is a typing error."""
 
 LARGEST_SCALE = LARGEST_PERCENT / 100
 
@@ -23,71 +23,72 @@ _CONTRADICTIONS = ("<>", "!^")
 
 
 class Geometry(ABC):
-    """How large a result shall be, whatever the size of its source: a pure rule.
+    """A rule that computes the size of a result from the size of its source.
 
-    Rules are frozen; equal ones make equal sizes.
+    Rules are frozen, and equal rules compute equal sizes.
     """
 
     @staticmethod
     def parse(text: str) -> "Geometry":
-        """Read a geometry.
+        """Parse a geometry.
 
         Args:
-            text: ``1920`` or ``1920x`` (the width), ``x1080`` (the height), ``1920x1080`` (fit inside), each
-                with its aspect kept. After it, ``>`` only shrinks, ``<`` only enlarges, ``^`` fills the box
-                instead of fitting inside, and ``!`` ignores the aspect. ``50%``, ``50%x30%`` (the width, the
-                height), ``50x30%``; ``1000000@`` (that area at most, in pixels), ``1000000@>``. Blanks
-                around it and capital ``X`` are allowed.
+            text: In pixels, ``1920`` or ``1920x`` is the width, ``x1080`` the height, and ``1920x1080`` a box
+                to fit inside. All of them keep the aspect ratio. They may end in flags: ``>`` only shrinks,
+                ``<`` only enlarges, ``^`` fills the box instead of fitting inside, and ``!`` ignores the
+                aspect ratio. In percent, ``50%`` is for both sides, and ``50%x30%`` or ``50x30%`` for the
+                width and the height. ``1000000@`` is the largest area in pixels, and ``1000000@>`` only
+                shrinks to it. Surrounding blanks and a capital ``X`` are allowed.
 
         Raises:
-            UsageError: It is none of these, nothing would be left of the picture, a number is absurdly
+            UsageError: The text is not a geometry, nothing would be left of the picture, a number is absurdly
                 large, or the flags contradict each other.
 
         Source:
-            ImageMagick, "Command-line Processing", Image Geometry. What it would read as something else than
-            its writer meant is refused: flags on percentages (without effect there), fractions of pixels, 0,
-            offsets, ``50%x`` and ``x50%``.
+            ImageMagick, "Command-line Processing", Image Geometry. Texts that ImageMagick reads differently
+            than their writer meant are refused: flags on percentages (without effect there), fractions of
+            pixels, 0, offsets, ``50%x`` and ``x50%``.
         """
         written = text.strip().lower()
         geometry = _box(written) or _percent(written) or _area(written)
         if geometry is None:
             raise UsageError(
-                f"{_shortened(text)!r} is no size",
-                hint="write 1920x, x1080, 1920x1080, 50% or 2000000@; after pixels, > < ^ or ! may follow",
+                f"{_shortened(text)!r} is not a size",
+                hint="write 1920x, x1080, 1920x1080, 50% or 2000000@; pixel sizes may end in >, <, ^ or !",
             )
         return geometry
 
     @staticmethod
     def of_scale(scale: float) -> "Geometry":
-        """Make the rule of a factor: each side times ``scale``.
+        """Make a rule that multiplies each side by ``scale``.
 
         Raises:
-            UsageError: It is no positive number, or absurdly large.
+            UsageError: The scale is not a positive number, or is absurdly large.
         """
-        if not scale > 0:  # so is what is no number
+        if not scale > 0:  # also true for NaN
             raise UsageError(f"a scale must be a number above zero, not {scale}")
         if scale > LARGEST_SCALE:
-            raise UsageError(f"the scale {scale:g} is too large: {LARGEST_SCALE:,.0f} is the most")
+            raise UsageError(f"the scale {scale:g} is too large: the maximum is {LARGEST_SCALE:,.0f}")
         return _Factor(scale)
 
     @abstractmethod
     def size_of(self, height: int, width: int) -> tuple[int, int]:
-        """Give the size of the result, (height, width), each at least 1.
+        """Return the size of the result, (height, width), each at least 1.
 
         Args:
-            height: Of the source, in pixels.
-            width: Of the source, in pixels.
+            height: Height of the source, in pixels.
+            width: Width of the source, in pixels.
         """
 
     @property
     @abstractmethod
     def label(self) -> str:
-        """What stands for the rule in names of files: letters, digits, dots and hyphens alone."""
+        """Short text for the rule in file names. It has only letters, digits, dots and hyphens."""
 
 
 @dataclass(frozen=True)
 class _Factor(Geometry):
-    """Each side times a factor, halves rounded to even."""
+    """Multiply each side by a factor, with halves rounded to even."""
 
     factor: float
 
@@ -101,7 +102,7 @@ class _Factor(Geometry):
 
 @dataclass(frozen=True)
 class _Percent(Geometry):
-    """Each side times its own percentage, halves rounded up, as ImageMagick does."""
+    """Scale each side by its own percentage, with halves rounded up, as ImageMagick does."""
 
     across: float
     down: float
@@ -117,7 +118,7 @@ class _Percent(Geometry):
 
 @dataclass(frozen=True)
 class _Area(Geometry):
-    """As many pixels at most, with the aspect kept; sides are cut, not rounded, as ImageMagick does."""
+    """Limit the area and keep the aspect ratio. Sides are rounded down, as ImageMagick does."""
 
     area_px: int
     only_shrink: bool
@@ -128,7 +129,7 @@ class _Area(Geometry):
         return self._side(height, width), self._side(width, height)
 
     def _side(self, along: int, across: int) -> int:
-        # In integers: the root of a float may fall just short of a whole number.
+        # This uses integers because the root of a float may fall just short of a whole number.
         side = math.isqrt(self.area_px * along // across)
         return min(max(1, side), self.area_px)
 
@@ -139,7 +140,7 @@ class _Area(Geometry):
 
 @dataclass(frozen=True)
 class _Box(Geometry):
-    """A box of pixels, open where a side is None; flags as ImageMagick writes them."""
+    """Fit a picture to a box of pixels with ImageMagick's flags. A side that is None is unlimited."""
 
     width: int | None
     height: int | None
@@ -182,7 +183,7 @@ def _box(written: str) -> Geometry | None:
         if flags.issuperset(pair):
             raise UsageError(f"the size {written!r} contradicts itself: choose {pair[0]} or {pair[1]}")
     width, height = (_pixels(digits, written) for digits in match.group("width", "height"))
-    if "^" in flags:  # a side alone stands for a square to fill
+    if "^" in flags:  # a single side stands for a square to fill
         width, height = width or height, height or width
     return _Box(width, height, flags)
 
@@ -212,7 +213,7 @@ def _checked(digits: str, largest: float, written: str) -> float:
     if number == 0:
         raise UsageError(f"nothing would be left of a picture at the size {written!r}")
     if number > largest:
-        raise UsageError(f"the size {_shortened(written)!r} is too large: {largest:,.0f} is the most")
+        raise UsageError(f"the size {_shortened(written)!r} is too large: the maximum is {largest:,.0f}")
     return number
 
 

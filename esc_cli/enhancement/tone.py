@@ -1,10 +1,11 @@
-"""Tone: values that are proportional to light get sRGB's curve while a network looks at them.
+"""Encode values that are proportional to light with sRGB's tone curve while a network sees them.
 
-A picture goes through the network in its own space and keeps its profile. That was measured: crops were
-halved in their own space, enlarged by the shipped `esc` x2, and compared with themselves in Lab (mean Delta E
-1976), as they are ("keep"), by way of sRGB, and with sRGB's tone curve alone put on and taken off ("tone"):
+A picture goes through the network in its own color space and keeps its profile. This choice was measured.
+Crops were halved in their own space, enlarged by the shipped `esc` x2, and compared with the originals in Lab
+(mean Delta E 1976). They were enlarged as they are ("keep"), after conversion to sRGB and back ("sRGB"), and
+with only sRGB's tone curve applied and removed again ("tone"):
 
-    what                                                          keep     sRGB     tone
+    picture                                                       keep     sRGB     tone
     Display P3, a photo without a color beyond sRGB              0.377    0.384    0.377
     Display P3, color bars                                       0.433    2.922    0.435
     Adobe RGB, two photos                                 1.970, 0.221  2.001, 0.229  1.968, 0.221
@@ -15,9 +16,9 @@ halved in their own space, enlarged by the shipped `esc` x2, and compared with t
     the same, three stops darker                          1.487, 0.191  1.397, 0.186  1.361, 0.149
     PQ (white is 203 cd/m2), two photos                   0.431, 0.064  0.562, 0.220  0.470, 0.066
 
-The network minds neither primaries nor channels nor any usual gamma, and PQ suits it better than relative
-light does. Only values that are proportional to light, or nearly, come out closer (by 3 % to 22 %) with a
-tone curve: they get one. By way of sRGB nothing is ever closest, and colors are lost.
+Primaries, the order of channels and any usual gamma do not matter to the network, and PQ suits it better than
+relative light does. Only values that are proportional to light, or nearly, come out closer (by 3 % to 22 %)
+with a tone curve, so only they get one. Conversion to sRGB is never the closest, and it loses colors.
 """
 
 from collections.abc import Iterator
@@ -37,31 +38,34 @@ _STRIP_PX = 2**22
 _CURVE_POINTS = 4096
 
 _NEARLY_LIGHT = 0.12
-"""How much larger values must get by sRGB's encoding: at most 0.28 if they are proportional to light, 0.14 if
-they are its 1.5th root, 0.07 if they are its 1.8th root."""
+"""Smallest increase by sRGB's encoding, at its maximum over all values, for which a tone curve is used.
+
+The maximum is 0.28 if values are proportional to light, 0.14 if they are its 1.5th root, and 0.07 if they are
+its 1.8th root.
+"""
 
 
 @dataclass(frozen=True, eq=False)
 class Tone:
-    """A tone curve, by which values get an encoding like sRGB's, and lose it again.
+    """A tone curve that gives values an encoding like sRGB's, and removes it again.
 
     Attributes:
-        own: Rising from 0 to 1: values as they are in the picture.
-        encoded: Rising strictly from 0 to 1: the same as a network is to see them.
+        own: Values as they are in the picture, increasing from 0 to 1.
+        encoded: The same values as a network sees them, strictly increasing from 0 to 1.
     """
 
     own: npt.NDArray[np.float64]
     encoded: npt.NDArray[np.float64]
 
     def encode(self, color: Tensor) -> Tensor:
-        """Prepare values for a network.
+        """Encode values for a network.
 
         Args:
             color: (1, 3, H, W), uint8, uint16 or float32 in [0, 1].
 
         Returns:
-            Same shape, float32 in [0, 1], as fewer bits could not tell all dark values apart: `decode` gives
-            the very same values back (of 16 bits, to one).
+            Same shape, float32 in [0, 1], because fewer bits could not tell all dark values apart. `decode`
+            returns exactly the original values (for 16 bits, within one).
         """
         white = largest_value(color.dtype)
         result = torch.empty(color.shape, dtype=torch.float32)
@@ -70,14 +74,14 @@ class Tone:
         return result
 
     def decode(self, color: Tensor, dtype: torch.dtype) -> Tensor:
-        """Bring values back from a network.
+        """Decode values from a network.
 
         Args:
             color: (1, 3, H, W), float32.
             dtype: uint8, uint16 or float32.
 
         Returns:
-            Same shape, of that type, clamped.
+            Same shape, of type ``dtype``, clamped.
         """
         white = largest_value(dtype)
         result = torch.empty(color.shape, dtype=dtype)
@@ -89,15 +93,15 @@ class Tone:
 
 @lru_cache(maxsize=16)
 def tone_of(icc_profile: bytes | None, gray: bool) -> Tone | None:
-    """Find out whether values are to be encoded before a network looks at them.
+    """Return the tone curve with which values must be encoded for a network, or None.
 
     Args:
-        icc_profile: Of the picture.
-        gray: Whether it is gray.
+        icc_profile: ICC profile of the picture.
+        gray: Whether the picture is gray.
 
     Returns:
         A tone curve, the same for all channels, for values that are proportional to light, or nearly. None
-        for all others, whose network sees them as they are (see the head of this module).
+        for all other values, which a network sees as they are (see the docstring of this module).
     """
     if icc_profile is None or not is_usable(icc_profile, gray):
         return None
@@ -105,14 +109,14 @@ def tone_of(icc_profile: bytes | None, gray: bool) -> Tone | None:
     ramp = (own * 65_535).round().astype(np.uint16).reshape(1, -1, 1)
     neutral = ramp if gray else np.repeat(ramp, 3, axis=2)
     seen = through_profile(neutral, icc_profile)[0].mean(axis=1) / 65_535
-    # Strictly rising, also where a profile is flat, so that no two values become one.
+    # The curve increases strictly, even where a profile is flat, so that no two values become one.
     rising = np.maximum.accumulate(seen) + own / 128
     encoded = (rising - rising[0]) / (rising[-1] - rising[0])
     return Tone(own, encoded) if (encoded - own).max() > _NEARLY_LIGHT else None
 
 
 def _strips(source: Tensor, target: Tensor) -> Iterator[tuple[Array, Array]]:
-    """Views on the same pixels of two (N, C, H, W), some rows of one plane at a time."""
+    """Yield views of the same pixels of two (N, C, H, W), some rows of one plane at a time."""
     for planes in zip(source.flatten(0, 1), target.flatten(0, 1), strict=True):
         rows = max(1, _STRIP_PX // source.shape[-1])
         here, there = (torch.split(plane, rows) for plane in planes)

@@ -1,4 +1,4 @@
-"""Traces of JPEG, noise and blur in a picture's pixels and tables."""
+"""Find traces of JPEG, noise and blur in a picture's pixels and tables."""
 
 import statistics
 from collections.abc import Iterable
@@ -12,7 +12,7 @@ from esc_cli.media.pixels.cosine_blocks import cosine_blocks
 from esc_cli.media.pixels.jpeg_traces import grid_offset, jpeg_step
 
 _ORDER = torch.arange(8)[:, None] + torch.arange(8)
-"""The sum of a block's two frequencies."""
+"""Sum of the vertical and the horizontal frequency of each coefficient of a block."""
 
 _LOW = (_ORDER >= 1) & (_ORDER <= 4)
 _COARSE = (_ORDER >= 2) & (_ORDER <= 4)
@@ -25,26 +25,31 @@ _SHARPEST_SHARE = 0.05
 _FEWEST_BLOCKS = 8
 
 _UNCLIPPED = (8, 247)
-"""Means of blocks: beyond, noise is cut off at black or white."""
+"""Range of block means outside which noise is clipped at black or white."""
 
 _WHITE = 0.5
-"""Noise is as strong at all frequencies; of texture, high ones have less than this share of the energy."""
+"""Smallest ratio of the energies of high and middle frequencies in noise.
+
+Noise is equally strong at all frequencies. In texture, high frequencies have a smaller share of the energy.
+"""
 
 _DETAIL = 36.0
-"""Energy of coarse detail, of luma from 0 to 255, below which a block says nothing about sharpness."""
+"""Energy of coarse detail, for luma from 0 to 255, below which a block says nothing about sharpness."""
 
 _LEAST = 1e-2
-"""Added to energies that others are divided by, so that none is zero."""
+"""Value that is added to energies in denominators, so that none is zero."""
 
 
 @dataclass(frozen=True)
 class Traces:
-    """Traces of a past.
+    """Traces of earlier damage to a picture.
 
     Attributes:
-        jpeg_step: In which JPEG rounded low frequencies, of luma from 0 to 255; 0 if there is no trace of it.
-        noise: Standard deviation of the luma where a picture is smoothest, likewise; 0 where that is texture.
-        softness_db: By how much fine detail is weaker than coarse in the sharpest places; 0 if there is none.
+        jpeg_step: Step in which JPEG rounded low frequencies, for luma from 0 to 255; 0 without a trace.
+        noise: Standard deviation of the luma where the picture is smoothest, for luma from 0 to 255; 0 if
+            there is texture instead of noise.
+        softness_db: How much weaker fine detail is than coarse detail in the sharpest places, in dB; 0 if
+            there is no detail.
     """
 
     jpeg_step: float
@@ -56,7 +61,7 @@ def traces_of(picture: Picture) -> Traces:
     """Look for traces in a picture.
 
     Args:
-        picture: Of any depth and size; of a large one, only a part is looked at.
+        picture: Picture of any bit depth and size. Only a part of a large picture is examined.
     """
     return traces_in(picture.color, picture.jpeg_step)
 
@@ -66,7 +71,7 @@ def traces_in(color: Tensor, known_step: float = 0.0) -> Traces:
 
     Args:
         color: (1, 3, H, W), uint8, uint16, or float in [0, 1].
-        known_step: Of JPEG, as the file's own table says; an earlier, coarser one may show beside it.
+        known_step: Step of JPEG in the file's own table. An earlier, coarser step may also leave a trace.
     """
     blocks = cosine_blocks(color)
     step = jpeg_step(blocks) or _cropped_step(color)
@@ -74,22 +79,22 @@ def traces_in(color: Tensor, known_step: float = 0.0) -> Traces:
 
 
 def usual_traces(several: Iterable[Traces]) -> Traces:
-    """Give the median of each trace over several pictures that belong together."""
+    """Return the median of each trace over several pictures that belong together."""
     steps, noises, softnesses = zip(*((t.jpeg_step, t.noise, t.softness_db) for t in several), strict=True)
     return Traces(*(statistics.median_low(values) for values in (steps, noises, softnesses)))
 
 
 def _cropped_step(color: Tensor) -> float:
-    """Look for JPEG where the picture was cut out of a larger one, or turned."""
+    """Return the step of JPEG in a picture that was cropped or turned afterwards; 0 without a trace."""
     row, column = grid_offset(color)
     return jpeg_step(cosine_blocks(color[..., row:, column:])) if row or column else 0.0
 
 
 def _noise(blocks: Tensor) -> float:
-    """Measure the finest detail of the smoothest blocks.
+    """Measure the noise as the finest detail of the smoothest blocks.
 
     Source: N. Ponomarenko et al., "An automatic approach to lossy compression of AVIRIS images" (IGARSS
-    2007): in blocks with the least low frequencies, high ones are noise.
+    2007): in blocks with the weakest low frequencies, high frequencies are noise.
     """
     means = blocks[:, 0, 0] / 8
     blocks = blocks[(means > _UNCLIPPED[0]) & (means < _UNCLIPPED[1])]
@@ -103,7 +108,7 @@ def _noise(blocks: Tensor) -> float:
 
 
 def _softness_db(blocks: Tensor) -> float:
-    """Compare fine detail with coarse, block by block."""
+    """Compare fine detail with coarse detail, block by block."""
     coarse = _energy(blocks, _COARSE)
     detailed = coarse > _DETAIL
     if int(detailed.sum()) < _FEWEST_BLOCKS:
@@ -113,5 +118,5 @@ def _softness_db(blocks: Tensor) -> float:
 
 
 def _energy(blocks: Tensor, frequencies: Tensor) -> Tensor:
-    """Give the mean square of some of each block's coefficients, (blocks,)."""
+    """Return the mean square of the selected coefficients of each block, (blocks,)."""
     return blocks[:, frequencies].square().mean(dim=1)

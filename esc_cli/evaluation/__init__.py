@@ -1,1 +1,1 @@
-"""How good a model is: the papers' protocol, and what it needs."""
+"""Evaluation of models: the protocol of the papers, comparisons, degradations and benchmarks."""

@@ -1,4 +1,4 @@
-"""What several models make of one picture: crops side by side, and how near they are to the original."""
+"""Compare the results of several models for one picture: crops side by side, and their PSNR."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,31 +20,33 @@ from esc_cli.evaluation.metrics import crop_border, luma, psnr
 from esc_cli.evaluation.windows import Window, most_detailed
 from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.contact_sheet import captioned, contact_sheet
-from esc_cli.media.picture import Metadata, Picture
+from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.picture import Picture
 from esc_cli.media.pixels.alpha import composite
 from esc_cli.media.read import read_picture
 from esc_cli.media.write import WHITE
 
 BASELINE = "bicubic"
-"""What every model is compared with."""
+"""Model that is always compared."""
 
 CROP_PX = 160
-"""Longest side of the crops that nobody chose, in the result; at most a third of the picture's."""
+"""Longest side of automatically chosen crops, in the result. They are at most a third of the picture."""
 
 CELL_PX = 240
-"""Crops narrower than this are magnified: captions take room, and eyes see no single pixels."""
+"""Crops narrower than this are magnified, because captions need room and single pixels are hard to see."""
 
 
 @dataclass(frozen=True)
 class Column:
-    """What a model makes of the picture, or the original.
+    """A column of the sheet: the result of a model, or the original.
 
     Attributes:
-        name: Of the model, as it was asked for, or ``original``.
-        model: What ran: another name than that only for ``auto``; None for the original.
-        crops: Each (1, 3, h, w), uint8.
-        psnr: Of the whole picture without a border of ``scale`` pixels, dB; None where nothing is compared.
-        crop_psnrs: Of each crop; empty where nothing is compared.
+        name: Name of the model as requested, or ``original``.
+        model: Name of the model that ran. It differs from ``name`` only for ``auto``; None for the original.
+        crops: Crops of the result, each (1, 3, h, w), uint8.
+        psnr: PSNR of the whole picture without a border of ``scale`` pixels, in dB; None if nothing is
+            compared.
+        crop_psnrs: PSNR of each crop; empty if nothing is compared.
     """
 
     name: str
@@ -55,19 +57,19 @@ class Column:
 
     @property
     def title(self) -> str:
-        """What to write below its crops."""
+        """Caption below the crops of this column."""
         return self.name if self.model in (None, self.name) else f"{self.name} ({self.model})"
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Crops of one picture, as several models make them.
+    """Crops of the results of several models for one picture.
 
     Attributes:
-        scale: Pixels out per pixel in.
-        windows: Where the crops are in the file that was compared.
-        models: Bicubic, and each model.
-        original: If there is one.
+        scale: Output pixels per input pixel.
+        windows: Windows of the crops in the file that was compared.
+        models: Columns of bicubic and of each model.
+        original: Column of the original, if there is one.
         gray: Whether the picture is gray.
     """
 
@@ -78,10 +80,10 @@ class Comparison:
     gray: bool
 
     def sheet(self) -> Picture:
-        """Put the crops on one sheet, with their PSNR: a row for each window, a column for each model.
+        """Arrange the crops on a sheet with their PSNR: a row for each window, a column for each model.
 
         Returns:
-            In sRGB, of 8 bits.
+            The sheet, in sRGB with 8 bits.
         """
         columns = self.models if self.original is None else (*self.models, self.original)
         rows = range(len(self.windows))
@@ -111,30 +113,30 @@ def compare(
 ) -> Comparison:
     """Enlarge a picture by bicubic and by each model, and cut crops out of the results.
 
-    The results are what users get: enlarged with the picture's own profile, gray and transparency, in the
-    precision of the device. They are shown with 8 bits in sRGB, transparent parts on white, and so is the
-    original. PSNR is computed as ``evaluate`` does.
+    The results are those that users get: they are made with the color profile, gray and transparency of the
+    picture, in the precision of the device. The results and the original are shown in sRGB with 8 bits, with
+    transparent parts on white. PSNR is computed as in ``evaluate``.
 
     Args:
-        source: The picture.
-        models: As of ``EnhancementOptions``.
-        scale: Pixels out per pixel in.
-        original: What the results should be, ``scale`` times as large (a remainder at the right and the
-            bottom, which no whole pixel was made of, is cut off).
-        shrink: The picture is itself the original, and is first shrunk as ``evaluate`` does.
-        degradation: How it is shrunk, as for ``evaluate``.
-        windows: Where the crops are in ``source``, without its remainder if it is shrunk, all of one size; by
-            default where there is most detail.
-        count: The most windows that are chosen.
-        device: As for ``Upscaler``.
-        progress: Takes the low-resolution pixels done and to do, of all models together.
+        source: Path of the picture.
+        models: Names or files of models; see ``EnhancementOptions``.
+        scale: Output pixels per input pixel.
+        original: Path of the picture that the results are compared with, ``scale`` times as large. If its
+            sides are not multiples of ``scale``, the remainder at the right and the bottom is cut off.
+        shrink: Whether the picture is itself the original. It is then shrunk first, as in ``evaluate``.
+        degradation: How the picture is shrunk; see ``evaluate``.
+        windows: Windows of the crops in ``source`` (without its remainder if it is shrunk), all of one size.
+            The default is the places with the most detail.
+        count: Largest number of windows that are chosen.
+        device: Name of the device; see ``Upscaler``.
+        progress: Function that is called with the low-resolution pixels done and to do, of all models.
 
     Raises:
-        InputError: A file cannot be read, or is of the wrong size.
-        UsageError: The windows are not in the picture or not of one size, or the options contradict each
-            other.
-        WeightsError: There is no such model.
-        DeviceError: There is no such device, or not enough memory.
+        InputError: A file cannot be read or has the wrong size.
+        UsageError: A window is not inside the picture, the windows have different sizes, or the options
+            contradict each other.
+        WeightsError: A model does not exist.
+        DeviceError: The device does not exist or does not have enough memory.
     """
     named = read_picture(source)
     if shrink:
@@ -149,7 +151,7 @@ def compare(
     names = tuple(dict.fromkeys((BASELINE, *models)))
     choosers = [Chooser(EnhancementOptions(model=name, device=device)) for name in names]
     for chooser in choosers:
-        chooser.default.upscaler(scale)  # to fail before the work
+        chooser.default.upscaler(scale)  # to raise errors before the work
     made = []
     for number, (name, chooser) in enumerate(zip(names, choosers, strict=True)):
         choice = chooser.choose(scale, lambda: [traces_of(subject.low)])
@@ -161,19 +163,19 @@ def compare(
     return Comparison(scale, tuple(windows), tuple(made), _original(subject, windows), subject.gray)
 
 
-# What is compared
+# The pictures to compare
 
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is enlarged, and what it should become.
+    """The picture to enlarge, and the original to compare the results with.
 
     Attributes:
-        low: Of 8 bits.
-        original: (1, 3, scale H, scale W), uint8, as it is shown, or None.
+        low: Picture to enlarge, with 8 bits.
+        original: Original as it is shown, (1, 3, scale H, scale W), uint8, or None.
         gray: Whether both are gray.
-        scale: Of the results.
-        zoom: Pixels of a result for one of the file that was named, along each axis.
+        scale: Scale of the results.
+        zoom: Pixels of a result per pixel of the source file, along each axis.
     """
 
     low: Picture
@@ -184,7 +186,7 @@ class _Subject:
 
 
 def _shown(picture: Picture) -> Picture:
-    """Give a picture as it is seen: opaque, in sRGB."""
+    """Return a picture as it is shown: opaque, in sRGB."""
     picture = to_srgb(picture)
     if picture.alpha is None:
         return picture
@@ -192,7 +194,7 @@ def _shown(picture: Picture) -> Picture:
 
 
 def _cropped(picture: Picture, scale: int) -> Picture:
-    """Cut off what no whole pixel of low resolution is made of."""
+    """Cut off the remainder that does not make a whole low-resolution pixel."""
     alpha = None if picture.alpha is None else crop_to_multiple(picture.alpha, scale)
     return replace(picture, color=crop_to_multiple(picture.color, scale), alpha=alpha)
 
@@ -201,10 +203,10 @@ def _shrunk(
     named: Picture, scale: int, original: Path | None, degradation: DegradationName, name: str
 ) -> _Subject:
     if original is not None:
-        raise UsageError("a picture that is shrunk first is the original itself: there can be no other")
+        raise UsageError("a picture that is shrunk first is the original, and cannot have another one")
     high = _cropped(named, scale)
     if 0 in high.color.shape:
-        raise InputError(f"a picture of {named.height}x{named.width} pixels cannot be shrunk {scale} times")
+        raise InputError(f"a picture of {named.height}x{named.width} pixels cannot be shrunk by {scale}")
     color = low_resolution(high.color, scale, degradation, name)
     alpha = None if high.alpha is None else downscale(high.alpha, scale)
     low = replace(named, color=color, alpha=alpha)
@@ -229,11 +231,11 @@ def _checked(windows: Sequence[Window], named: Picture) -> Sequence[Window]:
         if not window.is_inside(named.height, named.width):
             raise UsageError(f"the crop {window} is not inside {named.height}x{named.width} pixels")
     if len({(window.height, window.width) for window in windows}) > 1:
-        raise UsageError("the crops of one sheet must be of one size")
+        raise UsageError("all crops of a sheet must have the same size")
     return windows
 
 
-# What is shown
+# The columns of the sheet
 
 
 def _column(name: str, high: Tensor, subject: _Subject, windows: Sequence[Window]) -> Column:
@@ -253,5 +255,5 @@ def _original(subject: _Subject, windows: Sequence[Window]) -> Column | None:
 
 
 def _crops(high: Tensor, subject: _Subject, windows: Sequence[Window]) -> tuple[Tensor, ...]:
-    """Cut copies, so that a result need not be kept."""
+    """Return copies of the crops, so that the whole result need not stay in memory."""
     return tuple(window.enlarged(subject.zoom).cut(high).clone() for window in windows)

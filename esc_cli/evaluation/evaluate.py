@@ -1,4 +1,4 @@
-"""The papers' protocol: shrink a picture, enlarge it again, compare."""
+"""Evaluate a model with the protocol of the papers: shrink pictures, enlarge them again, and compare."""
 
 import os
 import zlib
@@ -25,21 +25,22 @@ from esc_cli.media.read import read_picture
 DegradationName = Literal["bicubic"] | WildDegradation
 
 GRAY_AT_SOURCE = frozenset({"bridge"})
-"""Pictures of the benchmarks whose original file has one channel, for copies in formats without gray.
+"""Benchmark pictures whose original file has one channel, for copies in formats without grayscale.
 
-The published figures score those on their own values, 0 to 255. Set14's ``bridge`` is the only one (its
-``man`` is RGB with three equal channels, and scored as colour); luma would add 0.09 dB to the set's mean.
+The published figures score these pictures on their own values, 0 to 255. The only one is ``bridge`` in Set14.
+(``man`` in Set14 is RGB with three equal channels, and is scored as color.) With luma, the mean of the set
+would be 0.09 dB higher.
 """
 
 
 @dataclass(frozen=True)
 class PictureScore:
-    """How well one picture was restored.
+    """The scores of one picture.
 
     Attributes:
-        name: Its path below the folder.
-        psnr: dB; infinite if it was restored exactly.
-        ssim: At most 1.
+        name: Path of the picture below the folder.
+        psnr: PSNR in dB; infinite if the picture was restored exactly.
+        ssim: SSIM, at most 1.
     """
 
     name: str
@@ -49,12 +50,12 @@ class PictureScore:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Scores of a folder.
+    """The scores of a folder.
 
     Attributes:
-        model: Its name, or the file's.
-        scale: Pixels out per pixel in.
-        pictures: Each picture's scores.
+        model: Name of the model or of its file.
+        scale: Output pixels per input pixel.
+        pictures: Scores of each picture.
         tta: Whether the self-ensemble was scored.
         degradation: How the low-resolution pictures were made.
     """
@@ -67,12 +68,12 @@ class Evaluation:
 
     @property
     def psnr(self) -> float:
-        """Mean over the pictures, dB."""
+        """Mean PSNR over the pictures, in dB."""
         return fmean(score.psnr for score in self.pictures)
 
     @property
     def ssim(self) -> float:
-        """Mean over the pictures."""
+        """Mean SSIM over the pictures."""
         return fmean(score.ssim for score in self.pictures)
 
 
@@ -89,23 +90,23 @@ def evaluate(
     """Score a model on a folder of high-resolution pictures.
 
     Pictures are cropped to a multiple of the scale, shrunk by antialiased bicubic, rounded to 8 bits,
-    enlarged in float32 and rounded to 8 bits again; scores are on luma, without a border of ``scale`` pixels.
-    Instead of shrunk alone they can be degraded as models for bad pictures are trained on; what happens to a
-    picture depends on its name only.
+    enlarged in float32 and rounded to 8 bits again. Scores are computed on luma, without a border of
+    ``scale`` pixels. Pictures can also be degraded, like the training pictures of models for degraded
+    pictures. How a picture is degraded depends only on its name.
 
     Args:
-        folder: Searched with its sub-folders.
-        model: As for ``load_checkpoint``.
-        scale: Pixels out per pixel in; by default the largest of the model.
-        device: As for ``Upscaler``.
-        tta: As for ``Upscaler``.
-        degradation: ``bicubic`` is the protocol; for the others see ``recipe_of``.
-        progress: Is told how many pictures are done, of how many.
+        folder: Folder that is searched with its subfolders.
+        model: Name or file of a model; see ``load_checkpoint``.
+        scale: Output pixels per input pixel. The default is the largest scale of the model.
+        device: Name of the device; see ``Upscaler``.
+        tta: Whether to use the self-ensemble; see ``Upscaler``.
+        degradation: ``bicubic`` is the protocol; see ``recipe_of`` for the others.
+        progress: Function that is called with the number of pictures done and the number of all pictures.
 
     Raises:
         InputError: There are no pictures, or one cannot be read or is smaller than the scale.
-        WeightsError: There is no such model or it has no such scale.
-        DeviceError: There is no such device, or not enough memory.
+        WeightsError: The model does not exist or does not have this scale.
+        DeviceError: The device does not exist or does not have enough memory.
 
     Source: ESC (arXiv 2503.06671), section 4, as BasicSR computes it.
     """
@@ -135,16 +136,16 @@ def _score(
 
 
 def low_resolution(original: Tensor, scale: int, degradation: DegradationName, name: str) -> Tensor:
-    """Make a picture small, and degrade it if that is wanted.
+    """Shrink a picture, and degrade it unless ``degradation`` is ``bicubic``.
 
     Args:
-        original: (1, 3, H, W), uint8 to be degraded, sides multiples of ``scale``.
-        scale: Pixels out per pixel in.
-        degradation: As for ``evaluate``.
-        name: Of the picture: what happens to it depends on that only.
+        original: (1, 3, H, W), with sides that are multiples of ``scale``. It must be uint8 to be degraded.
+        scale: Output pixels per input pixel.
+        degradation: Name of the degradation; see ``evaluate``.
+        name: Name of the picture. How the picture is degraded depends only on it.
 
     Returns:
-        (1, 3, H / scale, W / scale), of the original's type, of 8 bits where it is degraded.
+        (1, 3, H / scale, W / scale), with the dtype of the original; uint8 if it is degraded.
     """
     if degradation == "bicubic":
         return downscale(original, scale)

@@ -1,4 +1,4 @@
-"""Figures in files. They need matplotlib, which is optional."""
+"""Write figures to files. This needs matplotlib, which is optional."""
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -12,17 +12,17 @@ from esc_cli.storage.whole_files import atomic_path, check_target
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# What differs from run to run in a file of the same content is left out of it.
+# Metadata that would differ between files with the same content are left out.
 _METADATA: dict[str, dict[str, str | None]] = {".png": {"Software": None}, ".svg": {"Date": None}}
 _STYLE = {"svg.hashsalt": "esc-upscale", "font.size": 9}
 
 
 def check_plot(path: Path, *, replace: bool, inputs: Iterable[Path | None] = ()) -> None:
-    """Make sure, before anything is measured, that a plot can be drawn and written; see ``check_target``.
+    """Check that a plot can be drawn and written, before anything is measured; see ``check_target``.
 
     Raises:
-        UsageError: The file's name ends in neither .png nor .svg, or matplotlib is not installed.
-        OutputError: As for ``check_target``.
+        UsageError: The file name ends in neither .png nor .svg, or matplotlib is not installed.
+        OutputError: The file cannot be written; see ``check_target``.
     """
     _check_drawable(path)
     check_target(path, replace=replace, inputs=inputs)
@@ -30,22 +30,22 @@ def check_plot(path: Path, *, replace: bool, inputs: Iterable[Path | None] = ())
 
 def _check_drawable(path: Path) -> None:
     if path.suffix.lower() not in _METADATA:
-        raise UsageError(f"a plot is a .png or .svg file, not {str(path)!r}")
+        raise UsageError(f"a plot must be a .png or .svg file, not {str(path)!r}")
     if find_spec("matplotlib") is None:
         raise UsageError("plots need matplotlib", hint="pip install 'esc-upscale[benchmark]'")
 
 
 @contextmanager
 def saved_figure(path: Path, size_inches: tuple[float, float]) -> Iterator["Figure"]:
-    """Yield an empty figure, which is saved when it is drawn.
+    """Yield an empty figure, and save it at the end of the context.
 
     Args:
-        path: A .png or .svg file; replaced if it is there.
-        size_inches: (width, height), at 150 pixels an inch.
+        path: Path of a .png or .svg file. An existing file is replaced.
+        size_inches: (width, height), at 150 pixels per inch.
 
     Raises:
-        UsageError: As for ``check_plot``.
-        OutputError: It cannot be written.
+        UsageError: The plot cannot be drawn; see ``check_plot``.
+        OutputError: The file cannot be written.
     """
     _check_drawable(path)
     from matplotlib import rc_context

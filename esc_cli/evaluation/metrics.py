@@ -1,4 +1,4 @@
-"""PSNR and SSIM as the field computes them: on luma, of 8-bit pictures, without the border."""
+"""PSNR and SSIM as papers compute them: on the luma of 8-bit pictures, without the border."""
 
 import torch
 from torch import Tensor
@@ -14,12 +14,13 @@ _SSIM_C2 = (0.03 * 255) ** 2
 
 
 def luma(picture: Tensor, *, gray: bool = False) -> Tensor:
-    """Turn uint8 RGB (N, 3, H, W) into luma (N, 1, H, W), float64, 0 to 255, not rounded.
+    """Convert uint8 RGB (N, 3, H, W) to luma (N, 1, H, W), float64, 0 to 255, not rounded.
 
     Args:
         picture: uint8 RGB.
-        gray: The picture stands for a gray one: its values are taken as they are (full range), as for a
-            file of one channel. Colour is BT.601 limited range, 16 to 235, as MATLAB's ``rgb2ycbcr``.
+        gray: Whether the picture represents a gray one. Its values are then used as they are (full range),
+            as for a file with one channel. Color uses BT.601 limited range, 16 to 235, like MATLAB's
+            ``rgb2ycbcr``.
 
     Source: Rec. ITU-R BT.601-7; MATLAB ``rgb2ycbcr``, which the published tables use.
     """
@@ -30,18 +31,18 @@ def luma(picture: Tensor, *, gray: bool = False) -> Tensor:
 
 
 def psnr(first: Tensor, second: Tensor) -> float:
-    """Give the peak signal-to-noise ratio for values 0 to 255, dB; infinite where the pictures are equal."""
+    """Return the PSNR for values from 0 to 255, in dB; infinite if the pictures are equal."""
     error = (first.double() - second.double()).square().mean()
     return float(10 * torch.log10(255**2 / error))
 
 
 def ssim(first: Tensor, second: Tensor) -> float:
-    """Give the mean structural similarity of two planes (1, 1, H, W) of values 0 to 255, at most 1.
+    """Return the mean SSIM of two planes (1, 1, H, W) with values from 0 to 255, at most 1.
 
-    Gaussian window of 11 pixels, sigma 1.5, only where it fits whole. A picture smaller than the window is
-    compared under one window of its own size.
+    The window is a Gaussian of 11 pixels with sigma 1.5, and is used only where it fits completely. Pictures
+    smaller than the window are compared with a window of their own size.
 
-    Source: Wang et al. 2004 and its published MATLAB code, which the field's tables use.
+    Source: Wang et al. 2004 and its published MATLAB code, which the published tables use.
     """
     sides = (min(SSIM_WINDOW_PX, side) for side in first.shape[-2:])
     rows, columns = (_gaussian(side).to(first.device) for side in sides)
@@ -59,7 +60,7 @@ def ssim(first: Tensor, second: Tensor) -> float:
 
 
 def crop_border(picture: Tensor, border_px: int) -> Tensor:
-    """Cut ``border_px`` pixels off each side of (N, C, H, W), as far as a pixel remains."""
+    """Cut ``border_px`` pixels off each side of (N, C, H, W), or fewer so that a pixel remains."""
     height, width = picture.shape[-2:]
     vertical, horizontal = (min(border_px, (side - 1) // 2) for side in (height, width))
     return picture[..., vertical : height - vertical, horizontal : width - horizontal]

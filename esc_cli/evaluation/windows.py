@@ -1,4 +1,4 @@
-"""Parts of a picture that are worth a closer look."""
+"""Windows of a picture, and the choice of those with the most detail."""
 
 from dataclasses import dataclass
 from typing import Self
@@ -10,12 +10,12 @@ from esc_cli.errors import UsageError
 from esc_cli.evaluation.metrics import luma
 
 _STEPS = 8
-"""Places that are tried on the length of a window."""
+"""Number of positions that are tried per length of a window."""
 
 
 @dataclass(frozen=True)
 class Window:
-    """A rectangle of pixels; ``top`` and ``left`` are those of its first one."""
+    """A rectangle of pixels. ``top`` and ``left`` are the coordinates of its first pixel."""
 
     top: int
     left: int
@@ -27,47 +27,47 @@ class Window:
         """Read ``Y,X,H,W``.
 
         Raises:
-            UsageError: It is something else, or there is no pixel in it.
+            UsageError: The text has another form, or the window is empty or starts outside the picture.
         """
         try:
             top, left, height, width = map(int, text.split(","))
         except ValueError as error:
-            raise UsageError(f"{text!r} is no crop", hint="it is Y,X,HEIGHT,WIDTH in pixels") from error
+            raise UsageError(f"{text!r} is not a crop", hint="use Y,X,HEIGHT,WIDTH in pixels") from error
         if min(top, left) < 0 or min(height, width) < 1:
-            raise UsageError(f"the crop {text} has no pixels, or begins before the picture")
+            raise UsageError(f"the crop {text} is empty or starts outside the picture")
         return cls(top, left, height, width)
 
     def __str__(self) -> str:
         return f"{self.top},{self.left},{self.height},{self.width}"
 
     def enlarged(self, scale: int) -> "Window":
-        """Give the same part of a picture that is larger by a factor."""
+        """Return the same window in a picture that is larger by a factor."""
         return Window(self.top * scale, self.left * scale, self.height * scale, self.width * scale)
 
     def is_inside(self, height: int, width: int) -> bool:
-        """Tell whether all of it lies in a picture of a size."""
+        """Return whether the whole window lies in a picture of this size."""
         return self.top + self.height <= height and self.left + self.width <= width
 
     def cut(self, picture: Tensor) -> Tensor:
-        """Cut it out of (N, C, H, W), as a view."""
+        """Return a view of the window in (N, C, H, W)."""
         rows = slice(self.top, self.top + self.height)
         return picture[..., rows, self.left : self.left + self.width]
 
 
 def most_detailed(picture: Tensor, side_px: int, count: int) -> tuple[Window, ...]:
-    """Choose the windows with the most detail that do not overlap: the highest energy of luma's gradient.
+    """Choose the windows with the most detail, without overlap. Detail is the energy of the luma gradient.
 
     Args:
         picture: (1, 3, H, W), uint8.
-        side_px: Of a window; shorter where the picture is.
-        count: The most windows.
+        side_px: Side of a window; shorter if the picture is smaller.
+        count: Largest number of windows.
 
     Returns:
-        The one with the most detail first; fewer than ``count`` where there is no room for more.
+        The windows, ordered from most to least detail. There are fewer than ``count`` if no more fit.
     """
     height, width = (min(side_px, side) for side in picture.shape[-2:])
     step = max(1, min(height, width) // _STEPS)
-    energy = F.avg_pool2d(_gradient_energy(picture), (height, width), step)[0, 0]  # one value a place
+    energy = F.avg_pool2d(_gradient_energy(picture), (height, width), step)[0, 0]  # one value per position
     windows: list[Window] = []
     while len(windows) < count and energy.max() >= 0:
         row, column = divmod(int(energy.argmax()), energy.shape[1])
@@ -78,13 +78,13 @@ def most_detailed(picture: Tensor, side_px: int, count: int) -> tuple[Window, ..
 
 
 def _gradient_energy(picture: Tensor) -> Tensor:
-    """(1, 1, H, W), float32: the squared differences to the neighbours below and at the right."""
+    """Return the sum of the squared differences to the pixels below and right: (1, 1, H, W), float32."""
     plane = luma(picture).float()
     down, across = plane.diff(dim=2), plane.diff(dim=3)
     return F.pad(down.square(), (0, 0, 0, 1)) + F.pad(across.square(), (0, 1))
 
 
 def _overlapping(index: int, side_px: int, step: int) -> slice:
-    """The places whose windows overlap that of one place, along one axis."""
+    """Return the positions along one axis whose windows overlap the window at one position."""
     reach = (side_px - 1) // step
     return slice(max(0, index - reach), index + reach + 1)

@@ -1,1 +1,1 @@
-"""From named inputs to results on disk: inputs, names, a plan, and its execution."""
+"""Turn named inputs into results on disk: find the inputs, name the results, make a plan and carry it out."""

@@ -1,4 +1,7 @@
-"""The model of each file, which a dry run finds out beyond the plan: it has to decode the file for that."""
+"""Choose the model of each file in a dry run.
+
+This is not part of the plan, because each file has to be decoded.
+"""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,15 +21,15 @@ from esc_cli.media.read import read_file
 
 
 def with_choices(plan: Plan, chooser: Chooser, largest_px: int) -> Plan:
-    """Choose the model of all that is to be made.
+    """Choose the model of each task of a plan.
 
     Args:
-        plan: What is to be made.
-        chooser: Of the models.
-        largest_px: Inputs of more pixels are refused.
+        plan: The plan.
+        chooser: The chooser of the models.
+        largest_px: Largest number of pixels of an input. Larger inputs are refused.
 
     Returns:
-        The plan, in which what cannot be decoded is a failure, as it would be in the run.
+        The plan with the chosen models. An input that cannot be decoded is a failure, as in the run.
     """
     tasks, failures = [], list(plan.failures)
     for task in plan.tasks:

@@ -1,4 +1,4 @@
-"""Refuse mistakes before torch is loaded, which takes seconds."""
+"""Refuse invalid requests before torch is loaded, because loading torch takes seconds."""
 
 import os
 from collections.abc import Sequence
@@ -14,18 +14,19 @@ from esc_cli.jobs.streams import STDIN
 
 
 def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *, missing: bool) -> None:
-    """Refuse what the run would refuse later.
+    """Refuse a request that the run would refuse later.
 
     Args:
-        inputs: As named.
-        output: As named.
-        options: Of the run.
-        missing: Refuse a single input that is not there, too. To programs a run tells of it in its events.
+        inputs: The inputs, as the user named them.
+        output: The output, as the user named it.
+        options: The options of the run.
+        missing: Whether to refuse a single input that does not exist, too. For programs, the run reports it
+            in its events instead.
 
     Raises:
-        UsageError: The output, the size or the scale makes no sense.
-        WeightsError: There is no such model.
-        InputError: The only input is not there.
+        UsageError: The output, the size or the scale is invalid.
+        WeightsError: The model does not exist.
+        InputError: The only input does not exist.
     """
     names = expand(inputs)
     decide_destination(names, output, options.format)

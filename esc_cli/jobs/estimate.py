@@ -1,4 +1,4 @@
-"""What a plan comes to before it is carried out: time, disk space, and what may go wrong with them."""
+"""Estimate the time and the disk space of a plan before it is carried out, and warn of problems."""
 
 import itertools
 import operator
@@ -18,20 +18,20 @@ from esc_cli.jobs.task import Task
 
 _TRIAL_PX = {"cpu": 64}
 _TRIAL_PX_ELSEWHERE = 256
-"""Side of the picture that the network is timed on: of its size are the pieces that run at full speed."""
+"""Side of the picture that the network is timed on. Tiles of this size run at full speed."""
 
 _TRIALS = 3
 
 
 def estimate_plan(plan: Plan, chooser: Chooser) -> Estimate:
-    """Estimate what a plan takes.
+    """Estimate the time and the disk space of a plan.
 
     Args:
-        plan: Its networks are run once on a small picture of noise.
-        chooser: Where they come from. Where no model is chosen yet, that for clean pictures is timed.
+        plan: The plan. Its networks are timed on a small picture of noise.
+        chooser: The source of the networks. If no model is chosen yet, the one for clean pictures is timed.
 
     Raises:
-        EscError: A network cannot be run at all.
+        EscError: A network cannot be run.
     """
     disk_bytes = sum(_result_bytes(task) for task in plan.tasks)
     free = _free_disk_bytes(plan.tasks)
@@ -53,7 +53,7 @@ def estimate_plan(plan: Plan, chooser: Chooser) -> Estimate:
 
 
 def _seconds(tasks: Iterable[Task], chooser: Chooser) -> float:
-    """Estimate the networks' time from the time that each one takes for a pixel."""
+    """Estimate the time of all networks from the time that each one takes per pixel."""
     low_px: Counter[tuple[Models, tuple[float, ...]]] = Counter()
     for task in tasks:
         models = chooser.models(task.choice)
@@ -62,14 +62,17 @@ def _seconds(tasks: Iterable[Task], chooser: Chooser) -> float:
 
 
 def _seconds_a_pixel(models: Models, passes: tuple[float, ...]) -> float:
-    """Time the first network on a small picture; those after it have more pixels, but are of its kind."""
+    """Return the seconds per pixel of all passes, measured with the first network on a small picture.
+
+    The networks of later passes process more pixels, but are of the same kind.
+    """
     upscaler = models.upscaler(passes[0])
     if upscaler is None:
         return 0
     side_px = _TRIAL_PX.get(upscaler.device.type, _TRIAL_PX_ELSEWHERE)
     noise = torch.rand((1, 3, side_px, side_px))
     size = (round(side_px * passes[0]),) * 2
-    # The first run is slower: memory is taken, kernels are chosen. On a busy machine any other may be, too.
+    # The first run is slower, as it allocates memory and selects kernels. On a busy machine, any run may be.
     seconds = min(_timed(lambda: upscaler(noise, size=size)) for _ in range(_TRIALS))
     growth = itertools.accumulate(passes[:-1], operator.mul, initial=1)
     return seconds / side_px**2 * sum(scale**2 for scale in growth)
@@ -87,7 +90,7 @@ def _result_bytes(task: Task) -> int:
 
 
 def _free_disk_bytes(tasks: Iterable[Task]) -> int | None:
-    """Tell what is free where the first result goes; None for standard output."""
+    """Return the free disk space where the first result goes, or None for standard output."""
     target = next((task.target for task in tasks if task.target is not None), None)
     if target is None:
         return None

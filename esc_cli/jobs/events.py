@@ -1,6 +1,6 @@
-"""What happens during a run, for people and, as JSON lines, for programs.
+"""Define the events of a run, which are for people and, as JSON lines, for programs.
 
-Each line is ``{"version": 2, "event": NAME, ...}`` with the fields of the class of that name.
+Each line is ``{"version": 2, "event": NAME, ...}`` with the fields of the class whose ``event`` is that name.
 """
 
 import json
@@ -9,14 +9,18 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 VERSION = 2
-"""Goes up when a field changes its meaning or goes away; new fields and events may come at any time."""
+"""Version of the events.
+
+It increases when a field changes its meaning or is removed. New fields and events may be added at any time.
+"""
 
 
 @dataclass(frozen=True)
 class Engine:
-    """What the work is done with: once for each model, before its first ``start``.
+    """The model, the device and the settings of the work. It is sent once for each model.
 
-    It comes before the ``estimate`` unless the model is chosen when a picture is read.
+    It comes before the first ``start`` of its model. It also comes before the ``estimate``, unless the model
+    is chosen when a picture is read.
     """
 
     model: str
@@ -34,9 +38,9 @@ class Engine:
 class Planned:
     """A file will be made. Sizes are in pixels; ``output`` is "-" for standard output.
 
-    ``lost`` says what the output's format cannot hold, a sentence each. ``model`` is "auto" where it is
-    chosen when the picture is read, and None where nothing is enlarged; ``model_reason`` says why it was
-    chosen.
+    ``lost`` has one sentence for each thing that the format of the output cannot hold. ``model`` is "auto" if
+    the model is chosen when the picture is read, and None if nothing is enlarged. ``model_reason`` says why
+    the model was chosen.
     """
 
     input: str
@@ -55,10 +59,10 @@ class Planned:
 
 @dataclass(frozen=True)
 class Estimate:
-    """What the whole plan comes to; after the last ``plan``.
+    """The totals of the whole plan. It comes after the last ``plan``.
 
-    ``seconds`` and ``disk_bytes`` are estimates: of the network alone, measured on a small picture, and of
-    the results. ``warnings`` are sentences about the whole run.
+    ``seconds`` is an estimate for the network alone, measured on a small picture. ``disk_bytes`` is an
+    estimate for the results. ``warnings`` are sentences about the whole run.
     """
 
     files: int
@@ -75,9 +79,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Started:
-    """The network begins with a file; ``number`` counts from 1 to ``total``.
+    """The network begins with a file. ``number`` counts from 1 to ``total``.
 
-    Others are read and written at the same time: its ``done`` may come after the next one's ``start``.
+    Other files are read and written at the same time. Therefore, the ``done`` of a file may come after the
+    ``start`` of the next file.
     """
 
     input: str
@@ -88,9 +93,9 @@ class Started:
 
 @dataclass(frozen=True)
 class Progressed:
-    """``done`` of ``total`` of the work on an input is done; the unit is an input pixel of a network.
+    """A part of the work on an input is done: ``done`` of ``total``, in input pixels of a network.
 
-    Of a clip, what was done in an earlier run counts, and ``total`` may be an estimate.
+    For a clip, the work of an earlier run counts, too, and ``total`` may be an estimate.
     """
 
     input: str
@@ -102,11 +107,11 @@ class Progressed:
 
 @dataclass(frozen=True)
 class Done:
-    """A picture is made and written. ``notes`` say what could not be kept.
+    """A result is made and written. ``notes`` say what could not be kept.
 
-    ``ways`` say how the picture went through the network, whole, in strips or in tiles, and with how much
-    memory; one for each pass. ``model`` is None where nothing was enlarged; ``model_reason`` says why it was
-    chosen, if it was.
+    ``ways`` has one entry for each pass. It says whether the picture went through the network whole, in
+    strips or in tiles, and with how much memory. ``model`` is None if nothing was enlarged. ``model_reason``
+    says why the model was chosen, if the program chose it.
     """
 
     input: str
@@ -123,9 +128,9 @@ class Done:
 
 @dataclass(frozen=True)
 class Skipped:
-    """A result is there already and was left as it is; ``reason`` is "up to date" or "there already".
+    """A result already exists and was kept. ``reason`` is "up to date" or "there already".
 
-    It is up to date if it was made from the same input by the same model and settings.
+    A result is up to date if it was made from the same input by the same model and settings.
     """
 
     input: str
@@ -136,7 +141,7 @@ class Skipped:
 
 @dataclass(frozen=True)
 class Failed:
-    """An input came to nothing; ``exit_code`` is the one that it would have had alone."""
+    """An input failed. ``exit_code`` is the exit code of a run with this input alone."""
 
     input: str
     message: str
@@ -147,7 +152,7 @@ class Failed:
 
 @dataclass(frozen=True)
 class Refused:
-    """The run ends before its work, for a reason that is none of a single input; no summary follows."""
+    """The run ends before its work, for a reason that concerns no single input. No summary follows."""
 
     message: str
     hint: str | None
@@ -157,10 +162,11 @@ class Refused:
 
 @dataclass(frozen=True)
 class Summary:
-    """The run is over. ``passed_over`` counts files in folders that are no pictures.
+    """The run is over.
 
-    ``not_begun`` counts what was left when a failure ended the run (``--fail-fast``, or a full disk);
-    ``failures`` are the inputs that failed.
+    ``passed_over`` counts files in folders that are neither pictures nor clips, and inputs that are results
+    of other inputs. ``not_begun`` counts the files that were left when a failure ended the run
+    (``--fail-fast``, or a full disk). ``failures`` are the names of the inputs that failed.
     """
 
     done: int
@@ -178,10 +184,10 @@ Listener = Callable[[Event], None]
 
 
 def as_json(event: Event) -> str:
-    """Write an event as one line of JSON."""
+    """Return an event as one line of JSON."""
     return json_line(**asdict(event))
 
 
 def json_line(event: str, **fields: Any) -> str:
-    """Write what happened as one line of JSON; in ASCII, which no terminal and no encoding can change."""
+    """Return an event as one line of JSON, in ASCII, which no terminal or encoding can change."""
     return json.dumps({"version": VERSION, "event": event, **fields}, allow_nan=False)

@@ -1,4 +1,4 @@
-"""Where results go and what they are called: decided from what the user asked for."""
+"""Choose the path and the format of each result from the options of the user."""
 
 import os
 from collections.abc import Sequence
@@ -23,13 +23,13 @@ _SEPARATORS = tuple(separator for separator in (os.sep, os.altsep) if separator)
 
 @dataclass(frozen=True)
 class Destination:
-    """What ``-o`` and ``-f`` say about all results.
+    """The destination of all results, as given by ``-o`` and ``-f``.
 
     Attributes:
-        path: A file or a folder; None: beside the inputs, or standard output.
+        path: A file or a folder. None means beside the inputs, or standard output.
         is_folder: Whether ``path`` is a folder.
-        to_stdout: The result goes to standard output; ``path`` is None.
-        format: What to write, None: what each input was.
+        to_stdout: Whether the result goes to standard output. If so, ``path`` is None.
+        format: The format of the results. None means the format of each input.
     """
 
     path: Path | None
@@ -39,21 +39,25 @@ class Destination:
 
 
 def goes_to_stdout(names: Sequence[str], output: str | None) -> bool:
-    """Tell whether the result is written to standard output: it is asked for, or the input came like that."""
+    """Return whether the result goes to standard output.
+
+    It does if ``output`` is ``-``, or if no output is named and an input is standard input.
+    """
     return output == STDOUT or (output is None and STDIN in names)
 
 
 def decide_destination(names: Sequence[str], output: str | None, extension: str | None) -> Destination:
-    """Read ``-o`` and ``-f``.
+    """Parse ``-o`` and ``-f``.
 
     Args:
         names: The inputs, with all patterns expanded.
-        output: A file, a folder, ``-`` or None. It is a folder if it is one, ends in a slash, or there are
-            several inputs or a folder among them; a file with a format's ending that is not there is none.
+        output: A file, a folder, ``-`` or None. It is a folder if a folder of this name exists, if it ends
+            with a slash, if there are several inputs, or if an input is a folder. In the last two cases, a
+            name that does not exist and has the extension of a format is refused.
         extension: The name of a format, or None.
 
     Raises:
-        UsageError: They contradict each other or the inputs, or name no format that can be written.
+        UsageError: The options contradict each other or the inputs, or the format cannot be written.
     """
     format = None if extension is None else container_named(extension) or format_named(extension)
     if goes_to_stdout(names, output):
@@ -74,20 +78,23 @@ def decide_destination(names: Sequence[str], output: str | None, extension: str 
 
 
 def choose_format(destination: Destination, source_format: str) -> PictureFormat:
-    """Choose the format of a picture: the one asked for, else the input's own, else the nearest to it.
+    """Choose the format of a picture: the requested one, else the input's own, else the nearest to that.
 
     Raises:
-        UsageError: It would be a clip.
+        UsageError: The requested format is a container for clips.
     """
     if isinstance(destination.format, PictureFormat):
         return destination.format
     if destination.format is not None and not destination.is_folder and destination.path is not None:
-        raise UsageError(f"a picture cannot become {destination.format.name}")
+        raise UsageError(f"a picture cannot be written as {destination.format.name}")
     return format_like(source_format)
 
 
 def choose_clip_format(destination: Destination, container: str) -> PictureFormat | Container:
-    """Choose the format of what becomes of a clip, as ``choose_format`` does; through a pipe it is raw."""
+    """Choose the format of the result of a clip.
+
+    The order is the same as in ``choose_format``, but standard output gets raw frames by default.
+    """
     named = destination.format
     if named is not None and (isinstance(named, Container) or not destination.is_folder):
         return named
@@ -97,19 +104,19 @@ def choose_clip_format(destination: Destination, container: str) -> PictureForma
 def target_path(
     source: Source, destination: Destination, format: PictureFormat | Container, label: str
 ) -> Path | None:
-    """Name a result.
+    """Return the path of a result.
 
     Args:
-        source: What it is made from.
-        destination: Where results go.
-        format: What it is written as.
-        label: Of its size, such as ``x4``, for results that lie beside their inputs.
+        source: The picture or clip that the result is made from.
+        destination: The destination of all results.
+        format: The format of the result.
+        label: The label of the size, such as ``x4``, for results that lie beside their inputs.
 
     Returns:
-        A file; None for standard output.
+        A file, or None for standard output.
 
     Raises:
-        UsageError: There is no place beside the source's folder.
+        UsageError: The folder of the source is the root, so no folder can lie beside it.
     """
     if destination.to_stdout:
         return None
@@ -124,14 +131,16 @@ def target_path(
 
 
 def results_folder(folder: Path, label: str) -> Path:
-    """Name the folder for a folder's results: beside it, where the next run does not take them in.
+    """Return the folder for the results of a folder.
+
+    It lies beside that folder, so that the next run does not read the results as inputs.
 
     Raises:
-        UsageError: The folder is the root, which has no beside.
+        UsageError: The folder is the root, so no folder can lie beside it.
     """
-    absolute = Path(os.path.abspath(folder))  # noqa: PTH100 - as the user named it, links not resolved
+    absolute = Path(os.path.abspath(folder))  # noqa: PTH100 - keeps the user's name, without resolving links
     if not absolute.name:
-        raise UsageError(f"nothing lies beside the folder {str(folder)!r}", hint="name another with -o")
+        raise UsageError(f"no folder can lie beside {str(folder)!r}", hint="name an output folder with -o")
     named_beside = folder.with_name if folder.name not in ("", "..") else absolute.with_name
     return named_beside(f"{absolute.name}_{label}")
 
@@ -141,18 +150,18 @@ def _means_folder(output: str, names: Sequence[str]) -> bool:
 
 
 def _has_folder(names: Sequence[str]) -> bool:
-    return any(os.path.isdir(name) for name in names)  # noqa: PTH112 - Path's raises on names too long
+    return any(os.path.isdir(name) for name in names)  # noqa: PTH112 - Path.is_dir raises on names that are too long
 
 
 def _check_folder(path: Path, output: str) -> None:
-    """Refuse the name of a file where a folder is meant that is not there yet."""
+    """Refuse the name of a file for a folder that does not exist yet."""
     format = _format_of(path)
     if output.endswith(_SEPARATORS) or os.path.lexists(path) or format is None:
         return
-    hint = f"name a folder: end it in {os.sep}"
+    hint = f"to name a folder, end the name with {os.sep}"
     if isinstance(format, Container):
-        hint += "; an image sequence becomes one clip if it is named like %06d.png"
-    raise UsageError(f"several results cannot be one file {output!r}", hint=hint)
+        hint += "; to make one clip from an image sequence, name the input like %06d.png"
+    raise UsageError(f"several results cannot be written to one file {output!r}", hint=hint)
 
 
 def _format_of(path: Path) -> PictureFormat | Container | None:
@@ -160,35 +169,35 @@ def _format_of(path: Path) -> PictureFormat | Container | None:
 
 
 def _format_of_file(path: Path, asked: PictureFormat | Container | None) -> PictureFormat | Container | None:
-    """Choose the format of one result: the one asked for, or that of its ending.
+    """Choose the format of one result: the requested one, or that of its extension.
 
     Returns:
-        None for the input's own: where the name has no ending and something is there by this name.
+        The format, or None for the input's own format if the name has no extension and already exists.
     """
     named = _format_of(path)
     if asked is not None and named not in (None, asked):
         raise UsageError(
             f"the format {asked.name} and the name {str(path)!r} contradict each other",
-            hint=f"end the name in {asked.extensions[0]}",
+            hint=f"end the name with {asked.extensions[0]}",
         )
     if asked is not None or named is not None:
         return asked or named
     if path.suffix:
         raise UsageError(
-            f"no format is known by the ending of {str(path)!r}",
-            hint="end it in .png, .jpg, .webp, .tiff, .gif, .avif, .heic, .jxl or .bmp, for clips in .mp4, "
-            ".mov, .mkv, .webm or .y4m, or name one with -f",
+            f"the extension of {str(path)!r} is not that of a known format",
+            hint="use .png, .jpg, .webp, .tiff, .gif, .avif, .heic, .jxl or .bmp, for clips .mp4, .mov, "
+            ".mkv, .webm or .y4m, or name a format with -f",
         )
     if not os.path.lexists(path):
         raise UsageError(
-            f"{str(path)!r} may be a file or a folder",
-            hint=f"end it in {os.sep}, in .png or the like, or name a format with -f",
+            f"{str(path)!r} could be a file or a folder",
+            hint=f"end a folder with {os.sep} or a file with .png or the like, or name a format with -f",
         )
     return None
 
 
 def _with_extension(path: Path, format: PictureFormat | Container) -> Path:
-    """Keep a name whose ending fits the format (``.JPG``), else give it the format's own."""
+    """Return a name with an extension of the format. An extension that fits, such as ``.JPG``, is kept."""
     if path.suffix.lower() in format.extensions:
         return path
     stem = without_extension(path)

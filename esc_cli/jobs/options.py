@@ -1,4 +1,4 @@
-"""All that can be chosen about a run: one object, from the command line to the engine."""
+"""Define all options of a run in one object, which is used from the command line to the engine."""
 
 import math
 from collections.abc import Sequence
@@ -16,39 +16,39 @@ from esc_cli.media.pillow import LARGEST_INPUT_PX
 from esc_cli.media.video.containers import EncodeSettings
 
 WhenThere = Literal["refuse", "overwrite", "skip"]
-"""What to do about a result that is there already and is not up to date."""
+"""How to handle a result that already exists and is not up to date."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Options(EnhancementOptions):
-    """All options, with their defaults: those of ``EnhancementOptions``, and the following.
+    """All options with their defaults. They are those of ``EnhancementOptions`` and the following.
 
     Attributes:
-        scale: Any factor; by default 4, or the scale of the model.
-        size: Instead, a geometry as of ImageMagick: ``1920x``, ``x1080``, ``1920x1080``, ``50%``, ...
-        format: The name of a format, such as ``png``; by default each input's own.
+        scale: Scale factor, any number above 0. The default is 4, or the scale of the model.
+        size: ImageMagick geometry instead of a scale: ``1920x``, ``x1080``, ``1920x1080``, ``50%``, ...
+        format: Name of a format, such as ``png``. The default is the format of each input.
         quality: Quality of lossy formats, 1 to 100.
-        metadata: ``all``, ``none``, or of ``exif,icc,xmp,iptc,dpi,text,comment`` those to keep.
-        recursive: Look into sub-folders.
-        when_there: What to do about results that are there and not up to date.
-        max_megapixels: Larger inputs are refused; by default those of more than 500.
-        workers: Number of threads that read and write; by default as many as pay.
-        shard: ``2/8`` does the second of eight shares.
-        fail_fast: End at the first failure.
-        video_codec: Of clips: an encoder or a codec as FFmpeg names it; by default H.264, or H.265 for more
+        metadata: Metadata to keep: ``all``, ``none``, or some of ``icc,exif,xmp,dpi,iptc,text,comment``.
+        recursive: Whether to search subfolders.
+        when_there: How to handle results that already exist and are not up to date.
+        max_megapixels: Limit of the input size, in megapixels. Larger inputs are refused. The default is 500.
+        workers: Number of threads that read and write. The default is one per CPU, at most 4.
+        shard: Shard of the inputs to do. ``2/8`` is the second of eight.
+        fail_fast: Whether to end the run at the first failure.
+        video_codec: For clips: FFmpeg's name of an encoder or codec. The default is H.264, or H.265 for more
             than 8 bits.
-        crf: Of clips: the constant quality in the encoder's own scale; less is better.
-        preset: Of clips: the encoder's preset.
-        pixel_format: Of clips: as FFmpeg names it; by default that of the source.
-        codec_options: Of clips: more options of the encoder, each ``name=value``.
-        deinterlace: Of clips: make interlaced frames whole.
-        start: Of clips: where the part that is kept begins: seconds, or ``HH:MM:SS``.
-        end: Of clips: where it ends.
-        preview: Of clips: so many frames on one picture instead.
-        fps: Frames a second of an image sequence (``frames/%06d.png``).
+        crf: For clips: constant quality on the encoder's own scale. Lower values are better.
+        preset: For clips: preset of the encoder.
+        pixel_format: For clips: FFmpeg's name of a pixel format. The default is that of the source.
+        codec_options: For clips: more options of the encoder, each as ``name=value``.
+        deinterlace: For clips: whether to deinterlace interlaced frames.
+        start: For clips: start of the part that is kept, in seconds or as ``HH:MM:SS``.
+        end: For clips: end of the part that is kept, in seconds or as ``HH:MM:SS``.
+        preview: For clips: number of frames on one picture, which is made instead of a clip.
+        fps: Frames per second of an image sequence (``frames/%06d.png``).
 
     Raises:
-        UsageError: A value is out of its range, or two contradict each other.
+        UsageError: A value is out of range, or two values contradict each other.
     """
 
     scale: float | None = field(default=None, metadata=RESOLVED)
@@ -76,33 +76,33 @@ class Options(EnhancementOptions):
     def __post_init__(self) -> None:
         """Check all values before any work."""
         if self.workers is not None and self.workers < 1:
-            raise UsageError(f"{self.workers} threads cannot read and write")
+            raise UsageError(f"the number of threads must be at least 1, not {self.workers}")
         if self.scale is not None and self.size is not None:
-            raise UsageError("a scale and a size contradict each other", hint="choose -s or --size")
+            raise UsageError("a scale and a size cannot be used together", hint="use -s or --size")
         _ = self.largest_px, self.share, self.write, self.clips
 
     @cached_property
     def largest_px(self) -> int:
-        """The most pixels of an input."""
+        """Largest number of pixels of an input."""
         if self.max_megapixels is None:
             return LARGEST_INPUT_PX
         if not 0 < self.max_megapixels < math.inf:
-            raise UsageError(f"{self.max_megapixels:g} megapixels are no limit for inputs")
+            raise UsageError(f"{self.max_megapixels:g} megapixels is not a valid limit for inputs")
         return int(self.max_megapixels * 10**6)
 
     @cached_property
     def share(self) -> Shard | None:
-        """Which share of the inputs to do; None: all."""
+        """The shard of the inputs to do. None means all."""
         return None if self.shard is None else Shard.parse(self.shard)
 
     @cached_property
     def write(self) -> WriteSettings:
-        """How results are written."""
+        """The settings for writing results."""
         return WriteSettings(self.quality, parse_metadata_list(self.metadata))
 
     @cached_property
     def clips(self) -> ClipOptions:
-        """What is asked for clips alone."""
+        """The options that apply only to clips."""
         check_crf(self.crf)
         return ClipOptions(
             encode=EncodeSettings(

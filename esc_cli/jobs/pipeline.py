@@ -1,8 +1,8 @@
-"""Reading, the network and writing at the same time: what one picture waits for, another one uses.
+"""Read, enlarge and write at the same time, so that one picture uses a resource while another one waits.
 
-The network runs in the caller's thread, one picture after the other; threads read the next pictures and write
-the last ones. Both are held back by a number of pictures and by an amount of memory, so that ten thousand
-pictures take no more of it than a few.
+The network runs in the caller's thread, one picture after another. Other threads read the next pictures and
+write the previous ones. Reading and writing are limited to a number of pictures and an amount of memory, so
+that ten thousand pictures take no more memory than a few.
 """
 
 import threading
@@ -15,7 +15,10 @@ from functools import partial
 from typing import Generic, TypeVar
 
 HEARS_SIGNALS_EVERY_S = 0.1
-"""The waiting thread hears of Ctrl-C only when it wakes up, if the system told another one."""
+"""Interval at which the waiting thread wakes up, in seconds.
+
+If the system delivered Ctrl-C to another thread, the waiting thread notices it only when it wakes up.
+"""
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -26,14 +29,15 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Stages(Generic[Item, Read, Made, Written]):
-    """What is done to each item.
+    """The stages that each item goes through.
 
     Attributes:
-        read: In a thread, ahead of time.
-        make: In the caller's thread, in order.
-        write: In a thread, later. The event is set when the run was ended: then it shall publish nothing.
-        read_bytes: Tells how much memory takes what is read.
-        made_bytes: Tells how much memory takes what is made.
+        read: Function that reads an item. It runs in another thread, ahead of time.
+        make: Function that enlarges what was read. It runs in the caller's thread, in order.
+        write: Function that writes what was made. It runs in another thread, later. The event is set when the
+            run has ended, and nothing may be published after that.
+        read_bytes: Function that returns the memory of what ``read`` returns, in bytes.
+        made_bytes: Function that returns the memory of what ``make`` returns, in bytes.
     """
 
     read: Callable[[Item], Read]
@@ -46,19 +50,20 @@ class Stages(Generic[Item, Read, Made, Written]):
 def overlapped(
     items: Iterable[Item], stages: Stages[Item, Read, Made, Written], *, workers: int, waiting_bytes: int
 ) -> Generator[tuple[Item, Future[Written]]]:
-    """Put items through three stages that overlap.
+    """Pass items through three stages that overlap.
 
-    Whatever ends the loop over the outcomes (an exception, Ctrl-C, ``break``), nothing new is begun, and when
-    it has ended, no thread is at work any more.
+    The loop over the outcomes may end by an exception, Ctrl-C or ``break``. Whatever ends it, no new work is
+    started, and no thread is still at work afterwards.
 
     Args:
-        items: In the order in which they are made.
-        stages: What is done to each.
-        workers: Threads that read and write, at least 1.
-        waiting_bytes: How much may wait on either side of the network; one item always may.
+        items: The items, in the order in which they are made.
+        stages: The stages.
+        workers: Number of threads that read and write, at least 1.
+        waiting_bytes: Memory of the items that may wait on either side of the network. One item may always
+            wait.
 
     Yields:
-        Each item, in order, with what ``write`` gave, or what any of the stages raised.
+        Each item, in order, with the result of ``write``, or the exception that a stage raised.
     """
     coming = deque(items)
     reading: _Queue[Item, Read] = _Queue(workers, waiting_bytes)
@@ -73,7 +78,7 @@ def overlapped(
                 yield writing.take()
             item, read = reading.take()
             made = attempted(partial(_made, stages.make, item, read))
-            del read  # with the picture in it
+            del read  # it holds the picture
             writing.add(item, _passed_on(pool, stages.write, item, made, ended), stages.made_bytes(item))
             del made
             while writing.is_finished:
@@ -83,7 +88,7 @@ def overlapped(
 
 
 class _Queue(Generic[Item, Result]):
-    """Items at work in other threads, in order; limited in number and memory."""
+    """Items that other threads work on, in order. Their number and their memory are limited."""
 
     def __init__(self, most: int, most_bytes: int) -> None:
         self._entries: deque[tuple[Item, Future[Result], int]] = deque()
@@ -112,7 +117,7 @@ class _Queue(Generic[Item, Result]):
         self._entries.append((item, future, size_bytes))
 
     def take(self) -> tuple[Item, Future[Result]]:
-        """Wait for the first item."""
+        """Wait for the first item, and remove it from the queue."""
         item, future, _ = self._entries[0]
         while not future.done():
             wait([future], timeout=HEARS_SIGNALS_EVERY_S)
@@ -121,17 +126,17 @@ class _Queue(Generic[Item, Result]):
 
 
 def attempted(make: Callable[[], Made]) -> Future[Made]:
-    """Run something in this thread; what it raises becomes its outcome."""
+    """Call a function in this thread and return its outcome, which may be an exception."""
     outcome: Future[Made] = Future()
     try:
         outcome.set_result(make())
-    except Exception as error:  # noqa: BLE001 - it is raised again where the outcome is asked for
+    except Exception as error:  # noqa: BLE001 - it is raised again when the result is requested
         outcome.set_exception(error)
     return outcome
 
 
 def _made(make: Callable[[Item, Read], Made], item: Item, read: Future[Read]) -> Made:
-    """Run the middle stage, or raise what reading had raised."""
+    """Run the middle stage, or raise the exception of the reading stage."""
     return make(item, read.result())
 
 

@@ -1,4 +1,4 @@
-"""All decisions before any work: what is made from what, under which name, in which size."""
+"""Make all decisions before any work: the source, the name and the size of each result."""
 
 import math
 import os
@@ -31,14 +31,15 @@ from esc_cli.media.probe import probe
 
 @dataclass(frozen=True)
 class Request:
-    """What the user asked for.
+    """The request of the user.
 
     Attributes:
         inputs: Files, folders, patterns, or ``-``.
-        size: Of the results.
-        output: A file, a folder or ``-``; None: beside the inputs.
-        options: All else.
-        keep_records: Write down what each result was made from, so that it is known when it is up to date.
+        size: The rule for the size of the results.
+        output: A file, a folder or ``-``. None means beside the inputs.
+        options: All other options.
+        keep_records: Whether to record how each result was made, so that a later run can skip it if it is up
+            to date.
     """
 
     inputs: tuple[str, ...]
@@ -50,16 +51,18 @@ class Request:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done.
+    """The plan of a run.
 
     Attributes:
-        tasks: In order, pictures before clips.
-        up_to_date: Tasks whose result was made already, from the same input by the same recipe.
-        skipped: Tasks whose result is there, whatever it is, and shall stay.
-        failures: Inputs that cannot be done, known before the work.
-        passed_over: Files in folders that are no pictures, and inputs that are results of others.
-        names_one: A single file was named, or a folder without pictures: it fails with its own exit code.
-        when_there: What to do about results that turn up during the work.
+        tasks: The tasks to do, in order, pictures before clips.
+        up_to_date: Tasks whose result was already made from the same input by the same recipe.
+        skipped: Tasks whose result exists, is not up to date, and is kept.
+        failures: Inputs that are known before the work to fail.
+        passed_over: Number of files in folders that are neither pictures nor clips, and of inputs that are
+            results of other inputs.
+        names_one: Whether a single file was named, or a single folder without pictures. If it fails, the run
+            ends with the exit code of its error.
+        when_there: How to handle results that appear during the work.
     """
 
     tasks: tuple[Task, ...]
@@ -75,14 +78,14 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     """Plan a run.
 
     Args:
-        request: What was asked for.
-        write_recipe: Tells what a result depends on.
+        request: The request of the user.
+        write_recipe: A function that returns the recipe of a task.
 
     Raises:
         UsageError: The request contradicts itself.
-        OutputExistsError: A result is there already, is not up to date, and shall not be touched.
-        OutputError: Two inputs would get one name, a result would replace an input, or its place cannot be
-            written to.
+        OutputExistsError: A result already exists, is not up to date, and must not be touched.
+        OutputError: Two results would have the same name, a result would replace an input, or the folder of a
+            result cannot be written to.
     """
     options, names = request.options, expand(request.inputs)
     destination = decide_destination(names, request.output, options.format)
@@ -119,7 +122,7 @@ def _plan_tasks(
     request: Request,
     write_recipe: WriteRecipe,
 ) -> tuple[list[Task], tuple[Failure, ...]]:
-    """Plan each picture and clip once, under however many names it was given."""
+    """Plan each picture and clip once, even if it was named several times."""
     tasks: dict[tuple[object, object], Task] = {}
     failures = list(sources.failures)
     for source in sources.pictures:
@@ -130,14 +133,14 @@ def _plan_tasks(
             if request.keep_records and _is_of_single_files(task):
                 task = replace(task, recipe=write_recipe(task))
             tasks.setdefault((_real(source.content), _real(task.target)), task)
-        except Exception as error:  # noqa: BLE001 - one file ends no other's work, whatever a library makes of it
+        except Exception as error:  # noqa: BLE001 - no file stops the others, whatever a library raises
             failures.append(Failure(source.name, as_ours(error)))
     clips_last = sorted(tasks.values(), key=lambda task: isinstance(task, ClipTask))
     return clips_last, tuple(failures)
 
 
 def _is_of_single_files(task: Task) -> bool:
-    """Tell whether a task has one file as its source and one as its result."""
+    """Return whether a task reads one file and writes one file."""
     makes_one = not isinstance(task, ClipTask) or task.output.is_one_file
     return isinstance(task.source.content, Path) and task.source.content.is_file() and makes_one
 
@@ -147,7 +150,10 @@ def _real(place: Path | bytes | BufferedReader | None) -> object:
 
 
 def _own_results(sources: Sequence[Source]) -> set[Source]:
-    """Find inputs that are results of other inputs: a pattern takes them in when it is given once more."""
+    """Return the inputs that are results of other inputs.
+
+    A pattern that is used again also matches the results of the earlier run.
+    """
     paths = {source: source.content for source in sources if isinstance(source.content, Path)}
     if not any((folder / RECORDS_FOLDER).is_dir() for folder in {path.parent for path in paths.values()}):
         return set()
@@ -181,17 +187,17 @@ def _plan_picture(source: Source, destination: Destination, request: Request) ->
 
 
 def _hard_to_read(pixels: int) -> str:
-    """Say before the work that our own result is above our own limit for inputs."""
+    """Return the note, before the work, that the result exceeds this program's own limit for inputs."""
     return f"to read the result again, this program needs --max-megapixels {math.ceil(pixels / 10**6)}"
 
 
 def _sorted_out(
     tasks: Iterable[Task], up_to_date: Iterable[Task], when_there: WhenThere
 ) -> tuple[list[Task], list[Task]]:
-    """Divide the tasks which are not up to date into those to do and those to skip.
+    """Divide the tasks that are not up to date into tasks to do and tasks to skip.
 
     Raises:
-        OutputExistsError: There are others, and they shall neither be replaced nor skipped.
+        OutputExistsError: A result exists, and the options allow neither replacing nor skipping it.
     """
     finished = {id(task) for task in up_to_date}
     to_do: list[Task] = []
@@ -205,13 +211,13 @@ def _sorted_out(
 
 
 def _names_one(names: Sequence[str], sources: Sources) -> bool:
-    """Tell whether all there is is one file, or one folder that came to nothing."""
+    """Return whether the user named only one file, or only one folder without pictures."""
     is_folder = os.path.isdir(names[0]) and sources.pictures  # noqa: PTH112 - as in sources
     return len(names) == 1 and not is_folder
 
 
 def _check_name(target: Path | None) -> None:
-    """Find out whether the system would take a name at all: it may be too long with its scale."""
+    """Refuse a name that the system does not accept. The label of the size may make it too long."""
     try:
         if target is not None:
             target.lstat()
@@ -229,7 +235,7 @@ def _folders_of_results(names: Sequence[str], destination: Destination, label: s
 
 
 def _named_apart(tasks: Sequence[Task]) -> list[Task]:
-    """Put the source's ending into a name that several results would get: a_jpg.png beside a.png."""
+    """Add the source's extension to names that results would share: a_jpg.png beside a.png."""
     shared = Counter(_real(task.target) for task in tasks if task.target is not None)
     return [
         replace(task, target=_with_ending(task.target, task.source))
@@ -255,15 +261,18 @@ def _refuse_collisions(tasks: Iterable[Task]) -> None:
         if owner is not task:
             raise OutputError(
                 f"{owner.source.name!r} and {task.source.name!r} would both become {str(task.target)!r}",
-                hint="upscale them one by one, with a name for each",
+                hint="upscale them one by one and name each result with -o",
             )
 
 
 def _refuse_pictures(tasks: Iterable[Task]) -> None:
-    """Among many files there may be no clip today; who names one file means it."""
+    """Refuse a picture if there are options for clips.
+
+    This applies to a single named file. Among many files, it is not a mistake if none is a clip.
+    """
     for task in tasks:
         if isinstance(task, PictureTask):
-            raise UsageError(f"{task.source.name} is a picture, for which the options of clips mean nothing")
+            raise UsageError(f"{task.source.name} is a picture, to which the options for clips do not apply")
 
 
 def _refuse_own_inputs(there: Iterable[Task], sources: Iterable[Source]) -> None:
@@ -273,12 +282,15 @@ def _refuse_own_inputs(there: Iterable[Task], sources: Iterable[Source]) -> None
         if task.target is not None and _identity(task.target) in inputs:
             raise OutputError(
                 f"{str(task.target)!r} is an input, and results never replace inputs",
-                hint="choose another place with -o",
+                hint="choose another output with -o",
             )
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
-    """What is the same for all names of a file: links, and other cases where case does not matter."""
+    """Return a value that is the same for all names of a file, or None if the file cannot be found.
+
+    A file has several names through links, and through upper and lower case where case does not matter.
+    """
     try:
         status = path.stat()
     except OSError:
@@ -287,30 +299,28 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 
 def refuse_existing(there: Sequence[Task]) -> None:
-    """Refuse tasks whose results are there.
+    """Refuse tasks whose results already exist.
 
     Raises:
-        OutputExistsError: There are any.
+        OutputExistsError: The sequence is not empty.
     """
     if there:
-        more = f" and {len(there) - 1} more are" if len(there) > 1 else " is"
-        raise OutputExistsError(
-            f"{str(there[0].target)!r}{more} there already", hint="choose --overwrite or --skip-existing"
-        )
+        more = f" and {len(there) - 1} more already exist" if len(there) > 1 else " already exists"
+        raise OutputExistsError(f"{str(there[0].target)!r}{more}", hint="use --overwrite or --skip-existing")
 
 
 def _refuse_unreplaceable(there: Sequence[Task]) -> None:
     for task in there:
         if task.target is not None and task.target.exists() and not task.target.is_file():
-            kind = "a folder" if task.target.is_dir() else "no ordinary file"
+            kind = "a folder" if task.target.is_dir() else "not an ordinary file"
             raise OutputError(f"cannot write {str(task.target)!r}: it is {kind}")
 
 
 def _refuse_unwritable(tasks: Iterable[Task]) -> None:
-    """Find out before the work, as far as one can, whether the results can be written."""
+    """Check before the work, as far as possible, whether the results can be written."""
     for folder in dict.fromkeys(task.target.absolute().parent for task in tasks if task.target is not None):
         existing = next(parent for parent in (folder, *folder.parents) if os.path.lexists(parent))
         if not existing.is_dir():
-            raise OutputError(f"results cannot be written to {str(folder)!r}: {existing.name!r} is no folder")
+            raise OutputError(f"cannot write results to {str(folder)!r}: {existing.name!r} is not a folder")
         if not os.access(existing, os.W_OK | os.X_OK):
-            raise OutputError(f"results cannot be written to {str(existing)!r}: permission denied")
+            raise OutputError(f"cannot write results to {str(existing)!r}: permission denied")

@@ -1,4 +1,4 @@
-"""What decides about a result, for the record beside it."""
+"""Collect everything that determines a result, for the record beside it."""
 
 from dataclasses import asdict
 
@@ -10,7 +10,7 @@ from esc_cli.jobs.task import Task
 
 
 def task_recipe(task: Task, chooser: Chooser, options: Options) -> Recipe:
-    """List all that the result of a task depends on but its input's bytes, as JSON has it."""
+    """Return everything that a task's result depends on except the bytes of the input, as a JSON object."""
     recipe = {
         **chooser.recipe(task.factor),
         **options.recorded,

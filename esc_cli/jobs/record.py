@@ -1,9 +1,9 @@
-"""What a result was made from: a small record beside it, by which a later run knows that it is up to date.
+"""Keep a small record of each result, from which a later run knows whether the result is up to date.
 
-For every result there is one file in ``.esc-upscale/``, a hidden folder among the results. It is written when
-the result is complete but for its name, so that after a kill at any moment either the result is not there, or
-it is there with its record. As each result has a record of its own, runs that share a folder never wait for
-each other.
+Each result has one record file in ``.esc-upscale/``, a hidden folder beside the results. The record is
+written when the result is complete except for its name. If the run is killed at any moment, the result either
+does not exist or exists with its record. Since each result has its own record, runs that share a folder never
+wait for each other.
 """
 
 import hashlib
@@ -21,17 +21,23 @@ from esc_cli.storage.whole_files import make_folder, write_whole
 RECORDS_FOLDER = ".esc-upscale"
 
 VERSION = 1
-"""Of the records, and of what the same settings make of the same input: goes up when either changes."""
+"""Version of the records.
+
+It increases when the records change, or when the same settings make a different result from the same input.
+"""
 
 _LONGEST_NAME_BYTES = 200
 
 Recipe = Mapping[str, Any]
-"""All that a result depends on but the input's bytes: model, size, format and so on, as JSON has it."""
+"""Everything that a result depends on except the bytes of the input: model, size, format and so on.
+
+It is a JSON object.
+"""
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """A file's identity: size and time are compared first, the digest where they leave a doubt."""
+    """The identity of a file. Size and time are compared first, and the digest only if they leave a doubt."""
 
     size_bytes: int
     modified_ns: int
@@ -39,21 +45,21 @@ class Stamp:
 
     @classmethod
     def of(cls, path: Path) -> "Stamp":
-        """Stamp a file by reading it.
+        """Read a file and return its stamp.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: The file cannot be read.
         """
         status = path.stat()
         return cls(status.st_size, status.st_mtime_ns, file_sha256(path))
 
     @classmethod
     def of_content(cls, content: bytes, status: os.stat_result) -> "Stamp":
-        """Stamp a file whose content is at hand."""
+        """Return the stamp of a file whose content is in memory."""
         return cls(status.st_size, status.st_mtime_ns, hashlib.sha256(content).hexdigest())
 
     def matches(self, path: Path) -> bool:
-        """Tell whether a file is still the same; it is read only if its time alone differs."""
+        """Return whether a file is unchanged. The file is read only if its time alone differs."""
         try:
             status = path.stat()
             if status.st_size != self.size_bytes:
@@ -64,7 +70,7 @@ class Stamp:
 
 
 def is_up_to_date(source: Path, target: Path, recipe: Recipe) -> bool:
-    """Tell whether a result was made from this input's bytes by this recipe, and was not changed since."""
+    """Return whether a result was made from this input's bytes by this recipe and was not changed since."""
     found = _read(target)
     if found is None or (found.version, found.recipe) != (VERSION, recipe):
         return False
@@ -72,7 +78,7 @@ def is_up_to_date(source: Path, target: Path, recipe: Recipe) -> bool:
 
 
 def size_and_time(path: Path) -> tuple[int, int] | None:
-    """Give a file's size and time, by which it is known again; None if it is not there."""
+    """Return the size and modification time of a file, which identify it, or None if it does not exist."""
     try:
         status = path.stat()
     except OSError:
@@ -81,7 +87,10 @@ def size_and_time(path: Path) -> tuple[int, int] | None:
 
 
 def made_from(path: Path) -> tuple[int, int] | None:
-    """Give the size and time of what a file was made from; None if it is no result, or was changed since."""
+    """Return the size and modification time of the input that a result was made from.
+
+    The value is None if the file is not a result, or was changed since it was made.
+    """
     found = _read(path)
     if found is None or size_and_time(path) != (found.result.size_bytes, found.result.modified_ns):
         return None
@@ -90,7 +99,7 @@ def made_from(path: Path) -> tuple[int, int] | None:
 
 @dataclass(frozen=True)
 class _Record:
-    """A record that was read."""
+    """The content of a record."""
 
     version: int
     recipe: Recipe
@@ -99,7 +108,7 @@ class _Record:
 
 
 def _read(target: Path) -> _Record | None:
-    """Read the record of a result; None if there is none, or it is not of this kind."""
+    """Return the record of a result, or None if it does not exist or is invalid."""
     try:
         record = json.loads(record_path(target).read_bytes())
         stamps = Stamp(**record["output"]), Stamp(**record["input"])
@@ -109,10 +118,10 @@ def _read(target: Path) -> _Record | None:
 
 
 def write_record(target: Path, source: Stamp, result: Stamp, recipe: Recipe, model: str | None) -> None:
-    """Record what a result was made from, and by which model that was chosen for it, if one was.
+    """Write the record of a result: its input, its recipe and the model, if one was chosen for it.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The record cannot be written.
     """
     record = {
         "version": VERSION,
@@ -127,17 +136,17 @@ def write_record(target: Path, source: Stamp, result: Stamp, recipe: Recipe, mod
 
 
 def record_path(target: Path) -> Path:
-    """Name the record of a result; one with a very long name goes by the name's digest."""
+    """Return the path of a result's record. A very long name is replaced by its digest."""
     name = os.fsencode(target.name)
     stem = target.name if len(name) <= _LONGEST_NAME_BYTES else hashlib.sha256(name).hexdigest()
     return target.parent / RECORDS_FOLDER / f"{stem}.json"
 
 
 def status_of(source: Path) -> os.stat_result:
-    """Ask for an input's status.
+    """Return the status of an input.
 
     Raises:
-        InputError: It is not there, or its folder may not be entered.
+        InputError: The input does not exist, or its folder cannot be entered.
     """
     try:
         return source.stat()
@@ -148,19 +157,19 @@ def status_of(source: Path) -> os.stat_result:
 
 
 def stamp_unchanged(source: Path, before: os.stat_result) -> Stamp:
-    """Stamp an input that has just been read.
+    """Return the stamp of an input that has just been read.
 
     Args:
         source: The input.
-        before: Its status before it was read.
+        before: The status of the input before it was read.
 
     Raises:
-        InputError: It was changed or removed in the meantime.
+        InputError: The input was changed or removed in the meantime.
     """
     try:
         stamp = Stamp.of(source)
     except OSError as error:
-        raise InputError(f"{source} vanished while it was read") from error
+        raise InputError(f"{source} disappeared while it was being read") from error
     if (stamp.size_bytes, stamp.modified_ns) != (before.st_size, before.st_mtime_ns):
-        raise InputError(f"{source} changed while it was read")
+        raise InputError(f"{source} changed while it was being read")
     return stamp

@@ -1,4 +1,4 @@
-"""Carry out a plan: read, enlarge, write; one bad picture does not stop the others."""
+"""Carry out a plan: read, enlarge and write. A bad picture does not stop the others."""
 
 import os
 import threading
@@ -41,15 +41,18 @@ from esc_cli.media.write import encode_file, held_by
 from esc_cli.storage.whole_files import make_folder, write_whole
 
 MOST_WORKERS = 4
-"""Reading and writing keep up with any network on the CPU with one thread, and on a GPU with a few."""
+"""Largest default number of threads that read and write.
+
+Reading and writing keep up with any network on the CPU with one thread, and on a GPU with a few.
+"""
 
 _SHARE_FOR_WAITING = 8
-"""An eighth of the free memory may be taken by pictures that wait before or after the network."""
+"""Pictures that wait before or after the network may take an eighth of the free memory."""
 
 
 @dataclass(frozen=True)
 class _Loaded:
-    """A picture file in memory, the identity of the file it was read from, and its model."""
+    """A picture file in memory, with the identity of the file that was read and the chosen model."""
 
     file: PictureFile
     stamp: Stamp | None
@@ -58,7 +61,7 @@ class _Loaded:
 
 @dataclass(frozen=True)
 class _Enlarged:
-    """A result that is still to be written."""
+    """A result that is not written yet."""
 
     file: PictureFile
     stamp: Stamp | None
@@ -68,11 +71,11 @@ class _Enlarged:
 
 
 class _SkipError(Exception):
-    """A result turned up in the meantime, and stays; the reason is that of ``Skipped``."""
+    """A result appeared after planning and is kept. The message is the ``reason`` of ``Skipped``."""
 
 
 class _EndedError(Exception):
-    """The run was ended: what is not published yet shall not be."""
+    """The run has ended, so a result that is not published yet must not be published."""
 
 
 def run_plan(
@@ -81,27 +84,31 @@ def run_plan(
     """Make all results of a plan.
 
     Args:
-        plan: What to make.
-        chooser: Of each file's model.
-        enlarger: Of the plan's size, by any model.
-        options: Of the run.
-        listener: Is told of everything, in the caller's thread.
+        plan: The plan.
+        chooser: The chooser of each file's model.
+        enlarger: The enlarger for the size of the plan. Its models are replaced by those of each file.
+        options: The options of the run.
+        listener: A function that receives all events, in the caller's thread.
 
     Returns:
-        All that failed, in the plan as in the work.
+        All failures, those of the plan and those of the work.
     """
     return _Run(plan, chooser, enlarger, options, listener).carry_out()
 
 
 def exit_code(plan: Plan, failures: Sequence[Failure]) -> ExitCode:
-    """Give the exit code of a run: of one named file its own, else whether any of several failed."""
+    """Return the exit code of a run.
+
+    If a single file was named, it is the exit code of that file's error. Otherwise, it says whether any of
+    several inputs failed.
+    """
     if not failures:
         return ExitCode.OK
     return failures[0].error.exit_code if plan.names_one else ExitCode.SOME_FAILED
 
 
 class _Run:
-    """What ``run_plan`` does, and what it has counted."""
+    """The work of ``run_plan``, and its counters."""
 
     def __init__(
         self, plan: Plan, chooser: Chooser, enlarger: Enlarger, options: Options, listener: Listener
@@ -128,7 +135,7 @@ class _Run:
         return tuple(self._failures)
 
     def _outcomes(self) -> Generator[tuple[Task, Future[Done]]]:
-        """Make everything: pictures side by side, then clip after clip."""
+        """Yield the outcome of each task: first the pictures, which overlap, then clip after clip."""
         yield from self._picture_outcomes()
         for task in self._plan.tasks:
             if isinstance(task, ClipTask):
@@ -142,7 +149,7 @@ class _Run:
         return overlapped(pictures, stages, workers=workers, waiting_bytes=waiting_bytes)
 
     def _ends_with(self, task: Task, outcome: Future[Done]) -> bool:
-        """Count and tell an outcome; say whether the run ends with it."""
+        """Count and report an outcome. Return whether the run ends with it."""
         try:
             done = outcome.result()
         except _SkipError as skip:
@@ -168,7 +175,7 @@ class _Run:
         if isinstance(source, bytes):
             file, stamp = read_file(source, self._options.largest_px), None
         else:
-            file, stamp = self._read_path(task, cast(Path, source))  # frames from a pipe are a clip's
+            file, stamp = self._read_path(task, cast(Path, source))  # frames from a pipe belong to a clip
         return _Loaded(file, stamp, self._chooser.choose(task.factor, lambda: looks_at(file)))
 
     def _read_path(self, task: PictureTask, source: Path) -> tuple[PictureFile, Stamp | None]:
@@ -188,7 +195,10 @@ class _Run:
         return _Enlarged(result.file, loaded.stamp, loaded.choice, seconds, result.ways)
 
     def _begun_by(self, task: Task, choice: Choice | None) -> Enlarger:
-        """Tell that the network begins, of a chosen model for the first time with what; give what runs it."""
+        """Report that the network begins with a task, and return the enlarger that runs it.
+
+        When a chosen model is used for the first time, its ``engine`` event is reported first.
+        """
         models = self._chooser.models(choice)
         if choice is not None and choice.model not in self._told_of:
             self._listener(cast(Engine, engine_event(models, task.factor)))
@@ -216,7 +226,10 @@ class _Run:
     def _publish(
         self, task: Task, target: Path, encoded: bytes, high: _Enlarged, ended: threading.Event
     ) -> None:
-        """Write a result, with its record just before it gets its name; unless the run was ended."""
+        """Write a result, unless the run has ended.
+
+        The record is written just before the result gets its name.
+        """
         self._check_free(task)
 
         def record(status: os.stat_result) -> None:
@@ -231,7 +244,7 @@ class _Run:
         write_whole(target, encoded, replace=replace_it, before_publishing=record)
 
     def _make_clip(self, task: ClipTask) -> Done:
-        """Make a clip; what is finished of it stays for another run, whatever happens."""
+        """Make a clip. Its finished parts are kept for a later run, whatever happens."""
         self._check_free(task)
         name, begun = task.source.name, time.monotonic()
         choice = self._chooser.choose(task.factor, lambda: looks_at_clip(task))
@@ -255,11 +268,11 @@ class _Run:
         return Done(name, target_name(task), *size, seconds, notes, made.ways, *told(choice))
 
     def _check_free(self, task: Task) -> None:
-        """Find out whether somebody made a result after the plan.
+        """Check whether the result appeared after planning.
 
         Raises:
-            _SkipError: It is up to date, or shall stay whatever it is.
-            OutputExistsError: It is neither.
+            _SkipError: The result is up to date, or is kept because of the options.
+            OutputExistsError: The result exists, and the options allow neither replacing nor skipping it.
         """
         if not task.is_there:
             return
@@ -285,12 +298,12 @@ class _Run:
 
 
 def failed(failure: Failure) -> Failed:
-    """Make the event of a failure."""
+    """Return the event of a failure."""
     return Failed(failure.name, failure.error.message, failure.error.hint, int(failure.error.exit_code))
 
 
 def engine_event(models: Models, factor: float) -> Engine | None:
-    """Describe what pictures are enlarged with; None where there is nothing to enlarge."""
+    """Return the event that describes the network, or None if there is nothing to enlarge."""
     upscaler = models.upscaler(factor)
     if upscaler is None:
         return None
@@ -307,17 +320,17 @@ def engine_event(models: Models, factor: float) -> Engine | None:
 
 
 def told(choice: Choice | None) -> tuple[str | None, str | None]:
-    """Give the model and the reason as events tell them."""
+    """Return the model and the reason for it, as events contain them."""
     return (None, None) if choice is None else (choice.model, choice.reason)
 
 
 def _unenlarged(choice: Choice | None) -> tuple[str, ...]:
-    """Say that a result of no model was resized at most."""
+    """Return the note for a result without a model, which was at most resized."""
     return ("no network was run, since the result is not larger than its source",) if choice is None else ()
 
 
 def target_name(task: Task) -> str:
-    """What to call a task's result in events."""
+    """Return the name of a task's result in events."""
     return STDOUT if task.target is None else str(task.target)
 
 
@@ -330,7 +343,7 @@ def _high_bytes(task: Task) -> int:
 
 
 def _bytes_a_pixel(task: Task) -> int:
-    """Three or four channels, of as many bytes as the picture has in memory."""
+    """Return the bytes of a pixel in memory: three or four channels, with the bytes of a sample."""
     channel_bytes = 1 if task.probe.depth_bits <= 8 else 4 if task.probe.floating else 2
     return channel_bytes * (4 if task.probe.alpha else 3)
 

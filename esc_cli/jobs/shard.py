@@ -1,4 +1,4 @@
-"""One share of a list of inputs, so that several machines divide a folder without talking to each other."""
+"""Divide a list of inputs into shards, so that several machines share a folder without communicating."""
 
 import hashlib
 import re
@@ -11,11 +11,11 @@ from esc_cli.errors import UsageError
 
 @dataclass(frozen=True)
 class Shard:
-    """One of several equal shares.
+    """One of several equal parts of the work.
 
     Attributes:
-        number: Which, from 1.
-        count: Of how many.
+        number: The number of the shard, starting at 1.
+        count: The number of all shards.
     """
 
     number: int
@@ -23,24 +23,25 @@ class Shard:
 
     @classmethod
     def parse(cls, text: str) -> "Shard":
-        """Read ``2/8``.
+        """Parse a shard such as ``2/8``.
 
         Raises:
-            UsageError: It is no such share.
+            UsageError: The text is not a valid shard.
         """
         match = re.fullmatch(r"(\d{1,9})/(\d{1,9})", text)
         if match is None or not 1 <= int(match[1]) <= int(match[2]):
-            raise UsageError(f"{text!r} is no share of the work", hint="the second of eight is 2/8")
+            raise UsageError(f"{text!r} is not a valid shard", hint="write the second of eight as 2/8")
         return cls(int(match[1]), int(match[2]))
 
     def has(self, stem: Path) -> bool:
-        """Tell whether an input belongs to this share.
+        """Return whether an input belongs to this shard.
 
-        It depends on the input's own name alone, so that files may come and go; and not on its ending, case
-        or Unicode form, so that inputs whose results could collide are in one share, where that is noticed.
+        The shard depends only on the name of the input, so files may be added and removed. It does not depend
+        on the extension, the case or the Unicode form of the name. Therefore, inputs whose results could
+        collide are in one shard, where the collision is noticed.
 
         Args:
-            stem: The input's path below the folder that was named, without its ending.
+            stem: The path of the input relative to the folder that was named, without its extension.
         """
         key = unicodedata.normalize("NFC", stem.as_posix()).casefold()
         digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()

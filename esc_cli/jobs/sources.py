@@ -1,4 +1,4 @@
-"""From what the user named to single pictures."""
+"""Find the pictures and clips that the user named."""
 
 import glob
 import os
@@ -20,9 +20,9 @@ class Source:
     """One picture or clip to read.
 
     Attributes:
-        content: A path, the bytes that came through standard input, or that itself if it holds frames.
-        relative: Its path below ``folder``; a bare name for a file that was named itself.
-        folder: The folder that was named, if it was found in one.
+        content: A path, the bytes from standard input, or standard input itself if it holds raw frames.
+        relative: The path relative to ``folder``, or the bare name of a file that was named directly.
+        folder: The named folder in which the file was found. None if the file was named directly.
     """
 
     content: Path | bytes | BufferedReader
@@ -31,13 +31,13 @@ class Source:
 
     @property
     def name(self) -> str:
-        """What to call it in messages."""
+        """The name of the source in messages."""
         return str(self.content) if isinstance(self.content, Path) else STDIN
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An input that came to nothing."""
+    """An input that failed, and its error."""
 
     name: str
     error: EscError
@@ -45,13 +45,13 @@ class Failure:
 
 @dataclass(frozen=True)
 class Sources:
-    """All that was found.
+    """The pictures and clips that were found.
 
     Attributes:
-        pictures: And clips, in the order in which they were named; those of a folder by name. A file that was
-            named itself is here whatever it is.
-        failures: Folders without pictures and clips or that cannot be read, and an empty standard input.
-        passed_over: Files in folders that are neither.
+        pictures: Pictures and clips, in the order in which they were named. The files of a folder are sorted
+            by name. A file that was named directly is included whatever it holds.
+        failures: Folders that have no pictures and no clips or cannot be read, and an empty standard input.
+        passed_over: Number of files in folders that are neither pictures nor clips.
     """
 
     pictures: tuple[Source, ...]
@@ -60,16 +60,16 @@ class Sources:
 
 
 def expand(names: Sequence[str]) -> tuple[str, ...]:
-    """Expand patterns that the shell left alone: quoted, or on Windows.
+    """Expand patterns that the shell did not expand, because they were quoted or the system is Windows.
 
     Args:
         names: Files, folders, patterns such as ``*.png``, or ``-``.
 
     Returns:
-        Each name once. What is there under the very name is no pattern; a pattern that matches nothing stays.
+        Each name once. The name of an existing file is not a pattern. A pattern that matches nothing is kept.
 
     Raises:
-        UsageError: A name is empty: it would stand for the current folder.
+        UsageError: A name is empty. It would stand for the current folder.
     """
     if "" in names:
         raise UsageError("an input has an empty name")
@@ -82,10 +82,10 @@ def find_sources(
     """Find the pictures and clips that the user named.
 
     Args:
-        names: Files, folders, or ``-`` for standard input, which is read here.
-        recursive: Look into the sub-folders of folders, too.
-        never: Folders not to look into: those that results go to.
-        shard: Which share of the pictures to keep; None: all.
+        names: Files, folders, or ``-`` for standard input. Standard input is read here.
+        recursive: Whether to search the subfolders of folders, too.
+        never: Folders that are not searched, because results go there.
+        shard: The shard of the pictures to keep. None means all.
     """
     finder = _Finder(recursive, never)
     for name in names:
@@ -98,12 +98,12 @@ def find_sources(
 
 
 def without_extension(path: Path) -> Path:
-    """Take off a picture's or a clip's ending; any other belongs to the name."""
+    """Return a path without its picture or clip extension. Any other suffix is part of the name."""
     return path.with_suffix("") if path.suffix.lower() in PICTURE_EXTENSIONS | CLIP_EXTENSIONS else path
 
 
 class _Finder:
-    """Collects what ``find_sources`` gives."""
+    """Collects the results of ``find_sources``."""
 
     def __init__(self, recursive: bool, never: Iterable[Path]) -> None:
         self.pictures: list[Source] = []
@@ -135,12 +135,12 @@ class _Finder:
             else:
                 self.passed_over += 1
         if len(self.pictures) + len(self.failures) == found_before:
-            hint = None if self._recursive else "-r looks into its sub-folders, too"
-            error = InputError(f"there are no pictures and no clips in the folder {str(folder)!r}", hint)
+            hint = None if self._recursive else "use -r to search its subfolders, too"
+            error = InputError(f"there are no pictures or clips in the folder {str(folder)!r}", hint)
             self.failures.append(Failure(str(folder), error))
 
     def _walk(self, folder: Path) -> Iterator[Path]:
-        """List a folder's files by name, hidden ones left out, without following links to folders."""
+        """Yield the files of a folder by name, without hidden ones and without following links to folders."""
         try:
             entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         except OSError as error:
@@ -157,5 +157,5 @@ class _Finder:
 def _matches(name: str) -> Sequence[str]:
     if name == STDIN or not glob.has_magic(name) or os.path.lexists(name):
         return (name,)
-    # Not Path.glob: a pattern may be absolute, and may begin with `~` as a plain character.
+    # Path.glob does not fit: a pattern may be absolute, and may begin with `~` as a plain character.
     return sorted(glob.glob(name, recursive=True)) or (name,)  # noqa: PTH207

@@ -1,4 +1,4 @@
-"""Standard input and output, with our own errors."""
+"""Read standard input and write standard output, with this program's own errors."""
 
 import sys
 from collections.abc import Iterator
@@ -10,14 +10,14 @@ from esc_cli.errors import InputError, OutputError
 
 STDIN = "-"
 STDOUT = "-"
-"""What people call them, in the place of a file's name."""
+"""The name that stands for standard input or output in place of a file name."""
 
 
 def read_stdin() -> bytes:
     """Read all of standard input.
 
     Raises:
-        InputError: There is none, it is empty, or it cannot be read.
+        InputError: Standard input is closed, empty or unreadable.
     """
     if sys.stdin is None:
         raise InputError("standard input is closed")
@@ -31,41 +31,44 @@ def read_stdin() -> bytes:
 
 
 def stdin_frames() -> BufferedReader | None:
-    """Give standard input if raw frames (YUV4MPEG2) come through it, which need not be read as a whole."""
+    """Return standard input if it holds raw frames (YUV4MPEG2), and None otherwise.
+
+    Raw frames need not be read as a whole.
+    """
     buffer = getattr(sys.stdin, "buffer", None)
     try:
         holds_frames = isinstance(buffer, BufferedReader) and buffer.peek(16).startswith(b"YUV4MPEG2 ")
     except OSError:
-        return None  # whoever reads it as a whole says why
+        return None  # ``read_stdin`` reports the reason
     return buffer if holds_frames else None
 
 
 def write_stdout(content: bytes) -> None:
-    """Write to standard output, at once.
+    """Write bytes to standard output and flush it.
 
     Raises:
-        OutputError: It is closed, its disk is full, ...
-        BrokenPipeError: Its reader went away, which is no error worth a sentence.
+        OutputError: Standard output is closed, its disk is full, ...
+        BrokenPipeError: The reader closed the pipe, which needs no error message.
     """
     with stdout_errors():
         rest = memoryview(content)
-        while rest:  # unbuffered (PYTHONUNBUFFERED), a stream may take less than it is given
+        while rest:  # an unbuffered stream (PYTHONUNBUFFERED) may write only a part
             rest = rest[sys.stdout.buffer.write(rest) :]
         sys.stdout.buffer.flush()
 
 
 def stdout_file() -> BinaryIO:
-    """Give standard output for bytes; to be used inside ``stdout_errors``."""
+    """Return standard output as a binary file, for use inside ``stdout_errors``."""
     return sys.stdout.buffer
 
 
 @contextmanager
 def stdout_errors() -> Iterator[None]:
-    """Translate what goes wrong with standard output inside.
+    """Translate the errors of standard output that occur inside this context.
 
     Raises:
-        OutputError: It is closed, its disk is full, ...
-        BrokenPipeError: Its reader went away.
+        OutputError: Standard output is closed, its disk is full, ...
+        BrokenPipeError: The reader closed the pipe.
     """
     if sys.stdout is None:
         raise OutputError("standard output is closed")

@@ -1,4 +1,4 @@
-"""One file to make: what a plan consists of."""
+"""Define the tasks that a plan consists of. A task makes one file."""
 
 import os
 from collections.abc import Callable
@@ -15,18 +15,19 @@ from esc_cli.media.video.containers import Container
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
-    """One file to make.
+    """The task of making one file.
 
     Attributes:
-        source: What it is made from.
-        format: What it is written as.
-        target: Its file; None for standard output.
-        probe: What the source's header says.
-        height: Of the result, pixels.
-        width: Of the result, pixels.
-        lost: What the result cannot hold, a sentence each.
-        recipe: What the result depends on but the input's bytes; None where no record is kept.
-        choice: Its model; None where that is not chosen before it is read, or nothing is enlarged.
+        source: The picture or clip that the result is made from.
+        format: The format of the result.
+        target: The file of the result. None means standard output.
+        probe: The properties of the source, from its header.
+        height: Height of the result, in pixels.
+        width: Width of the result, in pixels.
+        lost: Sentences that say what the result cannot hold.
+        recipe: Everything that the result depends on except the bytes of the input. None means that no record
+            is kept.
+        choice: The model. None if it is chosen when the source is read, or if nothing is enlarged.
     """
 
     source: Source
@@ -41,12 +42,12 @@ class Task:
 
     @property
     def factor(self) -> float:
-        """How many times as large as its source the result is, along the side where it grows more."""
+        """The factor by which the source is enlarged, along the side that grows more."""
         return max(self.height / self.probe.height, self.width / self.probe.width)
 
     @property
     def low_px(self) -> int:
-        """Pixels of the source, in all its frames or pages."""
+        """Number of pixels of the source, in all its frames or pages."""
         return self.probe.height * self.probe.width * self.probe.frames
 
     @property
@@ -56,7 +57,7 @@ class Task:
 
     @property
     def is_up_to_date(self) -> bool:
-        """Whether the result is there already, made from the same input by the same recipe."""
+        """Whether the result exists and was made from the same input by the same recipe."""
         source = self.source.content
         if self.recipe is None or self.target is None or not isinstance(source, Path):
             return False
@@ -65,14 +66,14 @@ class Task:
 
 @dataclass(frozen=True, kw_only=True)
 class PictureTask(Task):
-    """A picture, an animation or pages to make.
+    """The task of making a picture, an animation or pages.
 
     Attributes:
-        format: What it is written as.
+        format: The format of the result.
     """
 
     format: PictureFormat
 
 
 WriteRecipe = Callable[[Task], Recipe]
-"""Tells what a task's result depends on but the input's bytes."""
+"""A function that returns everything that a task's result depends on except the bytes of the input."""

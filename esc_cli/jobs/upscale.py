@@ -1,4 +1,4 @@
-"""The whole job in one call: ``esc_cli.upscale`` for one picture, ``esc_cli.upscale_files`` for many."""
+"""Do the whole job in one call: ``esc_cli.upscale`` for one picture, ``esc_cli.upscale_files`` for many."""
 
 import os
 from collections import Counter
@@ -25,22 +25,22 @@ from esc_cli.jobs.run import engine_event, exit_code, failed, run_plan, target_n
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
 from esc_cli.jobs.task import Task
-from esc_cli.media.formats.base import ALL_METADATA
 from esc_cli.media.formats.encoding import pillow_image
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.fitting import fitted
+from esc_cli.media.metadata.kinds import ALL_METADATA
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.read import picture_from_image
 
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a run.
+    """The outcome of a run.
 
     Attributes:
-        plan: What was to be done; the targets of its tasks are the results.
-        failures: All that failed, in the plan as in the work.
-        exit_code: Of the command.
+        plan: The plan of the run. The targets of its tasks are the results.
+        failures: All failures, those of the plan and those of the work.
+        exit_code: The exit code of the command.
     """
 
     plan: Plan
@@ -48,7 +48,7 @@ class Report:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the command answers."""
+        """The exit code of the command."""
         return exit_code(self.plan, self.failures)
 
 
@@ -63,18 +63,18 @@ def upscale_files(
     """Upscale files, folders and patterns, as the command does.
 
     A result that is up to date (made from the same bytes by the same model and settings, and not changed
-    since) is left as it is. What fails costs a failure in the report, and not the others.
+    since) is left as it is. An input that fails adds a failure to the report and does not stop the others.
 
     Args:
         inputs: Files, folders, patterns, or ``-`` for standard input.
-        output: A file, a folder, or ``-`` for standard output; by default beside the inputs.
-        listener: Is told of everything (``esc_cli.jobs.events``).
-        dry_run: Plan only; with ``auto`` pictures are decoded, to say which model each one gets.
+        output: A file, a folder, or ``-`` for standard output. By default, results go beside the inputs.
+        listener: A function that receives all events (see ``esc_cli.jobs.events``).
+        dry_run: Whether to make only the plan. With ``auto``, pictures are decoded to find the model of each.
         options: See ``Options``.
 
     Raises:
-        EscError: One of its kinds: the run cannot be begun at all, and nothing was written.
-        TypeError: There is no such option.
+        EscError: The run cannot begin, and nothing was written. The error is an instance of a subclass.
+        TypeError: An option does not exist.
     """
     listener = _ignore if listener is None else listener
     return _run(inputs, output, Options.of(options), listener, dry_run=dry_run)
@@ -128,36 +128,37 @@ def upscale(
 
     Args:
         source: A picture file, or a Pillow image in memory.
-        target: The result's file, whose ending names the format, or a folder. By default beside the source,
-            named by its size. None for an image.
-        overwrite: Replace a result that is there already.
-        options: As of ``upscale_files``; those about files mean nothing for an image.
+        target: The file of the result, whose extension names the format, or a folder. By default, the result
+            lies beside the source and has the size in its name. None for an image.
+        overwrite: Whether to replace a result that already exists.
+        options: See ``Options``. Options about files have no effect on an image.
 
     Returns:
-        The result's path; for an image, the result as an image, with its metadata in ``info``.
+        The path of the result. For an image, the result as an image, with its metadata in ``info``.
 
     Raises:
-        EscError: One of its kinds (``esc_cli.errors``): nothing was written then.
-        TypeError: There is no such option.
+        EscError: The picture cannot be upscaled, and nothing was written. The error is an instance of a
+            subclass (see ``esc_cli.errors``).
+        TypeError: An option does not exist.
     """
     chosen = Options.of(options)
     if isinstance(source, Image.Image):
         if target is not None:
-            raise UsageError("an image gives an image, which you can save", hint="leave the target out")
+            raise UsageError("an image cannot have a target", hint="leave it out and save the returned image")
         file = PictureFile((picture_from_image(source),))
         return _with_metadata(_enlarged(file, chosen).first)
     if not isinstance(source, str | os.PathLike):
         raise UsageError(
-            f"a picture is a file or a Pillow image, not of the type {type(source).__name__}",
-            hint="PIL.Image.fromarray takes arrays, Upscaler takes tensors",
+            f"the source must be a file or a Pillow image, not of the type {type(source).__name__}",
+            hint="use PIL.Image.fromarray for arrays and Upscaler for tensors",
         )
     if Path(source).is_dir():
-        raise InputError(f"{str(source)!r} is a folder, not a picture", hint="upscale_files takes folders")
+        raise InputError(f"{str(source)!r} is a folder, not a picture", hint="use upscale_files for folders")
     if STDIN in (str(source), str(target)):
-        raise UsageError("standard input and output are for the command; name files")
+        raise UsageError("only the command can use standard input and output, so name files")
     if not os.path.lexists(source):
-        raise InputError(f"{source}: there is no such file")  # and no pattern either
-    # Of one there is but one share.
+        raise InputError(f"{source}: there is no such file")  # patterns are refused, too
+    # A single picture is not divided into shards.
     chosen = chosen.but(when_there="overwrite" if overwrite else "refuse", shard=None)
     report = _run([source], target, chosen, _ignore, keep_records=False)
     if report.failures:
@@ -176,7 +177,10 @@ def _enlarged(file: PictureFile, options: Options) -> PictureFile:
 
 
 def _geometry(models: Models, options: Options) -> Geometry:
-    """Find out what size is wanted; a factor's network is loaded at once, to fail before the work."""
+    """Return the requested size.
+
+    If it is a scale, its network is loaded at once, so that an error occurs before the work.
+    """
     if options.size is not None:
         return Geometry.parse(options.size)
     if options.scale is None:
@@ -187,9 +191,10 @@ def _geometry(models: Models, options: Options) -> Geometry:
 
 
 def _job_px(plan: Plan) -> dict[tuple[int, int], int]:
-    """Add up the pixels of each of the most frequent sizes, for which a runtime may be started.
+    """Return the total number of pixels for each of the most frequent sizes.
 
-    Of all pictures of the run, those done already too: a run that was ended goes on in the same way.
+    A runtime may be started for these sizes. Pictures that are already done count, too, so that an
+    interrupted run goes on in the same way.
     """
     by_size: Counter[tuple[int, int]] = Counter()
     for task in (*plan.tasks, *plan.up_to_date):
@@ -198,7 +203,7 @@ def _job_px(plan: Plan) -> dict[tuple[int, int], int]:
 
 
 def _announce(plan: Plan, chooser: Chooser, listener: Listener, *, estimate: bool) -> None:
-    """Tell what will be done, what is done already and what cannot be done."""
+    """Report what will be done, what is already done and what cannot be done."""
     for task in plan.tasks:
         listener(_planned(task, chooser))
     for task, reason in (
@@ -215,7 +220,7 @@ def _announce(plan: Plan, chooser: Chooser, listener: Listener, *, estimate: boo
 
 
 def _engines(plan: Plan, chooser: Chooser) -> Iterator[Engine]:
-    """Describe each model that is known to be run, by the largest factor that it is run for."""
+    """Yield the event of each model that is known to be run, for the largest factor that it is run for."""
     factors: dict[Models, float] = {}
     for task in plan.tasks:
         if task.choice is not None or not chooser.is_auto:
@@ -246,7 +251,10 @@ def _planned(task: Task, chooser: Chooser) -> Planned:
 
 
 def _with_metadata(picture: Picture) -> Image.Image:
-    """Give a picture as an image whose ``info`` holds what that of an opened file does, but a PNG's text."""
+    """Return a picture as an image.
+
+    Its ``info`` holds the same metadata as that of an opened file, except for the text of a PNG.
+    """
     image = pillow_image(picture)
     metadata = fitted(picture.metadata, FORMATS["PNG"], picture.height, picture.width, ALL_METADATA, None)
     held = {
@@ -261,4 +269,4 @@ def _with_metadata(picture: Picture) -> Image.Image:
 
 
 def _ignore(event: Event) -> None:
-    """Tell nobody."""
+    """Ignore an event."""

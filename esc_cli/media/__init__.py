@@ -1,4 +1,4 @@
-"""Pixels <-> files: reading and writing pictures, alpha, metadata and geometry.
+"""Conversion between files and pixels: reading and writing of pictures, alpha, metadata and geometry.
 
-Gamma, colour profiles, palettes and (width, height) exist only inside this room.
+Gamma, color profiles, palettes and the order (width, height) exist only inside this package.
 """

@@ -1,4 +1,4 @@
-"""Camera raw files that are TIFFs: Pillow sees a thumbnail in them, not the photo."""
+"""Detect camera raw files that are TIFFs. Pillow sees only a thumbnail in them, not the photo."""
 
 from PIL import Image, TiffImagePlugin
 
@@ -22,7 +22,7 @@ EXTENSIONS = frozenset(
         ".srw",
     )
 )
-"""What such files end in."""
+"""File name extensions of camera raw files."""
 
 # Source: DNG 1.7 (DNGVersion); TIFF 6.0 (NewSubfileType, whose bit 0 is "reduced resolution"); TIFF technical
 # note 1 (SubIFDs).
@@ -31,15 +31,15 @@ _REDUCED = 1
 
 _MARKS_OFFSET = 8
 _MARKS = (b"CR\2\0", b"CR\3\0", b"IIII", b"MMMM")
-"""What Canon's and Phase One's files have behind TIFF's header."""
+"""Bytes that follow the TIFF header in files by Canon and Phase One."""
 
 
 def is_camera_raw(image: Image.Image, header: bytes) -> bool:
-    """Tell whether an opened file holds a camera's sensor data, beside the thumbnail that Pillow has found.
+    """Return whether an opened file holds a camera's sensor data besides the thumbnail that Pillow has found.
 
     Args:
-        image: As it was opened.
-        header: The first bytes of its file.
+        image: The image as it was opened.
+        header: The first bytes of the file.
     """
     if not isinstance(image, TiffImagePlugin.TiffImageFile):
         return False

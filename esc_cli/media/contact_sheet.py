@@ -1,4 +1,4 @@
-"""Several pictures on one sheet, and lines of text below a picture."""
+"""Contact sheets of several pictures, and captions below a picture."""
 
 import math
 from collections.abc import Sequence
@@ -20,33 +20,33 @@ def contact_sheet(pictures: Sequence[Picture], columns: int | None = None) -> Pi
     """Put pictures on a black sheet, row by row, with 8 pixels between them.
 
     Args:
-        pictures: At least one; all of one size and type.
-        columns: How many stand side by side; None for a sheet that is nearly as wide as high.
+        pictures: At least one picture. All must have the same size and type.
+        columns: Number of pictures in a row. None chooses the number that makes the sheet most nearly square.
 
     Returns:
-        Of their type, opaque: what is transparent is laid on black. All else, such as the color profile, is
-        that of the first; it is gray if all are.
+        An opaque picture of the same type, composited on black. It is gray if all pictures are gray.
+        Everything else, such as the color profile, comes from the first picture.
 
     Raises:
-        ValueError: There are none, their sizes or types differ, or there are less than one column.
+        ValueError: There are no pictures, their sizes or types differ, or ``columns`` is less than 1.
     """
     if not pictures or len({(picture.color.shape, picture.color.dtype) for picture in pictures}) > 1:
-        raise ValueError("a sheet is made of one picture or more, all of one size and type")
+        raise ValueError("a contact sheet needs at least one picture, and all must have one size and type")
     first = pictures[0]
     columns = columns if columns is not None else _best_columns(len(pictures), first.height, first.width)
     if columns < 1:
-        raise ValueError("a sheet has one column or more")
+        raise ValueError("a contact sheet needs at least one column")
     color = _sheet([_opaque(picture) for picture in pictures], columns)
     return replace(first, color=color, alpha=None, gray=all(picture.gray for picture in pictures))
 
 
 def _best_columns(count: int, height: int, width: int) -> int:
-    """The columns that make a sheet of pictures of this size, in pixels, most nearly a square."""
+    """Return the number of columns that makes a sheet of pictures of this size most nearly square."""
     return min(range(1, count + 1), key=lambda columns: _imbalance(count, columns, height, width))
 
 
 def _imbalance(count: int, columns: int, height: int, width: int) -> float:
-    """How far a sheet is from a square: 0 for one."""
+    """Return how far a sheet is from a square; 0 means that it is square."""
     rows = math.ceil(count / columns)
     return abs(math.log(_side_px(rows, height) / _side_px(columns, width)))
 
@@ -60,7 +60,7 @@ def _opaque(picture: Picture) -> Tensor:
 
 
 def _sheet(colors: Sequence[Tensor], columns: int) -> Tensor:
-    """(1, 3, H, W) of the sheet."""
+    """Return the sheet, a tensor of shape (1, 3, H, W)."""
     height, width = colors[0].shape[-2:]
     rows = math.ceil(len(colors) / columns)
     sheet = colors[0].new_zeros((1, 3, _side_px(rows, height), _side_px(columns, width)))
@@ -81,12 +81,12 @@ def captioned(picture: Picture, lines: Sequence[str]) -> Picture:
     """Put a black strip with white text below a picture.
 
     Args:
-        picture: Opaque, of 8 bits.
-        lines: From top to bottom. Of one that is wider than the picture the end is shown: of the path of a
-            file, that says more than its beginning.
+        picture: Opaque picture of 8 bits.
+        lines: Lines of text, from top to bottom. If a line is wider than the picture, only its end is shown:
+            the end of a file's path says more than its beginning.
 
     Returns:
-        The picture, ``LINE_PX`` higher for each line.
+        The picture, higher by ``LINE_PX`` pixels for each line.
     """
     strip = Image.new("L", (picture.width, LINE_PX * len(lines)))
     draw, font = ImageDraw.Draw(strip), ImageFont.load_default(TEXT_PX)
@@ -108,6 +108,6 @@ def _fitted(
 
 
 def _planes(strip: Image.Image) -> Tensor:
-    """(1, 3, H, W) of three equal planes."""
+    """Return a tensor of shape (1, 3, H, W) with three equal planes."""
     plane = torch.from_numpy(np.array(strip))
     return plane.expand(1, 3, *plane.shape)

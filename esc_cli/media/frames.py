@@ -1,4 +1,4 @@
-"""Several pictures in one file: the frames of animations with their timing, and pages."""
+"""Read the frames of animations with their timing, and the pages of documents."""
 
 from collections.abc import Iterator
 
@@ -9,12 +9,12 @@ from esc_cli.media.pillow import Opened, check_pixels, check_size, translated_er
 
 
 def timing_of(file: Opened) -> AnimationTiming | None:
-    """Read the timing of an animation, which for WebP and AVIF means to decode it.
+    """Read the timing of an animation. For WebP and AVIF, this decodes the frames.
 
     Returns:
-        The duration of each frame as the file has it, where 0 is "as fast as possible", and how often it is
-        played. None for a still, for pages, and for the pictures of an MPO or HEIC. Pillow does not tell how
-        often an AVIF is played: it is taken as for ever.
+        The duration of each frame as the file states it, where 0 means "as fast as possible", and the number
+        of times that the animation is played. None for a still, for pages, and for the pictures of an MPO or
+        HEIC. Pillow does not report how often an AVIF is played, so it is assumed to be played forever.
 
     Raises:
         InputError: The file is damaged or incomplete.
@@ -29,13 +29,14 @@ def timing_of(file: Opened) -> AnimationTiming | None:
 
 
 def frames(file: Opened) -> Iterator[Image.Image]:
-    """Decode a file's frames or pages, one after the other; the only or first picture of most formats.
+    """Decode the frames or pages of a file, one after the other.
 
-    Frames are complete: what is shown at their time. Of an MPO or HEIC, the main picture is the only one. The
-    default image of an animated PNG that is no frame of it is left out, as it is when it is shown.
+    Frames are complete canvases, as they are shown. A format that holds one picture yields that picture, and
+    an MPO or HEIC yields only its main picture. If the default image of an animated PNG is not one of its
+    frames, it is left out, as it is when the animation is shown.
 
     Yields:
-        Images of their own, in any mode of Pillow's, with the file's metadata in `info`.
+        Independent images, in any of Pillow's modes, with the file's metadata in `info`.
 
     Raises:
         InputError: The file is damaged or incomplete, or all frames together have too many pixels.
@@ -46,23 +47,26 @@ def frames(file: Opened) -> Iterator[Image.Image]:
 
 
 def _numbers(file: Opened) -> range:
-    """Pillow's numbers of the frames that are shown, or of the pages; 0 for the one of another format."""
+    """Return Pillow's numbers of the frames that are shown, or of the pages; only 0 for other formats."""
     if file.format.several is None:
         return range(1)
     return range(file.format.first_frame(file.image), int(getattr(file.image, "n_frames", 1)))
 
 
 def _visited(file: Opened) -> Iterator[int]:
-    """Go to one frame or page after the other; all of them together are held against the limit on pixels."""
+    """Move to one frame or page after the other, and yield its number.
+
+    The limit on pixels applies to all of them together.
+    """
     check_pixels(_total_px(file), file.name, file.largest_px)
     for number in _numbers(file):
         file.format.go_to(file.image, number)
-        check_size(file)  # a frame of a GIF may make it larger
+        check_size(file)  # a frame of a GIF may enlarge the canvas
         yield number
 
 
 def _total_px(file: Opened) -> int:
-    """Pixels of all frames or pages, without decoding them."""
+    """Return the number of pixels of all frames or pages, without decoding them."""
     numbers, image = _numbers(file), file.image
     if file.format.several != "pages":
         return len(numbers) * image.height * image.width

@@ -1,4 +1,4 @@
-"""What a picture's header says beyond what Pillow tells: bits a channel, and which way is up."""
+"""Properties of a picture's header that Pillow does not report: bits per channel, and orientation."""
 
 from PIL import Image, ImageFile
 
@@ -11,12 +11,12 @@ _PICTURE_DEPTHS_BITS = (8, 10, 12, 16)
 
 
 def depth_class(file_bits: int) -> int:
-    """The depth of a picture (8, 10, 12 or 16) whose file has so many bits of an integer a channel."""
+    """Return the depth of a picture (8, 10, 12 or 16) for the integer bits per channel of its file."""
     return next((depth for depth in _PICTURE_DEPTHS_BITS if file_bits <= depth), 16)
 
 
 def picture_depth_bits(opened: Opened) -> int:
-    """Bits a channel of the picture that is made of a file: 8, 10, 12, 16, or 32 for floats."""
+    """Return the bits per channel of a picture made from a file: 8, 10, 12, 16, or 32 for floats."""
     if opened.format.is_floating(opened):
         return FLOAT_BITS
     deep = opened.image.mode in WIDE_MODES or opened.format.is_too_deep_for_pillow(opened)
@@ -24,29 +24,29 @@ def picture_depth_bits(opened: Opened) -> int:
 
 
 def reduction_note(depth_bits: int, to_bits: int) -> str:
-    """Say that a picture has lost depth."""
-    return f"{depth_bits} bits a channel were reduced to {to_bits}"
+    """Return the note that a picture has lost bit depth."""
+    return f"{depth_bits} bits per channel were reduced to {to_bits}"
 
 
 def conversion_note(mode: str, has_profile: bool) -> str | None:
-    """Say what becomes of colors that are neither gray nor RGB; None for those which are."""
+    """Return the note on a color conversion; None for gray and RGB, which are not converted."""
     if mode == "LAB":
         return "Lab colors were converted to sRGB"
     if mode != "CMYK":
         return None
     if has_profile:
         return "CMYK was converted to sRGB through its color profile"
-    return "CMYK without a usable color profile was converted by the plain formula"
+    return "CMYK without a usable color profile was converted with a simple formula"
 
 
 def orientation(image: Image.Image) -> int:
-    """Give the EXIF orientation that is still to be applied to an image, 1 to 8."""
+    """Return the EXIF orientation that is still to be applied to an image, 1 to 8."""
     format = format_of(image)
     return exif_orientation(image) if format is None else format.orientation(image)
 
 
 def upright_size(image: ImageFile.ImageFile) -> tuple[int, int]:
-    """(height, width) in pixels once the orientation is applied."""
+    """Return (height, width) in pixels, after the orientation is applied."""
     width, height = image.size
     if orientation(image) in TURNS_WHICH_SWAP_SIDES:
         return width, height

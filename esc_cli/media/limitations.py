@@ -1,22 +1,23 @@
-"""What a result cannot keep of its source, known from the source's header before any work."""
+"""Find what a result cannot keep of its source, from the source's header and before any work."""
 
 from collections.abc import Iterator, Set
 
-from esc_cli.media.formats.base import FLOAT_BITS, Held, PictureFormat
+from esc_cli.media.formats.base import FLOAT_BITS, PictureFormat
 from esc_cli.media.metadata.fitting import limitation_of, parts_held
+from esc_cli.media.metadata.kinds import Held
 from esc_cli.media.probe import Probe
 
 
 def limitations(probe: Probe, format: PictureFormat, keep: Set[Held]) -> tuple[str, ...]:
-    """Say everything that a format cannot hold of a picture.
+    """List everything that a format cannot hold of a picture.
 
     Args:
-        probe: Of the source.
-        format: Of the result.
+        probe: Header information of the source.
+        format: Format of the result.
         keep: The parts of the metadata that the user wants.
 
     Returns:
-        One sentence for each loss, without a full stop; those of reading first.
+        One sentence for each loss, without a full stop. Losses from reading come first.
     """
     return (
         *probe.notes,
@@ -32,24 +33,24 @@ def _of_pictures(probe: Probe, format: PictureFormat) -> Iterator[str]:
     if probe.several is None or probe.several == format.several:
         return
     if format.several is None:
-        yield f"only the first of {probe.frames} {probe.several}: {format.name} holds one"
+        yield f"only the first of {probe.frames} {probe.several} is kept: {format.name} holds one picture"
     elif probe.several == "pages":
-        yield f"only the first of {probe.frames} pages: {format.name} holds none"
+        yield f"only the first of {probe.frames} pages is kept: {format.name} cannot hold pages"
     else:
-        yield f"the timing of {probe.frames} frames: {format.name} holds them as pages"
+        yield f"the timing of {probe.frames} frames is lost: {format.name} holds them as pages"
 
 
 def _of_transparency(probe: Probe, format: PictureFormat) -> Iterator[str]:
     if probe.alpha and not format.alpha:
-        yield f"{format.name} cannot hold transparency: what is transparent is laid on white"
+        yield f"{format.name} cannot hold transparency: transparent areas are blended with white"
 
 
 def _of_depth(probe: Probe, format: PictureFormat) -> Iterator[str]:
     most = max(bits for bits in format.depths_bits if bits != FLOAT_BITS)
     if probe.floating and FLOAT_BITS not in format.depths_bits:
-        yield f"floats become {most} bits a channel: {format.name} holds no floats"
+        yield f"floats are converted to {most} bits per channel: {format.name} cannot hold floats"
     elif not probe.floating and probe.depth_bits > most:
-        yield f"{probe.depth_bits} bits a channel become {most}: {format.name} holds no more"
+        yield f"{probe.depth_bits} bits per channel are reduced to {most}: {format.name} cannot hold more"
 
 
 def _of_metadata(probe: Probe, format: PictureFormat, keep: Set[Held]) -> Iterator[str]:
@@ -57,4 +58,4 @@ def _of_metadata(probe: Probe, format: PictureFormat, keep: Set[Held]) -> Iterat
     yield from (limitation_of(part, format) for part in sorted(lost))
     held = "icc_profile" in probe.parts & keep & format.holds
     if held and probe.gray and format.stores_gray_as_rgb(alpha=probe.alpha, depth_bits=probe.depth_bits):
-        yield f"the picture is converted to sRGB: {format.name} holds gray as colors, its profile is of gray"
+        yield f"the picture is converted to sRGB: {format.name} stores gray as RGB, but the profile is gray"

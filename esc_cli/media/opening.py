@@ -1,4 +1,4 @@
-"""Opening a picture: its format is told by its content, and its header is read by Pillow."""
+"""Open pictures: the format is detected from the content, and Pillow reads the header."""
 
 import io
 from collections.abc import Iterator
@@ -20,11 +20,11 @@ def opened(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Iterator
     """Open a picture for as long as the context lasts.
 
     Args:
-        source: A path, or a file's content.
-        largest_px: Pictures of more pixels are refused before they are decoded.
+        source: A path, or the content of a file.
+        largest_px: Maximum number of pixels. Larger pictures are refused before they are decoded.
 
     Raises:
-        InputError: There is no such file, it is no picture that this program reads, or too large.
+        InputError: The file does not exist, is not a picture that this program reads, or is too large.
     """
     name = "the data" if isinstance(source, bytes) else str(source)
     with quiet_pillow(largest_px), _stream(source, name) as file:
@@ -34,8 +34,8 @@ def opened(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Iterator
             image = format.open(file, name, largest_px)
         if is_camera_raw(image, header):
             raise InputError(
-                f"{name} is a camera raw file, of which only the thumbnail could be read",
-                hint="develop it first, and enlarge the TIFF or JPEG that comes out",
+                f"{name} is a camera raw file, and only its thumbnail could be read",
+                hint="develop it first, then upscale the resulting TIFF or JPEG",
             )
         picture = Opened(image, format, header, name, largest_px)
         check_size(picture)
@@ -58,8 +58,8 @@ def _check_kind(source: Path, name: str) -> None:
     if source.is_dir():
         raise InputError(f"{name} is a folder")
     if source.exists() and not source.is_file():
-        # A FIFO would be waited for, and could be read once only, but size and pixels are read one by one.
-        raise InputError(f"{name} is not an ordinary file", hint="pipes are read from - (stdin)")
+        # Reading a FIFO would block, and works only once, but the size and the pixels are read separately.
+        raise InputError(f"{name} is not a regular file", hint="to read from a pipe, use - (stdin)")
 
 
 def _readable_format(header: bytes, name: str) -> PictureFormat:

@@ -1,4 +1,4 @@
-"""How this room uses Pillow: quietly, within our own limit, and with our own errors."""
+"""Use Pillow without its warnings, with this program's limit on pixels, and with this program's errors."""
 
 import logging
 import math
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
     from esc_cli.media.formats.base import PictureFormat
 
 WIDE_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-"""Pillow's modes of more than 8 bits: gray only."""
+"""Pillow's modes of more than 8 bits per channel. All of them are gray."""
 
 LARGEST_INPUT_PX = 500_000_000
 """Larger pictures are refused before they are decoded: a file of 44 bytes can claim four gigapixels."""
 
-# What Pillow's plug-ins raise on damaged files. They document no list: these were seen when bytes of good
-# files were changed at random, and some belong to the same kinds of mistake.
+# Exceptions that Pillow's plug-ins raise on damaged files. No list is documented: these were observed when
+# bytes of good files were changed at random, and some were added because they are of the same kind.
 PILLOW_ERRORS = (
     AssertionError,
     OSError,
@@ -46,14 +46,14 @@ PILLOW_ERRORS = (
 
 @dataclass(frozen=True)
 class Opened:
-    """A picture whose header has been read and whose pixels have not.
+    """A picture whose header has been read, but whose pixels have not.
 
     Attributes:
-        image: Pillow's handle; it may decode only inside `translated_errors`.
+        image: Pillow's image. It may be decoded only inside `translated_errors`.
         format: The file's format.
         header: The first bytes of the file, at most 64 KiB.
-        name: What to call the file in messages.
-        largest_px: The most pixels that one picture in the file may have.
+        name: Name of the file in messages.
+        largest_px: Maximum number of pixels of one picture in the file.
     """
 
     image: ImageFile.ImageFile
@@ -64,10 +64,12 @@ class Opened:
 
 
 def check_size(file: Opened) -> None:
-    """Refuse a picture, or the frame or page which Pillow stands at, that has too many pixels.
+    """Refuse a picture that has too many pixels.
+
+    If the file holds several frames or pages, the current one is checked.
 
     Raises:
-        InputError: It has.
+        InputError: The picture has too many pixels.
     """
     check_pixels(file.image.height * file.image.width, file.name, file.largest_px)
 
@@ -76,7 +78,7 @@ def check_pixels(count_px: int, name: str, largest_px: int) -> None:
     """Refuse a file that decodes to more pixels than are allowed.
 
     Raises:
-        InputError: It does.
+        InputError: The file decodes to more pixels.
     """
     if count_px > largest_px:
         raise _too_large(name, count_px)
@@ -84,11 +86,11 @@ def check_pixels(count_px: int, name: str, largest_px: int) -> None:
 
 @contextmanager
 def translated_errors(name: str) -> Iterator[None]:
-    """Turn what Pillow raises inside into our own errors.
+    """Translate exceptions that Pillow raises inside the context into this program's errors.
 
     Raises:
         InputError: The file is damaged, too large, or cannot be read.
-        OutOfMemoryError: Its pixels do not fit in memory.
+        OutOfMemoryError: The pixels do not fit in memory.
     """
     try:
         yield
@@ -96,7 +98,7 @@ def translated_errors(name: str) -> Iterator[None]:
         pixels = re.search(r"(\d+) pixels", str(error))
         raise _too_large(name, int(pixels[1]) if pixels else LARGEST_INPUT_PX) from error
     except UnidentifiedImageError as error:
-        raise InputError(f"{name} is damaged, or of a rare kind that is not read") from error
+        raise InputError(f"{name} is damaged or of an unsupported kind") from error
     except MemoryError as error:
         raise OutOfMemoryError(f"{name} does not fit in memory") from error
     except PILLOW_ERRORS as error:
@@ -106,9 +108,9 @@ def translated_errors(name: str) -> Iterator[None]:
 def _damage(name: str, error: Exception) -> str:
     if isinstance(error, OSError) and error.strerror:
         return f"{name} cannot be read: {error.strerror}"
-    reason = " ".join(str(error).split())  # some have several lines
+    reason = " ".join(str(error).split())  # some messages have several lines
     if "MAX_TEXT" in reason:
-        return f"{name} holds more than {PngImagePlugin.MAX_TEXT_MEMORY >> 20} MB of text or profile"
+        return f"{name} holds more than {PngImagePlugin.MAX_TEXT_MEMORY >> 20} MB of text or color profile"
     return f"{name} is damaged or incomplete ({reason})" if reason else f"{name} is damaged or incomplete"
 
 
@@ -116,12 +118,12 @@ def _too_large(name: str, pixels: int) -> InputError:
     megapixels = math.ceil(pixels / 10**6)
     return InputError(
         f"{name} has {megapixels} megapixels, more than the limit",
-        hint=f"if you trust it, allow them with --max-megapixels {megapixels}",
+        hint=f"if you trust the file, raise the limit with --max-megapixels {megapixels}",
     )
 
 
 class _Readers:
-    """The limits of the threads inside `quiet_pillow`, and what the last one has to undo."""
+    """The limits of the threads inside `quiet_pillow`, and the settings that the last thread restores."""
 
     lock = threading.Lock()
     limits_px: ClassVar[list[int]] = []
@@ -130,15 +132,16 @@ class _Readers:
 
 @contextmanager
 def quiet_pillow(largest_px: int = LARGEST_INPUT_PX) -> Iterator[None]:
-    """Silence Pillow's warnings and replace its limit on pixels, as long as anybody reads.
+    """Silence Pillow's warnings and replace its limit on pixels while any thread reads.
 
-    Both are settings of the process, and pictures are read in several threads. So the first reader sets them
-    and the last one restores them; `warnings.catch_warnings` in each thread would restore them out of order.
+    Both are settings of the process, and pictures are read in several threads. So the first reader changes
+    them and the last one restores them; `warnings.catch_warnings` in each thread would restore them out of
+    order.
 
     Args:
-        largest_px: A picture of more pixels is not to be decoded. With several readers Pillow's limit is the
-            largest of theirs: it stands guard where Pillow reserves memory before anybody knows the size,
-            and what is read within it is still held against each reader's own.
+        largest_px: Maximum number of pixels of a picture that is decoded. With several readers, Pillow's
+            limit is the largest of theirs. It guards the places where Pillow allocates memory before the size
+            is known. Each reader still applies its own limit to the pictures that pass.
     """
     with _Readers.lock:
         if not _Readers.limits_px:
@@ -159,15 +162,15 @@ def quiet_pillow(largest_px: int = LARGEST_INPUT_PX) -> Iterator[None]:
 def _apply_settings(undo: ExitStack) -> None:
     undo.enter_context(warnings.catch_warnings())
     warnings.filterwarnings("ignore", module=r"PIL\.|pillow_")
-    # Pillow also logs what it warns of, and what nobody listens to goes to stderr.
+    # Pillow also logs its warnings, and log messages that nobody handles go to stderr.
     nobody = logging.NullHandler()
     logging.getLogger("PIL").addHandler(nobody)
     undo.callback(logging.getLogger("PIL").removeHandler, nobody)
     undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
-    # Workflows of AI pictures have more than the megabyte that Pillow allows; all text has a limit, too.
+    # Workflows in AI pictures exceed the megabyte that Pillow allows per chunk. All text is still limited.
     undo.callback(setattr, PngImagePlugin, "MAX_TEXT_CHUNK", PngImagePlugin.MAX_TEXT_CHUNK)
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
 
 
 def _set_limit() -> None:
-    Image.MAX_IMAGE_PIXELS = (max(_Readers.limits_px) + 1) // 2  # Pillow refuses above its double
+    Image.MAX_IMAGE_PIXELS = (max(_Readers.limits_px) + 1) // 2  # Pillow refuses more than twice this

@@ -1,4 +1,4 @@
-"""What a file holds, from its header alone: no pixels are decoded, and torch is not loaded."""
+"""Read what a file holds from its header alone: no pixels are decoded, and torch is not loaded."""
 
 import os
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from PIL import Image
 
 from esc_cli.errors import InputError
 from esc_cli.media.camera_raw import EXTENSIONS as CAMERA_RAW_EXTENSIONS
-from esc_cli.media.formats.base import Held, Several
+from esc_cli.media.formats.base import Several
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, sniff
 from esc_cli.media.header import (
     conversion_note,
@@ -18,6 +18,7 @@ from esc_cli.media.header import (
     upright_size,
 )
 from esc_cli.media.metadata.fitting import parts_of
+from esc_cli.media.metadata.kinds import Held
 from esc_cli.media.opening import opened
 from esc_cli.media.pillow import LARGEST_INPUT_PX, WIDE_MODES, Opened, check_pixels, translated_errors
 
@@ -26,20 +27,23 @@ _GRAY_MODES = ("1", "L", "LA", "La", *WIDE_MODES)
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What a picture's header says; one is kept for every file of a batch, so there are no bytes in it.
+    """The information in a picture's header.
+
+    One probe is kept for every file of a batch, so it contains no bytes objects.
 
     Attributes:
-        format: Its format's name, by its content.
-        height: In pixels, once upright.
-        width: In pixels, once upright.
-        frames: Frames of an animation, or pages; 1 for a still, and where only the first is read.
-        alpha: Whether it has transparency, though all of it may be opaque.
-        depth_bits: As of `Picture`.
-        floating: Whether it holds floats.
-        several: What the frames are, if there are several.
-        parts: The metadata it has, as far as its header tells.
-        gray: Whether it is gray.
-        notes: What reading changes, as far as its header tells: a sentence each.
+        format: Name of the format, detected from the content.
+        height: Height in pixels, after the orientation is applied.
+        width: Width in pixels, after the orientation is applied.
+        frames: Number of frames of an animation, or of pages. 1 for a still, and where only the first picture
+            is read.
+        alpha: Whether the picture has transparency. All of it may still be opaque.
+        depth_bits: See `Picture`.
+        floating: Whether the file holds floats.
+        several: Whether several pictures are frames or pages; None if only one is read.
+        parts: The parts of metadata in the file, as far as its header tells.
+        gray: Whether the picture is gray.
+        notes: Sentences about what reading changes, as far as the header tells.
     """
 
     format: str
@@ -59,17 +63,18 @@ def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
     """Read a picture's header.
 
     Args:
-        source: A path, or a file's content.
-        largest_px: The most pixels that are read, of all frames or pages together.
+        source: A path, or the content of a file.
+        largest_px: Maximum number of pixels of all frames or pages together.
 
     Raises:
-        InputError: It is missing, a folder, empty, damaged, too large or no picture that this program reads.
+        InputError: The file is missing, empty, damaged, too large, a folder, or not a picture that this
+            program reads.
     """
     with opened(source, largest_px) as file, translated_errors(file.name):
         height, width = upright_size(file.image)
         several = several_of(file)
         frames = frames_of(file) if several else 1
-        if several == "frames":  # which have one size, while pages may be smaller than the first one
+        if several == "frames":  # frames have one size, while pages may be smaller than the first one
             check_pixels(height * width * frames, file.name, largest_px)
         return Probe(
             format=file.format.name,
@@ -87,34 +92,41 @@ def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
 
 
 def is_picture(path: Path) -> bool:
-    """Whether a file found in a folder is meant to be a picture.
+    """Return whether a file found in a folder is meant to be a picture.
 
-    It is when it begins or is named like one, so that an empty `.png` counts as a picture, which then fails.
-    Camera raw files are not, since only their thumbnails could be read. Nor are hidden files: among them are
-    macOS's `._*.jpg`, which are no pictures, and half-written results.
+    It is if its content begins like a picture or its name has a picture's extension. So an empty `.png`
+    counts as a picture, and reading it fails. Camera raw files do not count, since only their thumbnails
+    could be read. Hidden files do not count either: among them are macOS's `._*.jpg`, which are not pictures,
+    and unfinished results.
     """
     if path.name.startswith(".") or path.suffix.lower() in CAMERA_RAW_EXTENSIONS:
         return False
     try:
         if path.suffix.lower() in PICTURE_EXTENSIONS:
-            return os.path.lexists(path) and not path.is_dir()  # a link to nowhere is named when it fails
+            return os.path.lexists(path) and not path.is_dir()  # a broken link is reported when it fails
         return path.is_file() and _begins_like_a_picture(path)
     except OSError:
         return False
 
 
 def frames_of(file: Opened) -> int:
-    """Frames of an animation, pages of a document, pictures in an MPO or HEIC; 1 for a still."""
+    """Return how many pictures a file holds, 1 for a still.
+
+    They are the frames of an animation, the pages of a document, or the pictures in an MPO or HEIC.
+    """
     return int(getattr(file.image, "n_frames", 1)) - file.format.first_frame(file.image)
 
 
 def several_of(file: Opened) -> Several | None:
-    """What the pictures are, if a file holds several; None if only one is read, as of an MPO or HEIC."""
+    """Return "frames" or "pages" if several pictures are read from a file, otherwise None.
+
+    Only one picture is read from an MPO or HEIC.
+    """
     return file.format.several if frames_of(file) > 1 else None
 
 
 def first_only(file: Opened) -> tuple[str, ...]:
-    """Say that of several pictures only the first is read, for those who read no more."""
+    """Return a note if a file has several pictures, for callers that read only the first one."""
     count = frames_of(file)
     if count == 1:
         return ()
@@ -134,7 +146,7 @@ def _changed_by_reading(file: Opened) -> Iterator[str]:
 
 
 def has_alpha(image: Image.Image) -> bool:
-    """Whether a picture has an alpha channel, a transparent color or a transparent palette entry."""
+    """Return whether a picture has an alpha channel, a transparent color or a transparent palette entry."""
     return image.has_transparency_data
 
 
@@ -144,10 +156,10 @@ def _begins_like_a_picture(path: Path) -> bool:
 
 
 def find_pictures(folder: Path) -> tuple[Path, ...]:
-    """List the pictures in a folder and its sub-folders, in a stable order.
+    """List the pictures in a folder and its subfolders, in a stable order.
 
     Raises:
-        InputError: It is no folder, or there are none in it.
+        InputError: The folder does not exist, or there are no pictures in it.
     """
     if not folder.is_dir():
         raise InputError(f"there is no folder {str(folder)!r}")

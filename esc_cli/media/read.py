@@ -1,4 +1,4 @@
-"""Reading pictures: a file becomes upright pixels of all its bits, and the metadata that belongs to them."""
+"""Read a picture file into upright pixels at full bit depth, and the metadata that belongs to them."""
 
 import hashlib
 from collections.abc import Iterable, Iterator
@@ -15,8 +15,9 @@ from esc_cli.media.formats.registry import DEFAULT, format_of
 from esc_cli.media.frames import frames, timing_of
 from esc_cli.media.header import orientation, reduction_note
 from esc_cli.media.metadata.fitting import metadata_notes, read_metadata
+from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.opening import opened
-from esc_cli.media.picture import Metadata, Picture, PictureFile
+from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.pillow import (
     LARGEST_INPUT_PX,
     WIDE_MODES,
@@ -32,17 +33,18 @@ from esc_cli.media.probe import first_only, frames_of, several_of
 
 
 def read_file(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> PictureFile:
-    """Read all that a picture file holds, with all its bits.
+    """Read everything that a picture file holds, at full bit depth.
 
-    Of the pictures in an MPO only the first is read. Frames and pages that are equal become one object.
+    Only the first picture of an MPO is read. Equal frames or pages become one object.
 
     Args:
-        source: A path, or a file's content.
-        largest_px: The most pixels that are read, of all frames or pages together.
+        source: A path, or the content of a file.
+        largest_px: Maximum number of pixels of all frames or pages together.
 
     Raises:
-        InputError: It is missing, a folder, empty, damaged, too large or no picture that this program reads.
-        OutOfMemoryError: Its pixels do not fit in memory.
+        InputError: The file is missing, empty, damaged, too large, a folder, or not a picture that this
+            program reads.
+        OutOfMemoryError: The pixels do not fit in memory.
     """
     with _readable(source, largest_px) as file:
         match several_of(file):
@@ -59,11 +61,12 @@ def read_picture(source: Path | bytes) -> Picture:
     """Read a still picture, or the first frame or page, reduced to 8 bits.
 
     Args:
-        source: A path, or a file's content.
+        source: A path, or the content of a file.
 
     Raises:
-        InputError: It is missing, a folder, empty, damaged, too large or no picture that this program reads.
-        OutOfMemoryError: Its pixels do not fit in memory.
+        InputError: The file is missing, empty, damaged, too large, a folder, or not a picture that this
+            program reads.
+        OutOfMemoryError: The pixels do not fit in memory.
     """
     with _readable(source, LARGEST_INPUT_PX) as file:
         picture = _still(file, source)
@@ -74,15 +77,15 @@ def read_picture(source: Path | bytes) -> Picture:
 
 
 def picture_from_image(image: Image.Image) -> Picture:
-    """Take over a Pillow image of any mode, as if it came from a file, with all the bits that its mode has.
+    """Convert a Pillow image of any mode to a picture, with full bit depth, as if it came from a file.
 
     Args:
-        image: Opened or made by the caller; it is decoded if it was not yet. Of an animation, the frame
-            which is shown is taken.
+        image: Image that the caller has opened or made. It is decoded if necessary. If it is an animation,
+            the current frame is used.
 
     Raises:
-        InputError: It comes from a file which is damaged.
-        OutOfMemoryError: Its pixels do not fit in memory.
+        InputError: The image has no pixels, or it comes from a damaged file.
+        OutOfMemoryError: The pixels do not fit in memory.
     """
     if 0 in image.size:
         raise InputError("the image has no pixels")
@@ -102,11 +105,11 @@ def _readable(source: Path | bytes, largest_px: int) -> Iterator[Opened]:
         yield file
 
 
-# One picture, and several
+# Stills, pages and frames
 
 
 def _still(file: Opened, source: Path | bytes, page: int = 0) -> Picture:
-    """The picture, or the page of a TIFF at which the file stands."""
+    """Read the picture, or the page of a TIFF at which the file stands."""
     deep = file.format.is_too_deep_for_pillow(file)
     pixels = file.format.decode_deep(file, source, page) if deep else _pillow_pixels(file)
     return _picture(pixels, file.image, file.format.name, file.header)
@@ -123,7 +126,7 @@ def _pages(file: Opened, source: Path | bytes) -> Iterator[Picture]:
 
 
 def _frames(file: Opened) -> Iterator[Picture]:
-    """The frames of an animation, in 8 bits, as that is how Pillow puts them together."""
+    """Yield the frames of an animation, in 8 bits, since Pillow composes them in 8 bits."""
     turn, first = orientation(file.image), None
     for image in frames(file):
         pixels = pixels_of(image, file.format.depth_bits(file) if first is None else 8)
@@ -141,7 +144,7 @@ def _of_every_page(metadata: Metadata) -> Metadata:
 
 
 def _shared(pictures: Iterable[Picture]) -> Iterator[Picture]:
-    """The pictures, those which look the same being one object, so that they are enlarged once."""
+    """Yield the pictures; those that look the same become one object, so that they are upscaled once."""
     known: dict[tuple[object, ...], Picture] = {}
     for picture in pictures:
         digest = hashlib.sha256(picture.color.numpy().data)
@@ -180,7 +183,7 @@ def _picture(pixels: Pixels, image: Image.Image, format_name: str, header: bytes
 
 
 def _tensors(pixels: Pixels) -> tuple[Tensor, Tensor | None]:
-    """(1, 3, H, W) colors and (1, 1, H, W) alpha."""
+    """Return the colors, of shape (1, 3, H, W), and the alpha, of shape (1, 1, H, W)."""
     planes = torch.from_numpy(pixels.values.transpose(2, 0, 1).copy()).unsqueeze(0)
     color = planes[:, :-1] if pixels.has_alpha else planes  # (1, 1 or 3, H, W)
     alpha = planes[:, -1:].contiguous() if pixels.has_alpha else None

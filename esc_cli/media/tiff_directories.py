@@ -1,9 +1,9 @@
-"""TIFF's directories: read as they are stored, and new ones added behind them, so that nothing else moves.
+"""Read TIFF directories as they are stored, and append new ones, so that nothing else moves.
 
-EXIF is a small TIFF, so both are done here. Pillow's directories are not used, since they would change what
-they copy: fractions are reduced, types guessed anew in nested directories, text beyond ASCII turned into
-question marks, and the pixels' offsets raised. That values stay where they are matters to makers' notes,
-which refer to themselves by offsets into the file.
+EXIF is a small TIFF, so this module handles both. Pillow's directories are not used, since they change values
+when they copy them: they reduce fractions, guess the types in nested directories, replace text beyond ASCII
+with question marks, and increase the offsets of the pixels. Values must stay where they are because maker
+notes refer to themselves by offsets into the file.
 """
 
 import array
@@ -14,7 +14,7 @@ from fractions import Fraction
 from typing import IO, Literal, TypeAlias
 
 Order = Literal["<", ">"]
-"""Little or big endian, as `struct` has it."""
+"""Byte order, little or big endian, as `struct` writes it."""
 
 # Source: TIFF 6.0, section 2 (types 1 to 12); TIFF Technical Note 1 (13); BigTIFF (16 to 18); Exif 3.0 (129).
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, _IFD8, _UTF8 = 1, 2, 3, 4, 5, 7, 18, 129
@@ -24,7 +24,7 @@ _NUMBERS_A_VALUE = {5: 2, 10: 2}
 _ARRAY_TYPES = {2: "H", 4: "I", 8: "Q"}
 
 EXIF_DIRECTORY, GPS_DIRECTORY, INTEROP_DIRECTORY = 34665, 34853, 40965
-"""Tags which refer to a directory. Source: Exif 2.32, 4.6.3."""
+"""Tags that refer to a directory. Source: Exif 2.32, 4.6.3."""
 
 _NESTED: dict[int, tuple[int, ...]] = {
     0: (EXIF_DIRECTORY, GPS_DIRECTORY),
@@ -38,11 +38,11 @@ _LARGEST_DENOMINATOR = 10_000
 
 @dataclass(frozen=True)
 class Layout:
-    """How a file stores its directories. Source: TIFF 6.0, section 2; BigTIFF.
+    """Byte order and offset size of a file's directories. Source: TIFF 6.0, section 2; BigTIFF.
 
     Attributes:
-        order: Of the bytes in numbers.
-        big: Whether it is a BigTIFF, whose offsets have 64 bits.
+        order: Byte order of numbers.
+        big: Whether the file is a BigTIFF, whose offsets have 64 bits.
     """
 
     order: Order
@@ -50,29 +50,29 @@ class Layout:
 
     @property
     def offset(self) -> str:
-        """An offset, and how many values an entry has, in `struct`'s words."""
+        """The `struct` format of an offset, and of the number of values in an entry."""
         return self.order + ("Q" if self.big else "I")
 
     @property
     def count(self) -> str:
-        """How many entries a directory has, in `struct`'s words."""
+        """The `struct` format of the number of entries in a directory."""
         return self.order + ("Q" if self.big else "H")
 
     @property
     def entry(self) -> str:
-        """Tag, type, number of values and place of an entry, in `struct`'s words."""
+        """The `struct` format of an entry: its tag, type, number of values, and place."""
         return self.order + ("HHQ8s" if self.big else "HHI4s")
 
     @property
     def place_bytes(self) -> int:
-        """The size of an entry's place, which is its value if that fits, else its offset."""
+        """The size of an entry's place, which holds the value if that fits, otherwise its offset."""
         return struct.calcsize(self.offset)
 
     def header(self, first: int) -> bytes:
-        """A file's first bytes.
+        """Return the first bytes of a file.
 
         Args:
-            first: The offset of its first directory.
+            first: Offset of the first directory.
         """
         mark = b"II" if self.order == "<" else b"MM"
         version = (43, 8, 0) if self.big else (42,)
@@ -80,7 +80,7 @@ class Layout:
         return mark + numbers + struct.pack(self.offset, first)
 
     def directory_bytes(self, entries: int) -> int:
-        """The size of a directory without the values that lie elsewhere."""
+        """Return the size of a directory without the values that are stored elsewhere."""
         fixed = struct.calcsize(self.count) + struct.calcsize(self.offset)
         return fixed + entries * struct.calcsize(self.entry)
 
@@ -90,9 +90,9 @@ class Entry:
     """A value that stays where it is in its file.
 
     Attributes:
-        type: TIFF's number of it.
-        count: How many values there are.
-        place: The values themselves if they fit in, else their offset.
+        type: TIFF's number of the type.
+        count: Number of values.
+        place: The values themselves if they fit, otherwise their offset.
     """
 
     type: int
@@ -105,9 +105,9 @@ class Field:
     """A value that can be written anywhere.
 
     Attributes:
-        type: TIFF's number of it.
+        type: TIFF's number of the type.
         data: The values, one after the other.
-        order: Of the bytes in the numbers among them.
+        order: Byte order of the numbers in ``data``.
     """
 
     type: int
@@ -116,11 +116,11 @@ class Field:
 
     @property
     def count(self) -> int:
-        """How many values there are."""
+        """The number of values."""
         return len(self.data) // _value_bytes(self.type)
 
     def ordered(self, order: Order) -> bytes:
-        """The values in another order of bytes."""
+        """Return the values in another byte order."""
         number_bytes = _number_bytes(self.type)
         if order == self.order or number_bytes == 1:
             return self.data
@@ -130,7 +130,7 @@ class Field:
 
 
 Tree: TypeAlias = Mapping[int, "Entry | Field | Tree"]
-"""A directory to be written, by tag, with the directories in it."""
+"""A directory to be written, by tag, including its nested directories."""
 
 
 @dataclass(frozen=True)
@@ -138,10 +138,10 @@ class Directory:
     """A directory as it is stored.
 
     Attributes:
-        entries: By tag; those of unknown types and those which lie outside of the file are left out.
-        start: Its offset.
-        end: The offset behind it.
-        next: The offset of the next one; 0 behind the last.
+        entries: Entries by tag. Entries of unknown types and those that lie outside the file are left out.
+        start: Offset of the directory.
+        end: Offset of the first byte after the directory.
+        next: Offset of the next directory; 0 after the last one.
     """
 
     entries: Mapping[int, Entry]
@@ -151,19 +151,19 @@ class Directory:
 
 
 class TiffReader:
-    """Reads the directories of a TIFF file or an EXIF block, without its "Exif".
+    """Reads the directories of a TIFF file, or of an EXIF block without its "Exif".
 
     Attributes:
-        layout: How they are stored.
-        first: The offset of the first one.
-        header_bytes: The size of the file's header.
-        size_bytes: Of the whole file.
+        layout: How the directories are stored.
+        first: Offset of the first directory.
+        header_bytes: Size of the file's header.
+        size_bytes: Size of the whole file.
 
     Args:
-        file: At any place; it begins with TIFF's header.
+        file: File that begins with a TIFF header. Its position does not matter.
 
     Raises:
-        ValueError: It is no TIFF.
+        ValueError: The file is not a TIFF.
     """
 
     def __init__(self, file: IO[bytes]) -> None:
@@ -172,7 +172,7 @@ class TiffReader:
         mark = self._read(0, 4)
         layouts = {layout.header(0)[:4]: layout for layout in _LAYOUTS}
         if mark not in layouts:
-            raise ValueError("there is no header of a TIFF")
+            raise ValueError("the file has no TIFF header")
         self.layout = layouts[mark]
         self.header_bytes = len(self.layout.header(0))
         place_bytes = self.layout.place_bytes
@@ -182,8 +182,8 @@ class TiffReader:
         """Read the directory at an offset.
 
         Raises:
-            ValueError: It does not lie in the file, or its values cannot: there are more than the file has
-                bytes, which would make a small file take much memory.
+            ValueError: The directory lies outside the file, or its values are larger than the whole file,
+                which would let a small file take much memory.
         """
         layout, count_bytes = self.layout, struct.calcsize(self.layout.count)
         (count,) = struct.unpack(layout.count, self._read(start, count_bytes))
@@ -200,31 +200,31 @@ class TiffReader:
         """Yield the first directory and those that follow it, one for each page.
 
         Raises:
-            ValueError: One does not lie in the file, or they run in a circle.
+            ValueError: A directory lies outside the file, or the directories form a loop.
         """
         seen, start = set[int](), self.first
         while start:
             if start in seen:
-                raise ValueError("the directories run in a circle")
+                raise ValueError("the directories of the TIFF form a loop")
             seen.add(start)
             directory = self.directory(start)
             yield directory
             start = directory.next
 
     def field(self, entry: Entry) -> Field:
-        """Read a value."""
+        """Read the value of an entry."""
         start, end = self.extent(entry)
         data = entry.place[: _size_bytes(entry)] if start == end else self._read(start, end - start)
         return Field(entry.type, data, self.layout.order)
 
     def number(self, entry: Entry) -> int:
-        """Read the first of some whole numbers, such as an offset."""
+        """Read the first whole number of an entry, such as an offset."""
         field = self.field(entry)
         kind = {1: "B", 2: "H", 4: "I", 8: "Q"}[_number_bytes(field.type)]
         return int(struct.unpack_from(self.layout.order + kind, field.data)[0])
 
     def extent(self, entry: Entry) -> tuple[int, int]:
-        """Where a value begins and ends in the file; twice the same if it lies in the entry itself."""
+        """Return where a value begins and ends in the file; (0, 0) if it lies in the entry itself."""
         size = _size_bytes(entry)
         if size <= self.layout.place_bytes:
             return 0, 0
@@ -234,12 +234,12 @@ class TiffReader:
     def tree(
         self, directory: Directory, tag: int = 0, without: Set[int] = frozenset()
     ) -> dict[int, "Entry | Field | Tree"]:
-        """Read all values of a directory and of those in it; one of those that is broken is left out.
+        """Read all values of a directory and its nested directories; broken nested directories are left out.
 
         Args:
-            directory: Where to begin.
-            tag: Which refers to it; 0 for a page's or an EXIF block's own.
-            without: Tags to pass over in the directory itself.
+            directory: The directory to read.
+            tag: Tag that refers to the directory; 0 for the directory of a page or an EXIF block.
+            without: Tags to skip in the directory itself.
         """
         tree: dict[int, Entry | Field | Tree] = {}
         for key in directory.entries.keys() - without:
@@ -251,7 +251,7 @@ class TiffReader:
         return tree
 
     def nested(self, directory: Directory, tag: int) -> Directory | None:
-        """Read the directory that an entry refers to; None if there is none, or it is broken."""
+        """Read the directory that an entry refers to; return None if it is missing or broken."""
         try:
             return self.directory(self.number(directory.entries[tag]))
         except (KeyError, ValueError):
@@ -266,19 +266,20 @@ class TiffReader:
 
     def _read(self, start: int, size: int) -> bytes:
         if start + size > self.size_bytes:
-            raise ValueError("a part of a TIFF lies behind its end")
+            raise ValueError("part of the TIFF lies beyond the end of the file")
         self._file.seek(start)
         return self._file.read(size)
 
 
 def directory_at(position: int, tree: Tree, layout: Layout, next: int = 0) -> bytes:
-    """Write a directory, followed by its values and by the directories in it.
+    """Encode a directory, followed by its values and its nested directories.
 
     Args:
-        position: The offset at which it will stand; even, since TIFF wants words.
-        tree: What is in it.
-        layout: Of the file.
-        next: The offset of the next directory.
+        position: Offset at which the directory will be stored. It must be even, since TIFF requires word
+            alignment.
+        tree: Content of the directory.
+        layout: Layout of the file.
+        next: Offset of the next directory.
 
     Raises:
         struct.error: An offset does not fit in the layout.
@@ -294,28 +295,28 @@ def directory_at(position: int, tree: Tree, layout: Layout, next: int = 0) -> by
 
 
 def text_field(text: str) -> Field:
-    """A value of text, which TIFF wants to be ASCII."""
+    """Make a text value, which TIFF requires to be ASCII."""
     return Field(ASCII, text.encode("ascii", "replace") + b"\0")
 
 
 def number_field(number: int, type: int = LONG) -> Field:
-    """A value of one whole number."""
+    """Make a value of one whole number."""
     return Field(type, struct.pack("<H" if type == SHORT else "<I", number))
 
 
 def fraction_field(number: float) -> Field:
-    """A value of one positive number, as a fraction."""
+    """Make a value of one positive number, stored as a fraction."""
     fraction = Fraction(number).limit_denominator(_LARGEST_DENOMINATOR)
     return Field(RATIONAL, struct.pack("<II", *fraction.as_integer_ratio()))
 
 
 def pointer(offset: int, layout: Layout) -> Entry:
-    """What refers to a directory."""
+    """Make an entry that refers to a directory."""
     return Entry(_IFD8 if layout.big else LONG, 1, struct.pack(layout.offset, offset))
 
 
 def _stored(value: "Entry | Field | Tree", behind: int, layout: Layout) -> tuple[Entry, bytes]:
-    """An entry, and what it refers to if that is to stand behind."""
+    """Return a value's entry, and the bytes to store at the offset ``behind`` if it refers to any."""
     if isinstance(value, Entry):
         return value, b""
     if not isinstance(value, Field):

@@ -1,6 +1,6 @@
-"""Pictures of more than 8 bits a channel, decoded and encoded by libvips: Pillow cuts their colors to 8.
+"""Decode and encode pictures of more than 8 bits per channel with libvips; Pillow reduces color to 8 bits.
 
-libvips is loaded on first use: that takes 25 ms and 20 MB, which pictures of 8 bits need not pay.
+libvips is loaded on first use: loading takes 25 ms and 20 MB, which 8-bit pictures do not need to spend.
 """
 
 import sys
@@ -24,22 +24,23 @@ _FIELDS = {"icc_profile": "icc-profile-data", "exif": "exif-data", "xmp": "xmp-d
 def decode(
     source: Path | bytes, loader: str, name: str, *, fail_on: Sequence[str] = ("error",), **options: Any
 ) -> Array:
-    """Decode a picture as it is stored, not turned or scaled, but with colors that alpha does not multiply.
+    """Decode a picture as it is stored, not turned or scaled, but with colors that are not premultiplied.
 
     Args:
-        source: A path, or a file's content.
-        loader: The operation of libvips that reads the file's format, such as "pngload_buffer".
-        name: What to call the file in messages.
-        fail_on: What it fails at. If it fails without a description, it is tried with the next one.
-        options: Of the loader.
+        source: A path, or the content of a file.
+        loader: The libvips operation that reads the file's format, such as "pngload_buffer".
+        name: Name of the file in messages.
+        fail_on: The libvips levels of errors at which decoding fails. The next level is tried if
+            decoding fails without a description.
+        options: Options of the loader.
 
     Returns:
-        (H, W, C), of the file's own type and number of channels, which may be more than four.
+        Array of shape (H, W, C) with the file's own type and number of channels, which may be more than four.
 
     Raises:
         InputError: The file is damaged, incomplete or of a kind that libvips does not read.
     """
-    # In memory: libvips takes names as UTF-8 and looks for options in them, but a file may have any name.
+    # From memory: libvips takes names as UTF-8 and looks for options in them, but a file may have any name.
     content = source if isinstance(source, bytes) else source.read_bytes()
     load = getattr(libvips().Image, loader)
     for number, level in enumerate(fail_on, start=1):
@@ -49,9 +50,9 @@ def decode(
         except libvips().Error as error:
             if number < len(fail_on) and not error.detail.strip():
                 continue
-            # Its own words would not help: "Read error at row 4294967295".
-            raise InputError(f"{name} is damaged, incomplete, or of a rare kind that is not read") from error
-    raise ValueError("nothing to fail on")
+            # The message of libvips would not help: "Read error at row 4294967295".
+            raise InputError(f"{name} is damaged, incomplete, or of an unsupported kind") from error
+    raise ValueError("fail_on must not be empty")
 
 
 def encode(
@@ -64,14 +65,14 @@ def encode(
     """Encode a picture of more than 8 bits.
 
     Args:
-        pixels: (H, W, C), uint16 or float32 of 1 to 4 channels; alpha is unassociated.
-        saver: The operation of libvips that writes the format, such as "pngsave_buffer".
-        options: Of the saver.
-        format_name: Of the format, for messages.
-        metadata: Any of "icc_profile", "exif" and "xmp".
+        pixels: Array of shape (H, W, C), uint16 or float32, with 1 to 4 channels, not premultiplied by alpha.
+        saver: The libvips operation that writes the format, such as "pngsave_buffer".
+        options: Options of the saver.
+        format_name: Name of the format in messages.
+        metadata: Metadata blocks under any of the keys "icc_profile", "exif" and "xmp".
 
     Raises:
-        OutputError: It cannot be encoded.
+        OutputError: The picture cannot be encoded.
     """
     with translated(OutputError, f"the picture cannot be written as {format_name}"):
         image = _image(pixels)
@@ -83,7 +84,7 @@ def encode(
 
 
 def _image(pixels: Array) -> Any:
-    """A libvips image over the same memory."""
+    """Make a libvips image that shares the array's memory."""
     height, width, channels = pixels.shape
     type = "float" if pixels.dtype.kind == "f" else "ushort"
     if type == "float":
@@ -96,14 +97,16 @@ def _image(pixels: Array) -> Any:
 
 @contextmanager
 def translated(error_class: type[InputError] | type[OutputError], message: str) -> Iterator[None]:
-    """Turn libvips's errors into ours: of the lines of a libvips error, the last one says most.
+    """Translate libvips errors into this program's errors.
+
+    The last line of a libvips error says most, so it is added to the message.
 
     Args:
-        error_class: Of our error.
-        message: What has failed.
+        error_class: Class of the error to raise.
+        message: Description of what has failed.
 
     Raises:
-        InputError, OutputError: Something has failed.
+        InputError, OutputError: libvips has raised an error.
     """
     try:
         yield
@@ -115,17 +118,17 @@ def translated(error_class: type[InputError] | type[OutputError], message: str) 
 
 @cache
 def libvips() -> ModuleType:
-    """Give the library, with settings that suit a program which opens thousands of files once each.
+    """Return the library, with settings that suit a program that opens thousands of files once each.
 
-    Its warnings go to Python's logger "pyvips", which nobody hears who does not listen.
+    Its warnings go to Python's logger "pyvips" and are not shown unless somebody handles them.
     """
-    theirs = "pyvips" in sys.modules  # whoever imports this program may use libvips in its own way
+    theirs = "pyvips" in sys.modules  # a program that imports this one may use libvips in its own way
     import pyvips
 
     if not theirs:
-        pyvips.cache_set_max(0)  # it would hold the files and pixels of the last operations
-        # As many threads as the machine has cores would start for each picture, to no gain: the codecs of PNG
-        # and TIFF work on one strip after the other, and that of AVIF has its own threads.
+        pyvips.cache_set_max(0)  # the cache would hold the files and pixels of recent operations
+        # Otherwise, one thread per CPU core would start for each picture, without any gain: the codecs of PNG
+        # and TIFF process one strip after the other, and the codec of AVIF has its own threads.
         pyvips.vips_lib.vips_concurrency_set(1)
     module: ModuleType = pyvips
     return module

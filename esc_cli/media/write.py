@@ -1,4 +1,4 @@
-"""Writing pictures: encoded in memory, with all that their format holds of depth, frames and metadata."""
+"""Encode pictures in memory, with all the depth, frames and metadata that their format holds."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -8,7 +8,8 @@ from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import check_fits
 from esc_cli.media.metadata.fitting import fitted
-from esc_cli.media.picture import DEFAULT, Metadata, Picture, PictureFile, WriteSettings
+from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.picture import DEFAULT, Picture, PictureFile, WriteSettings
 from esc_cli.media.pixels.alpha import composite
 from esc_cli.media.pixels.depth import depth_written, with_depth
 
@@ -18,25 +19,26 @@ WHITE = (255, 255, 255)
 def encode_file(file: PictureFile, format: PictureFormat, settings: WriteSettings = DEFAULT) -> bytes:
     """Encode a still, an animation or pages, with metadata, as far as the format holds them.
 
-    Pictures are written with all their bits, or as many as the format has; those of an animation with 8.
-    Where the color profile is not written, colors are converted to sRGB; where the format has no alpha, the
-    picture is laid on white. A gray picture is written gray, but WebP (and AVIF, with alpha or more than 8
-    bits) stores it as equal colors. Without a quality, JPEG gets 95 and AVIF and HEIC 90, all with full color
-    resolution (4:4:4); WebP and JPEG XL are lossless, unless the source was a JPEG, which was not either.
+    Pictures are written at full bit depth, or as much of it as the format holds; frames of an animation are
+    written with 8 bits. If the color profile is not written, the colors are converted to sRGB. If the format
+    has no alpha, the picture is composited on white. A gray picture is written as gray, except that WebP (and
+    AVIF, with alpha or more than 8 bits) stores it as three equal channels. The default quality is 95 for
+    JPEG and 90 for AVIF and HEIC, all with full color resolution (4:4:4). WebP and JPEG XL are lossless by
+    default, unless the source was a JPEG, which is lossy itself.
 
     Args:
-        file: What to encode; of several pictures only the first where the format holds one. An animation
+        file: The pictures to encode. If the format holds one picture, only the first is encoded. An animation
             becomes the pages of a TIFF, but pages do not become an animation.
-        format: As what.
-        settings: How.
+        format: Format of the result.
+        settings: Quality, and the metadata to write.
 
     Returns:
-        The content of a file.
+        The content of the encoded file.
 
     Raises:
-        OutputError: The format cannot hold it.
-        OutOfMemoryError: There is not enough memory to encode it.
-        UsageError: There is no such quality.
+        OutputError: The format cannot hold a picture of this size, or encoding has failed.
+        OutOfMemoryError: There is not enough memory to encode the pictures.
+        UsageError: The quality is not from 1 to 100.
     """
     _check_quality(settings.quality)
     pictures = held_by(format, file).pictures
@@ -52,14 +54,14 @@ def encode_file(file: PictureFile, format: PictureFormat, settings: WriteSetting
 
 
 def held_by(format: PictureFormat, file: PictureFile) -> PictureFile:
-    """Give what a format can hold of a file: all of its pictures, or the first one."""
+    """Return what a format can hold of a file: all of its pictures, or the first one."""
     several = format.several == "pages" or (file.timing is not None and format.several == "frames")
     return file if several else PictureFile((file.first,))
 
 
 def _check_quality(quality: int | None) -> None:
     if quality is not None and not 1 <= quality <= 100:
-        raise UsageError(f"a quality of {quality} does not exist: it is from 1 to 100")
+        raise UsageError(f"the quality must be from 1 to 100, not {quality}")
 
 
 def _metadata_written(picture: Picture, format: PictureFormat, settings: WriteSettings) -> Metadata:
@@ -67,14 +69,14 @@ def _metadata_written(picture: Picture, format: PictureFormat, settings: WriteSe
     if picture.gray and format.stores_gray_as_rgb(
         alpha=picture.alpha is not None, depth_bits=picture.depth_bits
     ):
-        keep -= {"icc_profile"}  # a profile of gray values, which is wrong for three channels
+        keep -= {"icc_profile"}  # a profile of gray values is wrong for three channels
     return fitted(picture.metadata, format, picture.height, picture.width, keep, settings.provenance)
 
 
 def _prepared(
     pictures: Sequence[Picture], metadata: Sequence[Metadata], format: PictureFormat
 ) -> list[Picture]:
-    """Pictures as the format can hold them; those which are one object are prepared once."""
+    """Convert pictures to what the format can hold; pictures that are one object are converted once."""
     animated = len(pictures) > 1 and format.several == "frames"
     depths = (8,) if animated else format.depths_bits
     made: dict[int, Picture] = {}

@@ -1,1 +1,1 @@
-"""The ESC networks: mathematics only. No files, no devices, no words of the command line."""
+"""The ESC networks. This package only computes: it knows no files, no devices and no command line."""

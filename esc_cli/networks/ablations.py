@@ -1,8 +1,8 @@
-"""Networks that differ from ESC in one thing, to see what that thing is worth.
+"""Networks that each differ from ESC in one part, to measure what that part contributes.
 
-The paper's ablation names its rows and says little about them. Here all networks have ESC's depth and widths,
-and what was exchanged stands beside each; rows that the paper kept at one latency by other depths are other
-networks there, as noted.
+The paper names the rows of its ablation tables and says little about them. Here all networks have ESC's depth
+and widths, and a comment beside each describes the part that differs. The paper keeps the latency of some
+rows equal by changing their depth, so its networks differ from these; the comments note where.
 
 Source: ESC (arXiv 2503.06671), its ablation tables, x2.
 """
@@ -14,34 +14,37 @@ from functools import partial
 from esc_cli.networks.architectures.esc import ESCConfig
 
 ABLATIONS: dict[str, Callable[[int], ESCConfig]] = {
-    # Each convolutional attention is one head of window attention over the same 16 channels. The paper's
-    # network takes 128 ms where ESC takes 121: if its heads were four, its layers were fewer.
+    # Each convolutional attention is replaced by one head of window attention over the same 16 channels. The
+    # paper's network takes 128 ms and ESC takes 121 ms, so if it has four heads, it must have fewer layers.
     "self-attention-only": partial(ESCConfig, mixer="window"),
-    # Each window attention is a mixing layer as the others are: residual, norm, mixer, pointwise convolution.
-    # Without windows a picture is not padded to them, either.
+    # Each window attention is replaced by a mixing layer like the others: residual, norm, mixer, pointwise
+    # convolution. Without windows, pictures are not padded to whole windows.
     "convolutional-attention-only": partial(ESCConfig, heads=0, window_size=1),
     "kernel-9": partial(ESCConfig, kernel_size=9),
     "kernel-17": partial(ESCConfig, kernel_size=17),
     # Each of the 25 mixing layers has a large kernel of its own.
     "no-sharing": partial(ESCConfig, shared_kernel=False),
-    # The large kernel alone mixes, so that nothing depends on the whole picture.
+    # Only the large kernel mixes, so nothing depends on the whole picture.
     "no-dynamic-kernel": partial(ESCConfig, mixer="static"),
     "no-sharing-no-dynamic-kernel": partial(ESCConfig, mixer="static", shared_kernel=False),
-    # The paper's network with windows of 16 has more layers, for the same latency.
+    # The paper's network with 16x16 windows has more layers, to keep the latency equal.
     "window-16": partial(ESCConfig, window_size=16),
     "window-64": partial(ESCConfig, window_size=64),
 }
-"""Configurations by name, for a scale. ESC itself has kernels of 13 and windows of 32."""
+"""Functions that make the configuration for a scale, by the name of the network.
+
+ESC itself has 13x13 kernels and 32x32 windows.
+"""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What the paper says of a network at x2, after 500,000 steps.
+    """The paper's results for a network at x2, after 500,000 steps.
 
     Attributes:
-        set5: PSNR, dB.
-        urban100: PSNR, dB.
-        latency_ms: Of a result of 1280x720 on its GPU.
+        set5: PSNR on Set5, in dB.
+        urban100: PSNR on Urban100, in dB.
+        latency_ms: Latency for a 1280x720 result on the paper's GPU.
     """
 
     set5: float
@@ -59,4 +62,4 @@ PUBLISHED = {
     "no-dynamic-kernel": Published(38.31, 33.36, 119.7),
     "window-16": Published(38.24, 33.05, 118.0),
 }
-"""Its rows, by the name of the network here that is nearest."""
+"""The rows of the paper's tables, by the name of the most similar network here."""

@@ -1,4 +1,7 @@
-"""The block that every ESC network repeats, and its parts. Feature maps are (N, dim, H, W)."""
+"""The block that every ESC network repeats, and the parts of the block.
+
+Feature maps are (N, dim, H, W).
+"""
 
 import functools
 from collections.abc import Callable
@@ -14,11 +17,11 @@ from esc_cli.networks.mixers.base import Mixer
 from esc_cli.networks.runner import FeatureMap, Runner
 
 Held = tuple[FeatureMap, FeatureMap | None]
-"""A residual and what a mixer reads, if that is there."""
+"""A residual, and the input of a mixer or None."""
 
 
 class ChannelNorm(nn.Module):
-    """Layer normalisation over the channels of each pixel, with eps 1e-6 as in the published networks."""
+    """Layer normalization over the channels of each pixel, with eps 1e-6 as in the published networks."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -26,21 +29,22 @@ class ChannelNorm(nn.Module):
         self.bias = nn.Parameter(torch.zeros(dim))
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalise (N, dim, H, W); the result lies in memory channels-last."""
+        """Normalize (N, dim, H, W). The result has the channels-last memory format."""
         pixels = features.permute(0, 2, 3, 1)
         normed = F.layer_norm(pixels, self.weight.shape, self.weight, self.bias, eps=1e-6)
         return normed.permute(0, 3, 1, 2)
 
 
 class PictureConvolution(nn.Conv2d):
-    """A convolution of the picture itself, which may be float32 where the features are half precision.
+    """A convolution of the picture itself, which may be float32 while the features are half precision.
 
-    The picture stays in float32 beside them, for what is added to it at the end: seven eighths of bfloat16's
-    squared error were the rounding of the picture (ESC x4 on Set5: 58.8 dB from float32 before, 67.8 since).
+    The picture stays in float32 because the network's residual is added to it at the end. Rounding the
+    picture caused seven eighths of bfloat16's squared error (ESC x4 on Set5: 58.8 dB from the float32 result
+    with rounding, 67.8 dB without).
     """
 
     def forward(self, low: Tensor) -> Tensor:
-        """Map (N, 3, H, W) to features of the weights' dtype."""
+        """Map (N, 3, H, W) to features in the dtype of the weights."""
         return super().forward(low.to(self.weight.dtype))
 
 
@@ -58,7 +62,7 @@ class ConvFFN(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Map (N, dim, H, W) to the same shape."""
         hidden = self.proj.gelu(features)
-        # In place, which GELU's gradient allows: a third map of this width would not fit in the caches.
+        # GELU's gradient allows the addition in place. A third map of this width would not fit in the caches.
         hidden = self.dwc.gelu(hidden).add_(hidden)
         return self.aggr(hidden)  # type: ignore[no-any-return]
 
@@ -66,8 +70,9 @@ class ConvFFN(nn.Module):
 class MixingLayer(nn.Module):
     """A mixer over some of the channels, then a pointwise convolution over all of them, added to a residual.
 
-    Run in two steps: the convolution is linear, so that the channels which the mixer does not read can be
-    added before it is run, and only the others are held while its statistics are gathered.
+    The layer runs in two steps. The convolution is linear, so the channels that the mixer does not read can
+    be added to the residual before the mixer runs. Only the mixer's channels are held while the statistics
+    for the mixer are gathered.
     """
 
     def __init__(self, dim: int, mixer: Mixer) -> None:
@@ -76,30 +81,35 @@ class MixingLayer(nn.Module):
         self.aggr = nn.Conv2d(dim, dim, 1)
 
     def split(self, residual: Tensor, hidden: Tensor) -> tuple[Tensor, Tensor]:
-        """Add to ``residual`` what of ``hidden`` passes the mixer, both (N, dim, H, W).
+        """Convolve the channels of ``hidden`` that bypass the mixer, and add them to ``residual``.
+
+        Args:
+            residual: (N, dim, H, W).
+            hidden: (N, dim, H, W).
 
         Returns:
-            The sum, and what the mixer reads, (N, partial_dim, H, W).
+            The sum, (N, dim, H, W), and the input of the mixer, (N, partial_dim, H, W).
         """
         partial, rest = hidden.tensor_split((self.plk.partial_dim,), dim=1)
         weight, bias = self.aggr.weight[:, partial.shape[1] :], self.aggr.bias
-        # The product, not the convolution: it takes no channels at all, too, where the mixer reads them all.
+        # A matrix product accepts zero channels, which a convolution does not. There are none where the mixer
+        # reads all channels.
         passing = F.linear(rest.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
         return residual + passing, partial
 
     def join(self, residual: Tensor, partial: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
-        """Add the mixed ``partial`` to ``residual``, both as ``split`` gave them; a local step."""
+        """Mix ``partial`` and add it to ``residual``. Both come from ``split``. This is a local step."""
         mixed = self.plk.mix(partial, dynamic, *shared)
         return residual + F.conv2d(mixed, self.aggr.weight[:, : self.plk.partial_dim])
 
 
 class Block(nn.Module):
-    """Feed-forward, window attention, then several convolutional mixing layers; a residual around it all.
+    """A feed-forward network, window attention and several mixing layers, with a residual around all of them.
 
     The module names are the keys of the published checkpoints.
 
     Source: ESC (arXiv 2503.06671), figure 3, and its published code: there is no skip around the first
-    feed-forward network, and inside a mixing layer it comes before the mixer.
+    feed-forward network, and in a mixing layer the feed-forward network comes before the mixer.
     """
 
     def __init__(
@@ -126,9 +136,9 @@ class Block(nn.Module):
         self.conv_out = Convolution(dim, dim, 3, padding=1)
 
     def forward(self, features: FeatureMap, shared: tuple[Tensor, ...], run: Runner) -> FeatureMap:
-        """Map (N, dim, H, W) to the same shape; ``shared`` are the network's large kernels.
+        """Map (N, dim, H, W) to the same shape. ``shared`` holds the network's large kernels.
 
-        No map is read after it was replaced, ``features`` neither.
+        No map, including ``features``, is read after it has been replaced.
         """
         inner = run.local(self._enter, features, reach_px=ConvFFN.reach_px)
         inner, held = self._open(inner, shared, run)
@@ -138,7 +148,11 @@ class Block(nn.Module):
         return run.local(self._leave, inner, features, reach_px=1, replaces=features)
 
     def _open(self, inner: FeatureMap, shared: tuple[Tensor, ...], run: Runner) -> tuple[FeatureMap, Held]:
-        """Run what comes before the mixing layers; give its result, and what the first may replace."""
+        """Run the steps before the mixing layers.
+
+        Returns:
+            The result, and the maps that the first mixing layer may replace.
+        """
         inner = self._run_attention(inner, run)
         return inner, (inner, None)
 
@@ -156,7 +170,7 @@ class Block(nn.Module):
 
 
 class ConvolutionalBlock(Block):
-    """ESC's block without window attention: one more mixing layer, on the normed features, in its place."""
+    """ESC's block with one more mixing layer, on the normalized features, in place of window attention."""
 
     attn: MixingLayer  # type: ignore[assignment]
 
@@ -181,10 +195,10 @@ def _mix(
     shared: tuple[Tensor, ...],
     run: Runner,
 ) -> tuple[FeatureMap, Held]:
-    """Run a mixing layer on what ``feed`` makes of ``inner``.
+    """Run a mixing layer on the result of ``feed`` for ``inner``.
 
     Returns:
-        The result, and the maps it is made of, for the next layer to replace.
+        The result, and the maps that it was made from, which the next layer may replace.
     """
 
     def split(residual: Tensor) -> tuple[Tensor, Tensor]:
@@ -203,7 +217,7 @@ def _mix(
         reach_px=layer.plk.reach_px,
         align_px=layer.plk.align_px,
         replaces=residual,
-        # What lies on a grid is not made anew for rows beside it.
+        # A result that is computed on a grid is kept, and not computed again for neighboring rows.
         keep=layer.plk.align_px > 1,
     )
     return mixed, (residual, partial)

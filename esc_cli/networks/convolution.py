@@ -1,4 +1,7 @@
-"""A convolution, alone or with what follows it; on the CPU in one pass over memory where its library can."""
+"""A convolution, alone or fused with the operation that follows it.
+
+On the CPU a fused operation takes one pass over memory, where oneDNN supports it.
+"""
 
 from typing import Any
 
@@ -9,25 +12,25 @@ from torch.nn import functional as F
 
 
 class Convolution(nn.Conv2d):
-    """A convolution, padded with zeros, that ``PackedConvolution`` may replace for inference on the CPU.
+    """A zero-padded convolution that ``PackedConvolution`` may replace for inference on the CPU.
 
-    Maps (N, C, H, W) to (N, C', H, W). Who looks at its weights does so before that.
+    It maps (N, C, H, W) to (N, C', H, W). Code that reads the weights must do so before the replacement.
     """
 
     def gelu(self, features: Tensor) -> Tensor:
-        """Give GELU of the result."""
+        """Return the GELU of the convolution's result."""
         return F.gelu(self(features))
 
     def added(self, features: Tensor, other: Tensor) -> Tensor:
-        """Give the result plus ``other``, (N, C', H, W)."""
+        """Return the convolution's result plus ``other``, (N, C', H, W)."""
         return other + self(features)  # type: ignore[no-any-return]
 
 
 class PackedConvolution(nn.Module):
-    """A ``Convolution`` for inference on the CPU: oneDNN's operations, as torch's compiler calls them.
+    """A ``Convolution`` for inference on the CPU. It calls oneDNN's operations as torch's compiler does.
 
-    Its weights lie in the order that oneDNN reads, once and for all: reordering them takes a third of the
-    time of a call for a small map.
+    The weights are reordered once, into the layout that oneDNN reads: reordering takes a third of the time
+    of a call for a small map.
     """
 
     def __init__(self, convolution: Convolution) -> None:
@@ -53,7 +56,7 @@ class PackedConvolution(nn.Module):
 
 
 def can_pack(dtype: torch.dtype) -> bool:
-    """Whether this torch build and this processor have oneDNN's operations in ``dtype``."""
+    """Return whether this torch build and this processor have oneDNN's operations in ``dtype``."""
     available: bool = mkldnn.is_available()  # type: ignore[no-untyped-call]
     if not (available and hasattr(torch.ops.mkldnn, "_convolution_pointwise")):
         return False

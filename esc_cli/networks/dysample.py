@@ -1,17 +1,20 @@
-"""DySample: upsampling by learned sampling positions (ICCV 2023), as the head of ESC-Real."""
+"""DySample: upsampling at learned sampling positions (ICCV 2023), used as a head of ESC-Real."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 GROUPS = 4
-"""Groups of channels that share sampling positions; no tensor tells it, 4 in every known checkpoint."""
+"""Number of channel groups; a group shares sampling positions.
+
+No tensor shows this number. It is 4 in every known checkpoint.
+"""
 
 
 class DySample(nn.Module):
     """Sample (N, C, H, W) at ``scale``^2 learned positions around each pixel, then mix the channels.
 
-    The positions have no bound, so that the step reads the whole map.
+    The positions are not bounded, so the step reads the whole map.
 
     Source: arXiv 2308.15085 (the static-scope form), as in ESC's published code.
     """
@@ -29,7 +32,7 @@ class DySample(nn.Module):
         self.register_buffer("init_pos", self._regular_offsets())
 
     def _regular_offsets(self) -> Tensor:
-        """Give the regular grid's offsets, in pixels, (1, 2 * GROUPS * scale^2, 1, 1); x first."""
+        """Return the offsets of the regular grid in pixels, (1, 2 * GROUPS * scale^2, 1, 1), x first."""
         scale = self.scale
         steps = (torch.arange(scale) - (scale - 1) / 2) / scale
         x, y = steps.repeat(scale), steps.repeat_interleave(scale)
@@ -39,9 +42,9 @@ class DySample(nn.Module):
         """Upsample the rows from ``start`` to ``stop`` (by default all).
 
         Args:
-            features: (N, dim, H, W), all of it: the positions may lie anywhere.
+            features: The whole map, (N, dim, H, W): the positions may lie anywhere.
             start: The first row of the map to upsample.
-            stop: The row after the last.
+            stop: The row after the last one to upsample.
 
         Returns:
             (N, out_channels, scale rows, scale W).
@@ -61,7 +64,7 @@ class DySample(nn.Module):
 
     def _normalised_positions(self, offsets: Tensor, start: int, height: int) -> Tensor:
         n, _, length, width = offsets.shape
-        # Half precision has too few digits for positions: grid_sample would read outside the map.
+        # Half precision is too coarse for positions: grid_sample would read outside the map.
         offsets = offsets.to(torch.promote_types(offsets.dtype, torch.float32))
         rows = torch.arange(start, start + length, dtype=offsets.dtype, device=offsets.device) + 0.5
         columns = torch.arange(width, dtype=offsets.dtype, device=offsets.device) + 0.5

@@ -1,4 +1,7 @@
-"""Pointwise convolutions in a row made one: the same function with fewer multiplications, for inference."""
+"""Fold consecutive pointwise convolutions into one, for inference.
+
+The network computes the same function with fewer multiplications.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +11,9 @@ from esc_cli.networks.convolution import Convolution
 
 
 class FoldedMixingLayer(nn.Module):
-    """A ``MixingLayer`` that the last convolution of the feed-forward network before it went into.
+    """A ``MixingLayer`` that contains the last convolution of the feed-forward network before it.
 
-    The channels that the mixer does not read go through both convolutions with nothing in between.
+    The channels that the mixer does not read pass through both convolutions with nothing in between.
     """
 
     def __init__(self, last: nn.Conv2d, layer: MixingLayer) -> None:
@@ -36,9 +39,9 @@ class FoldedMixingLayer(nn.Module):
 
 @torch.no_grad()
 def fold_pointwise(network: nn.Module) -> None:
-    """Fold each mixing layer's convolutions, in place; after it a network cannot be trained or saved.
+    """Fold the convolutions of each mixing layer in place. A folded network cannot be trained or saved.
 
-    Of a mixing layer of ESC an eighth of the multiplications goes away, and a copy of its feature map.
+    In a mixing layer of ESC, folding saves an eighth of the multiplications and a copy of the feature map.
     """
     for block in network.modules():
         if isinstance(block, Block):
@@ -48,14 +51,14 @@ def fold_pointwise(network: nn.Module) -> None:
 
 
 def _as_matrix(convolution: nn.Conv2d) -> tuple[Tensor, Tensor]:
-    """Give the weights (out, in) and the bias, at least float32."""
+    """Return the weights, (out, in), and the bias, in float32 or wider."""
     weight, bias = convolution.weight.flatten(1), convolution.bias
     dtype = torch.promote_types(weight.dtype, torch.float32)
     return weight.to(dtype), bias.to(dtype)  # type: ignore[union-attr]
 
 
 def _pointwise(weight: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Convolution:
-    """Make a convolution of weights (out, in)."""
+    """Make a pointwise convolution from weights (out, in)."""
     convolution = Convolution(weight.shape[1], weight.shape[0], 1, bias=bias is not None)
     convolution.weight = nn.Parameter(weight[:, :, None, None].to(dtype), requires_grad=False)
     if bias is not None:

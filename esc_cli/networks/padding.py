@@ -1,4 +1,4 @@
-"""Padding by reflection, for sides of any length."""
+"""Reflection padding for sides of any length."""
 
 import torch
 from torch import Tensor
@@ -8,12 +8,12 @@ from torch.nn import functional as F
 def reflect_pad(picture: Tensor, left: int = 0, right: int = 0, top: int = 0, bottom: int = 0) -> Tensor:
     """Pad (N, C, H, W) by reflection about its outermost pixels.
 
-    Torch refuses to reflect further than a side is long (pytorch issue 18413). Here the reflection goes on
-    back and forth, as in ``numpy.pad(mode="reflect")``, so that a picture of any size, 1x1 included, can be
-    padded to a whole attention window; a side of one pixel is repeated.
+    Torch does not reflect further than the length of a side (pytorch issue 18413). This function continues
+    the reflection back and forth, as ``numpy.pad(mode="reflect")`` does, so that a picture of any size, even
+    1x1, can be padded to a whole attention window. A side of one pixel is repeated.
 
     Returns:
-        (N, C, top + H + bottom, left + W + right), the same dtype and device.
+        (N, C, top + H + bottom, left + W + right), with the dtype and the device of ``picture``.
     """
     if not (left or right or top or bottom):
         return picture

@@ -1,8 +1,8 @@
-"""How a network says what is local and what is pooled, so that one forward serves every way of running it.
+"""The runner interface, by which a network declares which of its steps are local and which pool.
 
-A network's ``forward(low, run=WHOLE)`` hands each of its steps to the runner. ``WHOLE`` calls straight
-through; another runner may cut the picture into strips of rows, give each step the rows that it reaches
-for, and gather what is pooled over the whole picture, without a second description of the network.
+A network's ``forward(low, run=WHOLE)`` passes each of its steps to the runner. ``WHOLE`` calls the steps
+directly. Another runner may cut the picture into strips of rows, give each step the rows that it reads, and
+gather the statistics of the whole picture. One ``forward`` therefore serves every way to run the network.
 """
 
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 class FeatureMap(Protocol):
-    """What a network may ask of a map (N, C, H, W): it may be a tensor, or rows still to be computed."""
+    """The interface of a feature map (N, C, H, W), which may be a tensor or rows still to be computed."""
 
     @property
     def shape(self) -> torch.Size:
@@ -22,7 +22,7 @@ class FeatureMap(Protocol):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of its numbers."""
+        """Data type of the values."""
         ...
 
 
@@ -38,17 +38,19 @@ class Runner(Protocol):
         replaces: FeatureMap | None = None,
         keep: bool = True,
     ) -> FeatureMap:
-        """Run a step whose output at a row depends on nearby rows of ``maps`` only.
+        """Run a step in which each output row depends only on nearby rows of ``maps``.
 
         Args:
-            function: Maps (N, C_i, H, W) to one map (N, C', rH, rW), for any H that keeps to ``align_px``.
-            maps: Inputs of one and the same height and width.
+            function: Takes maps (N, C_i, H, W) and returns one map (N, C', rH, rW), for any H that
+                ``align_px`` allows.
+            maps: Inputs, all of the same height and width.
             reach_px: How many input rows above and below an output row the step reads.
-            align_px: The step works on a grid: cuts must lie on multiples of this (from the top).
-            replaces: A map of the result's shape, one of ``maps`` or another, that no later step reads: the
+            align_px: Side of the grid on which the step works, in pixels. Cuts must lie at multiples of it,
+                counted from the top.
+            replaces: A map of the result's shape that no later step reads; it may be one of ``maps``. The
                 result may take its place in memory.
-            keep: False: the result is read once, from top to bottom, or is cheap to make again, so that
-                it need not be held.
+            keep: Whether to hold the result. False means that the result is read once, from top to bottom,
+                or is cheap to compute again.
         """
         ...
 
@@ -59,22 +61,22 @@ class Runner(Protocol):
         reach_px: int,
         replaces: tuple[FeatureMap | None, FeatureMap | None] = (None, None),
     ) -> tuple[FeatureMap, FeatureMap]:
-        """Run a step as ``local`` does that makes two maps, of one size.
+        """Run a local step that makes two maps of the same size.
 
         Args:
-            function: Maps (N, C_i, H, W) to two maps (N, C', H, W) and (N, C'', H, W).
+            function: Takes maps (N, C_i, H, W) and returns two maps, (N, C', H, W) and (N, C'', H, W).
             maps: As for ``local``.
             reach_px: As for ``local``.
-            replaces: For each result, a map of its shape whose place it may take.
+            replaces: For each result, a map of its shape, whose place in memory the result may take.
         """
         ...
 
     def unbounded(self, function: Callable[[Tensor, int, int], Tensor], features: FeatureMap) -> FeatureMap:
-        """Run a last step that may read any row of a map for each row of its output.
+        """Run a last step in which each output row may depend on any row of the map.
 
         Args:
-            function: Takes the whole map (N, C, H, W), the first row to compute and the one after the last;
-                gives (N, C', r rows, rW).
+            function: Takes the whole map (N, C, H, W), the first row to compute and the row after the last
+                one; returns (N, C', r rows, rW).
             features: The map.
         """
         ...
@@ -85,19 +87,19 @@ class Runner(Protocol):
         finish: Callable[[Tensor], Tensor],
         features: FeatureMap,
     ) -> Tensor:
-        """Pool over the whole picture.
+        """Compute statistics of the whole picture.
 
         Args:
-            accumulate: Takes some rows (N, C, h, W) and the index of the first of them; gives what they
+            accumulate: Takes some rows (N, C, h, W) and the index of the first row; returns what these rows
                 add to the total.
-            finish: Turns the total into the statistics.
-            features: (N, C, H, W).
+            finish: Takes the total and returns the statistics.
+            features: The map, (N, C, H, W).
         """
         ...
 
 
 class Whole:
-    """The plain way: every step sees the whole picture at once, as a tensor."""
+    """The plain runner: every step gets the whole picture at once, as a tensor."""
 
     def local(
         self,

@@ -1,11 +1,12 @@
-"""A large convolution by way of frequencies, for kernels that equal their mirror images.
+"""Convolution with a large kernel in the frequency domain, for kernels that equal their mirror images.
 
 A circular convolution with a kernel that is even along both axes is diagonal in the real Fourier basis
-(cosines and sines), so that everything is a product of real matrices: transform overlapping tiles,
-multiply at each frequency, transform the inner part back. A 13x13 convolution of 16 to 16 channels takes a
-tenth of the multiplications so: on two cores 3 times as fast as oneDNN's convolution in float32, 1.6 times in
-bfloat16, 7 times for 48 channels, and the rounding errors are no larger. A kernel that is not even
-would couple each cosine with its sine; Toom-Cook's points need no symmetry but lose digits at this size.
+(cosines and sines), so every step is a product of real matrices: transform overlapping tiles, multiply at
+each frequency, and transform the inner part back. This takes a tenth of the multiplications of a 13x13
+convolution from 16 to 16 channels. On two cores it is 3 times as fast as oneDNN's convolution in float32, 1.6
+times as fast in bfloat16 and 7 times as fast for 48 channels, and the rounding errors are no larger. A kernel
+that is not even would couple each cosine with its sine. Toom-Cook's points need no symmetry but lose digits
+at this size.
 """
 
 import math
@@ -15,27 +16,39 @@ import torch
 from torch import Tensor
 
 TILE_PX = 16
-"""Output pixels of a tile along each axis. Strips of 32 rows and a halo of 2x6 fill three tiles; tiles of 32
-are as fast on whole pictures and wasteful on strips."""
+"""Output pixels of a tile along each axis.
+
+A strip of 32 rows with a halo of 2x6 rows fills three tiles. Tiles of 32 pixels are as fast on whole pictures
+but wasteful on strips.
+"""
 
 BLOCK_TILES = 64
-"""Tiles transformed together: three megabytes for 16 channels, which stay in the outer caches."""
+"""Number of tiles that are transformed together.
+
+They take three megabytes for 16 channels, which stay in the outer caches.
+"""
 
 LARGEST_BLOCK_ROWS = 8
-"""Of tiles: a block of a large picture is about square, so that it reads little twice."""
+"""Largest height of a block, in tiles.
+
+A block of a large picture is about square, so that few pixels are read twice.
+"""
 
 WORTHWHILE_VALUES = 2**15
-"""Channels times pixels: on smaller maps torch's own convolution is faster. 45x45 pixels of 16 channels."""
+"""Size of a map, in channels times pixels, below which torch's own convolution is faster.
+
+It corresponds to 45x45 pixels with 16 channels.
+"""
 
 
 @dataclass(frozen=True)
 class Spectrum:
-    """A kernel as seen by ``convolve``.
+    """A transformed kernel, in the form that ``convolve`` uses.
 
     Attributes:
-        analysis: (n, n), the real Fourier basis of n = TILE_PX + k - 1 samples, row by row.
-        synthesis: (TILE_PX, n), its inverse, of which only the samples that did not wrap round are made.
-        gains: (n n, C, C'), the matrix that each frequency, vertical then horizontal, is multiplied by.
+        analysis: The real Fourier basis of n = TILE_PX + k - 1 samples, one basis vector per row, (n, n).
+        synthesis: The rows of the inverse for the samples that do not wrap around, (TILE_PX, n).
+        gains: The matrix by which each frequency is multiplied, (n n, C, C'), vertical frequencies first.
     """
 
     analysis: Tensor
@@ -47,8 +60,8 @@ def spectrum_of(kernel: Tensor, dtype: torch.dtype = torch.float32) -> Spectrum:
     """Transform a kernel.
 
     Args:
-        kernel: (C', C, k, k), k odd, equal to its flips along either axis.
-        dtype: What to compute in; the transform itself is made in float64.
+        kernel: (C', C, k, k), with odd k, equal to its flips along either axis.
+        dtype: Data type in which ``convolve`` computes. The kernel itself is transformed in float64.
     """
     size = kernel.shape[-1]
     samples = TILE_PX + size - 1
@@ -62,19 +75,19 @@ def spectrum_of(kernel: Tensor, dtype: torch.dtype = torch.float32) -> Spectrum:
 
 
 def pays(features: Tensor) -> bool:
-    """Whether ``convolve`` is the faster way for a map (N, C, H, W)."""
+    """Return whether ``convolve`` is faster than torch's convolution for a map (N, C, H, W)."""
     return features[0].numel() >= WORTHWHILE_VALUES
 
 
 def convolve(features: Tensor, spectrum: Spectrum) -> Tensor:
-    """Convolve, zero-padded to the same size. Nothing is kept for going back.
+    """Convolve a map, zero-padded to the same size. Nothing is saved for the backward pass.
 
     Args:
-        features: (N, C, H, W), of any floating type; fastest where it lies in memory channels-last.
-        spectrum: Of the kernel.
+        features: (N, C, H, W), in any floating-point dtype. The channels-last memory format is the fastest.
+        spectrum: The transformed kernel.
 
     Returns:
-        (N, C', H, W), channels-last, the dtype of ``features``; computed in the spectrum's.
+        (N, C', H, W), channels-last, in the dtype of ``features``; computed in the dtype of ``spectrum``.
     """
     n, _, height, width = features.shape
     pixels = features.permute(0, 2, 3, 1)
@@ -91,7 +104,11 @@ def convolve(features: Tensor, spectrum: Spectrum) -> Tensor:
 
 
 def _window(picture: Tensor, top: int, left: int, target: Tensor, spectrum: Spectrum) -> Tensor:
-    """Copy what the tiles of ``target`` read, zeros outside the picture (H, W, C); whole tiles."""
+    """Copy the pixels of ``picture`` (H, W, C) that the tiles of ``target`` read.
+
+    Returns:
+        Whole tiles with their borders, (H', W', C), with zeros outside the picture.
+    """
     border = spectrum.analysis.shape[0] - TILE_PX
     reach = border // 2
     sides = [-(-side // TILE_PX) * TILE_PX + border for side in target.shape[:2]]
@@ -104,7 +121,7 @@ def _window(picture: Tensor, top: int, left: int, target: Tensor, spectrum: Spec
 
 
 def _convolve_block(window: Tensor, spectrum: Spectrum, target: Tensor) -> None:
-    """Convolve (H', W', C), whole overlapping tiles with their borders, into ``target`` (h, w, C')."""
+    """Convolve whole overlapping tiles with their borders, (H', W', C), into ``target``, (h, w, C')."""
     size = spectrum.analysis.shape[0]
     height, width, channels = window.shape
     down, across = (height - size) // TILE_PX + 1, (width - size) // TILE_PX + 1
@@ -123,11 +140,11 @@ def _convolve_block(window: Tensor, spectrum: Spectrum, target: Tensor) -> None:
 
 
 def _real_fourier_basis(samples: int) -> tuple[Tensor, Tensor]:
-    """Give an orthogonal matrix (n, n), cosines and sines in its rows, and their frequencies (n); float64."""
+    """Return an orthogonal matrix (n, n) of cosines and sines and the frequency of each row (n), float64."""
     numbers = torch.arange(samples)
     frequencies = (numbers + 1) // 2  # 0, 1, 1, 2, 2, ...
     angles = 2 * math.pi / samples * frequencies[:, None].double() * numbers
-    # The row of an odd number is a cosine, of an even one a sine; the constant is a cosine.
+    # Rows with odd numbers are cosines and rows with even numbers are sines. Row 0, a constant, is a cosine.
     sines = ((numbers % 2 == 0) & (numbers > 0))[:, None]
     basis = torch.where(sines, angles.sin(), angles.cos())
     return basis / basis.norm(dim=1, keepdim=True), frequencies.double()

@@ -1,1 +1,1 @@
-"""Files that are written whole, and their digests: what every room needs and no room owns."""
+"""Writing complete files and computing their digests, for use by all other packages."""

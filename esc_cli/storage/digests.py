@@ -1,14 +1,14 @@
-"""Digests of files and of names."""
+"""Digests of files."""
 
 import hashlib
 from pathlib import Path
 
 
 def file_sha256(path: Path) -> str:
-    """Compute a file's digest, hexadecimal.
+    """Return the SHA-256 digest of a file, hexadecimal.
 
     Raises:
-        OSError: It cannot be read.
+        OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Files that are there completely or not at all."""
+"""Write files atomically: a file exists with its complete content or not at all."""
 
 import errno
 import os
@@ -27,18 +27,18 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 @contextmanager
 def atomic_path(target: Path) -> Iterator[Path]:
-    """Yield the path of a file to write, which takes the target's name only when all went well.
+    """Yield the path of a temporary file to write, which is renamed to the target on success.
 
-    The file lies in the target's folder under a hidden name that ends in `.part`. Whoever writes it creates
-    it, so that its permissions are those of any new file. Whatever happens (Ctrl-C too), it does not stay. A
-    target that is a symbolic link is written through, as `open` would.
+    The temporary file is in the target's folder and has a hidden name that ends in `.part`. The caller
+    creates it, so it has the permissions of any new file. It never remains after a failure, even after
+    Ctrl-C. If the target is a symbolic link, the file that it points to is written, as with `open`.
 
     Args:
-        target: What to write; replaced if it is a file already.
+        target: The file to write. An existing file is replaced.
 
     Raises:
-        OutputError: It cannot be written: there is no such folder, no permission, ...
-        DiskFullError: There is no space left for it.
+        OutputError: The target cannot be written: its folder does not exist, permission is denied, ...
+        DiskFullError: There is no space left for the file.
     """
     with _hidden(target) as (partial, published):
         yield partial
@@ -53,24 +53,24 @@ def write_whole(
     replace: bool = True,
     before_publishing: Callable[[os.stat_result], None] | None = None,
 ) -> None:
-    """Write a file that has its name only when it is complete, as ``atomic_path`` does.
+    """Write a file that gets its name only when it is complete, as with ``atomic_path``.
 
-    Where the system can, it has no name at all until then, so that even a kill leaves nothing behind.
+    On systems that support it, the file has no name until then, so even a kill leaves nothing behind.
 
     Args:
-        target: What to write.
-        content: All of it.
-        replace: Whether a file that is there already is replaced; if not, it is an error even if it turned
-            up at the last moment.
-        before_publishing: Called with the complete file's status, when only its name is still missing; what
-            it raises prevents that.
+        target: The file to write.
+        content: The complete content of the file.
+        replace: Whether an existing file is replaced. If not, an existing file is an error, even if it
+            appears at the last moment.
+        before_publishing: Called with the status of the complete file just before the file gets its name.
+            An exception from it prevents that.
 
     Raises:
-        OutputExistsError: It is there already.
-        OutputError: It cannot be written: there is no such folder, no permission, ...
-        DiskFullError: There is no space left for it.
+        OutputExistsError: The target already exists.
+        OutputError: The target cannot be written: its folder does not exist, permission is denied, ...
+        DiskFullError: There is no space left for the file.
 
-    Source: open(2), O_TMPFILE, and linkat(2), on naming such a file.
+    Source: open(2), O_TMPFILE, and linkat(2), on naming a file that has no name.
     """
     with _hidden(target) as (partial, published):
         with _nameless(partial.parent) or partial.open("xb") as file:
@@ -80,24 +80,24 @@ def write_whole(
             if before_publishing is not None:
                 before_publishing(os.fstat(file.fileno()))
             if not partial.exists():
-                # The descriptor for a folder is not used: it makes Python follow the link to the file.
+                # ``src_dir_fd`` has no effect on an absolute path, but makes Python follow the symbolic link.
                 os.link(f"{_DESCRIPTORS}/{file.fileno()}", partial, src_dir_fd=file.fileno())
         if replace or not _is_linked(partial, published, target):
             partial.replace(published)
 
 
 def check_target(target: Path, *, replace: bool, inputs: Iterable[Path | None] = ()) -> None:
-    """Refuse before the work what would fail after it, or lose a file.
+    """Check before the work starts that the target can be written and that no input would be lost.
 
     Args:
-        target: What will be written.
-        replace: Whether it may be there already.
-        inputs: Files that it is made from, or folders of them, where they were given; it may be none of
-            these, under whatever name.
+        target: The file that will be written.
+        replace: Whether the target may already exist.
+        inputs: The input files, or folders of input files. None is skipped. The target must not be one of
+            them, even under another name.
 
     Raises:
-        OutputExistsError: It is there already.
-        OutputError: Its folder does not exist, or it is an input.
+        OutputExistsError: The target already exists.
+        OutputError: The target's folder does not exist, or the target is an input.
     """
     if not target.parent.is_dir():
         raise OutputError(f"cannot write {target}: its folder does not exist")
@@ -109,7 +109,7 @@ def check_target(target: Path, *, replace: bool, inputs: Iterable[Path | None] =
         )
     if not replace:
         raise OutputExistsError(
-            f"{str(target)!r} is there already", hint="choose another name, or --overwrite"
+            f"{str(target)!r} already exists", hint="choose another name, or use --overwrite"
         )
 
 
@@ -119,7 +119,7 @@ def _is_of(target: Path, source: Path) -> bool:
 
 @contextmanager
 def _hidden(target: Path) -> Iterator[tuple[Path, Path]]:
-    """Yield the path of a file that does not stay, and the one whose name it is to take, links resolved."""
+    """Yield the path of a temporary file, which is removed at the end, and the target with links resolved."""
     published = Path(os.path.realpath(target))
     partial = _partial_path(published)
     try:
@@ -132,22 +132,22 @@ def _hidden(target: Path) -> Iterator[tuple[Path, Path]]:
 
 
 def _is_linked(partial: Path, published: Path, target: Path) -> bool:
-    """Give a file its name, unless there is one of that name; False where the file system knows no links.
+    """Give a file its name by a hard link. Return False if the file system does not support hard links.
 
     Raises:
-        OutputExistsError: There is one.
+        OutputExistsError: A file with this name already exists.
     """
     try:
         published.hardlink_to(partial)
     except FileExistsError as error:
-        raise OutputExistsError(f"{str(target)!r} is there already") from error
+        raise OutputExistsError(f"{str(target)!r} already exists") from error
     except OSError:
         return False
     return True
 
 
 def _nameless(folder: Path) -> IO[bytes] | None:
-    """Open a new file without a name; None where the system or the file system cannot."""
+    """Open a new file without a name. Return None if the system or the file system does not support it."""
     if not hasattr(os, "O_TMPFILE") or not Path(_DESCRIPTORS).is_dir():
         return None
     try:
@@ -157,11 +157,11 @@ def _nameless(folder: Path) -> IO[bytes] | None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder and those above it, where they are not there.
+    """Create a folder and its missing parents.
 
     Raises:
-        OutputError: It cannot be made.
-        DiskFullError: There is no space left for it.
+        OutputError: The folder cannot be created.
+        DiskFullError: There is no space left for the folder.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -170,14 +170,18 @@ def make_folder(folder: Path) -> None:
 
 
 def output_error(what: str, error: OSError) -> OutputError:
-    """Make our own error of the system's, with what could not be done as the sentence's beginning."""
+    """Return our own error for a system error. The message begins with ``what``, the action that failed."""
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
     kind = DiskFullError if error.errno in _FULL else OutputError
     return kind(f"{what}: {reason}")
 
 
 def _partial_path(target: Path) -> Path:
-    """A name nobody else uses; cut, since most file systems end at 255 bytes and a character has up to 4."""
+    """Return a unique temporary path beside the target.
+
+    The target's name is cut to 40 characters because most file systems allow 255 bytes for a name, and a
+    character has up to 4 bytes.
+    """
     return target.with_name(f".{target.name[:40]}.{os.getpid()}-{secrets.token_hex(4)}.part")
 
 
@@ -185,13 +189,13 @@ def _check_replaceable(target: Path) -> None:
     if target.is_dir():
         raise OutputError(f"cannot write {target}: it is a folder")
     if target.exists() and not target.is_file():
-        # Renaming over /dev/null would replace the device for everybody on the machine.
+        # Renaming a file to /dev/null would replace the device for everybody on the machine.
         raise OutputError(f"cannot write {target}: it is not an ordinary file", hint="write to - (stdout)")
 
 
 def _flush(path: Path) -> None:
-    """Bring a file to the disk, so that after a power cut its name never stands for an empty file."""
-    with path.open("rb+") as file:  # for writing, as Windows flushes no other
+    """Flush a file to the disk, so that its name never refers to an empty file after a power failure."""
+    with path.open("rb+") as file:  # opened for writing, because Windows flushes only such files
         os.fsync(file.fileno())
 
 
@@ -199,4 +203,4 @@ def _remove(path: Path) -> None:
     try:
         path.unlink(missing_ok=True)
     except OSError:
-        return  # the folder is not there or not ours: then neither is the file
+        return  # the folder does not exist or is not writable, so the file was not created either

@@ -1,1 +1,1 @@
-"""Training a network on a folder of pictures."""
+"""Train a network on a folder of pictures."""

@@ -1,4 +1,4 @@
-"""Ablation: networks that differ in one thing, trained alike under one small budget and measured alike."""
+"""Run an ablation: train networks that differ in one part with the same small budget, and compare them."""
 
 import dataclasses
 import json
@@ -25,29 +25,31 @@ from esc_cli.training.run_folder import LOG_FILE
 from esc_cli.training.state import STATE_FILE, WEIGHTS_FILE
 
 REFERENCE = "esc"
-"""What every other network is compared with."""
+"""The network that all others are compared with."""
 
 LATENCY_PX = 128
-"""Side of the picture that latency and memory are measured with."""
+"""Side of the square picture for measuring latency and memory, in pixels."""
 
 WARM_UP, ROUNDS = 1, 5
 
 HD_PX = (720, 1280)
-"""Size of the results for which the field counts multiply-accumulates, (height, width)."""
+"""Output size for which papers usually count multiply-accumulates, (height, width)."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A network after its run.
+    """A network after its training run, with its measurements.
 
     Attributes:
-        name: Of a variant or an ablation.
-        parameters: How many numbers were trained.
-        multiply_accumulates: For one result of ``HD_PX``.
-        latency_s: Of one picture of ``LATENCY_PX`` squared, float32, the median of interleaved rounds.
-        peak_bytes: Peak resident memory of a process that makes that; None where the system does not say.
-        psnr: On the test pictures, published protocol, dB; None where there were none.
-        curve: Steps and the PSNR of the held-out pictures then, dB.
+        name: Name of the variant or the ablation.
+        parameters: Number of trained parameters.
+        multiply_accumulates: Multiply-accumulates for one result of size ``HD_PX``.
+        latency_s: Latency for one square picture with sides of ``LATENCY_PX``, in float32; the median of
+            interleaved rounds.
+        peak_bytes: Peak resident memory of a process that upscales this picture once; None if the system
+            does not report it.
+        psnr: PSNR on the test pictures by the published protocol, in dB; None without test pictures.
+        curve: Pairs of a step and the PSNR on the held-out pictures at that step, in dB.
     """
 
     name: str
@@ -60,7 +62,7 @@ class Trained:
 
 
 def known_networks() -> tuple[str, ...]:
-    """List what can be compared: the reference, the mixers of other works, and the ablations."""
+    """Return the networks that can be compared: the reference, mixers of other works, and the ablations."""
     return (REFERENCE, "esc-milk", "esc-atconv", *ABLATIONS)
 
 
@@ -75,21 +77,24 @@ def ablate(
     announce: Callable[[str], None] = lambda name: None,
     quiet: bool = False,
 ) -> tuple[Trained, ...]:
-    """Train networks one after the other, or go on where an earlier call ended, and measure them.
+    """Train networks one after the other, or resume the runs of an earlier call, and measure them.
 
     Args:
-        names: Of ``VARIANTS`` or ``ABLATIONS``.
-        config: The run of each; its variant is replaced. Runs that have begun go on with their own.
-        pictures: To train on, see ``train``.
-        folder: Where each run has a folder of its name.
-        test: Pictures to score the networks on, see ``evaluate``.
-        device: Where to train; measured is on the CPU.
-        announce: Is told of each network as its training begins.
-        quiet: Show no progress bar.
+        names: Names from ``VARIANTS`` or ``ABLATIONS``.
+        config: Configuration of all runs; its variant is replaced. A resumed run keeps its own configuration.
+        pictures: Folder of pictures to train on; see ``train``.
+        folder: Folder that holds one subfolder for each run, with the network's name.
+        test: Pictures to score the networks on; see ``evaluate``.
+        device: Device to train on. Measurements are made on the CPU.
+        announce: Function that is called with each network's name when its training begins.
+        quiet: Whether to hide the progress bar.
+
+    Returns:
+        The measured networks, in the order of ``names``.
 
     Raises:
-        UsageError: There is no such network.
-        EscError: What ``train`` and ``evaluate`` raise.
+        UsageError: A name is unknown.
+        EscError: Any error of ``train`` and ``evaluate``.
     """
     unknown = sorted(set(names) - set(VARIANTS) - set(ABLATIONS))
     if unknown:
@@ -152,15 +157,15 @@ def _curve(run_folder: Path) -> tuple[tuple[int, float], ...]:
 
 
 def draw_curves(trained: Sequence[Trained], path: Path) -> None:
-    """Draw the PSNR on the held-out pictures over the steps, a line for each network.
+    """Plot the PSNR on the held-out pictures over the steps, with one line for each network.
 
     Args:
         trained: The networks.
-        path: A .png or .svg file; replaced if it is there.
+        path: A .png or .svg file; an existing file is replaced.
 
     Raises:
-        UsageError: As for ``check_plot``.
-        OutputError: It cannot be written.
+        UsageError: See ``check_plot``.
+        OutputError: The file cannot be written.
     """
     with saved_figure(path, (8, 5)) as figure:
         axes = figure.subplots()

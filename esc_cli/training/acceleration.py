@@ -1,6 +1,6 @@
-"""Ways to make a training step faster on a CUDA device; they change nothing but rounding.
+"""Make training steps faster on a CUDA device. The results change only by rounding.
 
-Written and tried without such a device: how much each part gains is not known yet.
+This module was written and tested without a CUDA device: how much each part gains is not known yet.
 """
 
 from collections import deque
@@ -15,18 +15,18 @@ from torch.backends import cudnn
 from esc_cli.training.optimizers import Optimizer
 
 Learn = Callable[..., Tensor]
-"""Takes a step on a batch, some tensors: forward, backward, new weights. Gives the loss."""
+"""A training step: it takes the tensors of a batch, updates the weights and returns the loss."""
 
 _UNRECORDED_STEPS = 3
-"""Steps before the recording, in which compiler and cuDNN choose kernels: as many as in pytorch's notes."""
+"""Steps before recording, in which the compiler and cuDNN choose kernels: as many as in PyTorch's notes."""
 
 _STEPS_AHEAD = 2
-"""Steps that Python may be ahead of the device: further, and the clock would say nothing about the run."""
+"""Steps that Python may be ahead of the device. With more, the clock would not tell how far the run is."""
 
 
 @contextmanager
 def tuned_convolutions() -> Iterator[None]:
-    """Let cuDNN try its kernels for each shape that it meets, and keep to the fastest."""
+    """Let cuDNN benchmark its kernels for each new tensor shape and use the fastest one."""
     before = cudnn.benchmark
     cudnn.benchmark = True
     try:
@@ -36,18 +36,18 @@ def tuned_convolutions() -> Iterator[None]:
 
 
 def compile_blocks(network: nn.Module, backend: str | Callable[..., Any] = "inductor") -> None:
-    """Compile the blocks of a network, not the whole: one compilation serves them all.
+    """Compile the blocks of a network instead of the whole network: one compilation serves all blocks.
 
     Args:
-        network: With ``blocks`` that are alike; they are compiled when they are first called.
-        backend: Of ``torch.compile``.
+        network: A network whose ``blocks`` are alike. They are compiled when they are first called.
+        backend: Backend of ``torch.compile``.
     """
     for block in network.get_submodule("blocks").children():
         block.compile(fullgraph=True, dynamic=False, backend=backend)
 
 
 def set_rate(optimizer: Optimizer, rate: float) -> None:
-    """Set the learning rate; where it is a tensor, in its place, from where a recorded step reads it."""
+    """Set the learning rate. A rate that is a tensor is changed in place, where a recorded step reads it."""
     for group in optimizer.param_groups:
         if isinstance(group["lr"], Tensor):
             group["lr"].fill_(rate)
@@ -56,7 +56,7 @@ def set_rate(optimizer: Optimizer, rate: float) -> None:
 
 
 def set_capturable(optimizer: Optimizer, capturable: bool) -> None:
-    """Make an optimizer ready to be recorded, its rate a tensor, or make it an ordinary one again."""
+    """Prepare an optimizer for recording, which makes its learning rate a tensor, or undo that."""
     for group in optimizer.param_groups:
         rate = float(group["lr"])
         group["capturable"] = capturable
@@ -64,15 +64,15 @@ def set_capturable(optimizer: Optimizer, capturable: bool) -> None:
 
 
 class RecordedStep:
-    """A step that is recorded as a CUDA graph and then replayed: thousands of kernels launched at once.
+    """A step that is recorded as a CUDA graph and then replayed, which launches thousands of kernels at once.
 
     Args:
-        learn: The step. It must not wait for the device, and must find all but the batch where it was the
-            time before. Gradients are made inside, not kept.
-        optimizer: What it moves the weights with; fused, so that its count of steps is on the device.
-        device: Of both.
+        learn: The step. It must not wait for the device, and all its tensors except the batch must stay at
+            the same addresses. It must make the gradients itself and keep none from the step before.
+        optimizer: Optimizer that the step uses. It must be fused, so that its step counter is on the device.
+        device: Device of the network and the optimizer.
 
-    Source: pytorch's notes on CUDA semantics, "CUDA Graphs", "Whole-network capture".
+    Source: PyTorch's notes on CUDA semantics, "CUDA Graphs", "Whole-network capture".
     """
 
     def __init__(self, learn: Learn, optimizer: Optimizer, device: torch.device) -> None:
@@ -86,7 +86,7 @@ class RecordedStep:
         self._loss: Tensor | None = None
 
     def __call__(self, *batch: Tensor) -> Tensor:
-        """Take a step on a batch, always of the same shapes; give the loss, the caller's own."""
+        """Take a step on a batch and return a copy of the loss. All batches must have the same shapes."""
         current = torch.cuda.current_stream(self._stream.device)
         self._stream.wait_stream(current)
         with torch.cuda.stream(self._stream):
@@ -107,14 +107,14 @@ class RecordedStep:
         return self._loss.clone()
 
     def _record(self, batch: tuple[Tensor, ...]) -> Tensor:
-        """Record the step, which does not take it."""
+        """Record the step without taking it."""
         self._batch = tuple(map(torch.empty_like, batch))
         set_capturable(self._optimizer, True)
         with torch.cuda.graph(self._graph, stream=self._stream, capture_error_mode="thread_local"):
             return self._learn(*self._batch)
 
     def _wait(self) -> None:
-        """Wait for the device to come near."""
+        """Wait until the device is at most ``_STEPS_AHEAD`` steps behind."""
         self._ends.append(self._stream.record_event())
         if len(self._ends) > _STEPS_AHEAD:
             self._ends.popleft().synchronize()

@@ -1,4 +1,4 @@
-"""A loss for what the plain one is too coarse to see: steps between attention windows."""
+"""A loss for steps between attention windows, which are too small to matter in the mean absolute error."""
 
 import torch
 from torch import Tensor
@@ -6,18 +6,19 @@ from torch.nn import functional as F
 
 
 def border_loss(error: Tensor, scale: int, window_px: int) -> Tensor:
-    """Give how much the error changes, on average, from one side of the windows' borders to the other.
+    """Return how much the error changes, on average, across the borders between attention windows.
 
-    Attention ends at them, so that a smooth area can come out a little brighter in one window than in the
-    next. Such a step is a fraction of what texture and noise cost in the mean error, but it can be seen.
+    Attention ends at these borders, so a smooth area can become slightly brighter in one window than in the
+    next. This step is small compared with the mean error from texture and noise, but it is visible.
 
     Args:
-        error: Result less original, (N, 3, scale p, scale p), at a window's corner and larger than it.
-        scale: Pixels of the result per pixel in.
-        window_px: Side of the windows, low-resolution pixels; smaller than p.
+        error: Result minus original, (N, 3, scale * p, scale * p). The patch begins at a window's corner and
+            is larger than one window.
+        scale: Output pixels per input pixel.
+        window_px: Side of the windows, in low-resolution pixels; smaller than p.
 
     Returns:
-        A scalar: the mean absolute difference between the low-resolution pixels on both sides.
+        A scalar: the mean absolute difference between the low-resolution pixels on both sides of a border.
 
     Source: ours.
     """

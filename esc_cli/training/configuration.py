@@ -1,58 +1,64 @@
-"""Everything a training run depends on, and the learning rate that follows from it."""
+"""The configuration of a training run, and the learning rate that follows from it."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
 WARM_UP_SHARE = 0.02
-"""Of a run that anneals by a cosine, the share that warms up."""
+"""Share of a run with a cosine schedule that is warm-up."""
 
 Schedule = Literal["halvings", "cosine", "constant", "decay"]
 
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    """One run; the defaults are the published recipe (500,000 steps on one or several GPUs).
+    """Configuration of one run. The defaults are the published recipe (500,000 steps on one or several GPUs).
 
     Attributes:
-        variant: Name of the network, as in ``esc_cli.networks.architectures.registry``.
-        scale: Pixels out per pixel in.
-        initial: A model to start from, by name or file; of another scale, depth or head if need be.
-        teacher: A model, by name or file, whose results are learned, too; or a folder of such results: a
-            picture for each one to train on, with its name.
-        teacher_source: What made the pictures of that folder, and their licence.
-        teacher_share: Of the loss, what compares with the teacher's results instead of the originals;
-            at 0 there is no teacher.
-        low_pictures: A folder of ready low-resolution pictures, named like those to train on and used as they
-            are; None: they are made as ``degradation`` says.
-        steps: Optimiser steps of the run.
-        minutes: If given, the run lasts this long instead.
-        first_step: Steps of the run that this one is a branch of, done before it.
-        batch_size: Patches a step, over all processes.
+        variant: Name of the network; see ``esc_cli.networks.architectures.registry``.
+        scale: Output pixels per input pixel.
+        initial: Name or file of a model to start from. It may have another scale, depth or head.
+        teacher: Name or file of a model whose results are learned in addition to the originals, or a folder
+            of its results: one picture for each training picture, with the same name.
+        teacher_source: Origin of the pictures in the teacher's folder, and their license.
+        teacher_share: Share of the loss that compares the output with the teacher's results instead of the
+            originals. With 0 the teacher is not used.
+        low_pictures: Folder of low-resolution pictures with the names of the training pictures, which are
+            used without change. None means that they are made according to ``degradation``.
+        steps: Number of optimizer steps of the run.
+        minutes: Duration of the run. If it is given, it replaces ``steps``.
+        first_step: Number of steps that the trunk had done when this run branched off from it.
+        batch_size: Patches in one step, over all processes.
         patch_px: Side of the low-resolution patches.
-        border_weight: Of the loss for steps between attention windows, beside the mean absolute error.
-        degradation: How low-resolution pictures are made: by the papers' bicubic, or, anew for every patch,
-            as in ``esc_cli.evaluation.degradation.wild``.
-        sharpen_originals: Learn sharpened originals (unsharp mask), as Real-ESRGAN does.
-        learning_rate: After the warm-up.
-        schedule: How the rate changes after the warm-up. ``halvings``: at milestones; a run limited in time
-            takes the cosine instead. ``cosine``: one to zero. ``constant``: not at all, so that the run can
-            be carried on. ``decay``: down to zero from the first step, without a warm-up, for a branch.
-        optimizer: Of all weights, or ``muon`` of the kernels inside the blocks and AdamW of the others.
-        betas: Of AdamW.
-        weight_decay: Of both.
+        border_weight: Weight of the loss for steps between attention windows, which is added to the mean
+            absolute error.
+        degradation: How low-resolution pictures are made: by the papers' bicubic, or by random degradations
+            for every patch, as in ``esc_cli.evaluation.degradation.wild``.
+        sharpen_originals: Whether to learn sharpened originals (unsharp mask), as Real-ESRGAN does.
+        learning_rate: Learning rate after the warm-up.
+        schedule: How the learning rate changes after the warm-up. ``halvings`` halves it at milestones; a
+            run limited in time uses the cosine instead. ``cosine`` is one cosine down to zero. ``constant``
+            keeps it, so that the run can be continued. ``decay`` lowers it to zero from the first step on,
+            without a warm-up; it is meant for a branch.
+        optimizer: ``adamw`` for all weights, or ``muon`` for the kernels of the hidden layers with AdamW for
+            all other weights.
+        betas: Betas of AdamW.
+        weight_decay: Weight decay of both optimizers.
         warm_up_steps: Steps of linear warm-up before halvings or a constant rate.
         milestones: Steps at which the rate is halved.
-        ema_decay: Of the exponential moving average of the weights, which is what is kept; at first its
-            horizon is a ninth of the steps done.
-        zero_head: Start with the last layer at zero, so that the first output is the enlarged input.
-        seed: The batch of step n is a function of this and n alone.
-        precision: Of the forward pass; weights and optimiser are float32.
-        compile: Compile the network's blocks first (a minute or so, then faster steps).
-        cuda_graph: Record a step as a CUDA graph and replay it; by one process on a CUDA device.
-        validation_pictures: Source pictures held out, never trained on.
-        validate_every: Steps between measurements on those.
-        save_every_s: Seconds between states that a killed run resumes from.
+        ema_decay: Decay of the exponential moving average of the weights. The average is what is saved. At
+            first its horizon is a ninth of the steps done.
+        zero_head: Whether to start with the last layer at zero, so that the first output is the enlarged
+            input.
+        seed: Seed of the run. The batch of step n depends on the seed and on n alone.
+        precision: Precision of the forward pass. Weights and optimizer are float32.
+        compile: Whether to compile the network's blocks first, which takes about a minute and makes the steps
+            faster.
+        cuda_graph: Whether to record a step as a CUDA graph and replay it. It has an effect only with one
+            process on a CUDA device.
+        validation_pictures: Number of source pictures that are held out and never trained on.
+        validate_every: Steps between measurements on the held-out pictures.
+        save_every_s: Seconds between saved states, from which a killed run is resumed.
 
     Source: ESC (arXiv 2503.06671), section 4.1, and its published training options.
     """
@@ -91,9 +97,9 @@ class TrainingConfig:
 
 
 def learning_rate(config: TrainingConfig, step: int, elapsed_s: float) -> float:
-    """Give the rate of one step.
+    """Return the learning rate of one step.
 
-    Source: the decay's shape, 1 - sqrt: Hägele et al. (arXiv 2405.18392), section 4.1.
+    Source: Hägele et al. (arXiv 2405.18392), section 4.1, for the shape of the decay, 1 - sqrt.
     """
     done = min(1.0, progress(config, step, elapsed_s))
     match _schedule_of(config):
@@ -118,12 +124,12 @@ def _warm_up(config: TrainingConfig, step: int) -> float:
 
 
 def progress(config: TrainingConfig, step: int, elapsed_s: float) -> float:
-    """Give the share of a run that is done before ``step``, after ``elapsed_s`` seconds; 1 is its end."""
+    """Return the share of a run that is done before ``step``, after ``elapsed_s`` seconds; 1 is its end."""
     if config.minutes is not None:
         return elapsed_s / (60 * config.minutes)
     return (step - config.first_step) / config.steps
 
 
 def is_over(config: TrainingConfig, step: int, elapsed_s: float) -> bool:
-    """Tell whether a run that has done ``step`` steps in ``elapsed_s`` seconds is at its end."""
+    """Return whether a run that has done ``step`` steps in ``elapsed_s`` seconds is at its end."""
     return progress(config, step, elapsed_s) >= 1

@@ -1,4 +1,4 @@
-"""A network that starts as a plain enlargement of the picture: only what that lacks is left to learn."""
+"""Initialize a network so that it starts as a plain enlargement and has only the difference left to learn."""
 
 import torch
 from torch import nn
@@ -14,11 +14,11 @@ _COLORS = 3
 def start_as_enlargement(network: nn.Module) -> None:
     """Set some weights so that the first output is the enlarged input.
 
-    Where a network's result is added to the enlarged picture, its last layer is set to zero. ESC-Real has no
-    such sum: there three channels carry the picture past the blocks and through the head.
+    If a network adds its result to the enlarged picture, its last layer is set to zero. ESC-Real does not add
+    the enlarged picture: its first three channels carry the picture past the blocks and through the head.
 
     Raises:
-        UsageError: It is an ESC-RealM: not all of its heads could carry a picture.
+        UsageError: The network is an ESC-RealM: some of its heads cannot carry a picture.
     """
     if isinstance(network, ESCReal):
         _carry_picture(network)

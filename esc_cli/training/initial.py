@@ -1,4 +1,4 @@
-"""Start one network from the weights of another: of another scale, with fewer blocks, or narrower inside."""
+"""Start a network from the weights of a related one with another scale, fewer blocks or less width."""
 
 import re
 from collections.abc import Mapping
@@ -13,29 +13,30 @@ State = dict[str, Tensor]
 
 
 _OWN = re.compile(r"to_img\.|skip\.|blocks\.\d+\.lns\.")
-"""Parts that a network may have of its own: head, the picture's way to it, norms inside the blocks."""
+"""Parts that the source may lack: the head, the picture's skip connection, and the norms in the blocks."""
 
 _FEED_FORWARD = re.compile(r"blocks\.\d+\.convffns\.")
 
 
 def adapt_weights(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> State:
-    """Make weights for a network out of those of a relative.
+    """Make weights for a network from those of a related network.
 
-    The head is resized where the scale differs. Where the target has more blocks than the source, the
-    source's are spread over it and each gap is filled by the block before it with its last convolution at
-    zero: such a block passes its input on unchanged, so that the deeper network starts as the same function.
-    So it does with wider feed-forward networks, whose new channels are not listened to at first. A head of
-    another kind, and norms that the source lacks, are left as they are in the target.
+    The head is resized if the scale differs. If the target has more blocks than the source, the source's
+    blocks are spread over the target. Each gap is filled by a copy of the block before it, whose last
+    convolution is zero. A block with this zero convolution passes its input on unchanged, so the deeper
+    network starts as the same function. A wider feed-forward network also starts as the same function: its
+    new channels have zero weights in the layer that reads them. A head of another kind, a skip connection and
+    norms that the source lacks keep the target's weights.
 
     Args:
         source: State dict of the trained network.
-        target: State dict of the new one.
+        target: State dict of the new network.
 
     Returns:
         A state dict that fits the target.
 
     Raises:
-        WeightsError: The networks differ in more than that.
+        WeightsError: The networks differ in other parts, too.
     """
     state = resize_head(_spread_blocks(dict(source), _block_count(target)), target)
     adapted = {key: _adapted(key, state.get(key), own) for key, own in target.items()}
@@ -61,15 +62,15 @@ def _adapted(key: str, weights: Tensor | None, own: Tensor) -> Tensor | None:
 
 
 def has_head(weights: Mapping[str, Tensor], network: nn.Module) -> bool:
-    """Whether weights, of any scale, come with the head of a network."""
+    """Return whether weights contain the head of a network, at any scale."""
     names = [name for name, _ in network.named_parameters() if name.startswith(("to_img.", "upsampler."))]
     return all(name in weights for name in names)
 
 
 def resize_head(state: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> State:
-    """Resize the pixel-shuffle head to another scale: each colour's grid of filters is interpolated.
+    """Resize the pixel-shuffle head to another scale by interpolating each color's grid of filters.
 
-    Source: ESC's published code (bilinear, align_corners False): this is how x2 weights start x3 and x4.
+    Source: ESC's published code (bilinear, align_corners False), where x3 and x4 start from x2 weights.
     """
     resized = dict(state)
     for key in ("to_img.weight", "to_img.bias", "upsampler.up_conv.weight", "upsampler.up_conv.bias"):

@@ -1,4 +1,4 @@
-"""The training loop: patches in, averaged weights out."""
+"""The training loop, which turns patches into averaged weights."""
 
 import dataclasses
 import time
@@ -42,13 +42,14 @@ from esc_cli.training.validation import ValidationSet, load_validation_set
 
 @dataclass(frozen=True)
 class Lessons:
-    """What a run learns from, on its device.
+    """The data that a run learns from, on its device.
 
     Attributes:
         pairs: Pictures to train on.
-        recipe: How their low patches are made anew; None where they stay as they are.
-        teacher: A network whose results are learned, too; not where they are pictures.
-        validation: What was held out.
+        recipe: Degradation that makes the low-resolution patches; None if those of ``pairs`` are used.
+        teacher: Network whose results are learned, too; None if there is no teacher, or if its results are
+            pictures in ``pairs``.
+        validation: Held-out pictures.
     """
 
     pairs: Pairs
@@ -70,25 +71,26 @@ def train(
     """Train a network on a folder of pictures, together with the other processes that ``torchrun`` started.
 
     Args:
-        config: The run. A run that is resumed goes on with its own; of constant rate, with this one's
-            ``steps`` and ``minutes``.
-        pictures: Folder of high-resolution pictures, searched with its sub-folders.
-        folder: Where configuration, state, weights, log and list of pictures go.
-        device: Where to train.
-        resume: Go on with the run in ``folder``.
-        trunk: Folder of a run, which stays as it is: begin with what it has come to, and its pictures.
-        quiet: Show no progress bar.
+        config: Configuration of the run. A resumed run keeps its own configuration; if its rate is constant,
+            it takes ``steps`` and ``minutes`` from this one.
+        pictures: Folder of high-resolution pictures, searched recursively.
+        folder: Folder of the run, for its configuration, state, weights, log and list of pictures.
+        device: Device to train on.
+        resume: Whether to resume the run in ``folder``.
+        trunk: Folder of another run to branch from. The new run begins with its network, average and
+            optimizer, and trains on its pictures. The other run is not changed.
+        quiet: Whether to hide the progress bar.
 
     Returns:
         The path of the averaged weights.
 
     Raises:
         InputError: There are no pictures to train on, or no run to resume.
-        UsageError: The variant has no such scale, the batch is smaller than the number of processes, a patch
-            is too small for the loss of the windows' borders, Muon is to be recorded as a CUDA graph, or a
-            teacher's pictures have no source.
+        UsageError: The variant does not support the scale, the batch is smaller than the number of processes,
+            a patch is too small for the border loss, Muon is to be recorded as a CUDA graph, or the source of
+            a teacher's pictures is not given.
         WeightsError: The initial weights or the teacher do not fit.
-        OutputError: The folder cannot be written to, or holds a run already.
+        OutputError: The folder cannot be written to, or it already contains a run.
         DeviceError: Another process of the run has ended.
         OutOfMemoryError: The device has too little memory.
     """
@@ -130,44 +132,44 @@ def _translated_errors(device: torch.device, folder: Path) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise OutOfMemoryError(f"{device} has not enough memory", hint="take a smaller batch") from error
+        raise OutOfMemoryError(f"{device} does not have enough memory", hint="use a smaller batch") from error
     except OSError as error:
         raise OutputError(f"the run in {str(folder)!r} cannot be written: {error.strerror}") from error
 
 
 def _check(config: TrainingConfig, processes: int) -> None:
     if config.batch_size < processes:
-        raise UsageError(f"{processes} processes cannot share {config.batch_size} patches")
+        raise UsageError(f"{processes} processes cannot share a batch of {config.batch_size} patches")
     window_px = network_config(config).window_size
     if config.border_weight and config.patch_px <= window_px:
         raise UsageError(
-            f"in patches of {config.patch_px} pixels no attention windows meet",
-            hint=f"choose patches of more than {window_px}, or --border-weight 0",
+            f"patches of {config.patch_px} pixels contain no border between attention windows",
+            hint=f"use a --patch-px larger than {window_px}, or --border-weight 0",
         )
     if config.cuda_graph and config.optimizer == "muon":
         raise UsageError(
-            "Muon asks for the host in each step, which a recorded one cannot do",
-            hint="leave out --cuda-graph",
+            "Muon needs the host in each step, so the steps cannot be recorded as a CUDA graph",
+            hint="remove --cuda-graph",
         )
     if _lessons_folder(config) and not config.teacher_source:
         raise UsageError(
-            f"nobody says what made the pictures in {config.teacher!r}",
-            hint="name it and its licence with --teacher-source; the model card tells it",
+            f"the source of the teacher's pictures in {config.teacher!r} is not given",
+            hint="name the program that made them and its license with --teacher-source, for the model card",
         )
 
 
 def _lessons_folder(config: TrainingConfig) -> Path | None:
-    """Give the folder of the teacher's results, if the teacher is one, and is listened to."""
+    """Return the folder of the teacher's results; None if the teacher is a model, or if none is used."""
     if config.teacher is None or config.teacher_share == 0:
         return None
     return Path(config.teacher) if Path(config.teacher).is_dir() else None
 
 
 def load_lessons(run: Run, split: Split, pictures: Path) -> Lessons:
-    """Read what a run learns from onto its device.
+    """Load the training data of a run onto its device.
 
     Raises:
-        InputError: A picture cannot be read or is not there, or none is large enough.
+        InputError: A picture is missing or cannot be read, or none is large enough.
         WeightsError: There is no such teacher.
     """
     config, device = run.config, run.device
@@ -185,7 +187,7 @@ def load_lessons(run: Run, split: Split, pictures: Path) -> Lessons:
 
 
 def _recipe_of(config: TrainingConfig) -> Degradation | None:
-    """Give the ranges by which small patches are made anew; None where small pictures stay as they are."""
+    """Return the degradation that makes low-resolution patches; None if low-resolution pictures are used."""
     if config.degradation == "bicubic" or config.low_pictures is not None:
         return None
     return recipe_of(config.degradation, config.scale)
@@ -196,7 +198,7 @@ def _load_teacher(config: TrainingConfig, device: torch.device) -> nn.Module | N
         return None
     network = load_checkpoint(config.teacher, config.scale).network
     dtype = torch.bfloat16 if config.precision == "bfloat16" else torch.float32
-    # What is measured may be chosen otherwise when the run is resumed.
+    # On the CPU the choice is fixed. Elsewhere it is measured, and could change when the run is resumed.
     attention = choose_attention("auto", device, dtype).name if device.type == "cpu" else EXACT
     return for_inference(network, device, dtype, attention)
 
@@ -209,7 +211,7 @@ def _run_steps(run: Run, lessons: Lessons, folder: Path, processes: Processes, *
         while not is_over(config, run.step, run.elapsed_s):
             loss = take_step(run, learn, lessons, processes)
             if config.compile and run.step == first:
-                begun = time.monotonic() - run.elapsed_s  # compiling is no part of the run's time
+                begun = time.monotonic() - run.elapsed_s  # the run's time does not include compilation
             run.step += 1
             run.elapsed_s = processes.first_ones(time.monotonic() - begun, run.device)
             report(loss)
@@ -223,7 +225,7 @@ def _run_steps(run: Run, lessons: Lessons, folder: Path, processes: Processes, *
 def _reports(
     run: Run, lessons: Lessons, folder: Path, processes: Processes, *, quiet: bool
 ) -> Iterator[Callable[[Tensor], None]]:
-    """Yield what tells of a step that was done: only the first process's does."""
+    """Yield a function that reports a finished step. It does nothing except in the first process."""
     if not processes.is_first:
         yield lambda loss: None
         return
@@ -255,9 +257,9 @@ def _entry(run: Run, loss: Tensor) -> dict[str, Any]:
 
 
 def learner(run: Run, teacher: nn.Module | None, processes: Processes) -> Learn:
-    """Make what takes a step on the tensors of a batch, in the way that the configuration asks for."""
+    """Return the function that takes a step on the tensors of a batch, compiled or recorded if configured."""
     learn = partial(_learn, run, teacher, processes)
-    set_capturable(run.optimizer, False)  # as a recorded run may have left it
+    set_capturable(run.optimizer, False)  # the saved state of a recorded run has it set
     if run.config.compile:
         compile_blocks(run.network)
     is_recorded = run.config.cuda_graph and run.device.type == "cuda" and processes.count == 1
@@ -265,7 +267,7 @@ def learner(run: Run, teacher: nn.Module | None, processes: Processes) -> Learn:
 
 
 def take_step(run: Run, learn: Learn, lessons: Lessons, processes: Processes) -> Tensor:
-    """Take the next step of a run and give its loss; counting it is left to the caller."""
+    """Take the next step of a run and return its loss. The caller must increase ``run.step``."""
     config = run.config
     samples = processes.share(config.batch_size)
     batch = batch_of_step(

@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from esc_cli.training.configuration import TrainingConfig
 
 SMALLEST_SIDE = 16
-"""AdamW moves kernels with fewer channels, in or out: they are too small to be worth orthogonalising."""
+"""Kernels with fewer input or output channels are left to AdamW: orthogonalizing them is not worthwhile."""
 
 
 class Optimizer(Protocol):
-    """The part of torch's optimizers that a run uses."""
+    """The part of PyTorch's optimizer interface that a run uses."""
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -21,19 +21,19 @@ class Optimizer(Protocol):
         ...
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Reset the gradients."""
         ...
 
     def step(self) -> Any:
-        """Move the parameters by their gradients."""
+        """Update the parameters by their gradients."""
         ...
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what a resumed run needs."""
+        """Return the state that a resumed run needs."""
         ...
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take what ``state_dict`` gave."""
+        """Load a state that ``state_dict`` returned."""
         ...
 
 
@@ -41,8 +41,8 @@ def make_optimizer(network: nn.Module, config: TrainingConfig) -> Optimizer:
     """Make the optimizer of a run.
 
     Args:
-        network: On its device, in the memory layout that it keeps.
-        config: Of the run.
+        network: The network, already on its device and in its final memory layout.
+        config: Configuration of the run.
     """
     if config.optimizer == "muon":
         return KernelMuon(network, config)
@@ -50,13 +50,14 @@ def make_optimizer(network: nn.Module, config: TrainingConfig) -> Optimizer:
 
 
 class KernelMuon:
-    """Muon for the convolution kernels inside the blocks, AdamW for all else.
+    """Muon for the convolution kernels of the hidden layers, AdamW for all other weights.
 
-    torch's Muon takes matrices alone, so each kernel is shown to it as one: a row for each channel out, the
-    memory shared. Updates are as large as AdamW's, so that one learning rate does for both.
+    PyTorch's Muon accepts only matrices, so it gets each kernel as a matrix with one row for each output
+    channel, which shares the kernel's memory. Its updates are as large as AdamW's, so both use the same
+    learning rate.
 
-    Source: Muon (Jordan, 2024, kellerjordan.github.io/posts/muon); the size of its updates: Moonlight (arXiv
-    2502.16982), section 2.2.
+    Source: Muon (Jordan, 2024, kellerjordan.github.io/posts/muon). The size of the updates is from Moonlight
+    (arXiv 2502.16982), section 2.2.
     """
 
     def __init__(self, network: nn.Module, config: TrainingConfig) -> None:
@@ -74,28 +75,28 @@ class KernelMuon:
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """Groups of both."""
+        """Groups of both optimizers."""
         return [*self._muon.param_groups, *self._adamw.param_groups]
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
+        """Reset the gradients."""
         for kernel in self._kernels:
             kernel.grad = None
         self._adamw.zero_grad()
 
     def step(self) -> None:
-        """Move the parameters by their gradients."""
+        """Update the parameters by their gradients."""
         for matrix, kernel in zip(self._matrices, self._kernels, strict=True):
             matrix.grad = None if kernel.grad is None else _as_matrix(kernel.grad)
         self._muon.step()  # type: ignore[no-untyped-call]
         self._adamw.step()
 
     def state_dict(self) -> dict[str, Any]:
-        """Give what a resumed run needs."""
+        """Return the state that a resumed run needs."""
         return {"muon": self._muon.state_dict(), "adamw": self._adamw.state_dict()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take what ``state_dict`` gave."""
+        """Load a state that ``state_dict`` returned."""
         self._muon.load_state_dict(state_dict["muon"])
         self._adamw.load_state_dict(state_dict["adamw"])
 
@@ -111,7 +112,7 @@ def _adamw(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.opti
 
 
 def _kernels_of(network: nn.Module) -> Iterator[nn.Parameter]:
-    """List the kernels that mix many channels; the first and the last layer are no hidden ones."""
+    """Yield the kernels of hidden layers that mix many channels. The first and last layers are not hidden."""
     for name, parameter in network.named_parameters():
         hidden = name.startswith(("blocks.", "last."))
         if hidden and parameter.ndim == 4 and min(parameter.shape[:2]) >= SMALLEST_SIDE:
@@ -119,5 +120,5 @@ def _kernels_of(network: nn.Module) -> Iterator[nn.Parameter]:
 
 
 def _as_matrix(kernel: Tensor) -> Tensor:
-    """Show (out, in, k, k) as (out, k k in): the same memory, where that is channels-last."""
+    """Reshape (out, in, k, k) to (out, k * k * in), as a view if the kernel is channels-last in memory."""
     return kernel.movedim(1, -1).reshape(len(kernel), -1)

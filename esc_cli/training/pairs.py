@@ -1,4 +1,4 @@
-"""Training pictures in memory: small ones, large ones, and what a teacher made of the small ones."""
+"""Training pictures in memory: low resolution, high resolution, and a teacher's results."""
 
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,12 +20,12 @@ from esc_cli.training.stack import PictureStack, Place
 
 @dataclass(frozen=True)
 class Pair:
-    """One picture twice: ``low`` (3, H, W) and ``high`` (3, sH, sW), uint8.
+    """A picture in low and in high resolution, uint8.
 
     Attributes:
-        low: The small picture.
-        high: The large one.
-        lesson: What a teacher made of ``low``, like ``high``; None where there is no such picture.
+        low: The low-resolution picture, (3, H, W).
+        high: The high-resolution picture, (3, sH, sW).
+        lesson: The teacher's result for ``low``, with the shape of ``high``; None if there is none.
     """
 
     low: Tensor
@@ -38,7 +38,7 @@ class Pair:
         return self.high.shape[-1] // self.low.shape[-1]
 
     def each(self, function: Callable[[Tensor], Tensor]) -> "Pair":
-        """Apply a function to every picture there is."""
+        """Return a pair with a function applied to each picture."""
         lesson = None if self.lesson is None else function(self.lesson)
         return Pair(function(self.low), function(self.high), lesson)
 
@@ -48,9 +48,9 @@ class Files:
     """The files of one pair.
 
     Attributes:
-        high: The large picture.
-        low: The small one; None: it is made from ``high`` by the papers' bicubic.
-        lesson: What a teacher made of the small one, if there is one.
+        high: The high-resolution picture.
+        low: The low-resolution picture. None means that it is made from ``high`` by the papers' bicubic.
+        lesson: The teacher's result for the low-resolution picture; None if there is none.
     """
 
     high: Path
@@ -61,16 +61,16 @@ class Files:
 def find_files(
     paths: Iterable[Path], pictures: Path, *, low: Path | None = None, lessons: Path | None = None
 ) -> list[Files]:
-    """Find what belongs to each picture in folders beside it: files of the same name, of any format.
+    """Find the low-resolution picture and the teacher's result of each picture, by name, in any format.
 
     Args:
-        paths: Large pictures below ``pictures``.
-        pictures: Their folder.
-        low: Folder of the small ones.
-        lessons: Folder of what a teacher made of those.
+        paths: High-resolution pictures below ``pictures``.
+        pictures: Folder of the high-resolution pictures.
+        low: Folder of the low-resolution pictures.
+        lessons: Folder of the teacher's results.
 
     Raises:
-        InputError: A folder is not there or lacks one of the pictures.
+        InputError: A folder does not exist or lacks one of the pictures.
     """
     small, taught = (None if folder is None else _by_name(folder) for folder in (low, lessons))
     return [
@@ -91,23 +91,26 @@ def _named_like(path: Path, pictures: Path, others: dict[Path, Path]) -> Path:
     name = path.relative_to(pictures).with_suffix("")
     if name not in others:
         folder = next(iter(others.values())).parent
-        raise InputError(f"no picture beside those in {str(folder)!r} is named like {str(path)!r}")
+        raise InputError(f"no picture in {str(folder)!r} has the same name as {str(path)!r}")
     return others[name]
 
 
 def load_pair(files: Files, scale: int, *, sharpened: bool = False) -> Pair | None:
-    """Read a picture and its low-resolution counterpart, or make that from the whole, rounded to 8 bits.
+    """Read the pictures of a pair.
+
+    If there is no file for the low-resolution picture, it is made from the whole high-resolution picture and
+    rounded to 8 bits.
 
     Args:
-        files: Of the pair.
-        scale: Pixels out per pixel in.
-        sharpened: Sharpen the large picture first.
+        files: Files of the pair.
+        scale: Output pixels per input pixel.
+        sharpened: Whether to sharpen the high-resolution picture first.
 
     Returns:
         The pair; None if the picture is smaller than the scale.
 
     Raises:
-        InputError: A file cannot be read, or one does not have the size that belongs to the others.
+        InputError: A file cannot be read, or its size does not match the high-resolution picture.
     """
     high = crop_to_multiple(read_picture(files.high).color, scale)  # (1, 3, H, W)
     if 0 in high.shape:
@@ -120,24 +123,24 @@ def load_pair(files: Files, scale: int, *, sharpened: bool = False) -> Pair | No
 
 
 def _read_sized(path: Path, size: Sequence[int]) -> Tensor:
-    """Read a picture that has to have a size, (height, width); as (1, 3, H, W)."""
+    """Read a picture as (1, 3, H, W) and check its size, (height, width)."""
     picture = read_picture(path).color
     if tuple(picture.shape[-2:]) != tuple(size):
         wanted, found = (f"{width}x{height}" for height, width in (size, picture.shape[-2:]))
-        raise InputError(f"{str(path)!r} has {found} pixels; {wanted} belong to the picture beside it")
+        raise InputError(f"{str(path)!r} must have {wanted} pixels, not {found}, to match its original")
     return picture
 
 
 class Pairs:
-    """Many pairs of one scale, all with a lesson or none, in stacks on a device.
+    """Pairs of one scale, stacked on a device. Either all of them have a lesson or none has.
 
     Args:
-        pairs: At least one; emptied.
-        device: Where they are kept.
+        pairs: At least one pair. The list is emptied.
+        device: Device of the stacks.
 
     Attributes:
         views: The pairs, as views of the stacks.
-        scale: Theirs.
+        scale: Scale of the pairs.
     """
 
     def __init__(self, pairs: list[Pair], device: torch.device) -> None:
@@ -151,7 +154,7 @@ class Pairs:
         self.views = tuple(map(Pair, self._low.pictures, self._high.pictures, taught))
 
     def cut(self, places: Sequence[Place], patch_px: int) -> Pair:
-        """Cut patches out at places of the low pictures: low (N, 3, p, p), the others (N, 3, sp, sp)."""
+        """Cut patches at places of the low-resolution pictures: low (N, 3, p, p), others (N, 3, sp, sp)."""
         larger, larger_px = [place.scaled(self.scale) for place in places], self.scale * patch_px
         lesson = self._lesson.cut(larger, larger_px) if self._lesson else None
         return Pair(self._low.cut(places, patch_px), self._high.cut(larger, larger_px), lesson)
@@ -160,12 +163,12 @@ class Pairs:
 def load_pairs(
     files: Iterable[Files], scale: int, smallest_px: int, device: torch.device, *, sharpened: bool = False
 ) -> Pairs:
-    """Read all pictures of at least ``smallest_px`` low pixels a side onto the device.
+    """Load all pictures with sides of at least ``smallest_px`` low-resolution pixels onto a device.
 
-    As many are read at a time as torch has threads: decoders let other threads of Python work.
+    The number of pictures read at the same time is torch's number of threads: decoders release the GIL.
 
     Raises:
-        InputError: A file cannot be read, or none is that large.
+        InputError: A file cannot be read, or no picture is large enough.
     """
     with ThreadPoolExecutor(torch.get_num_threads()) as readers:
         pairs = readers.map(partial(load_pair, scale=scale, sharpened=sharpened), files)
@@ -176,14 +179,14 @@ def load_pairs(
 
 
 def centre_crop(pair: Pair, largest_px: int) -> Pair:
-    """Cut the middle of a pair, at most ``largest_px`` low pixels a side."""
+    """Cut out the middle of a pair, with sides of at most ``largest_px`` low-resolution pixels."""
     height, width = (min(side, largest_px) for side in pair.low.shape[-2:])
     top, left = (pair.low.shape[-2] - height) // 2, (pair.low.shape[-1] - width) // 2
     return crop(pair, top, left, height, width)
 
 
 def crop(pair: Pair, top: int, left: int, height: int, width: int) -> Pair:
-    """Cut out what lies at a place of ``low``, in low pixels."""
+    """Cut a rectangle out of a pair. Its position and size are in low-resolution pixels."""
 
     def part(picture: Tensor) -> Tensor:
         scale = picture.shape[-1] // pair.low.shape[-1]

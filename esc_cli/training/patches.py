@@ -1,4 +1,4 @@
-"""The patches of each step, a function of the seed and the step alone."""
+"""The patches of each step, which depend only on the seed and the step."""
 
 import dataclasses
 from collections.abc import Iterable, Sequence
@@ -14,7 +14,7 @@ from esc_cli.training.pairs import Pair, Pairs, crop
 from esc_cli.training.stack import Place, turn
 
 CONTEXT_PX = 8
-"""Low-resolution pixels around a degraded patch, whose borders a blur does not know."""
+"""Margin around a degraded patch, in low-resolution pixels: a blur is not exact at the border."""
 
 _JPEG_BLOCK_PX = 8
 
@@ -24,9 +24,9 @@ class Batch:
     """The patches of a step, float32 in [0, 1].
 
     Attributes:
-        low: (N, 3, p, p).
-        high: (N, 3, sp, sp), flipped and turned as ``low``.
-        lesson: What a teacher made of ``low``, like ``high``; None where there is no such picture.
+        low: Low-resolution patches, (N, 3, p, p).
+        high: High-resolution patches, (N, 3, sp, sp), flipped and rotated like ``low``.
+        lesson: The teacher's results for ``low``, with the shape of ``high``; None if there are none.
     """
 
     low: Tensor
@@ -35,12 +35,12 @@ class Batch:
 
     @property
     def tensors(self) -> tuple[Tensor, ...]:
-        """Those that there are, in this order."""
+        """The tensors ``low``, ``high`` and, if there is one, ``lesson``."""
         return tuple(one for one in (self.low, self.high, self.lesson) if one is not None)
 
 
 def room_px(patch_px: int, recipe: Degradation | None) -> int:
-    """Give the side of what is cut out for a patch, low pixels: degraded ones need their surroundings."""
+    """Return the side of the area to cut for a patch, low-resolution pixels; degradation needs a margin."""
     return patch_px if recipe is None else patch_px + 2 * CONTEXT_PX + _JPEG_BLOCK_PX
 
 
@@ -53,17 +53,17 @@ def batch_of_step(
     patch_px: int,
     recipe: Degradation | None = None,
 ) -> Batch:
-    """Cut patches of one step, each a function of the seed, the step and its number alone.
+    """Cut patches of one step. Each depends only on the seed, the step and the number of the sample.
 
-    So a run can be resumed, and shared between processes.
+    This makes it possible to resume a run, and to share a batch between processes.
 
     Args:
-        pairs: What is trained on.
-        step: Counted from 0.
-        samples: Numbers of the samples wanted, of those of the step.
-        seed: Of the run.
-        patch_px: Side of the low patches.
-        recipe: Make the low patches anew in this way.
+        pairs: Pictures to train on.
+        step: Number of the step, from 0.
+        samples: Numbers of the samples to make, among those of the step.
+        seed: Seed of the run.
+        patch_px: Side of the low-resolution patches.
+        recipe: Degradation that makes the low-resolution patches; None if those of ``pairs`` are used.
     """
     randoms = [np.random.default_rng([seed, step, sample]) for sample in samples]
     if recipe is None:
@@ -75,7 +75,7 @@ def batch_of_step(
 
 
 def degraded(pair: Pair, recipe: Degradation, random: np.random.Generator) -> Pair:
-    """Make the low picture anew from the high one."""
+    """Return the pair with a low-resolution picture that is made from the high-resolution one."""
     low = degrade(to_unit(pair.high[None]), pair.scale, recipe, random)
     return dataclasses.replace(pair, low=from_unit(low, torch.uint8)[0])
 
@@ -106,18 +106,18 @@ def _degraded_patch(
 
 
 def _random_corner(pairs: Sequence[Pair], side_px: int, random: np.random.Generator) -> tuple[int, int, int]:
-    """Choose a picture, and the top and the left of a square in it, low pixels."""
+    """Choose a picture, and the top and left of a square in it, in low-resolution pixels."""
     picture = int(random.integers(len(pairs)))
     height, width = pairs[picture].low.shape[-2:]
     return picture, int(random.integers(height - side_px + 1)), int(random.integers(width - side_px + 1))
 
 
 def _random_turn(random: np.random.Generator) -> tuple[bool, int]:
-    """Choose whether to flip, and how often to turn by 90 degrees."""
+    """Choose whether to flip, and how many times to rotate by 90 degrees."""
     return bool(random.integers(2)), int(random.integers(4))
 
 
 def _inside(pair: Pair, patch_px: int, random: np.random.Generator) -> Pair:
-    """Cut the patch out of its surroundings, anywhere in the grid of JPEG's blocks, which begins there."""
+    """Cut the patch out of its surroundings, at a random offset to the grid of JPEG blocks."""
     top, left = CONTEXT_PX + random.integers(_JPEG_BLOCK_PX, size=2)
     return crop(pair, int(top), int(left), patch_px, patch_px)

@@ -1,4 +1,4 @@
-"""Runs that have a name."""
+"""Named configurations of training runs."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -9,14 +9,14 @@ from esc_cli.training.configuration import TrainingConfig
 PUBLISHED = "published"
 
 _TEACHERS: Mapping[str, str | None] = {"esc": None, "esc-light": "esc", "esc-fp": "esc"}
-"""The networks for clean pictures, each with the shipped model that it learns from."""
+"""The networks for clean pictures, and the shipped model that each of them learns from."""
 
 
 def _small(variant: str, scale: int, **changes: Any) -> TrainingConfig:
-    """Make the recipe of the shipped weights: what hours of two CPU cores can do; see ``RECIPE.md``.
+    """Return the recipe of the shipped weights, which fits some hours on two CPU cores; see ``RECIPE.md``.
 
-    Small batches of small patches: a light x2 on Set5 after 7 minutes of two cores: batch 16 at 1e-3
-    34.68 dB, batch 4 at 1e-3 35.13, that with the last layer at zero 35.25.
+    Batches and patches are small. ESC-light x2 on Set5, after 7 minutes on two cores at a rate of 1e-3, had
+    34.68 dB with batches of 16, 35.13 dB with batches of 4, and 35.25 dB with the last layer at zero as well.
     """
     recipe = TrainingConfig(
         variant=variant,
@@ -56,4 +56,4 @@ PRESETS: Mapping[str, TrainingConfig] = {
         border_weight=1.0,
     ),
 }
-"""Recipes by name: the published one, and those of small compute for each model and scale."""
+"""Recipes by name: the published recipe, and one for little compute for each model and scale."""

@@ -1,4 +1,4 @@
-"""Several processes that train one network together, a device each, as ``torchrun`` starts them."""
+"""Train one network in several processes, each with its own device, which ``torchrun`` starts."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ from esc_cli.errors import DeviceError
 
 @dataclass(frozen=True)
 class Processes:
-    """This process among those of a run; by default it is alone.
+    """The place of this process among the processes of a run. By default there is only one.
 
     Attributes:
-        rank: Its number; the first one, 0, writes.
-        count: How many there are.
+        rank: Number of this process. The first process, 0, writes the files.
+        count: Number of processes.
     """
 
     rank: int = 0
@@ -25,18 +25,19 @@ class Processes:
 
     @property
     def is_first(self) -> bool:
-        """Whether this is the process that writes and talks."""
+        """Whether this process writes files and prints messages."""
         return self.rank == 0
 
     def share(self, batch_size: int) -> range:
-        """Give the numbers of the samples that are this process's, of those of a step."""
+        """Return the numbers of a step's samples that belong to this process."""
         return range(self.rank, batch_size, self.count)
 
     def add_up(self, tensors: Sequence[Tensor]) -> None:
-        """Replace tensors of one device and type by their sums over all processes, in one message.
+        """Replace tensors of one device and dtype by their sums over all processes, in one message.
 
-        That is all that training needs: the losses are shares of one mean, so that their gradients' sum is
-        the whole batch's. DistributedDataParallel would overlap it with the backward pass, and average.
+        Training needs nothing else: each loss is a share of one mean, so the sum of the gradients is the
+        gradient of the whole batch. DistributedDataParallel would overlap the message with the backward pass,
+        but it would average the gradients.
 
         Raises:
             DeviceError: Another process has ended.
@@ -51,7 +52,7 @@ class Processes:
             tensor.copy_(part.view(tensor.shape))
 
     def first_ones(self, number: float, device: torch.device) -> float:
-        """Give all processes the first one's number.
+        """Return the number of the first process, in all processes.
 
         Raises:
             DeviceError: Another process has ended.
@@ -66,9 +67,9 @@ class Processes:
 
 @contextmanager
 def joined_processes(device: torch.device) -> Iterator[Processes]:
-    """Join the processes that ``torchrun`` has started, or be alone where it has not.
+    """Join the processes that ``torchrun`` has started, or yield a single process if it has not.
 
-    Source: torch's elastic launch: it tells rank and number of processes by the environment.
+    Source: PyTorch's elastic launch, which sets rank and number of processes in environment variables.
     """
     if int(os.environ.get("WORLD_SIZE", "1")) == 1:
         yield Processes()
@@ -81,12 +82,12 @@ def joined_processes(device: torch.device) -> Iterator[Processes]:
 
 
 def is_first_process() -> bool:
-    """Whether this process is the one that writes and talks."""
+    """Return whether this process writes files and prints messages."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def own_device(request: str) -> str:
-    """Name this process's GPU where several processes of a machine ask for one without its number."""
+    """Return this process's GPU if ``torchrun`` started it and the request is for a GPU without a number."""
     local_rank = os.environ.get("LOCAL_RANK")
     wanted = request == "cuda" or (request == "auto" and torch.cuda.is_available())
     return f"cuda:{local_rank}" if local_rank is not None and wanted else request
@@ -96,5 +97,5 @@ def own_device(request: str) -> str:
 def _translated_errors() -> Iterator[None]:
     try:
         yield
-    except RuntimeError as error:  # gloo has no type of its own
+    except RuntimeError as error:  # gloo has no exception type of its own
         raise DeviceError("another process of the run has ended") from error

@@ -1,4 +1,4 @@
-"""A run in memory: the network, its average and its optimizer, new or as a killed run left them."""
+"""A training run in memory: the network, its average and its optimizer, either new or restored."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -21,16 +21,16 @@ from esc_cli.training.state import RunState, load_state, save_state
 
 @dataclass
 class Run:
-    """A run after ``step`` steps, ``elapsed_s`` seconds of all sittings.
+    """A run after ``step`` steps and ``elapsed_s`` seconds over all sessions.
 
     Attributes:
-        config: The run's configuration.
-        device: Where it computes.
-        network: What is trained.
-        average: The moving average of its weights, in eval mode, without gradients.
-        optimizer: Of the network's parameters.
-        step: Steps done, with those of the run that it is a branch of.
-        elapsed_s: Seconds spent on its own steps.
+        config: Configuration of the run.
+        device: Device of the run.
+        network: The network that is trained.
+        average: The network with the moving average of the weights, in eval mode, without gradients.
+        optimizer: Optimizer of the network's parameters.
+        step: Number of steps done, including those of the run that this one branched from.
+        elapsed_s: Seconds spent on the run's own steps.
     """
 
     config: TrainingConfig
@@ -59,7 +59,7 @@ class Run:
 
     @torch.no_grad()
     def update_average(self) -> None:
-        """Move the averaged weights towards the live ones, over a horizon that grows with the run."""
+        """Move the averaged weights toward the current weights, over a horizon that grows with the run."""
         own_steps = self.step - self.config.first_step
         decay = min(self.config.ema_decay, (1 + own_steps) / (10 + own_steps))
         averages: list[Tensor] = list(self.average.parameters())
@@ -68,24 +68,24 @@ class Run:
 
 
 def network_config(config: TrainingConfig) -> NetworkConfig:
-    """Describe the network of a run.
+    """Return the configuration of a run's network.
 
     Raises:
-        UsageError: There is no such variant, or it has no such scale.
+        UsageError: The variant is unknown, or it does not support the scale.
     """
     try:
         return (VARIANTS | ABLATIONS)[config.variant](config.scale)
     except KeyError as error:
         raise UsageError(f"there is no variant {config.variant!r}", hint=", ".join(VARIANTS)) from error
     except ValueError as error:
-        raise UsageError(f"{config.variant} cannot be x{config.scale}: {error}") from error
+        raise UsageError(f"{config.variant} does not support x{config.scale}: {error}") from error
 
 
 def new_run(config: TrainingConfig, device: torch.device) -> Run:
-    """Begin a run, the same one for the same seed.
+    """Begin a run. The same seed gives the same run.
 
     Raises:
-        UsageError: The variant has no such scale.
+        UsageError: The variant is unknown, or it does not support the scale.
         WeightsError: The initial weights do not fit.
     """
     torch.manual_seed(config.seed)
@@ -100,7 +100,7 @@ def new_run(config: TrainingConfig, device: torch.device) -> Run:
 
 
 def _initial_weights(initial: str, scale: int) -> State:
-    """Read a file, or a shipped model: its smallest scale, where it has not this one."""
+    """Read a file or a shipped model. If the model lacks the scale, its smallest scale is used."""
     model = open_model(initial)
     if not isinstance(model, Checkpoint):
         scales = available_scales(model)
@@ -109,30 +109,32 @@ def _initial_weights(initial: str, scale: int) -> State:
 
 
 def resumed_run(folder: Path, device: torch.device) -> Run:
-    """Take up the run that was saved in a folder.
+    """Restore the run that was saved in a folder.
 
     Raises:
-        InputError: There is none, or it is damaged.
+        InputError: There is no run in the folder, or it is damaged.
     """
     state = load_state(folder)
     return _restored(state, state.config, device)
 
 
 def branched_run(config: TrainingConfig, trunk: Path, device: torch.device) -> Run:
-    """Begin a run with the network, the average and the optimizer of another one, which stays as it is.
+    """Begin a run with the network, the average and the optimizer of another run, which is not changed.
 
     Args:
-        config: Of the new run. Its first step is the one that the other run has come to.
+        config: Configuration of the new run. Its first step is set to the last step of the other run.
         trunk: Folder of the other run.
-        device: Where it computes.
+        device: Device of the new run.
 
     Raises:
-        InputError: There is no such run, or it is damaged.
-        UsageError: The two are of different networks.
+        InputError: The other run does not exist, or it is damaged.
+        UsageError: The two runs train different networks.
     """
     state = load_state(trunk)
     if network_config(config) != network_config(state.config):
-        raise UsageError("a branch trains the network of its run", hint="--initial starts another from it")
+        raise UsageError(
+            "a branch must have the network of its run", hint="use --initial to start another network"
+        )
     run = _restored(state, dataclasses.replace(config, first_step=state.step), device)
     run.elapsed_s = 0.0
     return run
@@ -150,7 +152,7 @@ def _restored(state: RunState, config: TrainingConfig, device: torch.device) -> 
 
 def _assemble(config: TrainingConfig, device: torch.device, network: nn.Module) -> Run:
     average = build_network(network_config(config)).eval().requires_grad_(False)
-    # Alike in memory: the average of tensors that are not is updated one by one, by a launch for each.
+    # Both need the same memory layout. Otherwise the tensors are averaged one by one, with a launch for each.
     for one in (network, average):
         one.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average.load_state_dict(network.state_dict())

@@ -1,4 +1,4 @@
-"""What a person finds in a run's folder beside state and weights: configuration, pictures, log."""
+"""The files for people in a run's folder: configuration, list of pictures and log."""
 
 import dataclasses
 import json
@@ -20,23 +20,23 @@ Log = Callable[[dict[str, Any]], None]
 
 
 def check_free(folder: Path) -> None:
-    """See that no run is in the way of a new one.
+    """Check that a folder contains no run yet.
 
     Raises:
-        OutputError: There is a run already.
+        OutputError: The folder already contains a run.
     """
     if (folder / STATE_FILE).exists():
-        raise OutputError(f"there is a run in {str(folder)!r} already", hint="--resume goes on with it")
+        raise OutputError(f"{str(folder)!r} already contains a run", hint="use --resume to continue it")
 
 
 def write_config(config: TrainingConfig, folder: Path) -> None:
-    """Write the configuration down for people, into a new folder; a run is resumed with that in its state."""
+    """Write the configuration for people, into a new folder. A resumed run uses the one in its state."""
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(dataclasses.asdict(config), folder / CONFIG_FILE)
 
 
 def write_split(split: Split, pictures: Path, folder: Path) -> None:
-    """Write down which pictures are trained on and which are held out, as paths below ``pictures``."""
+    """Write which pictures are trained on and which are held out, as paths relative to ``pictures``."""
     names = {
         key: [path.relative_to(pictures).as_posix() for path in paths] for key, paths in vars(split).items()
     }
@@ -44,21 +44,26 @@ def write_split(split: Split, pictures: Path, folder: Path) -> None:
 
 
 def read_split(pictures: Path, folder: Path) -> Split:
-    """Read what ``write_split`` wrote: a run goes on with its pictures, whatever the folder holds by now.
+    """Read the split that ``write_split`` wrote, so that a resumed run keeps its pictures.
 
     Raises:
-        InputError: It is not there, or damaged.
+        InputError: The file is missing or damaged.
     """
     try:
         names = json.loads((folder / SPLIT_FILE).read_text(encoding="utf-8"))
         return Split(**{key: tuple(pictures / name for name in names[key]) for key in names})
     except (OSError, ValueError, TypeError) as error:
-        raise InputError(f"the list of pictures of the run in {str(folder)!r} is damaged") from error
+        raise InputError(
+            f"the list of pictures of the run in {str(folder)!r} is missing or damaged"
+        ) from error
 
 
 @contextmanager
 def open_log(folder: Path, step: int) -> Iterator[Log]:
-    """Yield what writes a line of the log; lines after ``step`` go, as those steps will be done again."""
+    """Yield a function that appends a line to the log.
+
+    Lines after ``step`` are removed first, since these steps will be done again.
+    """
     path = folder / LOG_FILE
     kept = [line for line in _lines(path) if _step_of(line) <= step]
     path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
@@ -78,7 +83,7 @@ def _step_of(line: str) -> float:
     try:
         return int(json.loads(line)["step"])
     except (ValueError, KeyError, TypeError):
-        return float("inf")  # cut off by the kill
+        return float("inf")  # the line was cut off when the run was killed
 
 
 def _write_json(content: dict[str, Any], path: Path) -> None:

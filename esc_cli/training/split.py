@@ -1,4 +1,4 @@
-"""Which pictures are trained on, and which are held out."""
+"""Split the pictures into those to train on and those to hold out."""
 
 import csv
 import hashlib
@@ -9,12 +9,12 @@ from esc_cli.errors import InputError
 from esc_cli.media.probe import find_pictures
 
 MANIFEST = "manifest.csv"
-"""Says what each file of a folder was cut from, in the columns file, source_repo and original_path."""
+"""File that lists the source picture of each file, in the columns file, source_repo and original_path."""
 
 
 @dataclass(frozen=True)
 class Split:
-    """Files to train on and files to validate on; no source picture is in both."""
+    """Files to train on and files to validate on. No source picture is in both."""
 
     training: tuple[Path, ...]
     validation: tuple[Path, ...]
@@ -23,18 +23,19 @@ class Split:
 def split_by_source(folder: Path, held_out: int) -> Split:
     """Hold out all files of ``held_out`` source pictures, chosen by a hash of the source's name.
 
-    Not by the run's seed: a run that starts from another's weights shall hold out what that one did.
+    The choice does not depend on the run's seed: a run that starts from the weights of another run must hold
+    out the same pictures.
 
     Raises:
-        InputError: The folder has too few pictures for that.
+        InputError: The folder has too few pictures to hold out that many.
     """
     files = find_pictures(folder)
     sources = _sources(folder)
     source_of = {file: sources.get(file.relative_to(folder).as_posix(), file.stem) for file in files}
-    # The prefix is the seed of the first runs, so that what they held out stays held out.
+    # The prefix is the seed of the first runs, so that the pictures they held out stay held out.
     ranked = sorted(set(source_of.values()), key=lambda source: _digest(f"0:{source}"))
     if len(ranked) <= held_out:
-        raise InputError(f"{str(folder)!r} has {len(ranked)} pictures; {held_out} are to be held out")
+        raise InputError(f"{str(folder)!r} has {len(ranked)} pictures, too few to hold out {held_out}")
     chosen = set(ranked[:held_out])
     return Split(
         training=tuple(file for file in files if source_of[file] not in chosen),

@@ -1,4 +1,4 @@
-"""Pictures of any sizes in one tensor, out of which the patches of a batch are cut all at once."""
+"""Pictures of any sizes in one tensor, from which all patches of a batch are cut with one operation."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ _TURNS = 4
 
 @dataclass(frozen=True)
 class Place:
-    """Where a square patch is cut out, and how it is turned.
+    """The place where a square patch is cut out, and its rotation.
 
     Attributes:
-        picture: Number of the picture.
-        top: Of the patch, pixels.
-        left: Likewise.
-        flip: Mirror it left to right, after the turns.
-        turns: By 90 degrees, counter-clockwise.
+        picture: Index of the picture.
+        top: Top of the patch, in pixels.
+        left: Left of the patch, in pixels.
+        flip: Whether to mirror the patch left to right, after the rotation.
+        turns: Number of counterclockwise rotations by 90 degrees.
     """
 
     picture: int
@@ -29,21 +29,21 @@ class Place:
     turns: int
 
     def scaled(self, scale: int) -> "Place":
-        """Give the same place in a picture that is larger by a factor."""
+        """Return the same place in a picture that is larger by a factor."""
         return Place(self.picture, scale * self.top, scale * self.left, self.flip, self.turns)
 
 
 class PictureStack:
-    """Pictures (3, H, W), uint8, one behind the other in one tensor.
+    """Pictures (3, H, W), uint8, concatenated in one tensor.
 
-    A GPU is given one operation for a batch; patch by patch, Python alone would take it longer than a step.
+    A GPU cuts a whole batch with one operation. Patch by patch, Python alone would take longer than a step.
 
     Args:
-        pictures: At least one; emptied, so that each is let go as soon as it was copied.
-        device: Where they are kept.
+        pictures: At least one picture. The list is emptied, so that each picture is freed once it is copied.
+        device: Device of the tensor.
 
     Attributes:
-        pictures: The same, as views.
+        pictures: The pictures, as views of the tensor.
     """
 
     def __init__(self, pictures: list[Tensor], device: torch.device) -> None:
@@ -58,7 +58,7 @@ class PictureStack:
         )
 
     def cut(self, places: Sequence[Place], side_px: int) -> Tensor:
-        """Cut patches out, (N, 3, side, side), uint8."""
+        """Cut patches at the given places, (N, 3, side, side), uint8."""
         rows = torch.tensor([self._numbers_of(place) for place in places]).to(self._values.device)  # (N, 4)
         turning, *numbers = rows.T[..., None, None]  # 4 of (N, 1, 1)
         first, width, plane = numbers
@@ -68,7 +68,7 @@ class PictureStack:
         return self._values[pixels[:, None] + channels * plane[:, None]]
 
     def _numbers_of(self, place: Place) -> tuple[int, int, int, int]:
-        """Give the way of turning, the first pixel's number, and how far rows and channels lie apart."""
+        """Return the index of the rotation, the index of the first pixel, and the row and channel strides."""
         picture = self.pictures[place.picture]
         _, height, width = picture.shape
         first = int(picture.storage_offset()) + place.top * width + place.left
@@ -76,13 +76,13 @@ class PictureStack:
 
 
 def turn(patch: Tensor, flip: bool, turns: int) -> Tensor:
-    """Turn (..., H, W) counter-clockwise by 90 degrees so many times, then mirror it left to right."""
+    """Rotate (..., H, W) counterclockwise by 90 degrees ``turns`` times, then mirror it if ``flip``."""
     turned = patch.rot90(turns, (-2, -1))
     return turned.flip(-1) if flip else turned
 
 
 @cache
 def turned_grids(side_px: int, device: torch.device) -> Tensor:
-    """Give the numbers of a square's pixels, turned in each way: (8, side, side)."""
+    """Return the pixel indices of a square in each of its 8 rotations and flips, (8, side, side)."""
     grid = torch.arange(side_px**2, device=device).view(side_px, side_px)
     return torch.stack([turn(grid, flip, turns) for flip in (False, True) for turns in range(_TURNS)])

@@ -1,4 +1,4 @@
-"""What a training run keeps when it is killed, on disk."""
+"""The state of a training run on disk, from which a killed run is resumed."""
 
 import dataclasses
 import io
@@ -19,15 +19,15 @@ WEIGHTS_FILE = "weights.safetensors"
 
 @dataclasses.dataclass
 class RunState:
-    """A run after ``step`` steps; the tensors are those of the live network and optimiser.
+    """The state of a run after ``step`` steps. The tensors are shared with the network and the optimizer.
 
     Attributes:
-        config: The run's configuration.
-        step: Steps done, with those of the run that it is a branch of.
-        elapsed_s: Seconds spent on its own steps, over all sittings.
-        network: State dict.
+        config: Configuration of the run.
+        step: Number of steps done, including those of the run that this one branched from.
+        elapsed_s: Seconds spent on the run's own steps, over all sessions.
+        network: State dict of the network.
         average: State dict of the moving average of the weights.
-        optimizer: State dict.
+        optimizer: State dict of the optimizer.
     """
 
     config: TrainingConfig
@@ -39,10 +39,10 @@ class RunState:
 
 
 def save_state(state: RunState, folder: Path) -> None:
-    """Write the averaged weights as a checkpoint of its own, and the state, each whole or not at all.
+    """Write the averaged weights as a separate checkpoint, then the state, each file atomically.
 
-    The state comes last: after a kill between the two, the steps up to the weights are done again. The other
-    way round, a run killed at its end would keep old weights beside a state that says it is over.
+    If the run is killed between the two writes, the steps since the last state are done again. In the other
+    order, a run that is killed at its end would keep old weights beside a state that says it is over.
 
     Raises:
         OutputError: The folder cannot be written to.
@@ -55,7 +55,7 @@ def save_state(state: RunState, folder: Path) -> None:
 
 
 def load_state(folder: Path) -> RunState:
-    """Read what ``save_state`` wrote, onto the CPU.
+    """Read the state that ``save_state`` wrote, onto the CPU.
 
     Raises:
         InputError: There is no state in the folder, or it is damaged.
@@ -66,5 +66,5 @@ def load_state(folder: Path) -> RunState:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         return RunState(**{**content, "config": TrainingConfig(**content["config"])})
-    except Exception as error:  # a damaged pickle fails with whatever its bytes happen to ask for
+    except Exception as error:  # a damaged pickle can raise any exception
         raise InputError(f"the state of the run in {str(folder)!r} is damaged") from error

@@ -1,4 +1,4 @@
-"""How good a network in training is, on the pictures that were held out."""
+"""Measure the quality of a network during training, on the held-out pictures."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,27 +15,27 @@ from esc_cli.training.pairs import Files, Pair, centre_crop, load_pair
 from esc_cli.training.patches import degraded
 
 VALIDATION_PX = 96
-"""Side of the validation crops, at low resolution: three windows of ESC, and the same for all networks, so
-that their figures can be compared."""
+"""Side of the validation crops, in low-resolution pixels: three windows of ESC. It is the same for all
+networks, so that their figures can be compared."""
 
 _SEED = 0
-"""Seed of the degradations of held-out pictures: the same for all runs, so that they can be compared."""
+"""Seed for degrading the held-out pictures. It is the same for all runs, so that they can be compared."""
 
 
 @dataclass(frozen=True)
 class ValidationSet:
-    """The middles of held-out pictures, made small by bicubic, and once more in the run's own way.
+    """The middles of the held-out pictures, downscaled by bicubic and by the run's own degradation.
 
     Attributes:
-        clean: By the papers' protocol.
-        degraded: The same by the run's degradation, always the same; empty where that is the protocol.
+        clean: Pairs by the papers' protocol, downscaled by bicubic.
+        degraded: Pairs by the run's degradation, with a fixed seed; empty if the run has no degradation.
     """
 
     clean: tuple[Pair, ...]
     degraded: tuple[Pair, ...]
 
     def scores(self, network: nn.Module) -> dict[str, float]:
-        """Give the mean PSNR of the network on each, dB."""
+        """Return the mean PSNR of the network on the clean and on the degraded pairs, in dB."""
         scores = {"psnr": validate(network, self.clean)}
         return {**scores, "psnr_degraded": validate(network, self.degraded)} if self.degraded else scores
 
@@ -47,7 +47,7 @@ def load_validation_set(
     *,
     recipe: Degradation | None,
 ) -> ValidationSet:
-    """Read the middles of the validation pictures onto the device.
+    """Load the middles of the validation pictures onto the device.
 
     Raises:
         InputError: A file cannot be read, or none is large enough.
@@ -66,7 +66,7 @@ def load_validation_set(
 
 @torch.inference_mode()
 def validate(network: nn.Module, pairs: Iterable[Pair]) -> float:
-    """Give the mean PSNR on luma, dB, of 8-bit results."""
+    """Return the mean PSNR of the 8-bit results on luma, in dB."""
     values = []
     for pair in pairs:
         high = from_unit(network(to_unit(pair.low[None])), torch.uint8)

@@ -101,11 +101,11 @@ def test_what_cannot_be_attributed(tmp_path: Path, noise: Path) -> None:
     Image.new("RGB", (40, 40), (9, 9, 9)).save(tmp_path / "flat.png")
     with pytest.raises(InputError, match="flat in the window"):
         attribution(tmp_path / "flat.png", "bicubic", 2, device="cpu")
-    with pytest.raises(UsageError, match="a window of 16 pixels at 30,0 does not lie in the result of 44x60"):
+    with pytest.raises(UsageError, match="a window of 16 pixels at 30,0 is not inside the result of 44x60"):
         attribution(noise, "nearest", 2, position=(30, 0), device="cpu")
     with pytest.raises(UsageError, match="a window of 50 pixels"):
         attribution(noise, "nearest", 2, window_px=50, device="cpu")
-    with pytest.raises(UsageError, match="must see 10 pixels around that window, not 9"):
+    with pytest.raises(UsageError, match="a window of this size needs a crop of at least 10 pixels, not 9"):
         attribution(noise, "nearest", 2, crop_px=9, device="cpu")
     with pytest.raises(InputError, match="no such file"):
         attribution(tmp_path / "missing.png", "nearest", 2, device="cpu")

@@ -85,8 +85,8 @@ def test_what_cannot_be_compared(
         similarity(pictures, one, device="cpu")
     with pytest.raises(InputError, match="no folder"):
         similarity(pictures / "missing", "esc-light", device="cpu")
-    with pytest.raises(InputError, match="holds 3 pictures, and CKA needs 4"):
+    with pytest.raises(InputError, match="has 3 pictures, but CKA needs 4"):
         similarity(pictures / "sub", "esc-light", device="cpu")
     monkeypatch.setattr(room, "host_free_bytes", lambda: 10**5)
-    with pytest.raises(OutOfMemoryError, match="take 1 MB, and 0 MB are free"):
+    with pytest.raises(OutOfMemoryError, match="need 1 MB, but 0 MB are free"):
         similarity(pictures, "esc-light", 2, device="cpu")

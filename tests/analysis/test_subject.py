@@ -47,5 +47,5 @@ def test_originals_are_shrunk_and_low_pictures_are_not(tmp_path: Path) -> None:
 
 def test_a_devices_lack_of_memory_is_told() -> None:
     subject = load_subject("bicubic", 2, "cpu")
-    with pytest.raises(OutOfMemoryError, match="cpu has not enough"), subject.in_float32():
+    with pytest.raises(OutOfMemoryError, match="cpu does not have enough"), subject.in_float32():
         raise torch.OutOfMemoryError

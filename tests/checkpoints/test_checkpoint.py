@@ -53,9 +53,9 @@ def test_every_shipped_model_loads() -> None:
 
 
 def test_auto_is_for_files_and_no_model() -> None:
-    with pytest.raises(WeightsError, match="no model can be chosen by 'auto' here") as caught:
+    with pytest.raises(WeightsError, match="'auto' cannot choose a model here") as caught:
         load_checkpoint("auto")
-    assert caught.value.hint == "name one, such as esc"
+    assert caught.value.hint == "name a model, for example esc"
 
 
 def test_unknown_names_get_a_hint() -> None:

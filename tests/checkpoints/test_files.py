@@ -83,7 +83,7 @@ def test_refuses_what_is_no_model(tmp_path: Path, content: bytes) -> None:
 
 def test_refuses_other_endings_and_missing_files(tmp_path: Path) -> None:
     (tmp_path / "model.txt").write_text("hello")
-    with pytest.raises(WeightsError, match="ends in none of"):
+    with pytest.raises(WeightsError, match="does not end in any of"):
         read_state_dict(tmp_path / "model.txt")
     with pytest.raises(WeightsError, match="no model file"):
         read_state_dict(tmp_path / "missing.pth")

@@ -35,11 +35,11 @@ def test_passes_multiply_to_the_scale(available: tuple[int, ...], scale: int) ->
 def test_an_unreachable_scale_names_the_reachable_ones() -> None:
     with pytest.raises(UsageError, match="x5") as caught:
         plan_passes(5, ALL)
-    assert caught.value.hint == "it can do x2, x3, x4, x6, x8, x9, x12, x16 and their products"
+    assert caught.value.hint == "it supports x2, x3, x4, x6, x8, x9, x12, x16 and their products"
 
 
 def test_a_scale_that_is_not_whole_is_out_of_reach() -> None:
-    with pytest.raises(UsageError, match=r"cannot do x2\.5"):
+    with pytest.raises(UsageError, match=r"does not support x2\.5"):
         plan_passes(2.5, ALL)
     assert plan_passes(6.0, ALL) == (3, 2)
 

@@ -21,7 +21,7 @@ def test_people_read_tables(run: Run) -> None:
         "nearest x2 on 20x10",
         "naive float32 none torch",
         "matrix product",
-        "seconds for a megapixel of input",
+        "seconds per megapixel of input",
     ):
         assert words in ended.text
     assert max(map(len, ended.text.splitlines())) < 130

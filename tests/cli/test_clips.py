@@ -111,7 +111,7 @@ def test_notes_are_events(run: Run) -> None:
     events = [json.loads(line) for line in run("in.mp4", *TWICE, "--json", "-o", "%d.png").text.splitlines()]
     (done,) = [event for event in events if event["event"] == "done"]
     assert done["notes"] == [
-        "only the frames are kept: pictures have no sound, subtitles, chapters and times"
+        "only the frames are kept: pictures have no sound, subtitles, chapters or timestamps"
     ]
 
 
@@ -128,26 +128,26 @@ def test_a_dry_run_writes_nothing(run: Run, output: str) -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (("--crf", -1), "-1 is no quality"),
-        (("--crf", 99), "99 is no quality for libx264"),
+        (("--crf", -1), "-1 is not a valid quality"),
+        (("--crf", 99), "--crf 99 is out of range for libx264"),
         (("--video-codec", "nope"), "there is no video encoder named 'nope'"),
-        (("--video-codec", "aac"), "'aac' encodes no video"),
+        (("--video-codec", "aac"), "'aac' is not a video encoder"),
         (
             ("--video-codec", "libvpx-vp9", "-o", "out.mov"),
             "QuickTime cannot hold a video stream of libvpx-vp9",
         ),
-        (("--codec-option", "nope"), "'nope' is no option of an encoder"),
+        (("--codec-option", "nope"), "'nope' is not an option of an encoder"),
         (("--codec-option", "nope=1"), "libx264 has no option 'nope'"),
         (("--codec-option", "tune=nope"), "libx264 does not start with tune=nope"),
         (("--preset", "nope"), "libx264 does not start with preset=nope"),
-        (("--pixel-format", "nope"), "libx264 does not take the pixel format 'nope'"),
-        (("--start", "nope"), "'nope' is no time"),
+        (("--pixel-format", "nope"), "libx264 does not support the pixel format 'nope'"),
+        (("--start", "nope"), "'nope' is not a time"),
         (("--start", 2, "--end", 1), "the end is not after the start"),
         (("--end", 0), "the end is not after the start"),
-        (("--fps", 25), "--fps is for image sequences: a clip keeps the times of its frames"),
-        (("-o", "out.png"), "in.mp4 is a clip, and PNG holds pictures"),
-        (("--preview", 2, "-o", "out.mp4"), "a preview is a picture, and MP4 holds clips"),
-        (("-o", "%d.png", "--crf", 3), "the options of video encoders mean nothing for PNG"),
+        (("--fps", 25), "--fps applies only to image sequences, as a clip keeps its own timestamps"),
+        (("-o", "out.png"), "in.mp4 is a clip, but PNG is a picture format"),
+        (("--preview", 2, "-o", "out.mp4"), "a preview is a picture, but MP4 is a container for clips"),
+        (("-o", "%d.png", "--crf", 3), "the options of video encoders do not apply to PNG"),
     ],
     ids=str,
 )
@@ -168,7 +168,7 @@ def test_options_of_clips_mean_nothing_for_one_picture(
     save("in.png")
     ended = run("in.png", *TWICE, *option)
     assert (ended.code, files()) == (2, ["in.png"])
-    assert "in.png is a picture, for which the options of clips mean nothing" in ended.stderr
+    assert "in.png is a picture, to which the options for clips do not apply" in ended.stderr
     assert run("in.png", save("other.png"), *TWICE, *option).code == 0  # any number of clips: none
 
 
@@ -181,13 +181,13 @@ def make_cut_off(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "make", "reason"),
     [
-        ("a.mp4", make_cut_off, "ends in the middle: its header promises more than there is"),
-        ("a.mkv", make_cut_off, "ends in the middle: its header promises more than there is"),
+        ("a.mp4", make_cut_off, "is cut off: its header states more data than the file contains"),
+        ("a.mkv", make_cut_off, "is cut off: its header states more data than the file contains"),
         ("a.mp4", make_sound, "has no video stream"),
         ("a.m4a", make_sound, "has no video stream"),
         ("a.mka", make_sound, "has no video stream"),
         ("a.mp4", lambda name: Path(name).touch(), "is empty"),
-        ("a.mp4", lambda name: Path(name).write_text("hello"), "is no clip that this program reads"),
+        ("a.mp4", lambda name: Path(name).write_text("hello"), "is not a clip that this program can read"),
         ("a.mp4", lambda name: Path(name).mkdir(), None),
         ("a.y4m", lambda name: Path(name).write_bytes(raw_frames()[:-9]), None),
     ],
@@ -209,7 +209,7 @@ def test_a_codec_that_nobody_knows(run: Run) -> None:
     ended = run("in.mkv", *TWICE)
     assert ended.code == 3
     assert sentences(ended) == [
-        "esc-upscale: the video stream of in.mkv is of a codec that this program does not know"
+        "esc-upscale: the video stream of in.mkv has a codec that this program does not know"
     ]
 
 
@@ -224,14 +224,14 @@ def test_a_folder_with_one_bad_clip(run: Run, save: Callable[..., Path]) -> None
     assert results == ["in_x2/a.png", "in_x2/b.mp4"]
     ended = run("in", *TWICE)
     assert ended.code == 7
-    assert "0 to do, 2 up to date, 1 that cannot be done" in ended.stderr
+    assert "0 to do, 2 up to date, 1 that cannot be processed" in ended.stderr
 
 
 def test_a_result_that_is_there(run: Run) -> None:
     make_clip()
     Path("in_x2.mp4").write_text("precious")
     ended = run("in.mp4", *TWICE)
-    assert (ended.code, sentences(ended)[0]) == (6, "esc-upscale: 'in_x2.mp4' is there already")
+    assert (ended.code, sentences(ended)[0]) == (6, "esc-upscale: 'in_x2.mp4' already exists")
     assert run("in.mp4", *TWICE, "--skip-existing").code == 0
     assert Path("in_x2.mp4").read_text() == "precious"
     assert run("in.mp4", *TWICE, "--overwrite").code == 0
@@ -253,7 +253,7 @@ def test_image_sequences_need_a_frame_rate(run: Run) -> None:
     ended = run("frames/%d.png", *TWICE, "-o", "again.mp4", "--fps", 25)
     assert ended.code == 3
     assert sentences(ended) == [
-        "esc-upscale: frames/%d.png: frames/3.png is missing, while the numbers go on to 6.png"
+        "esc-upscale: frames/%d.png: frames/3.png is missing, but the numbers continue to 6.png"
     ]
 
 
@@ -342,8 +342,8 @@ def test_a_reader_that_goes_away(start: Start) -> None:
     ("content", "sentence"),
     [
         (b"", "there is nothing on standard input"),
-        (raw_frames()[:20], "the video stream is no clip that this program reads"),
-        (raw_frames()[: raw_frames().index(b"\n") + 1], "the video stream holds no frame"),
+        (raw_frames()[:20], "the video stream is not a clip that this program can read"),
+        (raw_frames()[: raw_frames().index(b"\n") + 1], "the video stream contains no frames"),
         (raw_frames()[:-1], "the video stream ends in the middle of a frame, at 0.16 s"),
     ],
     ids=["nothing", "no header", "no frame", "half a frame"],

@@ -67,7 +67,7 @@ def test_a_sheet_that_is_there_is_replaced_only_on_demand(run: Run, save: Save) 
     before = save("sheet.png").read_bytes()
     ended = run("compare", "a.png", "-m", "nearest", "-s", 2, "-o", "sheet.png")
     assert (ended.code, Path("sheet.png").read_bytes()) == (6, before)
-    assert ended.stderr.startswith("esc-upscale: 'sheet.png' is there already\n")
+    assert ended.stderr.startswith("esc-upscale: 'sheet.png' already exists\n")
     ended = run("compare", "a.png", "-m", "nearest", "-s", 2, "-o", "sheet.png", "--overwrite")
     assert ended.code == 0
 

@@ -67,7 +67,7 @@ def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str], monkeypatch: py
     assert ending_of(ZeroDivisionError("by zero")) == 1
     assert capsys.readouterr().err == (
         "esc-upscale: a bug: ZeroDivisionError: by zero\n"
-        "  please report it, with what ESC_UPSCALE_DEBUG=1 in the environment shows\n"
+        "  please report it, with the traceback that ESC_UPSCALE_DEBUG=1 in the environment shows\n"
     )
     monkeypatch.setenv(DEBUG_VARIABLE, "1")
     with pytest.raises(ZeroDivisionError):

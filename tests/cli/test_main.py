@@ -101,7 +101,7 @@ def test_the_table_of_models_fits_a_narrow_terminal(run: Run, monkeypatch: pytes
 def test_losses_are_said_once_and_before_the_work(run: Run, save: Save) -> None:
     for name in ("a", "b"):
         save(f"in/{name}.png", mode="RGBA")
-    loss = "note: JPEG cannot hold transparency: what is transparent is laid on white"
+    loss = "note: JPEG cannot hold transparency: transparent areas are blended with white"
     lines = run("in", "-f", "jpg", "-m", "nearest", "-s", 2).stderr.splitlines()
     assert lines[0] == f"{loss} (2 of 2 files)"
     assert sum(loss in line for line in lines) == 1

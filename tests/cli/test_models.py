@@ -48,7 +48,7 @@ def test_weights_are_averaged(run: Run, checkpoint: Path) -> None:
     average = load_checkpoint("average.safetensors").network.state_dict()
     assert all(torch.equal(average[key], weights) for key, weights in same.items())
     ended = run(*arguments)
-    assert (ended.code, ended.stderr) == (6, "esc-upscale: 'average.safetensors' is there already\n")
+    assert (ended.code, ended.stderr) == (6, "esc-upscale: 'average.safetensors' already exists\n")
     assert run(*arguments, "--overwrite").code == 0
 
 
@@ -64,4 +64,4 @@ def test_what_cannot_be_averaged(run: Run, checkpoint: Path) -> None:
 
 def test_shipped_files_are_whole(run: Run) -> None:
     ended = run("models", "verify")
-    assert (ended.code, ended.text) == (0, f"{len(read_manifest())} models are whole\n")
+    assert (ended.code, ended.text) == (0, f"{len(read_manifest())} models are intact\n")

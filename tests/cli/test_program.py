@@ -166,7 +166,7 @@ def test_an_interrupted_run_says_how_far_it_came(start: Start, save: Save) -> No
         assert program.wait(TIMEOUT_S) == 130
         said = program.stderr.read().decode().splitlines()
     # A signal in the middle of printing a line makes Rich print it once more.
-    assert said[-2:] == ["1 of 2 done; the same command goes on from there", "esc-upscale: interrupted"]
+    assert said[-2:] == ["1 of 2 done; run the same command again to continue", "esc-upscale: interrupted"]
 
 
 def read_terminal(descriptor: int) -> str:
@@ -185,7 +185,7 @@ def test_a_picture_is_not_written_to_a_terminal(start: Start, save: Save) -> Non
         os.close(theirs)
         _, stderr = program.communicate(timeout=TIMEOUT_S)
     assert program.returncode == 2
-    assert stderr.startswith(b"esc-upscale: a picture is not written to a terminal\n")
+    assert stderr.startswith(b"esc-upscale: a picture cannot be written to a terminal\n")
     assert read_terminal(ours) == ""
     os.close(ours)
 
@@ -197,7 +197,7 @@ def test_a_picture_is_not_typed(start: Start) -> None:
     os.close(theirs)
     os.close(ours)
     assert program.returncode == 2
-    assert stderr.startswith(b"esc-upscale: a picture cannot be typed\n")
+    assert stderr.startswith(b"esc-upscale: a picture cannot be read from a terminal\n")
 
 
 def test_progress_is_shown_on_a_terminal_and_only_there(start: Start, save: Save) -> None:

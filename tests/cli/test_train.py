@@ -19,7 +19,7 @@ def config_of(folder: str) -> Any:
 def test_bad_milestones(run: Run) -> None:
     ended = run("train", "in", "-o", "out", "--milestones", "1,two")
     assert (ended.code, ended.stderr) == (
-        2, "esc-upscale: --milestones takes whole numbers with commas, not '1,two'\n"
+        2, "esc-upscale: --milestones takes whole numbers separated by commas, not '1,two'\n"
     )  # fmt: skip
 
 
@@ -96,10 +96,10 @@ def test_a_run_is_carried_on_and_branched_off_with_its_own_options(run: Run, pic
     config = config_of("out")
     assert (config["variant"], config["steps"], config["seed"]) == ("esc-light", 2, 0)
     ended = run("train", pictures, "-o", "out", "--resume", "--steps", 2)
-    assert (ended.code, ended.stderr) == (0, "the run in 'out' is at its end\n")
+    assert (ended.code, ended.stderr) == (0, "the run in 'out' is already complete\n")
     ended = run("train", pictures, "-o", "cool", "--branch-of", "out", "--schedule", "decay")
     assert (ended.code, ended.stderr) == (
-        2, "esc-upscale: how long shall the branch be?\n  add --steps or --minutes\n"
+        2, "esc-upscale: a branch needs a length\n  add --steps or --minutes\n"
     )  # fmt: skip
     branch = ("--branch-of", "out", "--schedule", "decay", "--steps", 1)
     assert run("train", pictures, "-o", "cool", *branch).code == 0

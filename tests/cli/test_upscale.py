@@ -58,7 +58,7 @@ def test_a_folder(run: Run, save: Save) -> None:
     assert [name for name in files() if name.startswith("in_x2/")] == [
         "in_x2/1.png", "in_x2/sub/2.jpg", "in_x2/sub/er/3.webp",
     ]  # fmt: skip
-    assert "3 done, 1 passed over (no pictures, or results) in " in ended.stderr
+    assert "3 done, 1 ignored (not pictures, or already results) in " in ended.stderr
 
 
 def test_good_and_bad(run: Run, save: Save) -> None:
@@ -71,7 +71,7 @@ def test_good_and_bad(run: Run, save: Save) -> None:
     assert ended.code == 7
     assert "esc-upscale: in/empty.png is empty\n" in ended.stderr
     assert "esc-upscale: in/truncated.png is damaged or incomplete" in ended.stderr
-    assert "1 done, 2 failed, 1 passed over (no pictures, or results) in " in ended.stderr
+    assert "1 done, 2 failed, 1 ignored (not pictures, or already results) in " in ended.stderr
     assert [name for name in files() if "_x4" in name] == ["in_x4/good.png"]
 
 
@@ -152,7 +152,7 @@ def test_json_tells_of_a_refusal(run: Run, save: Save) -> None:
     save("in.png"), save("in_x4.png")
     (line,) = events(run("in.png", *NEAREST, "--json").text)
     assert (line["event"], line["exit_code"]) == ("refused", 6)
-    assert line["message"] == "'in_x4.png' is there already"
+    assert line["message"] == "'in_x4.png' already exists"
 
 
 def test_the_model_is_chosen_and_said(run: Run, save: Save, scene: Image.Image) -> None:
@@ -181,9 +181,9 @@ def test_a_dry_run_only_tells(run: Run, save: Save) -> None:
     arguments = ("in", *NEAREST, "-s", 1.5, "-o", "out", "-f", "jpg", "--skip-existing", "--dry-run")
     ended = run(*arguments)
     assert ended.code == 7
-    lost = "JPEG cannot hold transparency: what is transparent is laid on white"
+    lost = "JPEG cannot hold transparency: transparent areas are blended with white"
     assert ended.text == f"in/a.png → out/a.jpg (8x6 → 12x9, JPEG; {lost})\n"
-    assert "in/b.png: skipped, out/b.jpg is there already" in ended.stderr
+    assert "in/b.png: skipped, out/b.jpg already exists" in ended.stderr
     assert "in/c.png is empty" in ended.stderr
     lines = events(run(*arguments, "--json").text)
     assert [line["event"] for line in lines] == [
@@ -200,7 +200,7 @@ def test_what_is_there(run: Run, save: Save, load: Load) -> None:
     refused = run("a.png", "b.png", *NEAREST)
     assert (refused.code, files()) == (6, ["a.png", "b.png", "b_x4.png"])
     assert refused.stderr == (
-        "esc-upscale: 'b_x4.png' is there already\n  choose --overwrite or --skip-existing\n"
+        "esc-upscale: 'b_x4.png' already exists\n  use --overwrite or --skip-existing\n"
     )
     skipped = run("a.png", "b.png", *NEAREST, "--skip-existing")
     assert skipped.code == 0
@@ -214,8 +214,8 @@ USAGE = [
     (("-s", "0"), "a scale must be a number above zero, not 0.0"),
     (("-s", "-1"), "a scale must be a number above zero, not -1.0"),
     (("-s", "nan"), "a scale must be a number above zero, not nan"),
-    (("-s", "inf"), "the scale inf is too large: 1,000 is the most"),
-    (("-s", "1e300"), "the scale 1e+300 is too large: 1,000 is the most"),
+    (("-s", "inf"), "the scale inf is too large: the maximum is 1,000"),
+    (("-s", "1e300"), "the scale 1e+300 is too large: the maximum is 1,000"),
     (("-s", "four"), "'--scale' / '-s'"),
     (("-q", "0"), "'--quality' / '-q'"),
     (("-q", "101"), "'--quality' / '-q'"),
@@ -223,12 +223,9 @@ USAGE = [
     (("--tile", "1.5"), "'--tile'"),
     (("--overlap", "-1"), "an overlap cannot be -1 pixels"),
     (("-p", "float8"), "'--precision' / '-p'"),
-    (
-        ("--tiling", "none", "--tile", "64"),
-        "with the tiling 'none' there is no tile and no overlap to give a size to",
-    ),
+    (("--tiling", "none", "--tile", "64"), "the tiling 'none' takes neither a tile size nor an overlap"),
     (("-f", "xyz"), "pictures cannot be written as 'xyz'"),
-    (("-o", "out.xyz"), "no format is known by the ending of 'out.xyz'"),
+    (("-o", "out.xyz"), "the extension of 'out.xyz' is not that of a known format"),
     (("-o", ""), "the output has an empty name"),
     (("-o", "-", "--json"), "--json and the picture cannot both go to standard output"),
     (("-o", "-", "in.png", "other.png"), "only one picture can go to standard output"),
@@ -278,8 +275,8 @@ def test_a_folder_of_nothing(run: Run) -> None:
     ended = run("in", *NEAREST)
     assert ended.code == 3
     assert ended.stderr == (
-        "esc-upscale: there are no pictures and no clips in the folder 'in'\n"
-        "  -r looks into its sub-folders, too\n"
+        "esc-upscale: there are no pictures or clips in the folder 'in'\n"
+        "  use -r to search its subfolders, too\n"
     )
 
 
@@ -298,14 +295,16 @@ def test_no_such_device(run: Run, save: Save) -> None:
     save("in.png")
     ended = run("in.png", *NEAREST, "-d", "abacus")
     assert ended.code == 5
-    assert ended.stderr.startswith("esc-upscale: there is no device called 'abacus'\n  devices here: cpu")
+    assert ended.stderr.startswith(
+        "esc-upscale: there is no device called 'abacus'\n  choose one of the devices here: cpu"
+    )
 
 
 @pytest.mark.parametrize(
     ("output", "sentence"),
     [
         ("in.png", "'in.png' is an input, and results never replace inputs"),
-        ("in.png/out.png", "'in.png' is no folder"),
+        ("in.png/out.png", "'in.png' is not a folder"),
         ("folder/", "cannot write 'folder/in.png': it is a folder"),
     ],
 )

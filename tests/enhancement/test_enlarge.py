@@ -9,7 +9,8 @@ from torch import Tensor
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.enhancement.enlarge import GRAY_STRIP_ROWS, enlarge, make_gray
-from esc_cli.media.picture import Metadata, Picture
+from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.picture import Picture
 from esc_cli.media.read import read_picture
 from esc_cli.networks.architectures.esc import ESCConfig
 from esc_cli.networks.architectures.registry import build_network

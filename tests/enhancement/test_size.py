@@ -118,7 +118,7 @@ NO_SIZES = """
 
 @pytest.mark.parametrize("text", ["", " ", "1920 x 1080", *NO_SIZES.split()])
 def test_what_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no size") as caught:
+    with pytest.raises(UsageError, match="is not a size") as caught:
         Geometry.parse(text)
     assert caught.value.hint is not None
 

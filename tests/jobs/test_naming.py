@@ -60,7 +60,7 @@ def test_the_current_folder_gets_one_beside_it(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path / "inside")
     assert results_folder(Path(), "x4") == tmp_path / "inside_x4"
     assert results_folder(Path(".."), "x4") == tmp_path.parent / f"{tmp_path.name}_x4"
-    with pytest.raises(UsageError, match="nothing lies beside the folder '/'"):
+    with pytest.raises(UsageError, match="no folder can lie beside '/'"):
         results_folder(Path("/"), 4)
 
 
@@ -96,7 +96,7 @@ def test_what_names_the_format() -> None:
 @pytest.mark.parametrize(
     ("names", "output", "extension", "sentence"),
     [
-        (["a.png"], "b.xyz", None, "no format is known by the ending of 'b.xyz'"),
+        (["a.png"], "b.xyz", None, "the extension of 'b.xyz' is not that of a known format"),
         (["a.png"], None, "xyz", "pictures cannot be written as 'xyz'"),
         (["a.png"], "", None, "the output has an empty name"),
         (["a.png", "b.png"], "-", None, "only one picture can go to standard output"),
@@ -121,8 +121,8 @@ def test_what_goes_to_standard_output() -> None:
 @pytest.mark.parametrize(
     ("names", "output", "format", "sentence"),
     [
-        (["a.png", "b.png"], "new.png", None, "several results cannot be one file 'new.png'"),
-        (["a.png"], "new", None, "'new' may be a file or a folder"),
+        (["a.png", "b.png"], "new.png", None, "several results cannot be written to one file 'new.png'"),
+        (["a.png"], "new", None, "'new' could be a file or a folder"),
         (["a.png"], "new.png", "jpg", "the format JPEG and the name 'new.png' contradict each other"),
         (["a.mp4"], "new.mkv", "mp4", "the format MP4 and the name 'new.mkv' contradict each other"),
     ],

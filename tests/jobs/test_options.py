@@ -110,12 +110,12 @@ def test_options_of_clips_reach_clips() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"workers": 0}, "0 threads cannot read and write"),
-        ({"scale": 2, "size": "50%"}, "a scale and a size contradict each other"),
-        ({"max_megapixels": 0}, "0 megapixels are no limit"),
+        ({"workers": 0}, "the number of threads must be at least 1, not 0"),
+        ({"scale": 2, "size": "50%"}, "a scale and a size cannot be used together"),
+        ({"max_megapixels": 0}, "0 megapixels is not a valid limit"),
         ({"shard": "3/2"}, "3/2"),
-        ({"metadata": "all,exif"}, "'all' is no part"),
-        ({"crf": -1}, "-1 is no quality"),
+        ({"metadata": "all,exif"}, "'all' is not a part"),
+        ({"crf": -1}, "-1 is not a valid quality"),
         ({"start": "2", "end": "1"}, "the end is not after the start"),
     ],
 )

@@ -28,7 +28,7 @@ def test_a_task_knows_all_that_will_be(save: Save) -> None:
     save("in.png", size=(8, 5), mode="RGBA")
     (task,) = plan("in.png", scale=1.5, output="out.jpg").tasks
     assert (task.target, task.format.name, task.height, task.width) == (Path("out.jpg"), "JPEG", 8, 12)
-    assert task.lost == ("JPEG cannot hold transparency: what is transparent is laid on white",)
+    assert task.lost == ("JPEG cannot hold transparency: transparent areas are blended with white",)
 
 
 def test_without_any_word_the_format_is_the_inputs_own_by_content(save: Save) -> None:
@@ -86,19 +86,19 @@ def test_only_a_single_named_file_counts_as_one(save: Save) -> None:
 def test_too_large_for_the_format_is_known_before_the_work(save: Save) -> None:
     save("wide.png", size=(9000, 1))
     (failure,) = plan("wide.png", output="wide.webp").failures
-    assert failure.error.message.startswith("WEBP holds at most 16383 pixels a side")
+    assert failure.error.message.startswith("WEBP supports at most 16383 pixels per side")
 
 
 def test_what_is_there_is_refused_before_any_work(save: Save) -> None:
     save("a.png"), save("b.png"), save("c.png"), save("a_x2.png"), save("b_x2.png")
     with pytest.raises(
         OutputExistsError,
-        match=r"^'a_x2.png' and 1 more are there already \(choose --overwrite or --skip-existing\)$",
+        match=r"^'a_x2.png' and 1 more already exist \(use --overwrite or --skip-existing\)$",
     ) as refusal:
         plan("a.png", "b.png", "c.png")
     assert refusal.value.exit_code is ExitCode.CANNOT_WRITE
     with pytest.raises(
-        OutputExistsError, match=r"^'a_x2.png' is there already \(choose --overwrite or --skip-existing\)$"
+        OutputExistsError, match=r"^'a_x2.png' already exists \(use --overwrite or --skip-existing\)$"
     ):
         plan("a.png")
     assert len(plan("a.png", "b.png", "c.png", when_there="overwrite").tasks) == 3
@@ -161,11 +161,11 @@ def test_a_result_never_replaces_an_input_that_is_damaged(save: Save) -> None:
 @pytest.mark.parametrize(
     ("output", "sentence"),
     [
-        ("in.png/out.png", "'in.png' is no folder"),
-        ("in.png/deep/er/", "'in.png' is no folder"),
-        ("nowhere/link.png", "'nowhere' is no folder"),
+        ("in.png/out.png", "'in.png' is not a folder"),
+        ("in.png/deep/er/", "'in.png' is not a folder"),
+        ("nowhere/link.png", "'nowhere' is not a folder"),
         ("folder/", "'folder/in.png': it is a folder"),
-        ("/dev/null", "'/dev/null': it is no ordinary file"),
+        ("/dev/null", "'/dev/null': it is not an ordinary file"),
     ],
 )
 def test_impossible_places_are_refused_before_any_work(save: Save, output: str, sentence: str) -> None:
@@ -182,7 +182,7 @@ def test_a_folder_that_cannot_be_written_to(
 ) -> None:
     save(str(public_folder / "a.png")), save(str(public_folder / "b.png"))
     public_folder.chmod(0o555)
-    with unprivileged(), pytest.raises(OutputError, match=r"cannot be written to .*: permission denied"):
+    with unprivileged(), pytest.raises(OutputError, match=r"cannot write results to .*: permission denied"):
         plan(str(public_folder / "*.png"))
     save(str(public_folder / "done/a.png")), save(str(public_folder / "done/b.png"))
     with unprivileged():

@@ -86,10 +86,10 @@ def test_an_input_that_changes_while_it_is_read(tmp_path: Path) -> None:
     before = status_of(source)
     assert stamp_unchanged(source, before) == Stamp.of_content(b"1", before)
     source.write_bytes(b"22")
-    with pytest.raises(InputError, match="changed while it was read"):
+    with pytest.raises(InputError, match="changed while it was being read"):
         stamp_unchanged(source, before)
     source.unlink()
-    with pytest.raises(InputError, match="vanished while it was read"):
+    with pytest.raises(InputError, match="disappeared while it was being read"):
         stamp_unchanged(source, before)
     with pytest.raises(InputError, match="there is no such file"):
         status_of(source)

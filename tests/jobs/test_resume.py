@@ -114,7 +114,7 @@ def test_a_model_that_was_chosen_is_no_model_that_was_named(save: Save) -> None:
 
 def test_only_what_changed_is_made_again(whole: list[str], save: Save) -> None:
     save("in/b.png", size=(9, 8))
-    with pytest.raises(OutputExistsError, match=r"'in_x2/b.png' is there already"):
+    with pytest.raises(OutputExistsError, match=r"'in_x2/b.png' already exists"):
         run(recursive=True)
     heard, _ = run(recursive=True, when_there="overwrite")
     assert (heard.done, heard.up_to_date) == ([whole[1]], [whole[0], whole[2]])
@@ -122,7 +122,7 @@ def test_only_what_changed_is_made_again(whole: list[str], save: Save) -> None:
 
 def test_what_somebody_changed_is_not_replaced_unasked(whole: list[str]) -> None:
     Path(whole[0]).write_bytes(Path(whole[1]).read_bytes())
-    with pytest.raises(OutputExistsError, match=r"'in_x2/a.png' is there already"):
+    with pytest.raises(OutputExistsError, match=r"'in_x2/a.png' already exists"):
         run(recursive=True)
     heard, _ = run(recursive=True, when_there="skip")
     assert heard.summary.skipped == 3
@@ -299,5 +299,5 @@ def test_the_command_and_the_api_know_each_others_results(whole: list[str]) -> N
 
 @pytest.mark.parametrize("workers", [0, -1])
 def test_impossible_numbers_of_threads(folder: list[str], workers: int) -> None:
-    with pytest.raises(UsageError, match="threads cannot read and write"):
+    with pytest.raises(UsageError, match="the number of threads must be at least 1"):
         run(workers=workers)

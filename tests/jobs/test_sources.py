@@ -69,7 +69,7 @@ def test_a_folder_without_pictures_is_a_failure(save: Save) -> None:
     Path("in/notes.txt").touch()
     sources = find_sources(["in"], recursive=False)
     (failure,) = sources.failures
-    assert failure.error.message == "there are no pictures and no clips in the folder 'in'"
+    assert failure.error.message == "there are no pictures or clips in the folder 'in'"
     assert failure.error.hint is not None
     assert "-r" in failure.error.hint
     assert sources.passed_over == 1

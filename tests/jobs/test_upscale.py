@@ -129,7 +129,7 @@ def test_errors_are_our_own(
 
 
 def test_an_image_has_no_target() -> None:
-    with pytest.raises(UsageError, match="an image gives an image"):
+    with pytest.raises(UsageError, match="an image cannot have a target"):
         esc_cli.upscale(Image.new("RGB", (2, 2)), "out.png", model="nearest")
 
 
@@ -143,5 +143,5 @@ def test_misspelt_options_are_refused(save: Save) -> None:
 
 
 def test_what_is_no_picture_is_refused_with_what_would_be() -> None:
-    with pytest.raises(UsageError, match=r"not of the type bytes \(PIL\.Image\.fromarray takes arrays"):
+    with pytest.raises(UsageError, match=r"not of the type bytes \(use PIL\.Image\.fromarray for arrays"):
         esc_cli.upscale(b"not a name")  # type: ignore[call-overload]

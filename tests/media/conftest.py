@@ -13,7 +13,8 @@ import pytest
 import torch
 from PIL import Image, ImageCms
 
-from esc_cli.media.picture import Metadata, Picture
+from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.picture import Picture
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
 

@@ -13,7 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from esc_cli.media.contact_sheet import LINE_PX, captioned, contact_sheet
-from esc_cli.media.picture import Metadata, Picture
+from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.picture import Picture
 
 GAP_PX = 8
 
@@ -81,12 +82,12 @@ def test_no_other_grid_is_nearer_to_a_square(count: int, height: int, width: int
     ids=["none", "sizes", "types"],
 )
 def test_what_makes_no_sheet(pictures: list[Picture]) -> None:
-    with pytest.raises(ValueError, match="all of one size and type"):
+    with pytest.raises(ValueError, match="all must have one size and type"):
         contact_sheet(pictures)
 
 
 def test_no_columns() -> None:
-    with pytest.raises(ValueError, match="one column or more"):
+    with pytest.raises(ValueError, match="at least one column"):
         contact_sheet([plain(0)], 0)
 
 

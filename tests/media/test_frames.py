@@ -22,8 +22,9 @@ from esc_cli.errors import EscError, InputError, OutputError
 from esc_cli.media.formats.gif import delays_ms
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.frames import frames, timing_of
+from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.opening import opened
-from esc_cli.media.picture import AnimationTiming, Metadata
+from esc_cli.media.picture import AnimationTiming
 from esc_cli.media.read import picture_from_image
 
 Array = npt.NDArray[np.uint8]

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from esc_cli.media.formats.base import ALL_METADATA, Held
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.limitations import limitations
+from esc_cli.media.metadata.kinds import ALL_METADATA, Held
 from esc_cli.media.probe import Probe
 
 PLAIN = Probe("PNG", 10, 10, 1, alpha=False)
@@ -20,54 +20,54 @@ FLOATS = replace(PLAIN, format="TIFF", depth_bits=32, floating=True)
         (
             replace(PLAIN, alpha=True),
             "JPEG",
-            ("JPEG cannot hold transparency: what is transparent is laid on white",),
+            ("JPEG cannot hold transparency: transparent areas are blended with white",),
         ),
         (DEEP, "PNG", ()),
-        (DEEP, "JPEG", ("16 bits a channel become 8: JPEG holds no more",)),
-        (DEEP, "AVIF", ("16 bits a channel become 12: AVIF holds no more",)),
+        (DEEP, "JPEG", ("16 bits per channel are reduced to 8: JPEG cannot hold more",)),
+        (DEEP, "AVIF", ("16 bits per channel are reduced to 12: AVIF cannot hold more",)),
         (replace(PLAIN, depth_bits=10), "AVIF", ()),
         (replace(PLAIN, depth_bits=10), "PNG", ()),
         (FLOATS, "TIFF", ()),
-        (FLOATS, "PNG", ("floats become 16 bits a channel: PNG holds no floats",)),
-        (FLOATS, "BMP", ("floats become 8 bits a channel: BMP holds no floats",)),
+        (FLOATS, "PNG", ("floats are converted to 16 bits per channel: PNG cannot hold floats",)),
+        (FLOATS, "BMP", ("floats are converted to 8 bits per channel: BMP cannot hold floats",)),
         (replace(PLAIN, frames=31, several="frames"), "WEBP", ()),
         (
             replace(PLAIN, frames=31, several="frames"),
             "JPEG",
-            ("only the first of 31 frames: JPEG holds one",),
+            ("only the first of 31 frames is kept: JPEG holds one picture",),
         ),
         (
             replace(PLAIN, frames=31, several="frames"),
             "TIFF",
-            ("the timing of 31 frames: TIFF holds them as pages",),
+            ("the timing of 31 frames is lost: TIFF holds them as pages",),
         ),
         (
             replace(PLAIN, frames=3, several="pages"),
             "PNG",
-            ("only the first of 3 pages: PNG holds none",),
+            ("only the first of 3 pages is kept: PNG cannot hold pages",),
         ),
         (
             replace(PLAIN, alpha=True),
             "GIF",
             (
-                "what is half transparent becomes opaque or vanishes: GIF holds nothing between",
-                "the colors of each picture become 256 at most: GIF holds no more",
+                "partially transparent pixels become opaque or fully transparent: GIF holds nothing between",
+                "the colors of each picture are reduced to at most 256: GIF cannot hold more",
             ),
         ),
         (
             replace(PLAIN, format="GIF", alpha=True),
             "GIF",
-            ("the colors of each picture become 256 at most: GIF holds no more",),
+            ("the colors of each picture are reduced to at most 256: GIF cannot hold more",),
         ),
         (
             replace(PLAIN, frames=3, several="frames"),
             "AVIF",
-            ("how often the animation is played: AVIF is played for ever",),
+            ("the loop count of the animation is not kept: AVIF animations play forever",),
         ),
         (
             replace(PLAIN, gray=True, parts=frozenset({"icc_profile"})),
             "WEBP",
-            ("the picture is converted to sRGB: WEBP holds gray as colors, its profile is of gray",),
+            ("the picture is converted to sRGB: WEBP stores gray as RGB, but the profile is gray",),
         ),
         (replace(PLAIN, gray=True, parts=frozenset({"icc_profile"})), "AVIF", ()),
         (
@@ -102,5 +102,5 @@ def test_what_metadata_loses(parts: set[Held], format: str, said: tuple[str, ...
 def test_a_resolution_without_exif_is_lost() -> None:
     probe = replace(PLAIN, parts=frozenset({"dpi"}))
     assert limitations(probe, FORMATS["WEBP"], {"dpi"}) == (
-        "WEBP cannot hold the resolution in dots an inch",
+        "WEBP cannot hold the resolution in dots per inch",
     )

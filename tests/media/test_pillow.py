@@ -114,7 +114,7 @@ def test_text_of_some_megabytes_is_read_and_more_is_said() -> None:
         assert len(file.image.info["workflow"]) == 3_000_000
     bomb = b"bomb\0\0" + zlib.compress(bytes(70_000_000))
     with (
-        pytest.raises(InputError, match="more than 64 MB of text or profile"),
+        pytest.raises(InputError, match="more than 64 MB of text or color profile"),
         opened(png_with((b"zTXt", bomb))),
     ):
         pass

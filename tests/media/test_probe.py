@@ -103,7 +103,7 @@ def test_paths_which_are_no_files(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cannot be read"):
         probe(tmp_path / ("x" * 5000))
     os.mkfifo(tmp_path / "pipe.png")
-    with pytest.raises(InputError, match="not an ordinary file"):
+    with pytest.raises(InputError, match="not a regular file"):
         probe(tmp_path / "pipe.png")
 
 

@@ -115,7 +115,7 @@ def test_16_bit_gray_is_rounded(make_png: Callable[..., bytes]) -> None:
     assert picture.color[0, 0, 0].tolist() == [0, 0, 1, 1, 127, 254, 255]  # round(value / 257)
     assert picture.alpha is not None
     assert picture.alpha.flatten().tolist() == [255, 255, 255, 0, 255, 255, 255]
-    assert picture.notes == ("16 bits a channel were reduced to 8",)
+    assert picture.notes == ("16 bits per channel were reduced to 8",)
 
 
 def test_16_bit_color_is_noted(make_png: Callable[..., bytes]) -> None:
@@ -124,7 +124,7 @@ def test_16_bit_color_is_noted(make_png: Callable[..., bytes]) -> None:
     assert pixels(picture.color) == [[[0x12, 0, 0xFF], [0, 0, 0]]]
     assert picture.alpha is not None
     assert picture.alpha.flatten().tolist() == [0, 255]
-    assert picture.notes == ("16 bits a channel were reduced to 8",)
+    assert picture.notes == ("16 bits per channel were reduced to 8",)
 
 
 @pytest.mark.parametrize(
@@ -143,7 +143,7 @@ def test_wide_values_take_the_smallest_usual_range(
     assert picture.gray
     assert picture.color[0, 0, 0].tolist() == expected
     what = "32" if values.dtype.kind == "f" else "16"
-    assert picture.notes[-1] == f"{what} bits a channel were reduced to 8"
+    assert picture.notes[-1] == f"{what} bits per channel were reduced to 8"
 
 
 def test_16_bit_tiff_with_white_at_zero(encode: Encode) -> None:
@@ -290,7 +290,7 @@ def test_integers_with_a_sign_are_moved_not_stretched(make_tiff: Callable[..., b
     values = np.array([[[-32_768], [-1], [0], [5000], [32_767]]], f"{order}i2")
     picture = first(make_tiff(values, 1))
     assert picture.color[0, 0, 0].tolist() == [0, 32_767, 32_768, 37_768, 65_535]
-    assert picture.notes == ("16-bit integers with a sign became unsigned ones, 32,768 higher",)
+    assert picture.notes == ("signed 16-bit integers became unsigned by adding 32,768",)
 
 
 def test_12_bits_in_a_tiff_fill_the_range(make_tiff: Callable[..., bytes]) -> None:

@@ -61,7 +61,7 @@ def test_any_name_will_do(tmp_path: Path) -> None:
 
 
 def test_only_the_format_that_is_named_is_read() -> None:
-    with pytest.raises(InputError, match=r"^it is damaged, incomplete, or of a rare kind that is not read$"):
+    with pytest.raises(InputError, match=r"^it is damaged, incomplete, or of an unsupported kind$"):
         decode_page(encode_png(samples(3)), 0, "it")
 
 

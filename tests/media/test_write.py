@@ -11,11 +11,12 @@ from PIL import ExifTags, Image, ImageCms, JpegImagePlugin
 
 from esc_cli.errors import OutputError, UsageError
 from esc_cli.media.color.profiles import Primaries, rgb_profile, srgb_curve
-from esc_cli.media.formats.base import ALL_METADATA, PictureFormat
+from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.encoding import pillow_image
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.fitting import metadata_lost
-from esc_cli.media.picture import AnimationTiming, Metadata, Picture, PictureFile, WriteSettings
+from esc_cli.media.metadata.kinds import ALL_METADATA, Metadata
+from esc_cli.media.picture import AnimationTiming, Picture, PictureFile, WriteSettings
 from esc_cli.media.read import picture_from_image, read_file, read_picture
 from esc_cli.media.write import encode_file
 

@@ -126,10 +126,10 @@ def test_pictures_of_the_same_name_belong_together(beside: Path) -> None:
 def test_pictures_that_do_not_belong_together_are_refused(beside: Path) -> None:
     paths = [beside / "high" / "sub" / "a.webp"]
     (files,) = find_files(paths, beside / "high", low=beside / "lesson")
-    with pytest.raises(InputError, match=r"a\.webp' has 16x24 pixels; 8x12 belong"):
+    with pytest.raises(InputError, match=r"a\.webp' must have 8x12 pixels, not 16x24"):
         load_pair(files, 2)
     (beside / "low" / "sub" / "a.webp").rename(beside / "low" / "sub" / "b.webp")
-    with pytest.raises(InputError, match=r"no picture .* is named like"):
+    with pytest.raises(InputError, match=r"no picture .* has the same name as"):
         find_files(paths, beside / "high", low=beside / "low")
     with pytest.raises(InputError, match="no folder"):
         find_files(paths, beside / "high", lessons=beside / "nowhere")

@@ -1,1 +1,1 @@
-"""What runs a network: torch, OpenVINO, and what makes each of them fast."""
+"""The runtimes that run networks, torch and OpenVINO, and their optimizations."""

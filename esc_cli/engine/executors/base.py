@@ -1,4 +1,7 @@
-"""What runs a network. A runtime says what it can do, and makes executors; each of them runs one network."""
+"""Base classes for running networks.
+
+A runtime says what a library can do and makes executors. An executor runs one network.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -13,21 +16,23 @@ from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.lte import Grid
 
 KEPT_SHAPES = 2
-"""Shapes for which an executor that compiles keeps its graphs. The tiles of a picture have one shape, and a
-batch of pictures may have two (portrait and landscape)."""
+"""Number of shapes for which an executor that compiles keeps its graphs.
+
+The tiles of a picture have one shape, and a batch of pictures may have two (portrait and landscape).
+"""
 
 
 class Executor(ABC):
-    """Runs one network on one device: pixels in, finite float32 numbers out.
+    """Run one network on one device: pixels in, finite float32 values out.
 
     Attributes:
-        runtime: What made it.
-        config: Of the network.
-        device: Where the network runs.
-        dtype: Of its weights and features.
-        attention: The backend of its window attention.
-        overflow_retries: Runs whose result overflowed in half precision and that were done again in float32,
-            since the beginning.
+        runtime: Runtime that made this executor.
+        config: Configuration of the network.
+        device: Device that the network runs on.
+        dtype: Type of the network's weights and features.
+        attention: Backend of the network's window attention.
+        overflow_retries: Number of runs so far that overflowed in half precision and were repeated in
+            float32.
     """
 
     runtime: "Runtime"
@@ -44,34 +49,37 @@ class Executor(ABC):
         """Run the network.
 
         Args:
-            picture: (N, 3, H, W) of any pixel type, on any device; not written to.
-            grid: For a network for any scale, what to make. Given only to runtimes that do any scale.
-            statistics: What ``gather`` found on another picture, to be taken instead of this one's own. Given
-                only to runtimes that share statistics.
+            picture: (N, 3, H, W) of any pixel type, on any device. It is not modified.
+            grid: Pixels to make, for an arbitrary-scale network. Only runtimes with ``does_any_scale`` get
+                it.
+            statistics: Result of ``gather`` on another picture, to use instead of this picture's own
+                statistics. Only runtimes with ``shares_statistics`` get it.
 
         Returns:
-            (N, 3, scale H, scale W), or what ``grid`` says, float32, on the network's device, not clamped,
-            finite; the caller's own.
+            (N, 3, scale H, scale W), or the size of ``grid``, float32, on the network's device. The values
+            are finite and not clamped. The tensor belongs to the caller.
 
         Raises:
-            WeightsError: The network gives infinite values or NaN even in float32.
-            DeviceError: The device failed; on the CPU that may be for want of memory.
-            torch.OutOfMemoryError: The memory of the device does not suffice.
+            WeightsError: The network returns infinite values or NaN even in float32.
+            DeviceError: The device failed. On the CPU the reason may be a lack of memory.
+            torch.OutOfMemoryError: The device does not have enough memory.
         """
 
     def gather(self, picture: Tensor) -> Statistics:
-        """Run the network for what it pools. Only runtimes that share statistics do this.
+        """Run the network and return its pooled statistics.
+
+        Only executors of runtimes with ``shares_statistics`` do this.
 
         Args:
-            picture: As above.
+            picture: See ``__call__``.
 
         Returns:
-            The statistics, on the network's device; none of a network that pools nothing.
+            The statistics, on the network's device; empty if the network pools nothing.
 
         Raises:
-            WeightsError: As above.
-            DeviceError: As above.
-            torch.OutOfMemoryError: As above.
+            WeightsError: See ``__call__``.
+            DeviceError: See ``__call__``.
+            torch.OutOfMemoryError: See ``__call__``.
         """
         raise NotImplementedError
 
@@ -84,24 +92,26 @@ class Executor(ABC):
         begin: Callable[[], None] = lambda: None,
         grid: Grid | None = None,
     ) -> int:
-        """Run the network strip by strip, with the result of the whole picture. Only some runtimes do this.
+        """Run the network strip by strip, with the same result as for the whole picture.
+
+        Only executors of runtimes with ``streams`` do this.
 
         Args:
-            picture: As above.
-            most_rows: Of a strip.
-            emit: Receives the result's blocks from top to bottom, float32, on the network's device; all of
-                them once more where they overflowed in half precision.
-            tick: Is called with the share of the work that was done, often.
-            begin: Is called when the work begins; a second time where values overflowed.
-            grid: As above.
+            picture: See ``__call__``.
+            most_rows: Largest height of a strip.
+            emit: Receives the result's blocks from top to bottom, float32, on the network's device. If values
+                overflow in half precision, it receives all blocks once more.
+            tick: Called often, each time with the share of the work that was done since the last call.
+            begin: Called when the work begins, and a second time if values overflow.
+            grid: See ``__call__``.
 
         Returns:
-            The rows that strips had in the end: fewer than ``most_rows`` if memory ran out.
+            Largest height of a strip at the end: less than ``most_rows`` if memory ran out.
 
         Raises:
-            WeightsError: As above.
-            DeviceError: As above.
-            torch.OutOfMemoryError: The feature maps or the lowest strips do not fit.
+            WeightsError: See ``__call__``.
+            DeviceError: See ``__call__``.
+            torch.OutOfMemoryError: The feature maps or the lowest strips do not fit in memory.
         """
         raise NotImplementedError
 
@@ -110,12 +120,12 @@ class Runtime(ABC):
     """A library that runs networks.
 
     Attributes:
-        name: By which users choose it.
-        title: By which sentences name it.
-        fixed_bytes: Memory that it takes whatever the picture.
+        name: Name by which users choose the runtime.
+        title: Name of the runtime in sentences.
+        fixed_bytes: Memory that the runtime takes for any picture.
         streams: Whether its executors run a picture in exact strips.
-        shares_statistics: Whether they can be given what the network pooled elsewhere.
-        does_any_scale: Whether they run networks for any scale.
+        shares_statistics: Whether its executors accept statistics that the network pooled elsewhere.
+        does_any_scale: Whether its executors run arbitrary-scale networks.
         has_attention_backends: Whether the backend of the window attention can be chosen.
     """
 
@@ -129,57 +139,57 @@ class Runtime(ABC):
 
     @property
     def is_installed(self) -> bool:
-        """Whether it can be imported."""
+        """Whether the runtime can be imported."""
         return True
 
     def runs_on(self, device: torch.device) -> bool:
-        """Whether it is made for a device."""
+        """Return whether the runtime supports a device."""
         return True
 
     @abstractmethod
     def obstacle(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> str | None:
-        """Say why it cannot sensibly run a network, as the end of a sentence; None if it can.
+        """Return the reason against running a network here, as the end of a sentence, or None.
 
         Args:
-            network: As it was loaded.
-            device: Where it would run.
-            dtype: In which precision.
+            network: The network as it was loaded.
+            device: Device to run on.
+            dtype: Precision to run in.
         """
 
     @abstractmethod
     def saved_s(self, dtype: torch.dtype, job_px: int) -> float:
-        """Estimate the seconds that it saves against plain torch, its own start taken off.
+        """Estimate how many seconds the runtime saves compared with plain torch, after its own start.
 
         Args:
-            dtype: Precision.
-            job_px: Low-resolution pixels of all pictures of one size.
+            dtype: Precision to run in.
+            job_px: Number of low-resolution pixels of all pictures of one size.
         """
 
     @abstractmethod
     def executor(
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, attention: str
     ) -> Executor:
-        """Make what runs a network.
+        """Make an executor for a network.
 
         Args:
             checkpoint: The network.
-            device: Where to run it.
-            dtype: In which precision.
-            attention: The backend of its window attention, where the runtime has several.
+            device: Device to run on.
+            dtype: Precision to run in.
+            attention: Backend of the window attention, if the runtime has several.
         """
 
     def missing(self, *, strips: bool, attention: bool, any_scale: bool) -> str | None:
-        """Say what it cannot do of what a user asks for, as the end of a sentence; None if it can do all.
+        """Return what the user asks for and the runtime cannot do, as the end of a sentence, or None.
 
         Args:
-            strips: Whether exact strips are asked for.
-            attention: Whether a backend of the attention is asked for.
-            any_scale: Whether the network is one for any scale.
+            strips: Whether the user asks for exact strips.
+            attention: Whether the user asks for an attention backend.
+            any_scale: Whether the network is an arbitrary-scale network.
         """
         if strips and not self.streams:
             return "run a picture in exact strips"
         if attention and not self.has_attention_backends:
-            return "change the attention that is part of its graphs"
+            return "change the attention backend, which is part of its graphs"
         if any_scale and not self.does_any_scale:
-            return "run a model for any scale"
+            return "run an arbitrary-scale model"
         return None

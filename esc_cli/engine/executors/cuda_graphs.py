@@ -1,8 +1,8 @@
-"""CUDA graphs: a network's hundreds of kernels launched at once, for shapes that come again.
+"""CUDA graphs, which launch a network's hundreds of kernels at once, for shapes that recur.
 
-``torch.cuda.make_graphed_callables`` is made for training: it holds one shape, answers with the memory that
-the next call overwrites, and leaves another stream current where a capture fails. So ``torch.cuda.graph``
-is used directly.
+``torch.cuda.make_graphed_callables`` is made for training: it holds one shape, returns memory that the next
+call overwrites, and leaves another stream current if a capture fails. Therefore this module uses
+``torch.cuda.graph`` directly.
 """
 
 from collections import OrderedDict
@@ -12,32 +12,32 @@ import torch
 from torch import Tensor
 
 Call = Callable[[Tensor], Tensor]
-"""A network, or what stands for it: (N, 3, H, W) to (N, 3, scale H, scale W)."""
+"""A network or a replacement for it, from (N, 3, H, W) to (N, 3, scale H, scale W)."""
 
 Record = Callable[[Call, Tensor, Call | None], Call]
-"""Takes a network, an input and a recording to share memory with; gives the recording for such inputs."""
+"""Makes a recording from a network, an input of the shape to record, and a recording to share memory with."""
 
 MOST_SHAPES = 4
-"""As many as the tiles of one picture can have: inner, last in a row, last in a column, the corner."""
+"""Number of shapes that the tiles of one picture can have: inner, last in a row, last in a column, corner."""
 
 
 _Key = tuple[torch.Size, torch.dtype]
 
 
 class CudaGraphCall:
-    """A network's call on inputs of one shape and type, recorded on the device.
+    """A network's call on inputs of one shape and type, recorded as a CUDA graph.
 
     Args:
-        network: What to record. It must neither wait for the device nor branch on what it computes. Its
-            weights, and what it keeps from its first call (it is called once before), must stay where they
-            are for as long as the recording lives.
-        low: An input on a CUDA device; not written to.
-        beside: Another recording, with which to share memory, or None. Both may then be called in any
-            order, but not on two streams at a time.
+        network: Network to record. It must neither wait for the device nor branch on computed values. It is
+            called once before the recording. Its weights, and what it keeps from that call, must stay at
+            their addresses for as long as the recording lives.
+        low: An input on a CUDA device. It is not modified.
+        beside: Another recording to share memory with, or None. The two may then be called in any order, but
+            not on two streams at a time.
 
     Raises:
-        RuntimeError: The call cannot be recorded; for want of memory too, and not always by torch's own
-            type for that (pytorch pull request 187795).
+        RuntimeError: The call cannot be recorded. The reason may be a lack of memory, for which torch does
+            not always raise its own error type (pytorch pull request 187795).
 
     Source: pytorch's notes on CUDA semantics, sections "CUDA Graphs" and "Graph memory management".
     """
@@ -61,36 +61,36 @@ class CudaGraphCall:
             self._graph,
             pool=sharing._graph.pool() if sharing else None,
             stream=self._stream,
-            # Other threads may go on: the default forbids them much of what CUDA can do.
+            # Other threads may continue. The default mode forbids them many CUDA calls.
             capture_error_mode="thread_local",
         )
-        # The stream is set here as well because a capture that fails to end does not set it back.
+        # The stream is set here as well because a capture that fails to end does not restore it.
         with torch.cuda.device(self._low.device), torch.cuda.stream(self._stream), torch.no_grad():
-            network(self._low)  # Sets up what must not be recorded: workspaces, tuning, gathered biases.
+            network(self._low)  # Set up what must not be recorded: workspaces, tuning, gathered biases.
             with graph:
                 self._high = network(self._low)
 
     def __call__(self, low: Tensor) -> Tensor:
-        """Run the recording; the result is the caller's own, and stays as it is."""
+        """Replay the recording. The result belongs to the caller, and later calls do not overwrite it."""
         self._low.copy_(low)
         self._graph.replay()
         return self._high.clone()
 
 
 class GraphedNetwork:
-    """A network that records its call on a shape when that comes for the second time, and then replays it.
+    """A network that records its call on a shape when the shape comes for the second time, and replays it.
 
-    Recordings hold the memory of their activations, one memory for all. When memory runs out, or a call
-    cannot be recorded, they are given up for good: the network then runs as if this class were not there,
+    The recordings hold the memory of their activations and share it. When memory runs out or a call cannot be
+    recorded, all recordings are dropped for good. The network then runs as if this class did not exist,
     out-of-memory errors included.
 
     Args:
-        network: On one CUDA device, with constant weights.
+        network: Network on one CUDA device, with constant weights.
         record: Makes recordings.
-        most_shapes: Of recordings; the least recently used goes first.
+        most_shapes: Largest number of recordings. The least recently used is dropped first.
 
     Attributes:
-        refusal: Why nothing is recorded any more, or None.
+        refusal: Reason why nothing is recorded any more, or None.
     """
 
     def __init__(self, network: Call, record: Record = CudaGraphCall, most_shapes: int = MOST_SHAPES) -> None:
@@ -98,20 +98,20 @@ class GraphedNetwork:
         self._network = network
         self._record = record
         self._most_shapes = most_shapes
-        # None: seen once, not recorded. The most recently used comes last.
+        # None means that the shape came once and is not recorded. The most recently used shape is last.
         self._recordings: OrderedDict[_Key, Call | None] = OrderedDict()
 
     def __call__(self, low: Tensor) -> Tensor:
         """Run the network.
 
         Args:
-            low: (N, 3, H, W), on the network's device, of its type; not written to.
+            low: (N, 3, H, W), on the network's device and of its type. It is not modified.
 
         Returns:
-            (N, 3, scale H, scale W), the caller's own.
+            (N, 3, scale H, scale W). The tensor belongs to the caller.
 
         Raises:
-            torch.OutOfMemoryError: Memory does not suffice, even without recordings.
+            torch.OutOfMemoryError: There is not enough memory, even without recordings.
         """
         key = _key(low)
         high = None
@@ -126,18 +126,18 @@ class GraphedNetwork:
         return high
 
     def release(self) -> None:
-        """Forget all recordings, so that others can have their memory."""
+        """Drop all recordings to free their memory."""
         self._recordings.clear()
 
     def _see(self, key: _Key) -> None:
-        """Remember that a shape came, and forget the one that did not for the longest time."""
+        """Mark a shape as the most recently used, and drop the least recently used if there are too many."""
         self._recordings.setdefault(key, None)
         self._recordings.move_to_end(key)
         if len(self._recordings) > self._most_shapes:
             self._recordings.popitem(last=False)
 
     def _replay(self, low: Tensor) -> Tensor:
-        """Replay the recording for an input, after making it if need be."""
+        """Replay the recording for an input. Make the recording first if there is none."""
         recording = self._recordings[_key(low)]
         if recording is None:
             beside = next(filter(None, self._recordings.values()), None)
@@ -145,12 +145,16 @@ class GraphedNetwork:
         return recording(low)
 
     def _attempt(self, run: Call, low: Tensor) -> Tensor | None:
-        """Run a recording, or something beside recordings; None, and no more of them, if that fails."""
+        """Run a recording, or the network while recordings hold memory. On failure, drop all recordings.
+
+        Returns:
+            The result, or None on failure.
+        """
         try:
             return run(low)
         except RuntimeError as error:
             self.refusal = str(error).partition("\n")[0]
-        # Not in the handler: until it ends, the error keeps the failed run's tensors alive.
+        # The handler must end first: until then, the error keeps the failed run's tensors alive.
         self.release()
         return None
 

@@ -1,4 +1,4 @@
-"""A network made ready to compute quickly on its device. Its results stay the same up to rounding."""
+"""Prepare a network to run fast on its device. Its results stay the same up to rounding."""
 
 import copy
 
@@ -15,17 +15,17 @@ from esc_cli.networks.spectral_convolution import Spectrum, spectrum_of
 def for_inference(
     network: nn.Module, device: torch.device, dtype: torch.dtype, attention: str = "sdpa"
 ) -> nn.Module:
-    """Copy a network to a device, with the same results up to rounding.
+    """Copy a network to a device and make it fast. Its results stay the same up to rounding.
 
     Args:
-        network: As it was loaded; stays as it is.
-        device: Where the copy will run.
-        dtype: Of its weights and features.
-        attention: The backend of its window attention. With ``naive`` the copy stays the network as it is
-            written, which all that makes it fast is measured against.
+        network: The network as it was loaded. It is not modified.
+        device: Device that the copy will run on.
+        dtype: Type of the copy's weights and features.
+        attention: Backend of the window attention. With ``naive`` the copy stays as the network is written,
+            as a reference to measure all optimizations against.
     """
-    # ``Module.to`` works in place, and weights made in inference mode have no version counter, by which the
-    # attention knows a stale bias.
+    # The network is copied because ``Module.to`` works in place. Weights made in inference mode have no
+    # version counter, but the attention needs one to detect a stale bias.
     with torch.inference_mode(mode=False), torch.no_grad():
         network = copy.deepcopy(network).eval().requires_grad_(requires_grad=False)
         is_naive = attention == "naive"
@@ -42,16 +42,17 @@ def _prepare(network: nn.Module, device: torch.device) -> None:
     if device.type == "cpu":
         prepare_for_cpu(network)
     elif device.type == "cuda":
-        # Features lie so from the first norm on; cuDNN would reorder these weights in every call.
+        # Features are channels-last from the first norm on. Without this, cuDNN would reorder these weights
+        # in every call.
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
 
 def prepare_for_cpu(network: nn.Module) -> None:
-    """Make a network ready for inference on the CPU, in place; after it it can only be run.
+    """Prepare a network for inference on the CPU, in place. Afterwards it can only be run.
 
-    The weights are packed or at least laid out channels-last, convolutions are fused with what follows them,
-    and the large kernels, averaged over their symmetries, are transformed once. What the processor or the
-    dtype does not support stays as it is.
+    The weights are packed or at least stored channels-last. Convolutions are fused with the operations that
+    follow them. The large kernels are averaged over their symmetries and transformed once. Parts that the
+    processor or the dtype does not support stay as they are.
     """
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     _pack(network)
@@ -66,7 +67,7 @@ def _pack(network: nn.Module) -> None:
 
 
 def _transform(network: nn.Module) -> None:
-    """Transform the large kernel of each convolutional attention, the shared one once."""
+    """Transform the large kernel of each convolutional attention. A shared kernel is transformed once."""
     shared = getattr(network, "plk_filter", None)
     shared_spectrum = _spectrum(shared) if isinstance(shared, Tensor) else None
     for module in network.modules():
@@ -76,6 +77,6 @@ def _transform(network: nn.Module) -> None:
 
 
 def _spectrum(large: Tensor) -> Spectrum:
-    # bfloat16 would lose digits in between, and is no faster at products of matrices this small.
+    # bfloat16 would lose digits in intermediate results, and is no faster for matrix products this small.
     dtype = torch.promote_types(large.dtype, torch.float32)
     return spectrum_of(average_over_symmetries(large.detach().to(dtype)), dtype)

@@ -1,4 +1,4 @@
-"""Runs a network with OpenVINO, where it is installed: whole graphs, compiled for one shape, on the CPU."""
+"""Run networks with OpenVINO, if it is installed: as whole graphs, compiled for one shape, on the CPU."""
 
 import importlib.util
 from collections import OrderedDict
@@ -17,7 +17,7 @@ from esc_cli.networks.architectures.lte import Grid
 
 _PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
-# ESC x4 on two cores of a Zen 4, microseconds for a low-resolution pixel, in float32 and in bfloat16:
+# ESC x4 on two cores of a Zen 4, microseconds per low-resolution pixel, in float32 and in bfloat16:
 #
 #              128x128        256x256        384x384        512x512
 #   OpenVINO   38.5   16.8    29.0   17.1    31.4   18.7    33.1   20.0
@@ -26,16 +26,16 @@ SAVED_S_PER_PX = {torch.float32: 7e-6, torch.bfloat16: 11e-6}
 MEASURED_THREADS = 2
 
 START_S = 5.0
-"""To rewrite, trace and convert the network, and to compile it for a shape."""
+"""Time to rewrite, trace and convert the network, and to compile it for a shape."""
 
 
 class OpenVinoExecutor(Executor):
-    """A network run by OpenVINO: whole graphs, each compiled for one shape, which takes seconds.
+    """Run a network with OpenVINO as whole graphs. Each is compiled for one shape, which takes seconds.
 
-    Its bfloat16 overflows where float32 does, so that there is nothing to fall back on.
+    OpenVINO's bfloat16 overflows where float32 does, so there is no fallback.
 
     Attributes:
-        compiled: Graphs compiled since the beginning.
+        compiled: Number of graphs compiled so far.
     """
 
     attention = "openvino"
@@ -44,7 +44,7 @@ class OpenVinoExecutor(Executor):
         if dtype not in _PRECISIONS:
             raise DeviceError(
                 f"OpenVINO computes in float32 or bfloat16 here, not in {str(dtype).removeprefix('torch.')}",
-                hint="choose another precision, or the runtime torch",
+                hint="choose another precision or the runtime torch",
             )
         self.runtime = RUNTIME
         self.config = checkpoint.config
@@ -59,12 +59,13 @@ class OpenVinoExecutor(Executor):
     def __call__(
         self, picture: Tensor, grid: Grid | None = None, statistics: Statistics | None = None
     ) -> Tensor:
-        """Run the network; the first time for a shape it is compiled."""
+        """Run the network. The first call on a shape compiles it."""
         low = to_unit(picture.cpu())
         high = self._run(low)
         if not is_finite(high):
             raise WeightsError(
-                f"the model {self._name!r} gives values that are not finite", hint="its weights are damaged"
+                f"the model {self._name!r} returns values that are not finite",
+                hint="replace its weights, which are damaged",
             )
         return high
 
@@ -74,10 +75,10 @@ class OpenVinoExecutor(Executor):
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise DeviceError(f"OpenVINO failed: {reason}", hint="choose the runtime torch") from error
-        return torch.from_numpy(results[0])  # a copy, unless outputs are shared, too
+        return torch.from_numpy(results[0])  # already a copy, because outputs are not shared
 
     def _request(self, shape: torch.Size) -> Any:
-        """Give what runs a shape: one of the last used, or compiled now."""
+        """Return the infer request for a shape: a recently used one, or a newly compiled one."""
         if shape not in self._requests:
             while len(self._requests) >= KEPT_SHAPES:
                 self._requests.popitem(last=False)
@@ -99,7 +100,10 @@ class OpenVinoExecutor(Executor):
         return openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
 
     def _converted(self, shape: tuple[int, ...]) -> Any:
-        """Give the model that was converted last if it fits: tiles and padded pictures all have the same."""
+        """Return the last converted model if its shape fits, else convert one for ``shape``.
+
+        All tiles and padded pictures have the same ``traced_shape``.
+        """
         if self._model is None or self._model[0] != shape:
             self._model = (shape, convert(self._network, shape))
         return self._model[1]
@@ -110,7 +114,7 @@ class OpenVinoRuntime(Runtime):
 
     name = "openvino"
     title = "OpenVINO"
-    fixed_bytes = 512 * 2**20  # with its graph: of ESC on 128x128, 489 MB in float32 and 543 in bfloat16
+    fixed_bytes = 512 * 2**20  # including the graph; ESC on 128x128: 489 MB in float32, 543 in bfloat16
 
     @property
     def is_installed(self) -> bool:
@@ -118,11 +122,11 @@ class OpenVinoRuntime(Runtime):
         return importlib.util.find_spec("openvino") is not None
 
     def runs_on(self, device: torch.device) -> bool:
-        """Whether a device is the CPU."""
+        """Return whether a device is the CPU."""
         return device.type == "cpu"
 
     def obstacle(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> str | None:
-        """Say what stands against it: the device, the precision or the network."""
+        """Return the reason against OpenVINO: the device, the precision or the network."""
         if not self.runs_on(device):
             return f"it runs on the CPU, not on {device}"
         if dtype not in _PRECISIONS:
@@ -130,10 +134,10 @@ class OpenVinoRuntime(Runtime):
         return obstacle(network)
 
     def saved_s(self, dtype: torch.dtype, job_px: int) -> float:
-        """Estimate from what was measured with a few threads.
+        """Estimate the saved seconds from measurements with a few threads.
 
-        With more threads there is less to save, and no shorter start. Smaller networks start faster in the
-        same proportion (ESC-light: 0.6 of all these times).
+        With more threads there is less to save, and the start is no shorter. For smaller networks, the start
+        is shorter in the same proportion as the rest (ESC-light: 0.6 of all these times).
         """
         return job_px * SAVED_S_PER_PX[dtype] * MEASURED_THREADS / torch.get_num_threads() - START_S
 

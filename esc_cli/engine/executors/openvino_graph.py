@@ -1,18 +1,19 @@
-"""An ESC network as an OpenVINO model: traced as it stands, with a few of its parts in forms that run fast.
+"""Convert an ESC network to an OpenVINO model: trace it as it is, with a few parts in faster forms.
 
-OpenVINO takes a graph literally: what is an order of memory to torch is a copy to OpenVINO. Seconds for
-ESC x4 on 128x128, two cores of a Zen 4, the least of several (the plain network in torch: 2.2):
+OpenVINO takes a graph literally: a change of memory layout in torch becomes a copy in OpenVINO. The table
+lists seconds for ESC x4 on 128x128, two cores of a Zen 4, the minimum of several runs (the plain network in
+torch takes 2.2 s):
 
                                                         float32   bfloat16
     the network as it is                                 0.630      0.362
     + norms and windows without copies                   0.589      0.308
-    + the 13x13 convolution by way of frequencies        0.439      0.275
-    + pointwise convolutions in a row made one           0.436      0.269
+    + the 13x13 convolution in the frequency domain      0.439      0.275
+    + consecutive pointwise convolutions folded          0.436      0.269
     + a projection for each head, fewer copies of tiles   -3 %       -5 %
     + one head after the other                            -4 %       -3 %
 
-Half of the rest is attention, which OpenVINO runs as one kernel, whether it is written with
-``scaled_dot_product_attention`` or with products and a softmax; the baked bias is a tenth of it.
+Half of the remaining time is attention. OpenVINO runs it as one kernel, whether it is written with
+``scaled_dot_product_attention`` or with products and a softmax. The baked-in bias takes a tenth of its time.
 """
 
 import copy
@@ -38,24 +39,30 @@ from esc_cli.networks.padding import pad_to_multiple
 from esc_cli.networks.spectral_convolution import TILE_PX, spectrum_of
 
 LARGEST_BIAS_BYTES = 512 * 2**20
-"""ESC's dense biases are 80 MB together; those of ESC-XL, 2 GB, and of ESC-RIB are too much to bake in."""
+"""Largest size of all dense biases together that is baked into a model.
+
+ESC's biases take 80 MB. Those of ESC-XL (2 GB) and of ESC-RIB are too large.
+"""
 
 
 def obstacle(network: nn.Module) -> str | None:
-    """Tell why a network cannot sensibly be run with OpenVINO, as the end of a sentence; None if it can."""
+    """Return the reason against running a network with OpenVINO, as the end of a sentence, or None."""
     attentions = [module for module in network.modules() if isinstance(module, WindowAttentionBase)]
     if not attentions:
-        return "a network without attention gains nothing"
+        return "a network without attention gains nothing from it"
     if any(isinstance(module, AttentiveConvolution) for module in network.modules()):
-        return "what it pools would be fixed to one size of picture"
+        return "the network's pooling would be fixed to one picture size"
     bias_bytes = sum(one.heads * one.window_size**4 * torch.float32.itemsize for one in attentions)
     if bias_bytes > LARGEST_BIAS_BYTES:
-        return f"the attention's bias would take {bias_bytes // 2**20} MB"
+        return f"the attention bias would take {bias_bytes // 2**20} MB"
     return None
 
 
 def prepare_for_openvino(network: nn.Module) -> nn.Module:
-    """Copy a network, float32, with the same results up to rounding and few copies in OpenVINO's hands."""
+    """Copy a network in float32, in a form for which OpenVINO makes few copies.
+
+    Its results stay the same up to rounding.
+    """
     # Weights made in inference mode cannot be traced.
     with torch.inference_mode(mode=False), torch.no_grad():
         prepared = copy.deepcopy(network).float().requires_grad_(requires_grad=False).eval()
@@ -74,22 +81,22 @@ def prepare_for_openvino(network: nn.Module) -> nn.Module:
 
 
 def traced_shape(shape: tuple[int, ...], window_px: int) -> tuple[int, ...]:
-    """Give the smallest shape (N, 3, H, W) whose sides are padded, or not, as those of ``shape`` are."""
+    """Return the smallest shape (N, 3, H, W) whose sides are padded in the same way as those of ``shape``."""
     return (*shape[:2], *(min(side_px, window_px + side_px % window_px) for side_px in shape[2:]))
 
 
 def convert(prepared: nn.Module, shape: tuple[int, ...]) -> Any:
     """Trace a prepared network and convert it.
 
-    Not by ``openvino.convert_model``, which checks its trace by another one (8 s in all, here 3) and leaves
-    files in the user's home for telemetry.
+    This does not use ``openvino.convert_model``, which checks its trace with a second one (8 s in total; here
+    3 s) and leaves telemetry files in the user's home.
 
     Args:
-        prepared: By ``prepare_for_openvino``.
-        shape: (N, 3, H, W), small: the network is run once.
+        prepared: Result of ``prepare_for_openvino``.
+        shape: (N, 3, H, W). It should be small, because the network is run once.
 
     Returns:
-        An ``openvino.Model``, which may be reshaped to any shape whose ``traced_shape`` is this one.
+        An ``openvino.Model``. It may be reshaped to any shape whose ``traced_shape`` is ``shape``.
 
     Raises:
         DeviceError: OpenVINO lacks an operation of the network.
@@ -100,11 +107,11 @@ def convert(prepared: nn.Module, shape: tuple[int, ...]) -> Any:
     frontend = FrontEndManager().load_by_framework("pytorch")
     try:
         with torch.inference_mode(mode=False), torch.no_grad(), warnings.catch_warnings():
-            # Sides decide about paddings, as ``traced_shape`` knows.
+            # The tracer warns that the padding depends on the sides. ``traced_shape`` takes care of that.
             warnings.simplefilter("ignore", torch.jit.TracerWarning)  # type: ignore[attr-defined]
             warnings.simplefilter("ignore", DeprecationWarning)
             traced = torch.jit.trace(prepared, torch.zeros(shape), check_trace=False)  # type: ignore[no-untyped-call]
-            decoder = TorchScriptPythonDecoder(traced)  # must outlive what is made of it
+            decoder = TorchScriptPythonDecoder(traced)  # must outlive the model that is made from it
             return frontend.convert(frontend.load(decoder))
     except (RuntimeError, OpConversionFailure) as error:
         reason = str(error).strip().splitlines()[-1].removeprefix("-- ")
@@ -127,7 +134,7 @@ def _is_plain_attention(module: nn.Module) -> bool:
 
 
 class _Norm(nn.Module):
-    """``ChannelNorm`` without a change of order: OpenVINO would copy the map there and back."""
+    """``ChannelNorm`` without a change of memory layout: OpenVINO would copy the map there and back."""
 
     def __init__(self, norm: ChannelNorm) -> None:
         super().__init__()
@@ -135,18 +142,19 @@ class _Norm(nn.Module):
         self.bias = nn.Parameter(norm.bias[:, None, None], requires_grad=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Normalise (N, dim, H, W)."""
+        """Normalize (N, dim, H, W)."""
         centred = features - features.mean(1, keepdim=True)
         variance = (centred * centred).mean(1, keepdim=True)
         return centred * torch.rsqrt(variance + 1e-6) * self.weight + self.bias
 
 
 class _HeadByHeadAttention(nn.Module):
-    """``WindowAttention`` one head after the other, each in all windows: its bias stays in the cache.
+    """``WindowAttention`` that runs one head after the other, each in all windows.
 
-    What a head reads is made in the order it reads it. The scale of the scores is in the query's weights; 1/4
-    for 16 channels, so that nothing is rounded. The key's bias adds the same to all scores of a query, so
-    that the softmax drops it; the value's passes the weights, whose sum is 1, to the output.
+    A head's bias thus stays in the cache, and its inputs are made in the order in which it reads them. The
+    scale of the scores is folded into the query's weights. It is 1/4 for 16 channels, so nothing is rounded.
+    The key's bias adds the same value to all scores of a query, so the softmax cancels it. The value's bias
+    passes through the attention weights, whose sum is 1, and is folded into the output's bias.
     """
 
     def __init__(self, attention: WindowAttentionBase) -> None:
@@ -172,21 +180,21 @@ class _HeadByHeadAttention(nn.Module):
         pixels = pad_to_multiple(features, w).permute(0, 2, 3, 1)
         n, rows, columns, dim = pixels.shape
         cut = pixels.reshape(n, rows // w, w, columns // w, w, dim)
-        tokens = cut.transpose(2, 3).reshape(1, -1, w * w, dim)  # of four axes, as OpenVINO's kernel wants
+        tokens = cut.transpose(2, 3).reshape(1, -1, w * w, dim)  # four axes, as OpenVINO's kernel requires
         attended = torch.cat([self._attend(tokens, head) for head in range(self.heads)], -1)
         windows = attended.view(n, rows // w, columns // w, w, w, dim)
         merged = windows.transpose(2, 3).reshape(n, rows, columns, dim)
         return self.to_out(merged.permute(0, 3, 1, 2)[..., :height, :width])  # type: ignore[no-any-return]
 
     def _attend(self, tokens: Tensor, head: int) -> Tensor:
-        """Make (1, windows, tokens, channels) of (1, windows, tokens, dim)."""
+        """Run one head on (1, windows, tokens, dim) and return (1, windows, tokens, channels)."""
         query, key = tokens @ self.query[head] + self.query_bias[head], tokens @ self.key[head]
         scores = query @ key.transpose(-2, -1) + self.bias[head]
         return scores.softmax(-1) @ (tokens @ self.value[head])  # type: ignore[no-any-return]
 
 
 class _SpectralAttention(ConvolutionalAttention):
-    """``ConvolutionalAttention`` with its large kernel applied by way of frequencies."""
+    """``ConvolutionalAttention`` that applies its large kernel in the frequency domain."""
 
     def __init__(self, mixer: ConvolutionalAttention, kernel: Tensor) -> None:
         super().__init__(mixer.partial_dim, kernel.shape[-1])
@@ -198,9 +206,9 @@ class _SpectralAttention(ConvolutionalAttention):
         return self._convolve(features) + convolve_per_sample(features, dynamic)
 
     def _convolve(self, features: Tensor) -> Tensor:
-        """Convolve (N, C, H, W) as ``spectral_convolution.convolve`` does, in products of whole maps.
+        """Convolve (N, C, H, W) as ``spectral_convolution.convolve`` does, with products over whole maps.
 
-        Samples are chosen by whole slabs, since OpenVINO gathers small pieces one value at a time.
+        Samples are selected in whole slabs, because OpenVINO gathers small pieces one value at a time.
         """
         n, channels, height, width = features.shape
         size, reach = self.analysis.shape[0], self.reach_px

@@ -1,4 +1,4 @@
-"""All runtimes by name, and which one a job gets. To add a runtime, add a line to ``MODULES``."""
+"""The registry of runtimes, and the choice of one for a job. To add a runtime, add a line to ``MODULES``."""
 
 from collections.abc import Callable
 from importlib import import_module
@@ -16,23 +16,23 @@ MODULES = {
     "torch": "esc_cli.engine.executors.torch_executor",
     "openvino": "esc_cli.engine.executors.openvino_executor",
 }
-"""The module of each runtime, loaded when it is asked for; its ``RUNTIME`` is the object."""
+"""The module of each runtime. It is loaded on first use, and its ``RUNTIME`` is the runtime."""
 
 AUTO = "auto"
-"""The runtime that saves most time on the job."""
+"""Stands for the runtime that saves the most time on the job."""
 
 REQUESTS = (AUTO, *MODULES)
-"""What a user can ask for."""
+"""All names that a user can ask for."""
 
 
 def runtime_named(name: str) -> "Runtime":
-    """Give a runtime.
+    """Return the runtime with a given name.
 
     Raises:
-        UsageError: There is none of this name.
+        UsageError: There is no runtime with this name.
     """
     if name not in MODULES:
-        raise UsageError(f"there is no runtime {name!r}", hint=f"one of {', '.join(REQUESTS)}")
+        raise UsageError(f"there is no runtime {name!r}", hint=f"choose one of {', '.join(REQUESTS)}")
     runtime: Runtime = import_module(MODULES[name]).RUNTIME
     return runtime
 
@@ -45,20 +45,20 @@ def choose_runtime(
     job_px: int,
     suits: Callable[["Runtime"], bool] = lambda runtime: True,
 ) -> "Runtime":
-    """Choose what runs a network over pictures of one size.
+    """Choose the runtime for a network and pictures of one size.
 
     Args:
-        request: The name of a runtime, or ``auto``: the one that saves most time, its start included, of
-            those that are installed and can run the network.
-        network: What is to be run.
-        device: Where.
-        dtype: In which precision.
-        job_px: Low-resolution pixels of all these pictures together.
-        suits: Tells of a runtime that nobody asked for whether it may be taken.
+        request: The name of a runtime, or ``auto`` for the one that saves the most time, its start included,
+            among those that are installed and can run the network.
+        network: Network to run.
+        device: Device to run on.
+        dtype: Precision to run in.
+        job_px: Number of low-resolution pixels of all these pictures together.
+        suits: Returns whether ``auto`` may choose a runtime. It is not asked about torch.
 
     Raises:
-        UsageError: There is no such runtime.
-        DeviceError: A runtime was asked for, and is not installed or cannot run this.
+        UsageError: The runtime does not exist.
+        DeviceError: The requested runtime is not installed or cannot run this network.
     """
     if request != AUTO:
         runtime = runtime_named(request)
@@ -81,5 +81,5 @@ def _check(runtime: "Runtime", network: "nn.Module", device: "torch.device", dty
         raise DeviceError(f"{runtime.title} is not installed", hint=hint)
     problem = runtime.obstacle(network, device, dtype)
     if problem is not None:
-        hint = "choose the runtime torch, or auto"
-        raise DeviceError(f"{runtime.title} is of no use here: {problem}", hint=hint)
+        hint = "choose the runtime torch or auto"
+        raise DeviceError(f"{runtime.title} cannot be used here: {problem}", hint=hint)

@@ -1,4 +1,4 @@
-"""Runs a network with torch."""
+"""Run networks with torch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,7 +28,7 @@ T = TypeVar("T")
 
 
 class TorchExecutor(Executor):
-    """A network on a device, in a precision, with float32 to fall back on. CUDA graphs launch its kernels."""
+    """Run a network with torch in a precision, with float32 as fallback. CUDA graphs launch its kernels."""
 
     def __init__(
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, attention: str = "sdpa"
@@ -68,7 +68,7 @@ class TorchExecutor(Executor):
         return call(low)
 
     def gather(self, picture: Tensor) -> Statistics:
-        """Run the network for what it pools."""
+        """Run the network and return its pooled statistics."""
         low = to_unit(picture.to(self.device))
 
         def attempt(network: nn.Module) -> Statistics | None:
@@ -104,7 +104,7 @@ class TorchExecutor(Executor):
             try:
                 with without_tf32():
                     result: FeatureMap = network(low, strips) if grid is None else network(low, strips, grid)
-                    # The maps of a network that unshuffles the picture are smaller than that.
+                    # A network that unshuffles the picture has feature maps smaller than the picture.
                     ratio = low.shape[2] // result.shape[2]
 
                     def hand_on(rows: Span, columns: Span, block: Tensor) -> None:
@@ -119,15 +119,15 @@ class TorchExecutor(Executor):
         return strips.most_rows
 
     def _finite(self, attempt: Callable[[nn.Module], T | None]) -> T:
-        """Run in the network's precision, and if that overflows in float32."""
+        """Run in the network's precision, and again in float32 if that overflows."""
         result = attempt(self._network)
         if result is None and self.dtype != torch.float32:
             self.overflow_retries += 1
             result = attempt(self._full_precision)
         if result is None:
             raise WeightsError(
-                f"the model {self._checkpoint.name!r} gives values that are not finite",
-                hint="its weights are damaged",
+                f"the model {self._checkpoint.name!r} returns values that are not finite",
+                hint="replace its weights, which are damaged",
             )
         return result
 
@@ -143,7 +143,7 @@ class TorchExecutor(Executor):
 
     @cached_property
     def _steps(self) -> int:
-        """Count the maps that are computed for a picture."""
+        """Number of maps that are computed for a picture."""
         count = StepCount()
         side_px = self.config.window_size
         low = torch.zeros(1, 3, side_px, side_px, device=self.device)
@@ -170,21 +170,21 @@ def _checked(block: Tensor) -> Tensor:
 
 
 class TorchRuntime(Runtime):
-    """Plain torch, which runs everything everywhere."""
+    """Plain torch, which runs every network on every device."""
 
     name = "torch"
     title = "torch"
-    fixed_bytes = 256 * 2**20  # code, kernels made at run time, their scratch space
+    fixed_bytes = 256 * 2**20  # code, kernels generated at run time, and their scratch space
     streams = True
     shares_statistics = True
     does_any_scale = True
     has_attention_backends = True
 
     def obstacle(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
-        """Say that nothing stands against it."""
+        """Return None: torch can run every network."""
 
     def saved_s(self, dtype: torch.dtype, job_px: int) -> float:
-        """Give nothing: torch is what others are measured against."""
+        """Return zero: other runtimes are measured against torch."""
         return 0.0
 
     def executor(

@@ -1,1 +1,1 @@
-"""How much memory there is, and how much a run takes."""
+"""Find out how much memory is free, and estimate how much a run takes."""

@@ -1,4 +1,4 @@
-"""The control groups that Linux keeps this process in: where a container's limits stand."""
+"""Find the Linux control groups of this process, which hold a container's limits."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,16 +8,16 @@ Version = Literal[1, 2]
 
 
 def group_folders(controller: str, root: Path) -> Iterator[tuple[Version, Path]]:
-    """List the folders of this process's groups, and of the groups around them.
+    """List the folders of this process's control groups, and of the groups around them.
 
-    In a container the path may be the host's: only the mount is there, and the others do not exist.
+    In a container, a path may be that of the host. Then only the mount exists, and the other folders do not.
 
     Args:
-        controller: What the limit is of: ``memory`` or ``cpu``.
-        root: Where ``proc`` and ``sys`` are mounted.
+        controller: The limited resource: ``memory`` or ``cpu``.
+        root: Folder in which ``proc`` and ``sys`` are mounted.
 
     Returns:
-        Each with the version of its files; nothing where there are no control groups.
+        Each folder, after the cgroup version of its files; nothing if there are no control groups.
 
     Source: the kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/cgroups.rst.
     """
@@ -32,7 +32,7 @@ def group_folders(controller: str, root: Path) -> Iterator[tuple[Version, Path]]
 
 
 def _memberships(root: Path) -> list[tuple[str, str]]:
-    """Read the controllers (none named: version 2) and the path of each group that holds this process."""
+    """Read the controllers (empty for version 2) and the path of each group that holds this process."""
     try:
         lines = (root / "proc/self/cgroup").read_text().splitlines()
     except OSError:

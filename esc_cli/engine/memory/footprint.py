@@ -1,4 +1,4 @@
-"""How much memory one run of a network takes at most, from its widths."""
+"""Estimate the peak memory of one run of a network from the network's widths."""
 
 from dataclasses import dataclass, replace
 
@@ -10,24 +10,24 @@ from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.attention.position_bias import LARGEST_CACHED_BYTES
 
 _RESULT_MAPS = 2
-"""The picture at high resolution, and what its conversion takes."""
+"""Number of high-resolution pictures in memory at once: the result, and one for its conversion."""
 
 _SCORE_MAPS = 3
-"""Matrices of scores alive at once in ``naive`` attention; measured 2.2, on ESC at 192x192."""
+"""Number of score matrices in memory at once in ``naive`` attention (measured: 2.2, on ESC at 192x192)."""
 
 
 @dataclass(frozen=True)
 class Work:
-    """One picture, or several of one size, for one network.
+    """One picture, or several pictures of one size, to run through one network.
 
     Attributes:
-        config: Of the network.
-        dtype: Of its weights and features.
-        attention: The backend of its window attention.
-        batch: Pictures at once.
-        height: Of the padded input, pixels.
-        width: Of the padded input, pixels.
-        runtime: What runs it.
+        config: Configuration of the network.
+        dtype: Type of the network's weights and features.
+        attention: Backend of the network's window attention.
+        batch: Number of pictures that run at once.
+        height: Height of the padded input, in pixels.
+        width: Width of the padded input, in pixels.
+        runtime: Runtime that runs the network.
     """
 
     config: NetworkConfig
@@ -40,11 +40,11 @@ class Work:
 
     @property
     def area_px(self) -> int:
-        """Pixels of all pictures."""
+        """Number of pixels of all pictures."""
         return self.batch * self.height * self.width
 
     def bytes_whole(self) -> int:
-        """Estimate the peak memory of one run, its result included: a quarter above what was measured."""
+        """Estimate the peak memory of one run, including its result, as a quarter above measured values."""
         inner = self._inside()
         memory = inner.config.memory()
         values = memory.values_per_pixel + _RESULT_MAPS * 3 * inner.config.scale**2
@@ -54,18 +54,18 @@ class Work:
         return needed + _bias_bytes(inner)
 
     def bytes_in_tiles(self, tile_px: int) -> int:
-        """Estimate the peak memory of the largest tile, where tiles are at most so many pixels long."""
+        """Estimate the peak memory of the largest tile, if tiles are at most ``tile_px`` long."""
         tile = replace(self, height=min(tile_px, self.height), width=min(tile_px, self.width))
         return tile.bytes_whole()
 
     def bytes_streamed(self) -> int:
-        """Estimate the peak memory of an exact run: its feature maps, and a strip as if that were a picture.
+        """Estimate the peak memory of an exact run: its feature maps, and a strip estimated like a picture.
 
-        The result is not included: it is handed out strip by strip.
+        The result is not included, because it is emitted strip by strip.
         """
         inner = self._inside()
         held = self.area_px * 3 + inner.area_px * inner.config.memory().held_channels
-        window_px = self.config.window_size  # also where strips are of the unshuffled picture
+        window_px = self.config.window_size  # even if the strips are cut from an unshuffled picture
         strip = replace(inner, height=min(inner.height, strip_rows(window_px)), attention="sdpa")
         needed = held * self.dtype.itemsize + strip.bytes_whole()
         if self.attention == "naive":
@@ -74,19 +74,19 @@ class Work:
         return needed
 
     def _inside(self) -> "Work":
-        """Give the same work as the body of the network sees it: of a picture that may be unshuffled."""
+        """Return this work as the network's body sees it, whose input may be an unshuffled picture."""
         factor = self.config.body_factor
         height, width = (-(-side // factor) for side in (self.height, self.width))
         return replace(self, config=self.config.body(), height=height, width=width)
 
 
 def _score_bytes(work: Work, attended_px: int) -> int:
-    """Give the size of the scores of all pairs of tokens, which naive attention holds for all windows."""
+    """Return the size of the scores of all pairs of tokens, which naive attention holds for all windows."""
     return _SCORE_MAPS * work.config.memory().scores_per_pixel * attended_px * work.dtype.itemsize
 
 
 def _bias_bytes(work: Work) -> int:
-    """Give the size of the attention biases: those that are kept, and twice the one being gathered."""
+    """Return the size of the attention biases: the cached ones, and twice the one being gathered."""
     memory = work.config.memory()
     if memory.learned_factors and work.attention != "naive":
         return 0

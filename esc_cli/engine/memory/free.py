@@ -1,4 +1,4 @@
-"""How much memory a device has left, without asking for any."""
+"""Find out how much memory a device has left, without allocating any."""
 
 import os
 import sys
@@ -10,20 +10,20 @@ import torch
 from esc_cli.engine.memory.control_groups import Version, group_folders
 
 _UNKNOWN_BYTES = 2 * 2**30
-"""Assumed where the system does not tell; every machine that runs torch has as much."""
+"""Assumed free memory if the system does not report any. Every machine that runs torch has as much."""
 
 
 @dataclass(frozen=True)
 class _Files:
-    """Where one version of Linux control groups tells of memory."""
+    """The files and the key in which one version of Linux control groups reports memory."""
 
     limit: str
     usage: str
     cache_key: str
 
 
-# Source: the kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst. What counts as
-# reclaimable is Kubernetes' rule (cAdvisor's "working set"): the inactive file cache.
+# Source: the kernel's Documentation/admin-guide/cgroup-v2.rst and cgroup-v1/memory.rst. The inactive file
+# cache counts as reclaimable, which is Kubernetes' rule (cAdvisor's "working set").
 _FILES: dict[Version, _Files] = {
     1: _Files("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
     2: _Files("memory.max", "memory.current", "inactive_file"),
@@ -31,10 +31,10 @@ _FILES: dict[Version, _Files] = {
 
 
 def free_bytes(device: torch.device) -> int:
-    """Tell how much memory a device has left for tensors.
+    """Return how many bytes of memory a device has left for tensors.
 
-    On CUDA, what torch holds in reserve counts as free. On the CPU it is the machine's or the container's,
-    whichever is less.
+    On CUDA, memory that torch holds in reserve counts as free. On the CPU, the free memory is that of the
+    machine or of the container, whichever is less.
     """
     if device.type == "cpu":
         return host_free_bytes()
@@ -47,20 +47,20 @@ def free_bytes(device: torch.device) -> int:
 
 
 def release_reserve() -> None:
-    """Give back what torch holds in reserve on an accelerator, so that pieces of other sizes fit."""
+    """Release the memory that torch holds in reserve on an accelerator, so that pieces of other sizes fit."""
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def host_free_bytes(root: Path = Path("/")) -> int:
-    """Tell how much memory this process may still take on the host.
+    """Return how many bytes of memory this process may still take on the host.
 
     Args:
-        root: Where ``proc`` and ``sys`` are mounted.
+        root: Folder in which ``proc`` and ``sys`` are mounted.
 
     Returns:
-        On Linux the least of what the kernel calls available and what the limits of the process's control
-        groups leave. On macOS half of the memory that is built in; elsewhere a fixed guess.
+        On Linux, the minimum of the memory that the kernel calls available and of what the limits of the
+        process's control groups leave. On macOS, half of the installed memory. Elsewhere, a fixed guess.
     """
     meminfo = root / "proc/meminfo"
     if not meminfo.is_file():
@@ -77,7 +77,7 @@ def _built_in_bytes() -> int:
 
 
 def _control_group_allowances(root: Path) -> list[int]:
-    """Give what the limits of the process's groups, and of the groups around them, leave."""
+    """Return what the limits of the process's control groups, and of the groups around them, leave."""
     folders = group_folders("memory", root)
     return [left for version, folder in folders if (left := _allowance(folder, _FILES[version])) is not None]
 
@@ -90,7 +90,7 @@ def _allowance(folder: Path, files: _Files) -> int | None:
 
 
 def _number(file: Path) -> int | None:
-    """Read a file that holds one number; None if it is missing or says ``max``."""
+    """Read a file that holds one number. Return None if it is missing or says ``max``."""
     try:
         return int(file.read_text())
     except (OSError, ValueError):
@@ -98,7 +98,7 @@ def _number(file: Path) -> int | None:
 
 
 def _keyed_number(file: Path, key: str) -> int | None:
-    """Read the number after ``key`` in a file of lines ``key number ...``."""
+    """Read the number after ``key`` in a file of lines ``key number ...``. Return None if it is missing."""
     try:
         words = [line.split() for line in file.read_text().splitlines()]
     except OSError:

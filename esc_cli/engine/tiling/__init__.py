@@ -1,1 +1,1 @@
-"""How a picture larger than memory goes through a network: whole, in exact strips, in blended tiles."""
+"""The ways to run a picture through a network within the free memory: whole, in strips or in tiles."""

@@ -1,4 +1,4 @@
-"""Joins overlapping tiles without a seam, keeping only what later tiles still touch."""
+"""Join overlapping tiles without a seam, and keep only the pixels that later tiles still overlap."""
 
 import math
 from collections.abc import Callable
@@ -9,31 +9,33 @@ from torch import Tensor
 from esc_cli.engine.tiling.tiles import Span
 
 Emit = Callable[[Span, Span, Tensor], None]
-"""Takes finished pixels: their rows and columns at low resolution, and the block (N, C, sh, sw), float32,
-which the receiver may overwrite."""
+"""Receives finished pixels: their rows and columns at low resolution, and the block, (N, C, sh, sw), float32.
+
+The receiver may overwrite the block.
+"""
 
 
 def fade_in(length_px: int, device: torch.device | None = None) -> Tensor:
-    """Give the share of the newer tile at each pixel of an overlap: half a period of a raised cosine.
+    """Return the weight of the newer tile at each pixel of an overlap: half a period of a raised cosine.
 
-    Its slope is zero at both ends, so that neither edge of the overlap shows as a line.
+    The slope is zero at both ends, so that neither edge of the overlap shows as a line.
 
     Returns:
-        (length_px,), float32, rising, strictly between 0 and 1, symmetric about 1/2.
+        (length_px,), float32, increasing, strictly between 0 and 1, symmetric about 1/2.
     """
     centres = (torch.arange(length_px, dtype=torch.float32, device=device) + 0.5) / length_px
     return 0.5 - 0.5 * torch.cos(math.pi * centres)
 
 
 class Blender:
-    """Joins tiles that come row by row, each row from left to right.
+    """Join tiles that come row by row, each row from left to right.
 
-    A tile fades in over what the tiles before it left where they overlap: result = old + share * (new - old).
-    The shares of all tiles at a pixel so add up to one without any being stored or divided by, equal tiles
-    join bit for bit, and the outer edge of the picture is its tile's alone.
+    Where a tile overlaps earlier tiles, it fades in over them: result = old + share * (new - old). The shares
+    of all tiles at a pixel therefore add up to one, and no share must be stored or divided by. Tiles that are
+    equal in an overlap join bit for bit. The outer edge of the picture comes from a single tile.
 
-    What no later tile touches is emitted at once. Only the right overlap of the last tile and the lower
-    overlaps of the last row are kept: the picture never exists in floating point.
+    Pixels that no later tile overlaps are emitted at once. Only the right overlap of the last tile and the
+    lower overlaps of the last row are kept, so the whole picture never exists in floating point.
     """
 
     def __init__(self, rows: tuple[Span, ...], columns: tuple[Span, ...], scale: int, emit: Emit) -> None:
@@ -41,17 +43,17 @@ class Blender:
         self._columns = columns
         self._scale = scale
         self._emit = emit
-        self._left: Tensor | None = None  # the overlap with the tile to the right, all its rows
-        # By column: the overlap with the tile below, finished columns only.
+        self._left: Tensor | None = None  # the overlap with the tile to the right, all rows
+        # For each column of tiles, the overlap with the tile below, without the right overlap.
         self._above: dict[int, Tensor] = {}
 
     def add(self, row: int, column: int, tile: Tensor) -> None:
         """Join the next tile.
 
         Args:
-            row: Its index among the rows of tiles.
-            column: Its index among the columns of tiles.
-            tile: (N, C, scale * height, scale * width), float32; overwritten.
+            row: Index of the tile's row.
+            column: Index of the tile's column.
+            tile: (N, C, scale * height, scale * width), float32. It is overwritten.
         """
         _fade_over(self._left, tile, -1)
         columns = _finished(self._columns, column)
@@ -65,13 +67,13 @@ class Blender:
 
 
 def _finished(spans: tuple[Span, ...], index: int) -> Span:
-    """Give the part of a span that the next one does not touch."""
+    """Return the part of a span that the next span does not overlap."""
     following = spans[index + 1 :]
     return Span(spans[index].start, following[0].start if following else spans[index].stop)
 
 
 def _fade_over(older: Tensor | None, tile: Tensor, dim: int) -> None:
-    """Fade a tile in, in place, over what is left of older ones at its start along ``dim``."""
+    """Fade a tile in, in place, over the overlap of older tiles at its start along ``dim``."""
     if older is None:
         return
     length_px = older.shape[dim]
@@ -81,7 +83,10 @@ def _fade_over(older: Tensor | None, tile: Tensor, dim: int) -> None:
 
 
 def _split(tile: Tensor, at_px: int, dim: int) -> tuple[Tensor, Tensor | None]:
-    """Cut along ``dim``; the second part is a copy, so that keeping it does not keep the tile, or None."""
+    """Cut a tile along ``dim``.
+
+    The second part is None if it is empty, else a copy, so that keeping it does not keep the whole tile.
+    """
     rest_px = tile.shape[dim] - at_px
     rest = tile.narrow(dim, at_px, rest_px).clone() if rest_px else None
     return tile.narrow(dim, 0, at_px), rest

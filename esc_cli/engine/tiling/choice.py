@@ -1,4 +1,4 @@
-"""How a picture goes through a network: what the user asked for, or the best way that fits in memory."""
+"""Choose how a picture runs through a network: as the user asked, or in the best way that fits in memory."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,8 +12,9 @@ from esc_cli.errors import OutOfMemoryError, UsageError
 Mode = Literal["exact", "overlap", "none"]
 Tiling = Literal["auto", "exact", "overlap", "none"]
 
-# Tiles of 128 and 160 pixels against the whole of 224x224 and 256x256 crops of Set14's barbara: PSNR, and
-# the largest difference in steps of 8 bits. Overlaps are multiples of the window, so 16 would be 32 as well.
+# The results of tiles of 128 and 160 pixels were compared with those of the whole picture, on 224x224 and
+# 256x256 crops of Set14's barbara. The columns are PSNR and the largest difference in 8-bit steps. Overlaps
+# are multiples of the window, so an overlap of 16 would become 32.
 #
 #   overlap   ESC-light x2 after 1000 training steps   ESC x4 with random weights
 #         0              58.3 dB   16.33                       24.2 dB   255
@@ -21,30 +22,34 @@ Tiling = Literal["auto", "exact", "overlap", "none"]
 #        64              99.5 dB    0.07                       51.6 dB    11
 #        96             104.6 dB    0.04                       57.6 dB     6
 #
-# ESC-light x4 as shipped on a photo of 1000x700, tiles of 128: 72.5 dB and 11.1 at an overlap of 32 (the
-# largest at a single edge; 1.7 % of the 8-bit values differ at all), 75.7 dB and 3.1 at 64 for 2.5 times the
-# work. No seam can be seen at either, not even in the difference enlarged 64 times.
+# The shipped ESC-light x4, on a photo of 1000x700 in tiles of 128, gives 72.5 dB and 11.1 at an overlap of 32
+# (the largest difference is at a single edge, and 1.7 % of the 8-bit values differ at all). At an overlap of
+# 64 it gives 75.7 dB and 3.1, for 2.5 times the work. No seam is visible at either overlap, not even in the
+# difference amplified 64 times.
 DEFAULT_OVERLAP_PX = 32
 
 LARGEST_CHOSEN_PX = 512
-"""Larger tiles are not chosen where tiles are asked for without a size."""
+"""Largest tile size that is chosen automatically."""
 
 USABLE_SHARE = 0.7
-"""Of the free memory: other programs live too, and the allocator leaves gaps."""
+"""Share of the free memory to use: other programs need memory too, and the allocator leaves gaps."""
 
 WHOLE_ON_CPU_PX = 160 * 160
-"""Up to here strips gain nothing on a CPU; larger pictures are faster in strips, which stay in its caches."""
+"""Largest area for which strips gain nothing on a CPU.
+
+Larger pictures are faster in strips, which stay in the CPU's caches.
+"""
 
 
 @dataclass(frozen=True)
 class TilingRequest:
-    """What the user wants, on the grid of a network's windows.
+    """A user's request, rounded up to the grid of a network's windows.
 
     Attributes:
-        mode: ``auto`` (the best that fits), ``exact`` (in strips), ``overlap`` (tiles) or ``none`` (whole).
-        tile_px: Longest side of a tile; None: as memory allows.
-        overlap_px: What neighbours share at least.
-        smallest_px: Longest side of the smallest tile: a window and the overlap.
+        mode: ``auto`` (the best way that fits), ``exact`` (strips), ``overlap`` (tiles) or ``none`` (whole).
+        tile_px: Longest side of a tile. None means as large as memory allows.
+        overlap_px: Smallest overlap of neighboring tiles.
+        smallest_px: Longest side of the smallest tile: a window plus the overlap.
     """
 
     mode: Tiling
@@ -59,8 +64,8 @@ class Way:
 
     Attributes:
         mode: ``none``, ``exact`` or ``overlap``.
-        needed_bytes: Its estimated peak memory.
-        sizes: Of the tiles, for ``overlap``.
+        needed_bytes: Estimated peak memory.
+        sizes: Sizes of the tiles, for ``overlap`` only.
     """
 
     mode: Mode
@@ -71,12 +76,12 @@ class Way:
 def tiling_request(
     mode: Tiling, tile_px: int | None, overlap_px: int | None, window_px: int
 ) -> TilingRequest:
-    """Check what the user asked for, and round it up to a network's windows.
+    """Check a user's request and round its sizes up to multiples of a network's window.
 
-    ``auto`` with a tile's size is ``overlap``.
+    ``auto`` with a tile size means ``overlap``.
 
     Raises:
-        UsageError: It is unknown, contradictory or impossible.
+        UsageError: The request is unknown, contradictory or impossible.
     """
     _check_mode(mode, tile_px, overlap_px)
     if mode == "auto" and tile_px is not None:
@@ -86,27 +91,27 @@ def tiling_request(
     tile_px = None if tile_px is None else round_up(tile_px, window_px)
     if tile_px is not None and tile_px < smallest_px:
         raise UsageError(
-            f"a tile of {tile_px} pixels leaves nothing beside an overlap of {overlap_px} pixels",
-            hint=f"this model works in windows of {window_px} pixels, so a tile needs {smallest_px}",
+            f"a tile of {tile_px} pixels is too small for an overlap of {overlap_px} pixels",
+            hint=f"choose a tile of at least {smallest_px} pixels, since windows have {window_px} pixels",
         )
     return TilingRequest(mode, tile_px, overlap_px, smallest_px)
 
 
 def choose_ways(request: TilingRequest, work: Work, free_bytes: int, on_cpu: bool) -> tuple[Way, ...]:
-    """Choose how a picture is run.
+    """Choose how to run a picture.
 
     Args:
-        request: What is wanted.
-        work: What is to be done.
-        free_bytes: Memory that is left for it.
-        on_cpu: There running out of memory ends the process instead of raising an error: what was asked
-            for and looks too large is refused.
+        request: The user's request.
+        work: The work to do.
+        free_bytes: Free memory.
+        on_cpu: Whether the network runs on the CPU. There, running out of memory ends the process instead of
+            raising an error, so a requested way that looks too large is refused.
 
     Returns:
-        The way to take, and those to fall back on if memory runs out all the same.
+        The way to take, followed by the fallbacks if memory still runs out.
 
     Raises:
-        OutOfMemoryError: Nothing that the request allows fits.
+        OutOfMemoryError: No way that the request allows fits in memory.
     """
     if request.mode == "auto":
         return tuple(_automatic_ways(request, work, int(free_bytes * USABLE_SHARE), on_cpu))
@@ -117,12 +122,12 @@ def choose_ways(request: TilingRequest, work: Work, free_bytes: int, on_cpu: boo
 
 
 def fits_whole(request: TilingRequest, work: Work, free_bytes: int) -> bool:
-    """Whether a picture may be run whole, as far as the request and the memory go."""
+    """Return whether the request and the memory allow running a picture whole."""
     return request.mode in ("auto", "none") and work.bytes_whole() <= free_bytes * USABLE_SHARE
 
 
 def _automatic_ways(request: TilingRequest, work: Work, budget_bytes: int, on_cpu: bool) -> Iterator[Way]:
-    """Give those which fit: the whole where it is at least as fast, exact strips, then tiles."""
+    """Yield the ways that fit: the whole picture if that is at least as fast, exact strips, then tiles."""
     whole, exact = Way("none", work.bytes_whole()), Way("exact", work.bytes_streamed())
     if not work.runtime.streams or exact.needed_bytes >= whole.needed_bytes:
         fast = [whole]
@@ -153,9 +158,9 @@ def _tiles(request: TilingRequest, work: Work, budget_bytes: int) -> Way:
 
 def _check_mode(mode: Tiling, tile_px: int | None, overlap_px: int | None) -> None:
     if mode not in get_args(Tiling):
-        raise UsageError(f"there is no tiling {mode!r}", hint=f"one of {', '.join(get_args(Tiling))}")
+        raise UsageError(f"there is no tiling {mode!r}", hint=f"choose one of {', '.join(get_args(Tiling))}")
     if mode in ("none", "exact") and (tile_px is not None or overlap_px is not None):
-        raise UsageError(f"with the tiling {mode!r} there is no tile and no overlap to give a size to")
+        raise UsageError(f"the tiling {mode!r} takes neither a tile size nor an overlap")
     if tile_px is not None and tile_px < 1:
         raise UsageError(f"a tile must be at least one pixel long, not {tile_px}")
     if overlap_px is not None and overlap_px < 0:
@@ -174,6 +179,7 @@ def _largest_tile_px(request: TilingRequest, work: Work, budget_bytes: int) -> i
 def _too_large(needed_bytes: int, free_bytes: int) -> OutOfMemoryError:
     needed_mb, free_mb = (count // 2**20 for count in (needed_bytes, free_bytes))
     return OutOfMemoryError(
-        f"a piece of this picture needs about {needed_mb} MB of memory, and {max(free_mb, 0)} MB may be used",
-        hint="take smaller tiles or a smaller model, or close what else uses the memory",
+        f"a piece of this picture needs about {needed_mb} MB of memory, "
+        f"but only {max(free_mb, 0)} MB are usable",
+        hint="choose smaller tiles or a smaller model, or close other programs",
     )

@@ -1,4 +1,4 @@
-"""What a network pools, gathered on one piece of a picture and given to the others."""
+"""Gather the statistics that a network pools on one piece of a picture, and give them to other pieces."""
 
 from collections.abc import Callable
 
@@ -7,11 +7,11 @@ from torch import Tensor
 from esc_cli.networks.runner import FeatureMap, Whole
 
 Statistics = tuple[Tensor, ...]
-"""What each pooling of a network gave, in the order of its steps."""
+"""The results of a network's pooling steps, in order."""
 
 
 class Gathering(Whole):
-    """Runs a network plainly and keeps what it pools."""
+    """Run a network on a whole picture and keep the statistics that it pools."""
 
     def __init__(self) -> None:
         self.gathered: list[Tensor] = []
@@ -22,13 +22,13 @@ class Gathering(Whole):
         finish: Callable[[Tensor], Tensor],
         features: FeatureMap,
     ) -> Tensor:
-        """Pool, and keep it."""
+        """Pool over the whole picture and keep the result."""
         self.gathered.append(super().statistics(accumulate, finish, features))
         return self.gathered[-1]
 
 
 class Given(Whole):
-    """Runs a network plainly with what another run pooled."""
+    """Run a network on a whole picture with the statistics of another run."""
 
     def __init__(self, statistics: Statistics) -> None:
         self._statistics = iter(statistics)
@@ -39,5 +39,5 @@ class Given(Whole):
         finish: Callable[[Tensor], Tensor],
         features: FeatureMap,
     ) -> Tensor:
-        """Give the next."""
+        """Return the other run's result of this step."""
         return next(self._statistics).to(features.dtype)

@@ -1,10 +1,10 @@
-"""Exact streaming: a network over strips of rows, with the result of the whole picture.
+"""Exact streaming runs a network over strips of rows, with the same result as for the whole picture.
 
-Every step of a network is either local or pools over the picture (``networks.runner``). A local step is
-run strip by strip, each with as many rows above and below as the step reads; what is pooled is summed up
-strip by strip before it is used. Nothing is approximated: the result differs from the whole picture's by
-the order of floating-point sums only. Between two steps whole feature maps lie in memory, of the low
-resolution's size; all that is larger lives for one strip, the result included.
+Every step of a network is either local or pools over the picture (see ``networks.runner``). A local step runs
+strip by strip, and each strip has a halo of as many rows above and below as the step reads. Pooled values are
+summed strip by strip before they are used. Nothing is approximated: only the order of floating-point sums
+differs from that of the whole picture. Between two steps, memory holds whole feature maps at low resolution.
+Everything larger exists for one strip only, the result included.
 """
 
 from collections import deque
@@ -22,52 +22,63 @@ from esc_cli.engine.tiling.tiles import Span, round_up
 from esc_cli.networks.runner import FeatureMap, Whole
 
 LEAST_ROWS = 32
-"""Of a strip, rounded up to the attention window: less leaves the kernels too little to do."""
+"""Smallest height of a strip, rounded up to the attention window.
+
+Lower strips leave the kernels too little work.
+"""
 
 LARGEST_KERNEL_PX = 13
 
 MOST_COLUMNS = 1920
-"""Of what a step works on at a time: 128 channels of 32 rows are 31 MB in float32 then. ESC x4 on 96x3840,
-two cores: 52 s a megapixel whole, 41 in two parts of 1920, 41 in four of 960, with more halos."""
+"""Largest width of the part of a strip that a step works on at a time.
+
+A part with 128 channels of 32 rows then takes 31 MB in float32. ESC x4 on 96x3840, two cores: 52 s per
+megapixel at full width, 41 s in two parts of 1920 columns, and 41 s in four parts of 960 columns, which have
+more halos.
+"""
 
 ROWS_PER_REACH = 6
-"""Strips of a step that reads r rows beside them have this many times r rows, and 2 r are computed in vain.
+"""Height of a strip, relative to its halo.
+
+If a step reads r rows above and below, its strips have this many times r rows, and 2 r rows are computed in
+vain.
 
 ESC x4 on 960x540 in float32, two cores: 22.1 s and 996 MB with 12, 22.9 s and 935 MB with 8, 20.0 s and
-911 MB with 6."""
+911 MB with 6.
+"""
 
 
 def least_rows(window_px: int) -> int:
-    """Give the rows of the lowest strip."""
+    """Return the smallest height of a strip, in rows."""
     return round_up(LEAST_ROWS, window_px)
 
 
 def strip_rows(window_px: int) -> int:
-    """Give the rows that the highest strip of a published network has, those that it reads included."""
+    """Return the height of a published network's highest strip, in rows, its halo included."""
     reach_px = LARGEST_KERNEL_PX // 2
     return max(least_rows(window_px), ROWS_PER_REACH * reach_px) + 2 * reach_px
 
 
 Block = tuple[Tensor, ...]
-"""The same rows and columns of each map that a step makes, (N, C, r rows, r columns)."""
+"""The same rows and columns of each map that a step computes, (N, C, r rows, r columns)."""
 
 ComputeBlock = Callable[[Span, Span], Block]
-"""Takes rows and columns at the resolution of the step's input."""
+"""Computes a block. The rows and columns are those of the step's input."""
 
 Strip = list[tuple[Span, Block]]
-"""The blocks that lie side by side in some rows, with their columns."""
+"""The blocks that lie side by side in the same rows, each with its columns."""
 
 
 @dataclass(frozen=True)
 class Deferred:
-    """A map that is computed where it is needed.
+    """A map whose values are computed when they are read.
 
     Attributes:
-        block: From rows and columns to what the map has there, (N, C, r rows, r columns).
-        shape: (N, C, H, W) of its first source.
-        dtype: Of its numbers.
-        reach_px: How far from a pixel maps are read that lie in memory.
-        spans_all_columns: Whether ``block`` makes rows of the whole width only.
+        block: Takes rows and columns and returns the map's values there, (N, C, r rows, r columns).
+        shape: Shape of its first source, (N, C, H, W).
+        dtype: Type of its values.
+        reach_px: Radius around a pixel in which maps in memory are read.
+        spans_all_columns: Whether ``block`` computes only rows of the full width.
     """
 
     block: Callable[[Span, Span], Tensor]
@@ -78,15 +89,16 @@ class Deferred:
 
 
 class Strips:
-    """The runner that cuts pictures into strips of rows.
+    """A runner that cuts pictures into strips of rows.
 
-    A strip that does not fit in memory is cut in two, and no later one is higher; what is finished stays.
+    A strip that does not fit in memory is cut in two, and all later strips are at most as high as its halves.
+    Finished strips stay finished.
 
     Args:
-        window_px: The grid that strips keep to where a step asks for one.
-        most_rows: Of a strip; it only ever shrinks.
-        tick: Is called with the share of its map that a strip was, for each strip of each step.
-        guard: The context in which strips are computed, and nothing else; to translate errors.
+        window_px: Grid to which strips are aligned if a step asks for alignment.
+        most_rows: Largest height of a strip. It only ever shrinks.
+        tick: Called after each strip of each step with the strip's share of its map.
+        guard: Makes the context in which strips, and nothing else, are computed. It can translate errors.
     """
 
     def __init__(
@@ -110,7 +122,7 @@ class Strips:
         replaces: FeatureMap | None = None,
         keep: bool = True,
     ) -> FeatureMap:
-        """Run a step strip by strip, or, if its result is not kept, where it is asked for."""
+        """Run a step strip by strip, or, if its result is not kept, when the result is read."""
         first = maps[0]
         compute = _block_of(lambda *blocks: (function(*blocks),), maps, reach_px)
         reach_px += _reach_of(maps)
@@ -128,18 +140,18 @@ class Strips:
         reach_px: int,
         replaces: tuple[FeatureMap | None, FeatureMap | None],
     ) -> tuple[FeatureMap, FeatureMap]:
-        """Run a step that makes two maps strip by strip."""
+        """Run a step with two results strip by strip."""
         compute = _block_of(function, maps, reach_px)
         reach_px += _reach_of(maps)
         first, second = self._stored(compute, maps[0], replaces, self._height(reach_px), reach_px)
         return first, second
 
     def _height(self, reach_px: int, align_px: int = 1) -> int:
-        """Choose the rows of a step's strips."""
+        """Return the height of a step's strips, in rows."""
         return max(round_up(ROWS_PER_REACH * reach_px, align_px), self.least_rows)
 
     def unbounded(self, function: Callable[[Tensor, int, int], Tensor], features: FeatureMap) -> Deferred:
-        """Compute rows when they are asked for, from the whole map."""
+        """Return a map whose rows are computed from the whole map when they are read."""
         height, width = features.shape[2:]
         whole = _part_of(features, Span(0, height), Span(0, width))
         return Deferred(
@@ -155,7 +167,7 @@ class Strips:
         finish: Callable[[Tensor], Tensor],
         features: FeatureMap,
     ) -> Tensor:
-        """Add up what the strips give."""
+        """Pool over the picture by adding up the totals of its strips."""
         height, width = features.shape[2:]
         parts = []
         for start in range(0, height, self.least_rows):
@@ -164,7 +176,7 @@ class Strips:
         return finish(torch.stack(parts).sum(dim=0))
 
     def hand_out(self, result: FeatureMap, emit: Emit) -> None:
-        """Compute a network's result and hand it out from top to bottom, each strip from left to right."""
+        """Compute a network's result and emit it from top to bottom, each strip from left to right."""
 
         def compute(rows: Span, columns: Span) -> Block:
             return (_part_of(result, rows, columns),)
@@ -181,9 +193,10 @@ class Strips:
         strip_rows: int,
         reach_px: int,
     ) -> list[Tensor]:
-        """Compute maps and hold them, each in its target if that is a map in memory; it may be a source.
+        """Compute maps and keep them in memory.
 
-        A strip is written when no other one to come reads the rows that it replaces.
+        A target that is a map in memory is overwritten by its result, even if the step reads it. Therefore a
+        strip is written only when no later strip reads the rows that it replaces.
         """
         height, width = source.shape[2:]
         held: list[Tensor] = []
@@ -213,21 +226,21 @@ class Strips:
                 start = rows.stop
 
     def _attempt(self, compute: ComputeBlock, rows: Span, columns: list[Span]) -> Strip | None:
-        """Compute a strip; None if memory runs out, and then strips are lower from now on."""
+        """Compute a strip. If memory runs out, return None and make later strips lower."""
         try:
             with self._guard():
                 return [(part, compute(rows, part)) for part in columns]
         except torch.OutOfMemoryError:
             if rows.length <= self.least_rows:
                 raise
-        # Not in the handler: until it ends, the error keeps the failed step's tensors alive.
+        # The handler must end first: until then, the error keeps the failed step's tensors alive.
         self.most_rows = round_up(rows.length // 2, self.least_rows)
         release_reserve()
         return None
 
 
 class StepCount(Whole):
-    """Runs a network plainly and counts the maps that ``Strips`` would compute strip by strip."""
+    """Run a network on a whole picture and count the maps that ``Strips`` would compute strip by strip."""
 
     def __init__(self) -> None:
         self.steps = 1  # the result
@@ -235,20 +248,20 @@ class StepCount(Whole):
     def local(
         self, function: Callable[..., Tensor], *maps: FeatureMap, keep: bool = True, **how: Any
     ) -> Tensor:
-        """Run the step, and count it if its result is kept."""
+        """Run a step, and count its result if that is kept."""
         self.steps += keep
         return super().local(function, *maps, **how)
 
     def pair(
         self, function: Callable[..., tuple[Tensor, Tensor]], *maps: FeatureMap, **how: Any
     ) -> tuple[Tensor, Tensor]:
-        """Run the step, and count it."""
+        """Run a step with two results, and count it once."""
         self.steps += 1
         return super().pair(function, *maps, **how)
 
 
 def _block_of(function: Callable[..., Block], maps: tuple[FeatureMap, ...], reach_px: int) -> ComputeBlock:
-    """Give what computes a block of a step's results from all that it reads."""
+    """Return the function that computes a block of a step's results from the step's inputs."""
     height, width = maps[0].shape[2:]
 
     def compute(rows: Span, columns: Span) -> Block:
@@ -269,9 +282,10 @@ def _widened(span: Span, reach_px: int, length: int) -> Span:
 
 
 def _columns_of(source: FeatureMap, align_px: int) -> list[Span]:
-    """Cut a map's width into parts that are about equal.
+    """Cut a map's width into about equal parts on the grid of ``align_px``.
 
-    What is left over beside the grid belongs to the last one: attention pads it from the window before.
+    Columns that do not fill a grid cell belong to the last part, because attention pads them from the window
+    before them.
     """
     width = source.shape[3]
     if width <= MOST_COLUMNS or (isinstance(source, Deferred) and source.spans_all_columns):
@@ -294,7 +308,7 @@ def _reach_of(maps: tuple[FeatureMap, ...]) -> int:
 
 
 def _empty_map(block: Tensor, height: int, width: int) -> Tensor:
-    """Make a map for blocks: channels last, so that the rows of one picture lie together."""
+    """Allocate a map for blocks in channels-last order, so that the rows of one picture lie together."""
     n, channels = block.shape[:2]
     return torch.empty(
         (n, channels, height, width),

@@ -1,1 +1,1 @@
-"""Speed, memory and agreement of executors, measured side by side."""
+"""Measurements of the speed, memory and accuracy of executors, side by side."""

@@ -1,4 +1,4 @@
-"""Speed, memory and error of every way of running a network, against the plain one, in one run."""
+"""Measure the speed, memory and error of every way of running a network, compared with the plain one."""
 
 import gc
 from collections.abc import Callable, Sequence
@@ -22,16 +22,16 @@ from esc_cli.evaluation.benchmark.timing import Run, Timing, measure
 MATMUL_SIDE = 2048
 
 LARGEST_COMPARED_PX = 2**18
-"""Of low resolution: larger pictures are not computed in float64."""
+"""Largest low-resolution picture, in pixels, whose result is also computed in float64."""
 
 _ROUNDS_ON_CPU = (1, 5)
 _ROUNDS_ELSEWHERE = (20, 50)
-"""Rounds of warm-up, and measured ones."""
+"""Number of warm-up rounds, and number of measured rounds."""
 
 
 @dataclass(frozen=True)
 class _Candidate:
-    """A way of doing a task that was seen to run."""
+    """A way of running a task that has run once without an error."""
 
     upscaler: Upscaler
     tiling: tuple[str, ...]
@@ -42,17 +42,18 @@ class _Candidate:
 def benchmark(request: Request, progress: Callable[[int, int], None] | None = None) -> Report:
     """Measure every requested way of running every network on every size.
 
-    All are loaded first and then run in turns. What cannot run here is reported in its row.
+    All networks are loaded first and then run in turns. If a way cannot run on this machine, its row has the
+    reason.
 
     Args:
-        request: What to measure.
-        progress: Is told how much is done, of how much.
+        request: Networks, sizes and ways to measure.
+        progress: Function that is called with the number of steps done and the number of all steps.
 
     Raises:
-        WeightsError: There is no such model.
-        UsageError: There is no such variant, size or way of running.
+        WeightsError: A model does not exist.
+        UsageError: A variant, size or way of running does not exist.
         InputError: The picture cannot be read.
-        DeviceError: There is no such device.
+        DeviceError: The device does not exist.
     """
     device = choose_device(request.device).device
     ways, tasks = requested_ways(request, device), requested_tasks(request)
@@ -86,7 +87,7 @@ def benchmark(request: Request, progress: Callable[[int, int], None] | None = No
 
 
 class _Preparation:
-    """Loads candidates and measures what is not measured in turns."""
+    """Loads candidates and takes the measurements that are not made in turns."""
 
     def __init__(self, device: torch.device, finished: Callable[[], None]) -> None:
         self._device = device
@@ -94,7 +95,7 @@ class _Preparation:
         self._upscalers: dict[tuple[Source, Settings], Upscaler] = {}
 
     def __call__(self, task: Task, ways: Sequence[Settings]) -> list[_Candidate | EscError]:
-        """Run every way once; what failed is there with its reason."""
+        """Run every way once. A way that fails is represented by its error."""
         small = task.low[0, 0].numel() <= LARGEST_COMPARED_PX
         exact = exact_result(task.checkpoint, task.low) if small else None
         candidates: list[_Candidate | EscError] = []
@@ -107,7 +108,8 @@ class _Preparation:
         return candidates
 
     def _candidate(self, task: Task, way: Settings, exact: Tensor | None) -> _Candidate:
-        # First, in a process of its own: what exhausts the memory ends that one.
+        # This comes first because it runs in a separate process on the CPU: if memory runs out, only that
+        # process ends.
         peak_bytes = self._peak_bytes(task, way)
         upscaler = self._upscaler(task, way)
         result = upscaler.run(task.low)
@@ -115,7 +117,7 @@ class _Preparation:
         return _Candidate(upscaler, result.ways, peak_bytes, difference)
 
     def _upscaler(self, task: Task, way: Settings) -> Upscaler:
-        """Pictures of several sizes share one."""
+        """Return the upscaler for a way. Pictures of all sizes share it."""
         key = (task.source, way)
         if key not in self._upscalers:
             self._upscalers[key] = way.upscaler(task.checkpoint, str(self._device))
@@ -125,7 +127,7 @@ class _Preparation:
         if self._device.type == "cpu":
             return host_peak_bytes(Trial(task.source, way, *task.size, torch.get_num_threads()))
         if self._device.type == "cuda":
-            gc.collect()  # a network that was measured before may still lie about
+            gc.collect()  # a network that was measured before may still be in memory
             return cuda_peak_bytes(
                 self._device, lambda: way.upscaler(task.checkpoint, str(self._device))(task.low)
             )
@@ -133,7 +135,7 @@ class _Preparation:
 
 
 class _Meter:
-    """Counts finished steps for a callback."""
+    """Counts finished steps and reports them to a callback."""
 
     def __init__(self, callback: Callable[[int, int], None] | None, total: int) -> None:
         self._callback = callback
@@ -185,7 +187,7 @@ def _rows(
     timings: Sequence[Timing | EscError],
     matmul: Timing,
 ) -> list[Row]:
-    """Put together what belongs to one task; the first timing is the reference's."""
+    """Combine the results of one task into rows. The first timing is that of the reference."""
     return [
         Row(way, _outcome(way, candidate, timing, timings[0], matmul))
         for way, candidate, timing in zip(ways, candidates, timings, strict=True)

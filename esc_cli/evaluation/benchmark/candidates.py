@@ -1,4 +1,4 @@
-"""What a benchmark compares: a network, and the ways in which the engine can run it."""
+"""The candidates of a benchmark: networks, and the ways in which the engine can run them."""
 
 from dataclasses import dataclass, replace
 
@@ -13,17 +13,21 @@ from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.registry import VARIANTS, build_network
 
 _PERTURBATION = 0.02
-"""Standard deviation of what is added to each fresh weight: some layers begin at zero and would not count."""
+"""Standard deviation of the noise that is added to the initial weights.
+
+Without it, layers that are initialized with zeros would have no effect.
+"""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a network comes from.
+    """The source of a network.
 
     Attributes:
-        model: A shipped model, a checkpoint file, or with ``random_weights`` a variant.
-        scale: By default the largest that the model has; 4 for random weights.
-        random_weights: Whether the weights are drawn at random, the same ones each time.
+        model: Name of a shipped model, path of a checkpoint, or name of a variant with ``random_weights``.
+        scale: Output pixels per input pixel. The default is the largest scale of the model, or 4 with
+            ``random_weights``.
+        random_weights: Whether the weights are random. They are the same each time.
     """
 
     model: str
@@ -31,11 +35,11 @@ class Source:
     random_weights: bool = False
 
     def load(self) -> Checkpoint:
-        """Load the network, or make it.
+        """Load the network, or make one with random weights.
 
         Raises:
-            WeightsError: There is no such model, or its file is damaged.
-            UsageError: There is no such variant, or not in this scale.
+            WeightsError: The model does not exist, or its file is damaged.
+            UsageError: The variant does not exist, or not for this scale.
         """
         if not self.random_weights:
             return load_checkpoint(self.model, self.scale)
@@ -44,7 +48,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Settings:
-    """A way of running a network; words as for ``Upscaler``."""
+    """A way of running a network. The values are those of ``Upscaler``."""
 
     attention: str = "auto"
     precision: Precision = "auto"
@@ -52,11 +56,11 @@ class Settings:
     runtime: str = AUTO
 
     def upscaler(self, checkpoint: Checkpoint, device: str) -> Upscaler:
-        """Make what runs the network in this way.
+        """Make an upscaler that runs the network in this way.
 
         Raises:
-            UsageError: There is no such way.
-            DeviceError: The device is not there, or cannot do that.
+            UsageError: A value does not exist.
+            DeviceError: The device does not exist or does not support this way.
         """
         return Upscaler(
             checkpoint,
@@ -69,7 +73,7 @@ class Settings:
         )
 
     def chosen(self, upscaler: Upscaler) -> "Settings":
-        """Give what came of each ``auto``, except for the tiling, which depends on the picture."""
+        """Return the settings with each ``auto`` resolved but the tiling, which depends on the picture."""
         precision = str(upscaler.precision).removeprefix("torch.")
         is_free = self.runtime == AUTO or runtime_named(self.runtime).has_attention_backends
         attention = upscaler.attention if is_free else self.attention
@@ -77,7 +81,7 @@ class Settings:
 
 
 REFERENCE = Settings(attention="naive", precision="float32", tiling="none", runtime="torch")
-"""The plain way, as published; every other is compared with it."""
+"""The plain way, as published. All other ways are compared with it."""
 
 
 def _random_checkpoint(variant: str, scale: int) -> Checkpoint:
@@ -96,6 +100,8 @@ def _config(variant: str, scale: int) -> NetworkConfig:
     try:
         return VARIANTS[variant](scale)
     except KeyError as error:
-        raise UsageError(f"there is no variant {variant!r}", hint=f"one of {', '.join(VARIANTS)}") from error
+        raise UsageError(
+            f"there is no variant {variant!r}", hint=f"use one of {', '.join(VARIANTS)}"
+        ) from error
     except ValueError as error:
-        raise UsageError(f"{variant} cannot be x{scale}: {error}") from error
+        raise UsageError(f"the variant {variant} does not support x{scale}: {error}") from error

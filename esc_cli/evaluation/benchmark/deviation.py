@@ -1,4 +1,4 @@
-"""How far a result is from what the network gives when nothing is rounded."""
+"""Measure how far a result is from the result that the network computes in float64."""
 
 import copy
 from dataclasses import dataclass
@@ -13,11 +13,11 @@ from esc_cli.networks.padding import pad_to_multiple
 
 @dataclass(frozen=True)
 class Deviation:
-    """The distance of two pictures, before rounding to integers.
+    """The difference between two pictures, before rounding to integers.
 
     Attributes:
-        largest: Difference of two values in [0, 1].
-        psnr: dB, over all values of all channels; infinite if there is no difference.
+        largest: Largest difference between two values in [0, 1].
+        psnr: PSNR over all values of all channels, in dB; infinite if there is no difference.
     """
 
     largest: float

@@ -1,6 +1,6 @@
-"""Peak memory of running a network once, as the system or the device counts it.
+"""Measure the peak memory of running a network once, as the system or the device reports it.
 
-On the CPU each is measured in a process of its own: a high-water mark never falls again.
+On the CPU, each run is measured in a separate process, because the peak of a process never falls.
 """
 
 import json
@@ -21,14 +21,14 @@ from esc_cli.evaluation.benchmark.candidates import Settings, Source
 
 @dataclass(frozen=True)
 class Trial:
-    """One picture through one network on the CPU, all of it in words, for another process.
+    """One run of a network on the CPU, described so that another process can do it.
 
     Attributes:
-        source: The network.
-        settings: How it is run.
-        height: Of the low-resolution picture, pixels.
-        width: As ``height``.
-        threads: That torch may use.
+        source: Source of the network.
+        settings: The way in which the network is run.
+        height: Height of the low-resolution picture, in pixels.
+        width: Width of the low-resolution picture, in pixels.
+        threads: Number of threads that torch may use.
     """
 
     source: Source
@@ -40,7 +40,7 @@ class Trial:
 
 @cache
 def idle_bytes() -> int | None:
-    """Measure a process that has imported torch and nothing else; None where the system does not say."""
+    """Measure a process that only imports torch and this program; None if the system does not report it."""
     return _answer(_ask("--idle"))
 
 
@@ -48,21 +48,21 @@ def host_peak_bytes(trial: Trial) -> int | None:
     """Measure the peak resident memory of a whole process that loads a network and runs it once.
 
     Returns:
-        None where the system does not say.
+        The peak in bytes; None if the system does not report it.
 
     Raises:
         OutOfMemoryError: The system ended the process.
-        EscError: The network cannot be run in this way; another class than in its own process.
+        EscError: The network cannot be run in this way. Its class differs from that in the other process.
     """
     return _answer(_ask(json.dumps(asdict(trial))))
 
 
 def cuda_peak_bytes(device: torch.device, run: Callable[[], object]) -> int:
-    """Measure what loading and running takes on a CUDA device, beyond what is there before.
+    """Measure the peak memory of loading and running on a CUDA device, beyond what is already allocated.
 
     Args:
-        device: The device.
-        run: Loads the network there and runs it.
+        device: The CUDA device.
+        run: Function that loads the network on the device and runs it.
     """
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
@@ -71,7 +71,7 @@ def cuda_peak_bytes(device: torch.device, run: Callable[[], object]) -> int:
 
 
 def _ask(question: str) -> subprocess.CompletedProcess[str]:
-    """Start the process; it finds its modules where this one does."""
+    """Run the other process. It finds its modules in the same places as this one."""
     return subprocess.run(  # noqa: S603
         [sys.executable, "-m", __name__, question],
         env=os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
@@ -84,7 +84,7 @@ def _ask(question: str) -> subprocess.CompletedProcess[str]:
 
 def _answer(ended: subprocess.CompletedProcess[str]) -> int | None:
     if ended.returncode == -signal.SIGKILL:
-        raise OutOfMemoryError("the system ended the process, most likely for want of memory")
+        raise OutOfMemoryError("the system ended the process, most likely because memory ran out")
     if ended.returncode:
         raise DeviceError(f"the process failed: {(ended.stderr.strip().splitlines() or ['no word'])[-1]}")
     answer = json.loads(ended.stdout)
@@ -95,9 +95,9 @@ def _answer(ended: subprocess.CompletedProcess[str]) -> int | None:
 
 
 def _peak_bytes() -> int | None:
-    """Give this process's peak resident memory.
+    """Return the peak resident memory of this process.
 
-    On Linux not by ``getrusage``: that hands a process the peak of the one that started it, too.
+    On Linux, ``getrusage`` is not used because it includes the peak of the parent process.
 
     Source: proc_pid_status(5), VmHWM.
     """
@@ -108,7 +108,7 @@ def _peak_bytes() -> int | None:
     if sys.platform == "darwin":
         import resource
 
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes, on macOS alone
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # in bytes on macOS only
     return None
 
 

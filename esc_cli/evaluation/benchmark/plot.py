@@ -1,4 +1,4 @@
-"""A benchmark as a picture: bars of speed and of memory. Needs matplotlib, which is optional."""
+"""Draw a benchmark as bar charts of speed and memory. Drawing needs matplotlib, which is optional."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -14,15 +14,15 @@ _REFERENCE_COLOR, _COLOR = "0.6", "tab:blue"
 
 
 def draw_plot(report: Report, path: Path) -> None:
-    """Draw how many times as fast as the reference each way is, and how much memory it takes.
+    """Draw the speedup over the reference and the peak memory of each way.
 
     Args:
-        report: Each of its workloads becomes a pair of charts.
-        path: A .png or .svg file; replaced if it is there.
+        report: Report to draw. Each workload becomes a pair of charts.
+        path: Path of a .png or .svg file. An existing file is replaced.
 
     Raises:
-        UsageError: As for ``check_plot``.
-        OutputError: It cannot be written.
+        UsageError: The plot cannot be drawn; see ``check_plot``.
+        OutputError: The file cannot be written.
     """
     works = report.workloads
     heights = [2 + len(work.rows) for work in works]
@@ -43,7 +43,7 @@ def _peak_megabytes(measured: Measured) -> float | None:
 
 
 def _label(row: Row) -> str:
-    """Name a way of running by its four words: what came of ``auto``, where that is known."""
+    """Return the four settings of a way, with ``auto`` resolved if that is known."""
     way = row.outcome.chosen if isinstance(row.outcome, Measured) else row.settings
     return f"{way.attention}, {way.precision}, {way.tiling}, {way.runtime}"
 
@@ -51,7 +51,7 @@ def _label(row: Row) -> str:
 def _draw_bars(
     axes: "Axes", work: Workload, value: Callable[[Measured], float | None], title: str, form: str
 ) -> None:
-    """Draw a bar for each row, the reference on top; what has no value keeps its place."""
+    """Draw a bar for each row, with the reference on top. A row without a value keeps its place."""
     values = [value(row.outcome) if isinstance(row.outcome, Measured) else None for row in work.rows]
     places = range(len(values))
     bars = axes.barh(

@@ -1,4 +1,4 @@
-"""What a benchmark found out."""
+"""The results of a benchmark."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,17 +11,17 @@ from esc_cli.evaluation.benchmark.timing import Timing
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured of one way of running a network on one size of pictures.
+    """The measurements of one way of running a network on pictures of one size.
 
     Attributes:
-        chosen: What came of each ``auto`` that is decided on loading: of all but the tiling.
-        tiling: How the picture was cut, and why, in words.
-        timing: Of a whole picture, from the host's memory to the host's memory.
-        speedup: How many times as fast as the reference: the median over the rounds; None if that failed.
-        matmuls: How many matrix products take as long: the median over the rounds.
-        peak_bytes: On the CPU of the whole process; on CUDA of the tensors on the device. Loading and the
-            first run are included. None where the system does not say.
-        deviation: From float64; None for large pictures.
+        chosen: Settings with each ``auto`` resolved that is decided on loading, which excludes the tiling.
+        tiling: Description of how the picture was divided, and why.
+        timing: Time for a whole picture, from host memory to host memory.
+        speedup: Speed relative to the reference, as the median over the rounds; None if the reference failed.
+        matmuls: Time in multiples of a matrix product, as the median over the rounds.
+        peak_bytes: Peak memory, including loading and the first run: that of the whole process on the CPU,
+            that of the tensors on the device on CUDA. None if the system does not report it.
+        deviation: Deviation from the float64 result; None for large pictures.
     """
 
     chosen: Settings
@@ -38,8 +38,8 @@ class Row:
     """A way of running a network.
 
     Attributes:
-        settings: As asked for.
-        outcome: What was measured, or why it cannot run here.
+        settings: Requested settings.
+        outcome: The measurements, or the error that prevents this way from running.
     """
 
     settings: Settings
@@ -48,16 +48,16 @@ class Row:
 
 @dataclass(frozen=True)
 class Workload:
-    """A network and a size of pictures, and all ways of running it.
+    """A network with one picture size, and all ways of running it.
 
     Attributes:
-        model: Its name, or the file's.
-        scale: Pixels out per pixel in.
-        height: Of the low-resolution picture, pixels.
-        width: As ``height``.
-        macs: Multiply-accumulates.
-        parameters: Of the network.
-        rows: The reference first.
+        model: Name of the model or of its file.
+        scale: Output pixels per input pixel.
+        height: Height of the low-resolution picture, in pixels.
+        width: Width of the low-resolution picture, in pixels.
+        macs: Number of multiply-accumulates.
+        parameters: Number of parameters of the network.
+        rows: All ways, with the reference first.
     """
 
     model: str
@@ -70,27 +70,27 @@ class Workload:
 
     @property
     def fastest(self) -> Measured | None:
-        """The one with the shortest median, if any could run."""
+        """The measurements with the shortest median time; None if no way could run."""
         ran = (row.outcome for row in self.rows if isinstance(row.outcome, Measured))
         return min(ran, key=lambda measured: measured.timing.median_s, default=None)
 
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that was measured.
+    """All results of a benchmark.
 
     Attributes:
-        device: Where.
-        device_name: What its maker calls it; empty for the CPU.
-        threads: That torch used on the CPU.
-        torch_version: With what.
-        warm_up: Rounds before the measured ones.
-        rounds: Measured rounds.
-        matmul: A float32 matrix product on the same device.
-        matmul_side: Of its square matrices.
-        idle_bytes: Peak memory of a process that only imported torch and this program; None where the rows'
-            memory is not that of a process.
-        workloads: By network, then by size.
+        device: Device of the measurements.
+        device_name: Product name of the device; empty for the CPU.
+        threads: Number of threads that torch used on the CPU.
+        torch_version: Version of torch.
+        warm_up: Number of rounds before the measured ones.
+        rounds: Number of measured rounds.
+        matmul: Time of a float32 matrix product on the same device.
+        matmul_side: Side of the square matrices in this product.
+        idle_bytes: Peak memory of a process that only imported torch and this program; None if the memory
+            in the rows is not that of a process.
+        workloads: Workloads, ordered by network, then by size.
     """
 
     device: str
@@ -107,13 +107,13 @@ class Report:
 
 @dataclass(frozen=True)
 class Flatness:
-    """How the time of one way of running one network grows with the picture.
+    """The time per pixel for several picture sizes, for one way of running one network.
 
     Attributes:
-        model: The network.
-        scale: Pixels out per pixel in.
-        settings: The way.
-        seconds: For a million low-resolution pixels, by (height, width).
+        model: Name of the model or of its file.
+        scale: Output pixels per input pixel.
+        settings: The way of running.
+        seconds: Seconds per million low-resolution pixels, by (height, width).
     """
 
     model: str
@@ -123,12 +123,12 @@ class Flatness:
 
     @property
     def spread(self) -> float:
-        """The slowest size's by the fastest size's."""
+        """Time per pixel of the slowest size, divided by that of the fastest size."""
         return max(self.seconds.values()) / min(self.seconds.values())
 
 
 def flatness(report: Report) -> list[Flatness]:
-    """Compare the sizes, where a network ran in one way on several."""
+    """Compare the picture sizes of each network that ran in one way on several sizes."""
     found: dict[tuple[str, int, Settings], dict[tuple[int, int], float]] = {}
     for work in report.workloads:
         for row in work.rows:

@@ -1,4 +1,4 @@
-"""What a benchmark shall measure: networks, sizes, and ways of running."""
+"""The request for a benchmark: networks, sizes, and ways of running."""
 
 import itertools
 import re
@@ -23,23 +23,24 @@ T = TypeVar("T")
 
 HD = "hd"
 _HD_HEIGHT, _HD_WIDTH = 720, 1280
-"""Of the result: what the papers measure at."""
+"""Size of the result at which the papers measure."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What shall be measured: every combination, and the reference.
+    """The values to measure: the reference, and every combination of them.
 
     Attributes:
-        sources: The networks.
-        sizes: Of low-resolution pictures, each ``HxW`` in pixels or ``hd``, which gives 720x1280.
-        attentions: As for ``Upscaler``.
-        precisions: By default float32 and the half precisions of the device.
-        tilings: As for ``Upscaler``.
-        runtimes: By default all that are installed.
-        device: As for ``Upscaler``.
-        rounds: By default 5 on the CPU, 50 elsewhere.
-        picture: What is upscaled, cut or mirrored to each size; by default one that is drawn.
+        sources: Sources of the networks.
+        sizes: Sizes of low-resolution pictures, each ``HxW`` in pixels or ``hd`` for a result of 720x1280.
+        attentions: Attention backends; see ``Upscaler``.
+        precisions: Precisions. The default is float32 and the half precisions of the device.
+        tilings: Tilings; see ``Upscaler``.
+        runtimes: Runtimes. The default is all that are installed.
+        device: Name of the device; see ``Upscaler``.
+        rounds: Number of measured rounds. The default is 5 on the CPU and 50 elsewhere.
+        picture: Path of the picture to upscale, which is cropped or mirrored to each size. The default is a
+            generated picture.
     """
 
     sources: Sequence[Source]
@@ -58,8 +59,8 @@ class Task:
     """A network and a picture for it.
 
     Attributes:
-        source: By which another process can load the network.
-        checkpoint: The network.
+        source: Source from which another process can load the network.
+        checkpoint: The loaded network.
         low: (1, 3, H, W) in [0, 1], float32.
     """
 
@@ -69,16 +70,16 @@ class Task:
 
     @property
     def size(self) -> tuple[int, int]:
-        """Height and width of the picture, pixels."""
+        """Height and width of the picture, in pixels."""
         return self.low.shape[-2], self.low.shape[-1]
 
 
 def requested_tasks(request: Request) -> list[Task]:
-    """Load the networks and cut the pictures, by network and then by size.
+    """Load the networks and crop the pictures; return the tasks by network, then by size.
 
     Raises:
-        WeightsError: There is no such model.
-        UsageError: There is no such variant or size.
+        WeightsError: A model does not exist.
+        UsageError: A variant or size does not exist.
         InputError: The picture cannot be read.
     """
     picture = sample_picture(request.picture)
@@ -91,10 +92,10 @@ def requested_tasks(request: Request) -> list[Task]:
 
 
 def requested_ways(request: Request, device: torch.device) -> tuple[Settings, ...]:
-    """List the ways of running, the reference first, none twice.
+    """Return the ways of running without duplicates, with the reference first.
 
     Raises:
-        UsageError: There is no such way.
+        UsageError: A way does not exist.
     """
     on_cpu = device.type == "cpu"
     installed = [name for name in MODULES if _can_run(name, device)]
@@ -109,7 +110,7 @@ def requested_ways(request: Request, device: torch.device) -> tuple[Settings, ..
 
 
 def _can_run(runtime: str, device: torch.device) -> bool:
-    """Whether a runtime is installed and made for a device."""
+    """Return whether a runtime is installed and supports a device."""
     chosen = runtime_named(runtime)
     return chosen.is_installed and chosen.runs_on(device)
 
@@ -118,21 +119,23 @@ def low_size(size: str, scale: int) -> tuple[int, int]:
     """Read ``HxW`` or ``hd``.
 
     Returns:
-        Height and width of the low-resolution picture, pixels.
+        Height and width of the low-resolution picture, in pixels.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: The text has another form.
     """
     if size == HD:
         return _HD_HEIGHT // scale, _HD_WIDTH // scale
     match = re.fullmatch(r"([1-9]\d{0,5})x([1-9]\d{0,5})", size)
     if match is None:
-        raise UsageError(f"{size!r} is no size", hint=f"HEIGHTxWIDTH of the low-resolution picture, or {HD}")
+        raise UsageError(
+            f"{size!r} is not a size", hint=f"use HEIGHTxWIDTH of the low-resolution picture, or {HD}"
+        )
     return int(match[1]), int(match[2])
 
 
 def _known(kind: str, names: Sequence[str], known: Sequence[T]) -> list[T]:
     unknown = next((name for name in names if name not in known), None)
     if unknown is not None:
-        raise UsageError(f"there is no {kind} {unknown!r}", hint=f"one of {', '.join(map(str, known))}")
+        raise UsageError(f"there is no {kind} {unknown!r}", hint=f"use one of {', '.join(map(str, known))}")
     return [word for name in names for word in known if word == name]

@@ -1,4 +1,4 @@
-"""A picture to measure on: one that is drawn here, or the user's, in any size."""
+"""The picture to measure on, in any size: a generated one, or one from the user."""
 
 from pathlib import Path
 
@@ -16,12 +16,12 @@ _SHAPES = 60
 
 
 def sample_picture(path: Path | None = None) -> Tensor:
-    """Read a picture, or draw one with what photos have: shading, texture, edges and fine stripes.
+    """Read a picture, or draw one with the features of photos: shading, texture, edges and fine stripes.
 
-    On noise the error of half precision would look smaller than it is on pictures, or larger.
+    On noise, the error of half precision would be smaller or larger than it is on pictures.
 
     Returns:
-        (1, 3, H, W) RGB, float32 in [0, 1]; a drawn one is the same each time, 256x256 in 8 bits.
+        (1, 3, H, W) RGB, float32 in [0, 1]. A drawn picture is the same each time: 256x256, with 8 bits.
 
     Raises:
         InputError: The file cannot be read.
@@ -30,7 +30,7 @@ def sample_picture(path: Path | None = None) -> Tensor:
 
 
 def cut_to(picture: Tensor, height: int, width: int) -> Tensor:
-    """Cut a picture (N, C, H, W) to a size, its top left corner; what is missing is mirrored."""
+    """Crop a picture (N, C, H, W) to a size at its top left corner. If it is too small, it is mirrored."""
     cut = picture[..., :height, :width]
     return reflect_pad(cut, right=width - cut.shape[-1], bottom=height - cut.shape[-2])
 
@@ -48,7 +48,7 @@ def _drawn() -> Tensor:
 
 
 def _with_shape(canvas: Tensor, y: Tensor, x: Tensor, random: torch.Generator) -> Tensor:
-    """Lay an ellipse or a rectangle of one colour, or of stripes, over the picture."""
+    """Draw an ellipse or a rectangle over the picture, in one color or with stripes."""
     numbers = torch.rand(8, generator=random)
     down, across = (y - numbers[0]).abs(), (x - numbers[1]).abs()
     radius = 0.02 + 0.16 * numbers[2] ** 2
@@ -60,10 +60,10 @@ def _with_shape(canvas: Tensor, y: Tensor, x: Tensor, random: torch.Generator) -
 
 
 def _texture(random: torch.Generator) -> Tensor:
-    """Give noise (1, side, side) of deviation 1 with the spectrum of photos, which falls with frequency.
+    """Return noise (1, side, side) with standard deviation 1 and the spectrum of photos.
 
     Source: Field 1987, "Relations between the statistics of natural images and the response properties of
-    cortical cells": amplitudes of photos are about as 1 / frequency.
+    cortical cells": amplitudes in photos are about proportional to 1 / frequency.
     """
     down, across = torch.fft.fftfreq(SIDE_PX)[:, None], torch.fft.rfftfreq(SIDE_PX)[None]
     frequency = torch.hypot(down, across).clamp(min=1 / SIDE_PX)

@@ -1,4 +1,7 @@
-"""Interleaved timing: each round runs everybody once, so that a noisy machine hits all alike."""
+"""Interleaved timing of several candidates.
+
+Each round runs every candidate once, so that noise on the machine affects all of them equally.
+"""
 
 import time
 from collections.abc import Callable, Sequence
@@ -8,34 +11,34 @@ from statistics import median, quantiles
 from esc_cli.errors import EscError
 
 Run = Callable[[], object]
-"""Does the work once and returns when it is done, on whatever device."""
+"""Function that does the work once, and returns when the device has finished it."""
 
 
 @dataclass(frozen=True)
 class Timing:
-    """What one candidate took in each round.
+    """The times of one candidate.
 
     Attributes:
-        rounds_s: Seconds, in the order of the rounds.
+        rounds_s: Seconds in each round, in the order of the rounds.
     """
 
     rounds_s: tuple[float, ...]
 
     @property
     def median_s(self) -> float:
-        """The middle one."""
+        """Median of the rounds."""
         return median(self.rounds_s)
 
     @property
     def quartiles_s(self) -> tuple[float, float]:
-        """Between these lies the middle half."""
+        """First and third quartile of the rounds."""
         if len(self.rounds_s) == 1:
             return self.rounds_s[0], self.rounds_s[0]
         first, _, third = quantiles(self.rounds_s, n=4, method="inclusive")
         return first, third
 
     def multiple_of(self, other: "Timing") -> float:
-        """Give the median of this one's time by the other's, each taken in one and the same round."""
+        """Return the median over the rounds of this time divided by the other time in the same round."""
         return median(mine / its for mine, its in zip(self.rounds_s, other.rounds_s, strict=True))
 
 
@@ -50,15 +53,15 @@ def measure(
     """Time several ways of doing something, in turns.
 
     Args:
-        candidates: What is timed.
-        warm_up: Rounds that are not counted.
-        rounds: Those that are, at least one.
-        clock: Tells the time in seconds.
-        finished_run: Called after each run, outside the timing.
+        candidates: Functions to time.
+        warm_up: Number of rounds that are not counted.
+        rounds: Number of rounds that are counted, at least one.
+        clock: Function that returns the time in seconds.
+        finished_run: Function that is called after each run, outside the timing.
 
     Returns:
-        In the order of the candidates; for one that failed what it failed with. It is not run again, and the
-        others go on.
+        A timing for each candidate, in order. If a candidate fails, its error takes this place: the candidate
+        is not run again, and the others continue.
     """
     taken: list[list[float]] = [[] for _ in candidates]
     failures: dict[int, EscError] = {}

@@ -1,1 +1,1 @@
-"""How low-resolution pictures are made: by the published protocol, or degraded as in the wild."""
+"""Make low-resolution pictures: with the published protocol, or degraded like pictures in the wild."""

@@ -1,4 +1,4 @@
-"""How the field makes low-resolution pictures: antialiased bicubic downscaling, rounded to 8 bits."""
+"""Make low-resolution pictures as papers do: antialiased bicubic downscaling, rounded to 8 bits."""
 
 from torch import Tensor
 
@@ -6,18 +6,18 @@ from esc_cli.enhancement.resize import resize
 
 
 def crop_to_multiple(picture: Tensor, multiple: int) -> Tensor:
-    """Cut (N, C, H, W) at the right and the bottom to multiples of ``multiple`` pixels."""
+    """Crop (N, C, H, W) at the right and the bottom to sides that are multiples of ``multiple`` pixels."""
     height, width = (side - side % multiple for side in picture.shape[-2:])
     return picture[..., :height, :width]
 
 
 def downscale(picture: Tensor, scale: int) -> Tensor:
-    """Shrink (N, C, H, W), sides multiples of ``scale``, by the published protocol.
+    """Shrink (N, C, H, W) with the published protocol. The sides must be multiples of ``scale``.
 
-    Shrink the whole picture first and crop after: at its borders a crop's pixels come out differently.
+    Shrink the whole picture before you crop it: the pixels at the borders of a crop would differ.
 
     Returns:
-        (N, C, H / scale, W / scale), the same dtype; uint8 is rounded.
+        (N, C, H / scale, W / scale), with the same dtype; uint8 is rounded.
     """
     height, width = picture.shape[-2:]
     return resize(picture, height // scale, width // scale)

@@ -1,4 +1,4 @@
-"""Noise of sensors, and what JPEG leaves behind."""
+"""Noise of sensors, and artifacts of JPEG."""
 
 import io
 
@@ -17,9 +17,9 @@ def add_gaussian_noise(picture: Tensor, sigma: float, *, gray: bool, random: np.
 
     Args:
         picture: (N, 3, H, W), float32 in [0, 1].
-        sigma: Standard deviation, of values 0 to 255.
-        gray: The same noise for all three colors.
-        random: Where the noise is drawn.
+        sigma: Standard deviation, for values from 0 to 255.
+        gray: Whether all three colors get the same noise.
+        random: Random generator of the noise.
 
     Returns:
         (N, 3, H, W), clamped to [0, 1].
@@ -30,19 +30,19 @@ def add_gaussian_noise(picture: Tensor, sigma: float, *, gray: bool, random: np.
 
 
 def add_poisson_noise(picture: Tensor, strength: float, *, gray: bool, random: np.random.Generator) -> Tensor:
-    """Add noise that grows with the light, as of counted photons.
+    """Add noise that grows with the light, like the noise of photon counts.
 
     Args:
         picture: (N, 3, H, W), float32 in [0, 1].
         strength: Factor of the noise.
-        gray: Noise of the picture's luma, the same for all three colors.
-        random: Where the noise is drawn.
+        gray: Whether all three colors get the same noise, that of the picture's luma.
+        random: Random generator of the noise.
 
     Returns:
         (N, 3, H, W), clamped to [0, 1].
 
-    Source: Real-ESRGAN (arXiv 2107.10833), section 3.1, and its published code: white counts as many photons
-    as the picture has values, rounded up to a power of two.
+    Source: Real-ESRGAN (arXiv 2107.10833), section 3.1, and its published code: white is as many photons as
+    the picture has different values, rounded up to a power of two.
     """
     weights = picture.new_tensor(_GRAY).view(1, 3, 1, 1)
     source = (picture * weights).sum(1, keepdim=True) if gray else picture
@@ -55,12 +55,12 @@ def add_poisson_noise(picture: Tensor, strength: float, *, gray: bool, random: n
 
 
 def compress_jpeg(picture: Tensor, quality: int) -> Tensor:
-    """Encode as JPEG and decode again, by libjpeg with its usual 4:2:0.
+    """Encode as JPEG and decode again, with libjpeg and its default 4:2:0 subsampling.
 
     Args:
-        picture: (N, 3, H, W), float32 in [0, 1]; rounded to 8 bits first. Of another device than the CPU it
-            takes the way through the CPU.
-        quality: 1 to 95.
+        picture: (N, 3, H, W), float32 in [0, 1]. It is first rounded to 8 bits. If it is on another device,
+            it is copied to the CPU and back.
+        quality: JPEG quality, 1 to 95.
 
     Returns:
         (N, 3, H, W), float32, multiples of 1 / 255.

@@ -1,4 +1,4 @@
-"""How pictures from the wild came to be small: blur, resize, noise and JPEG, by chance, once or twice."""
+"""Random degradations of pictures in the wild: blur, resizing, noise and JPEG, once or twice."""
 
 import math
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from esc_cli.evaluation.degradation.filters import blur, gaussian_kernel, sinc_k
 from esc_cli.evaluation.degradation.noise import add_gaussian_noise, add_poisson_noise, compress_jpeg
 
 Range = tuple[float, float]
-"""From, to: drawn evenly between the two."""
+"""Smallest and largest value, between which a value is drawn uniformly."""
 
 ResizeMethod = Literal["area", "bilinear", "bicubic", "antialiased"]
 
@@ -27,16 +27,16 @@ _SINC_CUTOFF = (math.pi / 3, math.pi)
 
 @dataclass(frozen=True)
 class BlurRanges:
-    """A blur.
+    """Ranges of a random blur.
 
     Attributes:
-        chance: That there is one.
-        sinc_chance: That it rings.
-        shape_chances: Of the other kernels: Gaussian, generalised Gaussian and plateau, each round and
-            elliptic.
+        chance: Probability of a blur.
+        sinc_chance: Probability that its kernel is a sinc, which causes ringing.
+        shape_chances: Probabilities of the other kernels: Gaussian, generalized Gaussian and plateau, each
+            round and elliptic.
         sides_px: Smallest and largest side of the kernel, odd.
         sigma_px: Standard deviation.
-        generalised_shape: Exponent of generalised Gaussians, half of them below 1.
+        generalised_shape: Exponent of generalized Gaussians, half of them below 1.
         plateau_shape: Exponent of plateaus, half of them below 1.
     """
 
@@ -51,13 +51,15 @@ class BlurRanges:
 
 @dataclass(frozen=True)
 class ResizeRanges:
-    """A change of size.
+    """Ranges of a random change of size.
 
     Attributes:
-        relative_to: What the factor is of: the size that there is, or that of the result.
-        chances: Of larger, smaller and neither.
-        factors: Smallest and largest.
-        methods: One of them is drawn; all but the last of ``ResizeMethod`` alias, as programs do.
+        relative_to: Size that the factor is applied to: the current size of the picture, or the size of the
+            result.
+        chances: Probabilities of enlarging, shrinking and keeping the size.
+        factors: Smallest and largest factor.
+        methods: Methods, one of which is drawn. All but the last of ``ResizeMethod`` alias, as in many
+            programs.
     """
 
     relative_to: Literal["picture", "result"]
@@ -68,14 +70,14 @@ class ResizeRanges:
 
 @dataclass(frozen=True)
 class NoiseRanges:
-    """Noise.
+    """Ranges of random noise.
 
     Attributes:
-        chance: That there is any.
-        gaussian_chance: That it is Gaussian, and not Poisson's.
-        sigma: Standard deviation of Gaussian noise, of values 0 to 255.
+        chance: Probability of noise.
+        gaussian_chance: Probability that the noise is Gaussian instead of Poisson noise.
+        sigma: Standard deviation of Gaussian noise, for values from 0 to 255.
         poisson_strength: Factor of Poisson noise.
-        gray_chance: That all colors have the same.
+        gray_chance: Probability that all colors have the same noise.
     """
 
     chance: float
@@ -87,7 +89,7 @@ class NoiseRanges:
 
 @dataclass(frozen=True)
 class JpegRanges:
-    """A compression, with the chance that there is one and its smallest and largest quality."""
+    """Probability of a JPEG compression, and its smallest and largest quality."""
 
     chance: float
     quality: tuple[int, int]
@@ -95,7 +97,7 @@ class JpegRanges:
 
 @dataclass(frozen=True)
 class Stage:
-    """What happens to a picture at one hand, in this order."""
+    """One stage of a degradation. Its steps are applied in this order."""
 
     blur: BlurRanges
     resize: ResizeRanges
@@ -105,13 +107,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Degradation:
-    """All that happens to a picture.
+    """The whole degradation of a picture.
 
     Attributes:
-        stages: One after the other; before or after the last one's JPEG the picture gets its final size.
-        final_sinc_chance: That it then rings.
-        jpeg_last_chance: That the last JPEG comes after that.
-        clean_chance: That nothing happens but the antialiased bicubic of the papers' protocol.
+        stages: Stages, applied one after the other. The picture is resized to its final size before or after
+            the JPEG compression of the last stage.
+        final_sinc_chance: Probability of a sinc filter, which causes ringing, after this final resize.
+        jpeg_last_chance: Probability that the last JPEG compression comes after the final resize.
+        clean_chance: Probability that the antialiased bicubic of the papers' protocol is all that is applied.
     """
 
     stages: tuple[Stage, ...]
@@ -121,12 +124,12 @@ class Degradation:
 
 
 def recipe_of(name: WildDegradation, scale: int) -> Degradation:
-    """Give the ranges that go by a name.
+    """Return the ranges of a named degradation.
 
     Args:
-        name: ``robust``: from clean pictures to JPEG of quality 30, some with slight blur or noise, as
-            cameras and the web have them. ``real``: the second order degradation of Real-ESRGAN.
-        scale: Pixels out per pixel in.
+        name: ``robust`` covers clean pictures to JPEG of quality 30, some with slight blur or noise, as they
+            come from cameras and the web. ``real`` is the second-order degradation of Real-ESRGAN.
+        scale: Output pixels per input pixel.
 
     Source: ``real``: Real-ESRGAN (arXiv 2107.10833), section 3, and its published options, which are the
     same for every scale. ``robust`` is ours.
@@ -135,13 +138,13 @@ def recipe_of(name: WildDegradation, scale: int) -> Degradation:
 
 
 def degrade(high: Tensor, scale: int, recipe: Degradation, random: np.random.Generator) -> Tensor:
-    """Make small and bad pictures of good ones, all of them in the same way.
+    """Shrink and degrade pictures, all of them in the same way.
 
     Args:
-        high: (N, 3, H, W), float32 in [0, 1], sides multiples of ``scale``, on any device.
-        scale: Pixels out per pixel in.
-        recipe: What may happen.
-        random: Decides what does, so that the same generator gives the same result on a CPU.
+        high: (N, 3, H, W), float32 in [0, 1], on any device. The sides must be multiples of ``scale``.
+        scale: Output pixels per input pixel.
+        recipe: Ranges of the degradation.
+        random: Random generator of all choices. On a CPU, the same generator gives the same result.
 
     Returns:
         (N, 3, H / scale, W / scale), float32, multiples of 1 / 255.
@@ -170,7 +173,7 @@ def _blurred(picture: Tensor, ranges: BlurRanges, random: np.random.Generator) -
         return picture
     side = _drawn_side(ranges.sides_px, random)
     if random.random() < ranges.sinc_chance:
-        # The published code lets small kernels blur less: a low cut-off needs room.
+        # As in the published code, small kernels blur less: a low cutoff needs room.
         lowest = math.pi / 3 if side < 13 else math.pi / 5
         return blur(picture, sinc_kernel(side, random.uniform(lowest, math.pi)))
     return blur(picture, _drawn_kernel(side, ranges, random))
@@ -190,7 +193,7 @@ def _drawn_kernel(side_px: int, ranges: BlurRanges, random: np.random.Generator)
 
 
 def _drawn_shape(shapes: Range, random: np.random.Generator) -> float:
-    """Draw below 1 as often as above, as published, however much wider one side is."""
+    """Draw values below 1 as often as above, as published, even if one side is much wider."""
     smallest, largest = shapes
     below = random.random() < 0.5
     return float(random.uniform(smallest, 1) if below else random.uniform(1, largest))
@@ -273,11 +276,11 @@ def _real() -> Degradation:
 
 def _robust(scale: int) -> Degradation:
     stage = Stage(
-        # Up to half a pixel of the small picture: a slight blur; more is another picture's business.
+        # A slight blur, up to half a low-resolution pixel. This recipe is not for stronger blur.
         BlurRanges(0.25, 0.0, (0.7, 0.3, 0, 0, 0, 0), (21, 21), (0.1 * scale, 0.5 * scale)),
         ResizeRanges("result", (0, 0, 1), (1, 1), ("antialiased",)),
         NoiseRanges(0.3, 0.7, (0.5, 8), (0.05, 0.6), 0.4),
         JpegRanges(0.85, (30, 98)),
     )
-    # A third stays clean: what is good already shall not become soft.
+    # A third of the pictures stays clean, so that good pictures do not become soft.
     return Degradation((stage,), final_sinc_chance=0.0, jpeg_last_chance=1.0, clean_chance=1 / 3)

@@ -1,1 +1,1 @@
-"""Clips: planned as pictures are, made in segments that a later run can go on with."""
+"""Plan clips in the same way as pictures, and make them in segments that a later run can continue."""

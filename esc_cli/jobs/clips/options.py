@@ -1,4 +1,4 @@
-"""What can be asked of clips beside what can be asked of pictures."""
+"""Define the options that apply only to clips."""
 
 import math
 import re
@@ -16,15 +16,15 @@ NO_SETTINGS = EncodeSettings()
 
 @dataclass(frozen=True)
 class ClipOptions:
-    """What the user asked for.
+    """The options for clips.
 
     Attributes:
-        encode: How frames are encoded.
-        deinterlace: Whether interlaced clips are made whole frames of; if not, they are refused.
-        start_s: Where the part that is kept begins; None: at the beginning.
-        end_s: Where it ends; None: at the end.
-        preview: So many frames on a sheet instead of a clip.
-        frame_rate: Frames a second of an image sequence.
+        encode: The settings of the encoder.
+        deinterlace: Whether to deinterlace interlaced clips. If False, they are refused.
+        start_s: Start of the part that is kept, in seconds. None means the beginning of the clip.
+        end_s: End of the part that is kept, in seconds. None means the end of the clip.
+        preview: Number of frames on a sheet, which is made instead of a clip.
+        frame_rate: Frames per second of an image sequence.
     """
 
     encode: EncodeSettings = NO_SETTINGS
@@ -35,65 +35,65 @@ class ClipOptions:
     frame_rate: Fraction | None = None
 
     def __post_init__(self) -> None:
-        """Check what contradicts itself.
+        """Check that the options do not contradict each other.
 
         Raises:
-            UsageError: Something does.
+            UsageError: The end is not after the start, or the preview has no frames.
         """
         if self.end_s is not None and self.end_s <= (self.start_s or 0):
             raise UsageError("the end is not after the start")
         if self.preview is not None and self.preview < 1:
-            raise UsageError(f"a preview of {self.preview} frames shows nothing")
+            raise UsageError(f"a preview must have at least 1 frame, not {self.preview}")
 
 
 def parse_time(text: str) -> float:
-    """Read a time: seconds, ``MM:SS`` or ``HH:MM:SS``, each with a fraction.
+    """Parse a time: seconds, ``MM:SS`` or ``HH:MM:SS``, where the seconds may have a fraction.
 
     Raises:
-        UsageError: It is none.
+        UsageError: The text is not a time.
     """
     match = _TIME.fullmatch(text.strip())
     if match is None:
-        raise UsageError(f"{text!r} is no time", hint="write seconds, or HH:MM:SS, such as 1:02:03.5")
+        raise UsageError(f"{text!r} is not a time", hint="write seconds, or HH:MM:SS, such as 1:02:03.5")
     hours, minutes = (int(match[name] or 0) for name in ("hours", "minutes"))
     return 3600 * hours + 60 * minutes + float(match["seconds"])
 
 
 def parse_rate(text: str) -> Fraction:
-    """Read frames a second: ``25``, ``23.976`` or ``24000/1001``.
+    """Parse a number of frames per second: ``25``, ``23.976`` or ``24000/1001``.
 
     Raises:
-        UsageError: It is none, or none that a clip can have.
+        UsageError: The text is not a frame rate, or the rate is out of range.
     """
     try:
         rate = Fraction(text.strip())
     except (ValueError, ZeroDivisionError) as error:
-        raise UsageError(f"{text!r} is no frame rate", hint="write 25, 23.976 or 24000/1001") from error
+        raise UsageError(f"{text!r} is not a frame rate", hint="write 25, 23.976 or 24000/1001") from error
     if not 0 < rate <= 1000:
-        raise UsageError(f"{text} frames a second are out of reach", hint="the most are 1000")
+        raise UsageError(f"a frame rate of {text} is out of range", hint="use a rate above 0 and up to 1000")
     return rate.limit_denominator(1001)
 
 
 def parse_option(text: str) -> tuple[str, str]:
-    """Read an encoder's own option, ``name=value``.
+    """Parse an option of an encoder, ``name=value``.
 
     Raises:
-        UsageError: It has no name or no ``=``.
+        UsageError: The text has no name or no ``=``.
     """
     name, separator, value = text.partition("=")
     if not (separator and name):
-        raise UsageError(f"{text!r} is no option of an encoder", hint="write it as name=value")
+        raise UsageError(f"{text!r} is not an option of an encoder", hint="write it as name=value")
     return name, value
 
 
 def check_crf(crf: float | None) -> None:
-    """Refuse what no encoder has as a quality.
+    """Refuse a quality that no encoder has.
 
     Raises:
-        UsageError: It is negative or infinite.
+        UsageError: The quality is negative or not finite.
     """
     if crf is not None and not (math.isfinite(crf) and crf >= 0):
-        raise UsageError(f"{crf:g} is no quality", hint="--crf takes 0 (best) to 51 or 63")
+        raise UsageError(f"{crf:g} is not a valid quality", hint="--crf takes 0 (best) to 51 or 63")
 
 
 DEFAULT_OPTIONS = ClipOptions()

@@ -1,6 +1,6 @@
-"""What is made of a clip: a file, a stream of raw frames, an image sequence, or a sheet of a few frames.
+"""Define what can be made of a clip: a file, a stream of raw frames, an image sequence, or a preview sheet.
 
-Which of them is decided once, by ``output_of``; everything that differs among them is here.
+``output_of`` decides once which of these is made. All differences between them are in this module.
 """
 
 import os
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
 
 class ClipOutput(ABC):
-    """What is made of a clip.
+    """The kind of result that is made of a clip.
 
     Attributes:
-        format: What it is written as.
-        label: What the names of results have beside their size.
+        format: The format of the result.
+        label: The part of the result's name that follows the label of the size.
         is_one_file: Whether the result is one file.
     """
 
@@ -55,50 +55,50 @@ class ClipOutput(ABC):
     is_one_file = True
 
     def settings(self, clip: Clip, asked: EncodeSettings) -> EncodeSettings:
-        """Complete the settings of the encoder; pictures have none.
+        """Complete the settings of the encoder. Pictures have none.
 
         Raises:
-            UsageError: They were asked for all the same, or do not fit.
+            UsageError: Settings were given for pictures, or do not fit.
         """
         if asked != NO_SETTINGS:
-            raise UsageError(f"the options of video encoders mean nothing for {self.format.name}")
+            raise UsageError(f"the options of video encoders do not apply to {self.format.name}")
         return asked
 
     def check_size(self, height: int, width: int) -> None:
-        """Refuse pictures that the format cannot hold, pixels.
+        """Refuse a size in pixels that the format cannot hold.
 
         Raises:
-            OutputError: It cannot.
+            OutputError: The format cannot hold the size.
         """
         if isinstance(self.format, PictureFormat):
             check_fits(height, width, self.format)
 
     def is_there(self, target: Path | None) -> bool:
-        """Whether something has the result's name."""
+        """Return whether the result's name is taken."""
         return target is not None and os.path.lexists(target)
 
     @abstractmethod
     def limitations(
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
     ) -> tuple[str, ...]:
-        """Say what the result cannot hold, and what else differs from what one would expect.
+        """Return sentences that say what the result cannot hold and what else is unexpected about it.
 
         Args:
-            source: Of the clip.
-            clip: Its facts.
-            size: Of the result's frames, (height, width).
-            settings: Complete ones.
+            source: The source clip.
+            clip: The properties of the source clip.
+            size: The size of the result's frames, (height, width).
+            settings: The complete settings of the encoder.
         """
 
     @abstractmethod
     def make(self, work: "Work") -> int:
-        """Make it.
+        """Make the result.
 
         Args:
-            work: The frames, and who is told of them.
+            work: The task, the enlarger of its frames, and the functions to call.
 
         Returns:
-            How many damaged frames the decoder mended.
+            The number of damaged frames that the decoder repaired.
 
         Raises:
             InputError: The clip is damaged, or there is no frame in the part that is kept.
@@ -108,16 +108,16 @@ class ClipOutput(ABC):
 
 
 def output_of(source: Source, destination: Destination, clip: Clip, options: ClipOptions) -> ClipOutput:
-    """Decide what is made of a clip.
+    """Choose the kind of result that is made of a clip.
 
     Args:
-        source: Of the clip.
-        destination: Where results go.
-        clip: Its facts.
-        options: What was asked for.
+        source: The source clip.
+        destination: The destination of all results.
+        clip: The properties of the source clip.
+        options: The options for clips.
 
     Raises:
-        UsageError: What was asked for contradicts itself.
+        UsageError: The destination and the options contradict each other.
         OutputError: Results would replace inputs.
     """
     if options.preview is not None:
@@ -127,14 +127,14 @@ def output_of(source: Source, destination: Destination, clip: Clip, options: Cli
         return RawStream(format) if format.is_raw else ContainerFile(format)
     if destination.path is None or not is_sequence(str(destination.path)):
         raise UsageError(
-            f"{source.name} is a clip, and {format.name} holds pictures",
-            hint="name its frames, such as -o frames/%06d.png, or see some with --preview 9",
+            f"{source.name} is a clip, but {format.name} is a picture format",
+            hint="name its frames, for example -o frames/%06d.png, or use --preview 9 to see some",
         )
     return ImageSequence(format, source, sequence_names(str(destination.path)))
 
 
 class ContainerFile(ClipOutput):
-    """A clip in a container, encoded in segments that a later run goes on with."""
+    """A clip in a container, encoded in segments that a later run can continue."""
 
     def __init__(self, container: Container) -> None:
         self.format: Container = container
@@ -146,14 +146,14 @@ class ContainerFile(ClipOutput):
     def limitations(
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
     ) -> tuple[str, ...]:
-        """Say which streams cannot be kept, and what the encoder changes."""
+        """Return sentences that say which streams cannot be kept and what the encoder changes."""
         lost = [*clip.notes, *padding_notes(clip, *size, settings), *alpha_notes(clip, settings)]
         if isinstance(source.content, Path) and not _is_sequence(source):
             lost += stream_copies(source.content, self.format).lost
         return tuple(lost)
 
     def make(self, work: "Work") -> int:
-        """Encode what no earlier run has, and mux everything."""
+        """Encode the frames that no earlier run encoded, and mux everything."""
         task = work.task
         identity = _identity(task, work.frames.model)
         with task.open() as reader, WorkFolder(cast(Path, task.target), identity) as folder:
@@ -180,21 +180,21 @@ class ContainerFile(ClipOutput):
 
 
 class RawStream(ClipOutput):
-    """Raw frames to standard output or a file, for other programs."""
+    """Raw frames, written to standard output or a file for other programs."""
 
     def __init__(self, container: Container) -> None:
         self.format: Container = container
 
     def settings(self, clip: Clip, asked: EncodeSettings) -> EncodeSettings:
-        """Complete the settings: of raw frames, the pixel format."""
+        """Complete the settings. For raw frames, this is the pixel format."""
         return check_settings(clip, self.format, asked)
 
     def limitations(
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
     ) -> tuple[str, ...]:
-        """Say what raw frames lack."""
+        """Return sentences that say what raw frames lack."""
         lost = (*clip.notes, *padding_notes(clip, *size, settings), *alpha_notes(clip, settings))
-        return (*lost, f"{self.format.name} holds frames alone, and no times of theirs")
+        return (*lost, f"{self.format.name} holds only frames, without their timestamps")
 
     def make(self, work: "Work") -> int:
         """Write one frame after the other."""
@@ -205,15 +205,15 @@ class RawStream(ClipOutput):
 
 
 class ImageSequence(ClipOutput):
-    """Each frame as a picture of its own.
+    """An image sequence, with one picture for each frame.
 
     Args:
-        format: Of the pictures.
-        source: Of the clip.
-        names: Of the pictures.
+        format: The format of the pictures.
+        source: The source clip.
+        names: The names of the pictures.
 
     Raises:
-        OutputError: They are those of inputs.
+        OutputError: The names are those of inputs.
     """
 
     is_one_file = False
@@ -224,17 +224,17 @@ class ImageSequence(ClipOutput):
         if _is_sequence(source) and _real_names(sequence_names(str(source.content))) & _real_names(names):
             raise OutputError(
                 f"'{names}' names inputs, and results never replace inputs",
-                hint="choose another place with -o",
+                hint="choose another output with -o",
             )
 
     def is_there(self, target: Path | None) -> bool:
-        """Whether any picture of these names is there."""
+        """Return whether any picture with these names exists."""
         return bool(self._names.found())
 
     def limitations(
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
     ) -> tuple[str, ...]:
-        """Say what pictures cannot hold of a clip."""
+        """Return sentences that say what pictures cannot hold of a clip."""
         return (*clip.notes, *sequence_limitations(clip, self.format))
 
     def make(self, work: "Work") -> int:
@@ -250,10 +250,10 @@ class ImageSequence(ClipOutput):
 
 
 class PreviewSheet(ClipOutput):
-    """A few frames, at equal distances, on one picture.
+    """A picture of a few frames at equal distances.
 
     Raises:
-        UsageError: The result's format holds no pictures.
+        UsageError: The format of the result is a container for clips.
     """
 
     label = "_preview"
@@ -261,17 +261,17 @@ class PreviewSheet(ClipOutput):
     def __init__(self, destination: Destination) -> None:
         named = destination.format
         if isinstance(named, Container) and not destination.is_folder:
-            raise UsageError(f"a preview is a picture, and {named.name} holds clips")
+            raise UsageError(f"a preview is a picture, but {named.name} is a container for clips")
         self.format: PictureFormat = named if isinstance(named, PictureFormat) else FORMATS["PNG"]
 
     def limitations(
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
     ) -> tuple[str, ...]:
-        """Say no more than reading does."""
+        """Return only the notes from reading."""
         return clip.notes
 
     def make(self, work: "Work") -> int:
-        """Enlarge a few frames, and put them on a sheet."""
+        """Enlarge a few frames and put them on a sheet."""
         pictures: list[Picture] = []
         task, begun = work.task, time.monotonic()
         with task.open() as reader:
@@ -291,14 +291,14 @@ class PreviewSheet(ClipOutput):
 
 
 def no_frame(task: "ClipTask") -> InputError:
-    """Give the error of a clip without a frame where one is looked for."""
-    return InputError(f"{task.source.name} has no frame in the part that was asked for")
+    """Return the error for a clip that has no frame in the requested part."""
+    return InputError(f"{task.source.name} has no frame in the requested part")
 
 
 def _identity(task: "ClipTask", model: str) -> dict[str, object] | None:
-    """Say what the segments depend on: the input's bytes, the recipe, and the model that was chosen by them.
+    """Return everything that the segments depend on: the input's bytes, the recipe, and the chosen model.
 
-    None for a pipe: it is read once.
+    The value is None for a pipe, which can be read only once.
     """
     source = task.source.content
     if not isinstance(source, Path):

@@ -1,4 +1,4 @@
-"""Reading, the network and writing of a clip at the same time, in the order of its frames."""
+"""Read, enlarge and write the frames of a clip at the same time, in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -13,19 +13,22 @@ Made = TypeVar("Made")
 Result = TypeVar("Result")
 
 WAITING = 4
-"""Frames that may wait on either side of the network: enough to even out key frames, which take longer."""
+"""Number of frames that may wait on either side of the network.
+
+It is large enough to even out keyframes, which take longer.
+"""
 
 
 def in_order(items: Iterator[Read], make: Callable[[Read], Made], write: Callable[[Made], object]) -> None:
-    """Take items from an iterator in one thread, make something of each in this one, write it in a third.
+    """Read items in one thread, process them in the caller's thread, and write the results in a third thread.
 
-    Each of the three works on one item at a time, in order. What any of them raises is raised here, once the
-    others are no more at work.
+    Each thread works on one item at a time, in order. An exception of any thread is raised here, once the
+    others have stopped.
 
     Args:
-        items: What is read.
-        make: What is done to it in the caller's thread.
-        write: What is done with the result.
+        items: Iterator that reads the items.
+        make: Function that processes an item, in the caller's thread.
+        write: Function that writes a result.
     """
     with ExitStack() as stack:
         reader, writer = (stack.enter_context(_thread(name)) for name in ("reader", "writer"))
@@ -34,7 +37,7 @@ def in_order(items: Iterator[Read], make: Callable[[Read], Made], write: Callabl
         while (item := _result(coming.popleft())) is not None:
             coming.append(reader.submit(next, items, None))
             going.append(writer.submit(write, make(item)))
-            del item  # while the next one is waited for
+            del item  # free its memory while the next one is read
             while going and (len(going) > WAITING or going[0].done()):
                 _result(going.popleft())
         while going:

@@ -1,4 +1,4 @@
-"""All decisions about a clip before any work."""
+"""Make all decisions about a clip before any work."""
 
 import os
 from collections.abc import Callable
@@ -27,7 +27,7 @@ _USUAL_RATE = Fraction(25)
 
 
 def is_clip(source: Source) -> bool:
-    """Tell whether a source is a clip, an image sequence or a stream of frames."""
+    """Return whether a source is a clip, an image sequence or a stream of frames."""
     content = source.content
     if not isinstance(content, Path):
         return isinstance(content, BufferedReader)
@@ -37,18 +37,18 @@ def is_clip(source: Source) -> bool:
 
 
 def plan_clip(source: Source, destination: Destination, size: Geometry, options: ClipOptions) -> ClipTask:
-    """Plan what is made of a clip.
+    """Plan the result of a clip.
 
     Args:
-        source: The clip.
-        destination: Where results go.
-        size: Of the result, as it is shown.
-        options: What was asked for.
+        source: The source clip.
+        destination: The destination of all results.
+        size: The rule for the size of the result, as it is displayed.
+        options: The options for clips.
 
     Raises:
-        InputError: It cannot be read, is interlaced, or has nothing in the part that is kept.
-        OutputError: The format cannot hold it.
-        UsageError: The options do not fit it.
+        InputError: The clip cannot be read, is interlaced, or has no frames in the part that is kept.
+        OutputError: The format cannot hold the result.
+        UsageError: The options do not fit the clip.
     """
     opener = _opener(source, destination, options)
     clip, opened = _looked_at(source, opener)
@@ -78,7 +78,7 @@ def _opener(source: Source, destination: Destination, options: ClipOptions) -> C
         rate = _rate(destination, options)
         return lambda: SequenceReader(str(content), rate, start_s=options.start_s, end_s=options.end_s)
     if options.frame_rate is not None:
-        raise UsageError("--fps is for image sequences: a clip keeps the times of its frames")
+        raise UsageError("--fps applies only to image sequences, as a clip keeps its own timestamps")
     return lambda: VideoReader(
         content if isinstance(content, Path) else cast(BinaryIO, content),
         deinterlace=options.deinterlace,
@@ -89,14 +89,17 @@ def _opener(source: Source, destination: Destination, options: ClipOptions) -> C
 
 def _rate(destination: Destination, options: ClipOptions) -> Fraction:
     if destination.path is None:
-        raise UsageError("an image sequence needs a name for the result", hint="give it with -o")
+        raise UsageError("an image sequence needs a name for the result", hint="name it with -o")
     if options.frame_rate is None and not is_sequence(str(destination.path)):
-        raise UsageError("an image sequence has no frame rate", hint="give frames a second with --fps")
+        raise UsageError("an image sequence has no frame rate", hint="set the frames per second with --fps")
     return options.frame_rate or _USUAL_RATE
 
 
 def _looked_at(source: Source, opener: Callable[[], FrameSource]) -> tuple[Clip, Callable[[], FrameSource]]:
-    """Give the facts of a clip, and what opens it; a stream, which can be read but once, stays open."""
+    """Return the properties of a clip and a function that opens it.
+
+    A stream stays open, because it can be read only once.
+    """
     if isinstance(source.content, Path):
         with opener() as reader:
             return reader.clip, opener
@@ -105,7 +108,10 @@ def _looked_at(source: Source, opener: Callable[[], FrameSource]) -> tuple[Clip,
 
 
 def _size_of(clip: Clip, size: Geometry) -> tuple[int, int]:
-    """Give height and width of the frames; the geometry is about the clip as it is shown, turned."""
+    """Return the height and width of the frames.
+
+    The geometry applies to the clip as it is displayed, after rotation.
+    """
     if clip.rotation_deg % 180 == 0:
         return size.size_of(clip.height, clip.width)
     width, height = size.size_of(clip.width, clip.height)
@@ -126,10 +132,10 @@ def _probe(clip: Clip, options: ClipOptions) -> Probe:
 
 
 def _frames(clip: Clip, options: ClipOptions) -> int:
-    """Estimate the frames of the part that is kept; 1 where nothing is known.
+    """Estimate the number of frames in the part that is kept. It is 1 if nothing is known.
 
     Raises:
-        InputError: There are none.
+        InputError: The part that is kept has no frames.
     """
     if options.preview is not None:
         return options.preview
@@ -139,6 +145,6 @@ def _frames(clip: Clip, options: ClipOptions) -> int:
     start_s = options.start_s or 0
     end_s = min(clip.duration_s, options.end_s or clip.duration_s)
     if start_s >= clip.duration_s:
-        raise InputError(f"the clip ends at {clip.duration_s:.2f} s, before the start that was asked for")
+        raise InputError(f"the clip ends at {clip.duration_s:.2f} s, before the requested start")
     kept = (end_s - start_s) / clip.duration_s
     return max(1, round(frames * kept))

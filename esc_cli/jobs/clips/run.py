@@ -1,4 +1,4 @@
-"""Make a clip: decode, enlarge and encode at once."""
+"""Make a clip: decode, enlarge and encode at the same time."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -16,19 +16,22 @@ from esc_cli.media.video.reader import Frame
 from esc_cli.storage.whole_files import make_folder
 
 Publish = Callable[[Path | None], None]
-"""Takes the complete file of a result before it gets its name, None where there is none; may prevent that."""
+"""A function that is called with the complete file of a result, before the file gets its name.
+
+The argument is None if there is no such file. An exception prevents the file from getting its name.
+"""
 
 Progress = Callable[[int, float], None]
-"""Takes the frames that are done, those of earlier runs too, and how many are done in a second."""
+"""A function that receives the number of finished frames, with earlier runs, and the frames per second."""
 
 
 @dataclass(frozen=True)
 class Made:
-    """What was made of a clip.
+    """The outcome of making a clip.
 
     Attributes:
-        notes: What could not be kept, a sentence each.
-        ways: How the frames went through the network.
+        notes: Sentences that say what could not be kept.
+        ways: Sentences that say how the frames went through the network.
     """
 
     notes: tuple[str, ...]
@@ -38,14 +41,15 @@ class Made:
 def make_clip(
     task: ClipTask, enlarger: Enlarger, write: WriteSettings, publish: Publish, report: Progress
 ) -> Made:
-    """Make what a task says of a clip.
+    """Carry out the task of a clip.
 
     Args:
-        task: What to make.
-        enlarger: Of frames.
-        write: How pictures are written.
-        publish: Called when the result is complete but for its name; what it raises prevents that.
-        report: Is told of each frame.
+        task: The task.
+        enlarger: The enlarger of the frames.
+        write: The settings for writing pictures.
+        publish: Function that is called when the result is complete except for its name. An exception
+            prevents the result from getting its name.
+        report: Function that is called after each frame.
 
     Raises:
         InputError: The clip is damaged, or there is no frame in the part that is kept.
@@ -56,16 +60,16 @@ def make_clip(
     if task.target is not None:
         make_folder(task.target.parent)
     damaged = task.output.make(Work(task, frames, write, publish, report))
-    mended = (f"{damaged} damaged frames were mended by the decoder",) if damaged else ()
+    mended = (f"{damaged} damaged frames were repaired by the decoder",) if damaged else ()
     return Made((*task.lost, *mended), frames.ways)
 
 
 class FrameEnlarger:
-    """Enlarges frames; one that equals the frame before it is not computed again.
+    """Enlarges frames. A frame that equals the previous one is not computed again.
 
     Attributes:
-        model: The name of what enlarges them.
-        ways: How the last one went through the network.
+        model: The name of the model.
+        ways: Sentences that say how the last computed frame went through the network.
     """
 
     def __init__(self, enlarger: Enlarger, task: ClipTask) -> None:
@@ -86,7 +90,7 @@ class FrameEnlarger:
         return replace(frame, color=self._high.color, alpha=self._high.alpha)
 
     def as_picture(self, frame: Frame) -> Picture:
-        """Make a picture of a frame."""
+        """Return a frame as a picture."""
         return as_picture(frame, self._clip)
 
 
@@ -98,14 +102,14 @@ def _are_equal(frame: Frame, other: Frame) -> bool:
 
 @dataclass(frozen=True)
 class Work:
-    """What it takes to make an output.
+    """Everything that is needed to make an output.
 
     Attributes:
-        task: What to make.
-        frames: Enlarges frames.
-        write: How pictures are written.
-        publish: Called when the result is complete but for its name.
-        report: Is told of each frame.
+        task: The task.
+        frames: The enlarger of the frames.
+        write: The settings for writing pictures.
+        publish: Function that is called when the result is complete except for its name.
+        report: Function that is called after each frame.
     """
 
     task: ClipTask
@@ -115,12 +119,12 @@ class Work:
     report: Progress
 
     def run(self, low: Iterator[Frame], sink: Sink, done_before: int = 0) -> None:
-        """Enlarge frames and write them, both at once.
+        """Enlarge frames and write them at the same time.
 
         Args:
-            low: The frames.
-            sink: Where they go.
-            done_before: Frames that earlier runs made.
+            low: The frames to enlarge.
+            sink: The sink for the enlarged frames.
+            done_before: Number of frames that earlier runs made.
         """
         begun, done = time.monotonic(), 0
 

@@ -1,4 +1,4 @@
-"""A few frames of a clip, spread over it: for a sheet, and to see what the clip is."""
+"""Read a few frames that are spread over a clip, to make a preview or to choose the model."""
 
 from collections.abc import Iterator
 from io import BufferedReader
@@ -11,10 +11,10 @@ from esc_cli.media.video.reader import Frame, pts_at
 
 
 def samples(reader: FrameSource, task: ClipTask, count: int) -> Iterator[Frame]:
-    """Seek to the middles of as many equal parts as there shall be frames.
+    """Divide a clip into ``count`` equal parts, and yield one frame from the middle of each.
 
     Raises:
-        InputError: The clip is damaged, or cannot be read from the middle.
+        InputError: The clip is damaged, or it cannot be read from the middle.
     """
     clip, options = task.clip, task.options
     start_s = options.start_s or 0.0
@@ -27,7 +27,7 @@ def samples(reader: FrameSource, task: ClipTask, count: int) -> Iterator[Frame]:
 
 
 def looks_at_clip(task: ClipTask) -> list[Traces]:
-    """Look at a few frames; of a stream, which can be read but once, at its first one.
+    """Analyze a few frames. A stream can be read only once, so only its first frame is analyzed.
 
     Raises:
         InputError: The clip cannot be read at all.
@@ -39,6 +39,6 @@ def looks_at_clip(task: ClipTask) -> list[Traces]:
         try:
             return [traces_in(frame.color) for frame in samples(reader, task, MOST_LOOKS)] or [first]
         except (InputError, IndexError):
-            # What cannot be read from the middle may be read from its beginning. PyAV raises IndexError where
-            # a stream appears later.
+            # A clip that cannot be read from the middle may be readable from the beginning. PyAV raises
+            # IndexError if a stream appears later.
             return [first]

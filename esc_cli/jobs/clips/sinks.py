@@ -1,4 +1,4 @@
-"""Where enlarged frames go: segments of a clip, a stream, an image sequence, or a sheet of a few."""
+"""Define sinks, which write enlarged frames to segments of a clip, a stream or an image sequence."""
 
 from pathlib import Path
 from types import TracebackType
@@ -6,17 +6,21 @@ from typing import Protocol, Self
 
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.clips.work_folder import WorkFolder
-from esc_cli.media.picture import Metadata, Picture
+from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.picture import Picture
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.encoding import SegmentWriter
 from esc_cli.media.video.reader import Frame
 
 SEGMENT_FRAMES = 48
-"""What a killed run loses at most. Each begins with a key frame: two seconds of film are a usual distance."""
+"""Number of frames in a segment, which is the most that a killed run loses.
+
+Each segment begins with a keyframe, and two seconds of film are a usual distance between keyframes.
+"""
 
 
 class Sink(Protocol):
-    """Takes frames in order; a context manager that is complete when it was left without an error."""
+    """A context manager that takes frames in order. Its output is complete if it exits without an error."""
 
     def __enter__(self) -> Self: ...
 
@@ -25,7 +29,7 @@ class Sink(Protocol):
     ) -> None: ...
 
     def write(self, frame: Frame) -> None:
-        """Take the next frame."""
+        """Write the next frame."""
         ...
 
 
@@ -33,8 +37,8 @@ class SegmentSink:
     """Writes a clip in segments, each of which gets its name when it is complete.
 
     Args:
-        folder: For the segments.
-        task: What is made.
+        folder: The folder for the segments.
+        task: The task of the clip.
     """
 
     def __init__(self, folder: WorkFolder, task: ClipTask) -> None:
@@ -74,6 +78,6 @@ class SegmentSink:
 
 
 def as_picture(frame: Frame, clip: Clip) -> Picture:
-    """Make a picture of a frame."""
+    """Return a frame as a picture."""
     depth_bits = 8 if clip.depth_bits <= 8 else 16
     return Picture(frame.color, frame.alpha, clip.gray, Metadata(), "PNG", depth_bits=depth_bits)

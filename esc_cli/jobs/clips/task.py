@@ -1,4 +1,4 @@
-"""One clip to make, or what is made of a clip: an image sequence, a sheet of frames, a stream."""
+"""Define the task of making a clip, or an image sequence, a preview sheet or a stream from a clip."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class FrameSource(Protocol):
-    """Where frames come from: a clip, a stream or an image sequence; a context manager."""
+    """A context manager that provides frames from a clip, a stream or an image sequence."""
 
     clip: Clip
     damaged_frames: int
@@ -30,25 +30,25 @@ class FrameSource(Protocol):
     def __iter__(self) -> Iterator[Frame]: ...
 
     def peek(self) -> Tensor:
-        """Give the color of the first frame, (1, 3, H, W); it is still to be read."""
+        """Return the color of the first frame, (1, 3, H, W). Iteration still yields this frame."""
         ...
 
     def frames_from(self, pts: int) -> Iterator[Frame]:
-        """Read from a time stamp on."""
+        """Yield the frames from a timestamp on."""
         ...
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClipTask(Task):
-    """A clip to make.
+    """The task of making a result from a clip.
 
     Attributes:
-        clip: What it is made from.
-        open: Opens that; of a stream once.
-        output: What is made of it.
-        settings: How frames are encoded.
-        options: What was asked for.
-        identity: What the result depends on but the input's bytes.
+        clip: The properties of the source clip.
+        open: Function that opens the source clip. A stream can be opened only once.
+        output: The kind of the result.
+        settings: The settings of the encoder.
+        options: The options for clips.
+        identity: Everything that the result depends on except the bytes of the input.
     """
 
     clip: Clip
@@ -60,5 +60,5 @@ class ClipTask(Task):
 
     @property
     def is_there(self) -> bool:
-        """Whether the result's name is taken; of an image sequence any of its names."""
+        """Whether the result's name is taken. For an image sequence, any of its names counts."""
         return self.output.is_there(self.target)

@@ -1,4 +1,4 @@
-"""What is done of a clip, kept beside the result until that is whole: a killed run goes on from there."""
+"""Keep the finished segments of a clip beside the result until it is complete, so that a run can resume."""
 
 import hashlib
 import json
@@ -18,28 +18,32 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 VERSION = 1
-"""Of the folder, and of what the same settings make of the same frames: goes up when either changes."""
+"""Version of the folder.
+
+It increases when the folder changes, or when the same settings make different segments from the same frames.
+"""
 
 _MANIFEST = "manifest.json"
 _LONGEST_NAME_BYTES = 200
 
 
 class WorkFolder:
-    """The finished segments of a clip; a context manager, which leaves only what a later run can go on with.
+    """The folder of a clip's finished segments.
 
-    A segment gets its name when it is complete: ``NUMBER_PTS.mkv``, with the time stamp of its last frame.
-    What was made from another input, or otherwise, is thrown away.
+    It is a context manager that leaves only files from which a later run can resume. A complete segment is
+    named ``NUMBER_PTS.mkv``, where PTS is the timestamp of its last frame. Segments that were made from
+    another input or with other settings are deleted.
 
     Attributes:
-        target: The result.
-        path: Of the folder.
+        target: The file of the result.
+        path: The path of the folder.
 
     Args:
-        target: The result, beside which the folder lies, hidden.
-        identity: All that the segments depend on, as JSON has it; None if no later run can go on.
+        target: The file of the result. The folder is hidden and lies beside it.
+        identity: Everything that the segments depend on, as a JSON object. None if no later run can resume.
 
     Raises:
-        OutputError: The folder cannot be made, or another run is at work on this result.
+        OutputError: The folder cannot be made, or another run is working on this result.
         DiskFullError: There is no space left.
     """
 
@@ -57,7 +61,7 @@ class WorkFolder:
             raise
         self._lock = self._lock or _locked(self.path / _MANIFEST, target)
         if self._lock is not None:
-            weakref.finalize(self, self._lock.close)  # where nobody entered it
+            weakref.finalize(self, self._lock.close)  # if the context is never entered
         self._remove_rests()
 
     def __enter__(self) -> Self:
@@ -69,7 +73,7 @@ class WorkFolder:
         elif self._can_go_on and self.segments:
             self._remove_rests()
         else:
-            shutil.rmtree(self.path, ignore_errors=True)  # what went wrong matters more
+            shutil.rmtree(self.path, ignore_errors=True)  # the original error matters more
         self._unlock()
 
     def _begin(self, manifest: str) -> None:
@@ -84,32 +88,32 @@ class WorkFolder:
             self._lock = None
 
     def _remove_rests(self) -> None:
-        """Remove segments that did not become complete: they may be what fills the disk."""
+        """Remove incomplete segments, which may be the reason that the disk is full."""
         for rest in self.path.glob("*.part"):
             rest.unlink(missing_ok=True)
 
     @property
     def segments(self) -> tuple[Path, ...]:
-        """The finished ones, in order, up to the first that is missing."""
+        """The finished segments, in order, up to the first that is missing."""
         found = {int(path.stem.split("_")[0]): path for path in self.path.glob("*_*.mkv")}
         count = next(number for number in range(len(found) + 1) if number not in found)
         return tuple(found[number] for number in range(count))
 
     @property
     def last_pts(self) -> int | None:
-        """The time stamp of the last finished frame; None if there is none."""
+        """The timestamp of the last finished frame, or None if no frame is finished."""
         segments = self.segments
         return int(segments[-1].stem.split("_")[1]) if segments else None
 
     def new_segment(self) -> Path:
-        """Name the file in which the next segment is made."""
+        """Return the path of the file in which the next segment is made."""
         return self.path / f"{len(self.segments):06d}.part"
 
     def finish(self, partial: Path, last_pts: int) -> None:
-        """Give a complete segment its name, once it is on the disk.
+        """Flush a complete segment to the disk, and then give it its name.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: The segment cannot be written.
             DiskFullError: There is no space left.
         """
         try:
@@ -120,10 +124,10 @@ class WorkFolder:
             raise output_error(f"cannot write {partial}", error) from error
 
     def remove(self) -> None:
-        """Throw it away.
+        """Remove the folder.
 
         Raises:
-            OutputError: It cannot be removed.
+            OutputError: The folder cannot be removed.
         """
         try:
             shutil.rmtree(self.path)
@@ -134,7 +138,7 @@ class WorkFolder:
 
 
 def folder_of(target: Path) -> Path:
-    """Name the folder for a result; one with a very long name goes by the name's digest."""
+    """Return the folder for a result. A very long name is replaced by its digest."""
     name = target.name
     if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
         name = hashlib.sha256(os.fsencode(name)).hexdigest()
@@ -142,12 +146,15 @@ def folder_of(target: Path) -> Path:
 
 
 def _locked(manifest: Path, target: Path) -> BinaryIO | None:
-    """Keep other runs away as long as the file is open; None where there is no file, or no such locks.
+    """Open the manifest and lock it, which keeps other runs away as long as the file is open.
+
+    Returns:
+        The open file, or None if it does not exist. It is not locked if the system has no such locks.
 
     Raises:
-        OutputError: Another run keeps us away.
+        OutputError: Another run holds the lock.
 
-    Source: flock(2); a lock ends with its process, however that ends.
+    Source: flock(2). A lock ends with its process, however the process ends.
     """
     try:
         file = manifest.open("rb")
@@ -158,7 +165,7 @@ def _locked(manifest: Path, target: Path) -> BinaryIO | None:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             file.close()
-            raise OutputError(f"another run is at work on {str(target)!r}") from error
+            raise OutputError(f"another run is working on {str(target)!r}") from error
         except OSError:
             return file  # a file system without locks
     return file

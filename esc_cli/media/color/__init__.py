@@ -1,1 +1,1 @@
-"""Colors of files: profiles, signalling, conversion to sRGB."""
+"""Color management: ICC profiles, other color information in files, and conversion to sRGB."""

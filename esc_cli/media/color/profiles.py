@@ -1,7 +1,7 @@
-"""ICC profiles of displays, made from primaries and a tone curve.
+"""Make ICC profiles of displays from primaries and a tone curve.
 
-Pillow's ImageCms can make a profile of sRGB alone. Littlecms itself can make any, but of its bindings only
-imagecodecs (80 MB installed) is kept, and it writes the time of day into the profile.
+Pillow's ImageCms can make a profile only of sRGB. Littlecms itself can make any profile, but its only
+maintained binding is imagecodecs (80 MB installed), which writes the time of day into the profile.
 """
 
 import struct
@@ -16,20 +16,20 @@ Chromaticity = tuple[float, float]
 
 D65 = (0.3127, 0.3290)
 
-# Source: ICC.1:2022, 7.2.16 (the illuminant D50 of the profile connection space) and Annex E (Bradford's
-# matrix, and how a display's white is adapted to D50).
+# Source: ICC.1:2022, 7.2.16 (the illuminant D50 of the profile connection space) and Annex E (the Bradford
+# matrix, and the adaptation of a display's white point to D50).
 _D50 = np.array((0.9642, 1.0, 0.8249))
 _BRADFORD = np.array(((0.8951, 0.2664, -0.1614), (-0.7502, 1.7135, 0.0367), (0.0389, -0.0685, 1.0296)))
 
-# Below, numbers leave the range of s15Fixed16Number; ProPhoto's blue has a y of 0.0001.
+# Below these limits, numbers leave the range of s15Fixed16Number. ProPhoto's blue has a y of 0.0001.
 _SMALLEST_Y = 5e-5
-_SMALLEST_PARALLELOGRAM = 1e-3  # of the three colors; sRGB's has 0.22
+_SMALLEST_PARALLELOGRAM = 1e-3  # area that the three primaries span; sRGB has 0.22
 _CURVE_POINTS = 4096
 
 
 @dataclass(frozen=True)
 class Primaries:
-    """The colors of an RGB space's three lights and of its white, each as CIE 1931 x and y."""
+    """The red, green and blue primaries of an RGB space and its white point, each as CIE 1931 x and y."""
 
     red: Chromaticity
     green: Chromaticity
@@ -37,14 +37,15 @@ class Primaries:
     white: Chromaticity = D65
 
     def is_near(self, other: "Primaries") -> bool:
-        """Whether no coordinate differs by more than files round them."""
+        """Return whether no coordinate differs by more than the rounding in files."""
         return bool(np.allclose(self._table(), other._table(), rtol=0, atol=0.002))
 
     def colorants(self) -> Array | None:
-        """The columns X, Y, Z of red, green and blue, adapted to D50.
+        """Return the XYZ colors of the red, green and blue primaries, adapted to D50.
 
         Returns:
-            (3, 3); None if the primaries are no triangle of colors around their white.
+            Array of shape (3, 3), in which each column is the X, Y and Z of one primary. None if the
+            primaries do not form a triangle of colors around their white point.
 
         Source:
             SMPTE RP 177 (from chromaticities to tristimulus values).
@@ -55,7 +56,7 @@ class Primaries:
         (across, up), (far_across, far_up) = table[1] - table[0], table[2] - table[0]
         if abs(across * far_up - up * far_across) < _SMALLEST_PARALLELOGRAM:
             return None
-        lights = np.stack((table[:, 0], table[:, 1], 1 - table.sum(axis=1))) / table[:, 1]  # XYZ of Y = 1
+        lights = np.stack((table[:, 0], table[:, 1], 1 - table.sum(axis=1))) / table[:, 1]  # XYZ with Y = 1
         weights = np.linalg.solve(lights[:, :3], lights[:, 3])
         return adaptation(self.white) @ (lights[:, :3] * weights) if (weights > 0).all() else None
 
@@ -67,20 +68,23 @@ class Primaries:
 
 
 def power_curve(gamma: float) -> bytes:
-    """A tone curve which is a power, 0 < gamma < 32768. Source: ICC.1:2022, 10.18, function type 0."""
+    """Make a tone curve that is a power, 0 < gamma < 32768. Source: ICC.1:2022, 10.18, function type 0."""
     return _parametric(0, gamma)
 
 
 def srgb_curve() -> bytes:
-    """The tone curve of sRGB. Source: IEC 61966-2-1, 5.2, as ICC.1:2022, 10.18, function type 3 has it."""
+    """Make the tone curve of sRGB.
+
+    Source: IEC 61966-2-1, 5.2, in the form of ICC.1:2022, 10.18, function type 3.
+    """
     return _parametric(3, 2.4, 1 / 1.055, 0.055 / 1.055, 1 / 12.92, 0.04045)
 
 
 def sampled_curve(light: Callable[[Array], Array]) -> bytes:
-    """A tone curve in numbers of 16 bits.
+    """Make a tone curve that is a table of 16-bit numbers.
 
     Args:
-        light: Gives the light of signals, both in [0, 1].
+        light: Function that returns the light of signals, both in [0, 1].
 
     Source:
         ICC.1:2022, 10.6 (curveType).
@@ -97,14 +101,14 @@ def _parametric(function: int, *parameters: float) -> bytes:
 
 
 def rgb_profile(primaries: Primaries, curve: bytes) -> bytes | None:
-    """Make the profile of a display.
+    """Make the profile of an RGB display.
 
     Args:
-        primaries: Its colors.
-        curve: What its three channels have in common: `srgb_curve`, a `power_curve` or a `sampled_curve`.
+        primaries: Primaries of the display.
+        curve: Tone curve of all three channels: `srgb_curve`, a `power_curve` or a `sampled_curve`.
 
     Returns:
-        The same bytes for the same arguments; None if `Primaries.colorants` are.
+        The profile, with the same bytes for the same arguments. None if `Primaries.colorants` returns None.
 
     Source:
         ICC.1:2022, 8.4.3 (three-component matrix-based display profiles).
@@ -119,12 +123,12 @@ def rgb_profile(primaries: Primaries, curve: bytes) -> bytes | None:
 
 
 def gray_profile(curve: bytes) -> bytes:
-    """Make the profile of a display that shows gray. Source: ICC.1:2022, 8.4.4 (monochrome)."""
+    """Make the profile of a gray display. Source: ICC.1:2022, 8.4.4 (monochrome)."""
     return _profile(b"GRAY", {b"kTRC": curve, b"chad": _chad(D65)})
 
 
 def adaptation(white: Chromaticity) -> Array:
-    """The matrix that takes XYZ under a white to XYZ under D50. Source: ICC.1:2022, Annex E.2."""
+    """Return the matrix that adapts XYZ from a white point to D50. Source: ICC.1:2022, Annex E.2."""
     x, y = white
     cones = _BRADFORD @ np.array((x / y, 1.0, (1 - x - y) / y))
     matrix: Array = np.linalg.solve(_BRADFORD, np.diag(_BRADFORD @ _D50 / cones)) @ _BRADFORD
@@ -132,7 +136,7 @@ def adaptation(white: Chromaticity) -> Array:
 
 
 def _profile(space: bytes, tags: Mapping[bytes, bytes]) -> bytes:
-    """A display's profile of version 4.4 with the tags which all must have.
+    """Make a display profile of version 4.4 that includes the tags that all profiles must have.
 
     Source: ICC.1:2022, 7.2 (the header, 128 bytes) and 7.3 (the table of tags; equal ones share their bytes).
     """
@@ -149,7 +153,10 @@ def _profile(space: bytes, tags: Mapping[bytes, bytes]) -> bytes:
 
 
 def _header(size: int, space: bytes) -> bytes:
-    """Source: ICC.1:2022, table 17; a fixed date, so that equal files get equal profiles."""
+    """Make the header. The date is fixed, so that equal files get equal profiles.
+
+    Source: ICC.1:2022, table 17.
+    """
     date = struct.pack(">6H", 2026, 1, 1, 0, 0, 0)
     beginning = struct.pack(">I4xI", size, 0x0440_0000) + b"mntr" + space + b"XYZ " + date + b"acsp"
     illuminant = b"".join(map(_fixed, _D50))
@@ -157,21 +164,24 @@ def _header(size: int, space: bytes) -> bytes:
 
 
 def _chad(white: Chromaticity) -> bytes:
-    """Source: ICC.1:2022, 9.2.15 (chromaticAdaptationTag)."""
+    """Encode a chromatic adaptation matrix. Source: ICC.1:2022, 9.2.15 (chromaticAdaptationTag)."""
     return b"sf32" + bytes(4) + b"".join(map(_fixed, adaptation(white).flat))
 
 
 def _xyz(values: Array) -> bytes:
-    """Source: ICC.1:2022, 10.31 (XYZType)."""
+    """Encode XYZ values. Source: ICC.1:2022, 10.31 (XYZType)."""
     return b"XYZ " + bytes(4) + b"".join(map(_fixed, values))
 
 
 def _text(text: str) -> bytes:
-    """Source: ICC.1:2022, 10.15 (multiLocalizedUnicodeType): one record of 12 bytes, then its text."""
+    """Encode a text.
+
+    Source: ICC.1:2022, 10.15 (multiLocalizedUnicodeType): one record of 12 bytes, then its text.
+    """
     content = text.encode("utf-16-be")
     return b"mluc" + struct.pack(">4xII2s2sII", 1, 12, b"en", b"US", len(content), 28) + content
 
 
 def _fixed(value: float) -> bytes:
-    """Source: ICC.1:2022, 4.6 (s15Fixed16Number)."""
+    """Encode a fixed-point number. Source: ICC.1:2022, 4.6 (s15Fixed16Number)."""
     return struct.pack(">i", round(value * 65_536))

@@ -1,6 +1,7 @@
-"""What files say about their colors without an ICC profile, said as an ICC profile.
+"""Make ICC profiles from the color information that files state in other ways.
 
-Once in the profile, it goes the way of all profiles: into every format, and seen by every program.
+In an ICC profile, this information is handled like any other profile: formats can hold it, and programs
+understand it.
 """
 
 import re
@@ -21,7 +22,7 @@ from esc_cli.media.color.profiles import (
 )
 
 CodePoints = tuple[int, int]
-"""Color primaries and transfer characteristics, as Rec. ITU-T H.273 numbers them."""
+"""Color primaries and transfer characteristics, as numbered in Rec. ITU-T H.273."""
 
 _UNSPECIFIED = 2
 _SRGB: CodePoints = (1, 13)
@@ -34,28 +35,28 @@ _PNG_SIGNATURE_BYTES = 8
 
 
 def profile_of_png(image: Image.Image, header: bytes) -> bytes | None:
-    """Make the profile of a PNG by its cICP, or by gAMA and cHRM where it has no profile.
+    """Make the profile of a PNG from its cICP, or from gAMA and cHRM if it has no profile.
 
     Args:
-        image: As it was opened.
-        header: The first bytes of its file: 64 KiB are enough.
+        image: The image as it was opened.
+        header: The first bytes of the file: 64 KiB are enough.
 
     Returns:
-        A profile of RGB, or of gray for a gray picture, to be taken instead of one in the file. None for
-        sRGB, for what is not known here, and where the file's own profile holds.
+        An RGB profile, or a gray profile for a gray picture, that replaces one in the file. None for sRGB,
+        for unknown color information, and if the file's own profile applies.
 
     Source: PNG, third edition, 4.3 (precedence) and 11.3.2.
     """
     gray, has_profile = _is_gray(image), bool(image.info.get("icc_profile"))
     points = _cicp(header)
     if points is not None:
-        # sRGB has to be said where the file has a profile, too, which says something else.
+        # If the file also has a profile that states something else, sRGB must be stated explicitly.
         return _of_code_points(points, gray, say_srgb=has_profile)
     return None if has_profile else _of_chunks(image.info, gray)
 
 
 def profile_of_nclx(image: Image.Image, header: bytes) -> bytes | None:
-    """Make the profile of an AVIF or HEIC that has none, by its nclx.
+    """Make the profile of an AVIF or HEIC from its nclx, if the file has no profile.
 
     Source: ISO/IEC 23008-12 (HEIF), 6.5.5.
     """
@@ -81,7 +82,7 @@ def _of_code_points(points: CodePoints, gray: bool, say_srgb: bool = False) -> b
 
 
 def _of_chunks(info: Mapping[str | tuple[int, int], object], gray: bool) -> bytes | None:
-    """By PNG's gAMA and cHRM, as Pillow gives them; where one is missing, it is sRGB's."""
+    """Make a profile from PNG's gAMA and cHRM, as Pillow reports them. A missing one defaults to sRGB's."""
     if "srgb" in info:
         return None
     primaries = None if gray else _of_chromaticities(info.get("chromaticity"))
@@ -97,7 +98,10 @@ def _of_chunks(info: Mapping[str | tuple[int, int], object], gray: bool) -> byte
 
 
 def _of_chromaticities(chromaticities: object) -> Primaries | None:
-    """The primaries of a cHRM chunk: white, red, green and blue; None for sRGB's and for nonsense."""
+    """Return the primaries of a cHRM chunk; None for sRGB's and for invalid ones.
+
+    The chunk lists white, red, green and blue.
+    """
     if not isinstance(chromaticities, tuple) or len(chromaticities) != 8:
         return None
     white, red, green, blue = zip(chromaticities[::2], chromaticities[1::2], strict=True)
@@ -106,13 +110,16 @@ def _of_chromaticities(chromaticities: object) -> Primaries | None:
 
 
 def _of_gamma(gamma: float) -> bytes | None:
-    """The curve of a gAMA chunk, which has the inverse of a display's; None for sRGB's and for nonsense."""
+    """Return the curve of a gAMA chunk; None for sRGB's and for invalid values.
+
+    The chunk holds the inverse of a display's gamma.
+    """
     usual = abs(gamma - _SRGB_GAMMA) < _SMALLEST_DIFFERENCE
     return power_curve(1 / gamma) if 1 / _LARGEST_GAMMA <= gamma <= _LARGEST_GAMMA and not usual else None
 
 
 def _cicp(header: bytes) -> CodePoints | None:
-    """The code points of a cICP chunk, which stands before the pixels. Source: PNG 5.3 and 11.3.2.6."""
+    """Return the code points of a cICP chunk, which precedes the pixels. Source: PNG 5.3 and 11.3.2.6."""
     position = _PNG_SIGNATURE_BYTES
     while position + 12 <= len(header):
         length, name = struct.unpack_from(">I4s", header, position)
@@ -125,7 +132,7 @@ def _cicp(header: bytes) -> CodePoints | None:
 
 
 def _nclx(header: bytes) -> CodePoints | None:
-    """The code points of the first colr box of type nclx. Source: ISO/IEC 14496-12, 12.1.5."""
+    """Return the code points of the first colr box of type nclx. Source: ISO/IEC 14496-12, 12.1.5."""
     found = re.search(rb"colrnclx(..)(..)", header, re.DOTALL) if header[4:8] == b"ftyp" else None
     return None if found is None else (int.from_bytes(found[1]), int.from_bytes(found[2]))
 
@@ -145,14 +152,14 @@ PRIMARIES: Mapping[int, Primaries] = {
     12: Primaries((0.680, 0.320), (0.265, 0.690), (0.150, 0.060)),  # Display P3
     22: Primaries((0.630, 0.340), (0.295, 0.605), (0.155, 0.077)),  # EBU Tech 3213
 }
-"""RGB spaces by their code point."""
+"""RGB primaries by code point."""
 
 
 def transfer_curve(code: int) -> bytes | None:
-    """The tone curve of a display by its code point, as ICC has it; None for one that is not known here.
+    """Return a display's tone curve by code point, in the form of ICC; None if the code point is unknown.
 
-    Rec. ITU-T H.273 gives the functions of cameras for television (1, 6, 14, 15), but displays have another
-    one, and pictures marked so are in truth sRGB: Chromium takes sRGB's function for all four
+    For television (1, 6, 14, 15), Rec. ITU-T H.273 gives the functions of cameras, but displays have another
+    function, and pictures with these code points are in fact sRGB. Chromium uses sRGB's function for all four
     (ui/gfx/color_space.cc, GetTransferFunction), and so do libultrahdr and this program.
 
     Source: Rec. ITU-T H.273, table 3.
@@ -172,7 +179,10 @@ def transfer_curve(code: int) -> bytes | None:
 
 
 def _pq(signal: Array) -> Array:
-    """Light of a signal, as a share of 10,000 cd/m2. Source: Rec. ITU-R BT.2100-2, table 4 (EOTF)."""
+    """Return the light of a signal, as a share of 10,000 cd/m2.
+
+    Source: Rec. ITU-R BT.2100-2, table 4 (EOTF).
+    """
     m1, m2 = 2610 / 16384, 2523 / 4096 * 128
     c1, c2, c3 = 3424 / 4096, 2413 / 4096 * 32, 2392 / 4096 * 32
     root = signal ** (1 / m2)
@@ -181,7 +191,7 @@ def _pq(signal: Array) -> Array:
 
 
 def _hlg(signal: Array) -> Array:
-    """Light of a neutral signal on a display of 1000 cd/m2, as a share of its peak.
+    """Return the light of a neutral signal on a display of 1000 cd/m2, as a share of its peak.
 
     Source: Rec. ITU-R BT.2100-2, table 5 (inverse OETF, and the OOTF with a system gamma of 1.2).
     """

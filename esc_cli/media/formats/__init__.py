@@ -1,1 +1,1 @@
-"""The picture formats: one module owns everything about one of them, and `registry` lists them."""
+"""Picture formats: each format has its own module, and `registry` lists all formats."""

@@ -1,4 +1,7 @@
-"""AVIF: Pillow encodes 8 bits, libvips 10 and 12; libvips would drop the EXIF tags that it does not know."""
+"""AVIF: Pillow encodes 8 bits; libvips encodes 10 and 12 bits.
+
+libvips would drop EXIF tags that it does not know, so EXIF is inserted into its files afterwards.
+"""
 
 import re
 import struct
@@ -14,16 +17,17 @@ from esc_cli.media.formats.base import is_deep_color_still
 from esc_cli.media.pillow import Opened
 
 if TYPE_CHECKING:
-    from esc_cli.media.picture import AnimationTiming, Metadata, Picture
+    from esc_cli.media.metadata.kinds import Metadata
+    from esc_cli.media.picture import AnimationTiming, Picture
     from esc_cli.media.pixels.depth import Pixels
     from esc_cli.media.probe import Probe
 
-# Effort 3: 0.35 s/MP at 58 kB on a page of text; effort 4 takes 1.7 s for 54 kB, and Pillow's encoder, in 8
-# bits, 0.29 s for 56 kB.
+# On a page of text, effort 3 takes 0.35 s/MP for 58 kB, effort 4 takes 1.7 s for 54 kB, and Pillow's encoder
+# takes 0.29 s for 56 kB in 8 bits.
 _DEEP_OPTIONS = {"compression": "av1", "effort": 3, "subsample_mode": "off"}
 
 _NO_TAGS = b"Exif\0\0II*\0\x08\0\0\0" + bytes(6)
-"""The smallest EXIF, which only holds a place."""
+"""The smallest EXIF block, used as a placeholder."""
 
 _BOX = struct.Struct(">I4s")
 _LARGEST_OFFSET = 2**32 - 1
@@ -32,13 +36,14 @@ _LARGEST_OFFSET = 2**32 - 1
 class Avif(heic.HeifFormat):
     """AVIF.
 
-    Source: the limits: the defaults of libavif's decoder, AVIF_DEFAULT_IMAGE_DIMENSION_LIMIT and
-    AVIF_DEFAULT_IMAGE_SIZE_LIMIT; it encodes up to 65536 a side, but neither Pillow nor browsers read that.
+    Source: the size limits are the defaults of libavif's decoder, AVIF_DEFAULT_IMAGE_DIMENSION_LIMIT and
+    AVIF_DEFAULT_IMAGE_SIZE_LIMIT. libavif encodes up to 65536 pixels per side, but neither Pillow nor
+    browsers read such files.
     """
 
     name = "AVIF"
     extensions = (".avif",)
-    # Of the HEIF family, all that is not HEIC: Pillow looks closer.
+    # All files of the HEIF family except HEIC; Pillow looks closer.
     signature = rb"(?!" + heic.SIGNATURE + rb")....ftyp(avif|avis|mif1|msf1)"
     largest_side_px = 32_768
     largest_px = 16_384**2
@@ -46,16 +51,16 @@ class Avif(heic.HeifFormat):
     bytes_a_value = 0.035
 
     def stores_gray_as_rgb(self, *, alpha: bool, depth_bits: int) -> bool:
-        """Gray with alpha is, and all that libvips encodes."""
+        """Return True for gray with alpha, and for everything that libvips encodes."""
         return alpha or depth_bits > 8
 
     def limitations(self, probe: "Probe") -> Iterator[str]:
-        """Tell that Pillow neither reads nor writes how often an animation is played."""
+        """Yield the loss of the loop count, which Pillow neither reads nor writes."""
         if probe.several == "frames" and probe.format != self.name:
-            yield "how often the animation is played: AVIF is played for ever"
+            yield "the loop count of the animation is not kept: AVIF animations play forever"
 
     def depth_bits(self, opened: Opened) -> int:
-        """Read it from the file. Source: AV1-ISOBMFF 2.3.3 (av1C)."""
+        """Read the bit depth from the file. Source: AV1-ISOBMFF 2.3.3 (av1C)."""
         configuration = re.search(rb"av1C..(.)", opened.header, re.DOTALL)
         flags = configuration[1][0] if configuration else 0
         if flags & 0x40:
@@ -63,11 +68,14 @@ class Avif(heic.HeifFormat):
         return 8
 
     def is_too_deep_for_pillow(self, opened: Opened) -> bool:
-        """Pillow cuts all but animations, which only it composes."""
+        """Return whether the file is a still of more than 8 bits.
+
+        Pillow reduces stills to 8 bits. Animations are left to Pillow, because only Pillow composes them.
+        """
         return is_deep_color_still(opened, self.depth_bits(opened))
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
-        """Decode with libvips, which gives the bits as the upper ones of 16, and turns the picture."""
+        """Decode with libvips, which stores the bits in the upper bits of 16 and applies the orientation."""
         from esc_cli.media import vips
         from esc_cli.media.pixels.depth import from_integers
 
@@ -75,7 +83,7 @@ class Avif(heic.HeifFormat):
         return from_integers(vips.decode(source, "heifload_buffer", opened.name) >> (16 - bits), bits)
 
     def duration_ms(self, image: ImageFile) -> float:
-        """Decode the frame, before which it is not known."""
+        """Return the duration of the frame, which is known only after decoding."""
         image.load()
         return super().duration_ms(image)
 
@@ -86,26 +94,26 @@ class Avif(heic.HeifFormat):
         metadata: "Metadata",
         quality: int | None,
     ) -> bytes:
-        """Encode 8 bits with Pillow, more with libvips."""
+        """Encode 8 bits with Pillow and more bits with libvips."""
         if len(pictures) > 1 or pictures[0].depth_bits == 8:
             return super().encode_pixels(pictures, timing, metadata, quality)
         return _encode_deep(pictures[0], quality or self.quality, metadata)
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
-        """Ask for full color resolution."""
-        # Pillow stores gray as luma alone (4:0:0) unless it is told a sampling.
+        """Return the quality and full chroma resolution."""
+        # Pillow stores gray as luma only (4:0:0) unless a subsampling is set.
         sampling = {} if picture.gray else {"subsampling": "4:4:4"}
         return {"quality": quality or self.quality, **sampling}
 
 
 def _encode_deep(picture: "Picture", quality: int, metadata: "Metadata") -> bytes:
-    """Encode 10 or 12 bits with full color resolution (4:4:4); gray becomes equal colors."""
+    """Encode 10 or 12 bits with full chroma resolution (4:4:4); gray becomes RGB."""
     from esc_cli.media import vips
     from esc_cli.media.formats.encoding import metadata_blocks, values_of
     from esc_cli.media.pixels.depth import quantized
 
     bits, blocks = picture.depth_bits, metadata_blocks(metadata)
-    values = quantized(values_of(picture), bits) << (16 - bits)  # libvips takes the upper bits as they are
+    values = quantized(values_of(picture), bits) << (16 - bits)  # libvips stores the upper bits unchanged
     options = {**_DEEP_OPTIONS, "bitdepth": bits, "Q": quality}
     exif = blocks.get("exif")
     if exif is not None:
@@ -115,33 +123,33 @@ def _encode_deep(picture: "Picture", quality: int, metadata: "Metadata") -> byte
 
 
 def with_exif(avif: bytes, exif: bytes) -> bytes:
-    """Replace the EXIF of an AVIF: the new one goes behind everything, and the old one stays unused.
+    """Replace the EXIF of an AVIF; the new EXIF is appended, and the old EXIF stays in the file unused.
 
     Args:
-        avif: Written by libheif, with some EXIF.
-        exif: A block that begins with "Exif".
+        avif: Content of a file that libheif wrote and that has some EXIF.
+        exif: An EXIF block that begins with "Exif".
 
     Raises:
-        OutputError: There is no EXIF in it, or it is too large or laid out otherwise.
+        OutputError: The file has no EXIF, is too large, or has another layout.
 
     Source:
-        ISO 23008-12 (HEIF), A.2.1: the EXIF of an item comes after the offset of its TIFF header.
+        ISO 23008-12 (HEIF), A.2.1: the EXIF of an item follows the offset of its TIFF header.
     """
     block = bytes(4) + exif.removeprefix(b"Exif\0\0")
     start = len(avif) + _BOX.size
     place = _place_of_exif(avif)
     if place is None or start > _LARGEST_OFFSET:
-        raise OutputError("the picture and its EXIF cannot be written as AVIF together")
+        raise OutputError("the picture cannot be written as AVIF together with its EXIF")
     result = bytearray(avif)
     struct.pack_into(">IHII", result, place, start, 1, 0, len(block))
     return bytes(result) + _BOX.pack(_BOX.size + len(block), b"mdat") + block
 
 
 def _place_of_exif(avif: bytes) -> int | None:
-    """Where the file says at what offset, and how long, its EXIF is.
+    """Return the position of the fields with the offset and length of the EXIF; None if there are none.
 
-    Source: ISO 14496-12, 8.11.3 (iloc) and 8.11.6 (iinf, infe): both begin with a version, and then have an
-    entry for each item. As libheif writes them, numbers of items have 16 bits, offsets and lengths 32.
+    Source: ISO 14496-12, 8.11.3 (iloc) and 8.11.6 (iinf, infe). Both boxes begin with a version and then have
+    an entry for each item. libheif writes item numbers with 16 bits, and offsets and lengths with 32 bits.
     """
     file = dict(_boxes(avif, 0, len(avif)))
     meta = file.get(b"meta")
@@ -153,7 +161,8 @@ def _place_of_exif(avif: bytes) -> int | None:
     if (version, sizes) != (0, b"\x44\x40"):
         return None
     exif = _number_of_exif(avif, parts[b"iinf"])
-    # An entry: number, reference, base offset, how many pieces there are, offset and length of the only one.
+    # An entry has the item number, data reference, base offset, number of extents, and the offset and length
+    # of the only extent.
     entries = (places + 8 + 18 * index for index in range(count))
     return next((at + 4 for at in entries if struct.unpack_from(">H", avif, at)[0] == exif), None)
 
@@ -167,7 +176,7 @@ def _number_of_exif(avif: bytes, items: range) -> int | None:
 
 
 def _boxes(content: bytes, position: int, end: int) -> Iterator[tuple[bytes, range]]:
-    """Names of the boxes between two positions, and where their contents are."""
+    """Yield the name of each box between two positions, and the range of its content."""
     while position + _BOX.size <= end:
         size, name = _BOX.unpack_from(content, position)
         yield name, range(position + _BOX.size, position + size)

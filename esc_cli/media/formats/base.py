@@ -1,64 +1,62 @@
-"""What a picture format has to say about itself, with the answers that most formats share."""
+"""The base class of all picture formats, with the behavior that most formats share."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import IO, TYPE_CHECKING, Any, Literal, get_args
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 
-from esc_cli.media.metadata.blocks import Blocks, blocks_of_pillow
+from esc_cli.media.metadata.kinds import Held, Metadata
+from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES, Opened
 
 if TYPE_CHECKING:  # headers are read without numpy and torch
-    from esc_cli.media.picture import AnimationTiming, Metadata, Picture
+    from esc_cli.media.picture import AnimationTiming, Picture
     from esc_cli.media.pixels.depth import Pixels
     from esc_cli.media.probe import Probe
 
-Held = Literal["icc_profile", "exif", "xmp", "iptc", "dpi", "text", "comment"]
-"""A part of a picture's metadata; the field's name in `Metadata`."""
-
 Several = Literal["frames", "pages"]
-"""What a file holds when it holds several pictures: timed ones, or pages."""
+"""The kind of pictures in a file with several pictures: timed frames, or pages."""
 
-ALL_METADATA: frozenset[Held] = frozenset(get_args(Held))
 ICC_EXIF_XMP: frozenset[Held] = frozenset(("icc_profile", "exif", "xmp"))
 
 FLOAT_BITS = 32
-"""What stands for floats among bits a channel."""
+"""The value that denotes floats in a list of bit depths."""
 
 INT32_MAX = 2**31 - 1
 
 
 class PictureFormat:
-    """A picture format that is read and written. A subclass states its facts and overrides what differs.
+    """A picture format that the program reads and writes.
 
-    All methods that take an `image` or an `opened` file work on the header, unless they say that they decode.
+    A subclass sets the attributes below and overrides the methods whose defaults do not suit it. Methods that
+    take an `image` or an `opened` file work on the header, unless their docstring says that they decode.
 
     Attributes:
-        name: What it is called, in this program and in messages.
-        pillow_name: What Pillow or its plug-in calls it, if that is another name.
-        extensions: What its files end in, with the dot. Results get the first one.
-        signature: A regular expression for the first bytes of its files.
-        alpha: Whether it holds transparency.
-        largest_side_px: The largest height and width.
-        largest_px: The largest number of pixels; None if only the sides are limited.
-        lossy: Whether it has a lossy form, which takes a quality.
-        only_lossy: Whether it has no other form.
-        quality: The quality (1 to 100) of its lossy form unless another is asked for.
-        holds: The metadata that it holds.
-        largest_part_bytes: The largest size of parts of the metadata, where there is a limit.
-        depths_bits: Bits a channel that it holds, rising; `FLOAT_BITS` stands for floats.
-        several: What several pictures in it are; None if it holds one only.
-        extra: The optional dependency of this package which it needs.
-        module: The module that this dependency brings.
+        name: Name of the format, in this program and in messages.
+        pillow_name: Name of the format in Pillow or its plugin. Defaults to `name`.
+        extensions: File name extensions, with the dot. Results get the first one.
+        signature: Regular expression for the first bytes of a file.
+        alpha: Whether the format supports transparency.
+        largest_side_px: Maximum height and width, in pixels.
+        largest_px: Maximum number of pixels; None if only the sides are limited.
+        lossy: Whether the format has a lossy mode, which takes a quality.
+        only_lossy: Whether the format has no lossless mode.
+        quality: Default quality of the lossy mode, 1 to 100.
+        holds: Parts of the metadata that the format supports.
+        largest_part_bytes: Maximum sizes of the metadata parts that have a size limit.
+        depths_bits: Supported bits per channel, in ascending order; `FLOAT_BITS` denotes floats.
+        several: Kind of pictures in a file with several pictures; None if a file has only one picture.
+        extra: Extra of this package that installs an optional dependency of the format, if there is one.
+        module: Name of the module that the optional dependency provides.
         bytes_a_value: Bytes of a result for each 8-bit value in it, measured on two photos that esc-light x4
-            had upscaled, in the default quality. Upscaled photos are smooth: lossless formats compress them
+            upscaled, at the default quality. Upscaled photos are smooth, so lossless formats compress them
             better than other photos.
-        deep_share: Of more than 8 bits, the share that lossless compression leaves, since the lowest ones are
-            noise; None where deep pictures take as much as others.
+        deep_share: Share of the raw size that lossless compression leaves of pictures with more than 8 bits,
+            whose lowest bits are noise; None if such pictures take as many bytes as others.
     """
 
     name: str
@@ -81,34 +79,34 @@ class PictureFormat:
     deep_share: float | None = None
 
     def __init_subclass__(cls) -> None:
-        """Let Pillow's name of it be the same, unless another is stated."""
+        """Set `pillow_name` to `name`, unless the subclass sets another one."""
         cls.pillow_name = cls.pillow_name or getattr(cls, "name", "")
 
     def __repr__(self) -> str:
-        """Name the format."""
+        """Return a representation with the name of the format."""
         return f"<{self.name}>"
 
-    # What it can hold
+    # Capabilities
 
     def is_installed(self) -> bool:
-        """Tell whether what reads and writes it is there; it is not loaded to find out."""
+        """Return whether the optional dependency is installed, without importing it."""
         return self.module is None or find_spec(self.module) is not None
 
     def fits(self, height: int, width: int) -> bool:
-        """Tell whether it holds a picture of this size in pixels."""
+        """Return whether the format supports a picture of this size, in pixels."""
         small_enough = self.largest_px is None or height * width <= self.largest_px
         return max(height, width) <= self.largest_side_px and small_enough
 
     def stores_gray_as_rgb(self, *, alpha: bool, depth_bits: int) -> bool:
-        """Tell whether a gray picture is written as equal colors, since its encoder knows no other way."""
+        """Return whether a gray picture is stored as RGB because the encoder does not support gray."""
         return False
 
     def limitations(self, probe: "Probe") -> Iterator[str]:
-        """Yield what it cannot hold of a picture, beyond what its facts say: one sentence each."""
+        """Yield a sentence for each loss of a picture that the attributes of the format do not imply."""
         return iter(())
 
     def result_bytes(self, values: int, depth_bits: int) -> float:
-        """Estimate the size of a result of so many values (height x width x channels x frames)."""
+        """Estimate the size of a result, in bytes, from its values (height x width x channels x frames)."""
         if depth_bits > 8 and self.deep_share is not None:
             return values * self.deep_share * (4 if depth_bits == FLOAT_BITS else 2)
         return values * self.bytes_a_value
@@ -116,48 +114,48 @@ class PictureFormat:
     # Reading
 
     def load_plugin(self) -> None:
-        """Register what Pillow needs to read and write it; the second time costs nothing."""
+        """Register the plugin that Pillow needs for the format; repeated calls cost nothing."""
 
     def open(self, file: IO[bytes], name: str, largest_px: int) -> ImageFile:
-        """Read the header of a file.
+        """Open a file and read its header.
 
         Args:
-            file: At its beginning.
-            name: What to call the file in messages.
-            largest_px: Pictures of more pixels are refused.
+            file: The file, positioned at its beginning.
+            name: Name of the file in messages.
+            largest_px: Maximum number of pixels; larger pictures are refused.
 
         Raises:
-            InputError: It is too large, or of a kind that is not read. Also any of `PILLOW_ERRORS`.
+            InputError: The picture is too large or of an unsupported kind. `PILLOW_ERRORS` are possible, too.
         """
         self.load_plugin()
         return Image.open(file, formats=(self.pillow_name,))
 
     def check(self, opened: Opened) -> None:
-        """Look for damage that Pillow does not notice.
+        """Check a file for damage that Pillow does not notice.
 
         Raises:
-            InputError: There is some.
+            InputError: The file is damaged.
         """
 
     def depth_bits(self, opened: Opened) -> int:
-        """Give the bits a channel in the file; Pillow reduces color pictures to 8 without a word."""
+        """Return the bits per channel in the file; Pillow silently reduces color pictures to 8."""
         return 8
 
     def is_floating(self, opened: Opened) -> bool:
-        """Tell whether the file holds floats."""
+        """Return whether the file stores floats."""
         return False
 
     def is_too_deep_for_pillow(self, opened: Opened) -> bool:
-        """Tell whether Pillow would cut bits of the picture or page, and `decode_deep` would not."""
+        """Return whether Pillow would drop bits of the picture or page that `decode_deep` keeps."""
         return False
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
-        """Decode pixels of more than 8 bits, upright, of which Pillow reads the header alone.
+        """Decode a picture of more than 8 bits, upright; Pillow reads only the header of such files.
 
         Args:
-            opened: The file.
-            source: The same, as a path or as its content.
-            page: Number of the page at which it stands.
+            opened: The opened file.
+            source: Path or content of the same file.
+            page: Number of the current page.
 
         Raises:
             InputError: The file is damaged.
@@ -165,24 +163,24 @@ class PictureFormat:
         raise NotImplementedError(f"{self.name} has no pixels that are too deep for Pillow")
 
     def orientation(self, image: Image.Image) -> int:
-        """Give the EXIF orientation that is still to be applied, 1 to 8: the same before and after decoding.
+        """Return the EXIF orientation that is still to be applied, 1 to 8.
 
-        A picture with broken EXIF is taken as upright.
+        The value is the same before and after decoding. A picture with broken EXIF counts as upright.
         """
         return exif_orientation(image)
 
     def jpeg_step(self, image: Image.Image) -> float:
-        """Give the step in which a JPEG has rounded low frequencies of the luma; 0 of others."""
+        """Return the quantization step of a JPEG's low luma frequencies; 0 for other formats."""
         return 0.0
 
     # Reading several pictures
 
     def first_frame(self, image: ImageFile) -> int:
-        """Give Pillow's number of the first frame that is shown."""
+        """Return Pillow's number of the first frame that is shown."""
         return 0
 
     def go_to(self, image: ImageFile, number: int) -> None:
-        """Move to a frame or page by Pillow's number; the only picture of other formats stays where it is."""
+        """Seek to a frame or page by Pillow's number; do nothing if the format has only one picture."""
         if self.several is not None:
             image.seek(number)
 
@@ -190,37 +188,37 @@ class PictureFormat:
         """Decode frames or pages as they are shown, one after the other.
 
         Args:
-            image: The file.
-            visited: Moves it to one frame after the other.
+            image: The opened file.
+            visited: Iterable that moves `image` to the next frame at each step.
         """
         for _ in visited:
             image.load()
             yield image.copy()
 
     def duration_ms(self, image: ImageFile) -> float:
-        """Give how long the frame is shown at which an animation stands."""
+        """Return the duration of the current frame."""
         return float(image.info.get("duration", 0))
 
     def plays(self, image: ImageFile) -> int:
-        """Give how often an animation is played; 0 means for ever."""
+        """Return how often an animation is played; 0 means forever."""
         return int(image.info.get("loop") or 0)
 
     # Reading metadata
 
-    def blocks(self, image: Image.Image) -> Blocks:
-        """Gather the metadata as it stands in the file."""
-        return blocks_of_pillow(image)
+    def stored_metadata(self, image: Image.Image) -> Metadata:
+        """Return the metadata as it is stored in the file."""
+        return metadata_of_pillow(image)
 
     def signalled_profile(self, image: Image.Image, header: bytes) -> bytes | None:
-        """Make a color profile of what the file says about its colors in another way.
+        """Make a color profile from color information that the file stores outside an ICC profile.
 
         Args:
-            image: As it was opened.
+            image: The image as it was opened.
             header: The first 64 KiB of its file.
 
         Returns:
-            A profile to be taken instead of one in the file. None for sRGB, for what is not known, and where
-            the file's own profile holds.
+            A profile that replaces the one in the file. None for sRGB, for unknown colors, and if the file's
+            own profile applies.
         """
         return None
 
@@ -236,14 +234,14 @@ class PictureFormat:
         """Encode pictures with their metadata.
 
         Args:
-            pictures: As the format holds them: of a depth it has, with alpha if it has that, one or several.
+            pictures: One or several pictures whose depth, alpha and number the format supports.
             timing: The timing of several frames; None for a still and for pages.
-            metadata: Fitted to the format, of each picture.
-            quality: 1 to 100; None: the default.
+            metadata: The metadata of each picture, fitted to the format.
+            quality: 1 to 100; None means the default.
 
         Raises:
-            OutputError: It cannot be encoded.
-            OutOfMemoryError: There is not enough memory to encode it.
+            OutputError: The pictures cannot be encoded.
+            OutOfMemoryError: There is not enough memory to encode the pictures.
         """
         return self.embed(self.encode_pixels(pictures, timing, metadata[0], quality), metadata)
 
@@ -254,18 +252,18 @@ class PictureFormat:
         metadata: "Metadata",
         quality: int | None,
     ) -> bytes:
-        """Encode pictures, with as much of the metadata as the encoder takes."""
+        """Encode pictures, with the metadata that the encoder supports."""
         from esc_cli.media.formats.encoding import encode_with_pillow
 
         options = self.pixel_options(pictures[0], quality) | self.metadata_options(metadata)
         return encode_with_pillow(pictures, timing, self, options)
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
-        """Give the options of Pillow's encoder for the pixels."""
+        """Return the options of Pillow's encoder for the pixels."""
         return {}
 
     def metadata_options(self, metadata: "Metadata") -> dict[str, Any]:
-        """Give metadata, fitted to the format, as options of Pillow's encoder."""
+        """Return options of Pillow's encoder for metadata that is fitted to the format."""
         held = {
             "icc_profile": metadata.icc_profile,
             "exif": metadata.exif,
@@ -276,32 +274,35 @@ class PictureFormat:
         return {option: value for option, value in held.items() if value is not None}
 
     def timing_options(self, timing: "AnimationTiming") -> dict[str, Any]:
-        """Give durations, in whole milliseconds, and repetitions as options of Pillow's encoder."""
+        """Return durations, in whole milliseconds, and the loop count as options of Pillow's encoder."""
         from esc_cli.media.formats.encoding import whole_milliseconds
 
         return whole_milliseconds(timing)
 
     def embed(self, encoded: bytes, metadata: "Sequence[Metadata]") -> bytes:
-        """Put metadata into a finished file, where its encoder did not take all of it.
+        """Insert metadata that the encoder does not support into a finished file.
 
         Args:
-            encoded: The file.
-            metadata: Fitted to the format, of each picture; of later pages it may be missing.
+            encoded: Content of the file.
+            metadata: The metadata of each picture, fitted to the format; later pages may have none.
         """
         return encoded
 
 
 def is_deep_color_still(opened: Opened, depth_bits: int) -> bool:
-    """Tell whether Pillow would cut the bits of a still: it keeps those of gray, and composes animations."""
+    """Return whether a file is a still whose bits Pillow would drop.
+
+    Pillow keeps the bits of gray stills. Animations are left to Pillow, which composes their frames.
+    """
     image = opened.image
     animated = getattr(image, "n_frames", 1) > 1
     return image.mode not in WIDE_MODES and depth_bits > 8 and not animated
 
 
 def exif_orientation(image: Image.Image) -> int:
-    """Read EXIF's orientation, 1 to 8; 1 where there is none or it is broken."""
+    """Return the EXIF orientation, 1 to 8; 1 if it is missing or broken."""
     try:
-        # Of the base class, since PNG's own decodes the whole picture to look for EXIF behind the pixels.
+        # PNG's own method would decode the whole picture to find EXIF after the pixels.
         value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
     except PILLOW_ERRORS:
         return 1

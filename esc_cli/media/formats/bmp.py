@@ -9,10 +9,10 @@ if TYPE_CHECKING:
 
 
 class Bmp(PictureFormat):
-    """BMP, of 24 bits.
+    """BMP with 24 bits per pixel.
 
-    Source: BITMAPFILEHEADER, whose two reserved words are 0 ("BM" alone opens many a text), and in which the
-    file's size has 32 bits, while a pixel takes 3 bytes.
+    Source: BITMAPFILEHEADER. Its two reserved words are 0 and belong to the signature, because many texts
+    begin with "BM". The file size has 32 bits, and a pixel takes 3 bytes.
     """
 
     name = "BMP"
@@ -25,5 +25,5 @@ class Bmp(PictureFormat):
     bytes_a_value = 1.0
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
-        """Say that the resolution is not known, unless the metadata has it; Pillow would write 96."""
+        """Mark the resolution as unknown unless the metadata has one; Pillow would write 96 dpi."""
         return {"dpi": (0, 0)}

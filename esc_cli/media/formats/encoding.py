@@ -1,4 +1,4 @@
-"""What several formats need to encode pictures: their pixels as other libraries want them, and Pillow."""
+"""Encoding code that several formats share: pixel layouts for other libraries, and encoding with Pillow."""
 
 import io
 from collections.abc import Mapping, Sequence
@@ -11,19 +11,21 @@ from PIL import Image
 from esc_cli.errors import OutOfMemoryError, OutputError
 from esc_cli.media.formats.base import FLOAT_BITS, PictureFormat
 from esc_cli.media.formats.registry import FORMATS
-from esc_cli.media.picture import AnimationTiming, Metadata, Picture
+from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.picture import AnimationTiming, Picture
 from esc_cli.media.pillow import PILLOW_ERRORS, quiet_pillow
 from esc_cli.media.pixels.depth import Array, with_depth
 
 _MOST_PLAYS = 2**16 - 1
-"""Source: WebP RFC 9649, 2.7.1.1 (loop count): 16 bits."""
+"""The loop count has 16 bits. Source: WebP RFC 9649, 2.7.1.1."""
 
 
 def pillow_image(picture: Picture) -> Image.Image:
-    """Give the pixels as a Pillow image, without metadata.
+    """Return the pixels as a Pillow image, without metadata.
 
     Returns:
-        In mode L, LA, RGB or RGBA, reduced to 8 bits; gray without alpha in mode I;16 or F if it has more.
+        An image in mode L, LA, RGB or RGBA, reduced to 8 bits. Gray without alpha and with more than 8 bits
+        has mode I;16 or F.
     """
     if picture.gray and picture.alpha is None and picture.depth_bits > 8:
         return Image.fromarray(values_of(picture)[..., 0])
@@ -37,7 +39,7 @@ def pillow_image(picture: Picture) -> Image.Image:
 
 
 def images_of(pictures: Sequence[Picture]) -> list[Image.Image]:
-    """Give pictures as Pillow images of one mode: the one that all of them together need."""
+    """Return pictures as Pillow images in one common mode that suits all of them."""
     images = [pillow_image(picture) for picture in pictures]
     modes = {image.mode for image in images}
     color = "L" if modes <= {"L", "LA"} else "RGB"
@@ -46,7 +48,7 @@ def images_of(pictures: Sequence[Picture]) -> list[Image.Image]:
 
 
 def values_of(picture: Picture) -> Array:
-    """Give the pixels, (H, W, C), as a file holds them: one channel for gray, floats in their own range."""
+    """Return the pixels, (H, W, C), as stored in a file: one channel for gray, floats in their own range."""
     planes = list(picture.color[0, :1] if picture.gray else picture.color[0])
     values = [plane.numpy() for plane in planes]
     if picture.depth_bits == FLOAT_BITS:
@@ -58,19 +60,19 @@ def values_of(picture: Picture) -> Array:
 
 
 def metadata_blocks(metadata: Metadata) -> dict[str, bytes]:
-    """Give metadata as formats of the HEIF family take it: any of "icc_profile", "exif" and "xmp"."""
+    """Return metadata as formats of the HEIF family take it: any of "icc_profile", "exif" and "xmp"."""
     held = {"icc_profile": metadata.icc_profile, "exif": metadata.exif, "xmp": metadata.xmp}
     return {name: block for name, block in held.items() if block is not None}
 
 
 def is_lossy(picture: Picture, quality: int | None) -> bool:
-    """Tell whether to take the lossy form of a format: the source had no other, or a quality is asked for."""
+    """Return whether to use a lossy mode: a quality is requested, or the source format is always lossy."""
     source = FORMATS.get(picture.format)
     return quality is not None or (source is not None and source.only_lossy)
 
 
 def whole_milliseconds(timing: AnimationTiming) -> dict[str, Any]:
-    """Give Pillow's options for durations: no frame comes more than half a millisecond too late."""
+    """Return Pillow's timing options in whole milliseconds; no frame is more than half a millisecond late."""
     ends = [round(end) for end in accumulate(timing.durations_ms)]
     return {
         "duration": [end - start for start, end in pairwise((0, *ends))],
@@ -86,18 +88,18 @@ def encode_with_pillow(
 ) -> bytes:
     """Encode a still or an animation in 8 bits.
 
-    Frames next to each other that are equal may become one, which is shown as long as all of them: PNG's and
-    WebP's encoders do that.
+    The encoders of PNG and WebP may merge equal adjacent frames into one, which is shown as long as all of
+    them.
 
     Args:
-        pictures: One, or frames of one size.
+        pictures: One picture, or frames of one size.
         timing: The timing of frames; None for a still.
-        format: What is written.
-        options: Pillow's, for pixels and metadata.
+        format: The format to write.
+        options: Pillow's options for pixels and metadata.
 
     Raises:
-        OutputError: The format cannot hold them, or they cannot be encoded.
-        OutOfMemoryError: There is not enough memory to encode them.
+        OutputError: The format does not support the pictures, or they cannot be encoded.
+        OutOfMemoryError: There is not enough memory to encode the pictures.
     """
     try:
         first, *others = images_of(pictures)

@@ -1,8 +1,9 @@
-"""GIF: written through libvips, whose palettes are better than Pillow's; and whether one is complete.
+"""GIF: encoding with libvips, whose palettes are better than Pillow's, and detection of truncated files.
 
-Measured on photos, 512 x 341 and 640 x 427 pixels: 42.0 and 40.5 dB in 0.16 and 0.33 s. Pillow's median cut
-gives 39.0 and 36.1 in 0.05 and 0.08 s; refined by k-means 41.5 and 38.6 in 0.64 and 0.87 s. Blurred, as eyes
-do, 49.4 and 48.7 dB against 45.6 and 41.2, and 48.9 and 45.8. Up to 255 colors stay as they are.
+On photos of 512 x 341 and 640 x 427 pixels, libvips reaches 42.0 and 40.5 dB in 0.16 and 0.33 s. Pillow's
+median cut reaches 39.0 and 36.1 dB in 0.05 and 0.08 s. Refined by k-means, it reaches 41.5 and 38.6 dB in
+0.64 and 0.87 s. After a blur that imitates the eye, libvips reaches 49.4 and 48.7 dB, median cut 45.6 and
+41.2 dB, and k-means 48.9 and 45.8 dB. Up to 255 colors are kept unchanged.
 """
 
 from collections.abc import Iterator, Sequence
@@ -21,14 +22,15 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from esc_cli.media.picture import AnimationTiming, Metadata, Picture
+    from esc_cli.media.metadata.kinds import Metadata
+    from esc_cli.media.picture import AnimationTiming, Picture
     from esc_cli.media.probe import Probe
 
-# The next efforts take up to twice the time for 0.05 dB. Dithering, which is on, costs 0.1 dB at most.
+# The next higher efforts take up to twice the time for 0.05 dB. Dithering is on and costs at most 0.1 dB.
 _EFFORT = 7
 
 # Source: GIF89a, 23 (graphic control extension): a delay has 16 bits, in hundredths of a second. The number
-# of repetitions (Netscape's application extension) has 16 bits, too; an animation is played once more.
+# of repetitions (Netscape's application extension) also has 16 bits; the first play is not counted in it.
 _TICK_MS = 10
 _LONGEST_TICKS = 2**16 - 1
 _MOST_PLAYS = 2**16
@@ -38,7 +40,7 @@ _GRAPHIC_CONTROL = b"\xf9"
 
 
 class Gif(PictureFormat):
-    """GIF. Source: GIF89a: 17 (signature), 18 (sides have 16 bits)."""
+    """GIF. Source: GIF89a, 17 (signature) and 18 (sides have 16 bits)."""
 
     name = "GIF"
     extensions = (".gif",)
@@ -49,32 +51,35 @@ class Gif(PictureFormat):
     bytes_a_value = 0.16
 
     def stores_gray_as_rgb(self, *, alpha: bool, depth_bits: int) -> bool:
-        """A palette has colors only."""
+        """Return True, because a palette stores only colors."""
         return True
 
     def limitations(self, probe: "Probe") -> Iterator[str]:
-        """Tell of half transparent pixels, and of palettes."""
+        """Yield the loss of partial transparency, and the loss of colors in a palette."""
         if probe.alpha and probe.format != self.name:
-            yield "what is half transparent becomes opaque or vanishes: GIF holds nothing between"
-        yield "the colors of each picture become 256 at most: GIF holds no more"
+            yield "partially transparent pixels become opaque or fully transparent: GIF holds nothing between"
+        yield "the colors of each picture are reduced to at most 256: GIF cannot hold more"
 
     def check(self, opened: Opened) -> None:
-        """Refuse one that is cut in the header of a frame: Pillow takes what comes before for all of it."""
+        """Refuse a file that ends within a frame's header; Pillow would ignore the incomplete frame."""
         stream = opened.image.fp
         if stream is not None and ends_within_a_frame(stream):
             raise InputError(f"{opened.name} is damaged or incomplete: it ends within a frame")
 
     def go_to(self, image: ImageFile, number: int) -> None:
-        """Reset the disposal method: Pillow keeps the last one where a frame has none, which means "keep"."""
+        """Reset the disposal method and seek.
+
+        A frame without a disposal method means "keep", but Pillow uses the method of the frame before.
+        """
         if isinstance(image, GifImageFile):
             image.disposal_method = 0
         super().go_to(image, number)
 
     def plays(self, image: ImageFile) -> int:
-        """Add the first time to the repetitions.
+        """Return the number of repetitions plus the first play; 0 means forever.
 
-        GIF89a does not define them: the Netscape block counts repetitions after the first time. Without one,
-        browsers play an animation once.
+        GIF89a does not define repetitions. The Netscape block counts the repetitions after the first play.
+        Without this block, browsers play an animation once.
         """
         loop = image.info.get("loop")
         return 1 if loop is None else loop and int(loop) + 1
@@ -86,7 +91,7 @@ class Gif(PictureFormat):
         metadata: "Metadata",
         quality: int | None,
     ) -> bytes:
-        """Encode with libvips."""
+        """Encode the pictures with libvips."""
         from esc_cli.media.formats.encoding import images_of
 
         return encode_gif(images_of(pictures), timing, metadata.comment)
@@ -95,26 +100,26 @@ class Gif(PictureFormat):
 def encode_gif(
     images: Sequence[Image.Image], timing: "AnimationTiming | None", comment: bytes | None = None
 ) -> bytes:
-    """Encode a still or an animation; each frame has a palette of its own, and equal ones stay frames.
+    """Encode a still or an animation; each frame has its own palette, and equal frames are kept.
 
-    A pixel in a GIF is opaque or not there: it is opaque from an alpha of 128 on.
+    A pixel in a GIF is either opaque or fully transparent. Pixels with an alpha of 128 or more become opaque.
 
     Args:
-        images: Frames of one size, all in the mode L, LA, RGB or RGBA.
-        timing: Their timing; None for a still.
-        comment: If there is one.
+        images: Frames of one size and one mode: L, LA, RGB or RGBA.
+        timing: The timing of the frames; None for a still.
+        comment: The comment to store; None for no comment.
 
     Raises:
-        OutputError: A frame is shown for longer than a GIF can say, or it cannot be encoded.
+        OutputError: A frame is shown for longer than GIF supports, or the images cannot be encoded.
     """
     import numpy as np
 
     from esc_cli.media.vips import libvips, translated
 
     vips = libvips()
-    pixels = [np.ascontiguousarray(image) for image in images]  # libvips reads them when it encodes
+    pixels = [np.ascontiguousarray(image) for image in images]  # libvips reads these when it encodes
     with translated(OutputError, "the picture cannot be written as GIF"):
-        # A copy, since its properties are set, and libvips shares what was made from the same.
+        # Copy before setting properties, because libvips shares images that were made from the same input.
         whole = vips.Image.arrayjoin([_vips_image(frame) for frame in pixels], across=1).copy()
         if timing is not None:
             whole.set_type(vips.GValue.gint_type, "page-height", images[0].height)
@@ -125,21 +130,21 @@ def encode_gif(
 
 
 def _with_comment(gif: bytes, comment: bytes) -> bytes:
-    """Put a comment before the first picture. Source: GIF89a, 18 (the table of colors), 24 and 15."""
+    """Insert a comment before the first picture. Source: GIF89a, 18 (the color table), 24 and 15."""
     flags = gif[10]
     place = 13 + (3 << (flags & 7) + 1 if flags & 0x80 else 0)
     if gif.startswith(_LOOP, place):
-        place += len(_LOOP) + 5  # which is to come first, with the number of times
+        place += len(_LOOP) + 5  # the loop extension, with its count, must come first
     blocks = (comment[at : at + 255] for at in range(0, len(comment), 255))
     extension = _COMMENT + b"".join(bytes([len(block)]) + block for block in blocks) + b"\0"
     return gif[:place] + extension + gif[place:]
 
 
 def delays_ms(durations_ms: Sequence[float]) -> list[int]:
-    """Round durations to hundredths of a second, such that no frame comes more than half of one too late.
+    """Round durations to hundredths of a second; no frame is more than half a hundredth late.
 
     Raises:
-        OutputError: One is longer than a GIF can say.
+        OutputError: A duration is longer than GIF supports.
     """
     ends = [round(end / _TICK_MS) for end in accumulate(durations_ms)]
     ticks = [end - start for start, end in pairwise((0, *ends))]
@@ -150,7 +155,7 @@ def delays_ms(durations_ms: Sequence[float]) -> list[int]:
 
 
 def _vips_image(pixels: "npt.NDArray[np.uint8]") -> Any:
-    """A libvips image over the memory of (H, W) or (H, W, C) bytes."""
+    """Return a libvips image that shares the memory of (H, W) or (H, W, C) bytes."""
     from esc_cli.media.vips import libvips
 
     height, width, channels = (*pixels.shape, 1)[:3]
@@ -159,9 +164,10 @@ def _vips_image(pixels: "npt.NDArray[np.uint8]") -> Any:
 
 
 def ends_within_a_frame(file: IO[bytes]) -> bool:
-    """Whether a GIF is cut off, unless that is between frames: some programs leave out the trailer.
+    """Return whether a GIF is cut off within a frame.
 
-    The file is left where it was read. What makes no sense in it is left to decoders.
+    A GIF that is cut off between frames passes, because some programs leave out the trailer. Invalid content
+    is left to the decoder. The file position is restored.
 
     Source: GIF89a, 17 to 27, and appendix B (the grammar).
     """
@@ -169,7 +175,7 @@ def ends_within_a_frame(file: IO[bytes]) -> bool:
     try:
         file.seek(10)
         _skip_palette(file, file.read(3))
-        announced = False  # a frame, by the extension with its delay
+        announced = False  # whether the extension with a frame's delay has been read
         while (mark := file.read(1)) in (b"!", b","):
             announced = _skip_block(file, mark)
         return announced and not mark
@@ -180,7 +186,7 @@ def ends_within_a_frame(file: IO[bytes]) -> bool:
 
 
 def _skip_block(file: IO[bytes], mark: bytes) -> bool:
-    """Step over an extension or a frame; whether a frame has to follow."""
+    """Skip an extension or a frame, and return whether a frame must follow."""
     if mark == b"!":
         label = _exactly(file, 1)
         _skip_data(file)
@@ -192,7 +198,7 @@ def _skip_block(file: IO[bytes], mark: bytes) -> bool:
 
 
 def _skip_palette(file: IO[bytes], descriptor: bytes) -> None:
-    """Step over the palette of the screen or of a frame, whose flags are the descriptor's first byte."""
+    """Skip the palette of the screen or of a frame; the descriptor's first byte holds the palette's flags."""
     flags = descriptor[0] if descriptor else 0
     if flags & 0x80:
         _exactly(file, 3 << ((flags & 7) + 1))

@@ -1,7 +1,7 @@
-"""HEIC through pillow-heif: all of its 8, 10 or 12 bits a channel, where the plug-in for Pillow gives 8.
+"""HEIC, decoded by pillow-heif with all 8, 10 or 12 bits per channel; its plugin for Pillow returns only 8.
 
-pillow-heif applies the file's turns and mirrorings (irot, imir) and sets orientation 1 in EXIF and XMP, which
-is what HEIF wants: EXIF's orientation only tells what a camera had, and is not to be applied.
+pillow-heif applies the file's rotation and mirroring (irot, imir) and sets orientation 1 in EXIF and XMP.
+HEIF requires this: the EXIF orientation only records what the camera had and must not be applied.
 """
 
 import io
@@ -19,17 +19,18 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-    from esc_cli.media.picture import AnimationTiming, Metadata, Picture
+    from esc_cli.media.metadata.kinds import Metadata
+    from esc_cli.media.picture import AnimationTiming, Picture
     from esc_cli.media.pixels.depth import Pixels
 
 SIGNATURE = rb"....ftyp(?:(?:mif1|msf1).{4}(?:.{4}){0,15}?)?(?:heic|heix|heim|heis|hevc|hevx)"
-"""Source: HEIF (ISO 23008-12), brands. "mif1" says only "HEIF family": what it is compatible with decides."""
+"""Source: HEIF (ISO 23008-12), brands. "mif1" only means "HEIF family"; the compatible brands decide."""
 
 _MODES = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 class HeifFormat(PictureFormat):
-    """What HEIC and AVIF have in common, which are codecs in one kind of file."""
+    """The base class of HEIC and AVIF, which are different codecs in the same container."""
 
     lossy = True
     quality = 90
@@ -37,7 +38,7 @@ class HeifFormat(PictureFormat):
     depths_bits = (8, 10, 12)
 
     def signalled_profile(self, image: Image.Image, header: bytes) -> bytes | None:
-        """Read nclx. Source: HEIF (ISO 23008-12), 6.5.5."""
+        """Make a color profile from nclx. Source: HEIF (ISO 23008-12), 6.5.5."""
         from esc_cli.media.color.signalling import profile_of_nclx
 
         return profile_of_nclx(image, header)
@@ -46,8 +47,9 @@ class HeifFormat(PictureFormat):
 class Heic(HeifFormat):
     """HEIC.
 
-    Source: the limits: libheif's security limit, MAX_IMAGE_WIDTH and _HEIGHT; larger than any level of H.265,
-    which ends at 16888 a side and 36 megapixels (table A.8), but its decoders do not mind.
+    Source: the size limits are libheif's security limits, MAX_IMAGE_WIDTH and MAX_IMAGE_HEIGHT. They exceed
+    all levels of H.265, which end at 16888 pixels per side and 36 megapixels (table A.8), but decoders
+    accept larger files.
     """
 
     name = "HEIC"
@@ -61,21 +63,24 @@ class Heic(HeifFormat):
     bytes_a_value = 0.09
 
     def load_plugin(self) -> None:
-        """Register pillow-heif."""
+        """Register the Pillow plugin of pillow-heif."""
         from pillow_heif import register_heif_opener
 
         register_heif_opener()
 
     def depth_bits(self, opened: Opened) -> int:
-        """Ask the plug-in."""
+        """Return the bit depth that the plugin reports."""
         return int(opened.image.info.get("bit_depth", 8))
 
     def is_too_deep_for_pillow(self, opened: Opened) -> bool:
-        """Pillow cuts all, gray too, which the plug-in puts in the lower bits."""
+        """Return whether the picture has more than 8 bits.
+
+        Pillow reduces all pictures to 8 bits. This includes gray, which the plugin puts in the lower bits.
+        """
         return self.depth_bits(opened) > 8
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
-        """Decode with pillow-heif, without Pillow."""
+        """Decode the picture with pillow-heif, without Pillow."""
         from esc_cli.media.header import depth_class
         from esc_cli.media.pixels.depth import Pixels
 
@@ -88,7 +93,7 @@ class Heic(HeifFormat):
         metadata: "Metadata",
         quality: int | None,
     ) -> bytes:
-        """Encode the only picture, with its metadata."""
+        """Encode the single picture with its metadata."""
         from esc_cli.media.formats.encoding import metadata_blocks, values_of
 
         first = pictures[0]
@@ -97,19 +102,19 @@ class Heic(HeifFormat):
 
 
 def deep_pixels(content: Path | bytes, name: str) -> "npt.NDArray[np.uint16]":
-    """Decode the main picture of a HEIC of more than 8 bits a channel, upright.
+    """Decode the main picture of a HEIC with more than 8 bits per channel; the result is upright.
 
     Args:
-        content: A path, or a file's content.
-        name: What to call the file in messages.
+        content: Path or content of the file.
+        name: Name of the file in messages.
 
     Returns:
-        (H, W, C): gray, gray and alpha, RGB, or RGB and alpha, which colors are not multiplied by; over the
-        whole range of uint16.
+        Pixels of shape (H, W, C): gray, gray and alpha, RGB, or RGB and alpha. The values use the full range
+        of uint16, and colors are not premultiplied by alpha.
 
     Raises:
         InputError: The file is damaged or incomplete.
-        OutOfMemoryError: Its pixels do not fit in memory.
+        OutOfMemoryError: The pixels do not fit in memory.
     """
     import numpy as np
     import pillow_heif
@@ -129,17 +134,18 @@ def deep_pixels(content: Path | bytes, name: str) -> "npt.NDArray[np.uint16]":
 def encode_heif(
     pixels: "npt.NDArray[Any]", depth_bits: int, quality: int, metadata: Mapping[str, bytes]
 ) -> bytes:
-    """Encode a HEIC with full color resolution (4:4:4).
+    """Encode a HEIC with full chroma resolution (4:4:4).
 
     Args:
-        pixels: (H, W, C), C from 1 to 4: uint8 for a depth of 8 bits, else uint16 over its whole range.
+        pixels: Pixels of shape (H, W, C) with 1 to 4 channels: uint8 for a depth of 8 bits, otherwise uint16
+            over its full range.
         depth_bits: 8, 10 or 12.
-        quality: 1 to 100; from 95 on they are the same.
-        metadata: Any of "icc_profile", "exif" and "xmp"; their orientation has to be 1.
+        quality: 1 to 100; all values from 95 on give the same result.
+        metadata: Any of "icc_profile", "exif" and "xmp"; their orientation must be 1.
 
     Raises:
-        OutputError: It cannot be encoded, such as a picture of a few pixels in height and many in width.
-        OutOfMemoryError: There is not enough memory to encode it.
+        OutputError: The picture cannot be encoded, for example if it is a few pixels high and very wide.
+        OutOfMemoryError: There is not enough memory to encode the picture.
     """
     import pillow_heif
 
@@ -165,7 +171,10 @@ def encode_heif(
 
 
 def _samples(pixels: "npt.NDArray[Any]", depth_bits: int) -> bytes:
-    """Bytes of the pixels; the upper bits of 16 hold the nearest of fewer, where pillow-heif just cuts."""
+    """Return the bytes of the pixels.
+
+    More than 8 bits are rounded to the depth and put in the upper bits of 16; pillow-heif would truncate.
+    """
     from esc_cli.media.pixels.depth import quantized
 
     if depth_bits == 8:

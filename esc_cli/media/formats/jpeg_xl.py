@@ -1,7 +1,7 @@
-"""JPEG XL: what its plug-in for Pillow does not tell, read from the file, and how it is made to write.
+"""JPEG XL: header facts that its Pillow plugin does not report, and the options of the plugin's encoder.
 
-The plug-in decodes all of a picture when it opens it, so that a few bytes could take all memory there is. It
-gives colors in 8 bits, whatever the file has, the last frame of an animation, and no XMP; and it writes no
+The plugin decodes the whole picture when it opens a file, so a few bytes could exhaust the memory. It returns
+colors in 8 bits whatever the depth of the file, only the last frame of an animation, and no XMP. It writes no
 color profile.
 """
 
@@ -24,25 +24,26 @@ _CONTAINER = b"\0\0\0\x0cJXL \r\n\x87\n"
 _CODESTREAM = b"\xff\x0a"
 _HEADER_BYTES = 64
 
-# Source: ISO 18181-1, image header, as libjxl reads it (lib/jxl/headers.cc, image_metadata.cc). A choice of
-# two bits each: how many bits of a number follow, and what is added to it.
+# Source: ISO 18181-1, image header, as libjxl reads it (lib/jxl/headers.cc, image_metadata.cc). Two bits
+# select one of four pairs: how many bits of a number follow, and what is added to the number.
 _Choices = tuple[tuple[int, int], tuple[int, int], tuple[int, int], tuple[int, int]]
 _SIDE: _Choices = ((9, 1), (13, 1), (18, 1), (30, 1))
 _INTEGER_DEPTH: _Choices = ((0, 8), (0, 10), (0, 12), (6, 1))
 _FLOAT_DEPTH: _Choices = ((0, 32), (0, 16), (0, 24), (6, 1))
 _RATIOS = ((1, 1), (12, 10), (4, 3), (3, 2), (16, 9), (5, 4), (2, 1))
 
-# On 2.8 MP of upscaled photo: 0.19 s/MP for 1.15 MB; the next effort takes 0.45 for 1.12, PNG has 2.07.
+# On 2.8 MP of upscaled photo, this effort takes 0.19 s/MP for 1.15 MB. The next effort takes 0.45 s/MP for
+# 1.12 MB, and PNG needs 2.07 MB.
 _LOSSLESS_EFFORT = 3
-# 0.29 s/MP for 47.2 dB at 177 kB and quality 90; the effort below has 45.1 dB at 235 kB, those above take
-# twice the time for 47.2 dB at 182 kB. AVIF: 45.7 dB at 225 kB.
+# At quality 90, this effort takes 0.29 s/MP for 47.2 dB at 177 kB. The effort below reaches 45.1 dB at
+# 235 kB, and the efforts above take twice the time for 47.2 dB at 182 kB. AVIF reaches 45.7 dB at 225 kB.
 _LOSSY_EFFORT = 5
 
 
 class JpegXl(PictureFormat):
     """JPEG XL.
 
-    Source: the signatures: ISO 18181-2; the limits: level 5 of the Main profile, ISO 18181-1, annex M.
+    Source: ISO 18181-2 for the signatures; level 5 of the Main profile, ISO 18181-1, annex M, for the limits.
     """
 
     name = "JPEG XL"
@@ -59,16 +60,16 @@ class JpegXl(PictureFormat):
     bytes_a_value = 0.2
 
     def load_plugin(self) -> None:
-        """Import it, by which it registers itself."""
+        """Import the plugin, which registers itself."""
         import pillow_jxl  # noqa: F401
 
     def open(self, file: IO[bytes], name: str, largest_px: int) -> ImageFile:
-        """Look at the file before its plug-in does, which decodes all of it at once."""
+        """Check the header before the plugin opens the file, because the plugin decodes the whole file."""
         announced = announcement(file)
         check_pixels(announced.height * announced.width, name, largest_px)
-        if announced.animated:  # the plug-in would give its last frame for all of it
+        if announced.animated:  # the plugin would return only the last frame
             raise InputError(
-                f"{name} is an animated JPEG XL, which is not read", hint="convert it to PNG or GIF"
+                f"{name} is an animated JPEG XL, which is not supported", hint="convert it to PNG or GIF"
             )
         xmp = xmp_of(file)
         image = super().open(file, name, largest_px)
@@ -77,18 +78,18 @@ class JpegXl(PictureFormat):
         return image
 
     def depth_bits(self, opened: Opened) -> int:
-        """Read it from the file."""
+        """Read the bit depth from the file."""
         try:
             return announcement(io.BytesIO(opened.header)).depth_bits or 8
         except ValueError:
             return 8  # something else fills the first 64 KiB
 
     def orientation(self, image: Image.Image) -> int:
-        """Count EXIF in a repacked JPEG only: others come upright, as their codestream says."""
+        """Return the EXIF orientation of a transcoded JPEG; the plugin returns other pictures upright."""
         return exif_orientation(image) if getattr(image, "jpeg", False) else 1
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
-        """Choose lossless, unless a quality is asked for or the source has lost something already."""
+        """Return lossless options, unless a quality is requested or the source format is always lossy."""
         from esc_cli.media.formats.encoding import is_lossy
 
         return pixel_options((quality or self.quality) if is_lossy(picture, quality) else None)
@@ -96,13 +97,13 @@ class JpegXl(PictureFormat):
 
 @dataclass(frozen=True)
 class Announcement:
-    """What the beginning of a JPEG XL says.
+    """Facts from the header of a JPEG XL.
 
     Attributes:
-        height: In pixels, as they are stored: the picture may yet have to be turned.
-        width: In pixels, likewise.
-        depth_bits: Bits a channel; None where it is not found (a preview comes before).
-        animated: Whether it is an animation; False where that is not found.
+        height: Stored height, in pixels, before the orientation is applied.
+        width: Stored width, in pixels, before the orientation is applied.
+        depth_bits: Bits per channel; None if a preview or the fields of an animation come before it.
+        animated: Whether the file is an animation; False if the field is not found.
     """
 
     height: int
@@ -112,31 +113,31 @@ class Announcement:
 
 
 def announcement(file: IO[bytes]) -> Announcement:
-    """Read what is said before the pixels.
+    """Read the header of a JPEG XL.
 
     Raises:
-        ValueError: Nothing is said, since the file is damaged.
+        ValueError: There is no header, because the file is damaged.
     """
     codestream = next(_codestreams(file), b"")
     if not codestream.startswith(_CODESTREAM):
-        raise ValueError("it holds no picture")
+        raise ValueError("it contains no picture")
     bits = _Bits(codestream[len(_CODESTREAM) :])
     height, width = _size(bits)
     return Announcement(height, width, *_depth_and_animation(bits))
 
 
 def xmp_of(file: IO[bytes]) -> bytes | None:
-    """The XMP of a JPEG XL; one that is compressed (`brob`) is not read."""
+    """Return the XMP of a JPEG XL; compressed XMP (`brob`) is not read."""
     return next((file.read(length) for name, length in _boxes(file) if name == b"xml "), None)
 
 
 def pixel_options(quality: int | None) -> dict[str, Any]:
-    """Options of the plug-in.
+    """Return the options of the plugin's encoder.
 
     Args:
-        quality: 1 to 100; None, like 100, keeps every pixel as it is.
+        quality: 1 to 100; None and 100 mean lossless.
     """
-    if quality is None or quality == 100:  # the plug-in fails at a lossy 100
+    if quality is None or quality == 100:  # the plugin fails in lossy mode at 100
         return {"lossless": True, "effort": _LOSSLESS_EFFORT}
     return {"quality": quality, "effort": _LOSSY_EFFORT}
 
@@ -145,7 +146,7 @@ def pixel_options(quality: int | None) -> dict[str, Any]:
 
 
 def _codestreams(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield the beginning of each part of the picture; only the first part begins it."""
+    """Yield the beginning of each part of the codestream; only the first part has the header."""
     file.seek(0)
     if not _is_container(file):
         file.seek(0)
@@ -158,9 +159,12 @@ def _codestreams(file: IO[bytes]) -> Iterator[bytes]:
 
 
 def _boxes(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Names and lengths of a container's boxes, the file standing at each one's data; -1: to the end.
+    """Yield the name and length of each box of a container, with the file positioned at the box's data.
 
-    Source: ISO 18181-2, 9; ISO 14496-12, 4.2 (a length of 1: it follows in 64 bits; of 0: to the end).
+    A length of -1 means that the box extends to the end of the file.
+
+    Source: ISO 18181-2, 9; ISO 14496-12, 4.2. In the file, a length of 1 means that the length follows in 64
+    bits, and a length of 0 means that the box extends to the end.
     """
     file.seek(0)
     position = len(_CONTAINER) if _is_container(file) else None
@@ -185,7 +189,7 @@ def _is_container(file: IO[bytes]) -> bool:
 
 
 class _Bits:
-    """Numbers of a codestream, whose first bit is the lowest of a byte; zeros follow its end."""
+    """A reader of numbers in a codestream. The first bit of a byte is its lowest; zeros follow the end."""
 
     def __init__(self, content: bytes) -> None:
         self._value = int.from_bytes(content, "little")
@@ -215,12 +219,12 @@ def _side(bits: _Bits, small: bool) -> int:
 
 
 def _depth_and_animation(bits: _Bits) -> tuple[int | None, bool]:
-    if bits.take(1):  # all is as usual
+    if bits.take(1):  # all fields have their defaults
         return 8, False
     if bits.take(1):  # more fields
         bits.take(3)  # the orientation
         if bits.take(1):
-            _size(bits)  # the size it should be shown in
+            _size(bits)  # the size at which the picture should be shown
         if bits.take(1):
             return None, False  # a preview
         if bits.take(1):

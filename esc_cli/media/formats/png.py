@@ -1,8 +1,8 @@
-"""PNG: its chunks, which Pillow reads and writes only in part; more than 8 bits; and animated ones.
+"""PNG: chunks that Pillow does not fully read and write, more than 8 bits, and animations.
 
-Pillow decodes the patches of an animation rightly, but lays them wrongly: where a half transparent one goes
-over others, it mixes the two opacities instead of adding them up, and it begins on the default image instead
-of on nothing.
+Pillow decodes the patches of an animation correctly but composes them incorrectly. Where a partially
+transparent patch covers others, Pillow mixes the two opacities instead of adding them up, and it begins with
+the default image instead of an empty canvas.
 """
 
 import io
@@ -20,34 +20,36 @@ from PIL.PngImagePlugin import Blend, Disposal, PngImageFile, iTXt
 
 from esc_cli.errors import InputError
 from esc_cli.media.formats.base import (
-    ALL_METADATA,
     INT32_MAX,
     PictureFormat,
     exif_orientation,
     is_deep_color_still,
 )
 from esc_cli.media.formats.jpeg import EXIF_IN_JPEG, XMP_IN_JPEG
-from esc_cli.media.metadata.blocks import Blocks, bytes_or_none
 from esc_cli.media.metadata.iptc import iptc_of_resources, resource
+from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.metadata.pillow_metadata import bytes_or_none
 from esc_cli.media.pillow import Opened
 
 if TYPE_CHECKING:
-    from esc_cli.media.picture import AnimationTiming, Metadata, Picture
+    from esc_cli.media.metadata.kinds import Metadata
+    from esc_cli.media.picture import AnimationTiming, Picture
     from esc_cli.media.pixels.depth import Pixels
 
-# zlib's level 4: measured on 15 MP of upscaled photo 0.035 s/MP and 6.6 % of raw, against 0.066 and 6.0 at
-# Pillow's 6, and 0.028 and 8.7 at 1; on a 12 MP photo 0.063 s/MP and 22 %, against 0.129, 21, and 0.042, 24.
+# Level 4 of zlib takes 0.035 s/MP and leaves 6.6 % of the raw size on 15 MP of upscaled photo. Level 6,
+# Pillow's default, takes 0.066 s/MP for 6.0 %, and level 1 takes 0.028 s/MP for 8.7 %. On a 12 MP photo,
+# level 4 takes 0.063 s/MP for 22 %, level 6 takes 0.129 s/MP for 21 %, and level 1 takes 0.042 s/MP for 24 %.
 _OPTIONS = {"compress_level": 4}
-# Of 16 bits, by libvips. Two thirds of the time of zlib's level 6 for as many bytes, with the plainest filter
-# that helps: on 3 MP of upscaled photo 0.075 s/MP and 58.3 % of raw, against 0.044 and 74.1 at level 1
-# without a filter, and 0.120 and 56.5 with all filters tried.
+# Options of libvips for 16 bits. They take two thirds of the time of zlib's level 6 for as many bytes, with
+# the simplest filter that helps. On 3 MP of upscaled photo they take 0.075 s/MP for 58.3 % of the raw size.
+# Level 1 without a filter takes 0.044 s/MP for 74.1 %, and trying all filters takes 0.120 s/MP for 56.5 %.
 _DEEP_OPTIONS = {"compression": 4, "filter": "sub"}
 
 _BIT_DEPTH_OFFSET = 24
-"""In the file. Source: PNG 11.2.1 (IHDR)."""
+"""Position of the bit depth in the file. Source: PNG 11.2.1 (IHDR)."""
 
 _PIXELS = (b"IDAT", b"fdAT")
-"""The chunks of a still, and of an animation's later frames."""
+"""The chunks with the pixels of a still, and of an animation's later frames."""
 
 _SIGNATURE_BYTES = 8
 
@@ -57,7 +59,7 @@ _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _RAW_PROFILE = b"Raw profile type "
 _METADATA_KEYWORDS = (_XMP_KEYWORD, _RAW_PROFILE)
 _REPEATING = (b"exif:", b"icc:")
-"""What the keywords begin with under which ImageMagick repeats, tag by tag, what stands elsewhere, too."""
+"""Prefixes of keywords under which ImageMagick repeats, tag by tag, metadata that other chunks hold."""
 _TEXT_CHUNKS = (b"iTXt", b"zTXt", b"tEXt")
 _COLOR_CHUNKS = frozenset((b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"))
 _BYTES_A_LINE = 36
@@ -68,35 +70,38 @@ _PER_METER = 1
 
 _GRAY_MODES = ("1", "L", "LA", "I;16")
 
-# Source: PNG 11.3.6.2 (fcTL): numerator and denominator of a delay have 16 bits.
+# Source: PNG 11.3.6.2 (fcTL): the numerator and the denominator of a delay have 16 bits each.
 _LARGEST_DELAY = 2**16 - 1
 
 
 class Png(PictureFormat):
-    """PNG, and APNG. Source: the specification's third edition; the largest side: 11.2.1 (31 bits)."""
+    """PNG and APNG. Source: PNG specification, third edition; 11.2.1 for the largest side (31 bits)."""
 
     name = "PNG"
     extensions = (".png", ".apng")
     signature = rb"\x89PNG\r\n\x1a\n"
     largest_side_px = INT32_MAX
-    holds = ALL_METADATA
+    holds = frozenset(("icc_profile", "exif", "xmp", "iptc", "dpi", "text", "comment"))
     depths_bits = (8, 16)
     several = "frames"
     bytes_a_value = 0.3
     deep_share = 0.8
 
     def check(self, opened: Opened) -> None:
-        """Compare the checksums of the pixels, which Pillow reads and throws away."""
+        """Verify the checksums of the pixels, which Pillow reads but ignores."""
         stream = opened.image.fp
         if stream is not None and not pixels_are_intact(stream):
-            raise InputError(f"{opened.name} is damaged: a checksum in it is wrong")
+            raise InputError(f"{opened.name} is damaged: a checksum does not match")
 
     def depth_bits(self, opened: Opened) -> int:
-        """Read it from IHDR."""
+        """Read the bit depth from IHDR."""
         return opened.header[_BIT_DEPTH_OFFSET]
 
     def is_too_deep_for_pillow(self, opened: Opened) -> bool:
-        """Pillow cuts colors of 16 bits, but not gray; animations are composed in 8 bits."""
+        """Return whether the file is a color still of 16 bits.
+
+        Pillow reduces 16-bit color to 8 bits, but keeps 16-bit gray. Animations are composed in 8 bits.
+        """
         return is_deep_color_still(opened, self.depth_bits(opened))
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
@@ -105,12 +110,12 @@ class Png(PictureFormat):
         from esc_cli.media.pixels.depth import from_integers
         from esc_cli.media.pixels.orientation import turned
 
-        opened.image.load()  # for the metadata behind the pixels, which Pillow reads no sooner: 0.025 s/MP
+        opened.image.load()  # Pillow reads the metadata after the pixels only now: 0.025 s/MP
         values = vips.decode(source, "pngload_buffer", opened.name)
         return from_integers(turned(values, self.orientation(opened.image)), self.depth_bits(opened))
 
     def orientation(self, image: Image.Image) -> int:
-        """Look for EXIF behind the pixels, too, without decoding them."""
+        """Return the EXIF orientation; EXIF after the pixels is read without decoding them."""
         if isinstance(image, PngImageFile) and "exif" not in image.info and image.fp is not None:
             exif = exif_chunk(image.fp)
             if exif is not None:
@@ -118,24 +123,24 @@ class Png(PictureFormat):
         return exif_orientation(image)
 
     def first_frame(self, image: ImageFile) -> int:
-        """Pass over a default image that is not a frame: it is shown by programs without animations only.
+        """Skip a default image that is not a frame; only programs without animation support show it.
 
         Source: PNG 4.9.
         """
         return 1 if image.info.get("default_image") else 0
 
     def frames(self, image: ImageFile, visited: Iterable[int]) -> Iterator[Image.Image]:
-        """Compose patches, which Pillow lays wrongly."""
+        """Compose the patches of an animation here, because Pillow composes them incorrectly."""
         if isinstance(image, PngImageFile) and getattr(image, "n_frames", 1) > 1:
             return _composed_frames(image, visited, self.first_frame(image))
         return super().frames(image, visited)
 
-    def blocks(self, image: Image.Image) -> Blocks:
-        """Add what stands behind the pixels, and what ImageMagick and ExifTool keep as text."""
-        return _blocks(image) if isinstance(image, PngImageFile) else super().blocks(image)
+    def stored_metadata(self, image: Image.Image) -> Metadata:
+        """Add metadata after the pixels, and metadata that ImageMagick and ExifTool store as text."""
+        return _stored_metadata(image) if isinstance(image, PngImageFile) else super().stored_metadata(image)
 
     def signalled_profile(self, image: Image.Image, header: bytes) -> bytes | None:
-        """Read cICP, gAMA and cHRM: cICP comes before a profile, that before sRGB, that before gAMA and cHRM.
+        """Read cICP, gAMA and cHRM. The precedence is cICP, a color profile, sRGB, then gAMA and cHRM.
 
         Source: 4.3 (precedence) and 11.3.2.
         """
@@ -150,7 +155,7 @@ class Png(PictureFormat):
         metadata: "Metadata",
         quality: int | None,
     ) -> bytes:
-        """Encode 8 bits with Pillow, 16 with libvips."""
+        """Encode 8 bits with Pillow and 16 bits with libvips."""
         if len(pictures) > 1 or pictures[0].depth_bits == 8:
             return super().encode_pixels(pictures, timing, metadata, quality)
         from esc_cli.media import vips
@@ -159,33 +164,33 @@ class Png(PictureFormat):
         return vips.encode(values_of(pictures[0]), "pngsave_buffer", _DEEP_OPTIONS, self.name)
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
-        """Choose a level of zlib."""
+        """Return the compression level of zlib."""
         return dict(_OPTIONS)
 
     def metadata_options(self, metadata: "Metadata") -> dict[str, Any]:
-        """Leave all of it to `embed`."""
+        """Return no options, because `embed` writes all metadata."""
         return {}
 
     def timing_options(self, timing: "AnimationTiming") -> dict[str, Any]:
-        """Give durations as fractions."""
+        """Return durations that can be written as fractions, and the loop count."""
         durations = [_writable_ms(duration) for duration in timing.durations_ms]
         return {"duration": durations, "loop": timing.loop}
 
     def embed(self, encoded: bytes, metadata: "Sequence[Metadata]") -> bytes:
-        """Put chunks in the place of whatever the encoder wrote."""
+        """Replace the metadata chunks that the encoder wrote."""
         return with_metadata_chunks(encoded, list(_metadata_chunks(metadata[0])))
 
 
-def _blocks(image: PngImageFile) -> Blocks:
+def _stored_metadata(image: PngImageFile) -> Metadata:
     info = image.info
     texts = {
         kind: raw_profile(info.get(f"Raw profile type {kind}")) for kind in ("exif", "xmp", "iptc", "APP1")
     }
-    segment = texts["APP1"]  # a JPEG's
+    segment = texts["APP1"]  # the content of a JPEG segment
     file: IO[bytes] | None = getattr(image, "fp", None)  # a copied image has none
     exif = bytes_or_none(info.get("exif")) or (exif_chunk(file) if file else None) or texts["exif"]
     xmp = bytes_or_none(info.get("xmp")) or texts["xmp"]
-    return Blocks(
+    return Metadata(
         icc_profile=bytes_or_none(info.get("icc_profile")),
         exif=exif or (segment if segment.startswith(EXIF_IN_JPEG) else None),
         xmp=xmp or (segment.removeprefix(XMP_IN_JPEG) if segment.startswith(XMP_IN_JPEG) else None),
@@ -216,49 +221,51 @@ def _metadata_chunks(metadata: "Metadata") -> "Iterator[Chunk]":
 
 @dataclass(frozen=True)
 class Chunk:
-    """A part of a PNG.
+    """A chunk of a PNG.
 
     Attributes:
-        name: Its type, four letters.
-        data: Its content.
+        name: Type of the chunk, four letters.
+        data: Content of the chunk.
     """
 
     name: bytes
     data: bytes
 
     def encoded(self) -> bytes:
-        """The chunk as it stands in a file. Source: PNG 5.3."""
+        """Return the chunk as it is stored in a file. Source: PNG 5.3."""
         checksum = zlib.crc32(self.data, zlib.crc32(self.name))
         return struct.pack(">I", len(self.data)) + self.name + self.data + struct.pack(">I", checksum)
 
 
 def icc_chunk(profile: bytes) -> Chunk:
-    """Hold a color profile."""
+    """Return a chunk with a color profile."""
     return Chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile))
 
 
 def exif_block_chunk(exif: bytes) -> Chunk:
-    """Hold EXIF, which in PNG has no "Exif" at its beginning."""
+    """Return a chunk with EXIF, which does not begin with "Exif" in a PNG."""
     return Chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
 
 
 def xmp_chunk(packet: bytes) -> Chunk:
-    """Hold XMP."""
+    """Return a chunk with XMP."""
     return Chunk(b"iTXt", _XMP_KEYWORD + bytes(5) + packet)
 
 
 def resolution_chunk(dpi: tuple[float, float]) -> Chunk:
-    """Hold a resolution, given in dots an inch, across and down."""
+    """Return a chunk with a horizontal and a vertical resolution, given in dots per inch."""
     across, down = (round(value / _METERS_AN_INCH) for value in dpi)
     return Chunk(b"pHYs", struct.pack(">IIB", across, down, _PER_METER))
 
 
 def raw_profile_chunk(kind: str, content: bytes) -> Chunk:
-    """Hold what PNG has no place for, as ImageMagick does: hexadecimal text under a keyword.
+    """Return a chunk with metadata for which PNG has no chunk type.
+
+    The metadata is stored as ImageMagick does it, as hexadecimal text under a keyword.
 
     Args:
-        kind: What it is: "iptc".
-        content: At will.
+        kind: Kind of the metadata, such as "iptc".
+        content: The metadata; any bytes are allowed.
     """
     lines = (content[at : at + _BYTES_A_LINE].hex().encode() for at in range(0, len(content), _BYTES_A_LINE))
     text = b"\n%s\n%8d\n%s\n" % (kind.encode(), len(content), b"\n".join(lines))
@@ -266,10 +273,10 @@ def raw_profile_chunk(kind: str, content: bytes) -> Chunk:
 
 
 def raw_profile(text: object) -> bytes:
-    """Take the content out of a raw profile's text; empty if it is none."""
+    """Return the content of a raw profile's text; empty if the text is not a raw profile."""
     if not isinstance(text, str):
         return b""
-    _empty, *lines = text.split("\n", maxsplit=3)  # the kind, the size, and the content in many lines
+    _empty, *lines = text.split("\n", maxsplit=3)  # the kind, the size, and the content on many lines
     try:
         return bytes.fromhex(lines[2]) if len(lines) == 3 else b""
     except ValueError:
@@ -277,7 +284,7 @@ def raw_profile(text: object) -> bytes:
 
 
 def comment_chunk(comment: bytes) -> Chunk:
-    """Hold another format's comment as text. Source: PNG 11.3.3.1 (keywords), 11.3.3.2 and 11.3.3.4."""
+    """Return a text chunk with a comment. Source: PNG 11.3.3.1 (keywords), 11.3.3.2 and 11.3.3.4."""
     text = comment.replace(b"\0", b"")
     try:
         text.decode()
@@ -287,11 +294,11 @@ def comment_chunk(comment: bytes) -> Chunk:
 
 
 def with_metadata_chunks(png: bytes, chunks: Sequence[Chunk]) -> bytes:
-    """Give a PNG these chunks before its pixels, instead of whatever metadata its encoder wrote.
+    """Insert chunks before the pixels of a PNG and remove the metadata that its encoder wrote.
 
     Args:
-        png: A finished file; an animated one, too.
-        chunks: Before the palette and the pixels, all may come in any order.
+        png: Content of a finished file, still or animated.
+        chunks: The chunks to insert, in any order. All of them may come before the palette and the pixels.
     """
     with io.BytesIO(png) as file:
         found = [(name, file.tell() - 8, length + 12) for name, length in _chunks(file)]
@@ -314,7 +321,7 @@ def _is_metadata(name: bytes, content: memoryview) -> bool:
 
 
 def exif_chunk(file: IO[bytes]) -> bytes | None:
-    """The EXIF of a PNG, wherever it stands in the file, which is left where it was read."""
+    """Return the EXIF of a PNG, wherever it is stored, and restore the file position."""
     here = file.tell()
     try:
         return next((file.read(length) for name, length in _chunks(file) if name == b"eXIf"), None)
@@ -323,9 +330,10 @@ def exif_chunk(file: IO[bytes]) -> bytes | None:
 
 
 def text_chunks(image: PngImageFile) -> tuple[Chunk, ...]:
-    """The text of a PNG, but for what is metadata of another kind.
+    """Return the text of a PNG, except text that holds metadata of another kind.
 
-    What stands behind the pixels is there when they were decoded; of texts under one keyword the last is.
+    Text after the pixels is included only if the pixels have been decoded. If several texts have the same
+    keyword, the last one is returned.
 
     Source: PNG 11.3.3.2 and 11.3.3.4.
     """
@@ -348,10 +356,10 @@ def _text_chunk(keyword: str, text: str | iTXt) -> Chunk:
 
 
 def pixels_are_intact(file: IO[bytes]) -> bool:
-    """Whether the checksums of a PNG's pixels are right, which Pillow reads and throws away.
+    """Return whether the checksums of a PNG's pixels match.
 
-    Without this, a picture with a broken stretch in it would pass for a good one. The file is left where it
-    was read.
+    Pillow reads the checksums but ignores them. Without this check, a picture with damaged pixels would be
+    accepted. The file position is restored.
     """
     here = file.tell()
     try:
@@ -361,13 +369,13 @@ def pixels_are_intact(file: IO[bytes]) -> bool:
 
 
 def _is_intact(file: IO[bytes], name: bytes, length: int) -> bool:
-    """Source: PNG 5.5: the CRC is of the chunk's name and data."""
+    """Return whether the CRC matches the chunk's name and data. Source: PNG 5.5."""
     computed = zlib.crc32(file.read(length), zlib.crc32(name)).to_bytes(4, "big")
-    return file.read(4) in (computed, b"")  # a file which ends here is called incomplete by Pillow
+    return file.read(4) in (computed, b"")  # Pillow reports a file that ends here as incomplete
 
 
 def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Names and lengths of a PNG's chunks, the file standing at each one's data. Source: PNG 5.3."""
+    """Yield each chunk's name and length, with the file positioned at its data. Source: PNG 5.3."""
     position = _SIGNATURE_BYTES
     file.seek(position)
     while len(head := file.read(8)) == 8:
@@ -381,15 +389,15 @@ def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
 
 
 def _composed_frames(image: PngImageFile, visited: Iterable[int], first: int) -> Iterator[Image.Image]:
-    """Yield what is shown at each frame, in mode L, LA, RGB or RGBA, without alpha where it is opaque.
+    """Yield each frame as it is shown, in mode L, LA, RGB or RGBA; opaque frames have no alpha.
 
     Args:
-        image: Opened by Pillow.
-        visited: Moves it to one frame after the other, from the first one on.
-        first: Pillow's number of that one.
+        image: The image, opened by Pillow.
+        visited: Iterable that moves `image` to the next frame at each step, beginning with the first frame.
+        first: Pillow's number of the first frame.
 
     Raises:
-        OSError: The file is damaged or incomplete; and others of `PILLOW_ERRORS`.
+        OSError: The file is damaged or incomplete. Other `PILLOW_ERRORS` are possible, too.
 
     Source:
         PNG 11.3.6.2: dispose_op, blend_op.
@@ -407,8 +415,8 @@ def _composed_frames(image: PngImageFile, visited: Iterable[int], first: int) ->
 
 
 def _patch(image: PngImageFile) -> tuple[Image.Image, tuple[int, int]]:
-    """The pixels which are stored for the frame, in mode RGBA, and where their upper left corner goes."""
-    image.blend_op = Blend.OP_SOURCE  # so that Pillow leaves them as they are
+    """Return the pixels stored for the frame, in mode RGBA, and the position of their upper left corner."""
+    image.blend_op = Blend.OP_SOURCE  # makes Pillow leave the pixels unchanged
     image.load()
     left, top, right, bottom = image.info["bbox"]
     return image.crop((left, top, right, bottom)).convert("RGBA"), (left, top)
@@ -423,7 +431,7 @@ def _disposed(
     *,
     is_first: bool,
 ) -> Image.Image:
-    """What the next frame is laid on; there is nothing to go back to after the first one."""
+    """Return the canvas for the next frame; after the first frame there is no earlier canvas to restore."""
     disposal = image.info.get("disposal")
     if disposal == Disposal.OP_PREVIOUS and not is_first:
         return before
@@ -433,7 +441,7 @@ def _disposed(
 
 
 def _slim(canvas: Image.Image, image: PngImageFile) -> Image.Image:
-    """A copy of the canvas in the mode that its content needs, with the file's metadata."""
+    """Return a copy of the canvas in the smallest mode for its content, with the file's metadata."""
     opaque = canvas.getchannel("A").getextrema() == (255, 255)
     gray = image.mode in _GRAY_MODES
     copy = canvas.convert(("L" if gray else "RGB") + ("" if opaque else "A"))
@@ -442,7 +450,10 @@ def _slim(canvas: Image.Image, image: PngImageFile) -> Image.Image:
 
 
 def _writable_ms(duration_ms: float) -> float:
-    """The nearest duration whose numerator Pillow can write, too: it looks at the denominator only."""
+    """Return the nearest duration that Pillow can write.
+
+    Pillow limits only the denominator of the fraction, so the numerator is limited here.
+    """
     seconds = min(duration_ms / 1000, _LARGEST_DELAY)
     largest = int(_LARGEST_DELAY / max(seconds, 1))
     return float(Fraction(seconds).limit_denominator(largest) * 1000)

@@ -1,4 +1,4 @@
-"""The picture formats by name, by extension and by how their files begin."""
+"""Lookup of picture formats by name, by extension and by the first bytes of a file."""
 
 import re
 from collections.abc import Iterable
@@ -31,64 +31,64 @@ _FORMATS: tuple[PictureFormat, ...] = (
 )
 
 FORMATS: dict[str, PictureFormat] = {format.name: format for format in _FORMATS}
-"""The formats that are read and written, by name; some need an optional dependency."""
+"""The formats that the program reads and writes, by name; some need an optional dependency."""
 
 DEFAULT = FORMATS["PNG"]
-"""Of results whose source's format cannot be written; it holds all that pictures have but floats."""
+"""The fallback for sources whose format cannot be written; PNG supports everything except floats."""
 
 PICTURE_EXTENSIONS = frozenset(extension for format in _FORMATS for extension in format.extensions)
-"""What says that a file is meant to be a picture, whether this program reads it or not."""
+"""Extensions that mark a file as a picture, even if the program cannot read it."""
 
 _BY_PILLOW_NAME = {format.pillow_name: format for format in _FORMATS}
-_BY_PILLOW_NAME["MPO"] = FORMATS["JPEG"]  # several JPEGs in one, which is a JPEG to anybody else
+_BY_PILLOW_NAME["MPO"] = FORMATS["JPEG"]  # a file with several JPEGs, which other programs treat as a JPEG
 
 
 def sniff(beginning: bytes) -> PictureFormat | None:
-    """Find the format of a file by how it begins, whatever it is called.
+    """Return the format of a file by its first bytes, whatever its name is.
 
     Args:
-        beginning: The first bytes of the file. 16 tell whether it is a picture, and nearly always which; some
-            HEIC take up to 80, and look like AVIF with fewer.
+        beginning: The first bytes of the file. 16 bytes are enough to recognize a picture, and nearly always
+            to recognize its format. Some HEIC files need up to 80 bytes and look like AVIF with fewer.
 
     Returns:
-        The format; None for no picture.
+        The format; None if the file is not a picture.
     """
     matching = (format for format in _FORMATS if re.match(format.signature, beginning, re.DOTALL))
     return next(matching, None)
 
 
 def format_of(image: Image.Image) -> PictureFormat | None:
-    """Find the format of the file that an image comes from; None where it comes from none that is read."""
+    """Return the format of the file that an image comes from; None if there is no supported one."""
     return _BY_PILLOW_NAME.get(str(image.format))
 
 
 def format_by_extension(name_or_path: str | Path) -> PictureFormat | None:
-    """Find the format that an extension stands for: "png", ".PNG" and "a/b.png" are the same.
+    """Return the format of an extension; "png", ".PNG" and "a/b.png" give the same format.
 
     Returns:
-        The format, or None where the extension is of none that is written.
+        The format; None if no supported format has the extension.
     """
     extension = (Path(name_or_path).suffix or f".{str(name_or_path).lstrip('.')}").lower()
     return next((format for format in _FORMATS if extension in format.extensions), None)
 
 
 def format_named(text: str) -> PictureFormat:
-    """Find the format that a person named: "jpg", ".jpg" or "JPEG".
+    """Return the format that a user named, such as "jpg", ".jpg" or "JPEG".
 
     Raises:
-        UsageError: There is no such format, or what writes it is not installed.
+        UsageError: There is no such format, or its optional dependency is not installed.
     """
     format = format_by_extension(text.lower())
     if format is None:
         names = [extension[1:] for one in _usable() for extension in one.extensions]
-        hint = did_you_mean(text.lower(), names) or f"the formats are {_listed(_usable(), 'and')}"
+        hint = did_you_mean(text.lower(), names) or f"choose one of the formats {_listed(_usable(), 'and')}"
         raise UsageError(f"pictures cannot be written as {text!r}", hint=hint)
     check_installed(format, UsageError, f"pictures cannot be written as {format.name}")
     return format
 
 
 def format_like(source_format: str) -> PictureFormat:
-    """The format of a result where nobody named one: its source's own, and PNG for what cannot be written."""
+    """Return the default format of a result: its source's format, or PNG if that cannot be written."""
     format = FORMATS.get(source_format, DEFAULT)
     return format if format.is_installed() else DEFAULT
 
@@ -96,38 +96,38 @@ def format_like(source_format: str) -> PictureFormat:
 def check_installed(
     format: PictureFormat, error_class: type[InputError] | type[UsageError], message: str
 ) -> None:
-    """Refuse a format whose optional dependency is not there.
+    """Refuse a format whose optional dependency is not installed.
 
     Args:
-        format: Any.
-        error_class: Of the error.
-        message: What cannot be done: the sentence's beginning.
+        format: The format to check.
+        error_class: Class of the error to raise.
+        message: Beginning of the error message, which says what cannot be done.
 
     Raises:
-        InputError, UsageError: It is not; the hint says how to install it.
+        InputError, UsageError: The dependency is not installed; the hint says how to install it.
     """
     if not format.is_installed():
         raise error_class(
-            f"{message}: the package for it is not installed",
+            f"{message}: the required package is not installed",
             hint=f'pip install "esc-upscale[{format.extra}]"',
         )
 
 
 def check_fits(height: int, width: int, format: PictureFormat) -> None:
-    """Tell before any work whether a format can hold a picture of this size in pixels.
+    """Check before any work that a format supports a picture of this size, in pixels.
 
     Raises:
-        OutputError: It cannot; the hint names those which can.
+        OutputError: The picture is too large; the hint names formats that support it.
     """
     if format.fits(height, width):
         return
-    limit = f"{format.largest_side_px} pixels a side"
+    limit = f"{format.largest_side_px} pixels per side"
     if format.largest_px is not None:
         limit += f" and {format.largest_px // 10**6} megapixels"
     others = [other for other in _usable() if other.fits(height, width)]
     raise OutputError(
-        f"{format.name} holds at most {limit}, and the result would have {width} x {height} (width x height)",
-        hint=f"it can be written as {_listed(others, 'or')}" if others else None,
+        f"{format.name} supports at most {limit}; the result would be {width} x {height} (width x height)",
+        hint=f"write it as {_listed(others, 'or')}" if others else None,
     )
 
 

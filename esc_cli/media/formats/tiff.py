@@ -1,4 +1,7 @@
-"""TIFF: pages of any depth. Pillow learns of more kinds, libvips decodes them, and we embed metadata."""
+"""TIFF with pages of any depth.
+
+This module registers more kinds of TIFF in Pillow, decodes those kinds with libvips, and embeds metadata.
+"""
 
 import io
 import struct
@@ -13,8 +16,7 @@ from PIL import Image, TiffImagePlugin
 from PIL.TiffImagePlugin import AppendingTiffWriter, TiffImageFile
 
 from esc_cli.errors import OutputError
-from esc_cli.media.formats.base import ALL_METADATA, FLOAT_BITS, INT32_MAX, PictureFormat
-from esc_cli.media.metadata.blocks import Blocks, blocks_of_pillow
+from esc_cli.media.formats.base import FLOAT_BITS, INT32_MAX, PictureFormat
 from esc_cli.media.metadata.exif import (
     RESOLUTION_TAGS,
     STORAGE_TAGS,
@@ -24,6 +26,8 @@ from esc_cli.media.metadata.exif import (
     resolution_fields,
 )
 from esc_cli.media.metadata.iptc import iptc_of_resources, iptc_of_stream
+from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.pillow import PILLOW_ERRORS, Opened
 from esc_cli.media.tiff_directories import (
     BYTE,
@@ -39,17 +43,20 @@ from esc_cli.media.tiff_directories import (
 )
 
 if TYPE_CHECKING:
-    from esc_cli.media.picture import AnimationTiming, Metadata, Picture
+    from esc_cli.media.metadata.kinds import Metadata
+    from esc_cli.media.picture import AnimationTiming, Picture
     from esc_cli.media.pixels.depth import Array, Pixels
 
-# LZW and differences: 0.023 s/MP and 30 % of raw on an upscaled photo; Pillow's Deflate takes 0.086 for 26 %.
+# On an upscaled photo, LZW with differencing takes 0.023 s/MP for 30 % of the raw size, and Pillow's Deflate
+# takes 0.086 s/MP for 26 %.
 _PREDICTOR, _HORIZONTAL_DIFFERENCES = 317, 2
 _OPTIONS = {"compression": "tiff_lzw", "tiffinfo": {_PREDICTOR: _HORIZONTAL_DIFFERENCES}}
-# Of more than 8 bits, by libvips. Deflate and differences: 0.079 s/MP and 57 % of raw on the same photo; LZW
-# takes 0.082 for 79 %. Floats: 0.147 s/MP and 44 %; LZW takes 0.137 for 54 %.
+# Options of libvips for more than 8 bits. On the same photo, Deflate with differencing takes 0.079 s/MP for
+# 57 % of the raw size, and LZW takes 0.082 s/MP for 79 %. For floats, Deflate takes 0.147 s/MP for 44 %, and
+# LZW takes 0.137 s/MP for 54 %.
 _DEEP_OPTIONS = {"compression": "deflate"}
 _CLASSIC_BYTES = 2**32 - 2**24
-"""The most that is written as a TIFF whose offsets have 32 bits."""
+"""The maximum size of the pixels in a classic TIFF, whose offsets have 32 bits."""
 
 # Source: TIFF 6.0, sections 8, 18 and 19, appendix A; XMP specification part 3, 1.1.6; ICC.1:2022, B.4.
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 274, 339
@@ -60,43 +67,47 @@ _UNSIGNED, _FLOATING = 1, 3
 _DEEP_SAMPLES = ((_UNSIGNED, 16), (_UNSIGNED, 32), (_FLOATING, 16), (_FLOATING, 32))
 
 _PROFILE_SPACES = {0: b"GRAY", 1: b"GRAY", 2: b"RGB "}
-"""The space of profiles that fit the pixels, by PhotometricInterpretation. Source: ICC.1:2022, 7.2.6."""
+"""The color space of a matching profile, by PhotometricInterpretation. Source: ICC.1:2022, 7.2.6."""
 
 
 class Tiff(PictureFormat):
-    """TIFF and BigTIFF. Source: TIFF 6.0, section 2 (signature). The largest side: Pillow's own integers."""
+    """TIFF and BigTIFF. Source: TIFF 6.0, section 2 (signature). Pillow's integers limit the sides."""
 
     name = "TIFF"
     extensions = (".tif", ".tiff")
     signature = rb"II[*+]\0|MM\0[*+]"
     largest_side_px = INT32_MAX
-    holds = ALL_METADATA - {"text", "comment"}
+    holds = frozenset(("icc_profile", "exif", "xmp", "iptc", "dpi"))
     depths_bits = (8, 16, FLOAT_BITS)
     several = "pages"
     bytes_a_value = 0.35
     deep_share = 0.8
 
     def load_plugin(self) -> None:
-        """Tell Pillow of the kinds that libvips decodes."""
+        """Register in Pillow the kinds that libvips decodes."""
         _know_deep_kinds()
 
     def depth_bits(self, opened: Opened) -> int:
-        """Read it from the file. Source: TIFF 6.0, BitsPerSample."""
+        """Read the bit depth from the file. Source: TIFF 6.0, BitsPerSample."""
         return int(max(_tags(opened.image).get(_BITS_PER_SAMPLE, (1,))))
 
     def is_floating(self, opened: Opened) -> bool:
-        """Read it from the file."""
+        """Return whether the file stores floats."""
         return _sample_format(opened.image) == _FLOATING
 
     def is_too_deep_for_pillow(self, opened: Opened) -> bool:
-        """Pillow cuts all but floats of one plane; CMYK and Lab are left to it: libvips converts neither."""
+        """Return whether libvips must decode the picture.
+
+        Of the deep kinds, Pillow keeps all bits only of floats with one plane. CMYK and Lab are left to
+        Pillow, because libvips converts neither.
+        """
         image = opened.image
         samples = (_sample_format(image), self.depth_bits(opened))
         plain = _tags(image).get(_PHOTOMETRIC) in _PROFILE_SPACES
         return plain and samples in _DEEP_SAMPLES and (image.mode, *samples) != ("F", _FLOATING, 32)
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
-        """Decode with libvips, which divides by associated alpha; channels beside color and alpha are cut."""
+        """Decode with libvips, which unpremultiplies associated alpha; other extra channels are dropped."""
         from esc_cli.media.pixels.depth import from_floats, from_integers, from_wide_integers
         from esc_cli.media.pixels.orientation import turned
 
@@ -109,17 +120,20 @@ class Tiff(PictureFormat):
         return from_integers(values, 16) if values.dtype.itemsize == 2 else from_wide_integers(values)
 
     def orientation(self, image: Image.Image) -> int:
-        """Nothing is left to apply: Pillow turns TIFF itself, and its size."""
+        """Return 1, because Pillow applies the orientation of a TIFF itself, to its size as well."""
         return 1
 
-    def blocks(self, image: Image.Image) -> Blocks:
-        """Read the file itself: Pillow keeps what an earlier page had, and one number of the captions."""
+    def stored_metadata(self, image: Image.Image) -> Metadata:
+        """Read the metadata from the file itself.
+
+        Pillow keeps metadata of an earlier page, and only one number of the captions.
+        """
         if isinstance(image, TiffImageFile):
             try:
-                return _blocks(image)
+                return _stored_metadata(image)
             except PILLOW_ERRORS:
-                pass  # what Pillow has kept of it may do
-        return blocks_of_pillow(image)
+                pass  # fall back to the metadata that Pillow has kept
+        return metadata_of_pillow(image)
 
     def encode_pixels(
         self,
@@ -128,13 +142,13 @@ class Tiff(PictureFormat):
         metadata: "Metadata",
         quality: int | None,
     ) -> bytes:
-        """Encode pages, each of its own depth and size."""
+        """Encode pages, each with its own depth and size."""
         large = sum(_values_bytes(picture) for picture in pictures) > _CLASSIC_BYTES
         pages = (self._encode_page(picture, large) for picture in pictures)
         if len(pictures) == 1:
             return next(pages)
         content = io.BytesIO()
-        with AppendingTiffWriter(content) as writer:  # through which Pillow, too, writes several pages
+        with AppendingTiffWriter(content) as writer:  # Pillow also writes several pages with it
             for page in pages:
                 writer.write(page)
                 writer.newFrame()
@@ -151,13 +165,16 @@ class Tiff(PictureFormat):
         return vips.encode(values_of(picture), "tiffsave_buffer", options, self.name)
 
     def metadata_options(self, metadata: "Metadata") -> dict[str, Any]:
-        """Leave all of it to `embed`: Pillow writes no nested directories into a compressed TIFF."""
+        """Return no options, because Pillow writes no nested directories into a compressed TIFF.
+
+        The method `embed` writes all metadata.
+        """
         return {}
 
     def embed(self, encoded: bytes, metadata: "Sequence[Metadata]") -> bytes:
-        """Write new directories at the end, the last page's first, instead of the old ones.
+        """Append new directories that replace the old ones, beginning with the last page.
 
-        Later pages without metadata of their own have the color profile and the resolution of the first one.
+        Later pages without their own metadata get the color profile and the resolution of the first page.
         """
         reader = TiffReader(io.BytesIO(encoded))
         default = replace(metadata[0], exif=None, xmp=None, iptc=None)
@@ -186,23 +203,23 @@ def _sample_format(image: Image.Image) -> int:
 
 
 def decode_page(source: Path | bytes, page: int, name: str) -> "Array":
-    """Decode a page as it is stored, or fail at a tile that is damaged or not there.
+    """Decode a page as it is stored, or fail if a tile is damaged or missing.
 
-    To libvips such a tile is only worth a warning, and black. But so are oddities that do no harm, which it
-    does not describe when it fails.
+    libvips only warns of such a tile and makes it black, so the first attempt fails on warnings. Harmless
+    oddities cause warnings, too, but without a description. In this case, a second attempt fails on errors.
 
     Returns:
-        (H, W, C), of the file's own type and channels.
+        Pixels of shape (H, W, C), with the data type and channels of the file.
 
     Raises:
-        InputError: It is damaged, incomplete or of a kind that libvips does not read.
+        InputError: The file is damaged, incomplete or of a kind that libvips does not read.
     """
     from esc_cli.media import vips
 
     return vips.decode(source, "tiffload_buffer", name, fail_on=("warning", "error"), page=page)
 
 
-def _blocks(image: TiffImageFile) -> Blocks:
+def _stored_metadata(image: TiffImageFile) -> Metadata:
     with _page(image) as (reader, page):
         read = {
             tag: reader.field(page.entries[tag]).data
@@ -211,12 +228,12 @@ def _blocks(image: TiffImageFile) -> Blocks:
         }
         captions = iptc_of_stream(read.get(_IPTC, b"")) or iptc_of_resources(read.get(_PHOTOSHOP, b""))
         exif, dpi = exif_of_page(reader, page), dpi_of_page(reader, page)
-    return Blocks(read.get(_PROFILE), exif, read.get(_XMP), dpi, captions)
+    return Metadata(icc_profile=read.get(_PROFILE), exif=exif, xmp=read.get(_XMP), iptc=captions, dpi=dpi)
 
 
 @contextmanager
 def _page(image: TiffImageFile) -> Iterator[tuple[TiffReader, Directory]]:
-    """The directory of the page that an image stands at; the file is left where it was read."""
+    """Yield a reader and the directory of the current page; restore the file position afterwards."""
     file: IO[bytes] = image.fp or image.getexif().fp
     here = file.tell()
     try:
@@ -235,7 +252,7 @@ def _values_bytes(picture: "Picture") -> int:
 
 
 def _page_with(page: Directory, reader: TiffReader, metadata: "Metadata") -> Tree:
-    """How a page is stored, which stays as it is, and its metadata."""
+    """Return a page's directory, with its storage tags unchanged and with new metadata."""
     tags: dict[int, Entry | Field | Tree] = {
         tag: entry for tag, entry in page.entries.items() if tag not in _METADATA_TAGS
     }
@@ -253,7 +270,7 @@ def _page_with(page: Directory, reader: TiffReader, metadata: "Metadata") -> Tre
     return tags | resolution_fields(metadata.dpi) | fields
 
 
-# Kinds that Pillow is told of, so that it reads their headers
+# Kinds that are registered in Pillow, so that it reads their headers
 
 
 _GRAYS, _RGB = (0, 1), 2
@@ -265,15 +282,15 @@ _UNKNOWN = ((0,),)
 _Kind = tuple[bytes, int, tuple[int, ...], int, tuple[int, ...], tuple[int, ...]]
 
 _LEFT_TO_LIBVIPS = "left to libvips"
-"""Pillow's name for how samples are stored: it has none of this name, and so fails where it would decode."""
+"""A raw mode for Pillow's table. Pillow has no raw mode of this name, so it fails instead of decoding."""
 
 
 @cache
 def _know_deep_kinds() -> None:
-    """Add to Pillow's table of TIFFs: gray of 16 bits with alpha, and floats that are not one plane of 32.
+    """Add 16-bit gray with alpha, and floats that are not one plane of 32 bits, to Pillow's table of TIFFs.
 
-    Nothing that Pillow knows is changed. It could open none of these files before, and still decodes none
-    but gray floats of 64 bits.
+    Existing entries are not changed. Without the new entries, Pillow can open none of these files. With them,
+    Pillow still decodes only gray floats of 64 bits.
     """
     table = cast(dict[_Kind, tuple[str, str]], TiffImagePlugin.OPEN_INFO)
     for order, letter in ((b"II", ""), (b"MM", "B")):
@@ -287,7 +304,7 @@ def _know_deep_kinds() -> None:
 
 
 def _kinds(order: bytes) -> Iterator[tuple[_Kind, str]]:
-    """Kinds of 16-bit integers and of floats, and the mode which has their channels."""
+    """Yield kinds of 16-bit integers and of floats, each with the Pillow mode that has its channels."""
     for samples, bits in ((_INTEGERS, 16), (_FLOATS, 16), (_FLOATS, 32)):
         single = "F" if samples == _FLOATS else "I;16"
         shapes = [

@@ -1,1 +1,1 @@
-"""Metadata of pictures: read, mended and fitted to a result."""
+"""Read the metadata of pictures, repair it, and fit it to a result."""

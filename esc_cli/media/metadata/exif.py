@@ -1,7 +1,7 @@
-"""EXIF: what of it still holds when the pixels are made anew, and what has to be said differently.
+"""EXIF: keep what is still true for new pixels, and correct the rest.
 
-A block is changed by new directories behind its old ones, so that values stay where they are, makers' notes
-among them: many of those refer to themselves by offsets.
+A block is changed by new directories after the old ones, so that values stay where they are. This matters for
+maker notes, many of which refer to themselves by offsets.
 """
 
 import io
@@ -29,7 +29,8 @@ from esc_cli.media.tiff_directories import (
 
 _MARK = b"Exif\0\0"
 
-# How the pixels of the source were stored, which is wrong for any other file, and what travels beside EXIF.
+# Tags that describe how the pixels of the source were stored, which is wrong for any other file, and tags of
+# metadata that is kept outside EXIF.
 # Source: TIFF 6.0, appendix A (the tags' numbers); Exif 2.32, table 4; GeoTIFF 1.1, 7.1;
 # Photoshop TIFF technical notes.
 STORAGE_TAGS = frozenset(
@@ -40,18 +41,18 @@ STORAGE_TAGS = frozenset(
         *(297, 301, 317, 320, 321),  # page, transfer function, predictor, color map, halftones
         *range(322, 348),  # tiles, sub-pictures, inks, extra samples, sample format, JPEG tables
         *range(512, 533),  # old JPEG (the thumbnail), YCbCr
-        *(33550, 33920, 33922, 34264),  # where pixels lie on the earth
+        *(33550, 33920, 33922, 34264),  # georeferencing
         *(700, 33723, 34377, 34675, 37724),  # XMP, IPTC, Photoshop's blocks, the profile, Photoshop's layers
     )
 )
 """Tags of a TIFF's page that say nothing about the picture itself."""
 
-# How luma and chroma relate, which EXIF wants in every JPEG. It is the same for the JPEGs written here.
+# Tags of the relation of luma and chroma. EXIF requires them in JPEGs; they also fit the JPEGs written here.
 _YCBCR_TAGS = frozenset((529, 531, 532))
 
 X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
 RESOLUTION_TAGS = frozenset((X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT))
-"""Every TIFF has these; elsewhere they are part of a camera's EXIF."""
+"""Tags that every TIFF has; in other formats they are part of a camera's EXIF."""
 
 # Source: TIFF 6.0, section 3 and ResolutionUnit.
 _NO_UNIT, _INCH, _CENTIMETER = 1, 2, 3
@@ -67,65 +68,65 @@ _SUB_IMAGES = ((513, 514), (273, 279))
 _LITTLE_ENDIAN = Layout("<", big=False)
 
 Changes = Mapping[int, Field | None]
-"""New values by tag; None takes one away."""
+"""New values by tag; None removes the tag."""
 
 
 def exif_of_block(block: bytes) -> bytes | None:
-    """Give EXIF without orientation, thumbnail and whatever tells how pixels were stored.
+    """Return EXIF without orientation, thumbnail and the tags that describe how pixels were stored.
 
     Args:
-        block: With or without "Exif" at its beginning.
+        block: EXIF block, with or without "Exif" at its beginning.
 
     Returns:
-        A block that begins with "Exif"; None if nothing is left.
+        A block that begins with "Exif"; None if no tags are left.
 
     Raises:
-        ValueError: It is damaged.
+        ValueError: The block is damaged.
     """
     dropped = STORAGE_TAGS - _YCBCR_TAGS
     return _if_any(_changed(_without_mark(block), dict.fromkeys(dropped), {}))
 
 
 def exif_of_page(reader: TiffReader, page: Directory) -> bytes | None:
-    """Gather EXIF from among the tags of a TIFF's page.
+    """Gather EXIF from the tags of a TIFF's page.
 
     Args:
-        reader: Of the TIFF.
-        page: The directory.
+        reader: Reader of the TIFF.
+        page: Directory of the page.
 
     Returns:
-        A block that begins with "Exif"; None if there is nothing for it.
+        A block that begins with "Exif"; None if the page has no tags for it.
     """
     kept = reader.tree(page, without=STORAGE_TAGS | RESOLUTION_TAGS)
     return _if_any(_new_block(kept, Layout(reader.layout.order, big=False)))
 
 
 def exif_tree(exif: bytes, without: Set[int] = frozenset()) -> dict[int, Entry | Field | Tree]:
-    """Give the tags of an EXIF block, with those of the directories in it.
+    """Return the tags of an EXIF block, with those of its nested directories.
 
     Args:
         exif: A block that begins with "Exif".
-        without: Tags to pass over in its first directory.
+        without: Tags to skip in the first directory.
 
     Raises:
-        ValueError: It is damaged.
+        ValueError: The block is damaged.
     """
     reader = _reader(_without_mark(exif))
     return reader.tree(reader.directory(reader.first), without=without)
 
 
 def exif_dpi(exif: bytes) -> tuple[float, float] | None:
-    """Give the dots an inch, across and down, that an EXIF block speaks of; None if it does not.
+    """Return the resolution of an EXIF block in dots per inch, horizontal and vertical; None if it has none.
 
     Raises:
-        ValueError: It is damaged.
+        ValueError: The block is damaged.
     """
     reader = _reader(_without_mark(exif))
     return dpi_of_page(reader, reader.directory(reader.first))
 
 
 def dpi_of_page(reader: TiffReader, page: Directory) -> tuple[float, float] | None:
-    """Give the dots an inch, across and down, that a directory speaks of; None if it does not.
+    """Return the resolution of a directory in dots per inch, horizontal and vertical; None if it has none.
 
     Source: TIFF 6.0, ResolutionUnit: without it, the unit is the inch.
     """
@@ -151,17 +152,17 @@ def fitted_exif(
     Source: Exif 2.32, 4.6.5 C: PixelXDimension and PixelYDimension.
 
     Args:
-        exif: A block that begins with "Exif"; None: one is made if there is something to say.
-        height: Of the picture, pixels; set where the block tells a size.
-        width: Of the picture, pixels.
-        dpi: Dots an inch, across and down, if they are to be told.
-        provenance: What made the picture.
+        exif: A block that begins with "Exif". If it is None, a block is made if there are tags to write.
+        height: Height of the picture, in pixels. It is set only where the block states a size.
+        width: Width of the picture, in pixels. It is set only where the block states a size.
+        dpi: Resolution in dots per inch, horizontal and vertical, if it is to be written.
+        provenance: The program, model and settings that made the picture.
 
     Returns:
         A block that begins with "Exif"; None if it would be empty.
 
     Raises:
-        ValueError: It is damaged.
+        ValueError: The block is damaged.
     """
     first: dict[int, Field] = {}
     if dpi and (exif is None or exif_dpi(exif) != dpi):
@@ -174,9 +175,9 @@ def fitted_exif(
 
 
 def resolution_fields(dpi: tuple[float, float] | None) -> dict[int, Field]:
-    """Give the tags of a resolution in dots an inch, across and down; None: it is unknown.
+    """Return the tags of a resolution in dots per inch, horizontal and vertical; None means unknown.
 
-    Source: TIFF 6.0, section 3: every TIFF has them, and the unit 1 says that they mean no length.
+    Source: TIFF 6.0, section 3: every TIFF has these tags, and unit 1 means that they state no physical size.
     """
     across, down = dpi or (1.0, 1.0)
     return {
@@ -190,12 +191,12 @@ def resolution_fields(dpi: tuple[float, float] | None) -> dict[int, Field]:
 
 
 def _changed(block: bytes, first: Changes, details: Changes) -> bytes:
-    """Change values in the first directory, and those in the EXIF directory which are there.
+    """Change values in the first directory, and existing values in the EXIF directory.
 
     Args:
-        block: Without "Exif".
-        first: New values by tag; None takes one away.
-        details: The same of the EXIF directory.
+        block: EXIF block without "Exif".
+        first: New values of the first directory by tag; None removes the tag.
+        details: New values of the EXIF directory by tag. Tags that the directory does not have are ignored.
     """
     reader = _reader(block)
     old = reader.directory(reader.first)
@@ -211,15 +212,15 @@ def _changed(block: bytes, first: Changes, details: Changes) -> bytes:
 
 
 def _with_changes(entries: Mapping[int, Entry], changes: Changes) -> dict[int, Entry | Field | Tree]:
-    """New values and the old ones that stay, but for the EXIF directory, which moves."""
+    """Return new values, and the old values that stay, except for the EXIF directory, which moves."""
     kept = {tag: entry for tag, entry in entries.items() if tag not in changes and tag != EXIF_DIRECTORY}
     return {**kept, **{tag: value for tag, value in changes.items() if value is not None}}
 
 
 def _without_outdated(block: bytes, reader: TiffReader, *replaced: tuple[Directory, Changes]) -> bytes:
-    """A block without thumbnails and without what is to be written anew, as far as nothing has to move.
+    """Return a block without thumbnails and without replaced values, as far as nothing has to move.
 
-    Thumbnails and directories become zeros; what stands at the end is cut off.
+    Thumbnails and directories are overwritten with zeros; outdated data at the end is cut off.
     """
     others = list(_sub_images(reader))
     cleared = [(directory.start, directory.end) for directory in (*others, *(old for old, _ in replaced))]
@@ -236,7 +237,10 @@ def _without_outdated(block: bytes, reader: TiffReader, *replaced: tuple[Directo
 
 
 def _beginning_of_rest(end: int, outdated: Iterable[tuple[int, int]]) -> int:
-    """Where the outdated places begin that reach to the end; between them there may be a byte of padding."""
+    """Return where the outdated data at the end of a block begins.
+
+    Between outdated places there may be a byte of padding.
+    """
     for start, stop in sorted(outdated, key=lambda place: place[1], reverse=True):
         if start < end <= stop + 1:
             end = start
@@ -256,7 +260,7 @@ def _places_in_use(
 
 
 def _sub_images(reader: TiffReader) -> Iterator[Directory]:
-    """The directories behind the first one, as far as they are right."""
+    """Yield the directories after the first one, as far as they are valid."""
     try:
         yield from islice(reader.chain(), 1, None)
     except ValueError:
@@ -264,7 +268,7 @@ def _sub_images(reader: TiffReader) -> Iterator[Directory]:
 
 
 def _pixels(reader: TiffReader, directory: Directory) -> Iterator[tuple[int, int]]:
-    """Where a thumbnail lies: as a JPEG, or in one strip."""
+    """Yield where the pixels of a thumbnail lie: as a JPEG, or in one strip."""
     for place, size in _SUB_IMAGES:
         if {place, size} <= directory.entries.keys():
             start = reader.number(directory.entries[place])
@@ -277,7 +281,7 @@ def _new_block(tree: Tree, layout: Layout) -> bytes:
 
 
 def _if_any(block: bytes) -> bytes | None:
-    """A block with "Exif", unless it has no tags."""
+    """Return a block with "Exif" at its beginning; None if it has no tags."""
     reader = _reader(block)
     return _MARK + block if reader.directory(reader.first).entries else None
 
@@ -287,7 +291,7 @@ def _reader(block: bytes) -> TiffReader:
 
 
 def _without_mark(block: bytes) -> bytes:
-    """Some programs write "Exif" twice."""
+    """Remove "Exif" from the beginning of a block; some programs write it twice."""
     return block.removeprefix(_MARK).removeprefix(_MARK)
 
 

@@ -1,4 +1,4 @@
-"""IPTC captions: how the formats that hold them wrap them up."""
+"""IPTC captions: add and remove the wrapping of the formats that hold them."""
 
 import struct
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ IPTC_RESOURCE = 0x0404
 _SIGNATURE = b"8BIM"
 _PHOTOSHOP = b"Photoshop 3.0\0"
 
-# Source: IPTC-IIM 4.2, 1.6: the tag marker, with which a stream begins.
+# Source: IPTC-IIM 4.2, 1.6: a stream begins with the tag marker.
 _MARKER = b"\x1c"
 _DATA_SET_HEAD_BYTES = 5
 _EXTENDED = 0x8000
@@ -20,13 +20,13 @@ _SEGMENT_BYTES = 65_533
 _RESOURCE_HEAD_BYTES = 12
 
 LARGEST_IN_JPEG_BYTES = _SEGMENT_BYTES - len(_PHOTOSHOP) - _RESOURCE_HEAD_BYTES - 1
-"""The largest stream that a JPEG segment has room for; the last byte is for an even size."""
+"""The largest stream that fits in a JPEG segment. The last byte is for padding to an even size."""
 
 
 def iptc_of_stream(stream: bytes) -> bytes | None:
-    """Give captions as they are in memory, without padding; None if there are none.
+    """Return captions as they are in memory, without padding; None if there are none.
 
-    TIFF's tag may be of 32-bit integers, and then in the order of a machine that is not there anymore.
+    A TIFF tag may hold them as 32-bit integers, in the byte order of the machine that wrote the file.
     """
     if stream[3:4] == _MARKER and stream[:1] != _MARKER:
         stream = b"".join(stream[at : at + 4][::-1] for at in range(0, len(stream), 4))
@@ -34,7 +34,7 @@ def iptc_of_stream(stream: bytes) -> bytes | None:
 
 
 def iptc_of_resources(data: bytes) -> bytes | None:
-    """Find captions among Photoshop's resources, or take them as they are without such a wrapping."""
+    """Find captions among Photoshop's resources; data without this wrapping is taken as captions."""
     data = data.removeprefix(_PHOTOSHOP)
     if not data.startswith(_SIGNATURE):
         return iptc_of_stream(data)
@@ -42,33 +42,36 @@ def iptc_of_resources(data: bytes) -> bytes | None:
 
 
 def resource(iptc: bytes) -> bytes:
-    """Wrap captions up as one of Photoshop's resources: without a name, padded to an even size."""
+    """Wrap captions as a Photoshop resource, without a name and padded to an even size."""
     return _SIGNATURE + struct.pack(">HHI", IPTC_RESOURCE, 0, len(iptc)) + iptc + bytes(len(iptc) % 2)
 
 
 def jpeg_segment(iptc: bytes) -> bytes:
-    """Give the JPEG segment that holds captions.
+    """Return the JPEG segment that holds captions.
 
     Args:
-        iptc: At most `LARGEST_IN_JPEG_BYTES`.
+        iptc: Captions of at most `LARGEST_IN_JPEG_BYTES`.
     """
     content = _PHOTOSHOP + resource(iptc)
     return _APP13 + struct.pack(">H", len(content) + 2) + content
 
 
 def _resources(data: bytes) -> Iterator[tuple[int, bytes]]:
-    """Numbers and contents of resources, as far as they are whole."""
+    """Yield the numbers and contents of resources, as far as they are complete."""
     at = 0
     while data[at : at + 4] == _SIGNATURE and len(data) >= at + _RESOURCE_HEAD_BYTES:
         code, name_bytes = cast(tuple[int, int], struct.unpack_from(">HB", data, at + 4))
-        at += 6 + (name_bytes + 2) // 2 * 2  # the length and the name fill an even size
+        at += 6 + (name_bytes + 2) // 2 * 2  # the length and the name are padded to an even size
         size = int.from_bytes(data[at : at + 4], "big")
         yield code, data[at + 4 : at + 4 + size]
         at += 4 + (size + 1) // 2 * 2
 
 
 def _end_of(stream: bytes) -> int:
-    """The end of the last whole data set. Source: IPTC-IIM 4.2, 1.6 (standard and extended data sets)."""
+    """Return the end of the last complete data set.
+
+    Source: IPTC-IIM 4.2, 1.6 (standard and extended data sets).
+    """
     at = 0
     while stream[at : at + 1] == _MARKER and len(stream) >= at + _DATA_SET_HEAD_BYTES:
         size, head = int.from_bytes(stream[at + 3 : at + 5], "big"), _DATA_SET_HEAD_BYTES

@@ -1,7 +1,7 @@
-"""XMP: what of it still holds when the pixels are made anew.
+"""XMP: keep what is still true for new pixels, and correct the rest.
 
-Packets are changed as text, not as XML: their bytes stay as somebody wrote them, and a packet that is not
-quite well-formed is no reason to lose it. The prefixes are those that the standard and every program use.
+Packets are changed as text, not as XML. So their bytes stay as they were written, and a packet that is not
+quite well-formed is not lost. The prefixes are those that the standard and all programs use.
 """
 
 import re
@@ -10,8 +10,8 @@ import re
 _HEIGHTS = ("tiff:ImageLength", "exif:PixelYDimension")
 _WIDTHS = ("tiff:ImageWidth", "exif:PixelXDimension")
 
-# What speaks of other pictures in the file, none of which is written again: thumbnails, gain maps, depth
-# maps, films, and the rest of a packet that had no room in one JPEG segment.
+# Properties that describe other data in the file, none of which is written again: thumbnails, gain maps,
+# depth maps, videos, and the rest of a packet that did not fit in one JPEG segment.
 # Source: XMP specification part 2, 8.4 (Thumbnails) and part 3, 1.1.3.1 (HasExtendedXMP); Ultra HDR image
 # format 1.1 (hdrgm, Container); Motion Photo format 1.0 (GCamera); Apple's HDRGainMap.
 _OF_OTHER_PICTURES = (
@@ -27,7 +27,7 @@ _OF_OTHER_PICTURES = (
 
 
 def upright_xmp(packet: bytes) -> bytes:
-    """Give a packet that says of its picture that it is upright, and nothing of others in its file."""
+    """Return a packet that says that its picture is upright, and nothing about other pictures in its file."""
     for name in _OF_OTHER_PICTURES:
         packet = re.sub(rb"""\s%b\s*=\s*(?:"[^"]*"|'[^']*')""" % name, b"", packet)
         packet = _without_elements(packet, name)
@@ -35,12 +35,12 @@ def upright_xmp(packet: bytes) -> bytes:
 
 
 def fitted_xmp(packet: bytes, height: int, width: int) -> bytes:
-    """Correct the picture's size in a packet, where it is given.
+    """Correct the picture's size wherever a packet states it.
 
     Args:
-        packet: Of XMP.
-        height: Of the picture, pixels.
-        width: Of the picture, pixels.
+        packet: XMP packet.
+        height: Height of the picture, in pixels.
+        width: Width of the picture, in pixels.
     """
     for names, size in ((_HEIGHTS, height), (_WIDTHS, width)):
         for name in names:
@@ -49,13 +49,13 @@ def fitted_xmp(packet: bytes, height: int, width: int) -> bytes:
 
 
 def _with_number(packet: bytes, name: str, number: int) -> bytes:
-    """Set a property, which may be an attribute or an element."""
+    """Set the value of a property, which may be an attribute or an element."""
     pattern = rf"""((?<=\s){name}\s*=\s*["']|<{name}>)\s*\d+\s*(?=["']|</{name}>)"""
     return re.sub(pattern.encode(), rb"\g<1>%d" % number, packet)
 
 
 def _without_elements(packet: bytes, name: bytes) -> bytes:
-    """Take away elements with all that is in them; one that is never closed is left with the rest."""
+    """Remove elements with their content. An element that is never closed stays, with all that follows."""
     kept, at = [], 0
     for opening in re.finditer(rb"<(%b)\b[^<>]*>" % name, packet):
         closing = b"" if opening[0].endswith(b"/>") else b"</%b>" % opening[1]

@@ -1,1 +1,1 @@
-"""Pixels of files: depth, transparency, orientation, and traces that compression left."""
+"""Pixels of files: bit depth, transparency, orientation, and traces of compression."""

@@ -1,4 +1,4 @@
-"""Bit depth: what the numbers in files stand for, and pictures brought from one depth to another."""
+"""Bit depth: convert the numbers in files to pixels, and pictures from one depth to another."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -18,14 +18,14 @@ Array = npt.NDArray[Any]
 
 @dataclass(frozen=True)
 class Pixels:
-    """Decoded pixels, as `Picture` has them but for their order.
+    """Decoded pixels, as in `Picture` except for the order of the dimensions.
 
     Attributes:
-        values: (H, W, C); gray, gray and alpha, RGB, or RGB and alpha. uint8, uint16 over its whole range, or
-            float32 in [0, 1]; not multiplied by alpha.
-        depth_bits: As of `Picture`.
-        value_range: As of `Picture`.
-        notes: What was changed on the way: a sentence each.
+        values: Array of shape (H, W, C): gray, gray and alpha, RGB, or RGB and alpha. The type is uint8,
+            uint16 over its whole range, or float32 in [0, 1]. Colors are not premultiplied by alpha.
+        depth_bits: See `Picture`.
+        value_range: See `Picture`.
+        notes: Sentences about what was changed when reading.
     """
 
     values: Array
@@ -35,7 +35,7 @@ class Pixels:
 
     @property
     def gray(self) -> bool:
-        """Whether there is one channel, and perhaps alpha."""
+        """Whether there is one color channel, with or without alpha."""
         return bool(self.values.shape[2] <= 2)
 
     @property
@@ -45,25 +45,25 @@ class Pixels:
 
 
 def depth_written(depth_bits: int, offered: Sequence[int]) -> int:
-    """Choose among the depths of a format: as many bits, or the next more, or else the most there are.
+    """Choose a depth that a format offers: the same, or the next higher one, or otherwise the highest.
 
     Args:
-        depth_bits: Of a picture.
-        offered: Those of the format, rising. Integers are never written as floats.
+        depth_bits: Depth of a picture.
+        offered: Depths of the format, in ascending order. Integers are never written as floats.
     """
     usable = [bits for bits in offered if bits != FLOAT_BITS or depth_bits == FLOAT_BITS]
     return next((bits for bits in usable if bits >= depth_bits), usable[-1])
 
 
-# Numbers of files to numbers in memory
+# From numbers in files to pixels in memory
 
 
 def from_integers(values: Array, bits: int) -> Pixels:
-    """Spread unsigned integers over all 16 bits. Source: PNG 13.12, the linear equation.
+    """Scale unsigned integers to the full 16 bits. Source: PNG 13.12, the linear equation.
 
     Args:
-        values: (H, W, C), uint16, at most 2^bits - 1.
-        bits: 1 to 16.
+        values: Array of shape (H, W, C), uint16, at most 2^bits - 1.
+        bits: Number of bits, 1 to 16.
     """
     if bits < 16:
         table = np.arange(2**16, dtype=np.float64) * (65_535 / (2**bits - 1))
@@ -72,28 +72,28 @@ def from_integers(values: Array, bits: int) -> Pixels:
 
 
 def from_signed_integers(values: Array) -> Pixels:
-    """Bring integers of 16 bits with a sign, (H, W, C), to those without; none is lost."""
-    note = "16-bit integers with a sign became unsigned ones, 32,768 higher"
+    """Convert signed 16-bit integers of shape (H, W, C) to unsigned ones, without loss."""
+    note = "signed 16-bit integers became unsigned by adding 32,768"
     return Pixels((values + 32_768).astype(np.uint16), 16, notes=(note,))
 
 
 def from_wide_integers(values: Array) -> Pixels:
-    """Bring 32-bit integers, (H, W, C), whose white nobody states, to 16 bits."""
+    """Scale 32-bit integers of shape (H, W, C), whose white is not stated, to 16 bits."""
     black, white = _range(values, (255.0, 65_535.0))
     scaled = (values.astype(np.float64) - black) * (65_535 / (white - black))
-    note = "32-bit integers were reduced to 16 bits a channel"
+    note = "32-bit integers were reduced to 16 bits per channel"
     return Pixels(scaled.round().astype(np.uint16), 16, notes=(note,))
 
 
 def from_floats(values: Array) -> Pixels:
-    """Bring floats, (H, W, C), to [0, 1]; the last channel is alpha if there are two or four.
+    """Scale floats of shape (H, W, C) to [0, 1]; the last channel is alpha if there are two or four.
 
-    What is no number becomes black. Alpha may be of the colors' range, or of [0, 1] whatever they are.
+    NaN becomes black. Alpha may have the range of the colors, or always [0, 1].
     """
     colors = values.shape[2] - (values.shape[2] in (2, 4))
     black, white = _range(values[..., :colors], (1.0, 255.0, 65_535.0))
     scaled = np.empty(values.shape, np.float32)
-    for channel in range(values.shape[2]):  # one at a time, since floats take much room
+    for channel in range(values.shape[2]):  # one at a time, since floats take much memory
         plane = values[..., channel]
         low, high = (black, white) if channel < colors else (0.0, _white_of_alpha(plane, white))
         scaled[..., channel] = _between(plane, low, high)
@@ -101,7 +101,7 @@ def from_floats(values: Array) -> Pixels:
 
 
 def unpremultiplied(values: Array) -> Array:
-    """Divide colors by their alpha, the last channel of (H, W, C) uint16 or float32; 0 stays as it is.
+    """Divide colors by alpha, the last channel of (H, W, C) uint16 or float32. Colors are 0 where alpha is 0.
 
     Source: TIFF 6.0, ExtraSamples 1 (associated alpha).
     """
@@ -116,10 +116,11 @@ def unpremultiplied(values: Array) -> Array:
 
 
 def _range(values: Array, usual: Sequence[float]) -> tuple[float, float]:
-    """Black and white of numbers that do not say it by their type.
+    """Return the black and white of numbers whose type does not define them.
 
-    The smallest usual range which holds all of them is taken, but of the wider ones only if they fill an
-    eighth of it: a photo of floats that overshoots 1 is not a dark one of [0, 255]. Otherwise their own.
+    The result is the smallest usual range that holds all numbers. A range other than the first is taken only
+    if the numbers fill more than an eighth of it: a float photo that overshoots 1 is not a dark photo in [0,
+    255]. If no usual range is suitable, the numbers' own range is taken.
     """
     finite = values[np.isfinite(values)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
@@ -128,8 +129,8 @@ def _range(values: Array, usual: Sequence[float]) -> tuple[float, float]:
 
 
 def _between(values: Array, low: float, high: float) -> Array:
-    """Floats as parts of the way from low to high; no number is 0."""
-    with np.errstate(invalid="ignore"):  # which some kinds of no number are, when they are converted
+    """Return floats as fractions of the distance from low to high; NaN becomes 0."""
+    with np.errstate(invalid="ignore"):  # converting some kinds of NaN is an invalid operation
         parts: Array = (values.astype(np.float64) - low) / (high - low)
     return np.nan_to_num(parts, posinf=1, neginf=0).clip(0, 1)
 
@@ -142,11 +143,11 @@ def _white_of_alpha(alpha: Array, white: float) -> float:
 
 
 def with_depth(picture: Picture, bits: int) -> Picture:
-    """Reduce a picture to a depth, rounding; one that has no more than that is returned as it is.
+    """Reduce a picture to a depth, with rounding; a picture that has no more bits is returned as it is.
 
     Args:
-        picture: Of any depth.
-        bits: 8, 10, 12 or 16; 32 changes nothing. 10 and 12 bits are spread over all 16.
+        picture: Picture of any depth.
+        bits: 8, 10, 12 or 16; 32 changes nothing. 10 and 12 bits are scaled to the full 16 bits.
     """
     if bits >= picture.depth_bits:
         return picture
@@ -155,14 +156,14 @@ def with_depth(picture: Picture, bits: int) -> Picture:
 
 
 def quantized(values: Array, bits: int) -> Array:
-    """The nearest numbers of fewer bits, right-aligned: uint16 over its whole range to 0 .. 2^bits - 1."""
+    """Round uint16 values of the whole range to fewer bits, right-aligned: 0 .. 2^bits - 1."""
     table = np.arange(2**16, dtype=np.float64) * ((2**bits - 1) / 65_535)
     result: Array = table.round().astype(np.uint8 if bits <= 8 else np.uint16)[values]
     return result
 
 
 def _reduced(planes: Tensor, bits: int) -> Tensor:
-    """Of (N, C, H, W), one plane at a time, since floats take much room."""
+    """Reduce planes of shape (N, C, H, W), one plane at a time, since floats take much memory."""
     result = torch.empty(planes.shape, dtype=torch.uint8 if bits == 8 else torch.uint16)
     for target, plane in zip(result.flatten(0, 1), planes.flatten(0, 1), strict=True):
         values = plane.numpy()

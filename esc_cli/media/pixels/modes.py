@@ -1,4 +1,4 @@
-"""Every way Pillow holds pixels, brought to gray or RGB, with or without alpha, of all their bits."""
+"""Convert pixels from every Pillow mode to gray or RGB, with or without alpha, at full bit depth."""
 
 import io
 
@@ -22,14 +22,14 @@ _WHITE_IS_ZERO, _SIGNED = 0, 2
 
 
 def pixels_of(image: Image.Image, file_bits: int) -> Pixels:
-    """Take the pixels of a decoded image.
+    """Return the pixels of a decoded image.
 
     Args:
-        image: Of any mode.
-        file_bits: Bits a channel in its file; where its mode has fewer, that is noted.
+        image: Image of any mode.
+        file_bits: Bits per channel in the file. If the image's mode has fewer, this is noted.
 
     Returns:
-        Upright only if the image was.
+        The pixels, which are upright only if the image was.
     """
     if image.mode in WIDE_MODES:
         return _wide(image, file_bits)
@@ -40,7 +40,7 @@ def pixels_of(image: Image.Image, file_bits: int) -> Pixels:
 
 
 def _eight_bits(image: Image.Image, file_bits: int) -> tuple[Image.Image, tuple[str, ...]]:
-    """The picture in mode L, LA, RGB or RGBA, and a sentence on each thing that was changed on the way."""
+    """Return the picture in mode L, LA, RGB or RGBA, and a sentence for each change on the way."""
     if image.mode == "CMYK":
         return _cmyk_to_rgb(image)
     if image.mode == "LAB":
@@ -57,18 +57,18 @@ def _plain(image: Image.Image, file_bits: int) -> Image.Image:
     alpha = image.has_transparency_data
     transparent = image.info.get("transparency")
     if file_bits in (2, 4) and image.mode == "L" and isinstance(transparent, int):
-        # Pillow stretches samples to 8 bits, but not the sample which is transparent.
+        # Pillow scales samples to 8 bits, but not the value of the transparent sample.
         image.info["transparency"] = transparent * (255 // (2**file_bits - 1))
     if image.mode in _GRAY_MODES:
         return image.convert("LA" if alpha else "L")
     if file_bits == 16 and isinstance(transparent, tuple):
-        # Pillow keeps the upper byte of 16-bit pixels, but both bytes of the color which is transparent.
+        # Pillow keeps the upper byte of 16-bit pixels, but both bytes of the transparent color.
         image.info["transparency"] = tuple(value >> 8 for value in transparent)
     return image.convert("RGBA" if alpha else "RGB")
 
 
 def _wide(image: Image.Image, file_bits: int) -> Pixels:
-    """Gray of 16-bit integers, 32-bit integers or floats."""
+    """Convert a gray image of 16-bit integers, 32-bit integers or floats."""
     values = np.asarray(image)[..., np.newaxis]
     transparent = image.info.get("transparency")
     if values.dtype.kind == "f":
@@ -88,7 +88,7 @@ def _wide(image: Image.Image, file_bits: int) -> Pixels:
 
 
 def _is_signed(image: Image.Image) -> bool:
-    """Whether a TIFF holds integers with a sign; Pillow gives those of 16 bits as of 32."""
+    """Return whether a TIFF holds signed integers; Pillow decodes 16-bit ones to 32 bits."""
     return _tiff_value(image, _TIFF_SAMPLE_FORMAT) == (_SIGNED,)
 
 
@@ -98,12 +98,12 @@ def _opaque(values: Array) -> "np.generic":
 
 
 def _is_negative(image: Image.Image) -> bool:
-    """Whether a wide TIFF has white at 0; Pillow inverts only those of 8 bits and fewer."""
+    """Return whether a wide TIFF has white at 0; Pillow inverts only pictures of 8 bits and fewer."""
     return _tiff_value(image, _TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
 
 
 def _tiff_value(image: Image.Image, tag: int) -> object:
-    """The value of a tag; None if there is none, or the image is no TIFF."""
+    """Return the value of a tag; None if the tag is missing or the image is not a TIFF."""
     return image.tag_v2.get(tag) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
 
 
@@ -113,7 +113,7 @@ def _cmyk_to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
         try:
             return _through_profile(image, profile), _noted("CMYK", has_profile=True)
         except (ImageCms.PyCMSError, *PILLOW_ERRORS):
-            pass  # a profile which is broken, or not of CMYK, is as good as none
+            pass  # a profile that is damaged or not for CMYK is ignored
     return image.convert("RGB"), _noted("CMYK")
 
 
@@ -127,8 +127,8 @@ def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
         # Relative colorimetric alone would crush the shadows: ink's black is lighter than a display's.
         flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
     )
-    if converted is None:  # only where the conversion is in place
-        raise ValueError("no picture came back")
+    if converted is None:  # only if the conversion is in place
+        raise ValueError("the conversion returned no picture")
     return converted
 
 

@@ -1,4 +1,4 @@
-"""Pixels made upright."""
+"""Turn pixels upright."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -6,13 +6,14 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 TURNS_WHICH_SWAP_SIDES = (5, 6, 7, 8)
-"""Of EXIF's orientations."""
+"""EXIF orientations that swap height and width."""
 
 
 def turned(pixels: "npt.NDArray[Any]", orientation: int) -> "npt.NDArray[Any]":
-    """Make pixels, (H, W, C), upright: a view of them.
+    """Return an upright view of pixels of shape (H, W, C).
 
-    Source: Exif 2.32 (JEITA CP-3451E), table 4, tag 274; the same as Pillow's ImageOps.exif_transpose.
+    Source: Exif 2.32 (JEITA CP-3451E), table 4, tag 274. The result is that of Pillow's
+    ImageOps.exif_transpose.
     """
     if orientation in TURNS_WHICH_SWAP_SIDES:
         pixels = pixels.swapaxes(0, 1)

@@ -1,4 +1,4 @@
-"""Clips <-> frames: reading and writing video, and joining it with everything else that its file holds.
+"""Reading and writing video, and muxing it with the other streams of its file.
 
-In lines that talk to PyAV sizes are (width, height); everywhere else they are (height, width).
+Sizes are (width, height) in calls to PyAV and (height, width) everywhere else.
 """

@@ -1,4 +1,4 @@
-"""What a clip is: its container, its video stream, its colors, told from the headers and the first frame."""
+"""Facts about a clip: its container, video stream and colors, read from the headers and the first frame."""
 
 import struct
 from collections.abc import Iterable
@@ -21,21 +21,21 @@ from esc_cli.media.video.signatures import is_webm, looks_like_clip
 __all__ = ["Clip", "ColorTags", "Hdr", "clip_of", "looks_like_clip", "main_stream", "probe_clip"]
 
 UNSPECIFIED = 2
-"""The code point of H.273 for a matrix, primaries or a transfer that nobody stated."""
+"""The code point of H.273 for an unspecified matrix, primaries or transfer."""
 
 _MICROSECONDS = 1_000_000
 
 
 @dataclass(frozen=True)
 class ColorTags:
-    """How the numbers of a video stream mean colors. Source: ITU-T H.273, tables 2 to 4.
+    """The color tags of a video stream. Source: ITU-T H.273, tables 2 to 4.
 
     Attributes:
-        full_range: Whether luma goes from 0 to 255, instead of 16 to 235 (for 8 bits).
+        full_range: Whether luma goes from 0 to 255 instead of 16 to 235 (for 8 bits).
         matrix: Matrix coefficients: 1 BT.709, 5 and 6 BT.601, 9 BT.2020, 0 RGB, 2 unspecified.
         primaries: Color primaries; 2 unspecified.
         transfer: Transfer characteristics; 2 unspecified, 16 PQ, 18 HLG.
-        range_stated: Whether the stream says its range; if not, it is taken as limited.
+        range_stated: Whether the stream states its range; if not, limited range is assumed.
     """
 
     full_range: bool = False
@@ -47,13 +47,13 @@ class ColorTags:
 
 @dataclass(frozen=True)
 class Hdr:
-    """What HDR10 says about the display on which a film was made.
+    """Static HDR10 metadata about the light levels of a film and the display on which it was made.
 
     Attributes:
         primaries: (x, y) of red, green, blue and white on the CIE 1931 diagram; empty if not stated.
-        luminance: Least and greatest luminance in cd/m²; empty if not stated.
-        max_content: Greatest light of a pixel (MaxCLL) in cd/m²; 0 if not stated.
-        max_average: Greatest mean light of a frame (MaxFALL) in cd/m²; 0 if not stated.
+        luminance: Minimum and maximum luminance, in cd/m²; empty if not stated.
+        max_content: Maximum light level of a pixel (MaxCLL), in cd/m²; 0 if not stated.
+        max_average: Maximum mean light level of a frame (MaxFALL), in cd/m²; 0 if not stated.
 
     Source: SMPTE ST 2086, CTA-861.3.
     """
@@ -66,28 +66,28 @@ class Hdr:
 
 @dataclass(frozen=True)
 class Clip:
-    """The facts of a clip's main video stream: the first which is not an attached picture.
+    """Facts about a clip's main video stream, the first one that is not an attached picture.
 
     Attributes:
         container: FFmpeg's short name: `mp4`, `mov`, `matroska`, `webm`, `yuv4mpegpipe`, ...
         codec: FFmpeg's name of the codec: `h264`, `hevc`, `vp9`, ...
-        height, width: As decoded, in pixels: the rotation is not applied.
-        pixel_format: FFmpeg's name: `yuv420p`, ...
-        depth_bits: Bits of a sample.
-        alpha, gray, interlaced: Whether the first frame is so.
-        time_base: Seconds of a unit of time stamps.
-        frame_rate: The mean, in frames per second; None if unknown.
-        frames: As the header says, or an estimate from the duration; None if unknown.
-        duration_s: Of the video stream in seconds, or of the file; None if unknown.
-        color: How numbers mean colors.
-        sample_aspect_ratio: Width of a pixel in heights; None if not stated.
-        rotation_deg: Counter-clockwise, by which players turn the picture.
-        display_matrix: The nine numbers which say so, in FFmpeg's order; empty if there are none.
-        start_pts: Of the first frame in units of time_base.
-        origin_s: Where the file's own time begins, from which `start` and `end` are counted; nearly always 0.
+        height, width: Size of the decoded frames, in pixels, before the rotation is applied.
+        pixel_format: FFmpeg's name of the pixel format: `yuv420p`, ...
+        depth_bits: Bits per sample.
+        alpha, gray, interlaced: Whether the first frame has alpha, is gray, or is interlaced.
+        time_base: Unit of timestamps, in seconds.
+        frame_rate: Mean frame rate, in frames per second; None if unknown.
+        frames: Number of frames from the header, or an estimate from the duration; None if unknown.
+        duration_s: Duration of the video stream, or of the file, in seconds; None if unknown.
+        color: Color tags.
+        sample_aspect_ratio: Width of a pixel divided by its height; None if not stated.
+        rotation_deg: Counterclockwise rotation that players apply, in degrees.
+        display_matrix: The nine numbers that state the rotation, in FFmpeg's order; empty if there are none.
+        start_pts: Timestamp of the first frame, in units of time_base.
+        origin_s: Beginning of the file's own time, from which `start` and `end` are counted; nearly always 0.
         hdr: Static HDR metadata, or None.
-        stream_index: Where the stream stands in the file.
-        notes: A sentence each about what is unusual.
+        stream_index: Index of the stream in the file.
+        notes: One sentence for each unusual property.
     """
 
     container: str
@@ -115,40 +115,41 @@ class Clip:
 
 
 def probe_clip(source: Source) -> Clip:
-    """Tell what a clip is from its headers and its first frame.
+    """Return the facts about a clip from its headers and its first frame.
 
     Args:
-        source: A path, or a binary file that can seek (it is read from where it stands).
+        source: A path, or a seekable binary file, which is read from its current position.
 
     Raises:
-        InputError: It is missing, empty, cut off, no clip, without a video stream, or of an unknown codec.
+        InputError: The source is missing, empty, cut off or not a clip, or it has no video stream or an
+            unknown codec.
     """
     container = open_clip(source)
     with closing(container):
         stream = main_stream(container, name_of(source))
         frame = next(decoded(container, stream, name_of(source)), None)
         if frame is None:
-            raise InputError(f"{name_of(source)} holds no frame")
+            raise InputError(f"{name_of(source)} contains no frames")
         return clip_of(source, container, stream, frame)
 
 
 def main_stream(container: InputContainer, name: str) -> VideoStream:
-    """The first video stream which is not an attached picture, such as the cover of an album.
+    """Return the first video stream that is not an attached picture, such as an album cover.
 
     Raises:
-        InputError: There is none, or its codec is not known.
+        InputError: There is no video stream, or its codec is unknown.
     """
     attached = av.stream.Disposition.attached_pic
     streams = [stream for stream in container.streams.video if not stream.disposition & attached]
     if not streams:
         raise InputError(f"{name} has no video stream")
     if streams[0].codec_context is None:
-        raise InputError(f"the video stream of {name} is of a codec that this program does not know")
+        raise InputError(f"the video stream of {name} has a codec that this program does not know")
     return streams[0]
 
 
 def clip_of(source: Source, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Clip:
-    """Put together the facts of a stream and of its first decoded frame."""
+    """Collect the facts about a stream and its first decoded frame."""
     duration_s = _duration_s(container, stream)
     rate = Fraction(stream.average_rate) if stream.average_rate else None
     components = frame.format.components
@@ -218,7 +219,7 @@ def _color(frame: VideoFrame) -> ColorTags:
     )
 
 
-# Side data: the structures of FFmpeg's libavutil, as they lie in memory.
+# Side data: the structures of FFmpeg's libavutil in their memory layout.
 
 
 def _side_data(frame: VideoFrame, kind: str) -> bytes:
@@ -233,7 +234,10 @@ def _display_matrix(frame: VideoFrame) -> tuple[int, ...]:
 
 
 def _hdr(frame: VideoFrame) -> Hdr | None:
-    """Source: libavutil/mastering_display_metadata.h (AVMasteringDisplayMetadata, AVContentLightMetadata)."""
+    """Return the static HDR metadata of a frame.
+
+    Source: libavutil/mastering_display_metadata.h (AVMasteringDisplayMetadata, AVContentLightMetadata).
+    """
     display = _side_data(frame, "MASTERING_DISPLAY_METADATA")
     light = _side_data(frame, "CONTENT_LIGHT_LEVEL")
     if not display and not light:

@@ -1,6 +1,6 @@
-"""The containers that clips are written to, and how the frames in them are encoded.
+"""The containers that clips are written to, and the settings for encoding their frames.
 
-A container is one object here, which answers what is asked about it, and one line in ``CONTAINERS``.
+Each container is one object, which holds all facts about it, and one entry in ``CONTAINERS``.
 """
 
 from dataclasses import dataclass
@@ -10,17 +10,17 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Container:
-    """A container.
+    """A container format.
 
     Attributes:
-        name: What it is called, here and in messages.
-        extensions: What its files end in, with the dot; the first one is given to results.
+        name: Name of the container, in this program and in messages.
+        extensions: File name extensions, with the dot. Results get the first one.
         ffmpeg_name: FFmpeg's short name of the muxer.
-        bytes_a_value: Bytes of a result for each 8-bit value in it, in the default quality: of two seconds of
-            one film x2, 0.004 as H.264 and 0.002 as VP9; 0.007 of another one as H.265.
-        is_raw: Whether it holds frames alone, one after the other, as a pipe does.
-        alpha_codec: The encoder of clips with alpha; None where no codec of ours has alpha in it.
-        trial_codec: An encoder for tiny frames that it takes: other streams are tried beside them.
+        bytes_a_value: Bytes of a result for each 8-bit value in it, at the default quality. Two seconds of a
+            film upscaled x2 took 0.004 as H.264 and 0.002 as VP9; another film took 0.007 as H.265.
+        is_raw: Whether the container holds only frames, one after the other, as a pipe does.
+        alpha_codec: Encoder for clips with alpha; None if the container supports no codec with alpha.
+        trial_codec: Encoder for tiny frames in this container, beside which other streams are tried.
     """
 
     name: str
@@ -32,21 +32,21 @@ class Container:
     trial_codec: str = "vp8"
 
     def result_bytes(self, values: int, depth_bits: int) -> float:
-        """Estimate the size of a result of so many values (height x width x channels x frames)."""
+        """Estimate the size of a result, in bytes, from its values (height x width x channels x frames)."""
         return values * self.bytes_a_value
 
     def default_codec(self, depth_bits: int, alpha: bool) -> str:
-        """Name the encoder of clips of so many bits for which none was asked for."""
+        """Return the name of the default encoder for clips of this bit depth."""
         if alpha and self.alpha_codec is not None:
             return self.alpha_codec
         return "libx265" if depth_bits > 8 else "libx264"
 
     def muxer_options(self, time_base: Fraction) -> dict[str, str]:
-        """Give the options of the muxer for a video stream whose time stamps have this unit, in seconds."""
+        """Return the muxer's options for a video stream with this time base, in seconds."""
         return {}
 
     def codec_tag(self, codec: str, encoders_own: str) -> str | None:
-        """Name the tag by which the container shall call a codec; None: the one it chooses itself."""
+        """Return the codec tag to write; None means the container's default tag."""
         return None
 
 
@@ -54,20 +54,23 @@ class IsoContainer(Container):
     """MP4 or MOV."""
 
     def muxer_options(self, time_base: Fraction) -> dict[str, str]:
-        """State durations in the clip's own unit, or in parts of it: by default they are in milliseconds."""
+        """Set the unit of durations to the clip's time base or a part of it; the default is 1 ms."""
         unit = time_base.denominator
         return {"movie_timescale": str(unit if unit >= 1000 else unit * 1000)}
 
     def codec_tag(self, codec: str, encoders_own: str) -> str | None:
-        """Apple's players open H.265 as hvc1 only; ProRes has a tag for each kind, which the encoder says."""
+        """Return hvc1 for H.265 and the encoder's own tag for ProRes.
+
+        Apple's players open H.265 only as hvc1. ProRes has a tag for each profile, which the encoder knows.
+        """
         return {"hevc": "hvc1", "prores": encoders_own}.get(codec)
 
 
 class WebM(Container):
-    """WebM, a Matroska for VP9 and AV1."""
+    """WebM, a variant of Matroska for VP9 and AV1."""
 
     def default_codec(self, depth_bits: int, alpha: bool) -> str:
-        """Choose VP9; AV1 for more than 8 bits, as the libvpx of the wheels encodes 8 bits alone."""
+        """Return VP9, or AV1 for more than 8 bits, because the wheels' libvpx encodes only 8 bits."""
         return "libsvtav1" if depth_bits > 8 and not alpha else "libvpx-vp9"
 
 
@@ -84,34 +87,34 @@ _ONLY_READ = (".avi", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", "
 CLIP_EXTENSIONS = frozenset(
     (*(extension for container in CONTAINERS for extension in container.extensions), *_ONLY_READ)
 )
-"""What says that a file is meant to be a clip, whether this program reads it or not."""
+"""Extensions that mark a file as a clip, even if the program cannot read it."""
 
 
 def container_by_extension(path: Path) -> Container | None:
-    """Give the container that a name's ending stands for."""
+    """Return the container for the extension of a path."""
     return container_named(path.suffix)
 
 
 def container_named(name: str) -> Container | None:
-    """Give the container of an ending, with or without the dot."""
+    """Return the container for an extension, with or without the dot."""
     extension = "." + name.lower().lstrip(".")
     return next((one for one in CONTAINERS if extension in one.extensions), None)
 
 
 def container_like(ffmpeg_name: str) -> Container:
-    """Give a source's own container; for those that are only read, Matroska, which holds everything."""
+    """Return a source's own container; if it is only read, return Matroska, which holds everything."""
     return next((one for one in CONTAINERS if one.ffmpeg_name == ffmpeg_name), MATROSKA)
 
 
 @dataclass(frozen=True)
 class EncodeSettings:
-    """How the frames are encoded; None where the clip and its container decide.
+    """Settings for encoding the frames; None means that the clip and its container decide.
 
     Attributes:
         codec: FFmpeg's name of an encoder (`libx264`, `hevc_nvenc`) or of a codec (`h264`).
-        crf: The constant quality, in the encoder's own scale: less is better.
+        crf: Constant quality, in the encoder's own scale; lower is better.
         preset: The encoder's preset: `slow`, `medium`, ...
-        pixel_format: FFmpeg's name.
+        pixel_format: FFmpeg's name of the pixel format.
         options: More of the encoder's own options, as names and values.
     """
 

@@ -1,4 +1,4 @@
-"""Packets of a video stream become frames: every one of them, the last ones too, and whole ones if wanted."""
+"""Decoding the packets of a video stream to frames, and deinterlacing the frames."""
 
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -15,13 +15,14 @@ from esc_cli.media.video.library import reading_errors
 from esc_cli.media.video.truncation import has_rest
 
 _SHOWS_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
-"""The decoders that show the alpha which WebM carries beside; FFmpeg's own ones pass over it."""
+"""Decoders that return the alpha that WebM stores beside the video; FFmpeg's own decoders ignore it."""
 
 
 def decoded(container: InputContainer, stream: VideoStream, name: str) -> Iterator[VideoFrame]:
-    """Decode a stream from where the container stands to its end.
+    """Decode a stream from the current position of the container to the end, including the last frames.
 
-    What cannot be decoded before the first frame is passed over: a recording may begin between key frames.
+    Packets before the first frame are skipped if they cannot be decoded, because a recording may begin
+    between keyframes.
 
     Raises:
         InputError: A packet is cut off or cannot be decoded.
@@ -44,7 +45,7 @@ def decoded(container: InputContainer, stream: VideoStream, name: str) -> Iterat
 
 
 def _decoder_of(stream: VideoStream) -> VideoCodecContext:
-    """The decoder of a stream, with its threads set; another one where alpha is carried beside."""
+    """Return the decoder of a stream, with threads enabled; a stream with separate alpha gets another one."""
     context = stream.codec_context
     name = _SHOWS_ALPHA.get(context.codec.canonical_name)
     if name is None or stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) != "1":
@@ -62,11 +63,11 @@ def _where(packet: "Packet[VideoStream]") -> str:
 
 
 def deinterlaced(frames: Iterable[VideoFrame], time_base: Fraction) -> Iterator[VideoFrame]:
-    """Make each interlaced frame whole; those which are whole already pass.
+    """Deinterlace each interlaced frame; progressive frames pass unchanged.
 
     Args:
         frames: Decoded frames of one size and format.
-        time_base: Of their stream.
+        time_base: Time base of their stream.
     """
     graph: Graph | None = None
     for frame in frames:
@@ -97,7 +98,7 @@ def _pulled(graph: Graph, time_base: Fraction) -> Iterator[VideoFrame]:
             frame = cast(VideoFrame, graph.pull())
         except (av.error.BlockingIOError, av.error.EOFError):
             return
-        # The filter counts in halves of the unit; whole frames stand at whole units.
+        # The filter's time base is half the stream's, and its frames stand at whole units of the stream's.
         scale = (frame.time_base or time_base) / time_base
         frame.pts, frame.duration = int((frame.pts or 0) * scale), int((frame.duration or 0) * scale)
         frame.time_base = time_base

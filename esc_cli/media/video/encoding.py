@@ -1,8 +1,8 @@
-"""Writing frames: segments that hold the video stream alone, and raw streams for pipes.
+"""Writing frames: segments that contain only the video stream, and raw streams for pipes.
 
-A segment is a Matroska file whose time stamps are units of the clip's time_base, taken for milliseconds.
-Matroska holds every codec with all that belongs to it (the alpha of VP9 too), but knows milliseconds only.
-NUT has other units, but chooses them itself, and holds neither that alpha nor ProRes.
+A segment is a Matroska file whose timestamps are units of the clip's time_base, stored as milliseconds.
+Matroska supports every codec with all its extra data, such as the alpha of VP9, but has only milliseconds.
+NUT has other units, but chooses them itself, and supports neither the alpha of VP9 nor ProRes.
 """
 
 from dataclasses import replace
@@ -39,20 +39,21 @@ __all__ = [
 ]
 
 SEGMENT_TIME_BASE = Fraction(1, 1000)
-"""What a unit of time is in a segment; it stands for one unit of the clip's time_base."""
+"""The time base of a segment; one unit of it stands for one unit of the clip's time_base."""
 
 FIRST_PTS = "FIRST_PTS"
-"""The tag of a segment from which its time stamps count, as Matroska has no negative ones."""
+"""The tag with the origin of a segment's timestamps, because Matroska has no negative timestamps."""
 
 _SAFE_WIDTH_PX = 64
-"""Below it x265's tree of coding units damages the heap: in PyAV 18.1 it aborts for widths of 34 to 48."""
+"""Below this width, x265's coding unit tree corrupts the heap: PyAV 18.1 aborts at widths of 34 to 48."""
 
 _MOST_REORDERED_FRAMES = 16
-"""How far a packet may stand from its place when shown: its number less this is never a later time than that.
+"""The maximum reordering of packets. A packet's number minus this value is never later than its timestamp.
 
-Matroska keeps no times of decoding, but refuses later ones than those of showing, and those of x265 are not
-initialized where a stream has fewer frames than it looks ahead for B frames: one of 20 streams of two frames
-was refused. Source: ITU-T H.264 and H.265, A.4 (max_dec_frame_buffering, sps_max_num_reorder_pics).
+Matroska stores no decoding times, but refuses decoding times that are later than the display times. x265
+leaves decoding times uninitialized if a stream has fewer frames than its lookahead for B-frames: one of 20
+streams of two frames was refused. Therefore decoding times are set from the packet's number.
+Source: ITU-T H.264 and H.265, A.4 (max_dec_frame_buffering, sps_max_num_reorder_pics).
 """
 
 _USUAL_RATE = Fraction(25)
@@ -61,7 +62,7 @@ _PARAMETERS = {"libx264": "x264-params", "libx265": "x265-params", "libsvtav1": 
 
 
 class _Writer:
-    """An encoder with the container it writes into; a context manager."""
+    """A context manager for an encoder and the container that it writes to."""
 
     def __init__(
         self,
@@ -96,10 +97,10 @@ class _Writer:
         """Encode a frame.
 
         Args:
-            frame: Of the writer's size, shown later than the one before.
+            frame: A frame of the writer's size, with a later timestamp than the previous frame.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: The frame cannot be written.
             DiskFullError: There is no space left.
         """
         image = to_frame(frame.color, frame.alpha, self._format, self._tags)
@@ -109,10 +110,10 @@ class _Writer:
             self._mux(self._stream.encode(image))
 
     def close(self) -> None:
-        """Drain the encoder and complete the file.
+        """Flush the encoder and complete the file.
 
         Raises:
-            OutputError: It cannot be written.
+            OutputError: The file cannot be written.
             DiskFullError: There is no space left.
         """
         with writing_errors(self._target):
@@ -120,7 +121,7 @@ class _Writer:
             self._container.close()
 
     def _abandon(self) -> None:
-        """Leave the file incomplete: whoever stopped does not want it."""
+        """Close the file and leave it incomplete, because it is not needed after an error."""
         try:
             self._container.close()
         except (av.FFmpegError, OSError):
@@ -131,17 +132,18 @@ class _Writer:
 
 
 class SegmentWriter(_Writer):
-    """Encodes a closed part of a clip into a file that holds the video stream alone; a context manager.
+    """A context manager that encodes a closed part of a clip to a file with only the video stream.
 
-    The same frames give the same bytes on the same machine, so that a resumed run equals an undisturbed one.
+    The same frames give the same bytes on the same machine, so a resumed run gives the same result as an
+    uninterrupted one.
 
     Args:
         path: The file to write.
-        clip: The source, whose time base, colors, aspect and HDR metadata are kept.
-        height: Of the frames, in pixels.
-        width: The same.
-        settings: How to encode; best those which ``check_settings`` returned. If not complete, they are
-            completed for the clip's own container.
+        clip: The source clip, whose time base, colors, aspect ratio and HDR metadata are kept.
+        height: Height of the frames, in pixels.
+        width: Width of the frames, in pixels.
+        settings: Encoder settings, preferably from ``check_settings``. Incomplete settings are completed for
+            the clip's own container.
 
     Raises:
         UsageError: The encoder does not take the settings.
@@ -156,7 +158,7 @@ class SegmentWriter(_Writer):
         super().__init__(path, MATROSKA, clip, height, width, settings, {"fflags": "+bitexact"})
 
     def write(self, frame: Frame) -> None:
-        """Encode a frame, and note the time of the first; see ``_Writer.write``."""
+        """Encode a frame, and store the timestamp of the first frame; see ``_Writer.write``."""
         if self._first_pts is None:
             self._first_pts = frame.pts
             self._container.metadata[FIRST_PTS] = str(frame.pts)
@@ -172,34 +174,34 @@ class SegmentWriter(_Writer):
 
 
 class StreamWriter(_Writer):
-    """Writes raw frames as YUV4MPEG2; a context manager. The file stays open.
+    """A context manager that writes raw frames as YUV4MPEG2. The file stays open.
 
-    YUV4MPEG2 has no time stamps: the frames follow each other at the clip's mean rate.
+    YUV4MPEG2 has no timestamps: the frames follow each other at the clip's mean frame rate.
 
     Args:
-        file: Where to, such as stdout; it need not seek.
-        clip: The source, whose rate, colors and aspect are kept.
-        height: Of the frames, in pixels.
-        width: The same.
-        settings: Of these only the pixel format matters: planar YUV or gray of 8, 10 or 12 bits.
+        file: A binary file to write to, such as stdout; it need not be seekable.
+        clip: The source clip, whose frame rate, colors and aspect ratio are kept.
+        height: Height of the frames, in pixels.
+        width: Width of the frames, in pixels.
+        settings: Encoder settings. Only the pixel format is used: planar YUV or gray of 8, 10 or 12 bits.
 
     Raises:
-        UsageError: YUV4MPEG2 knows no such pixel format.
-        OutputError: It cannot be written.
+        UsageError: YUV4MPEG2 does not support the pixel format.
+        OutputError: The file cannot be written.
     """
 
     def __init__(
         self, file: BinaryIO, clip: Clip, height: int, width: int, settings: EncodeSettings | None = None
     ) -> None:
         complete = check_settings(clip, YUV4MPEG2, settings or EncodeSettings())
-        # FFmpeg calls the marks of more than 8 bits unofficial, as MPlayer made them; everyone reads them.
-        # Its header states the time base as the rate.
+        # FFmpeg calls the markers of more than 8 bits unofficial, because MPlayer introduced them, but all
+        # programs read them. FFmpeg's header states the time base as the frame rate.
         steady = replace(clip, time_base=1 / (clip.frame_rate or _USUAL_RATE))
         self._frames = 0
         super().__init__(file, YUV4MPEG2, steady, height, width, complete, {"strict": "-1"})
 
     def write(self, frame: Frame) -> None:
-        """Write a frame behind the one before, whatever its time; see ``_Writer.write``."""
+        """Write a frame after the previous one, whatever its timestamp is; see ``_Writer.write``."""
         super().write(replace(frame, pts=self._frames, duration=1))
         self._frames += 1
 
@@ -212,7 +214,7 @@ def _configure(
     context.time_base = clip.time_base
     context.framerate = clip.frame_rate or _USUAL_RATE
     context.flags |= _WITH_DURATIONS
-    # PyAV asks for threads within a frame, with which x264 would cut each into slices.
+    # By default, PyAV requests threads within a frame, for which x264 would split each frame into slices.
     context.thread_type = "FRAME"
     context.sample_aspect_ratio = clip.sample_aspect_ratio or Fraction(0)
     context.color_range = (2 if tags.full_range else 1) if tags.range_stated else 0
@@ -222,7 +224,7 @@ def _configure(
 
 
 def _options(hdr: Hdr | None, settings: EncodeSettings, width: int) -> dict[str, str]:
-    """The encoder's options, with the static HDR metadata in the words of those encoders that take it."""
+    """Return the encoder's options, with static HDR metadata for those encoders that take it."""
     options, codec = dict(settings.options), settings.codec or ""
     name = _PARAMETERS.get(codec)
     if name is None:
@@ -235,15 +237,19 @@ def _options(hdr: Hdr | None, settings: EncodeSettings, width: int) -> dict[str,
 
 
 def _has_avx512() -> bool:
-    """Whether x264 would use AVX-512, with which equal frames do not always give equal bytes.
+    """Return whether x264 would use AVX-512, with which equal frames do not always give equal bytes.
 
-    Of 20 files of 12 frames one differed at 960x540 and at 480x270, ten at 320x64; none without it.
+    One of 20 files of 12 frames differed at 960x540 and at 480x270, and ten differed at 320x64. Without
+    AVX-512, no file differed.
     """
     return torch.backends.cpu.get_cpu_capability() == "AVX512"
 
 
 def _hdr_parameters(hdr: Hdr, codec: str) -> list[str]:
-    """Source: the options --master-display and --max-cll of x265, and those of x264 and SVT-AV1."""
+    """Return static HDR metadata as parameters of an encoder.
+
+    Source: the options --master-display and --max-cll of x265, and those of x264 and SVT-AV1.
+    """
     names = {
         "libx264": ("mastering-display", "cll"),
         "libx265": ("master-display", "max-cll"),
@@ -259,7 +265,10 @@ def _hdr_parameters(hdr: Hdr, codec: str) -> list[str]:
 
 
 def _display(hdr: Hdr, plain: bool) -> str:
-    """Green, blue, red, white and luminance: in steps of 1/50000 and 1/10000 cd/m², or as plain numbers."""
+    """Return the primaries in the order green, blue, red, then the white point and the luminance.
+
+    The values are in steps of 1/50000 and 1/10000 cd/m², or plain numbers.
+    """
     red, green, blue, white = hdr.primaries
     least, greatest = hdr.luminance
 

@@ -1,7 +1,7 @@
-"""SequenceNames pictures as a clip, `frames/%06d.png`: read and written by our own picture code.
+"""Reading and writing numbered pictures as a clip, such as `frames/%06d.png`, with this program's own code.
 
-FFmpeg's image2 would do for 8 bits, but writes neither WebP without loss nor AVIF with alpha, is not atomic,
-and passes over color profiles.
+FFmpeg's image2 would be enough for 8 bits, but it writes neither lossless WebP nor AVIF with alpha, is not
+atomic, and ignores color profiles.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +16,8 @@ from esc_cli.errors import InputError, UsageError
 from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.limitations import limitations
-from esc_cli.media.picture import DEFAULT, Metadata, Picture, PictureFile, WriteSettings
+from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.picture import DEFAULT, Picture, PictureFile, WriteSettings
 from esc_cli.media.pixels.depth import with_depth
 from esc_cli.media.probe import Probe, probe
 from esc_cli.media.read import read_file
@@ -30,7 +31,7 @@ __all__ = ["SequenceReader", "SequenceWriter", "is_sequence", "sequence_limitati
 
 _CONTAINER = "image2"
 _WITHOUT_STREAMS = (_CONTAINER, "yuv4mpegpipe")
-"""What holds frames alone, and no times of them."""
+"""Containers that hold only frames, without timestamps."""
 
 _BT709 = 1
 _BT2020 = 9
@@ -39,7 +40,7 @@ _HDR_TRANSFERS = (16, 18)
 
 
 class _Kind(NamedTuple):
-    """What the pictures of a sequence have in common."""
+    """The properties that all pictures of a sequence must share."""
 
     height: int
     width: int
@@ -54,28 +55,28 @@ class _Kind(NamedTuple):
 
 
 class SequenceReader:
-    """Reads an image sequence as the frames of a clip; a context manager.
+    """A context manager that reads an image sequence as the frames of a clip.
 
-    It begins with the least number that is there. A frame's time stamp is its index, from 0; the unit of time
-    is the duration of a frame. All headers are read before the first frame, so that a sequence which cannot
-    be one clip is refused before any work (0.7 ms for a PNG, 0.1 ms for a JPEG).
+    The sequence begins with the lowest number for which there is a file. A frame's timestamp is its index,
+    counted from 0, and the time base is the duration of a frame. All headers are read before the first frame,
+    so a sequence that cannot be one clip is refused before any work (0.7 ms for a PNG, 0.1 ms for a JPEG).
 
     Attributes:
-        clip: The facts of the clip as which the pictures will be encoded: BT.709 of limited range with half
-            the chroma (4:2:0), which every player shows; of full range if all are gray. Its codec is the name
-            of the first picture's format.
-        damaged_frames: Always 0: damaged pictures are refused.
+        clip: Facts about the clip that will be encoded from the pictures. It is BT.709 of limited range with
+            4:2:0 chroma, which every player supports, or of full range if all pictures are gray. Its codec is
+            the name of the first picture's format.
+        damaged_frames: Always 0, because damaged pictures are refused.
 
     Args:
-        pattern: A name for which ``is_sequence`` holds.
-        frame_rate: In frames per second.
-        start_s: The first frame is the first at or after this time; None for all.
-        end_s: Frames at or after this time are left out; None for all.
+        pattern: A name for which ``is_sequence`` returns True.
+        frame_rate: Frame rate, in frames per second.
+        start_s: Start time. The first frame is the first one at or after this time. None means the beginning.
+        end_s: End time. Frames at or after this time are left out. None means the end.
 
     Raises:
-        UsageError: The frame rate is not above 0, or the pattern has not just one number.
-        InputError: There are no such files; or one between them is missing, is no picture or several, or is
-            of another size, depth (8 bits or more) or transparency than the first.
+        UsageError: The frame rate is not above 0, or the pattern does not have exactly one number.
+        InputError: There are no matching files; a file in between is missing; a file is not exactly one
+            picture; or a picture differs from the first one in size, depth (8 bits or more) or transparency.
     """
 
     def __init__(
@@ -87,7 +88,7 @@ class SequenceReader:
         end_s: float | None = None,
     ) -> None:
         if frame_rate <= 0:
-            raise UsageError(f"a frame rate of {frame_rate} does not exist")
+            raise UsageError(f"the frame rate must be above 0, not {frame_rate}")
         self.damaged_frames = 0
         self._paths = sequence_names(pattern).files()
         self.clip: Clip = _surveyed(self._paths, Fraction(frame_rate))
@@ -101,32 +102,32 @@ class SequenceReader:
         self.close()
 
     def close(self) -> None:
-        """Nothing: no file stays open."""
+        """Do nothing, because no file stays open."""
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames, as often as wanted.
+        """Iterate over the frames; this is possible any number of times.
 
         Raises:
-            InputError: A picture is damaged, or has changed its kind in the meantime.
+            InputError: A picture is damaged, or its size, depth or transparency has changed in the meantime.
         """
         return self.frames_from(self._begin)
 
     def peek(self) -> Tensor:
-        """Give the color of the first picture, (1, 3, H, W).
+        """Return the color of the first picture, (1, 3, H, W).
 
         Raises:
-            InputError: As for iterating.
+            InputError: The picture cannot be read; see ``__iter__``.
         """
         return _read(self._paths[0], _kind_of_clip(self.clip)).color
 
     def frames_from(self, pts: int) -> Iterator[Frame]:
-        """The frames from a time on.
+        """Yield the frames from a timestamp on.
 
         Args:
-            pts: The time of the first: its index.
+            pts: Timestamp of the first frame, which is its index.
 
         Raises:
-            InputError: As for iterating.
+            InputError: A picture cannot be read; see ``__iter__``.
         """
         for index in range(max(0, pts), min(self._end, len(self._paths))):
             picture = _read(self._paths[index], _kind_of_clip(self.clip))
@@ -134,23 +135,24 @@ class SequenceReader:
 
 
 class SequenceWriter:
-    """Writes frames as an image sequence, each picture there completely or not at all; a context manager.
+    """A context manager that writes frames as an image sequence, each picture completely or not at all.
 
-    The values are written as they are, without a profile, so that they are taken for sRGB; 16 bits where the
-    frames have so many and the format holds them. Files that are there already are replaced.
+    The values are written unchanged and without a profile, so programs read them as sRGB. Pictures have 16
+    bits if the frames have 16 bits and the format supports them. Existing files are replaced.
 
     Args:
-        pattern: A name with one number, as for ``is_sequence``; its folder is made.
-        format: As what the pictures are written, whatever the pattern ends in.
-        settings: How.
-        first_number: Of the first frame that is written; FFmpeg begins with 1, too.
-        gray: Whether the frames are gray, and are written so.
-        rotation_deg: Counter-clockwise, by which the frames are turned: a clip's own, as pictures have none.
+        pattern: A name with one number, see ``is_sequence``; its folder is created.
+        format: Format of the pictures, whatever the extension of the pattern is.
+        settings: Settings for writing the pictures.
+        first_number: Number of the first frame that is written; FFmpeg also begins with 1.
+        gray: Whether the frames are gray and are written as gray.
+        rotation_deg: Counterclockwise rotation to apply to the frames. This is the clip's rotation, which
+            pictures cannot store.
 
     Raises:
-        UsageError: The pattern has not just one number.
-        OutputError: The folder cannot be made.
-        DiskFullError: There is no space left for it.
+        UsageError: The pattern does not have exactly one number.
+        OutputError: The folder cannot be created.
+        DiskFullError: There is no space left for the folder.
     """
 
     def __init__(
@@ -176,16 +178,16 @@ class SequenceWriter:
         pass
 
     def path(self, number: int) -> Path:
-        """The file of the frame with a number."""
+        """Return the path of the frame with this number."""
         return self._names.path(number)
 
     def write(self, frame: Frame) -> None:
         """Write a frame under the next number.
 
         Raises:
-            OutputError: It cannot be written, or the format holds none of this size.
+            OutputError: The frame cannot be written, or the format does not support its size.
             DiskFullError: There is no space left.
-            OutOfMemoryError: There is not enough memory to encode it.
+            OutOfMemoryError: There is not enough memory to encode the frame.
         """
         content = encode_file(PictureFile((self._picture(frame),)), self._format, self._settings)
         write_whole(self.path(self._number), content)
@@ -200,11 +202,11 @@ class SequenceWriter:
 
 
 def sequence_limitations(clip: Clip, format: PictureFormat) -> tuple[str, ...]:
-    """Say what a clip loses when its frames are written as pictures.
+    """Return what a clip loses when its frames are written as pictures.
 
     Args:
-        clip: The source.
-        format: Of the pictures.
+        clip: The source clip.
+        format: Format of the pictures.
 
     Returns:
         One sentence for each loss, without a full stop.
@@ -215,18 +217,18 @@ def sequence_limitations(clip: Clip, format: PictureFormat) -> tuple[str, ...]:
 
 def _of_clips(clip: Clip) -> Iterator[str]:
     if clip.container not in _WITHOUT_STREAMS:
-        yield "only the frames are kept: pictures have no sound, subtitles, chapters and times"
+        yield "only the frames are kept: pictures have no sound, subtitles, chapters or timestamps"
     if clip.hdr is not None or clip.color.transfer in _HDR_TRANSFERS or clip.color.primaries == _BT2020:
-        yield "the colors of HDR and BT.2020 are not converted, and the pictures do not say what they are"
+        yield "HDR and BT.2020 colors are not converted, and the pictures do not state their color space"
     if clip.sample_aspect_ratio not in (None, 1):
-        yield f"the pixels' aspect of {clip.sample_aspect_ratio} is not kept: pictures have square ones"
+        yield f"the pixel aspect ratio {clip.sample_aspect_ratio} is not kept: pictures have square pixels"
 
 
 def _surveyed(paths: Iterable[Path], frame_rate: Fraction) -> Clip:
-    """Read all headers.
+    """Read all headers and return the facts about the clip.
 
     Raises:
-        InputError: A file is no picture, or several, or of another kind than the first.
+        InputError: A file is not exactly one picture, or differs from the first one in its kind.
     """
     probes: list[Probe] = []
     for path in paths:
@@ -240,7 +242,7 @@ def _surveyed(paths: Iterable[Path], frame_rate: Fraction) -> Clip:
 def _probed(path: Path) -> Probe:
     probed = probe(path)
     if probed.several is not None:
-        raise InputError(f"{path} holds {probed.frames} {probed.several}, and a frame is one picture")
+        raise InputError(f"{path} contains {probed.frames} {probed.several}, but a frame must be one picture")
     return probed
 
 
@@ -261,7 +263,7 @@ def _clip_of(first: Probe, frames: int, gray: bool, frame_rate: Fraction, notes:
         frame_rate=frame_rate,
         frames=frames,
         duration_s=float(frames / frame_rate),
-        # swscale takes gray for one of full range, whatever it is told.
+        # swscale always treats gray as full range.
         color=ColorTags(chroma == "gray", matrix=_BT709, primaries=_BT709, transfer=_BT709),
         sample_aspect_ratio=None,
         rotation_deg=0,
@@ -277,11 +279,11 @@ def _clip_of(first: Probe, frames: int, gray: bool, frame_rate: Fraction, notes:
 def _notes(probed: Probe) -> Iterator[str]:
     yield from probed.notes
     if probed.floating:
-        yield "floats become 16 bits a channel"
+        yield "floats are converted to 16 bits per channel"
     if "icc_profile" in probed.parts:
         yield "the pictures are converted from their color profiles to sRGB"
     if probed.parts - {"icc_profile", "dpi"}:
-        yield "the pictures' EXIF, XMP, captions, text and comments are not kept: frames have none"
+        yield "the pictures' EXIF, XMP, captions, text and comments are not kept: frames cannot store them"
 
 
 def _read(path: Path, kind: _Kind) -> Picture:

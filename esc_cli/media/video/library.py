@@ -1,4 +1,4 @@
-"""Opening clips through PyAV, whose errors become ours here."""
+"""Opening clips with PyAV, and translating PyAV's errors to this program's errors."""
 
 import errno
 from collections.abc import Iterator
@@ -19,16 +19,16 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def name_of(source: Source) -> str:
-    """What a clip is called in messages."""
+    """Return the name of a clip in messages."""
     return str(source) if isinstance(source, Path) else "the video stream"
 
 
 @contextmanager
 def reading_errors(name: str) -> Iterator[None]:
-    """Translate what the library says about an input.
+    """Translate the library's errors about an input.
 
     Raises:
-        InputError: The input is damaged, or of a kind that is not read.
+        InputError: The input is damaged or of an unsupported kind.
         OutOfMemoryError: A frame does not fit in memory.
     """
     try:
@@ -41,16 +41,16 @@ def reading_errors(name: str) -> Iterator[None]:
 
 @contextmanager
 def writing_errors(target: object) -> Iterator[None]:
-    """Translate what the library and the system say about an output.
+    """Translate the errors of the library and the operating system about an output.
 
     Raises:
-        OutputError: It cannot be written.
-        DiskFullError: There is no space left for it.
+        OutputError: The output cannot be written.
+        DiskFullError: There is no space left for the output.
     """
     try:
         yield
     except BrokenPipeError:
-        raise  # whoever read has read enough: the command ends quietly
+        raise  # the reader has closed the pipe: the command ends quietly
     except (av.FFmpegError, OSError) as error:
         kind = DiskFullError if error.errno in _FULL else OutputError
         reason = "the disk is full" if kind is DiskFullError else error.strerror
@@ -61,10 +61,10 @@ def open_clip(source: Source) -> InputContainer:
     """Open a container for reading; the caller closes it.
 
     Args:
-        source: A path, or a binary file, which need not seek (a pipe of YUV4MPEG2).
+        source: A path, or a binary file, which need not be seekable (a pipe of YUV4MPEG2).
 
     Raises:
-        InputError: It is missing, a folder, empty, cut off or no clip at all.
+        InputError: The source is missing, a folder, empty, cut off or not a clip.
     """
     name = name_of(source)
     if isinstance(source, Path):
@@ -79,7 +79,7 @@ def open_clip(source: Source) -> InputContainer:
 
 
 def _url(target: Source) -> str | BinaryIO:
-    """A path with its protocol, as a name like `a:b.mp4` would name a protocol of its own."""
+    """Return a path with the file protocol, because `a:` in a name like `a:b.mp4` would mean a protocol."""
     return f"file:{target}" if isinstance(target, Path) else target
 
 
@@ -93,7 +93,7 @@ def open_target(
     """Open a container for writing; the caller closes it.
 
     Raises:
-        OutputError: It cannot be written.
+        OutputError: The target cannot be written.
     """
     with writing_errors(name_of(target)):
         return av.open(_url(target), mode="w", format=container, container_options=options or {})
@@ -110,21 +110,21 @@ def _check_file(path: Path) -> None:
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if ends_early(path):
-        raise InputError(f"{path} ends in the middle: its header promises more than there is")
+        raise InputError(f"{path} is cut off: its header states more data than the file contains")
 
 
 def _no_clip(source: Source, name: str) -> InputError:
-    """Why the library cannot open it: a clip whose end is missing, or no clip."""
+    """Return the error for a source that cannot be opened: a clip without its end, or not a clip."""
     if isinstance(source, Path) and looks_like_clip(head_of(source)):
-        return InputError(f"{name} is damaged, or ends in the middle: its index cannot be read")
-    return InputError(f"{name} is no clip that this program reads")
+        return InputError(f"{name} is damaged or cut off: its index cannot be read")
+    return InputError(f"{name} is not a clip that this program can read")
 
 
 def head_of(path: Path, size_bytes: int = 4096) -> bytes:
-    """The first bytes of a file.
+    """Return the first bytes of a file.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: The file cannot be read.
     """
     try:
         with path.open("rb") as file:

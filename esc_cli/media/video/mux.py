@@ -1,4 +1,4 @@
-"""Muxing: segments and all else that the source holds go into one file, without encoding again."""
+"""Muxing of segments and the source's other streams into one file, without encoding again."""
 
 import heapq
 from bisect import bisect_left
@@ -28,16 +28,16 @@ from esc_cli.media.video.stream_copy import Copies, add_copy, stream_copies
 
 _MUXERS_OWN_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder"))
 _CLOCKED = ("mpegts", "mpeg")
-"""Containers whose time stamps are those of a clock that runs; the result begins at zero."""
+"""Containers whose timestamps come from a running clock; the timestamps of the result begin at zero."""
 
 _ENCODERS_OWN_TAGS = frozenset(("encoder", "duration", "alpha_mode"))
 
 
 @dataclass(frozen=True)
 class _Cut:
-    """The part of the source that is kept, in seconds of its own time; it begins at zero in the result.
+    """The part of the source that is kept, in seconds of the source's own time.
 
-    Without a start nothing is moved: time stamps stay as they are.
+    The part begins at zero in the result. Without a start, timestamps stay unchanged.
     """
 
     start_s: Fraction | None
@@ -48,7 +48,7 @@ class _Cut:
         return -self.start_s if self.start_s is not None else Fraction(0)
 
     def within(self, start_s: Fraction, end_s: Fraction) -> tuple[Fraction, Fraction]:
-        """Shorten what begins before the part or ends after it; what is not in it ends before it begins."""
+        """Shorten an interval to the part; an interval outside the part ends before it begins."""
         start = start_s if self.start_s is None else max(start_s, self.start_s)
         return start, end_s if self.end_s is None else min(end_s, self.end_s)
 
@@ -67,23 +67,24 @@ def mux(
     start_s: float | None = None,
     end_s: float | None = None,
 ) -> None:
-    """Write the result: the video of the segments, and all else of the source that the container can hold.
+    """Write the result: the video of the segments, and the other streams that the container supports.
 
-    Packets are copied as they are, with their time stamps; chapters, tags, languages, dispositions and the
+    Packets are copied unchanged, with their timestamps. Chapters, tags, languages, dispositions and the
     rotation are kept.
 
     Args:
-        segments: Files of ``SegmentWriter``, in order, made with the same settings.
-        source: The clip from which they were made; None where there is nothing but frames.
-        target: The file to write; the caller gives a temporary name.
-        container: Of the target.
-        clip: Of the source.
-        start_s: Where the part of the source begins, counted from the beginning of the file; None for all. It
-            becomes the beginning of the result.
-        end_s: Where it ends; None for all.
+        segments: Files written by ``SegmentWriter`` with the same settings, in order.
+        source: The clip from which the segments were made; None if there are only frames.
+        target: The file to write; the caller passes a temporary name.
+        container: Container of the target.
+        clip: Facts of the source.
+        start_s: Start of the kept part, counted from the beginning of the source file. It becomes the
+            beginning of the result. None means that nothing is cut off at the start.
+        end_s: End of the kept part, counted from the beginning of the source file. None means that nothing is
+            cut off at the end.
 
     Raises:
-        InputError: The source cannot be read, or a segment is damaged or encoded otherwise than the others.
+        InputError: The source cannot be read, or a segment is damaged or encoded differently from the others.
         OutputError: The target cannot be written.
         DiskFullError: There is no space left.
     """
@@ -112,7 +113,7 @@ def _give_up(high: OutputContainer) -> None:
     try:
         high.close()
     except (av.FFmpegError, OSError):
-        return  # it is no complete file, and the caller removes it
+        return  # the file is incomplete, and the caller removes it
 
 
 def _write(
@@ -134,7 +135,7 @@ def _write(
 def _add_streams(
     low: InputContainer, high: OutputContainer, video: "_Video", held: Copies, clip: Clip
 ) -> dict[int, Stream]:
-    """Add all streams in the source's order; give those for copies by their index in the source."""
+    """Add all streams in the source's order; return the copied ones by their index in the source."""
     streams = {}
     for stream in low.streams:
         if stream.index == clip.stream_index:
@@ -176,16 +177,16 @@ class _Video:
         self._clip = clip
         self._shift = round(cut.shift_s / clip.time_base)
         self._extradata: bytes | None = None
-        self._shown = [pts for segment in segments for pts in self._times(segment)]  # in order of decoding
+        self._shown = [pts for segment in segments for pts in self._times(segment)]  # in decoding order
         self._sorted = sorted(self._shown)
-        # Packets are decoded in the steps in which frames are shown, as much earlier as their order demands.
+        # Decoding times are the sorted display times, shifted earlier as far as the packet order requires.
         self._delay = max((s - pts for s, pts in zip(self._sorted, self._shown, strict=True)), default=0)
 
     def packets(self, durations: dict[int, int]) -> Iterator["Packet[Stream]"]:
-        """The packets, with their times and durations in the whole.
+        """Yield the packets, with their timestamps and durations in the result.
 
         Args:
-            durations: Of the source's frames by their time; filled while the source is read.
+            durations: Durations of the source's frames by timestamp; filled while the source is read.
         """
         index = 0
         for segment in self.segments:
@@ -204,14 +205,14 @@ class _Video:
         with closing(_opened(segment)) as file, reading_errors(str(segment)):
             extradata = file.streams.video[0].codec_context.extradata or b""
             if self._extradata not in (None, extradata):
-                raise InputError(f"{segment} was encoded otherwise than the segments before it")
+                raise InputError(f"{segment} was encoded differently from the segments before it")
             self._extradata = extradata
             return [(packet.pts or 0) + int(file.metadata[FIRST_PTS]) for packet in _video_packets(file)]
 
     def _duration(self, index: int, pts: int, durations: dict[int, int]) -> int:
-        """To the next frame; of the last packet what the source says of the last frame.
+        """Return the time to the next frame; for the last packet, the source's duration of the last frame.
 
-        The muxers of MP4 and MOV end the track with the duration of the packet which is decoded last.
+        The muxers of MP4 and MOV end the track with the duration of the packet that is decoded last.
         """
         place = bisect_left(self._sorted, pts)
         if index + 1 < len(self._sorted) and place + 1 < len(self._sorted):
@@ -224,7 +225,7 @@ def _opened(segment: Path) -> InputContainer:
     file = open_clip(segment)
     if FIRST_PTS not in file.metadata or not file.streams.video:
         file.close()
-        raise InputError(f"{segment} is no segment of a clip")
+        raise InputError(f"{segment} is not a segment of a clip")
     return file
 
 
@@ -239,7 +240,7 @@ def _video_packets(file: InputContainer) -> Iterator["Packet[Stream]"]:
 def _copied(
     low: InputContainer, streams: dict[int, Stream], clip: Clip, cut: _Cut, durations: dict[int, int]
 ) -> Iterator["Packet[Stream]"]:
-    """The packets of the other streams; on the way the durations of the video's frames are noted."""
+    """Yield the packets of the other streams, and record the durations of the video's frames."""
     for packet in low.demux():
         if packet.stream.index == clip.stream_index:
             if packet.pts is not None and packet.duration:
@@ -253,7 +254,7 @@ def _copied(
 
 
 def _cut_to(packet: "Packet[Stream]", cut: _Cut) -> bool:
-    """Shorten a subtitle shown at an end of the part; say whether the part has anything of a packet."""
+    """Shorten a subtitle to the part; return whether any of the packet is in the part."""
     if packet.stream.type != "subtitle" or packet.pts is None or not packet.duration:
         return cut.keeps(_time(packet))
     unit = Fraction(packet.time_base)
@@ -266,13 +267,13 @@ def _cut_to(packet: "Packet[Stream]", cut: _Cut) -> bool:
 
 
 def _time(packet: "Packet[Stream]") -> Fraction:
-    """When a packet is decoded, in seconds; packets without a time come first."""
+    """Return the decoding time of a packet, in seconds; packets without a timestamp come first."""
     stamp = packet.dts if packet.dts is not None else packet.pts
     return Fraction(stamp or 0) * Fraction(packet.time_base)
 
 
 def _chapters(low: InputContainer, cut: _Cut) -> list["Chapter"]:
-    """The chapters in the part that is kept, moved with it."""
+    """Return the chapters in the kept part, shifted with it."""
     chapters: list[Chapter] = []
     for chapter in low.chapters():
         unit = chapter["time_base"] or Fraction(1)

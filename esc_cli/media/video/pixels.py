@@ -1,8 +1,8 @@
-"""Frames of a stream <-> RGB tensors, by swscale.
+"""Conversion between the frames of a stream and RGB tensors, with swscale.
 
-Converted with accurate rounding and full chroma, 8-bit values are within half a step (0.51 at most) of what
-the formulas of H.273 give, and 4:4:4 of limited range comes back as it was. To swscale, the white of 16 bits
-is 65280 (255 * 256) when it makes YUV, and when it makes RGB of a limited range; here it is 65535.
+With accurate rounding and full chroma, 8-bit values differ by at most half a step (0.51) from the formulas of
+H.273, and 4:4:4 of limited range survives a round trip unchanged. In swscale, 16-bit white is 65280
+(255 * 256) in conversions to YUV, and to RGB from a limited range. In this program it is 65535.
 """
 
 from dataclasses import replace
@@ -26,22 +26,25 @@ _EXACT = (
     | Interpolation.ACCURATE_RND
     | Interpolation.BITEXACT
 )
-"""Chroma goes up linearly and down as a mean: of six ways that with the least error. Of SMPTE bars enlarged
-by repetition it is 0.72 of 255 at most in a plane, against 0.84 for bilinear and 0.82 for bicubic."""
+"""Chroma is upsampled linearly and downsampled as a mean. Of six methods, this one has the smallest error: on
+SMPTE bars enlarged by repetition, at most 0.72 of 255 in a plane, against 0.84 for bilinear and 0.82 for
+bicubic."""
 
 _RGB, _BT709, _BT601 = 0, 1, 6
 _WHITE = (255, 255, 255)
 _HIGH_DEFINITION_PX = 720
 _PLANES = (2, 0, 1, 3)
-"""Where red, green, blue and alpha lie in FFmpeg's planar RGB, which begins with green."""
+"""Indices of red, green, blue and alpha in FFmpeg's planar RGB, which begins with green."""
 
 
 def matrix_of(color: ColorTags, height: int) -> int:
-    """The matrix of a stream; if it states none, what players take: BT.709 from 720 rows on, BT.601 below.
+    """Return the color matrix of a stream.
+
+    If the stream states none, the result is what players assume: BT.709 from 720 rows on, BT.601 below.
 
     Args:
-        color: Of the stream.
-        height: Of its frames, in pixels.
+        color: Color tags of the stream.
+        height: Height of its frames, in pixels.
     """
     if color.matrix not in (UNSPECIFIED, _RGB):
         return color.matrix
@@ -49,10 +52,10 @@ def matrix_of(color: ColorTags, height: int) -> int:
 
 
 def written_tags(color: ColorTags, low_height: int, high_height: int, pixel_format: str) -> ColorTags:
-    """What a larger stream says of its colors.
+    """Return the color tags of an upscaled stream.
 
-    It has the tags of its source. Only where the source states no matrix, and players would take another one
-    at the larger size, the matrix is stated afterwards.
+    The tags are those of the source. The matrix is set only if the source states none and players would
+    assume another one at the larger size.
     """
     if av.VideoFormat(pixel_format).is_rgb:
         return replace(color, matrix=_RGB, full_range=True)
@@ -63,14 +66,14 @@ def written_tags(color: ColorTags, low_height: int, high_height: int, pixel_form
 
 
 def to_rgb(frame: VideoFrame, clip: Clip) -> tuple[Tensor, Tensor | None]:
-    """Convert a decoded frame.
+    """Convert a decoded frame to RGB.
 
     Args:
-        frame: An av.VideoFrame.
-        clip: Where it comes from.
+        frame: The frame, an av.VideoFrame.
+        clip: The clip to which the frame belongs.
 
     Returns:
-        Colors (1, 3, H, W) and alpha (1, 1, H, W) or None; uint8, or uint16 for more than 8 bits.
+        Colors (1, 3, H, W), and alpha (1, 1, H, W) or None; uint8, or uint16 for more than 8 bits.
     """
     if not frame.format.is_rgb:
         frame.colorspace = matrix_of(clip.color, frame.height)
@@ -89,14 +92,14 @@ def to_rgb(frame: VideoFrame, clip: Clip) -> tuple[Tensor, Tensor | None]:
 def to_frame(color: Tensor, alpha: Tensor | None, pixel_format: str, tags: ColorTags) -> VideoFrame:
     """Make an av.VideoFrame for an encoder.
 
-    Where chroma is subsampled, the last row or column is repeated until the size can be halved. For a format
-    without alpha, what is transparent is laid on white.
+    If chroma is subsampled, the last row or column is repeated until the size can be halved. If the pixel
+    format has no alpha, transparent areas are composited on white.
 
     Args:
-        color: (1, 3, H, W), uint8 or uint16.
-        alpha: (1, 1, H, W) of the same type, or None: opaque, if the format has alpha.
-        pixel_format: FFmpeg's name of what the encoder takes.
-        tags: What the stream says of its colors.
+        color: RGB tensor, (1, 3, H, W), uint8 or uint16.
+        alpha: Alpha tensor, (1, 1, H, W), same dtype as `color`; None means opaque if the format has alpha.
+        pixel_format: FFmpeg's name of the pixel format that the encoder takes.
+        tags: Color tags of the stream.
     """
     if alpha is not None and not has_alpha(pixel_format):
         color, alpha = composite(color, alpha, _WHITE), None
@@ -113,15 +116,15 @@ def to_frame(color: Tensor, alpha: Tensor | None, pixel_format: str, tags: Color
 
 
 def encoded_size(height: int, width: int, pixel_format: str) -> tuple[int, int]:
-    """The size of the frames in a stream: chroma planes of half the size need an even one.
+    """Return the size of the frames in a stream; chroma planes of half the size need an even size.
 
     Args:
-        height: In pixels.
-        width: In pixels.
-        pixel_format: FFmpeg's name.
+        height: Height of the frames, in pixels.
+        width: Width of the frames, in pixels.
+        pixel_format: FFmpeg's name of the pixel format.
 
     Returns:
-        Height and width, each that asked for or the next larger one that the format can have.
+        Height and width, each rounded up to the next size that the pixel format supports.
     """
     format = av.VideoFormat(pixel_format)
     across, down = 64 // format.chroma_width(64), 64 // format.chroma_height(64)
@@ -129,7 +132,7 @@ def encoded_size(height: int, width: int, pixel_format: str) -> tuple[int, int]:
 
 
 def has_alpha(pixel_format: str) -> bool:
-    """Tell whether a pixel format, as FFmpeg names it, holds transparency."""
+    """Return whether a pixel format, given by FFmpeg's name, has alpha."""
     return any(component.is_alpha for component in av.VideoFormat(pixel_format).components)
 
 
@@ -146,7 +149,7 @@ def _converted(frame: VideoFrame, pixel_format: str, tags: ColorTags) -> VideoFr
 
 
 def _padded(planes: Tensor, height: int, width: int) -> Tensor:
-    """Repeat the last row and column; by way of int32, as torch pads no uint16."""
+    """Repeat the last row and column; the values pass through int32, because torch does not pad uint16."""
     down, across = height - planes.shape[-2], width - planes.shape[-1]
     if not down and not across:
         return planes
@@ -154,7 +157,7 @@ def _padded(planes: Tensor, height: int, width: int) -> Tensor:
 
 
 def _plane(frame: VideoFrame, index: int) -> npt.NDArray[np.generic]:
-    """A plane of a planar frame as an array that shares its memory, with the padding of its rows."""
+    """Return a plane of a planar frame as an array that shares its memory, including the row padding."""
     plane = frame.planes[index]
     dtype = np.uint16 if frame.format.name.endswith("16le") else np.uint8
     return np.frombuffer(memoryview(plane), dtype).reshape(plane.height, -1)

@@ -1,4 +1,4 @@
-"""Reading a clip: its frames as RGB, each with the time at which it is shown."""
+"""Reading the frames of a clip as RGB, each with its timestamp."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from esc_cli.media.video.library import Source, name_of, open_clip
 from esc_cli.media.video.pixels import to_rgb
 
 _STEPS_BACK_S = (0, 2, 20)
-"""How far before its time a frame is looked for, as some indices go by the time of decoding."""
+"""How far before its timestamp a frame is looked for, because some indices use decoding times."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +25,10 @@ class Frame:
     """A frame of a clip.
 
     Attributes:
-        color: (1, 3, H, W) RGB; uint8, or uint16 of full range for more than 8 bits.
-        pts: When it is shown, in units of the clip's time_base.
-        duration: How long, in the same units; None if the file does not say.
-        alpha: (1, 1, H, W) of the same type, or None.
+        color: RGB tensor, (1, 3, H, W); uint8, or uint16 over its full range for more than 8 bits.
+        pts: Timestamp, in units of the clip's time_base.
+        duration: Duration, in units of the clip's time_base; None if the file does not state it.
+        alpha: Alpha tensor, (1, 1, H, W), with the dtype of `color`; or None.
     """
 
     color: Tensor
@@ -38,32 +38,33 @@ class Frame:
 
 
 def turned(frame: Frame, rotation_deg: int) -> Frame:
-    """Turn a frame counter-clockwise, by quarters of a turn, as a player does."""
+    """Rotate a frame counterclockwise by a multiple of 90 degrees, as a player does."""
     turns = round(rotation_deg / 90)
     alpha = None if frame.alpha is None else frame.alpha.rot90(turns, (2, 3))
     return replace(frame, color=frame.color.rot90(turns, (2, 3)), alpha=alpha)
 
 
 class VideoReader:
-    """Reads the frames of a clip in the order in which they are shown; a context manager.
+    """A context manager that reads the frames of a clip in display order.
 
-    Time stamps are those of the file. A frame that has none, or one not later than the frame before, is shown
-    one frame duration after that.
+    Timestamps are those of the file. If a frame has no timestamp, or one that is not later than the previous
+    frame's, its timestamp is one frame duration after the previous frame's.
 
     Attributes:
-        clip: The facts of the clip.
-        damaged_frames: How many frames of those read so far were damaged and mended by the decoder.
+        clip: Facts about the clip.
+        damaged_frames: Number of frames read so far that were damaged and repaired by the decoder.
 
     Args:
-        source: A path, or a binary file, which need not seek (a pipe).
-        deinterlace: Whether interlaced frames are made whole; if not, they are refused.
-        start_s: The first frame is the first at or after this time, counted from the beginning of the file;
-            None for all.
-        end_s: Frames at or after this time are left out; None for all.
+        source: A path, or a binary file, which need not be seekable (a pipe).
+        deinterlace: Whether to deinterlace interlaced frames; if False, they are refused.
+        start_s: Start time, counted from the beginning of the file. The first frame is the first one at or
+            after this time. None means the beginning of the file.
+        end_s: End time, counted from the beginning of the file. Frames at or after this time are left out.
+            None means the end of the file.
 
     Raises:
-        InputError: It is missing, empty, cut off, no clip, without a video stream, or of an unknown codec; or
-            interlaced (also while iterating).
+        InputError: The source is missing, empty, cut off or not a clip; it has no video stream or an unknown
+            codec; or it is interlaced (also raised while iterating).
     """
 
     def __init__(
@@ -83,7 +84,7 @@ class VideoReader:
             decoded_frames = decoded(self._container, self._stream, self._name)
             first = next(decoded_frames, None)
             if first is None:
-                raise InputError(f"{self._name} holds no frame")
+                raise InputError(f"{self._name} contains no frames")
             self._first = first
             self.clip: Clip = clip_of(source, self._container, self._stream, first)
             self._check(first)
@@ -101,11 +102,11 @@ class VideoReader:
         self.close()
 
     def close(self) -> None:
-        """Close the file; frames that were read stay."""
+        """Close the file; frames that have been read stay valid."""
         self._container.close()
 
     def __iter__(self) -> Iterator[Frame]:
-        """The frames; of a source that cannot seek, once.
+        """Iterate over the frames; this is possible only once if the source cannot seek.
 
         Raises:
             InputError: A frame is cut off, damaged, interlaced or of another size than the first.
@@ -116,23 +117,23 @@ class VideoReader:
         return self._frames(raw) if raw is not None else self.frames_from(self.clip.start_pts)
 
     def peek(self) -> Tensor:
-        """Give the color of the file's first frame, (1, 3, H, W); it is still to be read."""
+        """Return the color of the file's first frame, (1, 3, H, W), without consuming the frame."""
         return to_rgb(self._first, self.clip)[0]
 
     def frames_from(self, pts: int) -> Iterator[Frame]:
-        """The frames from a time on, each as it would be in the whole clip.
+        """Iterate over the frames from a timestamp on; each frame is the same as in the whole clip.
 
         Args:
-            pts: The time of the first, in units of the clip's time_base.
+            pts: Timestamp of the first frame, in units of the clip's time_base.
 
         Raises:
-            InputError: As for iterating; or the source cannot seek.
+            InputError: A frame cannot be read (see ``__iter__``), or the source cannot seek.
         """
         self._unread = None
         return self._frames(self._sought(pts), pts)
 
     def _sought(self, pts: int) -> Iterator[VideoFrame]:
-        """Decode from a key frame that is not later than a time; from the beginning, if none is found."""
+        """Decode from a keyframe at or before a timestamp, or from the beginning if none is found."""
         for back_s in _STEPS_BACK_S:
             self._seek(pts - round(back_s / self.clip.time_base))
             frames = decoded(self._container, self._stream, self._name)
@@ -140,7 +141,7 @@ class VideoReader:
             if first is not None and first.pts is not None and first.pts <= pts:
                 return chain((first,), frames)
             if first is not None and first.pts is None:
-                break  # times are counted from the beginning
+                break  # timestamps are counted from the beginning
         self._seek(min(self._stream.start_time or 0, 0))
         return decoded(self._container, self._stream, self._name)
 
@@ -148,7 +149,7 @@ class VideoReader:
         try:
             self._container.seek(pts, stream=self._stream)
         except av.FFmpegError as error:
-            raise InputError(f"{self._name} cannot be read from the middle") from error
+            raise InputError(f"cannot seek in {self._name}") from error
 
     def _frames(self, raw: Iterator[VideoFrame], first_pts: int | None = None) -> Iterator[Frame]:
         raw = (self._check(frame) for frame in raw)
@@ -164,7 +165,7 @@ class VideoReader:
             yield Frame(color, pts, frame.duration or None, alpha)
 
     def _timed(self, raw: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, int]]:
-        """Give each frame with its time stamp, later than the one before."""
+        """Yield each frame with its timestamp, which is later than the previous one."""
         last: int | None = None
         for frame in raw:
             pts = self.clip.start_pts if frame.pts is None else frame.pts
@@ -179,21 +180,21 @@ class VideoReader:
 
     def _check(self, frame: VideoFrame) -> VideoFrame:
         if frame.interlaced_frame and not self._deinterlace:
-            raise InputError(f"{self._name} is interlaced", hint="give --deinterlace")
+            raise InputError(f"{self._name} is interlaced", hint="use --deinterlace")
         if (frame.height, frame.width) != (self.clip.height, self.clip.width):
             raise InputError(
                 f"{self._name} changes its size from {self.clip.width}x{self.clip.height} to "
-                f"{frame.width}x{frame.height} in the middle, which is not read"
+                f"{frame.width}x{frame.height} in the middle, which is not supported"
             )
         return frame
 
 
 def exact_s(time_s: float) -> Fraction:
-    """A time as it was meant, to a microsecond: 0.2002 is no nearest binary number above it."""
+    """Return the exact time that was meant, to a microsecond; a float is only the nearest binary number."""
     return Fraction(time_s).limit_denominator(1_000_000)
 
 
 def pts_at(clip: Clip, time_s: float) -> int:
-    """The first time stamp of a clip at or after a time which is counted from the beginning of its file."""
+    """Return the first timestamp of a clip at or after a time counted from the beginning of its file."""
     exact = (exact_s(time_s) + clip.origin_s) / clip.time_base
     return -(-exact.numerator // exact.denominator)

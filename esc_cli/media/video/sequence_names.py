@@ -1,4 +1,4 @@
-"""Names of image sequences: `frames/%06d.png` stands for `frames/000001.png` and those that follow."""
+"""Names of image sequences: `frames/%06d.png` stands for `frames/000001.png` and the files that follow."""
 
 import os
 import re
@@ -15,9 +15,9 @@ class SequenceNames:
     """The names of a sequence of files.
 
     Attributes:
-        folder: Where the files lie.
-        before, after: What stands around the number.
-        digits: How many the number has at least, filled up with zeros.
+        folder: Folder of the files.
+        before, after: Text before and after the number.
+        digits: Minimum number of digits; shorter numbers are padded with zeros.
     """
 
     folder: Path
@@ -30,26 +30,26 @@ class SequenceNames:
         return str(self.folder / f"{self.before}{number}{self.after}")
 
     def path(self, number: int) -> Path:
-        """The file with a number."""
+        """Return the path of the file with this number."""
         return self.folder / f"{self.before}{number:0{self.digits}d}{self.after}"
 
     def files(self) -> list[Path]:
-        """Those that are there, from the least number on.
+        """Return the existing files, from the lowest number on.
 
         Raises:
-            InputError: There are none, or one between them is missing.
+            InputError: There are no files, or a file in between is missing.
         """
         numbers = self._numbers()
         if not numbers:
-            raise InputError(f"there are no files named as {self}")
+            raise InputError(f"no files match {self}")
         for number, found in enumerate(numbers, start=numbers[0]):
             if number != found:
                 last = self.path(numbers[-1]).name
-                raise InputError(f"{self.path(number)} is missing, while the numbers go on to {last}")
+                raise InputError(f"{self.path(number)} is missing, but the numbers continue to {last}")
         return [self.path(number) for number in numbers]
 
     def found(self) -> list[Path]:
-        """Those that are there, if any."""
+        """Return the existing files; the list is empty if there are none."""
         return [self.path(number) for number in self._numbers()] if self.folder.is_dir() else []
 
     def _numbers(self) -> list[int]:
@@ -63,28 +63,35 @@ class SequenceNames:
 
 
 def is_sequence(name: str) -> bool:
-    """Tell whether a name stands for an image sequence, and not for a file that happens to be called so.
+    """Return whether a name stands for an image sequence and is not the name of an existing file.
+
+    The last part of such a name has one field, such as `%d` or `%06d`; `%%` stands for a percent sign.
 
     Args:
-        name: Its last part has one field, `%d` or one as `%06d`; `%%` stands for a percent sign.
+        name: The name to check.
     """
     return _parsed(name) is not None and not os.path.lexists(name)
 
 
 def sequence_names(pattern: str) -> SequenceNames:
-    """Read a name that stands for an image sequence.
+    """Parse a name that stands for an image sequence.
 
     Raises:
-        UsageError: It has no number, or several.
+        UsageError: The name has no number, or several.
     """
     names = _parsed(pattern)
     if names is None:
-        raise UsageError(f"'{pattern}' has not just one number", hint="write it as %d or %06d, and % as %%")
+        raise UsageError(
+            f"'{pattern}' must have exactly one number field", hint="write it as %d or %06d, and % as %%"
+        )
     return names
 
 
 def _parsed(pattern: str) -> SequenceNames | None:
-    """Source: av_get_frame_filename of FFmpeg's libavformat, but in the last part of the path alone."""
+    """Parse the last part of a path; return None if it does not have exactly one number.
+
+    Source: av_get_frame_filename of FFmpeg's libavformat.
+    """
     path = Path(pattern)
     fields = [token for token in _TOKEN.finditer(path.name) if token[1] != "%"]
     if len(fields) != 1 or fields[0][1] is None:

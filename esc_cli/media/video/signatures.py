@@ -1,10 +1,10 @@
-"""What a file is, told from its first bytes alone."""
+"""Detection of clips by the first bytes of a file."""
 
 _STILL_BRANDS = frozenset(b"avif avis heic heix heim heis hevc hevx mif1 msf1 miaf jxl jp2 jpx crx".split())
-"""Brands of pictures that live in the boxes of MP4. Source: ISO/IEC 23008-12, AVIF 1.1, section 6."""
+"""Brands of picture formats that use the boxes of MP4. Source: ISO/IEC 23008-12, AVIF 1.1, section 6."""
 
 _MOV_BOXES = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
-"""Boxes that an old QuickTime file begins with, as it has no brands. Source: QuickTime File Format, 2012."""
+"""First boxes of old QuickTime files, which have no brands. Source: QuickTime File Format, 2012."""
 
 _MPEG_TS_SYNC, _MPEG_TS_PACKETS_BYTES = 0x47, (188, 192, 204)
 
@@ -21,16 +21,17 @@ _SIGNATURES = (
     b".RMF",
     b"DKIF",  # IVF
 )
-"""How the other containers begin. Source: their specifications, and FFmpeg's libavformat."""
+"""Signatures of the other containers. Source: their specifications, and FFmpeg's libavformat."""
 
 
 def looks_like_clip(head: bytes) -> bool:
-    """Tell whether a file may hold video.
+    """Return whether a file may contain video.
 
-    AVIF and HEIC, their sequences too, are pictures. Only ``probe_clip`` knows whether there is video.
+    AVIF and HEIC count as pictures, including their sequences. Only ``probe_clip`` knows whether there is
+    video.
 
     Args:
-        head: The first bytes of the file; 1000 suffice for every kind.
+        head: The first bytes of the file; 1000 bytes are enough for every kind.
     """
     return (
         head.startswith(_SIGNATURES)
@@ -41,7 +42,7 @@ def looks_like_clip(head: bytes) -> bool:
 
 
 def is_webm(head: bytes) -> bool:
-    """Tell WebM from Matroska by the document type in its header. Source: RFC 8794, 11.2.7."""
+    """Return whether the document type in the header is WebM, not Matroska. Source: RFC 8794, 11.2.7."""
     at = head.find(b"\x42\x82")
     return head.startswith(b"\x1aE\xdf\xa3") and at > 0 and head[at + 3 : at + 7] == b"webm"
 
@@ -53,7 +54,7 @@ def _is_iso_media(head: bytes) -> bool:
 
 
 def _is_mpeg_ts(head: bytes) -> bool:
-    """Five packets in a row; in M2TS four bytes stand before each."""
+    """Return whether a file begins with five packets; in M2TS, four bytes precede each packet."""
     for size_bytes in _MPEG_TS_PACKETS_BYTES:
         first = 4 if size_bytes == 192 else 0
         sync = head[first : first + 4 * size_bytes + 1 : size_bytes]

@@ -1,6 +1,7 @@
-"""What of a clip's file goes into the result as it is: every stream but the main one, and attachments.
+"""Stream copy: a clip's streams, except the main one, and its attachments go into the result unchanged.
 
-What a container can hold is in no table here: the library is asked, by beginning a file with each stream.
+There is no table of what each container supports. Instead, a file is started with each stream to find out
+whether the library accepts the stream.
 """
 
 import io
@@ -19,18 +20,18 @@ from esc_cli.media.video.containers import Container
 from esc_cli.media.video.library import open_clip, reading_errors
 
 _MADE_AGAIN = ("bin_data", "tmcd")
-"""Data streams that the muxer of MP4 makes by itself: the titles of chapters, and time codes from a tag."""
+"""Data streams that the MP4 muxer makes itself: the titles of chapters, and time codes from a tag."""
 
 _SEEN_FRAME = (64, 64)
 
 
 @dataclass(frozen=True)
 class Copies:
-    """What of a source is copied.
+    """The streams of a source that are copied.
 
     Attributes:
-        streams: Indices of the source's streams that the container can hold, in their order.
-        lost: A sentence for each thing that it cannot hold.
+        streams: Indices of the source's streams that the container supports, in their order.
+        lost: One sentence for each stream that the container does not support.
     """
 
     streams: tuple[int, ...]
@@ -38,14 +39,14 @@ class Copies:
 
 
 def stream_copies(source: Path, container: Container) -> Copies:
-    """Find out which streams of a source can be copied to a container; they are not read.
+    """Find out which streams of a source can be copied to a container, without reading the streams.
 
     Args:
-        source: The clip.
-        container: Of the target.
+        source: The source clip.
+        container: Container of the target.
 
     Raises:
-        InputError: The source is no clip that can be read.
+        InputError: The source is not a clip that can be read.
     """
     file = open_clip(source)
     with closing(file), reading_errors(str(source)):
@@ -62,14 +63,14 @@ def stream_copies(source: Path, container: Container) -> Copies:
 
 
 def add_copy(target: OutputContainer, stream: Stream) -> Stream:
-    """Add a stream to a container which is to hold the packets of another as they are.
+    """Add a stream to a container for the unchanged packets of another stream.
 
     Args:
-        target: An av.OutputContainer.
-        stream: Of an av.InputContainer.
+        target: The container to which the stream is added, an av.OutputContainer.
+        stream: The other stream, from an av.InputContainer.
 
     Raises:
-        ValueError: The container cannot hold it, as far as the library says it now.
+        ValueError: The container does not support the stream, as far as the library reports this now.
     """
     made: Stream
     if isinstance(stream, AttachmentStream):
@@ -85,7 +86,7 @@ def add_copy(target: OutputContainer, stream: Stream) -> Stream:
 
 
 def has_codec(stream: Stream) -> bool:
-    """Tell whether the library knows the codec of a stream; its types say that it always does."""
+    """Return whether the library knows the codec of a stream; its type hints say that it always does."""
     return getattr(stream, "codec_context", None) is not None
 
 
@@ -97,7 +98,7 @@ def _is_made_again(stream: Stream) -> bool:
 
 
 def _can_hold(container: Container, stream: Stream) -> bool:
-    """Begin a file with the stream and see whether the container takes it."""
+    """Return whether a container accepts a stream, by starting a file with the stream."""
     try:
         with av.open(io.BytesIO(), "w", format=container.ffmpeg_name) as trial:
             video = cast(VideoStream, trial.add_stream(container.trial_codec, rate=25))
@@ -110,7 +111,7 @@ def _can_hold(container: Container, stream: Stream) -> bool:
 
 
 def _described(stream: Stream) -> str:
-    """`subtitle track 3 (subrip, eng)`, counted from 0 as FFmpeg does."""
+    """Return a name such as `subtitle track 3 (subrip, eng)`, counted from 0 as in FFmpeg."""
     if stream.type == "attachment":
         return f"attachment {stream.name!r}"
     context = stream.codec_context

@@ -1,4 +1,4 @@
-"""Whether a file is as long as its own headers say: a cut-off clip is refused before any work."""
+"""Detection of truncated clips by the lengths in their headers, so that they are refused before any work."""
 
 import struct
 from collections.abc import Iterator
@@ -9,14 +9,14 @@ from av import Packet, VideoStream
 from av.container import InputContainer
 
 _SEGMENT = b"\x18\x53\x80\x67"
-"""The element that holds all of a Matroska file but its header. Source: RFC 9559, 5.1."""
+"""The element that holds all of a Matroska file except its header. Source: RFC 9559, 5.1."""
 
 
 class Counted:
-    """A stream that cannot seek, such as a pipe, with the count of what was read from it.
+    """A stream that cannot seek, such as a pipe, and that counts the bytes read from it.
 
     Attributes:
-        size_bytes: What was read so far.
+        size_bytes: Number of bytes read so far.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -24,18 +24,20 @@ class Counted:
         self.size_bytes = 0
 
     def read(self, size_bytes: int) -> bytes:
-        """Read the next bytes; none at the end."""
+        """Read the next bytes; the result is empty at the end."""
         content = self._file.read(size_bytes)
         self.size_bytes += len(content)
         return content
 
 
 def has_rest(container: InputContainer, last: "Packet[VideoStream]") -> bool:
-    """Tell whether raw frames (YUV4MPEG2) go on after the last whole one; FFmpeg drops what is cut off.
+    """Return whether a raw stream (YUV4MPEG2) has data after its last whole frame.
+
+    FFmpeg drops a frame that is cut off.
 
     Args:
-        container: An open one of the library, which was read to its end.
-        last: Its last packet.
+        container: An open PyAV container that has been read to its end.
+        last: Last packet of the container.
     """
     if container.format.name != "yuv4mpegpipe":
         return False
@@ -44,9 +46,9 @@ def has_rest(container: InputContainer, last: "Packet[VideoStream]") -> bool:
 
 
 def ends_early(path: Path) -> bool:
-    """Tell whether a part of the file is longer than what is there of it.
+    """Return whether a part of a file extends beyond the end of the file.
 
-    MP4 and MOV, Matroska and WebM, and AVI state the lengths of their parts; of others nothing is known.
+    MP4, MOV, Matroska, WebM and AVI state the lengths of their parts. Other containers cannot be checked.
     """
     with path.open("rb") as file:
         head = file.read(12)
@@ -63,7 +65,7 @@ def ends_early(path: Path) -> bool:
 
 
 def _box_ends(file: BinaryIO, size_bytes: int) -> Iterator[int]:
-    """Where each outermost box ends. Source: ISO/IEC 14496-12, 4.2."""
+    """Yield the end of each top-level box. Source: ISO/IEC 14496-12, 4.2."""
     start = 0
     while start + 8 <= size_bytes:
         file.seek(start)
@@ -72,13 +74,13 @@ def _box_ends(file: BinaryIO, size_bytes: int) -> Iterator[int]:
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
         if length < 8:
-            return  # 0: to the end of the file
+            return  # 0 means to the end of the file
         start += length
         yield start
 
 
 def _element_ends(file: BinaryIO) -> Iterator[int]:
-    """Where the header and the segment end. Source: RFC 8794, 4 (variable-size integers) and 6."""
+    """Yield the ends of the header and the segment. Source: RFC 8794, 4 (variable-size integers) and 6."""
     start = 0
     for _ in range(2):
         file.seek(start)
@@ -90,6 +92,6 @@ def _element_ends(file: BinaryIO) -> Iterator[int]:
             return
         value = int.from_bytes(head[4 : 4 + width], "big") & ((1 << 7 * width) - 1)
         if value == (1 << 7 * width) - 1:
-            return  # all ones: unknown, as in a live stream
+            return  # all ones mean that the length is unknown, as in a live stream
         start += 4 + width + value
         yield start

@@ -1,1 +1,1 @@
-"""The networks as a whole, a readable file each."""
+"""The complete networks, one readable file for each architecture."""

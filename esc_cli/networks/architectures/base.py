@@ -1,4 +1,4 @@
-"""What the rest of the program asks of an architecture, so that nobody else asks for one by name."""
+"""The interface of an architecture, which lets other modules use it without knowing its name."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field
@@ -21,20 +21,20 @@ State = Mapping[str, Tensor]
 #   network, float32            at 96x96   at 192x192
 #   ESC-XL x4                         607          906   14.8
 _BODY_MAPS = 18.5
-"""Maps of ``dim`` channels alive at once in the body: the largest of these and a quarter."""
+"""Maps of ``dim`` channels alive at once in the body: the largest figure above plus a quarter."""
 
 
 @dataclass(frozen=True)
 class MemoryProfile:
-    """What of a network's memory grows with the picture, in numbers, not bytes.
+    """The memory that a network needs for a picture, counted in values and not in bytes.
 
     Attributes:
-        values_per_pixel: Numbers alive at once at the peak, for each pixel of the body's input, without the
-            result's.
+        values_per_pixel: Values alive at once at the peak, for each pixel of the body's input, without
+            the values of the result.
         held_channels: Channels of the feature maps that a run in strips holds at once.
-        scores_per_pixel: Attention scores of one pixel, where all are made.
-        bias_values: Numbers in the dense bias of one attention layer.
-        bias_layers: How many attention layers there are.
+        scores_per_pixel: Attention scores of one pixel, if all scores are stored.
+        bias_values: Values in the dense bias of one attention layer.
+        bias_layers: Number of attention layers.
         learned_factors: Whether the bias is learned as factors, so that only ``naive`` attention makes it
             dense.
     """
@@ -48,13 +48,14 @@ class MemoryProfile:
 
 
 class NetworkConfig:
-    """The configuration of a network; each architecture has a frozen dataclass of this kind.
+    """The configuration of a network. Each architecture has a subclass that is a frozen dataclass.
 
     Attributes:
-        scale: Pixels out per pixel in, along each axis.
-        window_size: Side of the attention windows, pixels; 1 where there is no attention.
-        any_scale: Whether it makes results of any size, and ``scale`` only where nobody asks for one.
-        pools: Whether it pools over the whole picture, so that no overlap makes tiles equal to it.
+        scale: Output pixels per input pixel, along each axis.
+        window_size: Side of the attention windows, in pixels; 1 if the network has no attention.
+        any_scale: Whether the network makes results of any size. ``scale`` is then only the default.
+        pools: Whether the network pools over the whole picture. Tiles then differ from the whole picture,
+            however large their overlap is.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # every subclass is a dataclass
@@ -65,7 +66,7 @@ class NetworkConfig:
 
     @property
     def body_factor(self) -> int:
-        """Sides of the input divided by those of the body's feature maps."""
+        """How many times the sides of the input are longer than those of the body's feature maps."""
         return 1
 
     @property
@@ -74,11 +75,11 @@ class NetworkConfig:
         return False
 
     def body(self) -> "NetworkConfig":
-        """Give the configuration of the body, which may see the picture unshuffled and so smaller."""
+        """Return the configuration of the body, whose input may be an unshuffled and thus smaller picture."""
         return self
 
     def memory(self) -> MemoryProfile:
-        """Give what of the memory grows with the picture."""
+        """Return the memory that the network needs for a picture."""
         return MemoryProfile()
 
 
@@ -98,13 +99,13 @@ class BlocksConfig(NetworkConfig):
 
     @property
     def pooled_channels(self) -> int:
-        """Channels that a strip's neighbours wait for: those that a mixer pools over."""
+        """Channels that a mixer pools over. A run in strips holds them until the last strip is pooled."""
         return self.partial_dim
 
     def memory(self) -> MemoryProfile:
-        """Give what of the memory grows with the picture.
+        """Return the memory that the network needs for a picture.
 
-        A run in strips holds a block's input, the inner residual, and what a mixer pools over.
+        A run in strips holds a block's input, the inner residual, and the channels that a mixer pools over.
         """
         return MemoryProfile(
             values_per_pixel=round(max(_BODY_MAPS, self.head_maps * self.scale**2) * self.dim),
@@ -118,15 +119,16 @@ class BlocksConfig(NetworkConfig):
 
 @dataclass(frozen=True)
 class Architecture:
-    """One architecture, as it stands in the registry.
+    """An entry of the registry of architectures.
 
     Attributes:
-        config: Class of its configurations.
-        network: Makes a network of one, with freshly initialised weights.
-        recognise: Gives the configuration that a state dict was made with, None where it is not of this
-            architecture. It may raise KeyError, IndexError or ValueError where the tensors do not fit each
-            other, and WeightsError where it knows better what is wrong.
-        variants: The published networks by name: what makes the configuration of a scale.
+        config: Class of the architecture's configurations.
+        network: Function that makes a network from a configuration, with newly initialized weights.
+        recognise: Function that returns the configuration of a state dict, or None if the state dict is not
+            of this architecture. It may raise KeyError, IndexError or ValueError if the tensors do not fit
+            each other, and WeightsError if it knows a more precise reason.
+        variants: Functions that make the configuration of a published network for a scale, by the name of
+            the network.
     """
 
     config: type[NetworkConfig]

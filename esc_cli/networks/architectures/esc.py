@@ -24,30 +24,30 @@ from esc_cli.networks.mixers.window import WindowMixer
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
 MixerName = Literal["convolutional", "static", "milk", "atconv", "window"]
-"""Convolutional attention, the same without dynamic kernels, MiLK-ConvAttn, Attentive Convolution, and window
-attention over the same channels."""
+"""Convolutional attention, convolutional attention without dynamic kernels, MiLK-ConvAttn, Attentive
+Convolution, and window attention over the same channels."""
 
 
 @dataclass(frozen=True)
 class ESCConfig(BlocksConfig):
-    """Widths of ESC; the defaults are the published ESC.
+    """Widths of ESC. The defaults are those of the published ESC.
 
     Attributes:
-        scale: Pixels out per pixel in, along each axis.
+        scale: Output pixels per input pixel, along each axis.
         dim: Channels of the feature maps.
         partial_dim: Channels that the mixing layers mix.
-        heads: Heads of the window attention, each of ``dim / heads`` channels. With 0 there is none: a block
-            opens with one more mixing layer in its place.
+        heads: Heads of the window attention, each of ``dim / heads`` channels. 0 means that there is no
+            window attention, and that a block has one more mixing layer in its place.
         blocks: Number of blocks.
-        mixers: Mixing layers in a block.
-        kernel_size: Side of the large kernel, odd.
-        window_size: Side of the attention windows, pixels.
-        first_hidden_dim: Hidden channels of the feed-forward network that opens a block.
-        hidden_dim: Hidden channels of those in the mixing layers.
-        inner_norm: Whether the mixing layers begin with a layer normalisation.
-        mixer: What mixes in the mixing layers.
-        shared_kernel: Whether the convolutional attentions, dynamic or static, share one large kernel, or
-            each has one of its own.
+        mixers: Number of mixing layers in a block.
+        kernel_size: Side of the large kernel, an odd number.
+        window_size: Side of the attention windows, in pixels.
+        first_hidden_dim: Hidden channels of the first feed-forward network of a block.
+        hidden_dim: Hidden channels of the feed-forward networks in the mixing layers.
+        inner_norm: Whether the mixing layers begin with a layer normalization.
+        mixer: Kind of mixer in the mixing layers.
+        shared_kernel: Whether the convolutional attentions, dynamic or static, share one large kernel. If
+            not, each has its own.
     """
 
     scale: int
@@ -66,7 +66,7 @@ class ESCConfig(BlocksConfig):
 
 
 class ESC(nn.Module):
-    """Low-resolution RGB to high-resolution RGB. Parameter names are the published ones.
+    """Maps low-resolution RGB to high-resolution RGB. Parameter names are the published ones.
 
     Source: arXiv 2503.06671, and its published code.
     """
@@ -86,18 +86,18 @@ class ESC(nn.Module):
         """Upscale.
 
         Args:
-            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1; float32 serves weights of any dtype.
-            run: How the steps are run.
+            low: (N, 3, H, W) RGB in [0, 1], of any size from 1x1. float32 works with weights of any dtype.
+            run: The runner of the network's steps.
 
         Returns:
-            (N, 3, scale H, scale W), about [0, 1], not clamped, of the wider dtype of low and weights. A
-            tensor, unless the runner makes something else of it.
+            (N, 3, scale H, scale W), about [0, 1] but not clamped, in the wider dtype of ``low`` and the
+            weights. The result is a tensor, unless the runner returns another kind of feature map.
         """
         shallow, features = self._run_blocks(low, run)
         return run.local(self._reconstruct, features, shallow, low, reach_px=2, keep=False)
 
     def _run_blocks(self, low: Tensor, run: Runner) -> tuple[FeatureMap, FeatureMap]:
-        """Give the features before the blocks and after them, each (N, dim, H, W)."""
+        """Return the features before the blocks and after them, each (N, dim, H, W)."""
         shared = () if self.plk_filter is None else (kernel_of_all_layers(self.plk_filter),)
         shallow = run.local(self.proj, low, reach_px=1, keep=False)
         features = shallow
@@ -107,7 +107,7 @@ class ESC(nn.Module):
 
     def _reconstruct(self, features: Tensor, shallow: Tensor, low: Tensor) -> Tensor:
         residual = self._to_residual(self.last(features) + shallow)  # (N, 3 s^2, H, W)
-        # The picture under the residual is repeated, not interpolated: the same as its nearest neighbour.
+        # The picture is repeated, not interpolated. This equals nearest-neighbor upscaling.
         repeated = low.repeat_interleave(self.config.scale**2, dim=1)
         return F.pixel_shuffle(residual + repeated, self.config.scale)
 
@@ -116,12 +116,12 @@ class ESC(nn.Module):
 
 
 def new_large_kernel(config: ESCConfig) -> nn.Parameter:
-    """Make the large kernel that all layers share, orthogonal at the start."""
+    """Make the large kernel that all layers share. It is initialized to be orthogonal."""
     return orthogonal_kernel(config.partial_dim, config.kernel_size)
 
 
 def make_blocks(config: ESCConfig, block_class: type[Block] = Block) -> nn.ModuleList:
-    """Make the blocks of an ESC network; with the mixers that the configuration names."""
+    """Make the blocks of an ESC network, with the mixers that the configuration names."""
     make_block = block_class if config.heads else ConvolutionalBlock
     return nn.ModuleList(
         make_block(
@@ -158,7 +158,7 @@ def _shares_kernel(config: ESCConfig) -> bool:
 
 
 def _recognise(state: State) -> ESCConfig | None:
-    """Know ESC by its head, which is one convolution, and by a bias that is a table."""
+    """Recognize ESC by its head, which is one convolution, and by its bias, which is a table."""
     if "to_img.weight" not in state or "lk_spatial" in state or FACTORS in state or COORDINATES in state:
         return None
     return ESCConfig(scale=pixel_shuffle_scale(state["to_img.weight"]), **esc_widths(state))
@@ -190,7 +190,7 @@ ARCHITECTURE = Architecture(
         "esc": ESCConfig,
         "esc-light": _light,
         "esc-xl": _xl,
-        # ESC with the mixers of other works; nobody has published such networks.
+        # ESC with the mixers of other publications. No such networks have been published.
         "esc-milk": partial(ESCConfig, mixer="milk"),
         "esc-atconv": partial(ESCConfig, mixer="atconv", kernel_size=3),
     },

@@ -1,4 +1,4 @@
-"""ESC and ESC-Real whose attention bias was fine-tuned as factors (FlashBias), not as a table."""
+"""Variants of ESC and ESC-Real whose attention bias was fine-tuned as factors (FlashBias), not as a table."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -13,7 +13,7 @@ from esc_cli.networks.blocks import Block
 
 @dataclass(frozen=True)
 class ESCFlashBiasConfig(ESCConfig):
-    """Widths as in ``ESCConfig``.
+    """Widths of ESC with a factorized bias, as in ``ESCConfig``.
 
     Attributes:
         bias_rank: Channels of the factors of each head.
@@ -25,7 +25,7 @@ class ESCFlashBiasConfig(ESCConfig):
 
 @dataclass(frozen=True)
 class ESCRealFlashBiasConfig(ESCRealConfig):
-    """Widths as in ``ESCRealConfig``.
+    """Widths of ESC-Real with a factorized bias, as in ``ESCRealConfig``.
 
     Attributes:
         bias_rank: Channels of the factors of each head.
@@ -36,7 +36,7 @@ class ESCRealFlashBiasConfig(ESCRealConfig):
 
 
 class ESCFlashBias(ESC):
-    """ESC with a factorised bias. Parameter names are the published ones.
+    """ESC with a factorized bias. Parameter names are the published ones.
 
     Source: ESC's published code, models ``ESC_*_FB_R48``.
     """
@@ -48,7 +48,7 @@ class ESCFlashBias(ESC):
 
 
 class ESCRealFlashBias(ESCReal):
-    """ESC-Real with a factorised bias. Parameter names are the published ones.
+    """ESC-Real with a factorized bias. Parameter names are the published ones.
 
     Source: ESC's published code, models ``ESC_Real_FB_R48``.
     """
@@ -65,7 +65,7 @@ def _factorise_bias(block: Block, config: ESCFlashBiasConfig | ESCRealFlashBiasC
 
 
 def _recognise(state: State) -> ESCFlashBiasConfig | None:
-    """Know it by ESC's head and the factors."""
+    """Recognize ESC with a factorized bias by ESC's head and by the factors."""
     if "to_img.weight" not in state or FACTORS not in state:
         return None
     return ESCFlashBiasConfig(scale=pixel_shuffle_scale(state["to_img.weight"]), **esc_widths(state))

@@ -1,4 +1,4 @@
-"""ESC-FP: fewer parameters, by a decomposed large kernel."""
+"""ESC-FP: ESC with fewer parameters, because its large kernel is decomposed."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ BICUBIC_REACH_PX = 2
 
 @dataclass(frozen=True)
 class ESCFPConfig(BlocksConfig):
-    """Widths of ESC-FP, named as in ``ESCConfig``; the defaults are the published network."""
+    """Widths of ESC-FP, named as in ``ESCConfig``. The defaults are those of the published network."""
 
     scale: int
     dim: int = 48
@@ -38,10 +38,10 @@ class ESCFPConfig(BlocksConfig):
 
 
 class ESCFP(nn.Module):
-    """Low-resolution RGB to high-resolution RGB. Parameter names are the published ones.
+    """Maps low-resolution RGB to high-resolution RGB. Parameter names are the published ones.
 
-    Other than ESC it has no averaging of the kernel over flips and rotations, and adds its residual to the
-    bicubic interpolation (a = -0.75, not antialiased) of the picture.
+    Unlike ESC, this network does not average the kernel over flips and rotations, and it adds its residual
+    to the bicubic interpolation (a = -0.75, not antialiased) of the picture.
 
     Source: arXiv 2503.06671, and its published code.
     """
@@ -62,12 +62,12 @@ class ESCFP(nn.Module):
         """Upscale.
 
         Args:
-            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1; float32 serves weights of any dtype.
-            run: How the steps are run.
+            low: (N, 3, H, W) RGB in [0, 1], of any size from 1x1. float32 works with weights of any dtype.
+            run: The runner of the network's steps.
 
         Returns:
-            (N, 3, scale H, scale W), about [0, 1], not clamped, of the wider dtype of low and weights. A
-            tensor, unless the runner makes something else of it.
+            (N, 3, scale H, scale W), about [0, 1] but not clamped, in the wider dtype of ``low`` and the
+            weights. The result is a tensor, unless the runner returns another kind of feature map.
         """
         shared = (self.lk_channel, self.lk_spatial)
         shallow = run.local(self.proj, low, reach_px=1, keep=False)  # (N, dim, H, W)
@@ -97,7 +97,7 @@ def _make_block(config: ESCFPConfig) -> Block:
 
 
 def _recognise(state: State) -> ESCFPConfig | None:
-    """Know ESC-FP by its large kernel, which is decomposed."""
+    """Recognize ESC-FP by its large kernel, which is decomposed."""
     if "lk_spatial" not in state:
         return None
     widths = block_widths(state) | kernel_widths(state["lk_spatial"]) | table_widths(state)

@@ -1,4 +1,4 @@
-"""ESC-Real: ESC for pictures from the wild, with a deeper body and a smoother head."""
+"""ESC-Real: ESC for real-world pictures, with a deeper body and a smoother head."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -16,32 +16,35 @@ from esc_cli.networks.padding import reflect_pad
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
 NEAREST_HEAD_SCALE = 4
-"""The nearest-neighbour head doubles twice, whatever else was asked for."""
+"""Scale of the nearest-neighbor head, which always doubles twice."""
 
 SKIP_REACH_PX = 3
 
 HEAD_REACH_PX = 2
-"""Where a head convolves above the low resolution only: twice there, and again at each doubling, is less."""
+"""Reach of the heads that convolve only above the low resolution, in pixels of the low resolution.
+
+Two convolutions after each doubling reach less than this in total.
+"""
 
 _SLOPE = 0.2
 
-# Peak of resident memory over a whole forward pass, measured as that of the bodies (``base``), MB:
+# Peak of resident memory over a whole forward pass, measured as for the bodies (see ``base``), MB:
 #
 #   network, float32          at 128x128   at 256x256   maps of dim channels per added pixel
 #   ESC-Real x4, nearest              436          944   42.3, that is 2.6 at high resolution
 #   ESC-Real x4, DySample             379         1087   59.0, that is 3.7 at high resolution
 #   the same, neosr's head            304          914   50.9, that is 3.2
 _HEAD_MAPS = {"nearest": 3.3, "dysample": 4.6, "neosr": 4.0}
-"""Maps of ``dim`` channels alive at once in the heads, at high resolution: these and a quarter."""
+"""Maps of ``dim`` channels alive at once in a head, at high resolution: the figures above plus a quarter."""
 
 
 @dataclass(frozen=True)
 class ESCRealConfig(ESCConfig):
-    """Widths of ESC-Real, as in ``ESCConfig``; the defaults are the published network.
+    """Widths of ESC-Real, as in ``ESCConfig``. The defaults are those of the published network.
 
     Attributes:
-        head: ``nearest`` (upsample and convolve, always x4), ``dysample``, or ``neosr``: that project's
-            nearest-neighbour head, with two convolutions after each doubling.
+        head: Name of the head: ``nearest`` (upsample and convolve, always x4), ``dysample``, or ``neosr``
+            (the nearest-neighbor head of the neosr project, with two convolutions after each doubling).
     """
 
     blocks: int = 10
@@ -51,9 +54,9 @@ class ESCRealConfig(ESCConfig):
 
     def __post_init__(self) -> None:
         if self.head == "nearest" and self.scale != NEAREST_HEAD_SCALE:
-            raise ValueError(f"the nearest-neighbour head is always x{NEAREST_HEAD_SCALE}, not x{self.scale}")
+            raise ValueError(f"the nearest-neighbor head is always x{NEAREST_HEAD_SCALE}, not x{self.scale}")
         if self.head == "neosr" and self.scale.bit_count() != 1:
-            raise ValueError(f"the head that doubles cannot be x{self.scale}")
+            raise ValueError(f"the head 'neosr' supports only powers of two, not x{self.scale}")
 
     @property
     def head_maps(self) -> float:
@@ -65,9 +68,9 @@ class RealBody(nn.Module):
     """ESC-Real without its head.
 
     Args:
-        config: Widths.
-        unshuffle: Neighbours along each axis that are laid into the channels of one pixel first. The
-            published keys then count that step in ``proj`` and ``skip``.
+        config: Widths of the network.
+        unshuffle: Factor of the pixel unshuffle before the network, along each axis. If it is above 1, the
+            published keys count that step in ``proj`` and ``skip``.
     """
 
     def __init__(self, config: ESCConfig, unshuffle: int = 1) -> None:
@@ -83,7 +86,7 @@ class RealBody(nn.Module):
         self.last = Convolution(config.dim, config.dim, 3, padding=1)
 
     def features(self, picture: Tensor, run: Runner) -> FeatureMap:
-        """Map the picture, (N, 3 unshuffle^2, H, W), to what the head takes, (N, dim, H, W)."""
+        """Map the picture, (N, 3 unshuffle^2, H, W), to the input of the head, (N, dim, H, W)."""
         shared = (kernel_of_all_layers(self.plk_filter),)
         shallow = run.local(self.proj, picture, reach_px=1, keep=False)  # (N, dim, H, W)
         features = shallow
@@ -96,9 +99,9 @@ class RealBody(nn.Module):
 
 
 class ESCReal(RealBody):
-    """Low-resolution RGB to high-resolution RGB. Parameter names are the published ones.
+    """Maps low-resolution RGB to high-resolution RGB. Parameter names are the published ones.
 
-    Source: arXiv 2503.06671, and its published code; the head ``neosr``: that project's code.
+    Source: arXiv 2503.06671, and its published code; for the head ``neosr``, the code of the neosr project.
     """
 
     def __init__(self, config: ESCRealConfig) -> None:
@@ -110,12 +113,12 @@ class ESCReal(RealBody):
         """Upscale.
 
         Args:
-            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1; float32 serves weights of any dtype.
-            run: How the steps are run.
+            low: (N, 3, H, W) RGB in [0, 1], of any size from 1x1. float32 works with weights of any dtype.
+            run: The runner of the network's steps.
 
         Returns:
-            (N, 3, scale H, scale W), about [0, 1], not clamped, of the wider dtype of low and weights. A
-            tensor, unless the runner makes something else of it.
+            (N, 3, scale H, scale W), about [0, 1] but not clamped, in the wider dtype of ``low`` and the
+            weights. The result is a tensor, unless the runner returns another kind of feature map.
         """
         features = self.features(low, run)
         if isinstance(self.to_img, DySample):
@@ -124,7 +127,7 @@ class ESCReal(RealBody):
 
 
 class _Skip(nn.Sequential):
-    """The picture's own way to the head: pointwise, 7x7 depthwise (reflection), pointwise."""
+    """The skip from the picture to the head: pointwise, 7x7 depthwise with reflection padding, pointwise."""
 
     def __init__(self, channels: int, dim: int, first: list[nn.Module]) -> None:
         super().__init__(
@@ -162,23 +165,24 @@ def _convolved(dim: int) -> tuple[nn.Module, ...]:
 
 
 def is_real(state: State) -> bool:
-    """Whether tensors are those of ESC-Real, and not of ESCRealM, whose head describes itself."""
+    """Return whether the tensors are those of ESC-Real, not of ESCRealM, whose head describes itself."""
     return "skip.0.weight" in state and "to_img.MetaUpsample" not in state
 
 
 def scale_and_head(state: State) -> dict[str, Any]:
-    """Give scale and head of an ESC-Real by its head's tensors."""
+    """Return the scale and the head of an ESC-Real network, found from the tensors of its head."""
     if "to_img.offset.weight" in state:
         positions = state["to_img.offset.weight"].shape[0] // (2 * GROUPS)
         return {"scale": exact_root(positions), "head": "dysample"}
     if "to_img.4.weight" in state:
         return {"scale": NEAREST_HEAD_SCALE, "head": "nearest"}
-    # Of five layers for each doubling the second and the fourth are convolutions; one more ends the head.
+    # Each doubling has five layers, of which the second and the fourth are convolutions. One more convolution
+    # ends the head.
     return {"scale": 2 ** (count(state, r"to_img\.(\d+)\.") // 5), "head": "neosr"}
 
 
 def _recognise(state: State) -> ESCRealConfig | None:
-    """Know ESC-Real by the picture's own way to the head."""
+    """Recognize ESC-Real by the skip from the picture to the head."""
     if not is_real(state) or FACTORS in state:
         return None
     return ESCRealConfig(**scale_and_head(state), **esc_widths(state))

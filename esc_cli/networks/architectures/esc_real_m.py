@@ -1,4 +1,4 @@
-"""ESCRealM: ESC-Real for any whole scale, with a choice of heads that its checkpoints name themselves."""
+"""ESCRealM: ESC-Real for any integer scale, with one of several heads, which is named in the checkpoint."""
 
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
@@ -18,56 +18,59 @@ from esc_cli.networks.padding import pad_to_multiple
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
 Head = Literal["conv", "pixelshuffledirect", "pixelshuffle", "nearest+conv", "dysample", "transpose+conv"]
-"""By the names of their options, in the order of the numbers in which checkpoints store them."""
+"""Names of the heads' options, in the order of the numbers that checkpoints store for them."""
 
 HEAD_REACH_PX = 3
-"""Two convolutions at low resolution, and less than one more pixel by all that follow: ``pixelshuffle``."""
+"""Reach of the heads in pixels of the low resolution. ``pixelshuffle`` has the largest.
+
+It has two convolutions at low resolution, and all later layers together reach less than one more pixel.
+"""
 
 _HEAD_SCALES = {
     "pixelshuffle": (1, 2, 3, 4, 8, 16),
     "nearest+conv": (1, 2, 3, 4, 8, 16),
     "transpose+conv": (2, 3, 4),
 }
-"""What heads that enlarge step by step can do; the others can do any whole scale."""
+"""Scales of the heads that enlarge step by step. The other heads support any integer scale."""
 
 _META_VERSION = 3
-"""Of the head's layout. Version 2 is the same, without ``transpose+conv``."""
+"""Version of the layout of the head. Version 2 is the same, without ``transpose+conv``."""
 
 _META = "to_img.MetaUpsample"
-"""Numbers by which the heads describe themselves."""
+"""Key of the numbers by which a head describes itself."""
 
 _READ_VERSIONS = (2, 3)
 
 _REFUSED_HEADS = {6: "lda", 7: "pa_up"}
-"""Heads that only traiNNer-redux has, by their numbers."""
+"""Heads that only traiNNer-redux has, by the numbers that checkpoints store for them."""
 
-# Peak of resident memory over a whole forward pass, measured as that of the bodies (``base``), MB:
+# Peak of resident memory over a whole forward pass, measured as for the bodies (see ``base``), MB:
 #
 #   network x4, float32       at 128x128   at 256x256   maps of dim channels per added pixel
 #   nearest+conv                      299          931   52.7, that is 3.3 at high resolution
 #   pixelshuffle                      226          579   29.4, that is 1.8
 #   transpose+conv                    161          325   13.7, that is 0.9
 _HEAD_MAPS = {
-    "dysample": 4.6,  # as of ESC-Real
+    "dysample": 4.6,  # as in ESC-Real
     "conv": 0.0,
     "pixelshuffledirect": 0.0,
     "pixelshuffle": 2.3,
     "nearest+conv": 4.1,
     "transpose+conv": 1.1,
 }
-"""Maps of ``dim`` channels alive at once in the heads, at high resolution: these and a quarter."""
+"""Maps of ``dim`` channels alive at once in a head, at high resolution: the figures above plus a quarter."""
 
 
 @dataclass(frozen=True)
 class ESCRealMConfig(ESCConfig):
-    """Widths of ESCRealM, as in ``ESCConfig``; the defaults are the published network.
+    """Widths of ESCRealM, as in ``ESCConfig``. The defaults are those of the published network.
 
     Attributes:
-        window_size: Side of the attention windows in pixels of the picture: ``unshuffle`` times those of
-            the feature maps.
-        head: How the picture is made. ``conv`` does not enlarge.
+        window_size: Side of the attention windows, in pixels of the picture. In pixels of the feature maps,
+            the side is ``unshuffle`` times smaller.
+        head: Name of the head. ``conv`` does not enlarge.
         head_dim: Channels inside the heads ``pixelshuffle`` and ``dysample``.
-        unshuffle: Neighbours along each axis that are laid into the channels of one pixel first.
+        unshuffle: Factor of the pixel unshuffle before the network, along each axis.
     """
 
     blocks: int = 10
@@ -80,16 +83,16 @@ class ESCRealMConfig(ESCConfig):
     def __post_init__(self) -> None:
         known = _HEAD_SCALES.get(self.head)
         if known is not None and self.head_scale not in known:
-            raise ValueError(f"the head {self.head!r} cannot be x{self.head_scale}")
+            raise ValueError(f"the head {self.head!r} does not support x{self.head_scale}")
 
     @property
     def head_scale(self) -> int:
-        """How much the head enlarges the feature maps, unless it is ``conv``."""
+        """Factor by which the head enlarges the feature maps, unless the head is ``conv``."""
         return self.scale * self.unshuffle
 
     @property
     def body_factor(self) -> int:
-        """Sides of the input divided by those of the body's feature maps."""
+        """How many times the sides of the input are longer than those of the body's feature maps."""
         return self.unshuffle
 
     @property
@@ -99,20 +102,23 @@ class ESCRealMConfig(ESCConfig):
 
     @property
     def shrinks(self) -> bool:
-        """Whether results are smaller than the picture, ``unshuffle`` times: its code allows that."""
+        """Whether results are ``unshuffle`` times smaller than the picture. The published code allows it."""
         return self.head == "conv" and self.unshuffle > 1
 
     def body(self) -> "ESCRealMConfig":
-        """Give the network of the unshuffled picture: of higher scale, windows in feature maps' pixels."""
+        """Return the configuration of the network for the unshuffled picture.
+
+        Its scale is larger, and its windows are measured in pixels of the feature maps.
+        """
         return replace(
             self, scale=self.head_scale, window_size=self.window_size // self.unshuffle, unshuffle=1
         )
 
 
 class ESCRealM(RealBody):
-    """Low-resolution RGB to high-resolution RGB. Parameter names are the published ones.
+    """Maps low-resolution RGB to high-resolution RGB. Parameter names are the published ones.
 
-    Source: ESC's published code, and for ``transpose+conv`` that of traiNNer-redux.
+    Source: ESC's published code; for ``transpose+conv``, the code of traiNNer-redux.
     """
 
     def __init__(self, config: ESCRealMConfig) -> None:
@@ -124,14 +130,14 @@ class ESCRealM(RealBody):
         """Upscale.
 
         Args:
-            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1; float32 serves weights of any dtype. Where
-                the runner does not give tensors, H and W are multiples of ``unshuffle``.
-            run: How the steps are run.
+            low: (N, 3, H, W) RGB in [0, 1], of any size from 1x1. float32 works with weights of any dtype. If
+                the runner does not return tensors, H and W must be multiples of ``unshuffle``.
+            run: The runner of the network's steps.
 
         Returns:
-            (N, 3, scale H, scale W), about [0, 1], not clamped, of the wider dtype of low and weights; of
-            a network that ``shrinks`` (N, 3, H / unshuffle, W / unshuffle), rounded up. A tensor, unless
-            the runner makes something else of it.
+            (N, 3, scale H, scale W), about [0, 1] but not clamped, in the wider dtype of ``low`` and the
+            weights. If the network ``shrinks``, the shape is (N, 3, H / unshuffle, W / unshuffle), rounded
+            up. The result is a tensor, unless the runner returns another kind of feature map.
         """
         height, width = low.shape[-2:]
         unshuffle, scale = self.config.unshuffle, self.config.scale
@@ -153,8 +159,8 @@ def _make_head(config: ESCRealMConfig) -> nn.Sequential:
     head = nn.Sequential(*_LAYERS[config.head](scale, dim, inner))
     number = list(_LAYERS).index(config.head)
     meta = [_META_VERSION, number, scale, dim, 3, inner, GROUPS]
-    # Scales of 2 and 3 have the same tensors in some heads: without these numbers they could not be told
-    # apart. They are on the CPU even if the network is made without memory for the rest.
+    # In some heads the scales 2 and 3 have the same tensors and cannot be told apart without these numbers.
+    # The numbers are on the CPU even if the rest of the network is made without memory.
     head.register_buffer("MetaUpsample", torch.tensor(meta, dtype=torch.uint8, device="cpu"))
     return head
 
@@ -206,7 +212,7 @@ _LAYERS = {
 
 
 def _factors(scale: int) -> list[int]:
-    """Split a power of two into twos; 3 is left as it is."""
+    """Split a power of two into factors of two. 3 is left as it is."""
     return [3] if scale == 3 else [2] * (scale.bit_length() - 1)
 
 
@@ -219,22 +225,24 @@ def _doubling(channels: int, out_channels: int) -> nn.ConvTranspose2d:
 
 
 def _recognise(state: State) -> ESCRealMConfig | None:
-    """Know ESCRealM by what its head says of itself, which the other tensors do not show.
+    """Recognize ESCRealM by the numbers that describe its head, which the other tensors do not show.
 
-    Source: the published code; of seven numbers the second is the head's, then its scale; the sixth is its
-    inner width.
+    Source: the published code. Of the seven numbers, the second is the number of the head, the third its
+    scale and the sixth its inner width.
     """
     if _META not in state:
         return None
     version, number, head_scale, _, _, head_dim, _ = (int(value) for value in state[_META].tolist())
     if version not in _READ_VERSIONS or number in _REFUSED_HEADS:
         described = repr(_REFUSED_HEADS.get(number, f"version {version}"))
-        raise WeightsError(f"the file holds an ESCRealM network with the head {described}, unknown here")
+        raise WeightsError(
+            f"the file holds an ESCRealM network with the head {described}, which is not supported"
+        )
     head: Head = get_args(Head)[number] if head_scale > 1 else "conv"
     widths = esc_widths(state)
     unshuffle = exact_root(state[entry(state)].shape[1] // 3)
     if head != "conv" and head_scale % unshuffle:
-        raise ValueError(f"a head of x{head_scale} after unshuffling by {unshuffle} gives no whole scale")
+        raise ValueError(f"a head of x{head_scale} after unshuffling by {unshuffle} makes no whole scale")
     return ESCRealMConfig(
         scale=1 if head == "conv" else head_scale // unshuffle,
         head=head,

@@ -1,4 +1,4 @@
-"""ESC-RIB: ESC with larger windows, a bias made from coordinates, and gated attention."""
+"""ESC-RIB: ESC with larger windows, an attention bias computed from coordinates, and gated attention."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -27,12 +27,13 @@ GATE_REACH_PX = 1
 
 @dataclass(frozen=True)
 class ESCRIBConfig(ESCConfig):
-    """Widths of ESC-RIB, as in ``ESCConfig``; the defaults are the published network.
+    """Widths of ESC-RIB, as in ``ESCConfig``. The defaults are those of the published network.
 
     Attributes:
         bias_rank: Channels of the factors of each head.
-        bias_hidden_dim: Hidden channels of the network that makes them from coordinates.
-        frequencies: Sines and cosines that a coordinate is spread into, of 1, 2, 4, ... radians.
+        bias_hidden_dim: Hidden channels of the network that computes the factors from coordinates.
+        frequencies: Number of frequencies (1, 2, 4, ... radians) at which the sine and the cosine of a
+            coordinate are computed.
     """
 
     window_size: int = 64
@@ -44,15 +45,15 @@ class ESCRIBConfig(ESCConfig):
 
     @property
     def pooled_channels(self) -> int:
-        """Channels that a strip's neighbours wait for: all that was attended, before the gate."""
+        """Channels of the attended features before the gate. A run in strips holds them."""
         return self.dim
 
 
 class CoordinateWindowAttention(WindowAttentionBase):
-    """Window attention whose bias is a product of what a small network makes of the coordinates.
+    """Window attention whose bias is a product of factors that a small network computes from coordinates.
 
-    ``gate`` is applied to the attended features before the last projection. It sees a neighbourhood across
-    windows, so that the block runs it as a step of its own.
+    ``gate`` is applied to the attended features before the last projection. It reads neighboring pixels
+    across windows, so the block runs it as a separate step.
     """
 
     def __init__(self, config: ESCRIBConfig) -> None:
@@ -70,27 +71,28 @@ class CoordinateWindowAttention(WindowAttentionBase):
         )
 
     def position_bias(self) -> FactorBias:
-        """Make the factors of all tokens: cheap, next to what attention does with them."""
-        # Whatever the network's dtype: the fastest sine turns by 512 radians over a window.
+        """Compute the factors of all tokens. This is cheap compared with the attention itself."""
+        # These are float32 for any dtype of the network: the highest frequency reaches 512 radians.
         inputs = spread_coordinates(self.window_size, self.frequencies, self.to_hidden.device)
         hidden = F.relu(inputs @ self.to_hidden.float() + self.hidden_b.float())  # (w^2, hidden)
         scale = self.to_q.shape[-1] ** -0.5
         return FactorBias(hidden @ self.to_q.float() * scale, hidden @ self.to_k.float())
 
     def forward(self, features: Tensor) -> Tensor:
-        """Attend inside each window of (N, dim, H, W), and gate."""
+        """Attend inside each window of (N, dim, H, W), and apply the gate."""
         return self.leave(self.attend(features), features)
 
     def leave(self, attended: Tensor, features: Tensor) -> Tensor:
-        """Gate what was attended by the features that it was made from, and project, (N, dim, H, W)."""
+        """Gate the attended features by the features they were made from, and project, (N, dim, H, W)."""
         return self.to_out(attended * self.gate(features))  # type: ignore[no-any-return]
 
 
 def spread_coordinates(window_size: int, frequencies: int, device: torch.device) -> Tensor:
-    """Give the centres of a window's pixels in (-1, 1), column first, and their sines and cosines.
+    """Return the coordinates of a window's pixel centers in (-1, 1), and their sines and cosines.
 
     Returns:
-        (w^2, 2 + 4 frequencies), float32: for each frequency the two sines, then the two cosines.
+        (w^2, 2 + 4 frequencies), float32: the column and the row, then for each frequency the two sines and
+        the two cosines.
     """
     centres = (2 * torch.arange(window_size, device=device) + 1) / window_size - 1
     rows, columns = torch.meshgrid(centres, centres, indexing="ij")
@@ -100,7 +102,7 @@ def spread_coordinates(window_size: int, frequencies: int, device: torch.device)
 
 
 class GatedBlock(Block):
-    """ESC's block once its ``attn`` is a ``CoordinateWindowAttention``, whose gate is a step of its own."""
+    """ESC's block with a ``CoordinateWindowAttention`` as ``attn``, whose gate is a separate step."""
 
     attn: CoordinateWindowAttention  # type: ignore[assignment]
 
@@ -116,7 +118,9 @@ class GatedBlock(Block):
 
 
 class ESCRIB(ESC):
-    """ESC with gated blocks, and a normalisation before the last convolution. Parameter names as published.
+    """ESC with gated blocks and a normalization before the last convolution.
+
+    Parameter names are the published ones.
 
     Source: arXiv 2603.06738, and its published code.
     """
@@ -140,7 +144,10 @@ def _small_normal(*shape: int) -> nn.Parameter:
 
 
 def _recognise(state: State) -> ESCRIBConfig | None:
-    """Know ESC-RIB by the bias from coordinates; its window shows in no tensor: it is the published one."""
+    """Recognize ESC-RIB by its bias from coordinates.
+
+    No tensor shows the window size, so the published one is assumed.
+    """
     if COORDINATES not in state:
         return None
     heads, bias_hidden_dim, bias_rank = state["blocks.0.attn.to_q"].shape

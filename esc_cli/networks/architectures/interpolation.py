@@ -1,4 +1,4 @@
-"""Baselines without weights: something to compare with, and a way to try everything around the network."""
+"""Interpolation baselines without weights, for comparison and for tests of everything around the network."""
 
 from dataclasses import dataclass
 from typing import ClassVar, Literal
@@ -15,7 +15,7 @@ _REACH_PX = {"nearest": 0, "bicubic": 2}
 
 @dataclass(frozen=True)
 class InterpolationConfig(NetworkConfig):
-    """What an ``Interpolation`` does; it has no attention, so its window is one pixel."""
+    """The configuration of an ``Interpolation``. It has no attention, so its window is one pixel."""
 
     scale: int
     method: Literal["nearest", "bicubic"]
@@ -24,7 +24,7 @@ class InterpolationConfig(NetworkConfig):
 
 
 class Interpolation(nn.Module):
-    """Nearest neighbour, or bicubic with a = -0.5 (as MATLAB's ``imresize`` and Pillow)."""
+    """Nearest-neighbor interpolation, or bicubic with a = -0.5 (as in MATLAB's ``imresize`` and Pillow)."""
 
     def __init__(self, config: InterpolationConfig) -> None:
         super().__init__()
@@ -37,8 +37,8 @@ class Interpolation(nn.Module):
     def _interpolate(self, low: Tensor) -> Tensor:
         if self.config.method == "nearest":
             return F.interpolate(low, scale_factor=self.config.scale, mode="nearest")
-        # In torch only the antialiased kernel has a = -0.5; enlarging, it is the plain bicubic one.
-        # It knows no half precision on the CPU.
+        # In torch only the antialiased kernel has a = -0.5. For enlarging, it is the plain bicubic kernel.
+        # It does not support half precision on the CPU.
         wide = low.to(torch.promote_types(low.dtype, torch.float32))
         high = F.interpolate(wide, scale_factor=self.config.scale, mode="bicubic", antialias=True)
         return high.to(low.dtype)

@@ -1,7 +1,9 @@
-"""ESC-LTE: a network for any scale, which computes each pixel of its result by itself.
+"""ESC-LTE: a network for any scale, which computes each pixel of its result separately.
 
-ESC without its head describes the picture. A pixel of the result is made four times, from each of the four
-pixels around it: by waves whose amplitudes and frequencies are that pixel's, and a small network after them.
+ESC without its head encodes the picture as a feature map. Each pixel of the result is computed four times,
+once from each of the four surrounding pixels of the picture, and the four values are blended. Each value
+comes from waves, with the amplitudes and frequencies of that surrounding pixel, and a small network after
+the waves.
 """
 
 import math
@@ -19,21 +21,24 @@ from esc_cli.networks.architectures.tensors import count, esc_widths
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
 LARGEST_TRAINED_SCALE = 4
-"""Beyond it the network is told that pixels are as small as there, as its published evaluation does."""
+"""Largest scale that the network is told. The published evaluation also limits the scale in this way."""
 
 BLOCK_PX = 64
-"""Sides of the pieces in which a result is computed, so that memory does not grow with it. ESC-LTE x2.5 on
-128x128, two cores: 2.4 s and 184 MB with 32, 2.7 s and 227 MB with 64, 3.0 s and 344 MB with 128."""
+"""Side of the blocks in which a result is computed, in pixels, so that memory does not grow with the result.
+
+ESC-LTE x2.5 on 128x128, two cores: 2.4 s and 184 MB with 32, 2.7 s and 227 MB with 64, 3.0 s and 344 MB with
+128.
+"""
 
 
 @dataclass(frozen=True)
 class LTEConfig(ESCConfig):
-    """Widths as in ``ESCConfig``; the defaults are the published network.
+    """Widths of ESC-LTE, as in ``ESCConfig``. The defaults are those of the published network.
 
     Attributes:
-        scale: What it does when nobody says otherwise.
+        scale: The default scale.
         texture_dim: Channels of the waves.
-        decoder_dims: Hidden channels of the small network after them.
+        decoder_dims: Hidden channels of the small network after the waves.
     """
 
     scale: int = 4
@@ -44,13 +49,13 @@ class LTEConfig(ESCConfig):
 
 @dataclass(frozen=True)
 class Grid:
-    """The pixels of a result, and of the picture that they lie on, which may have been padded.
+    """The pixel grid of a result, laid over the picture that it is made from. The picture may be padded.
 
     Attributes:
-        height: Of the result.
-        width: Of the result.
-        low_height: Of the picture, without what it is padded with.
-        low_width: Of the picture likewise.
+        height: Height of the result, in pixels.
+        width: Width of the result, in pixels.
+        low_height: Height of the picture without its padding, in pixels.
+        low_width: Width of the picture without its padding, in pixels.
     """
 
     height: int
@@ -60,7 +65,10 @@ class Grid:
 
     @staticmethod
     def between(low: tuple[int, int], high: tuple[int, int]) -> "Grid":
-        """Lay a result of a size, (height, width), over a picture of another, corner on corner."""
+        """Make the grid of a result of size ``high`` over a picture of size ``low``, with aligned corners.
+
+        Both sizes are (height, width).
+        """
         return Grid(*high, *low)
 
     @property
@@ -74,12 +82,14 @@ class Grid:
         return self.width / self.low_width
 
     def rows_above(self, row: int) -> int:
-        """Count the rows of the result whose centres lie above a row of the picture."""
+        """Count the rows of the result whose centers lie above a row of the picture."""
         return min(self.height, math.ceil(row * self.row_factor - 0.5))
 
 
 class LTE(ESC):
-    """Low-resolution RGB to RGB of any size. Parameter names are the published ones without ``encoder.``.
+    """Maps low-resolution RGB to RGB of any size.
+
+    Parameter names are the published ones without ``encoder.``.
 
     Source: LTE (arXiv 2111.08918), section 3, and ESC's published code.
     """
@@ -98,13 +108,13 @@ class LTE(ESC):
         """Upscale.
 
         Args:
-            low: (N, 3, H, W) RGB in [0, 1], any size from 1x1; float32 serves weights of any dtype.
-            run: How the steps are run.
-            grid: Which pixels to make; by default ``scale`` H times ``scale`` W.
+            low: (N, 3, H, W) RGB in [0, 1], of any size from 1x1. float32 works with weights of any dtype.
+            run: The runner of the network's steps.
+            grid: The pixels to compute. The default is ``scale`` H times ``scale`` W.
 
         Returns:
-            (N, 3, grid.height, grid.width), about [0, 1], not clamped, of the wider dtype of low and
-            weights. A tensor, unless the runner makes something else of it.
+            (N, 3, grid.height, grid.width), about [0, 1] but not clamped, in the wider dtype of ``low`` and
+            the weights. The result is a tensor, unless the runner returns another kind of feature map.
         """
         height, width = low.shape[-2:]
         scale = self.config.scale
@@ -116,7 +126,7 @@ class LTE(ESC):
         return run.unbounded(rows, self._encode(low * 2 - 1, run))
 
     def _encode(self, centred: Tensor, run: Runner) -> FeatureMap:
-        """Describe a picture in [-1, 1], (N, 3, H, W), by (N, dim, H, W)."""
+        """Map a picture in [-1, 1], (N, 3, H, W), to its feature map, (N, dim, H, W)."""
         shallow, features = self._run_blocks(centred, run)
         return run.local(self._add_last, features, shallow, reach_px=1, replaces=features)
 
@@ -124,7 +134,7 @@ class LTE(ESC):
         return self.last(features) + shallow  # type: ignore[no-any-return]
 
     def _rows(self, features: Tensor, low: Tensor, grid: Grid, rows: range) -> Tensor:
-        """Make some rows of the result, (N, 3, rows, grid.width), block by block."""
+        """Compute some rows of the result, (N, 3, rows, grid.width), block by block."""
         columns, device = range(grid.width), low.device
         bands = []
         for part in _parts(rows):
@@ -134,7 +144,7 @@ class LTE(ESC):
         return torch.cat(bands, dim=2)
 
     def _block(self, features: Tensor, low: Tensor, down: "_Axis", across: "_Axis") -> Tensor:
-        """Make the pixels where some rows and columns meet, (N, 3, rows, columns)."""
+        """Compute the pixels at the given rows and columns, (N, 3, rows, columns)."""
         coefficients, frequencies = self._textures(features, down, across)
         phase = self._phase(down, across)
         below = low[..., down.first : down.stop, across.first : across.stop].permute(0, 2, 3, 1)
@@ -149,7 +159,7 @@ class LTE(ESC):
         return total.permute(0, 3, 1, 2)  # type: ignore[union-attr]
 
     def _textures(self, features: Tensor, down: "_Axis", across: "_Axis") -> tuple[Tensor, Tensor]:
-        """Give amplitudes and frequencies where a block reads them, each (N, h, w, texture_dim)."""
+        """Return the amplitudes and the frequencies that a block reads, each (N, h, w, texture_dim)."""
         height, width = features.shape[-2:]
         patch = features[..., down.with_neighbours, across.with_neighbours]
         patch = F.pad(patch, (*across.borders(width), *down.borders(height)))
@@ -158,7 +168,7 @@ class LTE(ESC):
         return coefficients, frequencies
 
     def _phase(self, down: "_Axis", across: "_Axis") -> Tensor:
-        """Give the shift of the waves, which depends on how large the pixels of the result are."""
+        """Return the phase of the waves, which depends on the size of the result's pixels."""
         factors = (min(axis.factor, LARGEST_TRAINED_SCALE) for axis in (down, across))
         weight = self.phase.weight.float()
         return F.linear(weight.new_tensor([2 / factor for factor in factors]), weight)
@@ -166,12 +176,12 @@ class LTE(ESC):
 
 @dataclass(frozen=True)
 class _Corner:
-    """The pixels of the picture on one side of those of a result, along an axis.
+    """For each pixel of a block, the nearest pixel of the picture on one side, along one axis.
 
     Attributes:
-        indices: Which they are, counted from the first that the block reads.
-        distances: From them to the result's pixels, in halves of a pixel.
-        shares: Of theirs in the result; those of both sides add up to one.
+        indices: Indices of the picture's pixels, counted from the first pixel that the block reads.
+        distances: Distances from the picture's pixels to the block's pixels, in half pixels.
+        shares: Weights of the picture's pixels in the result. The weights of both sides add up to one.
     """
 
     indices: Tensor
@@ -181,13 +191,13 @@ class _Corner:
 
 @dataclass(frozen=True)
 class _Axis:
-    """The rows, or columns, of a block, and those of the picture that it reads.
+    """The rows or the columns of a block, and the pixels of the picture that they read.
 
     Attributes:
-        factor: Pixels of the result for each one of the picture.
+        factor: Pixels of the result for each pixel of the picture.
         first: The first pixel that is read.
-        stop: The one after the last.
-        corners: Those before and those after each of the block's.
+        stop: The pixel after the last one that is read.
+        corners: The picture's pixels before and after each pixel of the block.
     """
 
     factor: float
@@ -197,9 +207,9 @@ class _Axis:
 
     @staticmethod
     def of(part: range, factor: float, length: int, device: torch.device) -> "_Axis":
-        """Find where some pixels of a result lie on a picture, along an axis.
+        """Find where some pixels of a result lie on a picture, along one axis.
 
-        Beyond the picture's outermost centres both sides are the same pixel.
+        Beyond the centers of the picture's outermost pixels, both sides are the same pixel.
         """
         indices = torch.arange(part.start, part.stop, dtype=torch.float64, device="cpu")
         places = (indices + 0.5) / factor - 0.5
@@ -219,11 +229,11 @@ class _Axis:
 
     @property
     def with_neighbours(self) -> slice:
-        """What a 3x3 convolution reads for these pixels, as far as the map goes."""
+        """The pixels that a 3x3 convolution reads for these pixels, limited to the map."""
         return slice(max(0, self.first - 1), self.stop + 1)
 
     def borders(self, length: int) -> tuple[int, int]:
-        """What it reads before and after a map of a length."""
+        """Return how many pixels a 3x3 convolution reads before and after a map of the given length."""
         return int(self.first == 0), int(self.stop == length)
 
 
@@ -232,12 +242,12 @@ def _parts(indices: range) -> list[range]:
 
 
 def _picked(pixels: Tensor, row: _Corner, column: _Corner) -> Tensor:
-    """Take from (N, h, w, C) a pixel for each row and column, (N, rows, columns, C)."""
+    """Take a pixel of (N, h, w, C) for each row and column, (N, rows, columns, C)."""
     return pixels.index_select(1, row.indices).index_select(2, column.indices)
 
 
 def _waves(frequencies: Tensor, phase: Tensor, down: Tensor, across: Tensor) -> Tensor:
-    """Give cosines and sines at distances from a pixel, (N, rows, columns, texture_dim), float32."""
+    """Return the waves' cosines and sines at the distances, (N, rows, columns, texture_dim), float32."""
     along_rows, along_columns = frequencies[..., 0::2].float(), frequencies[..., 1::2].float()
     angles = math.pi * (along_rows * down + along_columns * across + phase)
     return torch.cat((angles.cos(), angles.sin()), dim=-1)
@@ -251,7 +261,7 @@ def _perceptron(*dims: int) -> nn.Sequential:
 
 
 def _recognise(state: State) -> LTEConfig | None:
-    """Know ESC-LTE by the small network that makes each pixel."""
+    """Recognize ESC-LTE by the small network that computes each pixel."""
     if "imnet.layers.0.weight" not in state:
         return None
     hidden = (count(state, r"imnet\.layers\.(\d+)\.") - 1) // 2  # every other one is an activation

@@ -1,4 +1,4 @@
-"""The architectures that this program knows, their published variants, and what becomes of a state dict."""
+"""The registry of the architectures and their published variants, which also recognizes state dicts."""
 
 import dataclasses
 from collections.abc import Callable
@@ -30,26 +30,26 @@ ARCHITECTURES: tuple[Architecture, ...] = (
     esc_flashbias.REAL_ARCHITECTURE,
     interpolation.ARCHITECTURE,
 )
-"""Each is one module here, and one line. At most one of them recognises a state dict."""
+"""Each architecture has a module in this package and a line here. At most one recognizes a state dict."""
 
 VARIANTS: dict[str, Callable[[int], NetworkConfig]] = {
     name: make for architecture in ARCHITECTURES for name, make in architecture.variants.items()
 }
-"""Configurations of the published networks by name, for a scale."""
+"""Functions that make the configuration of a published network for a scale, by the name of the network."""
 
 _BY_CONFIG = {architecture.config: architecture for architecture in ARCHITECTURES}
 
 _PUBLISHED_SCALE = 4
-"""One that every variant has."""
+"""A scale that every variant has."""
 
 
 def build_network(config: NetworkConfig) -> nn.Module:
-    """Make the network that a configuration describes, with freshly initialised weights."""
+    """Make the network that a configuration describes, with newly initialized weights."""
     return _BY_CONFIG[type(config)].network(config)
 
 
 def variant_name(config: NetworkConfig) -> str:
-    """Name the variant of a configuration, or describe it where the paper has no name for it."""
+    """Return the name of a configuration's variant, or a description if the paper has no name for it."""
     published = dataclasses.replace(config.body(), scale=_PUBLISHED_SCALE)
     for name, make in VARIANTS.items():
         if make(_PUBLISHED_SCALE) == published:
@@ -58,22 +58,24 @@ def variant_name(config: NetworkConfig) -> str:
 
 
 def recognise(state: State) -> NetworkConfig:
-    """Give the configuration of the network that a state dict belongs to, by its tensors alone.
+    """Return the configuration of the network that a state dict belongs to, found from its tensors alone.
 
     Raises:
-        WeightsError: It is of no network that can be built here.
+        WeightsError: The state dict does not belong to a network that can be built here.
     """
+    problem: Exception = ValueError("its head is of an unknown kind")
+    for architecture in ARCHITECTURES:
+        try:
+            config = architecture.recognise(state)
+        except (KeyError, IndexError, ValueError) as error:
+            problem = error
+            continue
+        if config is not None:
+            return config
     bias = next((key for key in (FACTORS, COORDINATES, UNATTENDED) if key in state), TABLE)
     missing = [key for key in (entry(state), "blocks.0.proj.proj.weight", bias) if key not in state]
     if missing:
-        raise WeightsError(f"the file holds no ESC network: it has no tensor called {missing[0]!r}")
-    try:
-        found = (architecture.recognise(state) for architecture in ARCHITECTURES)
-        config = next((one for one in found if one is not None), None)
-        if config is None:
-            raise ValueError("its head is of no known kind")
-    except (KeyError, IndexError, ValueError) as error:
-        raise WeightsError(
-            f"the file looks like an ESC network, but its tensors do not fit: {error}"
-        ) from error
-    return config
+        raise WeightsError(f"the file does not hold an ESC network: it has no tensor called {missing[0]!r}")
+    raise WeightsError(
+        f"the file looks like an ESC network, but its tensors do not fit: {problem}"
+    ) from problem

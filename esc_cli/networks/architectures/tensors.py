@@ -1,6 +1,6 @@
-"""Widths of ESC's parts, read from the shapes of their tensors.
+"""Read the widths of ESC's parts from the shapes of their tensors.
 
-Source: the state-dict keys of the published ESC code; every width below is the shape of one of them.
+Source: the state-dict keys of the published ESC code. Every width below comes from the shape of a tensor.
 """
 
 import math
@@ -17,21 +17,21 @@ COORDINATES = "blocks.0.attn.to_hidden"
 """Keys of the attention bias, in its three forms."""
 
 UNATTENDED = "blocks.0.attn.aggr.weight"
-"""A network without window attention has a mixing layer in its place."""
+"""Key of the mixing layer that a network without window attention has in its place."""
 
 _MIXER = "blocks.0.pconvs.0.plk."
-"""The first mixing layer's own tensors."""
+"""Prefix of the keys of the first mixing layer's own tensors."""
 
 _SHARED_KERNEL = "plk_filter"
 
 
 def entry(state: State) -> str:
-    """Name the convolution that the picture enters by: the second step where the first unshuffles it."""
+    """Return the key of the first convolution, which is the second step if the first step unshuffles."""
     return "proj.1.weight" if "proj.1.weight" in state else "proj.weight"
 
 
 def block_widths(state: State) -> dict[str, Any]:
-    """Give the widths that every architecture of ESC's blocks has."""
+    """Return the widths that every architecture made of ESC's blocks has."""
     return {
         "dim": state[entry(state)].shape[0],
         "blocks": count(state, r"blocks\.(\d+)\."),
@@ -42,18 +42,18 @@ def block_widths(state: State) -> dict[str, Any]:
 
 
 def esc_widths(state: State) -> dict[str, Any]:
-    """Give all widths of a network with ESC's blocks, its mixer among them, but no scale and no head."""
+    """Return all widths of a network made of ESC's blocks, and its mixer, but not its scale and its head."""
     widths = block_widths(state) | mixer_widths(state) | {"inner_norm": has_inner_norm(state)}
     return widths | (factor_widths(state) if FACTORS in state else table_widths(state))
 
 
 def kernel_widths(large_kernel: Tensor) -> dict[str, Any]:
-    """Give the widths of a large kernel."""
+    """Return the widths of a large kernel."""
     return {"partial_dim": large_kernel.shape[0], "kernel_size": large_kernel.shape[-1]}
 
 
 def table_widths(state: State) -> dict[str, Any]:
-    """Give heads and window of attention with a table of biases, or of none."""
+    """Return the heads and the window size of attention with a table of biases, or of no attention."""
     if UNATTENDED in state:
         return {"heads": 0, "window_size": 1}
     heads, positions = state[TABLE].shape
@@ -61,21 +61,21 @@ def table_widths(state: State) -> dict[str, Any]:
 
 
 def factor_widths(state: State) -> dict[str, Any]:
-    """Give heads, window and rank of attention with factors of a bias."""
+    """Return the heads, the window size and the rank of attention with a factorized bias."""
     heads, tokens, bias_rank = state[FACTORS].shape
     return {"heads": heads, "window_size": exact_root(tokens), "bias_rank": bias_rank}
 
 
 def has_inner_norm(state: State) -> bool:
-    """Whether the mixing layers begin with a layer normalisation."""
+    """Return whether the mixing layers begin with a layer normalization."""
     return "blocks.0.lns.0.weight" in state
 
 
 def mixer_widths(state: State) -> dict[str, Any]:
-    """Give the mixer and its widths, as ``ESCConfig`` calls them.
+    """Return the mixer and its widths, by their names in ``ESCConfig``.
 
-    The number of MiLK's kernels is not looked at: in an ESC network it is always 8. A network with window
-    attention in its mixing layers has no kernel, and so no kernel size.
+    The number of MiLK's kernels is not read, because it is always 8 in an ESC network. A network with window
+    attention in its mixing layers has no large kernel and therefore no kernel size.
 
     Raises:
         KeyError: There is no tensor of any mixer.
@@ -98,23 +98,23 @@ def _mixer(name: str, of_channels: Tensor, kernel_size: int | None = None) -> di
 
 
 def pixel_shuffle_scale(head: Tensor) -> int:
-    """Give the scale of a head that is one convolution before a pixel shuffle."""
+    """Return the scale of a head that is one convolution before a pixel shuffle."""
     return exact_root(head.shape[0] // 3)
 
 
 def count(state: State, pattern: str) -> int:
-    """Count the modules whose numbers the pattern finds at the beginning of keys."""
+    """Count the modules whose numbers ``pattern`` matches at the beginning of the keys."""
     matches = (re.match(pattern, key) for key in state)
     return 1 + max(int(match[1]) for match in matches if match)
 
 
 def exact_root(square: int) -> int:
-    """Give the square root.
+    """Return the square root of a square number.
 
     Raises:
-        ValueError: It is no whole number.
+        ValueError: The root is not an integer.
     """
     root = math.isqrt(square)
     if root * root != square:
-        raise ValueError(f"{square} is no square number")
+        raise ValueError(f"{square} is not a square number")
     return root

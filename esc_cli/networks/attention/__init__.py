@@ -1,1 +1,1 @@
-"""Window attention, and the ways to compute it."""
+"""Window attention and the backends that compute it."""

@@ -1,4 +1,4 @@
-"""Attention in bfloat16 on the CPU, one head of one window after the other: see ``logistic_weights``."""
+"""Attention in bfloat16 on the CPU, one head of one window at a time. See ``logistic_weights``."""
 
 import torch
 from torch import Tensor
@@ -9,14 +9,15 @@ from esc_cli.networks.attention.sdpa import sdpa
 
 
 def blocked(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tensor:
-    """Compute attention in bfloat16 on the CPU; whatever else it is asked for is left to ``sdpa``.
+    """Compute attention in bfloat16 on the CPU, and leave all other cases to ``sdpa``.
 
-    The errors are twice those of torch's kernel: weights are rounded before the bias enters them, too.
+    The errors are twice those of torch's kernel, because the weights are also rounded before the bias is
+    applied.
     """
     if not (are_available(query) and isinstance(bias, TableBias) and not torch.is_grad_enabled()):
         return sdpa(query, key, value, bias)
     if bias.table.is_inference() or len(bias.table) * query.shape[2] ** 2 * 2 > LARGEST_CACHED_BYTES:
-        return sdpa(query, key, value, bias)  # the factors could not be kept
+        return sdpa(query, key, value, bias)  # the factors cannot be cached
     factors, least = bias.cache.recall("factors", bias.table, query.dtype, lambda: _factors(bias))
     key, scaled = key.contiguous(), (query * query.shape[-1] ** -0.5).contiguous()
     push = push_of(scaled, key, least)
@@ -26,6 +27,6 @@ def blocked(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Te
 
 
 def _factors(bias: TableBias) -> tuple[Tensor, float]:
-    """Give the factors of all pairs, (heads, queries, keys), bfloat16, and the least of them."""
+    """Return the factors of all pairs, (heads, queries, keys), bfloat16, and the smallest factor."""
     factors = factors_of(bias.table)
     return TableBias(factors, bias.window_size).dense(torch.bfloat16), float(factors.min())

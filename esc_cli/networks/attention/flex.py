@@ -1,4 +1,4 @@
-"""FlexAttention: the bias is looked up in its table inside a compiled kernel, and never dense."""
+"""FlexAttention: a compiled kernel looks up the bias in its table, so the bias is never dense."""
 
 from collections.abc import Callable
 from functools import cache
@@ -14,12 +14,12 @@ from esc_cli.networks.attention.sdpa import sdpa
 def flex(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tensor:
     """Compute attention with a kernel compiled for the shape, the device and the dtype.
 
-    Compiling takes seconds on a GPU (Triton) and about 20 s on the CPU, where it needs a C++ compiler and
-    gives no gradients. Factors need no lookup and are left to ``sdpa``.
+    Compilation takes seconds on a GPU (Triton). On the CPU it takes about 20 s and needs a C++ compiler, and
+    the kernel has no gradients. Factors need no lookup and are left to ``sdpa``.
 
     Raises:
         RuntimeError: The kernel cannot be compiled here.
-        NotImplementedError: A gradient was asked for on the CPU.
+        NotImplementedError: A gradient was requested on the CPU.
     """
     if not isinstance(bias, TableBias):
         return sdpa(query, key, value, bias)
@@ -28,9 +28,10 @@ def flex(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tenso
 
 @cache
 def _compiled() -> Callable[[Tensor, Tensor, Tensor, Tensor, int], Tensor]:
-    """Compile on first use; torch keeps a kernel for each shape, dtype and device that it meets.
+    """Compile the attention on first use. Torch keeps a kernel for each shape, dtype and device.
 
-    Sizes stay constants: at the second size torch would make one slower kernel for any size.
+    Sizes are compiled as constants. Otherwise torch would make one slower kernel for all sizes when it meets
+    a second size.
     """
     return torch.compile(_attend, dynamic=False)
 
@@ -39,7 +40,7 @@ def _attend(query: Tensor, key: Tensor, value: Tensor, table: Tensor, window_siz
     side = 2 * window_size - 1
 
     def place(token: Tensor) -> Tensor:
-        """Number the pixels of a window as if its rows were as long as the table's."""
+        """Return the index of a window's pixel as if the window's rows were as long as the table's."""
         return token // window_size * side + token % window_size
 
     def biased(score: Tensor, batch: Tensor, head: Tensor, of_query: Tensor, of_key: Tensor) -> Tensor:

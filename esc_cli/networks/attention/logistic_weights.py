@@ -1,12 +1,14 @@
-"""The exponentials of attention in bfloat16 on the CPU, made by oneDNN's fused matrix products.
+"""The exponentials of attention in bfloat16 on the CPU, computed by oneDNN's fused matrix products.
 
-Torch's own CPU kernel spends as long in bfloat16 as in float32: its products are faster, its exponentials
-are not. Here they are made by the epilogue of the product, which has no exponential but the logistic
-function: 1 / (1 + e^-x) is e^x up to a relative e^x, which below -7 is less than bfloat16 tells apart. All
-scores are pushed below that by a bound on them, an amount that cancels when the weights are normalised. The
-bias is a factor e^b of the weights, kept in place of itself.
+Torch's own CPU kernel takes as long in bfloat16 as in float32, because its products are faster but its
+exponentials are not. Here the epilogue of the product computes the exponentials. The epilogue offers the
+logistic function instead of the exponential: 1 / (1 + e^-x) equals e^x up to a relative error of e^x, which
+for x below -7 is less than the precision of bfloat16. An upper bound of the scores is used to shift all
+scores below -7. The shift cancels when the weights are normalized. The bias b becomes a factor e^b of the
+weights, and this factor is stored instead of the bias.
 
-Rows that lie apart in memory take oneDNN hundreds of times as long: tensors here are contiguous.
+All tensors here are contiguous, because oneDNN takes hundreds of times as long for rows that are apart in
+memory.
 """
 
 import math
@@ -19,14 +21,14 @@ from torch.nn import functional as F
 from esc_cli.networks.attention.position_bias import TableBias
 
 _DEPTH = 7.0
-"""Scores are at most minus this: e^-7 is half of bfloat16's rounding, 2^-9."""
+"""Shifted scores are at most minus this value: e^-7 is half of bfloat16's rounding, 2^-9."""
 
 _DEEPEST = 80.0
-"""Scores below minus this would give weights too small to tell apart."""
+"""Shifted scores below minus this value would make weights that are too small to tell apart."""
 
 
 def are_available(query: Tensor) -> bool:
-    """Whether the exponentials of such queries can be made here."""
+    """Return whether this module can compute the exponentials for a query tensor."""
     if query.device.type != "cpu" or query.dtype != torch.bfloat16:
         return False
     fused = torch.ops.mkldnn
@@ -34,21 +36,21 @@ def are_available(query: Tensor) -> bool:
 
 
 def factors_of(table: Tensor) -> Tensor:
-    """Give e^(b - the head's largest b) of biases, (heads, positions), float32."""
+    """Return e^(b - the head's largest b) for all biases b, (heads, positions), float32."""
     wide = table.float()
     return (wide - wide.amax(dim=1, keepdim=True)).exp()
 
 
 def push_of(query: Tensor, key: Tensor, least_factor: float) -> Tensor | None:
-    """Find what to add to the scores of each window's heads, so that none is above -7.
+    """Return the shift to add to the scores of each head in each window, so that none is above -7.
 
     Args:
         query: (B, heads, tokens, channels), scaled.
-        key: Of that shape.
-        least_factor: Of the biases.
+        key: Same shape as ``query``.
+        least_factor: The smallest factor of the biases.
 
     Returns:
-        (B, heads, keys), all keys of a head alike; None if scores may lie too far apart.
+        (B, heads, keys), with one value for all keys of a head; None if the scores may be too far apart.
     """
     bound = _longest(query) * _longest(key)
     if not least_factor > 0 or 2 * float(bound.max()) - math.log(least_factor) + _DEPTH > _DEEPEST:
@@ -64,23 +66,24 @@ def attend(
     factors: Tensor,
     kept: dict[tuple[int, int], Tensor] | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Weight the values, and sum them.
+    """Compute the weighted sums of the values.
 
     Args:
-        query: (B, heads, tokens, channels), scaled; ``key`` and ``value`` alike.
-        key: As ``query``.
-        value: As ``query``.
-        push: As ``push_of`` gives it.
-        factors: Of the biases, (heads, queries, keys).
-        kept: Takes the weights before they are normalised, (queries, keys), by window and head.
+        query: (B, heads, tokens, channels), scaled.
+        key: Same shape as ``query``.
+        value: Same shape as ``query``.
+        push: The shift that ``push_of`` returns.
+        factors: Factors of the biases, (heads, queries, keys).
+        kept: Filled with the weights before normalization, (queries, keys), by (window, head).
 
     Returns:
-        What was attended, of that shape, and the sums that the weights were divided by, (..., 1).
+        The attention's result, in the shape of ``query``, and the sums by which the weights were divided,
+        (..., 1).
     """
     channels = value.shape[-1]
-    columns = beside_ones(value, channels)  # of twice the width the product is as fast as of one more
+    columns = beside_ones(value, channels)  # the product is as fast with twice the width as with one more
     sums = torch.empty_like(columns)
-    for head, its_factors in enumerate(factors):  # outside: its factors stay in the cache for all windows
+    for head, its_factors in enumerate(factors):  # outer loop: its factors stay in the CPU's cache
         for window in range(len(query)):
             at = (window, head)
             weights = exponentials(query[at], key[at], push[at], its_factors)
@@ -91,13 +94,13 @@ def attend(
 
 
 def exponentials(query: Tensor, key: Tensor, push: Tensor, factors: Tensor) -> Tensor:
-    """Compute the weights of one head in one window before they are normalised.
+    """Compute the weights of one head in one window before normalization.
 
     Args:
         query: (tokens, channels), scaled.
         key: (tokens, channels).
-        push: (keys).
-        factors: Of the biases, (queries, keys).
+        push: The shift of the scores, (keys).
+        factors: Factors of the biases, (queries, keys).
 
     Returns:
         (queries, keys).
@@ -107,7 +110,7 @@ def exponentials(query: Tensor, key: Tensor, push: Tensor, factors: Tensor) -> T
 
 
 def beside_ones(value: Tensor, ones: int) -> Tensor:
-    """Put so many channels of ones beside (..., channels): a product with those sums the other's rows."""
+    """Append ``ones`` channels of ones to (..., channels). A product with the ones sums the other's rows."""
     channels = value.shape[-1]
     columns = value.new_ones(*value.shape[:-1], channels + ones)
     columns[..., :channels] = value
@@ -115,20 +118,20 @@ def beside_ones(value: Tensor, ones: int) -> Tensor:
 
 
 def _longest(tokens: Tensor) -> Tensor:
-    """Give the norm of the longest of the vectors (..., tokens, channels)."""
+    """Return the norm of the longest vector of (..., tokens, channels)."""
     lengths: Tensor = torch.linalg.vector_norm(tokens, dim=-1)
     return lengths.amax(dim=-1)
 
 
 def blocked_with_gradients(query: Tensor, key: Tensor, value: Tensor, bias: TableBias) -> Tensor | None:
-    """Attend as ``blocked`` does, with a gradient for all that goes in.
+    """Compute attention as ``blocked`` does, with gradients for all inputs.
 
-    A training step of ESC-light on one core takes 0.83 of the time that it does with
-    ``recomputed_attention``, and the gradients' errors are a quarter smaller.
+    A training step of ESC-light on one core takes 0.83 of the time that it takes with
+    ``recomputed_attention``, and the errors of the gradients are a quarter smaller.
 
     Returns:
-        None where this cannot be computed so: the scores may lie too far apart, it is not bfloat16, or the
-        processor has no instructions for it.
+        The attention's result, or None if this method cannot compute it: the scores may be too far apart, the
+        dtype is not bfloat16, or the processor does not have the instructions.
     """
     if not are_available(query):
         return None
@@ -143,7 +146,7 @@ def blocked_with_gradients(query: Tensor, key: Tensor, value: Tensor, bias: Tabl
 
 
 class _BlockedAttention(torch.autograd.Function):
-    """Keys and values go backwards, for which the factors of the biases need not be turned round."""
+    """Uses keys and values in reverse order, so that the factors of the biases need not be reversed."""
 
     @staticmethod
     def forward(
@@ -151,8 +154,8 @@ class _BlockedAttention(torch.autograd.Function):
     ) -> Tensor:
         query, key, value = query.contiguous(), _backwards(key), _backwards(value)
         factors = _pairs_backwards(factors_of(table).to(query.dtype), window_size)
-        # 8 MB for 4 heads in a window of 32x32. Making them again in the backward pass took a tenth of a
-        # training step of ESC x4 (870 ms against 785, medians of runs in turns, one core).
+        # The weights take 8 MB for 4 heads in a 32x32 window. Recomputing them in the backward pass took a
+        # tenth of a training step of ESC x4 (870 ms against 785, medians of alternating runs, one core).
         ctx.weights = {}
         output, sums = attend(query, key, value, push, factors, kept=ctx.weights)
         ctx.save_for_backward(query, key, value, output, sums.contiguous())
@@ -161,9 +164,12 @@ class _BlockedAttention(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
-        """Source: FlashAttention (arXiv 2205.14135), appendix B.2: dS = P * (dP - rowsum(dO * O))."""
+        """Compute the gradients of all inputs.
+
+        Source: FlashAttention (arXiv 2205.14135), appendix B.2: dS = P * (dP - rowsum(dO * O)).
+        """
         query, key, value, output, sums = ctx.saved_tensors
-        # What the weights are divided by goes into the gradient instead: P dO = e^S (dO / sums).
+        # The gradient is divided by the sums instead of the weights: P dO = e^S (dO / sums).
         grad = (gradients[0] / sums).contiguous()
         row_sums = (grad.float() * output).sum(dim=-1, keepdim=True).to(grad.dtype)
         grad_beside, value_beside = torch.cat((grad, -row_sums), dim=-1), beside_ones(value, 1)
@@ -182,7 +188,7 @@ class _BlockedAttention(torch.autograd.Function):
                 grad_weights = F.linear(grad_beside[at], value_beside[at]).mul_(weights)
                 torch.mm(grad_weights, key[at], out=grad_query[at])
                 torch.mm(upright_query[at], grad_weights, out=grad_key[at])
-                grad_scores.add_(wide.copy_(grad_weights))  # a copy of add_'s own would be new memory
+                grad_scores.add_(wide.copy_(grad_weights))  # add_'s own conversion would allocate memory
             grad_table.append(_table_backwards(grad_scores, ctx.window_size))
         grad_key, grad_value = (one.transpose(2, 3).flip(2) for one in (grad_key, grad_value))
         return grad_query, grad_key, grad_value, torch.stack(grad_table), None, None
@@ -193,7 +199,7 @@ def _backwards(tokens: Tensor) -> Tensor:
 
 
 def _pairs_backwards(table: Tensor, window_size: int) -> Tensor:
-    """Spread (heads, (2 w - 1)^2) over all pairs, (heads, queries, keys), the last key first."""
+    """Expand (heads, (2 w - 1)^2) to all pairs, (heads, queries, keys), with the last key first."""
     side = 2 * window_size - 1
     grid = table.view(-1, side, side).flip(1, 2)
     pairs = grid.unfold(1, window_size, 1).unfold(2, window_size, 1)
@@ -201,7 +207,8 @@ def _pairs_backwards(table: Tensor, window_size: int) -> Tensor:
 
 
 def _table_backwards(pairs: Tensor, window_size: int) -> Tensor:
-    """Add up (queries, keys), the last key first, by relative position: ((2 w - 1)^2)."""
+    """Sum (queries, keys), with the last key first, by relative position: ((2 w - 1)^2)."""
     side = 2 * window_size - 1
-    # Pairs are the same to the position of the query and to that of the key: these are columns of an image.
+    # A pair's place in the table is the position of the query plus the reversed position of the key. The
+    # pairs are therefore columns of an image, which ``fold`` sums.
     return F.fold(pairs[None], (side, side), (window_size, window_size))[0, 0].flip(0, 1).flatten()

@@ -1,4 +1,4 @@
-"""The learned bias of two tokens in a window: added to the attention's scores, by their positions alone."""
+"""The learned bias of the attention scores, which depends only on the positions of the two tokens."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,13 +8,16 @@ import torch
 from torch import Tensor
 
 LARGEST_CACHED_BYTES = 64 * 2**20
-"""ESC's dense bias is 16 MB a block in float32 and kept; ESC-XL's is 255 MB and gathered for each call."""
+"""Largest size of a dense bias that is cached.
+
+ESC's dense bias is 16 MB per block in float32 and is cached. ESC-XL's is 255 MB and is gathered in each call.
+"""
 
 Made = TypeVar("Made")
 
 
 class PositionBias(Protocol):
-    """What every attention backend may ask of a bias, however it is stored."""
+    """The interface of a bias for the attention backends, independent of how the bias is stored."""
 
     @property
     def needs_gradient(self) -> bool:
@@ -22,16 +25,19 @@ class PositionBias(Protocol):
         ...
 
     def dense(self, dtype: torch.dtype) -> Tensor:
-        """Give the bias of all pairs, (heads, queries, keys); differentiable while it is being trained."""
+        """Return the bias of all pairs, (heads, queries, keys), differentiable while it is being trained."""
         ...
 
     def made_anew(self, dtype: torch.dtype) -> Tensor:
-        """Give what ``dense`` gives, and keep nothing."""
+        """Return the same as ``dense``, without a cache."""
         ...
 
 
 class BiasCache:
-    """What was made of a table last, of each kind; empty in a copy of the network, with its own table."""
+    """A cache of the last value of each kind that was computed from a table.
+
+    A copy of the network has its own table, so its cache starts empty.
+    """
 
     def __init__(self) -> None:
         self._kept: dict[str, tuple[object, Any]] = {}
@@ -40,13 +46,13 @@ class BiasCache:
         return BiasCache()
 
     def recall(self, kind: str, table: Tensor, dtype: torch.dtype, make: Callable[[], Made]) -> Made:
-        """Give what ``make`` gives; it is asked once for as long as the table stays as it is."""
-        if table.is_inference():  # has no version by which a change would be seen
+        """Return the result of ``make``, which is called again only after the table has changed."""
+        if table.is_inference():  # has no version that would show a change
             return make()
         state = (table.data_ptr(), table._version, dtype)
         kept_state, made = self._kept.get(kind, (None, None))
         if kept_state != state:
-            # An ordinary tensor, which later calls that go back for gradients may read, too.
+            # This makes an ordinary tensor, which later calls that compute gradients may also read.
             with torch.inference_mode(mode=False), torch.no_grad():
                 made = make()
             self._kept[kind] = (state, made)
@@ -55,13 +61,13 @@ class BiasCache:
 
 @dataclass(frozen=True)
 class TableBias:
-    """A table of biases, one for each relative position.
+    """A table with one bias for each relative position.
 
     Attributes:
-        table: (heads, (2 w - 1)^2); row-major over (key row - query row, key column - query column), each
-            from -(w - 1) to w - 1. That is key minus query: transposed with respect to Swin.
-        window_size: w, pixels.
-        cache: Where other forms of the table are kept between calls.
+        table: (heads, (2 w - 1)^2), row-major over (key row - query row, key column - query column), each
+            from -(w - 1) to w - 1. The positions are key minus query, which is transposed from Swin.
+        window_size: Side w of the window, in pixels.
+        cache: Cache that keeps other forms of the table between calls.
 
     Source: ESC (arXiv 2503.06671), its published code.
     """
@@ -76,36 +82,36 @@ class TableBias:
         return self.table.requires_grad and torch.is_grad_enabled()
 
     def dense(self, dtype: torch.dtype) -> Tensor:
-        """Gather the bias of all pairs, (heads, w^2 queries, w^2 keys), and keep it where it is small."""
+        """Gather the bias of all pairs, (heads, w^2 queries, w^2 keys), and cache it if it is small."""
         size_bytes = len(self.table) * self.window_size**4 * dtype.itemsize
         if self.needs_gradient or size_bytes > LARGEST_CACHED_BYTES:
             return self.made_anew(dtype)
         return self.cache.recall("dense", self.table, dtype, lambda: self.made_anew(dtype))
 
     def made_anew(self, dtype: torch.dtype) -> Tensor:
-        """Gather the bias of all pairs, as ``dense`` does, and keep nothing."""
+        """Gather the bias of all pairs, as ``dense`` does, without a cache."""
         table = self.table if self.needs_gradient else self.table.detach()
         return self._gather(table).to(dtype)
 
     def dense_of_head(self, head: int) -> Tensor:
-        """Gather the bias of one head, (w^2 queries, w^2 keys), of the table's own type, without gradient."""
+        """Gather the bias of one head, (w^2 queries, w^2 keys), in the table's dtype and without gradient."""
         return self._gather(self.table.detach()[head : head + 1])[0]
 
     def _gather(self, table: Tensor) -> Tensor:
         w, side = self.window_size, 2 * self.window_size - 1
         grid = table.view(-1, side, side)
-        # pairs[h, i, j, a, b] = grid[h, i + a, j + b]; with i = w - 1 - query row this is key minus query.
+        # pairs[h, i, j, a, b] = grid[h, i + a, j + b], which is key minus query for i = w - 1 - query row.
         pairs = grid.unfold(1, w, 1).unfold(2, w, 1).flip(1, 2)
         return pairs.reshape(-1, w * w, w * w)
 
 
 @dataclass(frozen=True)
 class FactorBias:
-    """A bias of low rank: the product of what each query and each key brings.
+    """A bias of low rank: the product of query factors and key factors.
 
     Attributes:
-        query_factors: (heads, queries, rank).
-        key_factors: (heads, keys, rank).
+        query_factors: Factors of the queries, (heads, queries, rank).
+        key_factors: Factors of the keys, (heads, keys, rank).
 
     Source: FlashBias (arXiv 2505.12044), section 3.
     """
@@ -119,9 +125,9 @@ class FactorBias:
         return self.query_factors.requires_grad and torch.is_grad_enabled()
 
     def dense(self, dtype: torch.dtype) -> Tensor:
-        """Multiply the factors out: (heads, queries, keys)."""
+        """Return the product of the factors, (heads, queries, keys)."""
         return self.made_anew(dtype)
 
     def made_anew(self, dtype: torch.dtype) -> Tensor:
-        """Multiply the factors out; nothing is ever kept of them."""
+        """Return the product of the factors, which is never cached."""
         return (self.query_factors @ self.key_factors.transpose(-2, -1)).to(dtype)

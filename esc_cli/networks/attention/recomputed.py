@@ -1,9 +1,9 @@
-"""Attention with a trainable bias on the CPU: nothing of the size of the scores is kept for going back.
+"""Attention with a trainable bias on the CPU, which does not save the scores for the backward pass.
 
-Torch's fused CPU kernel gives no gradient to a bias, and its plain path keeps several (tokens x tokens)
-matrices for every window and head: at 32x32 windows four fifths of a training step were spent on moving
-those. Here the forward pass is the fused kernel and the backward pass recomputes the scores of one window
-after the other, so that they stay in the cache.
+Torch's fused CPU kernel has no gradient for a bias, and its plain path keeps several (tokens x tokens)
+matrices for every window and head: with 32x32 windows, moving these took four fifths of a training step.
+Here the forward pass uses the fused kernel. The backward pass recomputes the scores one window at a time, so
+that they stay in the CPU's cache.
 """
 
 from typing import Any
@@ -14,12 +14,12 @@ from torch.nn import functional as F
 
 
 def recomputed_attention(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """Attend as ``torch.nn.functional.scaled_dot_product_attention`` does, with a gradient for the bias.
+    """Compute ``torch.nn.functional.scaled_dot_product_attention``, with a gradient for the bias.
 
     Args:
-        query: (B, heads, tokens, channels); ``key`` and ``value`` alike.
-        key: As ``query``.
-        value: As ``query``.
+        query: (B, heads, tokens, channels).
+        key: Same shape as ``query``.
+        value: Same shape as ``query``.
         bias: (heads, tokens, tokens), float32 or float64, added to the scaled scores.
     """
     result: Tensor = _RecomputedAttention.apply(query, key, value, bias)  # type: ignore[no-untyped-call]
@@ -52,7 +52,7 @@ class _RecomputedAttention(torch.autograd.Function):
 def _backward_of_window(
     bias: Tensor, query: Tensor, key: Tensor, value: Tensor, output: Tensor, grad_output: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Give the gradients of query, key, value and of the scores for one window, (heads, tokens, ...).
+    """Return the gradients of query, key, value and scores for one window, (heads, tokens, ...).
 
     Source: FlashAttention (arXiv 2205.14135), appendix B.2: dS = P * (dP - rowsum(dO * O)).
     """

@@ -1,4 +1,4 @@
-"""Attention by torch's fused kernels, exact for every kind of bias."""
+"""Attention with torch's fused kernels, exact for every kind of bias."""
 
 import torch
 from torch import Tensor
@@ -13,8 +13,9 @@ from esc_cli.networks.attention.recomputed import recomputed_attention
 def sdpa(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tensor:
     """Compute attention with torch's fused kernel.
 
-    Where a table needs a gradient on the CPU torch has no fused kernel and keeps all scores; there the
-    backward pass recomputes them window by window, unless it is being compiled, which our own cannot be.
+    Torch has no fused kernel for a table that needs a gradient on the CPU, and would keep all scores. In that
+    case our own backward pass recomputes the scores window by window. It cannot be compiled, so it is not
+    used while torch is compiling.
     """
     if isinstance(bias, FactorBias):
         return attend_with_factors(query, key, value, bias)
@@ -35,9 +36,10 @@ def _with_gradients(query: Tensor, key: Tensor, value: Tensor, bias: TableBias) 
 
 
 def _heads_first(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-    """Attend head by head over all windows: a head's bias stays in the CPU's caches, for a tenth of the time.
+    """Compute attention head by head over all windows.
 
-    The CPU's flash kernel takes masks of 2 or 4 dimensions and of the query's dtype.
+    A head's bias then stays in the CPU's caches, which takes a tenth of the time. The CPU's flash kernel
+    takes masks with 2 or 4 dimensions and in the dtype of the query.
     """
     query, key, value = (tensor.transpose(0, 1) for tensor in (query, key, value))
     return F.scaled_dot_product_attention(query, key, value, attn_mask=bias[:, None]).transpose(0, 1)

@@ -1,7 +1,7 @@
 """Self-attention inside square windows, with a learned bias for each pair of positions.
 
-Backends share one interface (``AttentionBackend``) and give the same result; they differ in speed and memory,
-and ``flash`` in exactness.
+All backends have the interface ``AttentionBackend`` and return the same result; only ``flash`` may be less
+exact. They differ in speed and memory.
 """
 
 from collections.abc import Callable
@@ -19,11 +19,14 @@ from esc_cli.networks.convolution import Convolution
 from esc_cli.networks.padding import pad_to_multiple
 
 AttentionBackend = Callable[[Tensor, Tensor, Tensor, PositionBias], Tensor]
-"""query, key and value, each (B, heads, tokens, channels), and the bias: to the shape of query."""
+"""Function of query, key and value, each (B, heads, tokens, channels), and of the bias.
+
+It returns the attention's result, in the shape of query.
+"""
 
 
 def naive(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tensor:
-    """Compute attention as the published code does, its bias made in every call: the reference."""
+    """Compute attention as the published code does, making the bias in every call. This is the reference."""
     scores = query @ key.transpose(-2, -1) * query.shape[-1] ** -0.5 + bias.made_anew(query.dtype)
     weights: Tensor = scores.softmax(dim=-1)
     return weights @ value
@@ -41,9 +44,9 @@ ATTENTION_BACKENDS: dict[str, AttentionBackend] = {
 class WindowAttentionBase(nn.Module):
     """Multi-head self-attention in windows of ``window_size`` pixels, without shift and without mask.
 
-    Input and output are (N, dim, H, W). Sides that are no multiple of the window are padded by reflection at
-    the right and the bottom, and cropped after; padded tokens are attended to, as in the published code.
-    Subclasses hold the parameters of the bias.
+    Input and output are (N, dim, H, W). If a side is not a multiple of the window size, the input is padded
+    by reflection at the right and at the bottom, and the result is cropped. Padded tokens are attended to, as
+    in the published code. Subclasses hold the parameters of the bias.
     """
 
     def __init__(self, dim: int, heads: int, window_size: int) -> None:
@@ -55,7 +58,7 @@ class WindowAttentionBase(nn.Module):
         self.to_out = Convolution(dim, dim, 1)
 
     def position_bias(self) -> PositionBias:
-        """Give the bias as the backends take it."""
+        """Return the bias in the form that the backends take."""
         raise NotImplementedError
 
     def forward(self, features: Tensor) -> Tensor:  # (N, dim, H, W)
@@ -63,7 +66,7 @@ class WindowAttentionBase(nn.Module):
         return self.to_out(self.attend(features))  # type: ignore[no-any-return]
 
     def attend(self, features: Tensor) -> Tensor:  # (N, dim, H, W)
-        """Attend inside each window, up to the last projection."""
+        """Attend inside each window, without the last projection."""
         height, width = features.shape[-2:]
         padded = pad_to_multiple(features, self.window_size)  # (N, dim, H', W')
         query, key, value = self._project(self._to_windows(padded))
@@ -72,9 +75,9 @@ class WindowAttentionBase(nn.Module):
         return self._from_windows(tokens, padded.shape)[..., :height, :width]
 
     def _to_windows(self, features: Tensor) -> Tensor:
-        """Cut (N, dim, H, W) into (windows, tokens, dim), windows and tokens row-major.
+        """Cut (N, dim, H, W) into (windows, tokens, dim), with windows and tokens in row-major order.
 
-        Before the projection, when there is a third as much to move.
+        This is done before the projection because there is then a third as much data to move.
         """
         n, dim, height, width = features.shape
         w = self.window_size
@@ -82,7 +85,7 @@ class WindowAttentionBase(nn.Module):
         return grid.transpose(2, 3).reshape(-1, w * w, dim)
 
     def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Make query, key and value, each (windows, heads, tokens, channels)."""
+        """Compute query, key and value, each (windows, heads, tokens, channels)."""
         qkv = F.linear(tokens, self.to_qkv.weight.flatten(1), self.to_qkv.bias)
         split = qkv.view(*tokens.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         return split[0], split[1], split[2]
@@ -103,7 +106,7 @@ class WindowAttention(WindowAttentionBase):
         self._cache = BiasCache()
 
     def position_bias(self) -> TableBias:
-        """Spread the table over all pairs."""
+        """Return the table."""
         return TableBias(self.relative_position_bias, self.window_size, self._cache)
 
 
@@ -119,7 +122,7 @@ class FactorWindowAttention(WindowAttentionBase):
         self.flashbias_k = nn.Parameter(torch.zeros(heads, window_size**2, rank))
 
     def position_bias(self) -> FactorBias:
-        """Give the factors."""
+        """Return the factors."""
         return FactorBias(self.flashbias_q, self.flashbias_k)
 
 

@@ -1,1 +1,1 @@
-"""What mixes neighbouring pixels in the mixing layers."""
+"""The mixers, which mix neighboring pixels in the mixing layers."""

@@ -1,4 +1,4 @@
-"""Attentive Convolution (ATConv): a small depthwise kernel made from the picture, with its mean inhibited."""
+"""Attentive Convolution (ATConv): small depthwise kernels made from the picture, with an inhibited mean."""
 
 import torch
 from torch import Tensor, nn
@@ -10,14 +10,14 @@ from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
 
 class AttentiveConvolution(Mixer):
-    """Two steps make the kernels: what the picture holds is routed to them, and their mean is taken away.
+    """Convolves with kernels that are computed from the picture. Part of the kernels' mean is subtracted.
 
-    The picture is pooled to k^2 bands of its pixels in reading order, one for each place of the kernel.
+    The picture is pooled into k^2 bands of its pixels in reading order, one for each position in the kernel.
     Pooling in two dimensions would be another operator.
 
     Args:
-        partial_dim: The channels that are mixed; the other ones pass.
-        kernel_size: k, odd; 3 in all published networks.
+        partial_dim: Number of channels that are mixed. The other channels pass through.
+        kernel_size: Side k of the kernels, an odd number; 3 in all published networks.
 
     Source: arXiv 2510.20092, and its published code.
     """
@@ -34,17 +34,18 @@ class AttentiveConvolution(Mixer):
         self.difference_control = nn.Parameter(torch.zeros(partial_dim))
 
     def dynamic_kernels(self, features: FeatureMap, run: Runner = WHOLE) -> Tensor:
-        """Make the kernels of each sample from bands of the whole picture, (N * partial_dim, 1, k, k)."""
+        """Compute the kernels of each sample from bands of the whole picture, (N * partial_dim, 1, k, k)."""
         size = self.kernel_size
         pooled = self._pool(features, run)  # (N, partial_dim, k^2)
-        # The published code projects the picture first; the projection of a mean is the mean of projections.
+        # The published code projects the picture before pooling. The result is the same, because the
+        # projection of a mean is the mean of the projections.
         context = F.gelu(self.kernel_proj(pooled[..., None])[..., 0])
         routed: Tensor = self.kernel_gen(context)  # (N, partial_dim, k^2)
         inhibition = self.difference_control.sigmoid()[:, None] * routed.mean(dim=-1, keepdim=True)
         return (routed - inhibition).reshape(-1, 1, size, size)
 
     def _pool(self, features: FeatureMap, run: Runner) -> Tensor:
-        """Average the bands, (N, partial_dim, k^2)."""
+        """Return the means of the bands, (N, partial_dim, k^2)."""
         height, width = features.shape[-2:]
         dtype = features.dtype
         bands = equal_bands(height * width, self.kernel_size**2)
@@ -61,9 +62,10 @@ class AttentiveConvolution(Mixer):
 
 
 def equal_bands(length: int, count: int) -> list[range]:
-    """Spread ``count`` ranges over ``length`` places, equally long up to one place.
+    """Cover ``length`` positions with ``count`` ranges, whose lengths differ by at most one.
 
-    Neighbours share a place where ``length`` is no multiple of ``count``, and all of it where it is shorter.
+    If ``length`` is not a multiple of ``count``, neighboring ranges may share a position. If ``length`` is
+    smaller than ``count``, some neighboring ranges are equal.
 
     Source: ``torch.nn.AdaptiveAvgPool1d``.
     """
@@ -71,7 +73,7 @@ def equal_bands(length: int, count: int) -> list[range]:
 
 
 def _share_of_mean(pixels: Tensor, before: int, band: range) -> Tensor:
-    """Give what pixels (N, C, P) after ``before`` others add to the mean of a band, (N, C)."""
+    """Return what pixels (N, C, P), which follow ``before`` other pixels, add to a band's mean, (N, C)."""
     inside = pixels[..., max(band.start - before, 0) : max(band.stop - before, 0)]
-    # At least in float32: float16 overflows beyond 65504.
+    # The sum needs at least float32: float16 overflows beyond 65504.
     return inside.sum(dim=-1, dtype=torch.promote_types(pixels.dtype, torch.float32)) / len(band)

@@ -1,4 +1,4 @@
-"""What mixes pixels with their neighbourhood inside an ESC block, in a form that can be exchanged."""
+"""The interface of mixers, the exchangeable parts of an ESC block that mix pixels with their neighborhood."""
 
 from abc import abstractmethod
 
@@ -10,14 +10,14 @@ from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
 
 class Mixer(nn.Module):
-    """Mixes the first ``partial_dim`` channels of a map with their neighbourhood; the other channels pass.
+    """Mixes pixels with their neighborhood in the first ``partial_dim`` channels. The others pass through.
 
-    What depends on the whole picture is gathered first, by a runner; the rest is a local step.
+    A runner first gathers everything that depends on the whole picture. The rest is a local step.
 
     Attributes:
-        partial_dim: Channels that are mixed.
+        partial_dim: Number of channels that are mixed.
         reach_px: How many rows above and below a row the local step reads.
-        align_px: The local step works on a grid of so many pixels.
+        align_px: Side of the grid on which the local step works, in pixels.
     """
 
     partial_dim: int
@@ -25,23 +25,23 @@ class Mixer(nn.Module):
     align_px: int = 1
 
     def dynamic_kernels(self, features: FeatureMap, run: Runner = WHOLE) -> Tensor:
-        """Make the kernels of each sample from the whole picture; an empty tensor if there are none.
+        """Compute the kernels of each sample from the whole picture.
 
         Args:
-            features: (N, C, H, W), C >= partial_dim.
+            features: (N, C, H, W), with C >= partial_dim.
             run: The runner that pools.
 
         Returns:
-            (N * partial_dim, 1, k, k), sample-major.
+            (N * partial_dim, 1, k, k), sample-major; an empty tensor if the mixer has no dynamic kernels.
         """
         return torch.empty(0)
 
     @abstractmethod
     def mix(self, partial: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
-        """Mix (N, partial_dim, H, W) by the kernels that were made for it; a local step."""
+        """Mix (N, partial_dim, H, W) with the kernels that were computed for it. This is a local step."""
 
     def forward(self, features: Tensor, *shared: Tensor) -> Tensor:
-        """Mix (N, C, H, W); ``shared`` are the large kernels that all layers of a network share."""
+        """Mix (N, C, H, W). ``shared`` holds the large kernels that all layers of a network share."""
         return self._mix_first(features, self.dynamic_kernels(features), *shared)
 
     def _mix_first(self, features: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
@@ -50,11 +50,11 @@ class Mixer(nn.Module):
 
 
 def mean_over_picture(features: FeatureMap, channels: int, run: Runner) -> Tensor:
-    """Average the first channels of (N, C, H, W) over all pixels, (N, channels, 1, 1)."""
+    """Return the mean of the first channels of (N, C, H, W) over all pixels, (N, channels, 1, 1)."""
     height, width = features.shape[-2:]
     dtype = features.dtype
     return run.statistics(
-        # At least in float32: float16 overflows beyond 65504, and a picture has millions of pixels.
+        # The sum needs at least float32: float16 overflows beyond 65504, and there are millions of pixels.
         lambda rows, _: rows[:, :channels].sum(
             (2, 3), keepdim=True, dtype=torch.promote_types(dtype, torch.float32)
         ),
@@ -64,9 +64,10 @@ def mean_over_picture(features: FeatureMap, channels: int, run: Runner) -> Tenso
 
 
 class MLPOfMean(nn.Sequential):
-    """The layers that turn a mean into kernels; index 0 is the pooling, which the runner does.
+    """The layers that compute kernels from a mean. Index 0 stands for the pooling, which the runner does.
 
-    Convolutions by name, they are run as products: a convolution of a single pixel is all preparation.
+    The layers are convolutions for the sake of the parameter names but run as matrix products, because a
+    convolution of a single pixel spends all its time on preparation.
     """
 
     def __init__(self, channels: int, hidden_dim: int, out_channels: int) -> None:
@@ -85,6 +86,6 @@ def _product(pointwise: nn.Conv2d, vectors: Tensor) -> Tensor:
 
 
 def silence(layer: nn.Module) -> None:
-    """Set a layer to zero, so that training starts without what it makes."""
+    """Set all parameters of a layer to zero, so that its output is zero when training starts."""
     for parameter in layer.parameters():
         nn.init.zeros_(parameter)

@@ -1,7 +1,8 @@
-"""Convolutional attention: a large kernel shared by all layers and a small one made from the picture.
+"""Convolutional attention: a large kernel shared by all layers, and a small kernel computed from the picture.
 
-Both read the first ``partial_dim`` channels only; the other channels pass. ``Source:`` of all formulas here:
-ESC (arXiv 2503.06671), section 3, and its published code.
+Both read only the first ``partial_dim`` channels. The other channels pass through.
+
+Source: ESC (arXiv 2503.06671), section 3, and its published code, for all formulas here.
 """
 
 import torch
@@ -19,7 +20,7 @@ DYNAMIC_SIZE = 3
 def average_over_symmetries(kernel: Tensor) -> Tensor:
     """Average (..., k, k) over the eight flips and rotations of its last two axes.
 
-    The result is unchanged by another call, so that a folded checkpoint may be folded again.
+    Another call does not change the result, so a folded checkpoint may be folded again.
     """
     flipped = torch.stack((kernel, kernel.flip(-1)))
     turns = [flipped.rot90(turn, (-2, -1)) for turn in range(4)]
@@ -27,10 +28,10 @@ def average_over_symmetries(kernel: Tensor) -> Tensor:
 
 
 def kernel_of_all_layers(kernel: Tensor) -> Tensor:
-    """Average a large kernel over its symmetries, and cast it once, where autocast would in every layer.
+    """Average a large kernel over its symmetries, and cast it once instead of in every layer under autocast.
 
-    Its gradient is then added up in half precision: in bfloat16 on a batch of ESC x2 that moved it by 0.2 %,
-    where it is 3.4 % from the one in float32 either way.
+    The gradient of the kernel is therefore summed in half precision. In bfloat16, on a batch of ESC x2, this
+    changed the gradient by 0.2 %. In both cases the gradient differs by 3.4 % from the one in float32.
     """
     averaged = average_over_symmetries(kernel)
     kind = kernel.device.type
@@ -39,19 +40,20 @@ def kernel_of_all_layers(kernel: Tensor) -> Tensor:
 
 
 def convolve_per_sample(features: Tensor, kernels: Tensor) -> Tensor:
-    """Convolve each sample with kernels of its own, zero-padded to the same size.
+    """Convolve each sample with its own kernels, zero-padded to the same size.
 
     Args:
         features: (N, C, H, W).
-        kernels: (N * C, I, k, k), k odd, sample-major. With I = 1 each channel is convolved by itself; with
-            I = C each channel of the result is made of all.
+        kernels: (N * C, I, k, k), with odd k, sample-major. With I = 1 each channel is convolved separately.
+            With I = C each channel of the result depends on all channels.
 
     Returns:
         (N, C, H, W).
     """
     n, channels, height, width = features.shape
-    # Reshaped, one sample would have a batch stride by which torch no longer sees that it lies channels-last;
-    # the answer would lie channels-first, and every step after it would copy: a tenth of the CPU's time.
+    # A single sample is not reshaped: its batch stride would hide from torch that it is channels-last. The
+    # result would then be channels-first and every later step would copy it, which takes a tenth of the time
+    # on the CPU.
     as_channels = features if n == 1 else features.reshape(1, n * channels, height, width)
     groups = n * channels // kernels.shape[1]
     convolved = F.conv2d(as_channels, kernels, padding=kernels.shape[-1] // 2, groups=groups)
@@ -61,8 +63,8 @@ def convolve_per_sample(features: Tensor, kernels: Tensor) -> Tensor:
 class ConvolutionalAttention(Mixer):
     """A full large kernel (partial_dim, partial_dim, k, k) plus depthwise dynamic 3x3 kernels.
 
-    The large kernel is the one that all layers share, already averaged over its symmetries; or, if asked
-    for, one of the layer's own.
+    By default the large kernel is the one that all layers share, already averaged over its symmetries. With
+    ``own_kernel`` the layer has its own.
     """
 
     def __init__(self, partial_dim: int, kernel_size: int, own_kernel: bool = False) -> None:
@@ -70,7 +72,7 @@ class ConvolutionalAttention(Mixer):
         self.partial_dim = partial_dim
         self.reach_px = kernel_size // 2
         self.spectrum: Spectrum | None = None
-        """Where it is set, what stands in for the large kernel; for inference on the CPU."""
+        """The transformed large kernel, which replaces the large kernel if set; for inference on the CPU."""
         self.dwc_proj = MLPOfMean(partial_dim, partial_dim // 2, partial_dim * DYNAMIC_SIZE**2)
         # "Important for stabilizing early training" (the published code).
         silence(self.dwc_proj[-1])
@@ -93,14 +95,14 @@ class ConvolutionalAttention(Mixer):
 
 
 class StaticConvolutionalAttention(ConvolutionalAttention):
-    """Convolutional attention without its dynamic kernels: the large kernel alone."""
+    """Convolutional attention with the large kernel alone, without dynamic kernels."""
 
     def __init__(self, partial_dim: int, kernel_size: int, own_kernel: bool = False) -> None:
         super().__init__(partial_dim, kernel_size, own_kernel)
         del self.dwc_proj
 
     def dynamic_kernels(self, features: FeatureMap, run: Runner = WHOLE) -> Tensor:
-        """Make none."""
+        """Return an empty tensor: this mixer has no dynamic kernels."""
         return torch.empty(0)
 
     def mix(self, partial: Tensor, dynamic: Tensor, *shared: Tensor) -> Tensor:
@@ -109,9 +111,9 @@ class StaticConvolutionalAttention(ConvolutionalAttention):
 
 
 class DecomposedConvolutionalAttention(Mixer):
-    """A pointwise kernel (p, p, 1, 1), then a depthwise one (p, 1, k, k) with the dynamic one inside.
+    """A pointwise kernel (p, p, 1, 1), then a depthwise kernel (p, 1, k, k) that includes the dynamic kernel.
 
-    Both are shared by all layers of a network.
+    All layers of a network share the pointwise kernel and the static part of the depthwise kernel.
     """
 
     def __init__(self, partial_dim: int, kernel_size: int) -> None:
@@ -128,7 +130,7 @@ class DecomposedConvolutionalAttention(Mixer):
         """Convolve (N, partial_dim, H, W) with the pointwise kernel, then with the depthwise ones."""
         pointwise, spatial = shared
         features = F.conv2d(partial, pointwise)
-        if torch.is_grad_enabled():  # The gradient of one large kernel for all takes a third of the time.
+        if torch.is_grad_enabled():  # The gradient of one kernel for all samples takes a third of the time.
             convolved = F.conv2d(features, spatial, padding=self.reach_px, groups=self.partial_dim)
             return convolved + convolve_per_sample(features, dynamic)
         border = self.reach_px - DYNAMIC_SIZE // 2
@@ -137,7 +139,7 @@ class DecomposedConvolutionalAttention(Mixer):
 
 
 def orthogonal_kernel(partial_dim: int, kernel_size: int) -> nn.Parameter:
-    """Make a large kernel (partial_dim, partial_dim, k, k), orthogonal at the start."""
+    """Make a large kernel (partial_dim, partial_dim, k, k), which is initialized to be orthogonal."""
     return nn.Parameter(nn.init.orthogonal_(torch.empty(partial_dim, partial_dim, kernel_size, kernel_size)))
 
 

@@ -1,4 +1,4 @@
-"""Window attention in the place of convolutional attention, over the same channels."""
+"""Window attention as a mixer, in place of convolutional attention and over the same channels."""
 
 from torch import Tensor
 
@@ -7,12 +7,12 @@ from esc_cli.networks.mixers.base import Mixer
 
 
 class WindowMixer(Mixer):
-    """Self-attention inside windows of the first ``partial_dim`` channels: what ESC takes the place of.
+    """Self-attention inside windows over the first ``partial_dim`` channels, which ESC replaces.
 
     Args:
-        partial_dim: The channels that are mixed; the other ones pass.
-        heads: Of the attention.
-        window_size: Of the attention, pixels.
+        partial_dim: Number of channels that are mixed. The other channels pass through.
+        heads: Number of attention heads.
+        window_size: Side of the attention windows, in pixels.
     """
 
     reach_px = 0

@@ -20,7 +20,7 @@ def test_sources_that_are_not_there() -> None:
         Source("nonsense").load()
     with pytest.raises(UsageError, match="no variant 'nonsense'"):
         Source("nonsense", random_weights=True).load()
-    with pytest.raises(UsageError, match="esc-real cannot be x2"):
+    with pytest.raises(UsageError, match="esc-real does not support x2"):
         Source("esc-real", 2, random_weights=True).load()
 
 

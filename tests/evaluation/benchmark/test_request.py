@@ -55,7 +55,7 @@ def test_sizes() -> None:
 
 @pytest.mark.parametrize("size", ["", "48", "x48", "0x4", "4x-1", "4x4x4", "HD", "1e3x4"])
 def test_what_is_no_size(size: str) -> None:
-    with pytest.raises(UsageError, match="no size"):
+    with pytest.raises(UsageError, match="not a size"):
         low_size(size, 2)
 
 

@@ -178,7 +178,7 @@ def test_transparency_is_laid_on_white_where_it_cannot_be_kept(
     source = make_clip("in.webm", (0, 0), codec="libvpx-vp9", pixel_format="yuva420p")
     heard, _ = upscale(source, output="out.mp4")
     (done,) = [event for event in heard if isinstance(event, Done)]
-    assert done.notes == ("yuv420p cannot hold transparency: what is transparent is laid on white",)
+    assert done.notes == ("yuv420p cannot hold transparency: transparent areas are blended with white",)
     corner = decoded("out.mp4", "rgb24")[0][-4:, -4:]  # red is 190 there, green 127, blue 222, and alpha half
     assert corner.mean(axis=(0, 1)) == pytest.approx([222, 191, 238], abs=6)
 
@@ -225,7 +225,7 @@ def test_any_picture_of_a_sequence_is_there_already(make_clip: Maker, upscale: U
     source = make_clip(shown=(0, 1))
     Path("frames").mkdir()
     Path("frames/007.png").write_bytes(b"precious")
-    with pytest.raises(OutputError, match="there already"):
+    with pytest.raises(OutputError, match="already exists"):
         upscale(source, output="frames/%03d.png")
     heard, _ = upscale(source, output="frames/%03d.png", when_there="skip")
     assert [type(event) for event in heard if isinstance(event, Skipped)] == [Skipped]

@@ -110,7 +110,7 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     broken_off(target, 400)
     with pytest.raises(KeyboardInterrupt), WorkFolder(target, IDENTITY) as first:
         for identity in (IDENTITY, {"recipe": "another"}, None):
-            with pytest.raises(OutputError, match="another run is at work"):
+            with pytest.raises(OutputError, match="another run is working on"):
                 WorkFolder(target, identity)
         assert first.last_pts == 400
         raise KeyboardInterrupt

@@ -22,9 +22,9 @@ from esc_cli.media.color.profiles import (
     srgb_curve,
 )
 from esc_cli.media.color.signalling import PRIMARIES
-from esc_cli.media.formats.base import ALL_METADATA
 from esc_cli.media.formats.registry import FORMATS
-from esc_cli.media.picture import Metadata, Picture, PictureFile, WriteSettings
+from esc_cli.media.metadata.kinds import ALL_METADATA, Metadata
+from esc_cli.media.picture import Picture, PictureFile, WriteSettings
 from esc_cli.media.read import read_file
 from esc_cli.media.write import encode_file
 
@@ -192,7 +192,10 @@ def test_an_unusable_profile_is_dropped(profile: bytes, gray: bool) -> None:
     converted = to_srgb(source)
     assert converted.color.equal(source.color)
     assert converted.metadata.icc_profile is None
-    assert converted.notes == ("before", "a color profile that is damaged, or of other colors, was left out")
+    assert converted.notes == (
+        "before",
+        "a color profile that is damaged or does not fit the picture was left out",
+    )
 
 
 # Through files

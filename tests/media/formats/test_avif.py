@@ -8,7 +8,8 @@ from PIL import Image
 from esc_cli.errors import OutputError
 from esc_cli.media.formats.avif import with_exif
 from esc_cli.media.formats.registry import FORMATS
-from esc_cli.media.picture import Metadata, Picture
+from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.picture import Picture
 from esc_cli.media.read import read_file
 
 

@@ -17,7 +17,7 @@ from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 from esc_cli.media.formats.png import Chunk
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.fitting import fitted, read_metadata
-from esc_cli.media.picture import Metadata
+from esc_cli.media.metadata.kinds import Metadata
 
 Encode = Callable[..., bytes]
 CAPTION = b"\x1c\x02\x78\0\x09A caption\x1c\x02\x19\0\4bird"

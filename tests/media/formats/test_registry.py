@@ -13,7 +13,7 @@ from PIL import Image
 
 import esc_cli
 from esc_cli.errors import InputError, OutputError, UsageError
-from esc_cli.media.formats.base import ALL_METADATA, INT32_MAX, PictureFormat
+from esc_cli.media.formats.base import INT32_MAX, PictureFormat
 from esc_cli.media.formats.registry import (
     FORMATS,
     check_fits,
@@ -24,8 +24,9 @@ from esc_cli.media.formats.registry import (
     format_of,
     sniff,
 )
+from esc_cli.media.metadata.kinds import ALL_METADATA, Metadata
 from esc_cli.media.opening import opened
-from esc_cli.media.picture import AnimationTiming, Metadata, Picture, PictureFile
+from esc_cli.media.picture import AnimationTiming, Picture, PictureFile
 from esc_cli.media.probe import probe
 from esc_cli.media.read import read_file
 from esc_cli.media.write import encode_file
@@ -93,7 +94,7 @@ def test_formats_of_packages_that_are_not_there(name: str, extra: str) -> None:
         format_named(FORMATS[name].extensions[0])
     with pytest.raises(UsageError) as unknown:
         format_named("psd")
-    assert str(unknown.value.hint).startswith("the formats are png, jpg, webp, bmp, tif, avif")
+    assert str(unknown.value.hint).startswith("choose one of the formats png, jpg, webp, bmp, tif, avif")
     assert not {"heic", "jxl"} & set(re.findall(r"\w+", str(unknown.value.hint)))
     with pytest.raises(OutputError) as too_large:
         check_fits(1, 66_000, FORMATS["JPEG"])
@@ -167,7 +168,7 @@ def test_limits_are_those_of_the_libraries(name: str) -> None:
     assert _survives(name, format.largest_side_px)
     check_fits(1, format.largest_side_px, format)
     assert not _survives(name, format.largest_side_px + 1)
-    with pytest.raises(OutputError, match="a side"):
+    with pytest.raises(OutputError, match="per side"):
         check_fits(1, format.largest_side_px + 1, format)
 
 

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from esc_cli.errors import UsageError
-from esc_cli.media.formats.base import ALL_METADATA, Held
 from esc_cli.media.formats.png import Chunk
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.exif import exif_dpi
@@ -27,7 +26,7 @@ from esc_cli.media.metadata.fitting import (
     parts_of,
     read_metadata,
 )
-from esc_cli.media.picture import Metadata
+from esc_cli.media.metadata.kinds import ALL_METADATA, Held, Metadata
 from esc_cli.media.tiff_directories import BYTE, LONG, UNDEFINED, Entry, Field, TiffReader, Tree, directory_at
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
@@ -74,10 +73,10 @@ def test_lists_of_parts(text: str, parts: frozenset[Held]) -> None:
 @pytest.mark.parametrize("text", ["", "gps", "exif,", "all,exif", "none,icc", "icc_profile"])
 def test_unknown_parts_are_refused(text: str) -> None:
     with pytest.raises(
-        UsageError, match=r"is no part of a picture's metadata \(say all, none, or some of .*\)$"
+        UsageError, match=r"is not a part of a picture's metadata \(choose all, none, or some of .*\)$"
     ) as caught:
         parse_metadata_list(text)
-    assert caught.value.hint == "say all, none, or some of exif,icc,xmp,iptc,dpi,text,comment"
+    assert caught.value.hint == "choose all, none, or some of icc,exif,xmp,dpi,iptc,text,comment"
 
 
 # What is read
@@ -266,7 +265,7 @@ def test_a_format_without_a_resolution_has_it_in_exif() -> None:
     assert fitted(source, FORMATS["PNG"], 6, 8).exif is None
     only_dpi: frozenset[Held] = frozenset(("dpi",))
     assert fitted(source, webp, 6, 8, only_dpi) == Metadata()
-    assert metadata_lost(source, webp, only_dpi) == ("WEBP cannot hold the resolution in dots an inch",)
+    assert metadata_lost(source, webp, only_dpi) == ("WEBP cannot hold the resolution in dots per inch",)
 
 
 def test_what_has_no_room_in_a_jpeg() -> None:

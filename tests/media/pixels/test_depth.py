@@ -4,7 +4,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esc_cli.media.picture import Metadata, Picture
+from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.picture import Picture
 from esc_cli.media.pixels.depth import (
     depth_written,
     from_floats,
@@ -31,7 +32,7 @@ def test_wide_integers_take_the_smallest_usual_range() -> None:
     for values, expected in (([0, 255], [0, 65_535]), ([0, 256], [0, 65_535]), ([0, 2**31], [0, 65_535])):
         pixels = from_wide_integers(np.array(values, np.uint32).reshape(1, -1, 1))
         assert pixels.values.flatten().tolist() == expected
-        assert pixels.notes == ("32-bit integers were reduced to 16 bits a channel",)
+        assert pixels.notes == ("32-bit integers were reduced to 16 bits per channel",)
 
 
 def test_floats_are_parts_of_their_range() -> None:

@@ -86,9 +86,9 @@ def test_a_file_object(make_clip: Maker) -> None:
     ("content", "message"),
     [
         (b"", "is empty"),
-        (b"no clip at all, but a text" * 50, "is no clip that this program reads"),
-        (b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2", "ends in the middle"),
-        (b"\x1aE\xdf\xa3\x9f\x42\x86\x81\x01", "ends in the middle"),
+        (b"no clip at all, but a text" * 50, "is not a clip that this program can read"),
+        (b"\x00\x00\x00\x18ftypisom\x00\x00\x02\x00isomiso2", "cut off"),
+        (b"\x1aE\xdf\xa3\x9f\x42\x86\x81\x01", "cut off"),
     ],
 )
 def test_what_is_no_clip(tmp_path: Path, content: bytes, message: str) -> None:

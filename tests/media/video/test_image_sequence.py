@@ -14,7 +14,8 @@ from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.color.profiles import power_curve, rgb_profile
 from esc_cli.media.color.signalling import PRIMARIES
 from esc_cli.media.formats.registry import FORMATS
-from esc_cli.media.picture import Metadata, Picture, PictureFile, WriteSettings
+from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.picture import Picture, PictureFile, WriteSettings
 from esc_cli.media.read import read_file
 from esc_cli.media.video.clip import Clip, probe_clip
 from esc_cli.media.video.containers import MATROSKA, EncodeSettings
@@ -128,7 +129,7 @@ def test_floats_become_16_bits(tmp_path: Path, make_picture: PictureMaker) -> No
     pattern = save_pictures(tmp_path, [deep(make_picture(), 32)], "TIFF")
     with SequenceReader(pattern, FILM) as reader:
         assert torch.equal(next(iter(reader)).color, deep(make_picture()).color)
-    assert reader.clip.notes == ("floats become 16 bits a channel",)
+    assert reader.clip.notes == ("floats are converted to 16 bits per channel",)
 
 
 def test_colors_become_srgb(tmp_path: Path, make_picture: PictureMaker) -> None:
@@ -170,7 +171,7 @@ def test_a_picture_that_changes_meanwhile_is_named(tmp_path: Path, make_picture:
 def test_an_animation_is_no_frame(tmp_path: Path, make_frames: FrameMaker) -> None:
     images = [Image.fromarray(as_image(frame.color)) for frame in make_frames(range(3))]
     images[0].save(tmp_path / "1.png", save_all=True, append_images=images[1:])
-    with pytest.raises(InputError, match=r"1\.png holds 3 frames"):
+    with pytest.raises(InputError, match=r"1\.png contains 3 frames"):
         SequenceReader(f"{tmp_path}/%d.png", FILM)
 
 
@@ -187,7 +188,7 @@ def test_no_picture_and_a_damaged_one(tmp_path: Path, make_frames: FrameMaker) -
 
 @pytest.mark.parametrize("rate", [0, -25])
 def test_a_rate_that_does_not_exist(rate: int) -> None:
-    with pytest.raises(UsageError, match=f"a frame rate of {rate} does not exist"):
+    with pytest.raises(UsageError, match=f"the frame rate must be above 0, not {rate}"):
         SequenceReader("%d.png", Fraction(rate))
 
 
@@ -318,7 +319,7 @@ def test_what_cannot_be_written(tmp_path: Path, make_frames: FrameMaker) -> None
     (tmp_path / "file").touch()
     with pytest.raises(OutputError, match="cannot make the folder"):
         SequenceWriter(f"{tmp_path}/file/%d.png", FORMATS["PNG"])
-    with pytest.raises(UsageError, match="has not just one number"):
+    with pytest.raises(UsageError, match="must have exactly one number"):
         SequenceWriter(f"{tmp_path}/a.png", FORMATS["PNG"])
     (tmp_path / "1.png").mkdir()
     with (
@@ -339,7 +340,7 @@ def clip(make_clip: Maker) -> Clip:
 
 def test_losses_of_a_file(clip: Clip) -> None:
     assert sequence_limitations(clip, FORMATS["PNG"]) == (
-        "only the frames are kept: pictures have no sound, subtitles, chapters and times",
+        "only the frames are kept: pictures have no sound, subtitles, chapters or timestamps",
     )
 
 

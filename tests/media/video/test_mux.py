@@ -256,13 +256,13 @@ def test_segments_of_other_settings_are_refused(
     with VideoReader(source) as reader:
         clip = reader.clip
     paths = write_segments(tmp_path, clip, make_frames(), ["libx264", "ffv1"])
-    with pytest.raises(InputError, match="encoded otherwise"):
+    with pytest.raises(InputError, match="encoded differently"):
         mux(paths, source, tmp_path / "out.mkv", MATROSKA, clip)
 
 
 def test_a_clip_is_no_segment(tmp_path: Path, make_clip: Maker) -> None:
     source = make_clip()
-    with VideoReader(source) as reader, pytest.raises(InputError, match="is no segment"):
+    with VideoReader(source) as reader, pytest.raises(InputError, match="is not a segment"):
         mux([source], source, tmp_path / "out.mkv", MATROSKA, reader.clip)
 
 

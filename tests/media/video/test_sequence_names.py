@@ -21,7 +21,7 @@ def test_a_sequence(name: str) -> None:
 )
 def test_no_sequence(name: str) -> None:
     assert not is_sequence(name)
-    with pytest.raises(UsageError, match="has not just one number"):
+    with pytest.raises(UsageError, match="must have exactly one number"):
         sequence_names(name)
 
 
@@ -64,13 +64,13 @@ def test_numbers_outgrow_their_zeros(tmp_path: Path) -> None:
 def test_a_gap_is_named(tmp_path: Path) -> None:
     for number in (1, 2, 4, 5):
         (tmp_path / f"{number}.png").touch()
-    with pytest.raises(InputError, match=r"/3\.png is missing, while the numbers go on to 5\.png"):
+    with pytest.raises(InputError, match=r"/3\.png is missing, but the numbers continue to 5\.png"):
         sequence_names(f"{tmp_path}/%d.png").files()
 
 
 def test_no_files(tmp_path: Path) -> None:
     (tmp_path / "a").touch()
-    with pytest.raises(InputError, match=r"there are no files named as .*/%06d\.png"):
+    with pytest.raises(InputError, match=r"no files match .*/%06d\.png"):
         sequence_names(f"{tmp_path}/%06d.png").files()
     with pytest.raises(InputError, match="nowhere cannot be read: No such file or directory"):
         sequence_names(f"{tmp_path}/nowhere/%d.png").files()

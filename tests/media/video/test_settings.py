@@ -71,14 +71,14 @@ def test_complete_settings_stay(clip: Clip) -> None:
     ("container", "settings", "message"),
     [
         (MP4, EncodeSettings("h266_magic"), "no video encoder named 'h266_magic'"),
-        (MP4, EncodeSettings("aac"), "encodes no video"),
+        (MP4, EncodeSettings("aac"), "is not a video encoder"),
         (WEBM, EncodeSettings("libx264"), "WebM cannot hold a video stream of libx264"),
-        (MP4, EncodeSettings(pixel_format="pal8"), "does not take the pixel format 'pal8'"),
+        (MP4, EncodeSettings(pixel_format="pal8"), "does not support the pixel format 'pal8'"),
         (MATROSKA, EncodeSettings("ffv1", pixel_format="nonsense"), "nonsense"),
         (MP4, EncodeSettings(preset="quick"), "does not start with"),
         (MP4, EncodeSettings(options=(("no-such", "1"),)), "no option 'no-such'"),
-        (MOV, EncodeSettings("prores_ks", crf=3), "prores_ks has no --crf"),
-        (MATROSKA, EncodeSettings("ffv1", preset="slow"), "ffv1 has no --preset"),
+        (MOV, EncodeSettings("prores_ks", crf=3), "prores_ks does not support --crf"),
+        (MATROSKA, EncodeSettings("ffv1", preset="slow"), "ffv1 does not support --preset"),
     ],
 )
 def test_what_cannot_be_is_said_before(

@@ -112,8 +112,8 @@ def test_recognises_the_published_variants(name: str) -> None:
 @pytest.mark.parametrize(
     ("vector", "named"),
     [
-        ("atconv_c16", "no ESC network"),
-        ("milk_convattn", "no ESC network"),
+        ("atconv_c16", "not hold an ESC network"),
+        ("milk_convattn", "not hold an ESC network"),
     ],
 )
 def test_refuses_relatives_by_name(vector_path: Callable[[str], Path], vector: str, named: str) -> None:

@@ -1,17 +1,25 @@
 """The named networks are those of the paper, and every one takes any picture."""
 
 import dataclasses
+import math
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.nn import functional as F
 
 import esc_cli
-from esc_cli.networks.architectures.base import Architecture, NetworkConfig
+from esc_cli.checkpoints.checkpoint import load_checkpoint
+from esc_cli.engine.upscaler import Upscaler
+from esc_cli.networks.architectures import registry
+from esc_cli.networks.architectures.base import Architecture, MemoryProfile, NetworkConfig, State
 from esc_cli.networks.architectures.esc import ESCConfig
 from esc_cli.networks.architectures.esc_flashbias import ESCFlashBiasConfig, ESCRealFlashBiasConfig
 from esc_cli.networks.architectures.esc_fp import ESCFPConfig
@@ -21,6 +29,7 @@ from esc_cli.networks.architectures.esc_rib import ESCRIBConfig
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
 from esc_cli.networks.architectures.lte import LTEConfig
 from esc_cli.networks.architectures.registry import ARCHITECTURES, VARIANTS, build_network, variant_name
+from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
 # Source: ESC (arXiv 2503.06671), table 2, and ESC-RIB (arXiv 2603.06738), to the last parameter as counted in
 # the published code.
@@ -178,3 +187,54 @@ def test_nobody_else_asks_which_architecture_it_is() -> None:
     for path in package.rglob("*.py"):
         if "architectures" not in path.parts:
             assert not re.search(r"isinstance\([^)]*[cC]onfig", path.read_text()), path
+
+
+@dataclass(frozen=True)
+class ToyConfig(NetworkConfig):
+    """A network that somebody adds, without a tensor that ESC has."""
+
+    scale: int
+    dim: int = 8
+    window_size: int = 1
+    pools: ClassVar[bool] = False
+
+    def memory(self) -> MemoryProfile:
+        return MemoryProfile(values_per_pixel=3 * self.dim, held_channels=self.dim)
+
+
+class Toy(nn.Module):
+    def __init__(self, config: ToyConfig) -> None:
+        super().__init__()
+        self.scale = config.scale
+        self.first = nn.Conv2d(3, config.dim, 5, padding=2)
+        self.last = nn.Conv2d(config.dim, 3 * config.scale**2, 3, padding=1)
+
+    def forward(self, low: Tensor, run: Runner = WHOLE) -> FeatureMap:
+        features = run.local(lambda x: self.first(x).relu(), low, reach_px=2)
+        return run.local(
+            lambda x: F.pixel_shuffle(self.last(x), self.scale), features, reach_px=1, keep=False
+        )
+
+
+def recognise_toy(state: State) -> ToyConfig | None:
+    if "first.weight" not in state:
+        return None
+    return ToyConfig(math.isqrt(len(state["last.bias"]) // 3), len(state["first.bias"]))
+
+
+def test_a_new_architecture_needs_its_module_and_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toy = Architecture(ToyConfig, Toy, recognise_toy)
+    monkeypatch.setattr(registry, "ARCHITECTURES", (*ARCHITECTURES, toy))
+    monkeypatch.setitem(registry._BY_CONFIG, ToyConfig, toy)
+    save_file(build_network(ToyConfig(3, dim=4)).state_dict(), tmp_path / "toy.safetensors")
+    checkpoint = load_checkpoint(tmp_path / "toy.safetensors")
+    assert checkpoint.config == ToyConfig(3, dim=4)
+    low = torch.rand(1, 3, 70, 9)
+    whole, strips, tiles = (
+        Upscaler(checkpoint, device="cpu", precision="float32", **how)
+        for how in ({"tiling": "none"}, {"tiling": "exact"}, {"tile_px": 40, "overlap_px": 8})
+    )
+    torch.testing.assert_close(strips(low), whole(low), rtol=0, atol=1e-6)
+    assert (tiles(low) - whole(low)).abs().mean() < 0.01

@@ -1,0 +1,150 @@
+"""What the program says of mistakes: a change of the words shows as a change of a stored text.
+
+Set ESC_RENEW_SENTENCES=1 to store what is said now.
+"""
+
+import os
+import re
+import shlex
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import numpy as np
+import pytest
+
+Run = Callable[..., Any]
+
+STORED = Path(__file__).parent / "sentences.txt"
+
+MISTAKES = """
+missing.png
+notes.txt
+empty.png
+damaged.png
+huge.png --max-megapixels 1
+'*.gif'
+folder_without_pictures
+in.png -m unknown
+in.png -m broken.safetensors
+in.png -m missing.safetensors
+in.png -s 0
+in.png -s x
+in.png -s 1000000
+in.png --size 0x0
+in.png -s 2 --size 50%
+in.png -f jepg
+in.png -q 101
+in.png -o out
+in.png -o out.xyz
+in.png -o out.jpg -f png
+in.png -o in.png
+in.png -o in.png/a.png
+in.png in2.png -o out.png
+in.png in2.png -o -
+in.png -o there.png
+in.png --metadata all,exif
+in.png --metadata gps
+in.png --shard 3/2
+in.png --shard x
+in.png --tiling sometimes
+in.png --tile 0
+in.png --tiling none --tile 64
+in.png --attention loud
+in.png --runtime onnx
+in.png --precision int8
+in.png -d tpu
+in.png -d cuda:99
+in.png -j 0
+in.png --overwrite --skip-existing
+in.png -o - --json
+in.png --crf -1
+in.png --scael 2
+in.png -f webp --size 20000x20000!
+clip.mp4 --crf 99
+clip.mp4 --video-codec nope
+clip.mp4 --video-codec aac
+clip.mp4 --video-codec libvpx-vp9 -o out.mov
+clip.mp4 --codec-option nope
+clip.mp4 --codec-option nope=1
+clip.mp4 --codec-option tune=nope
+clip.mp4 --preset nope
+clip.mp4 --pixel-format nope
+clip.mp4 --start nope
+clip.mp4 --start 2 --end 1
+clip.mp4 --start 9
+clip.mp4 --fps 25
+clip.mp4 --preview 0
+clip.mp4 --preview 2 -o out.mp4
+clip.mp4 -o out.png
+clip.mp4 -o %d.png --crf 3
+cut.mp4
+frames/%d.png -o out.mp4
+'frames/%d.png' --fps 10
+'missing/%d.png' --fps 10 -o out.mp4
+evalute in
+evaluate missing
+evaluate folder_without_pictures
+evaluate in.png
+compare in.png -o sheet.png --crop 1,2
+compare in.png -o sheet.png --crop 0,0,99,99
+compare in.png -o sheet.png --degradation real
+compare in.png -o there.png
+models infoo
+models info unknown
+models average in.png in2.png -o out.safetensors
+train missing -o run
+train folder_without_pictures -o run
+train frames -o run --preset esc-lite-x2
+train frames -o run --resume
+benchmark --size 3
+benchmark --runtime onnx
+help unknown
+""".strip().splitlines()
+"""Arguments of commands that must fail, in a folder with the files that ``mistakes`` makes."""
+
+
+@pytest.fixture
+def mistakes(save: Callable[..., Path]) -> None:
+    """Files that there is something wrong with, and a few that are in order."""
+    for name in ("in.png", "in2.png", "there.png", "in.jpg", "frames/1.png", "frames/2.png"):
+        save(name)
+    save("huge.png", size=(2000, 1000))
+    Path("notes.txt").write_text("hello")
+    Path("empty.png").touch()
+    Path("damaged.png").write_bytes(Path("in.png").read_bytes()[:60])
+    Path("folder_without_pictures").mkdir()
+    Path("broken.safetensors").write_bytes(b"x" * 100)
+    with av.open("clip.mp4", "w") as file:
+        stream: Any = file.add_stream("libx264", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for time in range(5):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * time, np.uint8), "rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 10)
+            file.mux(stream.encode(frame))
+        file.mux(stream.encode(None))
+    Path("cut.mp4").write_bytes(Path("clip.mp4").read_bytes()[:-200])
+
+
+@pytest.mark.usefixtures("mistakes")
+def test_mistakes_are_answered_as_stored(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "110")
+    said = []
+    before = sorted(Path().rglob("*"))
+    for arguments in MISTAKES:
+        chosen = shlex.split(arguments)
+        baseline = () if chosen[0].isalpha() or "-m" in chosen else ("-m", "nearest")
+        ended = run(*chosen, *baseline)
+        assert ended.code in (2, 3, 4, 5, 6), (arguments, ended)
+        assert ended.stdout == b"", arguments
+        assert "Traceback" not in ended.stderr, arguments
+        assert sorted(Path().rglob("*")) == before, arguments
+        words = re.sub(r"devices here: .*", "devices here: cpu", ended.stderr.rstrip())
+        words = words.replace(str(tmp_path), "FOLDER")
+        said.append(f"$ esc-upscale {arguments}\n{words}\n(exit code {ended.code})\n")
+    text = "\n".join(said)
+    if os.environ.get("ESC_RENEW_SENTENCES"):
+        STORED.write_text(text, encoding="utf-8")
+    assert text == STORED.read_text(encoding="utf-8")
