@@ -98,8 +98,7 @@ def upscale(
             "--format",
             "-f",
             metavar="EXT",
-            help="Format of the results: png, jpg, webp, tiff, gif, avif, bmp, heic or jxl. The default is "
-            "that of each input.",
+            help="Format of the results, such as png, webp or mkv. The default is that of each input.",
         ),
     ] = None,
     quality: Annotated[
@@ -172,7 +171,7 @@ def upscale(
         typer.Option(
             metavar=f"<{'|'.join(REQUESTS)}>",
             parser=read_runtime,
-            help="Runtime of the network. auto uses OpenVINO if it is installed and its startup pays off.",
+            help="Runtime of the network. auto uses another one than torch if that saves time.",
         ),
     ] = AUTO,
     workers: Annotated[

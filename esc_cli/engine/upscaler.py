@@ -127,6 +127,8 @@ class Upscaler:
         self._precision_is_free = precision == "auto"
         if self._precision_is_free and not any(map(_has_weights, self._checkpoints.values())):
             chosen_precision = PrecisionChoice(torch.float32, "a baseline has no weights to multiply with")
+        elif self._precision_is_free and runtime != AUTO:
+            chosen_precision = self._suitable_precision(runtime_named(runtime), chosen_precision)
         self.precision, self.precision_reason = chosen_precision.dtype, chosen_precision.reason
         chosen_attention = choose_attention(attention, self.device, self.precision)
         self.attention, self.attention_reason = chosen_attention.name, chosen_attention.reason
@@ -152,6 +154,17 @@ class Upscaler:
             _refuse_tiles(self._requests.values())
         self._runs: dict[tuple[float, torch.dtype, str], Pass | SelfEnsemble] = {}
         self.digests = tuple(self._checkpoints[one].sha256 for one in self.passes)
+
+    def _suitable_precision(self, runtime: Runtime, chosen: PrecisionChoice) -> PrecisionChoice:
+        """Return a precision, or float32 if a runtime supports only that for these networks."""
+        networks = [checkpoint.network for checkpoint in self._checkpoints.values()]
+
+        def is_supported(dtype: torch.dtype) -> bool:
+            return all(runtime.obstacle(network, self.device, dtype) is None for network in networks)
+
+        if is_supported(chosen.dtype) or not is_supported(torch.float32):
+            return chosen
+        return PrecisionChoice(torch.float32, f"{runtime.title} needs it")
 
     def __repr__(self) -> str:
         names = ", ".join(dict.fromkeys(checkpoint.name for checkpoint in self._checkpoints.values()))

@@ -1,7 +1,7 @@
 """Choose the path and the format of each result from the options of the user."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,8 +9,9 @@ from esc_cli.errors import UsageError
 from esc_cli.jobs.sources import Source, without_extension
 from esc_cli.jobs.streams import STDIN, STDOUT
 from esc_cli.media.formats.base import PictureFormat
-from esc_cli.media.formats.registry import format_by_extension, format_like, format_named
+from esc_cli.media.formats.registry import FORMATS, format_by_extension, format_like, format_named
 from esc_cli.media.video.containers import (
+    CONTAINERS,
     YUV4MPEG2,
     Container,
     container_by_extension,
@@ -93,9 +94,17 @@ def choose_format(destination: Destination, source_format: str) -> PictureFormat
 def choose_clip_format(destination: Destination, container: str) -> PictureFormat | Container:
     """Choose the format of the result of a clip.
 
-    The order is the same as in ``choose_format``, but standard output gets raw frames by default.
+    The order is the same as in ``choose_format``, but standard output gets raw frames.
+
+    Raises:
+        UsageError: A container that needs a file is to go to standard output.
     """
     named = destination.format
+    if destination.to_stdout and isinstance(named, Container) and not named.is_raw:
+        raise UsageError(
+            f"{named.name} cannot go to standard output",
+            hint=f"name a file with -o, or choose -f {YUV4MPEG2.extensions[0][1:]}",
+        )
     if named is not None and (isinstance(named, Container) or not destination.is_folder):
         return named
     return YUV4MPEG2 if destination.to_stdout else container_like(container)
@@ -185,8 +194,8 @@ def _format_of_file(path: Path, asked: PictureFormat | Container | None) -> Pict
     if path.suffix:
         raise UsageError(
             f"the extension of {str(path)!r} is not that of a known format",
-            hint="use .png, .jpg, .webp, .tiff, .gif, .avif, .heic, .jxl or .bmp, for clips .mp4, .mov, "
-            ".mkv, .webm or .y4m, or name a format with -f",
+            hint=f"for pictures use {_extensions(FORMATS.values())}, for clips {_extensions(CONTAINERS)}, "
+            "or name a format with -f",
         )
     if not os.path.lexists(path):
         raise UsageError(
@@ -194,6 +203,11 @@ def _format_of_file(path: Path, asked: PictureFormat | Container | None) -> Pict
             hint=f"end a folder with {os.sep} or a file with .png or the like, or name a format with -f",
         )
     return None
+
+
+def _extensions(formats: Iterable[PictureFormat | Container]) -> str:
+    *first, last = (format.extensions[0] for format in formats)
+    return f"{', '.join(first)} or {last}"
 
 
 def _with_extension(path: Path, format: PictureFormat | Container) -> Path:

@@ -28,6 +28,7 @@ from esc_cli.jobs.task import Task
 from esc_cli.media.formats.encoding import pillow_image
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.fitting import fitted
+from esc_cli.media.metadata.iptc import IPTC_RESOURCE
 from esc_cli.media.metadata.kinds import ALL_METADATA
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.read import picture_from_image
@@ -251,20 +252,16 @@ def _planned(task: Task, chooser: Chooser) -> Planned:
 
 
 def _with_metadata(picture: Picture) -> Image.Image:
-    """Return a picture as an image.
+    """Return a picture as an image, whose ``info`` holds the metadata under the names that Pillow uses.
 
-    Its ``info`` holds the same metadata as that of an opened file, except for the text of a PNG.
+    A new kind of metadata is there under the name of its field. The text of a PNG is left out.
     """
     image = pillow_image(picture)
     metadata = fitted(picture.metadata, FORMATS["PNG"], picture.height, picture.width, ALL_METADATA, None)
-    held = {
-        "icc_profile": metadata.icc_profile,
-        "exif": metadata.exif,
-        "xmp": metadata.xmp,
-        "dpi": metadata.dpi,
-        "comment": metadata.comment,
-    }
-    image.info.update({key: value for key, value in held.items() if value is not None})
+    held = {name: getattr(metadata, name) for name in ALL_METADATA - {"text", "iptc"}}
+    if metadata.iptc is not None:
+        held["photoshop"] = {IPTC_RESOURCE: metadata.iptc}
+    image.info.update({name: value for name, value in held.items() if value is not None})
     return image
 
 

@@ -16,6 +16,7 @@ from esc_cli.errors import (
     UsageError,
     WeightsError,
 )
+from esc_cli.media.metadata.iptc import jpeg_segment
 
 Save = Callable[..., Path]
 Load = Callable[..., Image.Image]
@@ -47,6 +48,13 @@ def test_the_model_is_chosen_as_by_the_command(scene: Image.Image, save: Save, l
     by_name = esc_cli.upscale(load("in.jpg"), model="esc-light-robust", **options)  # type: ignore[call-overload]
     in_memory = esc_cli.upscale(load("in.jpg"), **options)  # type: ignore[call-overload]
     assert by_name.tobytes() == in_memory.tobytes() == load("out.png").tobytes() == load("auto.png").tobytes()
+
+
+def test_captions_of_an_image_are_kept(save: Save, load: Load) -> None:
+    captions = b"\x1c\x02\x78\0\x09A caption"
+    Image.new("RGB", (8, 4)).save(save("in.jpg"), extra=jpeg_segment(captions))
+    result = esc_cli.upscale(load("in.jpg"), scale=2, model="nearest")
+    assert result.info["photoshop"] == {0x0404: captions}
 
 
 def test_an_image_without_its_file_is_as_good(save: Save, load: Load) -> None:

@@ -189,7 +189,7 @@ class Runtime(ABC):
         if strips and not self.streams:
             return "run a picture in exact strips"
         if attention and not self.has_attention_backends:
-            return "change the attention backend, which is part of its graphs"
+            return "use another attention backend than its own"
         if any_scale and not self.does_any_scale:
             return "run an arbitrary-scale model"
         return None

@@ -12,7 +12,6 @@ from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 
 if TYPE_CHECKING:
-    from esc_cli.media.metadata.kinds import Metadata
     from esc_cli.media.picture import Picture
 
 EXIF_IN_JPEG = b"Exif\0\0"
@@ -67,7 +66,7 @@ class Jpeg(PictureFormat):
         """Return the quality and full chroma resolution."""
         return {"quality": quality or self.quality, "subsampling": "4:4:4"}
 
-    def metadata_options(self, metadata: "Metadata") -> dict[str, Any]:
+    def metadata_options(self, metadata: Metadata) -> dict[str, Any]:
         """Add captions (IPTC), which Pillow takes as a segment."""
         options = super().metadata_options(metadata)
         return options if metadata.iptc is None else {**options, "extra": jpeg_segment(metadata.iptc)}

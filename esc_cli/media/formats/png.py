@@ -32,7 +32,6 @@ from esc_cli.media.metadata.pillow_metadata import bytes_or_none
 from esc_cli.media.pillow import Opened
 
 if TYPE_CHECKING:
-    from esc_cli.media.metadata.kinds import Metadata
     from esc_cli.media.picture import AnimationTiming, Picture
     from esc_cli.media.pixels.depth import Pixels
 
@@ -152,7 +151,7 @@ class Png(PictureFormat):
         self,
         pictures: "Sequence[Picture]",
         timing: "AnimationTiming | None",
-        metadata: "Metadata",
+        metadata: Metadata,
         quality: int | None,
     ) -> bytes:
         """Encode 8 bits with Pillow and 16 bits with libvips."""
@@ -167,7 +166,7 @@ class Png(PictureFormat):
         """Return the compression level of zlib."""
         return dict(_OPTIONS)
 
-    def metadata_options(self, metadata: "Metadata") -> dict[str, Any]:
+    def metadata_options(self, metadata: Metadata) -> dict[str, Any]:
         """Return no options, because `embed` writes all metadata."""
         return {}
 
@@ -200,7 +199,7 @@ def _stored_metadata(image: PngImageFile) -> Metadata:
     )
 
 
-def _metadata_chunks(metadata: "Metadata") -> "Iterator[Chunk]":
+def _metadata_chunks(metadata: Metadata) -> "Iterator[Chunk]":
     if metadata.icc_profile is not None:
         yield icc_chunk(metadata.icc_profile)
     if metadata.dpi is not None:

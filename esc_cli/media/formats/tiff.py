@@ -43,7 +43,6 @@ from esc_cli.media.tiff_directories import (
 )
 
 if TYPE_CHECKING:
-    from esc_cli.media.metadata.kinds import Metadata
     from esc_cli.media.picture import AnimationTiming, Picture
     from esc_cli.media.pixels.depth import Array, Pixels
 
@@ -139,7 +138,7 @@ class Tiff(PictureFormat):
         self,
         pictures: "Sequence[Picture]",
         timing: "AnimationTiming | None",
-        metadata: "Metadata",
+        metadata: Metadata,
         quality: int | None,
     ) -> bytes:
         """Encode pages, each with its own depth and size."""
@@ -164,7 +163,7 @@ class Tiff(PictureFormat):
         options = {**_DEEP_OPTIONS, "predictor": predictor, "bigtiff": large}
         return vips.encode(values_of(picture), "tiffsave_buffer", options, self.name)
 
-    def metadata_options(self, metadata: "Metadata") -> dict[str, Any]:
+    def metadata_options(self, metadata: Metadata) -> dict[str, Any]:
         """Return no options, because Pillow writes no nested directories into a compressed TIFF.
 
         The method `embed` writes all metadata.
@@ -251,7 +250,7 @@ def _values_bytes(picture: "Picture") -> int:
     return picture.height * picture.width * channels * picture.color.element_size()
 
 
-def _page_with(page: Directory, reader: TiffReader, metadata: "Metadata") -> Tree:
+def _page_with(page: Directory, reader: TiffReader, metadata: Metadata) -> Tree:
     """Return a page's directory, with its storage tags unchanged and with new metadata."""
     tags: dict[int, Entry | Field | Tree] = {
         tag: entry for tag, entry in page.entries.items() if tag not in _METADATA_TAGS

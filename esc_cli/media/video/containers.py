@@ -19,8 +19,10 @@ class Container:
         bytes_a_value: Bytes of a result for each 8-bit value in it, at the default quality. Two seconds of a
             film upscaled x2 took 0.004 as H.264 and 0.002 as VP9; another film took 0.007 as H.265.
         is_raw: Whether the container holds only frames, one after the other, as a pipe does.
-        alpha_codec: Encoder for clips with alpha; None if the container supports no codec with alpha.
-        trial_codec: Encoder for tiny frames in this container, beside which other streams are tried.
+        alpha_codec: Default encoder for clips with alpha; None if the container cannot hold alpha. The alpha
+            of VP9 is side data, which only Matroska and WebM hold.
+        trial_codec: Any encoder that the container accepts. Before the work, the muxer is tried with a tiny
+            video of this encoder and each stream that is to be copied.
     """
 
     name: str
@@ -28,7 +30,7 @@ class Container:
     ffmpeg_name: str
     bytes_a_value: float = 0.005
     is_raw: bool = False
-    alpha_codec: str | None = "libvpx-vp9"
+    alpha_codec: str | None = None
     trial_codec: str = "vp8"
 
     def result_bytes(self, values: int, depth_bits: int) -> float:
@@ -74,11 +76,11 @@ class WebM(Container):
         return "libsvtav1" if depth_bits > 8 and not alpha else "libvpx-vp9"
 
 
-MP4 = IsoContainer("MP4", (".mp4", ".m4v"), "mp4", alpha_codec=None, trial_codec="mpeg4")
+MP4 = IsoContainer("MP4", (".mp4", ".m4v"), "mp4", trial_codec="mpeg4")
 MOV = IsoContainer("QuickTime", (".mov",), "mov", alpha_codec="prores_ks", trial_codec="mpeg4")
-MATROSKA = Container("Matroska", (".mkv",), "matroska")
-WEBM = WebM("WebM", (".webm",), "webm", bytes_a_value=0.0025)
-YUV4MPEG2 = Container("YUV4MPEG2", (".y4m",), "yuv4mpegpipe", 0.5, is_raw=True, alpha_codec=None)
+MATROSKA = Container("Matroska", (".mkv",), "matroska", alpha_codec="libvpx-vp9")
+WEBM = WebM("WebM", (".webm",), "webm", bytes_a_value=0.0025, alpha_codec="libvpx-vp9")
+YUV4MPEG2 = Container("YUV4MPEG2", (".y4m",), "yuv4mpegpipe", 0.5, is_raw=True)
 
 CONTAINERS = (MP4, MOV, MATROSKA, WEBM, YUV4MPEG2)
 

@@ -97,6 +97,11 @@ class Toy(torch_executor.TorchRuntime):
     title = "The toy"
     streams = shares_statistics = does_any_scale = has_attention_backends = False
 
+    def obstacle(  # type: ignore[override]
+        self, network: nn.Module, device: torch.device, dtype: torch.dtype
+    ) -> str | None:
+        return None if dtype == torch.float32 else "it computes in float32"
+
     def saved_s(self, dtype: torch.dtype, job_px: int) -> float:
         return 1e9
 
@@ -125,13 +130,17 @@ def test_a_new_runtime_needs_its_module_and_one_line(
     tiny_esc: Checkpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(MODULES, "toy", __name__)
-    assert choose(tiny_esc) == "toy"
+    assert choose(tiny_esc, dtype=torch.float32) == "toy"
     low = torch.randint(0, 256, (1, 3, 40, 72), dtype=torch.uint8)
-    whole = Upscaler(tiny_esc, device="cpu", runtime="toy").run(low)
+    upscaler = Upscaler(tiny_esc, device="cpu", runtime="toy")
+    assert upscaler.precision == torch.float32
+    whole = upscaler.run(low)
     assert "at once by The toy" in whole.ways[0]
     exact = Upscaler(tiny_esc, device="cpu", precision="float32", runtime="torch")(low)
     assert (whole.high.int() - exact.int()).abs().max() <= 1
     tiles = Upscaler(tiny_esc, device="cpu", runtime="toy", tile_px=32, overlap_px=8).run(low)
     assert "tiles of 32 pixels that overlap by The toy" in tiles.ways[0]
+    with pytest.raises(DeviceError, match="it computes in float32"):
+        Upscaler(tiny_esc, device="cpu", runtime="toy", precision="bfloat16")
     with pytest.raises(UsageError, match="The toy cannot run a picture in exact strips"):
         Upscaler(tiny_esc, device="cpu", runtime="toy", tiling="exact")

@@ -26,7 +26,7 @@ from esc_cli.media.metadata.fitting import (
     parts_of,
     read_metadata,
 )
-from esc_cli.media.metadata.kinds import ALL_METADATA, Held, Metadata
+from esc_cli.media.metadata.kinds import ALL_METADATA, OPTIONS, Held, Metadata
 from esc_cli.media.tiff_directories import BYTE, LONG, UNDEFINED, Entry, Field, TiffReader, Tree, directory_at
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
@@ -44,7 +44,9 @@ def plain_exif(**tags: str) -> bytes:
 
 def complete(profile: bytes) -> Metadata:
     title = Chunk(b"tEXt", b"Title\0a title")
-    return Metadata(profile, plain_exif(), XMP, (300.0, 300.0), CAPTION, (title,), b"a comment")
+    example = Metadata(profile, plain_exif(), XMP, (300.0, 300.0), CAPTION, (title,), b"a comment")
+    assert all(getattr(example, name) is not None for name in ALL_METADATA), "give the new kind an example"
+    return example
 
 
 def tag(exif: bytes | None, number: int) -> object:
@@ -76,7 +78,7 @@ def test_unknown_parts_are_refused(text: str) -> None:
         UsageError, match=r"is not a part of a picture's metadata \(choose all, none, or some of .*\)$"
     ) as caught:
         parse_metadata_list(text)
-    assert caught.value.hint == "choose all, none, or some of icc,exif,xmp,dpi,iptc,text,comment"
+    assert caught.value.hint == f"choose all, none, or some of {','.join(OPTIONS)}"
 
 
 # What is read
