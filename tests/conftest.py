@@ -1,4 +1,4 @@
-"""What all tests share: where the pictures of the workplace lie, if they do."""
+"""Fixtures and settings that all tests share."""
 
 import os
 import shutil
@@ -12,7 +12,7 @@ import torch
 from hypothesis import settings
 from PIL import Image, ImageDraw
 
-settings.register_profile("untimed", deadline=None)  # machines are shared: no test fails for being slow
+settings.register_profile("untimed", deadline=None)  # machines are shared, so a test may be slow
 settings.load_profile("untimed")
 
 SHARED = Path(__file__).parents[2] / "shared"
@@ -21,32 +21,35 @@ VECTORS = Path(__file__).parent / "data" / "vectors"
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of reference vectors and pictures that lies beside a developer's checkout."""
+    """Return the folder of reference vectors and pictures, which lies beside a developer's checkout."""
     if not SHARED.is_dir():
-        pytest.skip("the reference vectors and pictures are not here")
+        pytest.skip("the reference vectors and pictures are missing")
     return SHARED
 
 
 @pytest.fixture(scope="session")
 def vector_path() -> Callable[[str], Path]:
-    """Finds a file of the reference vectors: a few are here, the others beside a developer's checkout."""
+    """Return a function that finds the file of a reference vector.
+
+    A few vectors are in the repository, the others lie beside a developer's checkout.
+    """
 
     def find(name: str) -> Path:
         places = [folder / name for folder in (VECTORS, SHARED / "vectors")]
-        return next((path for path in places if path.is_file()), None) or pytest.skip(f"{name} is not here")
+        return next((path for path in places if path.is_file()), None) or pytest.skip(f"{name} is missing")
 
     return find
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
-    """Skip what is marked ``cuda`` where there is no such device."""
+    """Skip tests that are marked ``cuda`` if there is no CUDA device."""
     if item.get_closest_marker("cuda") and not torch.cuda.is_available():
         pytest.skip("there is no CUDA device")
 
 
 @pytest.fixture(scope="session")
 def scene() -> Image.Image:
-    """240x192 pixels as a good camera gives them: clouds with sharp shapes before them, made small."""
+    """Return 240x192 pixels like those of a good camera: sharp shapes in front of clouds, made small."""
     random = np.random.default_rng(0)
     coarse = Image.fromarray(random.integers(60, 200, (12, 15, 3), np.uint8))
     picture = coarse.resize((960, 768), Image.Resampling.BICUBIC)
@@ -60,9 +63,9 @@ def scene() -> Image.Image:
     return picture.resize((240, 192), Image.Resampling.LANCZOS)
 
 
-# Threads pay on networks of real size only; on the tests' small ones they wait for each other.
+# Threads help only networks of real size. With the small networks of the tests, they wait for each other.
 torch.set_num_threads(1)
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # of the programs that tests start
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the programs that tests start
 
 
 @pytest.fixture(autouse=True)
@@ -72,15 +75,15 @@ def _same_random_numbers() -> None:
 
 @pytest.fixture(scope="session")
 def imagemagick() -> str:
-    """ImageMagick's program: what only has its name is passed over."""
-    program = shutil.which("convert") or pytest.skip("ImageMagick is not here")
+    """Return the path of ImageMagick's ``convert``. Another program of this name does not count."""
+    program = shutil.which("convert") or pytest.skip("ImageMagick is not installed")
     version = subprocess.run([program, "-version"], check=False, capture_output=True, text=True).stdout
     return program if "ImageMagick" in version else pytest.skip("convert is not ImageMagick's")
 
 
 @pytest.fixture
 def save(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Write a picture below the current folder, which is an empty one: ``save("a/b.png", mode="LA")``."""
+    """Return a function that writes a picture in an empty current folder: ``save("a/b.png", mode="LA")``."""
     monkeypatch.chdir(tmp_path)
 
     def save(name: str, size: tuple[int, int] = (8, 6), mode: str = "RGB", format: str | None = None) -> Path:

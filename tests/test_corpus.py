@@ -1,7 +1,7 @@
-"""The whole program over real files that upscalers get wrong, read back by libraries that are not ours.
+"""Run the program on real files that upscalers get wrong, and read the results with other libraries.
 
-The files lie beside a developer's checkout; the table of all of them, large ones included, is in the notes of
-the release. Here are those which take no time.
+The files lie beside a developer's checkout. These tests use only the files that take no time. The table of
+all files, including the large ones, is in the notes of the release.
 """
 
 import csv
@@ -23,17 +23,17 @@ NOT_MADE = {
     "jpeg_12bit.jpg": "",
     "heic_10bit.heic": "",
 }
-"""What is refused, and what the sentence must say. Without its optional package, HEIC is refused, too."""
+"""Refused files, and words of the error message. Without its optional package, HEIC is refused, too."""
 
 LARGE = ("photo_12mp_progressive_text.jpg", "photo_adobe_rgb_4k.jpg", "p3_irot.avif")
 
 
 @pytest.fixture(scope="module")
 def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The small files of the corpus, by links."""
+    """Return a folder with links to the small files of the corpus."""
     source = Path(__file__).parents[2] / "shared" / "corpus"
     if not source.is_dir():
-        pytest.skip("the corpus is not here")
+        pytest.skip("the corpus is missing")
     folder = tmp_path_factory.mktemp("corpus") / "in"
     folder.mkdir()
     with (source / "manifest.csv").open(encoding="utf-8") as manifest:
@@ -50,7 +50,7 @@ def report(corpus: Path) -> Report:
 
 @pytest.fixture(scope="module")
 def results(report: Report) -> dict[Path, Path]:
-    """Each input with its result."""
+    """Return the result of each input."""
     failed = {failure.name for failure in report.failures}
     tasks = [task for task in report.plan.tasks if task.source.name not in failed]
     return {task.source.content: task.target for task in tasks}  # type: ignore[misc]
@@ -71,7 +71,7 @@ def test_each_file_is_made_or_refused_with_a_sentence(
 
 
 def test_each_file_gets_a_model_or_is_refused(corpus: Path, tmp_path: Path) -> None:
-    """A dry run decodes them all."""
+    """A dry run decodes all files."""
     report = upscale_files([corpus], tmp_path, scale=2, device="cpu", precision="float32", dry_run=True)
     assert {Path(failure.name).name for failure in report.failures} <= set(NOT_MADE)
     models = {Path(task.source.name).name: task.choice and task.choice.model for task in report.plan.tasks}
@@ -81,13 +81,13 @@ def test_each_file_gets_a_model_or_is_refused(corpus: Path, tmp_path: Path) -> N
 
 
 def test_sizes_depths_and_profiles_by_libvips(results: dict[Path, Path]) -> None:
-    """libvips tells what the files are, sources and results."""
+    """libvips reads both the sources and the results."""
     seen = 0
     for source, result in results.items():
         try:
             low = pyvips.Image.new_from_file(str(source)).autorot()
         except pyvips.Error:
-            continue  # HEIC, Lab, and floats of a kind that it does not know
+            continue  # HEIC, Lab, and floats that libvips does not know
         high = pyvips.Image.new_from_file(str(result))
         assert (high.width, high.height) == (low.width * 2, low.height * 2), source.name
         if low.interpretation not in ("cmyk", "labs", "lab"):
@@ -102,13 +102,13 @@ def test_sizes_depths_and_profiles_by_libvips(results: dict[Path, Path]) -> None
 
 
 def is_transparent(image: pyvips.Image) -> bool:
-    """Whether there is alpha that matters; opaque alpha may be left out."""
+    """Return whether a picture has alpha that is not opaque everywhere. A result may omit opaque alpha."""
     largest = 65535 if image.format == "ushort" else 255
     return bool(image.hasalpha() and image[image.bands - 1].min() < largest)
 
 
 def kept(image: pyvips.Image, field: str) -> set[object]:
-    """What a picture's file says under a name; nothing, if it says nothing."""
+    """Return the value of a field of a picture's file as a set, which is empty if the file has no value."""
     if not image.get_typeof(field):
         return set()
     value = image.get(field)

@@ -1,4 +1,4 @@
-"""The README and the documents say what is so."""
+"""Test that the README and the documents agree with the program."""
 
 import re
 import shlex
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "esc_cli/training/RECIPE.md"]
 
 LONGEST_README = 200
-"""Lines; the rest is in docs/."""
+"""Limit in lines. Everything else belongs in docs/."""
 
 
 def read(name: str) -> str:
@@ -29,7 +29,7 @@ def read(name: str) -> str:
 
 
 def commands() -> Iterator[tuple[str, list[str]]]:
-    """Find every call of the program in the documents: where it stands, and its arguments."""
+    """Yield the place and the arguments of every call of the program in the documents."""
     for path in DOCUMENTS:
         for block in re.findall(r"```sh\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
             for line in block.splitlines():
@@ -70,7 +70,7 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 @pytest.mark.parametrize("arguments", [pytest.param(words, id=place) for place, words in commands()])
 def test_every_command_is_understood(arguments: list[str]) -> None:
-    """Options and arguments are parsed as when the command is run, which it is not."""
+    """Options and arguments are parsed as usual, but the command is not run."""
     name, *rest = arguments if arguments[0] in COMMANDS else ("upscale", *arguments)
     command = typer.main.get_command(import_module(f"esc_cli.cli.{name}").app)
     context = command.make_context(name, rest.copy())

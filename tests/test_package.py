@@ -1,4 +1,4 @@
-"""The package as a whole: what importing it costs, what it offers, and that the rooms keep their doors."""
+"""Test the package as a whole: its imports, its public names, and that it runs offline."""
 
 import subprocess
 import sys
@@ -35,7 +35,7 @@ def test_there_is_nothing_else() -> None:
 
 
 def test_the_shipped_model_needs_no_network() -> None:
-    """Every connection is refused, and the default model runs."""
+    """The default model runs although every connection is refused."""
     code = (
         "import socket\n"
         "def refuse(*arguments, **options): raise OSError('no network')\n"

@@ -20,7 +20,7 @@ from esc_cli.errors import EscError
 
 if TYPE_CHECKING:
     from esc_cli.evaluation.benchmark.candidates import Settings
-    from esc_cli.evaluation.benchmark.report import Flatness, Report, Row, Workload
+    from esc_cli.evaluation.benchmark.report import BenchmarkReport, Flatness, Row, Workload
 
 app = new_application()
 
@@ -102,16 +102,16 @@ def benchmark(
     report names the combinations that cannot run on this machine.
     """
     from esc_cli.evaluation.benchmark.benchmark import benchmark as measure
-    from esc_cli.evaluation.benchmark.candidates import Source
+    from esc_cli.evaluation.benchmark.candidates import NetworkSource
     from esc_cli.evaluation.benchmark.plot import draw_plot
-    from esc_cli.evaluation.benchmark.request import Request
+    from esc_cli.evaluation.benchmark.request import BenchmarkRequest
     from esc_cli.evaluation.figures import check_plot
 
     if plot is not None:
         check_plot(plot, replace=overwrite, inputs=[picture])
-    random = [Source(name, scale, random_weights=True) for name in random_weights or ()]
-    shipped = [Source(name, scale) for name in model or (() if random else (DEFAULT_MODEL,))]
-    request = Request(
+    random = [NetworkSource(name, scale, random_weights=True) for name in random_weights or ()]
+    shipped = [NetworkSource(name, scale) for name in model or (() if random else (DEFAULT_MODEL,))]
+    request = BenchmarkRequest(
         sources=(*shipped, *random),
         sizes=size or ("128x128",),
         attentions=attention.split(","),
@@ -131,7 +131,7 @@ def benchmark(
         draw_plot(report, plot)
 
 
-def _answer_program(report: "Report") -> None:
+def _answer_program(report: "BenchmarkReport") -> None:
     from esc_cli.evaluation.benchmark.report import flatness
 
     answer_json(
@@ -196,7 +196,7 @@ def _row_facts(row: "Row") -> dict[str, Any]:
     }
 
 
-def _answer_person(report: "Report") -> None:
+def _answer_person(report: "BenchmarkReport") -> None:
     from esc_cli.evaluation.benchmark.report import flatness
 
     for line in _machine_lines(report):
@@ -211,7 +211,7 @@ def _answer_person(report: "Report") -> None:
         answer(_flatness_table(flat))
 
 
-def _machine_lines(report: "Report") -> list[str]:
+def _machine_lines(report: "BenchmarkReport") -> list[str]:
     where = report.device_name or f"{report.threads} threads"
     product = f"a float32 matrix product of side {report.matmul_side}"
     return [
@@ -224,7 +224,7 @@ def _machine_lines(report: "Report") -> list[str]:
     ]
 
 
-def _memory_lines(report: "Report") -> list[str]:
+def _memory_lines(report: "BenchmarkReport") -> list[str]:
     if report.idle_bytes is None:
         return ["MB: peak memory of the tensors on the device"]
     idle = _megabytes(report.idle_bytes)

@@ -21,7 +21,7 @@ from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.lte import Grid
 from esc_cli.networks.padding import pad_to_multiple
 
-Report = Callable[[int], None]
+ReportPixels = Callable[[int], None]
 """Receives the number of low-resolution pixels that were finished since the last call."""
 
 
@@ -55,7 +55,7 @@ class Pass:
         return self._executor.config
 
     def run(
-        self, low: Tensor, dtype: torch.dtype, report: Report, size: tuple[int, int] | None = None
+        self, low: Tensor, dtype: torch.dtype, report: ReportPixels, size: tuple[int, int] | None = None
     ) -> PassResult:
         """Upscale a picture.
 
@@ -184,7 +184,7 @@ class _Output:
 class _Progress:
     """Convert shares of the work to whole pixels, at most the total."""
 
-    def __init__(self, total_px: int, report: Report) -> None:
+    def __init__(self, total_px: int, report: ReportPixels) -> None:
         self._total_px = total_px
         self._report = report
         self._share = 0.0

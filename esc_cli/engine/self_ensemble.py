@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from esc_cli.engine.memory.free import host_free_bytes
-from esc_cli.engine.passes import Pass, PassResult, Report
+from esc_cli.engine.passes import Pass, PassResult, ReportPixels
 from esc_cli.engine.pixels import from_unit
 from esc_cli.errors import OutOfMemoryError
 
@@ -64,7 +64,7 @@ class SelfEnsemble:
         self._pass = run
 
     def run(
-        self, low: Tensor, dtype: torch.dtype, report: Report, size: tuple[int, int] | None = None
+        self, low: Tensor, dtype: torch.dtype, report: ReportPixels, size: tuple[int, int] | None = None
     ) -> PassResult:
         """Upscale a picture to the mean of eight results in [0, 1], which is rounded once.
 
@@ -95,7 +95,7 @@ class SelfEnsemble:
         return PassResult(high, f"self-ensemble of {len(SYMMETRIES)}: {first.way}", retries)
 
     def _run_turned(
-        self, symmetry: Symmetry, low: Tensor, report: Report, size: tuple[int, int] | None
+        self, symmetry: Symmetry, low: Tensor, report: ReportPixels, size: tuple[int, int] | None
     ) -> PassResult:
         turned_size = None if size is None else symmetry.size_of(size)
         return self._pass.run(symmetry.apply(low), torch.float32, report, turned_size)

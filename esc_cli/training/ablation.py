@@ -11,7 +11,7 @@ import torch
 from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import EscError, UsageError
-from esc_cli.evaluation.benchmark.candidates import Settings, Source
+from esc_cli.evaluation.benchmark.candidates import NetworkSource, Settings
 from esc_cli.evaluation.benchmark.macs import multiply_accumulates
 from esc_cli.evaluation.benchmark.peak_memory import Trial, host_peak_bytes
 from esc_cli.evaluation.benchmark.timing import Timing, measure
@@ -148,7 +148,9 @@ def _median_s(timing: Timing | EscError) -> float:
 
 def _peak_bytes(weights: Path, scale: int) -> int | None:
     threads = torch.get_num_threads()
-    return host_peak_bytes(Trial(Source(str(weights), scale), _plain(), LATENCY_PX, LATENCY_PX, threads))
+    return host_peak_bytes(
+        Trial(NetworkSource(str(weights), scale), _plain(), LATENCY_PX, LATENCY_PX, threads)
+    )
 
 
 def _curve(run_folder: Path) -> tuple[tuple[int, float], ...]:

@@ -1,4 +1,4 @@
-"""Small networks whose attention is known, and pictures for them."""
+"""Fixtures for the analyses: a small network with attention, and pictures for it."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ WINDOW_PX = 8
 
 @pytest.fixture
 def network() -> ESC:
-    """Two blocks with random weights, for a scale of 2."""
+    """Return an ESC network of two blocks with random weights, for a scale of 2."""
     config = ESCConfig(
         2, dim=32, partial_dim=8, heads=2, blocks=2, mixers=1, window_size=WINDOW_PX, first_hidden_dim=32,
         hidden_dim=32, kernel_size=5,
@@ -40,7 +40,7 @@ def save_network(tmp_path: Path) -> Callable[[nn.Module], Path]:
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Six pictures of three sizes, no two alike; at half the size 11x12 is common to them."""
+    """Save six different pictures of three sizes. At half size, their largest common crop is 11x12 pixels."""
     folder = tmp_path / "pictures"
     (folder / "sub").mkdir(parents=True)
     random = np.random.default_rng(0)

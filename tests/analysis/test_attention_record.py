@@ -1,4 +1,4 @@
-"""What is recorded is what the layers compute, and listening changes nothing."""
+"""Test that records hold what the attention layers compute, and that recording changes nothing."""
 
 import pytest
 import torch
@@ -22,7 +22,7 @@ BIASES = [
 @pytest.mark.parametrize("bias", BIASES)
 def test_maps_are_the_weights_of_attention(bias: PositionBias) -> None:
     query, key = torch.randn(3, 2, TOKENS, 5), torch.randn(3, 2, TOKENS, 5)
-    # Attention to values that name their token gives its weights.
+    # If the values are one-hot vectors of the tokens, the output of attention is its weights.
     names = torch.eye(TOKENS).expand(3, 2, TOKENS, TOKENS)
     expected = naive(query, key, names, bias).sum(dim=(0, 1))
     torch.testing.assert_close(attention_map_sum(query, key, bias), expected)
@@ -44,7 +44,7 @@ def test_outputs_and_mean_maps_of_several_pictures(network: ESC) -> None:
 
 
 def test_a_map_that_is_known(network: ESC) -> None:
-    """Without products of query and key a map is the softmax of the bias."""
+    """If all queries and keys are zero, a map is the softmax of the bias."""
     attention = network.blocks[0].attn
     nn.init.zeros_(attention.to_qkv.weight)
     nn.init.zeros_(attention.to_qkv.bias)

@@ -1,4 +1,4 @@
-"""Attribution through networks whose reach is known."""
+"""Test attributions through networks whose receptive field is known."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ def noise(tmp_path: Path) -> Path:
 
 
 def test_where_it_is_known(tmp_path: Path) -> None:
-    """A parabola's blur adds the same everywhere, and what lies between the ends of a slope cancels."""
+    """Blur adds a constant to a parabola, and contributions between the ends of a slope cancel each other."""
     columns = np.arange(16, dtype=np.uint8) ** 2
     Image.fromarray(np.tile(columns[None, :, None], (12, 1, 3))).save(tmp_path / "slope.png")
     found = attribution(
@@ -39,7 +39,7 @@ def test_where_it_is_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("model", "reach"), [("nearest", 0.5), ("bicubic", 2.5)])
 def test_nothing_comes_from_beyond_a_networks_reach(noise: Path, model: str, reach: float) -> None:
-    """The objective itself compares with the next pixel."""
+    """The objective itself compares each pixel with the next one."""
     found = attribution(noise, model, 2, position=(10, 20), window_px=6, device="cpu")
     assert (found.model, found.scale, found.window) == (model, 2, Window(10, 20, 6))
     assert found.low.shape == (1, 3, 22, 30)
@@ -62,7 +62,7 @@ def test_a_network_with_attention_reads_its_windows(
         device="cpu",
         progress=lambda done, total: seen.append((done, total)),
     )
-    assert found.window == Window(18, 18, 4)  # 20, 28 in the whole result, of which the crop begins at 2, 10
+    assert found.window == Window(18, 18, 4)  # 20, 28 in the whole result; the crop begins at 2, 10
     assert found.map.shape == (20, 20)
     assert found.reach_px(1) > 6
     blind = attribution(noise, "bicubic", 2, window_px=4, crop_px=20, device="cpu")

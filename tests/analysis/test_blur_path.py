@@ -1,4 +1,4 @@
-"""The path of a picture that loses its blur, where its sum is known."""
+"""Test attributions along the path from a blurred to a sharp picture, where their sum is known."""
 
 import numpy as np
 import pytest
@@ -13,7 +13,7 @@ from esc_cli.errors import OutOfMemoryError
 
 
 def published_kernel(sigma_px: float) -> np.ndarray:
-    """The 9x9 kernel in two dimensions."""
+    """Return the published 9x9 kernel in two dimensions."""
     x, y = np.meshgrid(np.arange(-4, 5), np.arange(-4, 5))
     weights = np.exp(-(x**2 + y**2) / (2 * (sigma_px + 1e-5) ** 2))
     return weights / weights.sum()
@@ -88,9 +88,9 @@ def test_memory_is_counted_once_for_each_tensor(
     size_bytes = picture.numel() * picture.element_size()
 
     def objective(point: Tensor) -> Tensor:
-        """Keeps the sine, the cosine of it, and their product, but a view of the sine for nothing."""
-        wave = point.sin()  # keeps the point
-        return (wave * wave.view(-1).view_as(wave)).exp().sum()  # the wave, and the exponential
+        """Save three tensors for the backward pass; the view of the sine takes no memory of its own."""
+        wave = point.sin()  # saves the point
+        return (wave * wave.view(-1).view_as(wave)).exp().sum()  # saves the wave and the exponential
 
     monkeypatch.setattr(module, "free_bytes", lambda device: free * size_bytes / 0.8)
     if enough:

@@ -1,4 +1,4 @@
-"""Spread: the two ends, and other ways to the same numbers."""
+"""Test the measures of spread at both extremes and against other formulas."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from esc_cli.analysis.diffusion import diffusion_index, gini, reach_px
 
 VALUES = st.lists(st.just(0.0) | st.floats(1e-9, 1e3), min_size=1, max_size=30)
-"""None so small that a factor makes it 0."""
+"""Lists of values. No value is so small that a factor makes it 0."""
 
 
 @given(VALUES)

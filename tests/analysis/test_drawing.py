@@ -30,7 +30,7 @@ def test_the_same_numbers_give_the_same_file(tmp_path: Path, name: str) -> None:
             contents.append((tmp_path / name).read_bytes())
         assert contents[0] == contents[1]
     assert len(list(tmp_path.iterdir())) == 1
-    assert "matplotlib.pyplot" not in sys.modules  # it would look for a screen
+    assert "matplotlib.pyplot" not in sys.modules  # pyplot would look for a screen
 
 
 def test_what_is_drawn(tmp_path: Path) -> None:
@@ -50,8 +50,8 @@ def test_pixels_are_as_hot_as_they_matter(tmp_path: Path) -> None:
         colors = image.convert("RGB").getcolors(maxcolors=2**20)
     assert colors is not None
     counts = {color: count for count, color in colors}
-    assert counts[252, 254, 164] > 100  # the hottest of matplotlib's inferno
-    assert counts[128, 128, 128] > 100 * 100  # most of the picture, without a share
+    assert counts[252, 254, 164] > 100  # the hottest color of matplotlib's inferno
+    assert counts[128, 128, 128] > 100 * 100  # most of the picture has no attribution
 
 
 def test_what_cannot_be_drawn(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""CKA against its other formulas, and where its value is known."""
+"""Test CKA against its other formulas and against known values."""
 
 import pytest
 import torch
@@ -23,7 +23,7 @@ def features(n: int, p: int, seed: int = 0) -> Tensor:
 
 
 def hsic(first: Tensor, second: Tensor) -> Tensor:
-    """As in Kornblith et al., with the centering matrix written out."""
+    """Compute HSIC as in Kornblith et al., with the centering matrix written out."""
     n = len(first)
     centering = torch.eye(n, dtype=torch.float64) - 1 / n
     kernels = first @ first.T, second @ second.T
@@ -31,7 +31,7 @@ def hsic(first: Tensor, second: Tensor) -> Tensor:
 
 
 def unbiased_hsic(first: Tensor, second: Tensor) -> Tensor:
-    """As in Song et al., equation 5."""
+    """Compute the unbiased HSIC as in Song et al., equation 5."""
     n, ones = len(first), torch.ones(len(first), dtype=torch.float64)
     kernels = [(each @ each.T).fill_diagonal_(0) for each in (first, second)]
     product = kernels[0] @ kernels[1]

@@ -1,4 +1,4 @@
-"""Networks made so that the answer is known."""
+"""Test the similarity of layers in networks for which the answer is known."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -16,10 +16,10 @@ SaveNetwork = Callable[[nn.Module], Path]
 
 
 def repeat_first_block(network: ESC) -> None:
-    """Make the second block the first one again, on the same features."""
+    """Make the second block a copy of the first one, with the same input features."""
     network.blocks[1].load_state_dict(network.blocks[0].state_dict())
     for block in network.blocks:
-        nn.init.zeros_(block.conv_out.weight)  # what leaves a block is what came in
+        nn.init.zeros_(block.conv_out.weight)  # a block returns its input
         nn.init.zeros_(block.conv_out.bias)
 
 
@@ -55,9 +55,9 @@ def test_maps_of_the_token_itself_and_of_all_alike(
         for block in network.blocks:
             block.attn.to_qkv.weight.zero_()
             block.attn.relative_position_bias.zero_()
-        tables[0][:, tables[0].shape[1] // 2] = 100.0  # of a token and itself
+        tables[0][:, tables[0].shape[1] // 2] = 100.0  # the bias between a token and itself
     found = similarity(pictures, save_network(network), device="cpu")
-    assert found.cosine == pytest.approx(64**-0.5, abs=1e-5)  # the identity and a constant, 64 tokens
+    assert found.cosine == pytest.approx(64**-0.5, abs=1e-5)  # the identity and a constant map, 64 tokens
 
 
 def test_low_pictures_are_taken_as_they_are(network: ESC, save_network: SaveNetwork, pictures: Path) -> None:

@@ -1,4 +1,4 @@
-"""A small network and its state dict."""
+"""Fixtures for checkpoints: a small network and its state dict."""
 
 import pytest
 from torch import Tensor, nn

@@ -1,4 +1,4 @@
-"""Names and paths become networks; what is none of both is refused with a hint."""
+"""Names and paths are loaded as networks, and anything else is refused with a hint."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Files in every wrapping, and files that must be refused."""
+"""State dicts are read from files in every wrapping, and other files are refused."""
 
 import pickle
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What ships is whole, listed, and described by its card."""
+"""The shipped models are intact, listed in the manifest, and described by the model card."""
 
 import dataclasses
 import shutil
@@ -26,7 +26,7 @@ def test_every_shipped_file_is_in_the_manifest() -> None:
 
 def test_model_card_is_up_to_date() -> None:
     card = (weights_folder() / "README.md").read_text(encoding="utf-8")
-    assert card == render_model_card(read_manifest()), "run: .ci/ship_model"
+    assert card == render_model_card(read_manifest()), "the model card is out of date: run .ci/ship_model"
 
 
 def test_a_flipped_bit_is_found(tmp_path: Path) -> None:
@@ -57,8 +57,8 @@ def test_a_robust_model_of_full_size_is_chosen_first() -> None:
     small = dataclasses.replace(light, name="a-robust", network="esc-fp", scale=4)
     assert auto_models([*entries, small, full], 4) == ("esc", "z-robust")
     assert auto_models([*entries, small, full], 2.5) == ("esc", "z-robust")
-    assert auto_models([*entries, small, full], 2) == ("esc", "esc-light-robust")  # it alone has x2
-    assert auto_models([*entries, small, full], 8) == ("esc", "esc-light-robust")  # not x16 and back
+    assert auto_models([*entries, small, full], 2) == ("esc", "esc-light-robust")  # only this one has x2
+    assert auto_models([*entries, small, full], 8) == ("esc", "esc-light-robust")  # the others make x16
     assert auto_models([small, *entries], 4) == ("esc", "a-robust")
     clean = [entry for entry in entries if entry.degradation != "robust"]
     assert auto_models(clean, 4) == ("esc", "esc")
@@ -66,5 +66,5 @@ def test_a_robust_model_of_full_size_is_chosen_first() -> None:
 
 def test_the_shipped_manifest_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     first = read_manifest()
-    monkeypatch.setattr(Path, "read_text", lambda *_, **__: pytest.fail("it was read again"))
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: pytest.fail("the manifest was read again"))
     assert read_manifest() is first

@@ -1,4 +1,4 @@
-"""The card compares like with like, and leaves out what nobody wrote down."""
+"""The model card compares only comparable figures, and omits figures that were not recorded."""
 
 import dataclasses
 

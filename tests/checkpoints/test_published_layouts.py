@@ -1,4 +1,4 @@
-"""One published layout of each family: written, recognised, and run by the command as the network is."""
+"""One published layout of each family is recognized, and the command gives the network's picture."""
 
 import dataclasses
 import sys
@@ -35,13 +35,13 @@ def bare(state: State) -> Any:
 
 
 def wrapped(state: State) -> Any:
-    """As BasicSR writes it, after training on several devices."""
+    """Return a checkpoint as BasicSR writes it after training on several devices."""
     zeros = {key: torch.zeros_like(value) for key, value in state.items()}
     return {"params": zeros, "params_ema": {f"module.{key}": value for key, value in state.items()}}
 
 
 def lte_project(state: State) -> Any:
-    """As LTE's code writes it: the description of the network, its tensors, and what training needs."""
+    """Return a checkpoint as LTE's code writes it: the network's description, its tensors, training state."""
     head = ("coef.", "freq.", "phase.", "imnet.")
     named = {key if key.startswith(head) else f"encoder.{key}": value for key, value in state.items()}
     model = {
@@ -57,7 +57,7 @@ def bare_lte(state: State) -> Any:
 
 
 def halved(state: State) -> Any:
-    """As converters write it: all tensors in half precision, the numbers of the head too."""
+    """Return a state dict as converters write it: all tensors in half precision, the head's numbers too."""
     return {key: value.half() for key, value in state.items()}
 
 

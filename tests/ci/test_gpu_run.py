@@ -1,4 +1,4 @@
-"""The GPU run, all of it, on the CPU: as much as can be seen without the device that it is for."""
+"""Test the whole GPU run on the CPU, as far as that is possible without a GPU."""
 
 import json
 import os
@@ -19,12 +19,12 @@ ROOT = Path(__file__).parents[2]
 TINY = {"device": "cpu", "batch": 1, "patch-px": 16, "steps": 10, "height": 8, "width": 8, "patience": 4}
 MOST_FILES, MOST_BYTES = 8, 16 * 2**20
 
-pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is no checkout")
+pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this is not a git checkout")
 
 
 @pytest.fixture(scope="module")
 def carried(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Pack some small pictures."""
+    """Pack some small pictures, and return the paths of the packed files."""
     folder = tmp_path_factory.mktemp("gpu_run")
     (folder / "pictures").mkdir()
     random = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def gpu_run(*words: str, **options: Any) -> str:
 
 
 def module(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Import a module of the script; its names are its own while it is looked at."""
+    """Import a module of the script again, with the folder of the script in the module search path."""
     monkeypatch.syspath_prepend(ROOT / ".ci" / "gpu_run")
     for one in ("call", "settings", name):
         monkeypatch.delitem(sys.modules, one, raising=False)
@@ -92,7 +92,7 @@ def test_call_b_trains_both_scales_and_brings_them_back(carried: dict[str, Any],
 
 
 def check_what_came_back(out: Path, pictures: Path) -> None:
-    """Measure it; then the shipped weights in its place are no better than themselves."""
+    """Measure the new weights; then check that the shipped weights are not better than themselves."""
     command = [
         sys.executable,
         str(ROOT / ".ci" / "ship_gpu_run"),
@@ -120,9 +120,8 @@ def check_what_came_back(out: Path, pictures: Path) -> None:
 def test_a_stage_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call, settings = module("call", monkeypatch), module("settings", monkeypatch)
     with call.Call("a", 60.0, tmp_path, settings.Settings(device="cpu")) as running:
-        (event,) = running.run(
-            call.Stage("latency", 1.0)
-        )  # less than it takes to     assert event["failure"] == "did not end within 1 s"
+        (event,) = running.run(call.Stage("latency", 1.0))  # the stage takes longer than this limit
+    assert event["failure"] == "did not end within 1 s"
     assert call.failures([event]) == {"latency": event["failure"]}
 
 

@@ -1,4 +1,4 @@
-"""The program, in this process and as one of its own."""
+"""Fixtures that run the program in this process or in a separate process."""
 
 import io
 import os
@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run ended, and what it said."""
+    """The exit code and the output of a run."""
 
     code: int
     stdout: bytes
@@ -42,7 +42,7 @@ def empty_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 @pytest.fixture
 def save() -> Callable[..., Path]:
-    """Write a picture: ``save("a/b.png", mode="LA")``."""
+    """Return a function that writes a picture: ``save("a/b.png", mode="LA")``."""
 
     def save(name: str | Path, size: tuple[int, int] = (8, 6), mode: str = "RGB", **options: Any) -> Path:
         path = Path(name)
@@ -55,7 +55,7 @@ def save() -> Callable[..., Path]:
 
 @pytest.fixture
 def load() -> Callable[..., Image.Image]:
-    """Read a picture with Pillow, and close its file."""
+    """Return a function that reads a picture with Pillow and closes its file."""
 
     def load(source: str | Path | bytes) -> Image.Image:
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
@@ -67,7 +67,7 @@ def load() -> Callable[..., Image.Image]:
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]) -> Callable[..., Ended]:
-    """Run the program in this process: ``run("a.png", "-s", 2, stdin=b"...")``."""
+    """Return a function that runs the program in this process: ``run("a.png", "-s", 2, stdin=b"...")``."""
 
     def run(*arguments: object, stdin: bytes = b"") -> Ended:
         monkeypatch.setattr(sys, "argv", ["esc-upscale", *map(str, arguments)])
@@ -83,7 +83,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[byte
 
 @pytest.fixture
 def program_environment() -> dict[str, str]:
-    """Like a user's: standard output is buffered, which is what can complain at the end."""
+    """Return an environment like a user's: standard output is buffered, so a write can fail at the end."""
     return {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"} | {
         "PYTHONPATH": str(ROOT)
     }
@@ -91,7 +91,7 @@ def program_environment() -> dict[str, str]:
 
 @pytest.fixture
 def start(program_environment: dict[str, str]) -> Callable[..., subprocess.Popen[bytes]]:
-    """Start the program as one of its own; what is not said otherwise is a pipe."""
+    """Return a function that starts the program as a process. By default, its output goes to pipes."""
 
     def start(
         *arguments: object, variables: dict[str, str] | None = None, **options: Any
@@ -106,7 +106,7 @@ def start(program_environment: dict[str, str]) -> Callable[..., subprocess.Popen
 
 @pytest.fixture(scope="session")
 def tiny_network() -> nn.Module:
-    """An ESC network of one block with random weights."""
+    """Return an ESC network of one block with random weights."""
     torch.manual_seed(0)
     config = ESCConfig(
         2,
@@ -128,7 +128,7 @@ def tiny_network() -> nn.Module:
 
 @pytest.fixture(params=["safetensors", "pth"])
 def checkpoint(request: pytest.FixtureRequest, tiny_network: nn.Module, tmp_path: Path) -> Path:
-    """The network's file: ours, or a training framework's."""
+    """Save the network in this project's format or in that of a training framework, and return the path."""
     path = tmp_path / f"tiny [x2].{request.param}"
     state = tiny_network.state_dict()
     if request.param == "safetensors":

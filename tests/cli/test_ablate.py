@@ -29,7 +29,7 @@ def test_the_table_and_json(run: Run, save: Save, monkeypatch: pytest.MonkeyPatc
     ended = run("ablate", "in", "-o", "out", "-n", "kernel-9", *SMALL)
     assert ended.code == 0, ended.stderr
     assert b"kernel-9" in ended.stdout
-    assert b"38.33" in ended.stdout  # the paper's
+    assert b"38.33" in ended.stdout  # the paper's PSNR
     ended = run("ablate", "in", "-o", "out", "-n", "kernel-9", *SMALL, "--json")
     answer = json.loads(ended.stdout)
     assert (answer["event"], answer["networks"][0]["name"]) == ("ablation", "kernel-9")

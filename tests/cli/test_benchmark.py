@@ -8,7 +8,7 @@ import pytest
 Run = Callable[..., Any]
 
 ONE_WAY = ("--attention", "naive", "--precision", "float32", "--tiling", "none", "--runtime", "torch")
-"""The reference itself, so that nothing else runs."""
+"""The settings of the reference, so that nothing else runs."""
 
 
 def test_people_read_tables(run: Run) -> None:
@@ -45,7 +45,7 @@ def test_programs_read_json_and_a_plot_is_drawn(run: Run, checkpoint: Path) -> N
     assert measurement["largest_error"] < 1e-4
     assert measurement["psnr"] > 80
     assert Path("plot.svg").is_file()
-    assert run("benchmark", *arguments).code == 6  # it is there now
+    assert run("benchmark", *arguments).code == 6  # the plot exists now
 
 
 def test_what_fails_before_anything_is_measured(run: Run) -> None:

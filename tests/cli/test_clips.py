@@ -1,4 +1,4 @@
-"""Clips through the command: pipes, failures, signals, and what a user hears of them."""
+"""Test clips on the command line: pipes, failures, signals, and the messages to the user."""
 
 import io
 import json
@@ -30,7 +30,7 @@ SIZE = (48, 64)
 FRAMES = 6
 TIMEOUT_S = 120
 ONE_THREAD = {"OMP_NUM_THREADS": "1"}
-"""Threads of the network wait for each other where others want the processor, too."""
+"""Environment for one thread: several threads wait for each other if other programs use the processor."""
 
 
 def picture(index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
@@ -53,7 +53,7 @@ def make_clip(target: str | io.BytesIO = "in.mp4", frames: int = FRAMES, **more:
 
 
 def raw_frames(pixel_format: str = "yuv420p", frames: int = FRAMES) -> bytes:
-    """Frames as YUV4MPEG2."""
+    """Return frames as YUV4MPEG2."""
     stream = io.BytesIO()
     make_clip(stream, frames, codec="wrapped_avframe", pixel_format=pixel_format, format="yuv4mpegpipe")
     return stream.getvalue()
@@ -69,19 +69,19 @@ def make_sound(name: str) -> None:
 
 
 def formats(content: bytes | str) -> list[tuple[int, int, str]]:
-    """Height, width and pixel format of each frame, as PyAV alone sees them."""
+    """Return the height, width and pixel format of each frame, as PyAV alone reads them."""
     with av.open(io.BytesIO(content) if isinstance(content, bytes) else content) as container:
         return [(frame.height, frame.width, frame.format.name) for frame in container.decode(video=0)]
 
 
 def files() -> list[str]:
-    """All files but the records of results."""
+    """Return all files except the records of results."""
     paths = (path for path in Path().rglob("*") if path.is_file())
     return sorted(str(path) for path in paths if ".esc-upscale" not in path.parts)
 
 
 def sentences(ended: Any) -> list[str]:
-    """What was said but the line about the network, and what results cannot keep."""
+    """Return the lines on stderr, without the line about the network and the notes about losses."""
     lines: list[str] = ended.stderr.splitlines()
     return [line for line in lines if not line.startswith(("nearest x2 on cpu", "note: "))]
 
@@ -169,7 +169,7 @@ def test_options_of_clips_mean_nothing_for_one_picture(
     ended = run("in.png", *TWICE, *option)
     assert (ended.code, files()) == (2, ["in.png"])
     assert "in.png is a picture, to which the options for clips do not apply" in ended.stderr
-    assert run("in.png", save("other.png"), *TWICE, *option).code == 0  # any number of clips: none
+    assert run("in.png", save("other.png"), *TWICE, *option).code == 0  # a batch need not contain a clip
 
 
 def make_cut_off(name: str) -> None:
@@ -264,7 +264,7 @@ def test_image_sequences_need_a_frame_rate(run: Run) -> None:
 def pipe(
     monkeypatch: pytest.MonkeyPatch, capfdbinary: pytest.CaptureFixture[bytes]
 ) -> Callable[..., tuple[int, bytes, str]]:
-    """Run the program in this process with a real pipe before it."""
+    """Return a function that runs the program in this process with a real pipe as standard input."""
 
     def run(content: bytes, *arguments: object) -> tuple[int, bytes, str]:
         reading, writing = os.pipe()
@@ -295,7 +295,7 @@ def test_a_pipe(pipe: Pipe, pixel_format: str) -> None:
     assert formats(stdout) == [(96, 128, pixel_format)] * FRAMES
 
 
-@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not here")
+@pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 def test_a_pipe_between_two_of_ffmpeg(start: Start) -> None:
     pixel_format = "yuv420p10le"
     make_clip("in.mkv", codec="ffv1", pixel_format=pixel_format)
@@ -383,7 +383,7 @@ def test_a_signal_leaves_what_is_done(
 
 
 def little_room() -> None:
-    """Let files be of 20 kB at most; the signal that says so is ignored, so that writing fails."""
+    """Limit files to 20 kB. The signal of the limit is ignored, so that writing fails instead."""
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 
@@ -401,7 +401,7 @@ def test_files_may_not_be_large(start: Start) -> None:
 
 @pytest.fixture
 def full_disk(tmp_path: Path) -> Iterator[str]:
-    """A folder with room for two small files."""
+    """Yield a folder with space for two small files."""
     folder = tmp_path / "full"
     folder.mkdir()
     command = ["mount", "-t", "tmpfs", "-o", "size=16k", "tmpfs", str(folder)]

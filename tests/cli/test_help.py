@@ -1,4 +1,4 @@
-"""What each command says of itself: a change of the words shows as a change of a stored text."""
+"""Compare the help of each command with a stored text, so that every change of the words is visible."""
 
 import os
 from collections.abc import Callable
@@ -13,7 +13,7 @@ Run = Callable[..., Any]
 
 STORED = Path(__file__).with_name("help")
 RENEW = "ESC_RENEW_HELP"
-"""Set this variable to write the texts anew, and look at what has changed."""
+"""Environment variable: if it is set, the current texts are stored. Review the changes afterwards."""
 
 
 @pytest.mark.parametrize("command", ["upscale", *COMMANDS])
@@ -24,7 +24,7 @@ def test_help_says_what_is_stored(run: Run, command: str, monkeypatch: pytest.Mo
     if os.environ.get(RENEW):
         stored.write_text(ended.text, encoding="utf-8")
     assert (ended.code, ended.stderr) == (0, "")
-    assert ended.text == stored.read_text(encoding="utf-8"), f"renew it with {RENEW}=1"
+    assert ended.text == stored.read_text(encoding="utf-8"), f"set {RENEW}=1 to store the new text"
 
 
 def test_help_of_parts_and_of_nothing(run: Run) -> None:

@@ -1,4 +1,4 @@
-"""What only a process of its own shows: streams, signals, terminals, and what is loaded."""
+"""Test what only a separate process shows: streams, signals, terminals, and loaded modules."""
 
 import io
 import json
@@ -23,13 +23,13 @@ SLOW = (*NEAREST, "-s", 4, "--tiling", "overlap", "--tile", 32, "--overlap", 0)
 
 
 def files() -> list[str]:
-    """All files but the records of results."""
+    """Return all files except the records of results."""
     paths = (path for path in Path().rglob("*") if path.is_file())
     return sorted(str(path) for path in paths if ".esc-upscale" not in path.parts)
 
 
 def test_help_loads_nothing_heavy() -> None:
-    """In one process for all commands: the time of a start is the time of its imports."""
+    """The start of the program takes as long as its imports. One process checks all commands."""
     script = """
 import sys
 from esc_cli.cli.main import COMMANDS, main
@@ -165,7 +165,7 @@ def test_an_interrupted_run_says_how_far_it_came(start: Start, save: Save) -> No
         program.send_signal(signal.SIGINT)
         assert program.wait(TIMEOUT_S) == 130
         said = program.stderr.read().decode().splitlines()
-    # A signal in the middle of printing a line makes Rich print it once more.
+    # If a signal arrives while Rich prints a line, Rich prints the line again.
     assert said[-2:] == ["1 of 2 done; run the same command again to continue", "esc-upscale: interrupted"]
 
 
@@ -174,7 +174,7 @@ def read_terminal(descriptor: int) -> str:
     while True:
         try:
             shown += os.read(descriptor, 65_536)
-        except OSError:  # how Linux tells that nobody is at the other end
+        except OSError:  # on Linux, this means that the other end is closed
             return shown.decode()
 
 

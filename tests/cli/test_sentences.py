@@ -1,6 +1,6 @@
-"""What the program says of mistakes: a change of the words shows as a change of a stored text.
+"""Compare the answers to mistakes with a stored text, so that every change of the words is visible.
 
-Set ESC_RENEW_SENTENCES=1 to store what is said now.
+Set ESC_RENEW_SENTENCES=1 to store the current answers.
 """
 
 import os
@@ -109,7 +109,7 @@ help unknown
 
 @pytest.fixture
 def mistakes(save: Callable[..., Path]) -> None:
-    """Files that there is something wrong with, and a few that are in order."""
+    """Make files with various defects, and a few files without defects."""
     for name in ("in.png", "in2.png", "there.png", "in.jpg", "frames/1.png", "frames/2.png"):
         save(name)
     save("huge.png", size=(2000, 1000))

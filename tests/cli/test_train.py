@@ -70,7 +70,7 @@ def test_options_win_over_the_preset(run: Run, pictures: Path) -> None:
     assert (config["steps"], config["minutes"]) == (
         1,
         None,
-    )  # steps were asked for, and not the preset's time
+    )  # the given steps replace the preset's time
     assert (config["batch_size"], config["precision"], config["zero_head"]) == (1, "float32", False)
     assert (config["teacher"], config["teacher_share"]) == ("esc", 0)
 

@@ -19,7 +19,7 @@ NEAREST = ("-m", "nearest")
 
 
 def files() -> list[str]:
-    """All files but the records of results."""
+    """Return all files except the records of results."""
     return sorted(
         str(path) for path in Path().rglob("*") if path.is_file() and ".esc-upscale" not in path.parts
     )
@@ -323,7 +323,7 @@ def test_places_that_cannot_be_written(run: Run, save: Save, output: str, senten
 def test_a_signal_during_the_final_write(
     run: Run, save: Save, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, code: int, word: str
 ) -> None:
-    """The second signal, in the middle of clearing up, must not leave anything behind."""
+    """A second signal during the cleanup must not leave any files behind."""
     save("in.png"), save("in_x4.png")
     before = Path("in_x4.png").read_bytes()
     really = os.unlink
@@ -334,8 +334,8 @@ def test_a_signal_during_the_final_write(
         really(*arguments, **options)
 
     def signal_and_wait(descriptor: int) -> None:
-        os.kill(os.getpid(), number)  # raise_signal would be heard by this thread alone
-        time.sleep(0.5)  # the writing thread goes on; the main thread learns of the signal
+        os.kill(os.getpid(), number)  # raise_signal would reach this thread only
+        time.sleep(0.5)  # gives the main thread time to receive the signal
 
     handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
     monkeypatch.setattr(os, "fsync", signal_and_wait)

@@ -1,4 +1,7 @@
-"""Make ``before-after.png``: a part of ``sample.png`` enlarged, bicubic left, the default model right."""
+"""Make ``before-after.png``: a part of ``sample.png``, enlarged in two ways.
+
+The left half is bicubic, and the right half is the result of the default model.
+"""
 
 from pathlib import Path
 
@@ -9,12 +12,12 @@ from esc_cli import upscale
 FOLDER = Path(__file__).parent
 SCALE = 4
 PART = (10, 44, 100, 144)
-"""Left, top, right and bottom of the part that is shown, in pixels of the sample."""
+"""Left, top, right and bottom of the part, in pixels of the sample."""
 GAP = 8
 
 
 def make_before_after() -> Image.Image:
-    """Put both results beside each other."""
+    """Place both results side by side."""
     sample = Image.open(FOLDER / "sample.png").convert("RGB")
     part = tuple(SCALE * edge for edge in PART)
     bicubic = sample.resize((SCALE * sample.width, SCALE * sample.height), Image.Resampling.BICUBIC).crop(

@@ -1,7 +1,8 @@
-"""Draw ``sample.png``: a small picture of our own, with what upscalers are judged by.
+"""Draw ``sample.png``, a small picture of our own with the details that upscalers are judged by.
 
-Hills with soft shading, a fence of fine lines, a roof of tiles, branches, rings and letters. It is drawn
-sixteen times as large and shrunk, so that nothing in it is sharper than its pixels. Run it to make it again.
+The picture has hills with soft shading, a fence of fine lines, a tiled roof, branches, rings and letters. It
+is drawn sixteen times as large and then shrunk, so nothing in it is sharper than its pixels. Run this script
+to make the picture again.
 """
 
 import math
@@ -16,7 +17,7 @@ SIZE = (WIDTH * ENLARGED, HEIGHT * ENLARGED)
 
 
 def px(value: float) -> float:
-    """Turn pixels of the small picture into pixels of the drawing."""
+    """Convert pixels of the small picture to pixels of the drawing."""
     return value * ENLARGED
 
 
@@ -34,7 +35,7 @@ def sky() -> Image.Image:
 
 
 def hills(draw: ImageDraw.ImageDraw) -> None:
-    """Draw three chains of hills, the nearer the darker."""
+    """Draw three chains of hills. The nearer ones are darker."""
     for base, height, length, color in (
         (72, 12, 90, (124, 152, 160)),
         (84, 9, 61, (92, 132, 104)),
@@ -92,7 +93,7 @@ def tree(draw: ImageDraw.ImageDraw, x: float, y: float, angle: float, length: fl
 
 
 def fence(draw: ImageDraw.ImageDraw) -> None:
-    """Draw a fence whose posts come closer and closer: aliasing shows at once."""
+    """Draw a fence whose posts get closer and closer, so that aliasing is easy to see."""
     x, gap = 4.0, 5.0
     while x < WIDTH - 4:
         draw.rectangle([px(x), px(112), px(x + gap * 0.35), px(128)], fill=(244, 244, 238))
@@ -112,7 +113,7 @@ def sign(draw: ImageDraw.ImageDraw) -> None:
 
 
 def make_sample(scale: int = 1) -> Image.Image:
-    """Draw the picture and shrink it, to a multiple of its size if that is wanted."""
+    """Draw the picture and shrink it to ``scale`` times the size of ``sample.png``."""
     random.seed(1)
     picture = sky()
     draw = ImageDraw.Draw(picture)

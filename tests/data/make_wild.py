@@ -1,4 +1,4 @@
-"""Make ``wild.png``: the sample's drawing as if from the wild, and what several models make of it."""
+"""Make ``wild.png``: the sample, degraded as in the wild, and the results of several models."""
 
 import tempfile
 from pathlib import Path
@@ -17,7 +17,7 @@ LETTERS = Window(416, 420, 160, 160)
 
 
 def make_wild() -> Image.Image:
-    """Draw the original, degrade it, restore it, and put all that on a sheet."""
+    """Draw the original, degrade it, restore it, and put all pictures on one sheet."""
     with tempfile.TemporaryDirectory() as folder:
         original = Path(folder, "sample.png")
         make_sample(SCALE).save(original)

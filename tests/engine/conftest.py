@@ -1,4 +1,4 @@
-"""Networks whose exact answer is known, and which fail on demand."""
+"""Fixtures for the engine: networks with a known result that fail on demand, and random pictures."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -20,15 +20,15 @@ from esc_cli.networks.architectures.registry import build_network
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
 COLUMN_PX = 8
-"""Side of the attention windows of the small networks of these tests."""
+"""Side of the attention windows of the small test networks, in pixels."""
 
 Fault = Callable[[int, Tensor], None]
-"""Takes the number of the call, from 1, and its input; raises what shall happen."""
+"""Takes the number of the call, counted from 1, and its input. Raises the error to simulate."""
 
 
 @dataclass
 class Runs:
-    """What a ``Watched`` network and all copies of it were given, call by call."""
+    """A record of each call of a ``Watched`` network and of all its copies."""
 
     shapes: list[tuple[int, int]] = field(default_factory=list)
     dtypes: list[torch.dtype] = field(default_factory=list)
@@ -50,7 +50,10 @@ class Runs:
 
 
 class Watched(nn.Module):
-    """Nearest neighbour, recorded; ``fault`` may raise before it, ``spoil`` may change the result."""
+    """A nearest-neighbor network that records its calls.
+
+    ``fault`` may raise an error before the computation, and ``spoil`` may change the result.
+    """
 
     def __init__(
         self,
@@ -81,7 +84,7 @@ def as_checkpoint(network: nn.Module) -> Checkpoint:
 
 @pytest.fixture(scope="session")
 def nearest() -> Callable[..., Checkpoint]:
-    """Make checkpoints of watched nearest-neighbour networks: ``nearest(scale, window, fault=, spoil=)``."""
+    """Make checkpoints of watched nearest-neighbor networks: ``nearest(scale, window, fault=, spoil=)``."""
 
     def make(scale: int = 2, window: int = 1, **hooks: Callable[..., object]) -> Checkpoint:
         return as_checkpoint(Watched(InterpolationConfig(scale, "nearest", window), **hooks))
@@ -91,7 +94,7 @@ def nearest() -> Callable[..., Checkpoint]:
 
 @pytest.fixture(scope="session")
 def tiny_esc() -> Checkpoint:
-    """A real ESC network of one block, with random weights everywhere."""
+    """Return a real ESC network of one block, with random weights everywhere."""
     torch.manual_seed(0)
     config = ESCConfig(
         2, dim=16, heads=1, blocks=1, mixers=2, window_size=8, first_hidden_dim=16, hidden_dim=16
@@ -105,7 +108,7 @@ def tiny_esc() -> Checkpoint:
 
 @pytest.fixture(scope="session")
 def random_network() -> Callable[[NetworkConfig], nn.Module]:
-    """Make a network with random weights everywhere: layers at zero would hide what they do."""
+    """Make networks with random weights everywhere, because layers of zeros would hide errors."""
 
     def make(config: NetworkConfig) -> nn.Module:
         torch.manual_seed(0)
@@ -119,7 +122,7 @@ def random_network() -> Callable[[NetworkConfig], nn.Module]:
 
 @pytest.fixture(scope="session")
 def streamed() -> Callable[[nn.Module, Tensor, Strips], Tensor]:
-    """Run a network in strips, and put its result together."""
+    """Run a network in strips and join them to its result."""
 
     def run(network: nn.Module, low: Tensor, strips: Strips) -> Tensor:
         blocks_of_rows: dict[Span, list[Tensor]] = {}
@@ -148,7 +151,7 @@ def picture() -> Callable[..., Tensor]:
 
 @pytest.fixture
 def low_strips(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As low as a window, and cut into columns of one, so that small pictures have many."""
+    """Make strips one window high and their parts one window wide, so that small pictures have many."""
     monkeypatch.setattr(streaming, "LEAST_ROWS", 1)
     monkeypatch.setattr(streaming, "ROWS_PER_REACH", 1)
     monkeypatch.setattr(streaming, "MOST_COLUMNS", COLUMN_PX)

@@ -1,4 +1,4 @@
-"""A network for any scale makes any size, whole or in strips, and says what it cannot do."""
+"""An arbitrary-scale network makes any size, whole or in strips, and refuses unsupported requests."""
 
 from collections.abc import Callable
 
@@ -65,7 +65,7 @@ def test_the_self_ensemble_turns_the_size_too(checkpoint: Checkpoint, picture: P
 
 
 def test_where_a_pixel_stays_its_color_stays(checkpoint: Checkpoint) -> None:
-    """Of a flat picture the result is as smooth as the network: nothing is shifted at block borders."""
+    """The result for a flat picture has no steps: nothing is shifted at the borders of blocks."""
     high = Upscaler(checkpoint, scale=1, device="cpu")(torch.full((1, 3, 150, 20), 0.5))
     assert (high.diff(dim=2)[:, :, 20:-20].abs().max()) < 1e-5
 

@@ -1,4 +1,4 @@
-"""What is asked for is tried; what is left to us is exact and never compiled."""
+"""A named backend is tried; ``auto`` chooses among backends that need no compilation."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""ESC with other mixers in the engine: streamed, prepared for the CPU, in half precision, by OpenVINO."""
+"""ESC with other mixers works in strips, in half precision, and prepared for the CPU or for OpenVINO."""
 
 import copy
 from collections.abc import Callable
@@ -44,7 +44,7 @@ def test_strips_equal_the_whole(name: str, random_network: Networks, streamed: I
         with torch.inference_mode():
             whole = network(low)
             strips = streamed(network, low, Strips(WINDOW_PX, -(-rows // WINDOW_PX) * WINDOW_PX))
-        # What is pooled is summed in float32; a wrong reach or band shows at 1e-3 and above.
+        # Pooled values are summed in float32. A wrong reach or band causes errors of 1e-3 and above.
         torch.testing.assert_close(strips, whole, rtol=1e-5, atol=1e-5)
 
     check()
@@ -70,7 +70,7 @@ def test_prepared_for_the_cpu_it_is_the_same_network(name: str, random_network: 
     plain = random_network(NETWORKS[name])
     prepared = copy.deepcopy(plain)
     prepare_for_cpu(prepared)
-    for shape in ((2, 3, 65, 70), (1, 3, 5, 40), (1, 3, 1, 1)):  # the first is worth a spectrum
+    for shape in ((2, 3, 65, 70), (1, 3, 5, 40), (1, 3, 1, 1)):  # the first uses the spectral convolution
         low = torch.rand(shape)
         with torch.inference_mode():
             expected, result = plain(low), prepared(low)

@@ -23,7 +23,7 @@ PIXELS = [torch.uint8, torch.uint16, torch.float32, torch.float16, torch.bfloat1
 
 
 def transposed_and_flipped(picture: Tensor) -> list[Tensor]:
-    """The eight symmetries written in another way: an exchange of rows and columns, and flips of both."""
+    """Return the eight symmetries computed in another way: by transposing and by flipping both axes."""
     return [
         each.flip(axes) for each in (picture, picture.mT) for axes in ((), (-1,), (-2,), (-1, -2))
     ]  # fmt: skip

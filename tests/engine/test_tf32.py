@@ -41,7 +41,7 @@ check()
 
 @with_setting_of_its_own
 def test_only_convolutions_are_touched_whatever_the_program_set() -> None:
-    """In a process of its own: not all of torch's settings can be set back."""
+    """The check runs in a separate process, because not all of torch's settings can be restored."""
     subprocess.run([sys.executable, "-W", "error", "-c", SCRIPT], check=True)
 
 
@@ -63,4 +63,4 @@ def test_convolutions_are_as_exact_as_float32() -> None:
     exact = F.conv2d(picture.double(), kernel.double())
     with without_tf32():
         error = (F.conv2d(picture, kernel).double() - exact).abs().max() / exact.abs().max()
-    assert error < 2e-6  # in TF32: 1e-4 and more
+    assert error < 2e-6  # TF32 has errors of 1e-4 and more

@@ -41,7 +41,7 @@ def test_blocks_arrive_although_their_memory_is_used_again(dtype: torch.dtype, i
             block = on_device[index].clone()
             download.put(block, high[:, :, index * shape[2] : (index + 1) * shape[2]])
             del block
-            torch.zeros(shape, device="cuda").to(dtype)  # takes the memory of what was forgotten
+            torch.zeros(shape, device="cuda").to(dtype)  # reuses the memory of the block
     assert torch.equal(high, torch.cat(list(expected), dim=2))
 
 

@@ -125,7 +125,7 @@ def test_tiles_too_large_for_one_picture_are_not_tried_on_the_next(nearest: Make
     low = picture(100, 100)
     for _ in range(2):
         assert torch.equal(upscaler(low), enlarged(low, 2))
-    # Whole, and in tiles of 104, 72 and 48 pixels, once each.
+    # The whole picture and tiles of 104, 72 and 48 pixels fail, once each.
     assert checkpoint.network.runs.finished.count(False) == 4
 
 

@@ -1,4 +1,4 @@
-"""Attention ends at the borders of its windows: no shipped model may show where they are."""
+"""Attention ends at the borders of its windows. No shipped model may make these borders visible."""
 
 import math
 
@@ -12,7 +12,10 @@ from esc_cli.checkpoints.checkpoint import load_checkpoint
 from esc_cli.checkpoints.manifest import ModelEntry, read_manifest
 
 LEAST_SEEN = 0.5 / 255
-"""Less than half a level of 8 bits is rounded away, but for where levels meet anyway."""
+"""Smallest visible step: half a level of 8 bits.
+
+Rounding removes smaller steps, except where two levels meet anyway.
+"""
 
 
 @pytest.mark.parametrize("entry", read_manifest(), ids=lambda entry: f"{entry.name}-x{entry.scale}")
@@ -25,14 +28,17 @@ def test_no_shipped_model_shows_its_windows(entry: ModelEntry) -> None:
 
 
 def smooth(height: int, width: int) -> Tensor:
-    """A sky: (1, 3, H, W) without an edge."""
+    """Return a picture without edges, like a sky, (1, 3, H, W)."""
     y, x = torch.linspace(0, 1, height)[:, None], torch.linspace(0, 2, width)
     red, green, blue = torch.sin(x + y), torch.cos(x - 2 * y), torch.sin(2 * x) * torch.cos(y)
     return torch.stack([0.5 + 0.25 * red, 0.5 + 0.2 * green, 0.5 + 0.15 * blue])[None]
 
 
 def step_at_borders(picture: Tensor, window_px: int) -> float:
-    """Root mean square of the steps between windows side by side, less the picture's own slope there."""
+    """Return the root mean square of the steps between adjacent windows.
+
+    The picture's own slope at the border is subtracted from each step.
+    """
     slopes = picture.unflatten(-2, (-1, window_px)).mean(-2).diff()  # (1, 3, windows, W - 1)
     at = torch.arange(window_px - 1, slopes.shape[-1] - 1, window_px)
     steps = slopes[..., at] - (slopes[..., at - 1] + slopes[..., at + 1]) / 2

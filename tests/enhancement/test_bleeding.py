@@ -31,12 +31,15 @@ def test_hidden_pixels_take_the_colors_nearby() -> None:
     filled = bleed(color, alpha)
     assert filled[0, :, 16, 8].tolist()[0] > 170
     assert filled[0, :, 16, -9].tolist()[1] > 80
-    assert filled.sum(1).min() >= 99  # black is nowhere any more: every pixel is a mean of red and green
+    assert filled.sum(1).min() >= 99  # no black is left: every pixel is a mean of red and green
 
 
 @pytest.mark.parametrize("opacity", [1, 8])
 def test_colors_that_are_hardly_visible_are_not_believed(opacity: int) -> None:
-    """White with black under the last traces of its soft edge, as premultiplying in 8 bits leaves it."""
+    """The picture is white, with black where its soft edge is almost transparent.
+
+    Premultiplying in 8 bits leaves such edges.
+    """
     color = torch.full((1, 3, 16, 16), 255, dtype=torch.uint8)
     alpha = torch.full((1, 1, 16, 16), 255, dtype=torch.uint8)
     color[..., 8:], alpha[..., 8:] = 0, opacity

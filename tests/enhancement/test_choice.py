@@ -1,4 +1,4 @@
-"""Each picture gets the model for what it is; a model that was named is never changed."""
+"""Each picture gets the model that suits it, and a named model is never replaced."""
 
 import io
 from collections.abc import Iterable
@@ -41,7 +41,7 @@ def chosen(file: PictureFile | bytes, factor: float = 2) -> Choice | None:
 
 
 def not_looked_at() -> Iterable[Traces]:
-    raise AssertionError("nobody needs to look")
+    raise AssertionError("the picture was examined without need")
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_nothing_is_chosen_where_nothing_is_enlarged(factor: float) -> None:
 
 
 def test_one_choice_for_all_pages(scene: Image.Image) -> None:
-    """Most of them decide, and equal ones count once."""
+    """The majority of the pages decides, and a repeated picture counts once."""
     with Image.open(io.BytesIO(encoded(scene, "JPEG", quality=40))) as image:
         bad, turned = image.convert("RGB"), image.transpose(Image.Transpose.ROTATE_180)
     good = file_of(scene).first
@@ -139,7 +139,7 @@ def test_networks_are_made_once_and_run_in_the_same_way() -> None:
     robust = chooser.models(Choice("esc-light-robust"))
     assert chooser.models(Choice("esc-light-robust")) is robust
     assert chooser.models(Choice("esc")) is chooser.models(None) is chooser.default
-    assert "model esc-light-robust x4" in robust.provenance(3)  # x3 by way of x4: there is no such model
+    assert "model esc-light-robust x4" in robust.provenance(3)  # there is no such model for x3
     assert "precision float32" in robust.provenance(3)
 
 

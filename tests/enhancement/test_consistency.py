@@ -23,7 +23,7 @@ def _noise(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> Tensor:
     return unit if dtype.is_floating_point else (unit * _largest(dtype)).round().to(dtype)
 
 
-# What is constant stays so
+# Constant areas stay constant
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -36,7 +36,7 @@ def test_flat_white_stays_white_up_to_the_borders(dtype: torch.dtype) -> None:
 
 def test_only_what_is_flat_all_around_is_touched() -> None:
     low = torch.full((1, 3, 20, 20), 255, dtype=torch.uint8)
-    low[0, 1, :, 10] = 254  # in one channel alone
+    low[0, 1, :, 10] = 254  # in one channel only
     high = _noise((1, 3, 40, 40), torch.uint8)
     kept = keep_flat(high.clone(), low)
     left, right = 2 * (10 - FLAT_RADIUS_PX), 2 * (11 + FLAT_RADIUS_PX)
@@ -51,10 +51,10 @@ def test_each_pixel_is_its_own_or_the_one_below(
     height: int, width: int, high_height: int, high_width: int, dtype: torch.dtype
 ) -> None:
     low = _noise((2, 3, 1, width), dtype).repeat(1, 1, height, 1)
-    low[..., width // 2 :] = low[..., :1, :1]  # half of it constant, a color for each picture
+    low[..., width // 2 :] = low[..., :1, :1]  # half is constant, with one color for each picture
     high = _noise((2, 3, high_height, high_width), dtype, seed=1)
     kept = keep_flat(high.clone(), low)
-    # Pillow's idea of the nearest pixel
+    # The nearest pixel as Pillow computes it
     index = Image.fromarray(np.arange(height * width, dtype=np.int32).reshape(height, width))
     nearest = np.array(index.resize((high_width, high_height), Image.Resampling.NEAREST)).astype(np.int64)
     below = low.flatten(2)[..., torch.from_numpy(nearest.reshape(-1))].view(high.shape)
@@ -82,7 +82,7 @@ def test_strips_leave_no_trace(correct: object, monkeypatch: pytest.MonkeyPatch)
     assert not torch.equal(whole, high)
 
 
-# Made small again, it is the input
+# Reduced to the size of the input, the result equals the input
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -124,4 +124,4 @@ def test_the_agreement_is_measured_as_with_pillow(dtype: torch.dtype) -> None:
 def test_full_agreement_is_infinite() -> None:
     white = torch.full((1, 3, 16, 16), 255, dtype=torch.uint8)
     assert consistency_psnr(white, white.clone()) == float("inf")
-    assert consistency_psnr(white, white[..., :4, :4]) > 120  # what float32 leaves
+    assert consistency_psnr(white, white[..., :4, :4]) > 120  # limited by float32

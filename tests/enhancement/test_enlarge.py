@@ -46,7 +46,7 @@ def test_the_scale_above_four_repeats_the_network() -> None:
 
 @pytest.fixture
 def tinting() -> Upscaler:
-    """A real network with random weights: what it makes of gray is not gray."""
+    """Return an upscaler with random weights, whose result for a gray picture is not gray."""
     torch.manual_seed(0)
     config = ESCConfig(
         2,

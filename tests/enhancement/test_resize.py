@@ -13,7 +13,7 @@ SIZES = st.integers(min_value=1, max_value=40)
 
 
 @given(SIZES, SIZES, SIZES, SIZES)
-@example(2, 1, 3, 1)  # found by this test: torch's own answer is wrong one pixel wide
+@example(2, 1, 3, 1)  # found by this test: torch's result is wrong if it is one pixel wide
 @settings(max_examples=60)
 def test_it_is_pillows_bicubic(height: int, width: int, new_height: int, new_width: int) -> None:
     values = torch.rand((1, 1, height, width), generator=torch.Generator().manual_seed(height)) * 255
@@ -24,7 +24,7 @@ def test_it_is_pillows_bicubic(height: int, width: int, new_height: int, new_wid
 
 @pytest.mark.parametrize("size", [(7, 200), (333, 11), (64, 64)])
 def test_bytes_differ_from_pillows_bytes_by_rounding_alone(size: tuple[int, int]) -> None:
-    # Far from 0 and 255, since Pillow also clamps between its two passes.
+    # The values are far from 0 and 255, because Pillow also clamps between its two passes.
     generator = torch.Generator().manual_seed(1)
     picture = torch.randint(90, 160, (2, 3, 48, 50), dtype=torch.uint8, generator=generator)
     ours = resize(picture, *size)
@@ -44,7 +44,7 @@ def test_a_constant_stays_one_and_floats_overshoot() -> None:
 
 
 def test_halves_are_rounded_to_even() -> None:
-    # Halving two bytes whose neighbors are equal to them gives their mean.
+    # Reducing a picture of two pixels to one pixel gives their mean.
     for low, expected in ((10, 10), (11, 12)):
         picture = torch.tensor([[low, low + 1]], dtype=torch.uint8).repeat(1, 1, 1, 1)
         assert resize(picture, 1, 1).item() == expected
@@ -67,13 +67,13 @@ def test_16_bits_are_pillows_floats_rounded() -> None:
     image = Image.fromarray(picture[0, 0].numpy().astype(np.float32)).resize(
         (70, 20), Image.Resampling.BICUBIC
     )
-    assert np.abs(ours[0, 0].numpy() - np.asarray(image)).max() <= 0.52  # half and floats
+    assert np.abs(ours[0, 0].numpy() - np.asarray(image)).max() <= 0.52  # half a level and rounding
 
 
 @pytest.mark.parametrize("size", [(700, 1100), (2100, 400), (1501, 1)])
 def test_a_picture_of_many_strips_is_resized_as_if_it_were_one(size: tuple[int, int]) -> None:
     picture = torch.rand((1, 1, 1400, 1300), generator=torch.Generator().manual_seed(2))
-    wide = (size[0], max(2, size[1]))  # torch's own answer is wrong one pixel wide
+    wide = (size[0], max(2, size[1]))  # torch's result is wrong if it is one pixel wide
     whole = torch.nn.functional.interpolate(picture, wide, mode="bicubic", antialias=True)
     ours = resize(picture, *size)
     assert torch.equal(ours, whole) if size[1] > 1 else ours.std() > 0
@@ -109,7 +109,7 @@ def test_light_is_averaged_as_libvips_does(factor: float) -> None:
     image = pyvips.Image.new_from_array(pixels, interpretation="srgb").colourspace("scrgb")
     theirs = image.reduce(1 / factor, 1 / factor, kernel="cubic").colourspace("srgb").numpy()
     stored = resize(_tensor(pixels), height, width)[0].permute(1, 2, 0).numpy()
-    # Theirs overshoots, and it has other borders.
+    # The result of libvips overshoots and differs at the borders.
     apart = [np.abs(each.astype(int) - theirs.astype(int))[3:-3, 3:-3] for each in (ours, stored)]
     assert apart[0].mean() < 0.6
     assert apart[1].mean() > 4
@@ -193,7 +193,7 @@ def test_strips_are_the_resize_before_rounding() -> None:
 
 
 def _waves(height: int, width: int, channels: int) -> npt.NDArray[np.uint8]:
-    """A picture without edges, whose values are all used; the last of four channels is never 0."""
+    """Return a picture without edges. Its values lie from 40 to 240, so its alpha is never 0."""
     rows, columns = np.mgrid[:height, :width].astype(np.float64)
     waves = [np.sin(rows / (9 + c)) * np.cos(columns / (8 + c)) for c in range(channels)]
     pixels = np.stack(waves, axis=-1) * 100 + 140

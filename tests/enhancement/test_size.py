@@ -101,7 +101,7 @@ def test_a_factor_rounds_each_side(height: int, width: int, scale: float) -> Non
 
 @given(SIDES, SIDES, st.sampled_from(["1920x", "x1080", "500x500", "700x90^", "37%", "90000@"]))
 def test_a_whole_factor_at_or_above_is_enough_for_both_sides(height: int, width: int, text: str) -> None:
-    # Rounding never asks for more than the factor before it, rounded up.
+    # The factor before rounding, rounded up, is enough for the rounded size too.
     new_height, new_width = Geometry.parse(text).size_of(height, width)
     assume(min(new_height, new_width) > 1)
     exact = max((new_height - 0.5) / height, (new_width - 0.5) / width)

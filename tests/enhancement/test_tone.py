@@ -1,4 +1,4 @@
-"""The tone curve of values that are proportional to light."""
+"""Values that are proportional to light get a tone curve, and other values stay as they are."""
 
 import pytest
 import torch

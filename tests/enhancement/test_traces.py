@@ -1,4 +1,4 @@
-"""What was done to a picture is seen in it, and nothing in one that nothing was done to."""
+"""Damage leaves traces that are measured in a picture, and an undamaged picture shows none."""
 
 import io
 from pathlib import Path

@@ -21,7 +21,7 @@ Save = Callable[..., Path]
 
 @pytest.fixture
 def save(tmp_path: Path) -> Save:
-    """Write pixels: ``save("a.png", pixels)``."""
+    """Return a function that writes pixels: ``save("a.png", pixels)``."""
 
     def save(name: str, pixels: npt.NDArray[Any], **options: Any) -> Path:
         Image.fromarray(pixels).save(tmp_path / name, **options)
@@ -31,7 +31,7 @@ def save(tmp_path: Path) -> Save:
 
 
 def noise(*shape: int) -> Pixels:
-    """Smooth enough for shrinking to leave something."""
+    """Return noise that is smooth enough to survive shrinking."""
     pixels = np.random.default_rng(0).integers(0, 256, (*shape[:2], *shape[2:]), np.uint8)
     image = Image.fromarray(pixels).resize((2 * shape[1], 2 * shape[0]), Image.Resampling.BICUBIC)
     return np.array(image)
@@ -51,7 +51,7 @@ def test_psnr_is_that_of_evaluate(tmp_path: Path, save: Save, shape: tuple[int, 
 
 
 def test_an_original_is_compared_as_the_shrunk_picture_is(save: Save) -> None:
-    pixels = noise(21, 31, 3)  # 42 x 62: the last row and the last two columns are a remainder
+    pixels = noise(21, 31, 3)  # 42x62: the last two rows and columns are a remainder
     image = Image.fromarray(pixels)
     low = image.crop((0, 0, 60, 40)).resize((15, 10), Image.Resampling.BICUBIC)
     original, named = save("high.png", pixels), save("low.png", np.asarray(low))
@@ -77,7 +77,7 @@ def test_no_crop_is_cut_from_the_remainder(save: Save) -> None:
 def test_psnr_of_a_crop(save: Save) -> None:
     pixels = noise(20, 20, 3)
     comparison = compare(save("a.png", pixels), ["nearest"], 2, shrink=True, windows=[Window(5, 7, 11, 13)])
-    # Luma of BT.601 from 16 to 235, as Pillow's own conversion has it but for its rounding and its range.
+    # BT.601 luma from 16 to 235. Pillow's own conversion differs in its rounding and its range.
     weights = np.array([65.481, 128.553, 24.966]) / 255
     error = (crop_of(comparison, 1) @ weights) - (pixels[5:16, 7:20] @ weights)
     expected = 10 * np.log10(255**2 / np.mean(error**2))
@@ -151,7 +151,7 @@ def test_colors_of_a_profile_are_shown_in_srgb(save: Save) -> None:
 
 
 def test_what_is_shown_is_what_users_get(save: Save, tmp_path: Path) -> None:
-    """Gray with transparency, which the network alone would tint, and whose hidden colors it would see."""
+    """The network alone would tint gray and see the hidden colors of transparent areas."""
     pixels = noise(20, 24, 2)
     pixels[..., 1] = np.where(pixels[..., 1] < 100, 0, 255)
     path = save("a.png", pixels)

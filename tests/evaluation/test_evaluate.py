@@ -17,7 +17,7 @@ PAPERS = {
     3: (Score(30.39, 0.8682), Score(27.55, 0.7742), Score(27.21, 0.7385)),
     4: (Score(28.42, 0.8104), Score(26.00, 0.7027), Score(25.96, 0.6675)),
 }
-"""Of bicubic upscaling, as every paper of the field gives it. Source: RCAN (arXiv 1807.02758), table 2."""
+"""Scores of bicubic upscaling, as in every paper of the field. Source: RCAN (arXiv 1807.02758), table 2."""
 
 
 @pytest.mark.parametrize("scale", PAPERS)
@@ -25,9 +25,9 @@ PAPERS = {
 def test_bicubic_is_as_published(shared: Path, scale: int, index: int, name: str) -> None:
     evaluation = evaluate(shared / "images" / name, "bicubic", scale)
     assert evaluation.psnr == pytest.approx(PAPERS[scale][index].psnr, abs=0.03)
-    # The papers' MATLAB code rounds luma before it computes this.
+    # The papers' MATLAB code rounds luma before it computes SSIM.
     assert evaluation.ssim == pytest.approx(PAPERS[scale][index].ssim, abs=0.001)
-    assert evaluation.psnr == pytest.approx(BICUBIC[scale][index].psnr, abs=0.001)  # as the model card has it
+    assert evaluation.psnr == pytest.approx(BICUBIC[scale][index].psnr, abs=0.001)  # the model card's figure
     assert evaluation.ssim == pytest.approx(BICUBIC[scale][index].ssim, abs=0.0001)
 
 

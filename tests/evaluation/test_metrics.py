@@ -1,4 +1,4 @@
-"""Metrics against numbers and formulas of others."""
+"""Test the metrics against independent numbers and formulas."""
 
 import math
 
@@ -13,7 +13,7 @@ from esc_cli.evaluation.metrics import crop_border, luma, psnr, ssim
 def test_psnr_of_a_known_error() -> None:
     first = torch.zeros(1, 1, 4, 4)
     assert psnr(first, first + 255) == 0
-    # 20 log10(255): an error of one level everywhere.
+    # An error of one level everywhere is 20 log10(255).
     assert psnr(first, first + 1) == pytest.approx(48.1308, abs=1e-4)
     assert psnr(first, first) == math.inf
 
@@ -21,7 +21,7 @@ def test_psnr_of_a_known_error() -> None:
 def test_luma_is_that_of_bt601() -> None:
     colors = torch.tensor([[0, 0, 0], [255, 255, 255], [255, 0, 0], [0, 255, 0], [0, 0, 255]])
     picture = colors.T.reshape(1, 3, 1, 5).to(torch.uint8)
-    # Source: Rec. ITU-R BT.601-7, and MATLAB's rgb2ycbcr of the same colours.
+    # Source: Rec. ITU-R BT.601-7, and MATLAB's rgb2ycbcr of the same colors.
     expected = torch.tensor([16.0, 235.0, 81.481, 144.553, 40.966], dtype=torch.float64)
     torch.testing.assert_close(luma(picture).flatten(), expected)
 

@@ -1,4 +1,4 @@
-"""Real files, and permissions that hold for root, too."""
+"""Fixtures for real files, and for permissions that also apply to root."""
 
 import os
 import shutil
@@ -15,7 +15,7 @@ NOBODY = 65534
 
 @pytest.fixture
 def load() -> Callable[..., Image.Image]:
-    """Read a picture with Pillow, and close its file."""
+    """Return a function that reads a picture with Pillow and closes its file."""
 
     def load(path: str | Path) -> Image.Image:
         with Image.open(path) as image:
@@ -27,7 +27,7 @@ def load() -> Callable[..., Image.Image]:
 
 @pytest.fixture
 def public_folder() -> Iterator[Path]:
-    """A folder that everybody may read and only we may write; pytest's own are closed to others."""
+    """Yield a folder that all may read and only its owner may write, unlike pytest's private folders."""
     folder = Path(tempfile.mkdtemp())
     folder.chmod(0o755)
     yield folder
@@ -37,7 +37,7 @@ def public_folder() -> Iterator[Path]:
 
 @pytest.fixture
 def unprivileged() -> Callable[[], AbstractContextManager[None]]:
-    """Give up being root for a while, to whom no permission applies."""
+    """Return a context without the privileges of root, because permissions do not apply to root."""
 
     @contextmanager
     def unprivileged() -> Iterator[None]:

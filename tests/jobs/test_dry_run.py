@@ -1,4 +1,4 @@
-"""A dry run says which model each file gets, and finds what cannot be decoded."""
+"""Test that a dry run reports the model of each file and the files that cannot be decoded."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +21,7 @@ def dry_run(*names: str, **options: object) -> tuple[list[Event], Report]:
 
 @pytest.fixture
 def two(save: Save, scene: Image.Image) -> list[str]:
-    """A good picture and a bad one."""
+    """Save a clean picture and one that JPEG has degraded, and return their names."""
     scene.save(save("in/good.png"))
     scene.save(save("in/worse.jpg"), quality=60)
     return ["in/good.png", "in/worse.jpg"]

@@ -38,7 +38,7 @@ def test_time_grows_with_the_work(save: Save) -> None:
 
 
 def test_an_estimate_costs_little_however_large_the_result(save: Save) -> None:
-    """Six passes of x4: together they would make 262,144 pixels a side of the picture that is timed."""
+    """Six passes of x4 together would enlarge the picture that is timed to 262,144 pixels per side."""
     save("in/dot.png", size=(1, 1)), save("in/a.png", size=(20, 16))
     assert estimate("in", size="4000x4000", scale=None).seconds > 0
 

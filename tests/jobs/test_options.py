@@ -1,4 +1,4 @@
-"""Each option says how results depend on it, and it is so."""
+"""Test that results depend on each option as the option's metadata says."""
 
 import inspect
 from collections.abc import Callable
@@ -40,7 +40,7 @@ OTHERS: dict[str, Any] = {
     "shard": "1/1",
     "fail_fast": True,
 }
-"""Another value of each option that pictures have."""
+"""For each option of pictures, a value that differs from ``BASE`` or the default."""
 
 CLIPS = (
     "video_codec",
@@ -54,11 +54,11 @@ CLIPS = (
     "preview",
     "fps",
 )
-"""Options of clips, whose tasks have what follows from them; a clip's record has all of that."""
+"""Options of clips. A clip's task holds the values that follow from them, and its record has them all."""
 
 
 def recipe(**options: Any) -> Any:
-    """All that the result of a picture depends on, for the record beside it."""
+    """Return everything that the result of a picture depends on, as in the record beside it."""
     chosen = Options(**(BASE | options))
     chooser = Chooser(chosen)
     request = Request(("in.png",), _geometry(chooser.default, chosen), options=chosen)
@@ -76,7 +76,7 @@ def test_results_depend_on_an_option_as_it_says(
     if name in CLIPS:
         assert effect == "resolved"
         return
-    if name == "device":  # there is one device only
+    if name == "device":  # tests have only one device
         assert effect == "none"
         return
     assert (recipe(**{name: OTHERS[name]}) == recipe()) == (effect == "none")

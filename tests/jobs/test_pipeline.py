@@ -10,7 +10,7 @@ from esc_cli.jobs.pipeline import Stages, overlapped
 
 
 class Counted:
-    """Stages over numbers that note how many items are between reading and having been written."""
+    """Stages for numbers that count the items waiting between two stages."""
 
     def __init__(self, size: int = 1, pause_s: float = 0.0) -> None:
         self.lock = threading.Lock()
@@ -73,7 +73,7 @@ def test_each_item_has_its_outcome_in_order(workers: int) -> None:
 def test_nothing_piles_up() -> None:
     few = Counted(pause_s=0.001)
     list(overlapped(range(40), few.stages(), workers=2, waiting_bytes=100))
-    assert few.most_made <= 3 + 40 // 10  # those which could not be made are never written
+    assert few.most_made <= 3 + 40 // 10  # items that fail in ``make`` are never written
     large = Counted(size=60, pause_s=0.001)
     list(overlapped([0] * 20, large.stages(), workers=4, waiting_bytes=100))
     assert large.most_read <= 2
@@ -84,7 +84,7 @@ def test_the_stages_overlap() -> None:
     slow = Counted(pause_s=0.02)
     begun = time.monotonic()
     list(overlapped([0] * 20, slow.stages(), workers=2, waiting_bytes=100))
-    assert time.monotonic() - begun < 0.75 * 20 * 3 * 0.02  # one after the other it is all of that
+    assert time.monotonic() - begun < 0.75 * 20 * 3 * 0.02  # without overlap it takes 20 * 3 * 0.02
 
 
 @pytest.mark.parametrize("how", ["close", "interrupt in the network", "interrupt while waiting"])

@@ -123,7 +123,7 @@ def test_two_inputs_for_one_name_are_refused(save: Save, when_there: str) -> Non
     ):
         plan("a/1.png", "b/1.png", output="out", when_there=when_there)
     absolute = str(Path("a/1.png").absolute())
-    assert targets(plan("a/1.png", absolute, when_there=when_there)) == ["a/1_x2.png"]  # it is the same one
+    assert targets(plan("a/1.png", absolute, when_there=when_there)) == ["a/1_x2.png"]  # the same file
 
 
 def test_inputs_that_differ_in_their_ending_get_it_into_the_name(save: Save) -> None:
@@ -202,7 +202,7 @@ def test_a_name_that_grows_too_long_fails_alone(save: Save) -> None:
 
 
 def test_plans_grow_with_their_inputs_and_no_faster(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Counted, not timed: calls of the system for each of many files, as for each of few."""
+    """The test counts system calls instead of measuring time: many files take no more per file than a few."""
 
     def calls_each(count: int) -> float:
         for number in range(count):

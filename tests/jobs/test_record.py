@@ -12,7 +12,7 @@ RECIPE = {"models": ["digest"], "height": 8, "width": 6, "quality": None, "metad
 
 @pytest.fixture
 def made(tmp_path: Path) -> tuple[Path, Path]:
-    """An input and its result, with a record."""
+    """Make an input and its result with a record, and return both paths."""
     source, target = tmp_path / "in.png", tmp_path / "out" / "in.png"
     source.write_bytes(b"the input")
     target.parent.mkdir()
@@ -44,7 +44,7 @@ def test_time_alone_does_not_decide_but_content_does(made: tuple[Path, Path], wh
 
 
 def test_files_of_the_same_size_and_time_are_not_read(made: tuple[Path, Path]) -> None:
-    """That ten thousand pictures need not be read again is what makes a second run quick."""
+    """A second run is fast because it does not read ten thousand pictures again."""
     source, _ = made
     status = source.stat()
     source.write_bytes(b"THE INPUT")

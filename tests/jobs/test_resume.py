@@ -1,4 +1,4 @@
-"""Runs that are started again, divided, ended early, or that meet each other."""
+"""Test runs that are repeated, divided into shards, ended early, or concurrent."""
 
 import errno
 import json
@@ -47,7 +47,7 @@ def run(*names: str, **options: Any) -> tuple[Heard, Report]:
 
 @pytest.fixture
 def folder(save: Save) -> list[str]:
-    """Three pictures in a folder, and the names of their results."""
+    """Save three pictures in a folder, and return the names of their results."""
     for name in ("a", "b", "sub/c"):
         save(f"in/{name}.png", size=(9, 7))
     return ["in_x2/a.png", "in_x2/b.png", "in_x2/sub/c.png"]
@@ -55,7 +55,7 @@ def folder(save: Save) -> list[str]:
 
 @pytest.fixture
 def whole(folder: list[str]) -> list[str]:
-    """The same, after a run."""
+    """Upscale the pictures of ``folder``, and return the names of the results."""
     heard, _ = run(recursive=True)
     assert heard.done == folder
     return folder
@@ -87,7 +87,7 @@ def test_overwrite_leaves_alone_what_is_up_to_date(whole: list[str]) -> None:
 )
 def test_other_settings_make_other_results(whole: list[str], options: dict[str, Any]) -> None:
     options = {"output": "in_x2", "recursive": True, **options}
-    if "size" in options:  # the same size by another word is the same
+    if "size" in options:  # 200% means the same as a scale of 2
         assert run(**options)[0].up_to_date == whole
         return
     with pytest.raises(OutputExistsError):
@@ -96,7 +96,7 @@ def test_other_settings_make_other_results(whole: list[str], options: dict[str, 
 
 
 def test_a_model_that_was_chosen_is_no_model_that_was_named(save: Save) -> None:
-    """The record names what was chosen; what it is compared by is all that there was to choose from."""
+    """The record names the chosen model, but records are compared by all models that could be chosen."""
     save("in/a.png", size=(9, 7)), save("in/b.png", size=(9, 7))
     heard, _ = run(model="auto", device="cpu", precision="float32")
     assert heard.done == ["in_x2/a.png", "in_x2/b.png"]
@@ -147,14 +147,14 @@ def test_a_single_file_is_up_to_date_the_second_time(save: Save) -> None:
 
 
 def test_results_of_other_inputs_are_passed_over(save: Save) -> None:
-    """Whatever they were made with, as long as they are what was made."""
+    """The settings that made a result do not matter, as long as nobody has changed the result."""
     save("a.png"), save("b.png"), save("c_x2.png")
     run("a.png")
     upscale_files(["a.png"], "a_large.png", model="nearest", scale=3)
     made, _ = run("*.png")
     assert made.done == ["b_x2.png", "c_x2_x2.png"]
     assert made.up_to_date == ["a_x2.png"]
-    save("a_large.png", size=(5, 4))  # somebody's own
+    save("a_large.png", size=(5, 4))  # replaced by a file of the user
     assert run("*.png")[0].done == ["a_large_x2.png"]
     Path("results").mkdir()
     run("a.png", output="results/")
@@ -164,7 +164,7 @@ def test_results_of_other_inputs_are_passed_over(save: Save) -> None:
 def test_when_the_last_step_fails_the_next_run_makes_it(
     folder: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The record is written, the result's name is not: as after a kill between the two."""
+    """The record is written but the result is not renamed, as after a kill between these steps."""
 
     def failing(really: Callable[..., None]) -> Callable[..., None]:
         def call(source: Any, target: Any, **options: Any) -> None:
@@ -186,7 +186,7 @@ def test_when_the_last_step_fails_the_next_run_makes_it(
 
 
 def test_two_runs_on_one_folder(folder: list[str]) -> None:
-    """The other one makes everything after this one has planned to."""
+    """The second run makes everything after the first run has made its plan."""
     heard = Heard()
 
     def listener(event: Event) -> None:
@@ -224,7 +224,7 @@ def test_the_first_failure_may_end_the_run(folder: list[str]) -> None:
     assert report.exit_code is ExitCode.SOME_FAILED
     assert heard.summary.failed == 1
     assert heard.summary.done + heard.summary.not_begun == 2
-    Path("in/a.png").write_bytes(b"")  # now it is known before the work
+    Path("in/a.png").write_bytes(b"")  # now the failure is known before the work
     heard, _ = run(recursive=True, fail_fast=True)
     assert (heard.summary.done, heard.summary.failed, heard.summary.not_begun) == (0, 1, 2)
 
@@ -244,7 +244,7 @@ def test_a_full_disk_ends_the_run(folder: list[str], monkeypatch: pytest.MonkeyP
 
 
 def test_a_bug_in_one_picture_costs_one_picture(folder: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What nobody foresaw, from below our own code."""
+    """An unexpected exception comes from below the program's own code."""
     really, calls = os.fsync, 0
 
     def strange(descriptor: int) -> None:
@@ -260,7 +260,7 @@ def test_a_bug_in_one_picture_costs_one_picture(folder: list[str], monkeypatch: 
     (failure,) = report.failures
     assert failure.error.message == "a bug: ZeroDivisionError: a strange thing"
     assert failure.error.exit_code is ExitCode.BUG
-    assert failure.error.__traceback__ is None  # it would hold the picture
+    assert failure.error.__traceback__ is None  # a traceback would keep the picture in memory
 
 
 def test_a_pattern_given_once_more_takes_no_results_for_inputs(save: Save) -> None:

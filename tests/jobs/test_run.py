@@ -37,7 +37,7 @@ Load = Callable[..., Image.Image]
 
 
 class Run:
-    """A run with the baseline ``nearest``, and all that was heard of it."""
+    """A run with the baseline ``nearest``, and its events."""
 
     def __init__(self, *names: str, meddle: Callable[[], object] | None = None, **options: Any) -> None:
         self.events: list[Event] = []
@@ -49,7 +49,7 @@ class Run:
     def _hear(self, event: Event) -> None:
         self.events.append(event)
         if self._meddle is not None and isinstance(event, Engine):
-            self._meddle()  # all is planned, and nothing is begun
+            self._meddle()  # everything is planned, and nothing has begun
 
     def heard(self, kind: type[Event]) -> list[Any]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -62,7 +62,7 @@ class Run:
 
 
 def files() -> list[str]:
-    """All files but the records of results."""
+    """Return all files except the records of results."""
     return sorted(
         str(path) for path in Path().rglob("*") if path.is_file() and ".esc-upscale" not in path.parts
     )
@@ -73,7 +73,7 @@ def results() -> list[str]:
 
 
 def break_at(monkeypatch: pytest.MonkeyPatch, function: str, number: int, nth: int = 1) -> None:
-    """Let the nth call of a function of ``os`` fail."""
+    """Make the nth call of a function of ``os`` fail."""
     really, calls = getattr(os, function), 0
 
     def failing(*arguments: Any, **options: Any) -> Any:
@@ -111,7 +111,7 @@ def test_good_and_bad_in_a_folder(save: Save) -> None:
     assert run.summary == (3, 1, 2, 1)
     assert {failed.input for failed in run.heard(Failed)} == {"in/empty.png", "in/truncated.png"}
     assert [skipped.output for skipped in run.heard(Skipped)] == ["in_x2/skipped.png"]
-    # The fourth, which is truncated, does not get as far as the network.
+    # The fourth picture is truncated and does not reach the network.
     assert [(started.number, started.total) for started in run.heard(Started)] == [(1, 4), (2, 4), (3, 4)]
     assert run.exit_code is ExitCode.SOME_FAILED
 
@@ -153,7 +153,7 @@ def test_when_writing_fails_the_old_result_stays_and_the_rest_goes_on(
 ) -> None:
     save("a.png"), save("b.png")
     Path("a_x2.png").write_text("the old result")
-    break_at(monkeypatch, function, number, nth=2 if function == "replace" else 1)  # the record is the first
+    break_at(monkeypatch, function, number, nth=2 if function == "replace" else 1)  # the record comes first
     run = Run("a.png", "b.png", when_there="overwrite", workers=1)
     assert run.summary == (1, 0, 1, 0)
     (failure,) = run.failures
@@ -263,7 +263,7 @@ def test_a_result_that_turns_up_during_the_work_is_left_alone(save: Save) -> Non
 
 
 class _FailsAtSecondCall(nn.Module):
-    """A network on a device that fails once, as an allocation on the CPU does: with a plain RuntimeError."""
+    """A network that fails once with a plain RuntimeError, like a failed allocation on the CPU."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -273,7 +273,7 @@ class _FailsAtSecondCall(nn.Module):
 
     def forward(self, low: Tensor) -> Tensor:
         self.calls += 1
-        if self.calls == 5:  # the first three were to estimate the time
+        if self.calls == 5:  # the first three calls estimate the time
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory")
         high: Tensor = self.inner(low)
         return high
@@ -316,7 +316,7 @@ def test_a_model_for_each_picture(save: Save, scene: Image.Image) -> None:
     assert [done.model for done in run.heard(Done)] == models
     assert "JPEG" in run.heard(Done)[1].model_reason
     order = [event.model for event in run.events if isinstance(event, Engine)]
-    assert order == ["esc", "esc-light-robust"]  # each before the first picture that it makes
+    assert order == ["esc", "esc-light-robust"]  # each one before the first picture of its model
     first = run.events.index(run.heard(Engine)[1])
     assert run.events[first + 1] == Started("in/worse.jpg", 2, 3)
     assert b"model esc-light-robust x2" in Path("in_x2/worse.jpg").read_bytes()

@@ -19,7 +19,7 @@ def test_every_input_is_in_one_share(stems: list[str], count: int) -> None:
 
 
 def test_shares_are_alike_and_stay() -> None:
-    """The digests are those of ``printf %s NAME | sha256sum``: shares must not move with a new version."""
+    """The digest is that of ``printf %s NAME | sha256sum``: a new version must not change the shards."""
     assert Shard(0x9F86D081884C7D65 % 8 + 1, 8).has(Path("test"))
     sizes = [sum(Shard(n, 8).has(Path(f"holiday/{i:05}")) for i in range(8000)) for n in range(1, 9)]
     assert sum(sizes) == 8000

@@ -32,7 +32,7 @@ def test_a_file_gives_a_file(save: Save, load: Load) -> None:
 
 
 def test_the_result_is_the_commands_own(save: Save, load: Load) -> None:
-    """What is made from an image in memory is what is made from its file."""
+    """An image in memory gives the same result as its file."""
     source = save("in.png", size=(9, 7), mode="RGBA")
     esc_cli.upscale(source, "out.png", scale=3, model="bicubic", device="cpu", precision="float32")
     in_memory = esc_cli.upscale(load(source), scale=3, model="bicubic")
@@ -40,7 +40,7 @@ def test_the_result_is_the_commands_own(save: Save, load: Load) -> None:
 
 
 def test_the_model_is_chosen_as_by_the_command(scene: Image.Image, save: Save, load: Load) -> None:
-    """By default, and with the table of a JPEG, of which nothing shows in so small a picture."""
+    """The model is chosen by default. Only the quantization table shows the JPEG in so small a picture."""
     scene.crop((0, 0, 40, 24)).save(save("in.jpg"), quality=70)
     esc_cli.upscale("in.jpg", "out.png", scale=2, device="cpu", precision="float32")
     esc_cli.upscale("in.jpg", "auto.png", scale=2, model="auto", device="cpu", precision="float32")

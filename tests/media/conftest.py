@@ -1,4 +1,4 @@
-"""Pictures made by the tests themselves, through Pillow or byte by byte."""
+"""Make pictures for the tests, with Pillow or byte by byte."""
 
 import io
 import struct
@@ -21,7 +21,7 @@ CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
 
 @pytest.fixture
 def encode() -> Callable[..., bytes]:
-    """Encodes a Pillow image: the file is an outsider's, not ours."""
+    """Return a function that encodes an image with Pillow instead of this program."""
 
     def encode(image: Image.Image, format: str, **options: Any) -> bytes:
         file = io.BytesIO()
@@ -33,7 +33,10 @@ def encode() -> Callable[..., bytes]:
 
 @pytest.fixture
 def make_png() -> Callable[..., bytes]:
-    """Builds a PNG chunk by chunk, for what Pillow cannot write (16-bit color, EXIF behind the pixels)."""
+    """Return a function that builds a PNG chunk by chunk.
+
+    Pillow cannot write 16-bit color or EXIF after the pixels.
+    """
 
     def chunk(name: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -58,10 +61,13 @@ def make_png() -> Callable[..., bytes]:
 
 @pytest.fixture
 def make_tiff() -> Callable[..., bytes]:
-    """Builds an uncompressed TIFF of one strip, for kinds that Pillow does not write. Source: TIFF 6.0."""
+    """Return a function that builds an uncompressed TIFF of one strip, for kinds that Pillow does not write.
+
+    Source: TIFF 6.0.
+    """
 
     def make_tiff(pixels: npt.NDArray[Any], photometric: int, tags: dict[int, Any] | None = None) -> bytes:
-        """Encode (H, W, C); the array's own type and byte order are the file's."""
+        """Encode an array of shape (H, W, C), with the type and the byte order that the array has."""
         height, width, channels = pixels.shape
         order = ">" if pixels.dtype.byteorder == ">" else "<"
         fields: dict[int, Any] = {
@@ -93,7 +99,7 @@ def make_tiff() -> Callable[..., bytes]:
 
 @pytest.fixture
 def make_picture() -> Callable[..., Picture]:
-    """A picture of smooth noise, so that lossy formats have little to lose."""
+    """Return a function that makes a picture of smooth noise, in which lossy formats lose little."""
 
     def make_picture(
         height: int = 24,
@@ -121,7 +127,7 @@ def srgb_profile() -> bytes:
 
 @pytest.fixture
 def red_ink_profile() -> bytes:
-    """A CMYK profile (ICC.1:2001, 6.5.9, lut8Type) that shows the first ink as red, not as cyan."""
+    """Return a CMYK profile (ICC.1:2001, 6.5.9, lut8Type) that shows the first ink as red, not as cyan."""
     grid = np.indices((2, 2, 2, 2)).reshape(4, 16).T  # C M Y K, each 0 or 1; the last one varies fastest
     white, red, black = (255, 128, 128), (136, 208, 195), (0, 128, 128)  # L* a* b*, 8 bits
     table = [black if key else red if cyan else white for cyan, _magenta, _yellow, key in grid]

@@ -1,4 +1,4 @@
-"""Sheets of pictures, and text below pictures."""
+"""Test contact sheets, and text below pictures."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,7 +25,7 @@ def plain(value: int, height: int = 4, width: int = 6, dtype: torch.dtype = torc
 
 
 def pasted(pictures: list[Picture], columns: int, rows: int) -> Any:
-    """The sheet as Pillow puts it together."""
+    """Return the sheet as Pillow assembles it."""
     height, width = pictures[0].height, pictures[0].width
     sheet = Image.new("RGB", (columns * (width + GAP_PX) - GAP_PX, rows * (height + GAP_PX) - GAP_PX))
     for index, picture in enumerate(pictures):

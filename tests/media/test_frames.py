@@ -37,7 +37,7 @@ def read(content: bytes | Path, largest_px: int = 10**6) -> tuple[AnimationTimin
 
 
 def rgba(image: Image.Image) -> Array:
-    """(H, W, 4); colors that nobody sees are black."""
+    """Return pixels of shape (H, W, 4), with black in place of invisible colors."""
     pixels = np.array(image.convert("RGBA"))
     pixels[pixels[..., 3] == 0] = 0
     return pixels
@@ -56,12 +56,12 @@ def shown_at(timing: AnimationTiming | None, images: Sequence[Image.Image], time
     return rgba(images[next((i for i, end in enumerate(ends) if time_ms < end), len(ends) - 1)])
 
 
-# Animations made by hand, and how they have to look
+# Hand-made animations, and their expected appearance
 
 
 @dataclass(frozen=True)
 class Patch:
-    """A frame as it is stored: (H, W, 4) at a place, how it is laid, and what becomes of it."""
+    """A frame as a file stores it: pixels, (H, W, 4), with their position, blending and disposal."""
 
     pixels: Array
     left: int
@@ -91,7 +91,7 @@ def patches(seed: int, disposals: Sequence[int], alphas: Sequence[int], *, first
 
 
 def composed(stored: Sequence[Patch], clear: int, restore: int) -> list[Array]:
-    """What is to be seen, by the formulas of PNG 13.16 and W3C Compositing in floats."""
+    """Return the expected frames, computed in floats by the formulas of PNG 13.16 and W3C Compositing."""
     canvas = np.zeros((HEIGHT, WIDTH, 4))
     result = []
     for number, patch in enumerate(stored):
@@ -120,7 +120,7 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def apng(stored: Sequence[Patch], plays: int = 0, default: Array | None = None) -> bytes:
-    """Source: PNG (third edition), 11.3.6."""
+    """Encode frames as an APNG. Source: PNG (third edition), 11.3.6."""
 
     def packed(pixels: Array) -> bytes:
         return zlib.compress(b"".join(b"\0" + row.tobytes() for row in pixels))
@@ -146,7 +146,7 @@ GRAYS = bytes(value for value in range(256) for _ in range(3))
 
 
 def gif(stored: Sequence[Patch], delays: Sequence[int] = (), netscape: int | None = 0) -> bytes:
-    """Gray, index 0 is transparent; not compressed. Source: GIF89a."""
+    """Encode frames as an uncompressed gray GIF, whose index 0 is transparent. Source: GIF89a."""
     content = b"GIF89a" + struct.pack("<HHBBB", WIDTH, HEIGHT, 0xF7, 0, 0) + GRAYS
     if netscape is not None:
         content += b"!\xff\x0bNETSCAPE2.0\x03\x01" + struct.pack("<H", netscape) + b"\0"
@@ -161,7 +161,7 @@ def gif(stored: Sequence[Patch], delays: Sequence[int] = (), netscape: int | Non
 
 
 def plain_lzw(indices: list[int]) -> bytes:
-    """Codes of 9 bits, with a clear code so often that they stay so wide."""
+    """Encode indices as 9-bit codes, with enough clear codes to prevent wider ones."""
     codes = [256]
     for number, index in enumerate(indices, 1):
         codes += [index, 256] if number % 200 == 0 else [index]
@@ -172,7 +172,7 @@ def plain_lzw(indices: list[int]) -> bytes:
 
 
 def moving(count: int = 4, *, mode: str = "RGBA") -> list[Image.Image]:
-    """A square of one color that moves over nothing."""
+    """Return frames with a square of one color that moves over an empty background."""
     images = [Image.new(mode, (16, 12)) for _ in range(count)]
     for number, image in enumerate(images):
         image.paste((200, 60 * number, 9, 255)[: len(mode)], (number * 3, 2, number * 3 + 5, 9))
@@ -256,7 +256,8 @@ def test_frames_are_independent_and_timing_can_be_read_at_any_time() -> None:
 @pytest.mark.parametrize("format", ["PNG", "GIF", "WEBP"])
 def test_truncated_animations_are_refused_wherever_they_end(format: str) -> None:
     content = encode(moving(3), AnimationTiming((100, 100, 100)), format)
-    whole = {"PNG": 21, "GIF": 1, "WEBP": 1}[format]  # a checksum and the end; the trailer; padding
+    # Bytes that a reader may miss at the end: PNG's checksum and end, GIF's trailer, WebP's padding.
+    whole = {"PNG": 21, "GIF": 1, "WEBP": 1}[format]
     boundaries = 0
     for length in range(12, len(content) - whole):
         try:
@@ -265,7 +266,7 @@ def test_truncated_animations_are_refused_wherever_they_end(format: str) -> None
             assert error.message
         else:
             boundaries += 1
-    assert boundaries <= (2 if format == "GIF" else 0)  # between frames, for lack of a trailer
+    assert boundaries <= (2 if format == "GIF" else 0)  # between its frames, a GIF lacks only the trailer
 
 
 @pytest.mark.parametrize("format", ["PNG", "GIF", "WEBP", "TIFF", "AVIF"])
@@ -282,7 +283,7 @@ def test_damage_is_an_error_of_ours(format: str, capfd: pytest.CaptureFixture[st
         except EscError:
             refused += 1
     assert refused > 10
-    if format != "TIFF":  # libtiff writes to stderr by itself
+    if format != "TIFF":  # libtiff itself writes to stderr
         assert capfd.readouterr().err == ""
 
 
@@ -523,7 +524,7 @@ def test_imagemagick_sees_what_we_wrote(tmp_path: Path) -> None:
     ],
 )
 def test_real_animations(shared: Path, name: str, count: int, total_ms: int) -> None:
-    """Counts and times by gifsicle --info, webpmux -info and ffprobe -show_packets."""
+    """The expected counts and times are from gifsicle --info, webpmux -info and ffprobe -show_packets."""
     timing, images = read(shared / "corpus" / name, largest_px=10**7)
     assert timing is not None
     assert len(timing.durations_ms) == len(images) == count

@@ -67,7 +67,7 @@ def test_bomb_takes_no_memory(shared: Path) -> None:
 
 
 def test_nothing_is_logged_to_stderr(capfd: pytest.CaptureFixture[str]) -> None:
-    """Python prints what is logged where nobody listens, and Pillow logs what it finds in damaged TIFF."""
+    """Python prints log messages that no handler takes, and Pillow logs damage that it finds in a TIFF."""
     logger = logging.getLogger("PIL.TiffImagePlugin")
     handlers = logging.getLogger().handlers[:]
     logging.getLogger().handlers.clear()
@@ -99,7 +99,7 @@ def test_readers_in_threads_leave_everything_as_it_was() -> None:
 
 
 def png_with(*chunks: tuple[bytes, bytes]) -> bytes:
-    """A picture of 1x1 with these chunks before its pixels."""
+    """Return a PNG of one pixel, with these chunks before the pixel data."""
     plain = encoded("PNG", 1, 1)
     made = (
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
@@ -122,7 +122,7 @@ def test_text_of_some_megabytes_is_read_and_more_is_said() -> None:
 
 def test_a_library_s_assertion_is_damage() -> None:
     palette = bytearray(png_with())
-    palette[25] = 3  # a palette is promised, and there is none
+    palette[25] = 3  # the header states a palette, but there is none
     palette[29:33] = struct.pack(">I", zlib.crc32(palette[12:29]))
     with pytest.raises(InputError, match=r"the data is damaged or incomplete$"):
         probe(bytes(palette))
@@ -135,7 +135,7 @@ def test_camera_raw_is_not_taken_for_its_thumbnail(tmp_path: Path, tags: dict[in
     with pytest.raises(InputError, match="camera raw") as caught, opened(path):
         pass
     assert "develop" in str(caught.value.hint)
-    assert not is_picture(path)  # nor in a folder, where it is passed over
+    assert not is_picture(path)  # so it is skipped in a folder
     Image.new("RGB", (8, 6)).save(tmp_path / "page.tif", tiffinfo={254: 1})
     with opened(tmp_path / "page.tif"):
         pass

@@ -128,7 +128,7 @@ def test_is_picture_by_content_or_name(tmp_path: Path, encode: Callable[..., byt
         "unnamed",
         "empty.PNG",
         "iphone.heic",
-        "pipe.png",  # which then fails, by name
+        "pipe.png",  # counts because of its name, and fails when it is read
     }
     assert not is_picture(tmp_path / "absent.png")
 

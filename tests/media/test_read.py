@@ -29,17 +29,17 @@ Encode = Callable[..., bytes]
 
 
 def pixels(color: Tensor) -> list[list[list[int]]]:
-    """(1, C, H, W) as rows of pixels."""
+    """Return a tensor of shape (1, C, H, W) as rows of pixels."""
     return color[0].permute(1, 2, 0).tolist()
 
 
 def pattern(mode: str) -> Image.Image:
-    """A picture that no turn or flip leaves as it is."""
+    """Return a picture that every rotation and every flip changes."""
     values = np.arange(6 * 4 * len(Image.new(mode, (1, 1)).getbands()), dtype=np.uint8).reshape(4, 6, -1)
     return Image.fromarray(values.squeeze())
 
 
-# What files hold
+# Contents of files
 
 
 @pytest.mark.parametrize("format", ["PNG", "WEBP", "BMP", "TIFF"])
@@ -178,7 +178,7 @@ def test_avif_of_ten_bits_is_noted(encode: Encode) -> None:
     file = encode(pattern("RGB"), "AVIF")
     at = file.index(b"av1C") + 6
     for flags, depth in ((0x00, 8), (0x40, 10), (0x60, 12)):
-        with opened(file) as avif:  # Pillow encodes 8 bits alone, so only the header is that of another
+        with opened(file) as avif:  # Pillow encodes only 8 bits, so only the header is changed
             header = file[:at] + bytes((file[at] | flags,)) + file[at + 1 :]
             assert avif.format.depth_bits(dataclasses.replace(avif, header=header)) == depth
 
@@ -196,7 +196,7 @@ def test_the_first_of_several_is_noted(encode: Encode) -> None:
 
 
 def samples(height: int, width: int, channels: int) -> npt.NDArray[np.uint16]:
-    """Noise, whose lower bytes count."""
+    """Return noise that uses all 16 bits."""
     return np.random.default_rng(height * width).integers(0, 2**16, (height, width, channels), np.uint16)
 
 
@@ -206,7 +206,7 @@ def first(source: Path | bytes) -> Picture:
 
 
 def channels_of(picture: Picture) -> npt.NDArray[np.generic]:
-    """(H, W, C) as they would stand in a file."""
+    """Return the channels as a file stores them, in shape (H, W, C)."""
     planes = [*picture.color[0, : 1 if picture.gray else 3]]
     return np.stack([*planes, *(() if picture.alpha is None else picture.alpha[0])], axis=2)
 
@@ -227,7 +227,7 @@ def test_16_bit_png_with_a_transparent_color(make_png: Callable[..., bytes]) -> 
     )
     assert picture.color[0].permute(1, 2, 0).tolist() == values.tolist()
     assert picture.alpha is not None
-    assert picture.alpha.flatten().tolist() == [0, 65_535]  # they differ in the lower byte alone
+    assert picture.alpha.flatten().tolist() == [0, 65_535]  # they differ only in the low byte
 
 
 def test_metadata_behind_deep_pixels_is_found(make_png: Callable[..., bytes]) -> None:
@@ -273,7 +273,7 @@ def test_associated_alpha_is_taken_out(
     stored[..., :-1] *= straight[..., -1:]
     file = (stored * white).round() if white > 1 else stored
     picture = first(make_tiff(file.astype(np.uint16 if white > 1 else np.float32), photometric, {338: 1}))
-    visible = straight[..., -1] > 0.1  # below, 16 bits of a product say little
+    visible = straight[..., -1] > 0.1  # at lower alpha, 16-bit products are too coarse
     difference = np.abs(channels_of(picture) / white - straight)[visible]
     assert difference.max() < 12 / 65_535
     assert channels_of(picture)[0, 1, :-1].max() == 0
@@ -485,7 +485,7 @@ def test_an_opened_image_is_taken_over_like_its_file(encode: Encode) -> None:
         file = encode(pattern("RGB"), format, exif=exif)
         with Image.open(io.BytesIO(file)) as image:
             picture = picture_from_image(image)
-            assert format == "TIFF" or image.getexif()[274] == 6  # the image is as it was
+            assert format == "TIFF" or image.getexif()[274] == 6  # the image is unchanged
         assert picture.color.equal(read_picture(file).color)
         assert picture.format == format
 
@@ -497,7 +497,7 @@ def test_a_bomb_is_refused_by_its_header(make_png: Callable[..., bytes]) -> None
     side = int(LARGEST_INPUT_PX**0.5)
     assert (
         probe(make_png((side, side), 8, 2, [b""])).height == side
-    )  # above Pillow's own limit, without a warning
+    )  # above Pillow's own limit, but without a warning
     for read in (probe, read_picture, read_file):
         with pytest.raises(InputError, match="has 501 megapixels, more than the limit"):
             read(make_png((side, side + 2), 8, 2, [b""]))
@@ -508,7 +508,7 @@ def test_a_deep_file_without_all_its_pixels_is_an_error(
     make_png: Callable[..., bytes], make_tiff: Callable[..., bytes], kind: str
 ) -> None:
     values = samples(64, 64, 3)
-    behind = 8 + values.nbytes // 2  # where pixels are said to begin, so that half of them is not there
+    behind = 8 + values.nbytes // 2  # a false offset of the pixels, so that half of them is missing
     png = make_png((64, 64), 16, 2, [row.astype(">u2").tobytes() for row in values])
     file = {
         "PNG": png[: len(png) // 2],
@@ -530,7 +530,7 @@ def test_a_truncated_file_is_an_error(encode: Encode, format: str) -> None:
 
 def test_a_wrong_checksum_is_an_error(encode: Encode) -> None:
     file = bytearray(encode(Image.effect_noise((64, 64), 50), "PNG"))
-    file[-14] ^= 1  # the last byte of the pixels' checksum lies before IEND's 12
+    file[-14] ^= 1  # a byte of the pixels' checksum, before the 12 bytes of IEND
     with pytest.raises(InputError, match="checksum"):
         read_picture(bytes(file))
 

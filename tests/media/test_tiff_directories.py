@@ -1,4 +1,4 @@
-"""TIFF directories: written ones are read back the same, by us and by Pillow, wherever they stand."""
+"""Test that this program and Pillow read TIFF directories as they were written, at any position."""
 
 import io
 import struct
@@ -60,7 +60,7 @@ directories = st.dictionaries(tags, fields, max_size=6)
 
 
 def file_with(tree: Tree, layout: Layout, before: bytes = b"") -> bytes:
-    """A TIFF of one directory, which may stand behind something else."""
+    """Return a TIFF with one directory, which may follow other data."""
     position = len(layout.header(0)) + len(before)
     return layout.header(position) + before + directory_at(position, tree, layout)
 
@@ -71,7 +71,7 @@ def read_back(file: bytes) -> dict[int, Entry | Field | Tree]:
 
 
 def in_order(tree: Tree, layout: Layout) -> dict[int, object]:
-    """What a tree becomes in a file."""
+    """Return a tree as it is read back from a file, in the file's byte order."""
     return {
         tag: Field(value.type, value.ordered(layout.order), layout.order)
         if isinstance(value, Field)
@@ -94,11 +94,11 @@ def test_a_tree_is_read_as_it_was_written(
     try:
         read = read_back(file_with(tree, layout, bytes(2 * words_before)))
     except ValueError:
-        raise AssertionError("it cannot be read") from None
+        raise AssertionError("the written tree cannot be read") from None
     assert read == in_order(tree, layout)
 
 
-@pytest.mark.parametrize("layout", LAYOUTS[:3])  # Pillow reads no BigTIFF of big endian
+@pytest.mark.parametrize("layout", LAYOUTS[:3])  # Pillow does not read big-endian BigTIFF
 def test_pillow_reads_the_same_numbers(layout: Layout) -> None:
     tree: Tree = {
         256: number_field(70_000),
@@ -167,7 +167,7 @@ def test_damage_is_an_error_or_left_out() -> None:
         TiffReader(io.BytesIO(b"garbage of some length"))
     with pytest.raises(ValueError, match="beyond the end"):
         read_back(good[:20])
-    assert read_back(good[:-5]).keys() == {296}  # the text is not whole
+    assert read_back(good[:-5]).keys() == {296}  # the text is incomplete
     circle = layout.header(8) + directory_at(8, {296: number_field(2, SHORT)}, layout, next=8)
     with pytest.raises(ValueError, match="form a loop"):
         list(TiffReader(io.BytesIO(circle)).chain())

@@ -11,7 +11,7 @@ from esc_cli.errors import InputError, OutputError
 from esc_cli.media import vips
 from esc_cli.media.formats.tiff import decode_page
 
-# Reads and writes a picture of 16 bits, and then tells what that took.
+# Reads and writes a 16-bit picture, and prints when pyvips was loaded and the number of its threads.
 READ_AND_WRITE = """
 import os, sys
 from pathlib import Path
@@ -67,7 +67,7 @@ def test_only_the_format_that_is_named_is_read() -> None:
 
 @pytest.mark.parametrize("tile_px", [16, 64])
 def test_a_damaged_tile_is_an_error(make_tiff: Callable[..., bytes], tile_px: int) -> None:
-    """Which libvips takes for a black one, unless warnings count."""
+    """Unless warnings count as errors, libvips decodes such a tile as black."""
     image = vips.libvips().Image.new_from_array(np.full((64, 64, 3), 40_000, np.uint16))
     good = image.tiffsave_buffer(compression="deflate", tile=True, tile_width=tile_px, tile_height=tile_px)
     bad = bytearray(good)
@@ -79,7 +79,7 @@ def test_a_damaged_tile_is_an_error(make_tiff: Callable[..., bytes], tile_px: in
 
 def test_oddities_of_a_tiff_are_no_error(make_tiff: Callable[..., bytes]) -> None:
     pixels = samples(4)
-    for tags in ({}, {0x4746: 4}, {65_000: (1, 2, 3)}):  # nothing says what the fourth channel is
+    for tags in ({}, {0x4746: 4}, {65_000: (1, 2, 3)}):  # no tag describes the fourth channel
         assert np.array_equal(decode_page(make_tiff(pixels, 2, tags), 0, "it"), pixels)
 
 

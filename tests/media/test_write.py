@@ -32,7 +32,7 @@ def encoded(picture: Picture, format: PictureFormat, quality: int | None = None)
 
 
 def reopened(picture: Picture, name: str, quality: int | None = None) -> Image.Image:
-    """What Pillow makes of our file."""
+    """Return the picture's file as Pillow reads it."""
     content = encoded(picture, FORMATS[name], quality)
     FORMATS[name].load_plugin()
     image = Image.open(io.BytesIO(content), formats=[FORMATS[name].pillow_name])
@@ -85,7 +85,7 @@ def test_without_alpha_the_background_is_white(make_picture: MakePicture, name: 
     for gray, mode in ((False, "RGB"), (True, "L")):
         image = reopened(make_picture(gray=gray, alpha=True), name)
         assert image.mode == mode
-        assert np.asarray(image)[:, 0].min() >= 250  # transparent at the left
+        assert np.asarray(image)[:, 0].min() >= 250  # the left edge is transparent
 
 
 @pytest.mark.parametrize("name", INSTALLED)
@@ -112,7 +112,7 @@ def test_what_was_read_is_what_is_read_again(make_picture: MakePicture, metadata
     picture = make_picture(metadata=metadata, alpha=True)
     for name in LOSSLESS:
         again = read_picture(encoded(picture, FORMATS[name]))
-        assert again.color.equal(picture.color) or name == "WEBP"  # WebP drops colors that nobody sees
+        assert again.color.equal(picture.color) or name == "WEBP"  # WebP drops invisible colors
         assert again.alpha is not None
         assert picture.alpha is not None
         assert again.alpha.equal(picture.alpha)
@@ -140,7 +140,7 @@ def test_only_what_is_kept_is_written(make_picture: MakePicture, metadata: Metad
     for name in INSTALLED:
         bare = read_picture(encode_file(file, FORMATS[name], WriteSettings(keep=frozenset()))).metadata
         xmp = read_picture(encode_file(file, FORMATS[name], WriteSettings(keep=frozenset({"xmp"})))).metadata
-        if name == "JPEG XL":  # whose decoder gives a profile of sRGB where there is none
+        if name == "JPEG XL":  # its decoder returns an sRGB profile if there is none
             bare, xmp = (dataclasses.replace(read, icc_profile=None) for read in (bare, xmp))
         assert bare == Metadata(), name
         assert xmp == Metadata(xmp=metadata.xmp if "xmp" in FORMATS[name].holds else None), name
@@ -159,7 +159,7 @@ def test_provenance_is_written(make_picture: MakePicture, name: str, deep: bool)
 
 
 def test_without_its_profile_a_picture_becomes_srgb(make_picture: MakePicture) -> None:
-    """Display P3's (200, 100, 50) by CSS Color 4's matrices is (215, 93, 31) in sRGB."""
+    """By the matrices of CSS Color 4, (200, 100, 50) in Display P3 is (215, 93, 31) in sRGB."""
     primaries = Primaries((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))
     picture = make_picture(metadata=Metadata(icc_profile=rgb_profile(primaries, srgb_curve())))
     picture = dataclasses.replace(picture, color=solid((200, 100, 50)))
@@ -181,7 +181,7 @@ def solid(color: tuple[int, int, int]) -> torch.Tensor:
 
 
 def with_16_bits(picture: Picture) -> Picture:
-    """The same with noise in the lower bytes."""
+    """Return the picture in 16 bits, with noise in the low bytes."""
     noise = torch.randint(0, 256, picture.color.shape[2:]).to(torch.int32)
     color, alpha = (
         None if plane is None else (plane.to(torch.int32) * 256 + noise).to(torch.uint16)
@@ -233,7 +233,7 @@ def test_floats_are_kept_in_tiff_in_their_own_range(
     content = encoded(floats, FORMATS["TIFF"])
     again = read_file(content).first
     assert again.depth_bits == 32
-    # No value is as low as -2, nor need one be 255: then another range is read, but the same numbers.
+    # No value is -2, and none need be 255, so the range that is read may differ. The numbers do not.
     low, high = again.value_range
     stored = again.color * (high - low) + low
     assert (stored - (floats.color * 257 - 2)).abs().max() < 1e-4
@@ -257,7 +257,7 @@ def test_pillow_reads_our_gray_floats(make_picture: MakePicture) -> None:
 def test_deep_avif_has_its_bits_and_all_of_its_color(
     make_picture: MakePicture, depth: int, kind: str, alpha: bool
 ) -> None:
-    """FFmpeg's decoder is dav1d, which libvips has no part in."""
+    """FFmpeg decodes with dav1d, which is independent of libvips."""
     picture = dataclasses.replace(with_16_bits(make_picture(64, 96, alpha=alpha)), depth_bits=depth)
     smooth = torch.linspace(0, 65_535, 96).to(torch.uint16).expand(1, 3, 64, 96).contiguous()
     picture = dataclasses.replace(picture, color=smooth)
@@ -274,7 +274,7 @@ def test_deep_avif_has_its_bits_and_all_of_its_color(
 
 def test_metadata_of_a_deep_avif_is_not_rewritten(make_picture: MakePicture, metadata: Metadata) -> None:
     exif = Image.Exif()
-    exif[0x4746], exif[271] = 4, "maker"  # a rating, which libexif does not know
+    exif[0x4746], exif[271] = 4, "maker"  # a rating, a tag that libexif does not know
     picture = with_16_bits(
         make_picture(metadata=dataclasses.replace(metadata, exif=exif.tobytes(), dpi=None))
     )

@@ -1,4 +1,4 @@
-"""Each ablation differs from ESC by what it says, counted by hand."""
+"""The parameters of each ablation differ from those of ESC by a number that was computed by hand."""
 
 import dataclasses
 
@@ -12,10 +12,10 @@ from esc_cli.networks.architectures.registry import build_network
 BLOCKS, LAYERS, HEADS, CHANNELS = 5, 25, 4, 16
 LARGE = CHANNELS**2 * 13**2
 TABLE = (2 * 32 - 1) ** 2
-"""Biases of a head."""
+"""Number of biases of one attention head."""
 
 DYNAMIC = (CHANNELS + 1) * 8 + (8 + 1) * 9 * CHANNELS
-"""Of the two layers that make dynamic kernels from a mean."""
+"""Number of parameters of the two layers that make dynamic kernels from a mean."""
 
 ATTENTION = (64 + 1) * 3 * 64 + (64 + 1) * 64 + HEADS * TABLE
 PARTIAL_ATTENTION = (CHANNELS + 1) * 3 * CHANNELS + (CHANNELS + 1) * CHANNELS + TABLE
@@ -62,6 +62,6 @@ def test_every_parameter_is_trained(name: str) -> None:
     )
     network = build_network(small).double()
     for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.1)  # behind a layer at zero nothing has a gradient
+        torch.nn.init.normal_(parameter, std=0.1)  # a layer of zeros passes no gradient back
     network(torch.rand(1, 3, 20, 12, dtype=torch.float64)).square().mean().backward()
     assert all(one.grad is not None and one.grad.any() for one in network.parameters())

@@ -1,4 +1,4 @@
-"""What a block's steps ask of a runner."""
+"""The steps of a block tell the runner their reach and their grid."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ FEED = (1, 1)
 
 
 class Recorder(Whole):
-    """Runs plainly and writes down how far the steps reach, and on which grid they work."""
+    """Runs the steps on the whole picture and records their reach and their grid."""
 
     def __init__(self) -> None:
         self.steps: list[tuple[int, int]] = []

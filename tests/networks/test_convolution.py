@@ -1,4 +1,4 @@
-"""Packed convolutions against the plain ones."""
+"""Packed convolutions give the same results as plain ones."""
 
 import copy
 
@@ -17,7 +17,7 @@ LAYOUTS = (torch.contiguous_format, torch.channels_last)
 
 
 def maps(convolution: Convolution, layout: torch.memory_format) -> tuple[Tensor, Tensor]:
-    """Give an input and a map of the output's shape, both the rows of larger maps as strips are."""
+    """Return an input and a map of the output's shape. Both are rows of larger maps, as strips are."""
     torch.manual_seed(0)
     features, other = torch.randn(2, 12, 30, 9), torch.randn(2, convolution.out_channels, 30, 9)
     return features.to(memory_format=layout)[:, :, 5:16], other.to(memory_format=layout)[:, :, 5:16]

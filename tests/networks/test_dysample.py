@@ -8,7 +8,7 @@ from esc_cli.networks.dysample import DySample
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.02), (torch.float16, 0.002)], ids=str)
 def test_half_precision_samples_where_float32_does(dtype: torch.dtype, tolerance: float) -> None:
-    """At 300 pixels positions of half precision would lie beside the map."""
+    """At 300 pixels, positions in half precision would lie outside the map."""
     torch.manual_seed(0)
     head = DySample(8, 3, 2)
     features = torch.rand(1, 8, 300, 300)

@@ -1,4 +1,4 @@
-"""Folded networks are the same functions."""
+"""Folded networks compute the same functions as the networks before folding."""
 
 import copy
 
@@ -48,7 +48,7 @@ def test_an_eighth_of_a_mixing_layer_goes_away() -> None:
 
 
 def mixing_weights(network: nn.Module) -> int:
-    """Count the weights of all mixing layers but the mixers: multiplications for each pixel."""
+    """Count the multiplications per pixel of all mixing layers without their mixers: one for each weight."""
     names = {name: value for name, value in network.named_parameters() if name.endswith("weight")}
     return sum(
         value.numel()
@@ -58,7 +58,7 @@ def mixing_weights(network: nn.Module) -> int:
 
 
 def test_half_precision_is_folded_in_full() -> None:
-    """Rounded once, after the product: no further from it than its own rounding."""
+    """The weights are rounded only once, after the product was computed in full precision."""
     network = random_network(CONFIGS[0])
     half = copy.deepcopy(network).bfloat16()
     exact = copy.deepcopy(half).float()

@@ -1,4 +1,4 @@
-"""Reflection as numpy does it, for every size."""
+"""Padding by reflection equals that of NumPy for every size."""
 
 import numpy as np
 import torch

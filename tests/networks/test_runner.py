@@ -1,6 +1,7 @@
-"""What a network says of its steps is true: run in strips of rows, with no more than the stated reach.
+"""Networks state the reach of their steps correctly: a halo of this reach is enough for strips of rows.
 
-The runner here is the simplest that cuts: a fresh strip with its halo for every step, nothing saved.
+The runner here is the simplest one that cuts. It cuts a new strip with its halo for every step and saves
+nothing.
 """
 
 from collections.abc import Callable
@@ -90,10 +91,10 @@ NETWORKS: tuple[NetworkConfig, ...] = (
 def test_strips_equal_the_whole(config: NetworkConfig, rows: int) -> None:
     network = build_network(config).double().eval()
     for parameter in network.parameters():
-        # Zero-initialised layers would hide what they do.
+        # Layers of zeros would hide errors.
         torch.nn.init.normal_(parameter, std=0.2)
     low = torch.rand(1, 3, 24, 9, dtype=torch.float64)
     with torch.inference_mode():
         whole, strips = network(low), network(low, Strips(rows))
-    # The means are summed in float32; everything else is exact, and a wrong reach shows at 1e-3 and above.
+    # The means are summed in float32, and the rest is exact. A wrong reach causes errors of 1e-3 and above.
     torch.testing.assert_close(strips, whole, rtol=1e-6, atol=1e-6)

@@ -1,4 +1,4 @@
-"""The convolution by frequencies against torch's own."""
+"""The convolution in the frequency domain agrees with torch's convolution."""
 
 import pytest
 import torch

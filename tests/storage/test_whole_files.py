@@ -90,7 +90,7 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
 
 @pytest.fixture(params=["without a name", "under a hidden name"])
 def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Both ways in which a file may be hidden until it is complete; not every system has the first."""
+    """Select one of the two ways to hide a file until it is complete. Some systems lack the first way."""
     if request.param == "under a hidden name":
         monkeypatch.setattr(whole_files, "_DESCRIPTORS", "/nowhere")
     elif not hasattr(os, "O_TMPFILE"):

@@ -1,4 +1,4 @@
-"""A folder of pictures, cut two from each source, and a network that learns from them in no time."""
+"""Fixtures for training: a folder with two pictures from each source, and a network that trains fast."""
 
 import csv
 from pathlib import Path
@@ -15,7 +15,7 @@ SOURCES = 6
 
 @pytest.fixture(autouse=True)
 def _tiny_variant(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One more entry in the table of variants: the published ones take too long for a test."""
+    """Add a tiny network to the variants, because the published ones take too long for a test."""
 
     def tiny(scale: int) -> ESCConfig:
         return ESCConfig(

@@ -1,4 +1,4 @@
-"""Ablations, and their curves."""
+"""Test ablations and the plot of their curves."""
 
 import dataclasses
 from pathlib import Path

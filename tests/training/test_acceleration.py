@@ -1,4 +1,4 @@
-"""One compilation for all blocks; rates and optimizers that can be recorded; a recorded step is the step."""
+"""Test that one compilation serves all blocks, and that recorded steps and rates act like plain ones."""
 
 import copy
 import dataclasses
@@ -23,7 +23,7 @@ CONFIG = TrainingConfig(
 )
 
 
-@pytest.mark.filterwarnings("ignore")  # torch meets and hides its own while compiling
+@pytest.mark.filterwarnings("ignore")  # torch causes and hides warnings while it compiles
 def test_one_compilation_without_a_break_serves_all_blocks() -> None:
     network = ESC(THREE_BLOCKS)
     compiled, low = copy.deepcopy(network), torch.rand(1, 3, 16, 16)
@@ -71,7 +71,7 @@ def test_recorded_steps_are_the_steps(pictures: Path, tmp_path: Path) -> None:
         read_state_dict(train(recorded, pictures, tmp_path / "graphed", device=device, quiet=True))
     )
     first = flat({key: one.cpu() for key, one in new_run(CONFIG, device).network.state_dict().items()})
-    # AdamW moves what has hardly a gradient by the sign of its rounding errors: not all comes out the same.
+    # AdamW moves weights with tiny gradients by the sign of rounding errors, so some weights differ.
     assert (graphed - plain).norm() < 0.1 * (plain - first).norm()
 
 

@@ -1,4 +1,4 @@
-"""Steps between attention windows are seen by their loss, and nothing else is."""
+"""Test that the border loss measures steps between attention windows and nothing else."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from esc_cli.training.border_loss import border_loss
 def test_a_step_at_a_border_costs_its_height() -> None:
     error = torch.zeros(2, 3, 32, 32)
     error[..., 16:] = 0.25
-    # Columns only: no step between rows.
+    # The mean covers rows and columns, but the step is between columns only.
     assert border_loss(error, scale=2, window_px=8).item() == pytest.approx(0.25 / 2)
     assert border_loss(error.mT, scale=2, window_px=8).item() == pytest.approx(0.25 / 2)
 

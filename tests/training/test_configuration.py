@@ -1,4 +1,4 @@
-"""The learning rate of every step."""
+"""Test the learning rate of every step and the end of a run."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""A network may start as a plain enlargement of the picture."""
+"""Test that a network can start as a plain enlargement of the picture."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""A relative's weights start another network where it left off."""
+"""Test that a network can start from the weights of a related network."""
 
 import pytest
 import torch
@@ -33,7 +33,7 @@ def test_another_scale_gets_the_resized_head() -> None:
     target.load_state_dict(adapted)
     old = source.to_img.bias.detach().view(3, 2, 2)
     new = adapted["to_img.bias"].view(3, 4, 4)
-    # Bilinear without aligned corners: the corners are copied, the mean of each colour stays.
+    # Bilinear resizing without aligned corners copies the corners and keeps the mean of each color.
     torch.testing.assert_close(new[:, ::3, ::3], old)
     torch.testing.assert_close(new.mean((1, 2)), old.mean((1, 2)))
     assert torch.equal(adapted["plk_filter"], source.plk_filter)

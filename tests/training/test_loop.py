@@ -1,4 +1,4 @@
-"""A run learns, writes what is needed, and goes on after a kill as if nothing had happened."""
+"""Test that a run learns, writes its files, and continues after a kill as if nothing had happened."""
 
 import dataclasses
 import functools
@@ -91,7 +91,7 @@ def test_a_run_of_constant_rate_in_three_killed_sittings_ends_as_an_undisturbed_
     ]
     assert same_weights(*cooled)
     assert not same_weights(cooled[0], tmp_path / "whole" / "weights.safetensors")
-    assert load_state(tmp_path / "whole").step == 90  # stays as it is
+    assert load_state(tmp_path / "whole").step == 90  # the run itself is unchanged
     state = load_state(tmp_path / "whole cooled")
     assert (state.step, state.config.first_step) == (99, 90)
     assert log_of(tmp_path / "whole cooled")[-1]["learning_rate"] == 0
@@ -111,7 +111,7 @@ def test_a_branch_has_the_network_and_the_pictures_of_its_run(pictures: Path, tm
 def test_a_run_goes_on_with_its_own_pictures(pictures: Path, tmp_path: Path) -> None:
     train(dataclasses.replace(CONFIG, steps=2), pictures, tmp_path, device=CPU, quiet=True)
     state = load_state(tmp_path)
-    state.config = dataclasses.replace(CONFIG, steps=3)  # not at its end
+    state.config = dataclasses.replace(CONFIG, steps=3)  # the run is not complete
     save_state(state, tmp_path)
     (tmp_path / "pictures.json").write_text('{"training": ["gone.png"], "validation": ["0_0.png"]}')
     with pytest.raises(InputError, match="gone"):
@@ -160,7 +160,7 @@ def test_a_teacher_is_learned(pictures: Path, tmp_path: Path, border_weight: flo
         CONFIG, teacher="nearest", teacher_share=1.0, steps=1, patch_px=20, border_weight=border_weight
     )
     train(config, pictures, tmp_path / "taught", device=CPU, quiet=True)
-    # A head at zero repeats each pixel, which is what this teacher does: nothing is left to learn.
+    # A head of zeros repeats each pixel, as this teacher does, so nothing is left to learn.
     assert log_of(tmp_path / "taught")[0]["loss"] == 0
     with pytest.raises(WeightsError, match="no scale x3"):
         unfit = dataclasses.replace(CONFIG, scale=3, teacher=str(tmp_path / "taught" / "weights.safetensors"))
@@ -180,7 +180,7 @@ def test_a_teacher_s_pictures_are_learned(pictures: Path, tmp_path: Path) -> Non
         train(config, pictures, tmp_path / "taught", device=CPU, quiet=True)
     said = dataclasses.replace(config, teacher_source="nearest neighbours, of no licence")
     train(said, pictures, tmp_path / "taught", device=CPU, quiet=True)
-    assert log_of(tmp_path / "taught")[0]["loss"] < 1e-8  # as above; flipped and turned alike
+    assert log_of(tmp_path / "taught")[0]["loss"] < 1e-8  # nothing is left to learn here, either
     silent = dataclasses.replace(config, teacher_share=0.0)
     train(silent, pictures, tmp_path / "silent", device=CPU, quiet=True)
     assert log_of(tmp_path / "silent")[0]["loss"] > 0.01
@@ -196,7 +196,7 @@ def test_ready_pairs_are_learned(pictures: Path, tmp_path: Path) -> None:
     train(dataclasses.replace(ready, low_pictures=None), pictures, tmp_path / "made", device=CPU, quiet=True)
     degraded_before = dataclasses.replace(
         ready, degradation="real"
-    )  # which the small pictures have been through
+    )  # the low-resolution pictures are already degraded
     train(degraded_before, pictures, tmp_path / "degraded", device=CPU, quiet=True)
     logs = [log_of(tmp_path / name)[0] for name in ("ready", "made", "degraded")]
     assert logs[0]["loss"] != logs[1]["loss"]
@@ -239,7 +239,7 @@ def test_a_run_may_start_from_a_shipped_model() -> None:
     config = dataclasses.replace(CONFIG, variant="esc-light", initial="esc-light-robust")
     same, larger = (new_run(dataclasses.replace(config, scale=scale), CPU).network for scale in (2, 3))
     assert all(torch.equal(weights, shipped[key]) for key, weights in same.state_dict().items())
-    assert torch.equal(larger.state_dict()["last.weight"], shipped["last.weight"])  # there is no x3
+    assert torch.equal(larger.state_dict()["last.weight"], shipped["last.weight"])  # there is no shipped x3
     assert larger.state_dict()["to_img.weight"].shape[0] == 27
 
 

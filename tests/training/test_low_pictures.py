@@ -1,4 +1,4 @@
-"""What ``.ci/make_low_pictures`` writes is what training reads."""
+"""Test that training can read the pictures that ``.ci/make_low_pictures`` writes."""
 
 import csv
 import subprocess

@@ -1,4 +1,4 @@
-"""Muon has the kernels inside the blocks, AdamW the rest."""
+"""Test that Muon updates the kernels inside the blocks and AdamW updates the rest."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""Patches: a function of seed, step and number alone, turned alike, degraded where that is asked for."""
+"""Test that patches depend only on seed, step and number, match each other, and are degraded on request."""
 
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def test_degraded_patches_are_made_anew_and_lie_where_the_originals_do(name: Wil
     assert lows.shape == (100, 3, patch_px, patch_px)
     assert highs.shape == (100, 3, scale * patch_px, scale * patch_px)
     assert len({float(low.mean()) for low in lows}) > 50
-    # A ramp's mean tells the place: it is the same in both, or they have been cut apart.
+    # The mean of a ramp shows its place. If the means differ, the patches come from different places.
     errors = lows.mean((1, 2, 3)) - highs.mean((1, 2, 3))
     assert float(errors.abs().median()) * 255 < 1.5
 
@@ -105,7 +105,7 @@ def test_pictures_without_room_are_left_out(pictures: Path) -> None:
 
 @pytest.fixture
 def beside(tmp_path: Path) -> Path:
-    """Folders of one large picture, and a small and another large one of the same name."""
+    """Make folders with a picture in high and in low resolution and a lesson, all with the same name."""
     for name, size in (("high", (16, 24)), ("low", (8, 12)), ("lesson", (16, 24))):
         (tmp_path / name / "sub").mkdir(parents=True)
         Image.new("RGB", size, "blue" if name == "low" else "red").save(tmp_path / name / "sub" / "a.webp")
@@ -113,14 +113,14 @@ def beside(tmp_path: Path) -> Path:
 
 
 def test_pictures_of_the_same_name_belong_together(beside: Path) -> None:
-    (beside / "lesson" / "sub" / "a.webp").rename(beside / "lesson" / "sub" / "a.png")  # told by its content
+    (beside / "lesson" / "sub" / "a.webp").rename(beside / "lesson" / "sub" / "a.png")  # still WebP inside
     paths = [beside / "high" / "sub" / "a.webp"]
     (files,) = find_files(paths, beside / "high", low=beside / "low", lessons=beside / "lesson")
     pair = load_pair(files, 2)
     assert pair is not None
     assert pair.lesson is not None
     assert (pair.low.shape, pair.high.shape, pair.lesson.shape) == ((3, 12, 8), (3, 24, 16), (3, 24, 16))
-    assert pair.low[2].min() > 200 > pair.low[0].max()  # blue: read, not made of the red one
+    assert pair.low[2].min() > 200 > pair.low[0].max()  # blue: it was read, not made from the red picture
 
 
 def test_pictures_that_do_not_belong_together_are_refused(beside: Path) -> None:

@@ -1,4 +1,4 @@
-"""Every named run can begin."""
+"""Test the presets of training runs."""
 
 import pytest
 

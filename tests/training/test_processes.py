@@ -1,4 +1,4 @@
-"""Processes that share a batch train what one process trains."""
+"""Test that processes that share a batch train the same weights as one process."""
 
 import json
 import os
@@ -21,7 +21,7 @@ TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 CONFIG = TrainingConfig(
     variant="tiny",
     steps=12,
-    batch_size=5,  # three patches here, two there
+    batch_size=5,  # three patches for one process, two for the other
     patch_px=8,
     learning_rate=1e-3,
     schedule="cosine",
@@ -54,7 +54,7 @@ def test_two_processes_train_what_one_does(pictures: Path, tmp_path: Path) -> No
     assert farthest(tmp_path / "one", tmp_path / "two") < 1e-4  # a step moves a weight by up to 1e-3
     logs = [(tmp_path / name / "log.jsonl").read_text().splitlines() for name in ("one", "two")]
     losses = [[json.loads(line)["loss"] for line in log] for log in logs]
-    assert losses[0] == pytest.approx(losses[1], abs=2e-6)  # the whole batch's, not one process's
+    assert losses[0] == pytest.approx(losses[1], abs=2e-6)  # the loss is that of the whole batch
 
 
 @given(st.integers(1, 9), st.integers(0, 40))

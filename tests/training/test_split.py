@@ -1,4 +1,4 @@
-"""What is held out: no source is on both sides."""
+"""Test which pictures are held out, and that no source is in both parts of the split."""
 
 import shutil
 from pathlib import Path
@@ -15,7 +15,8 @@ def test_no_source_is_on_both_sides(pictures: Path) -> None:
     assert [len(side) for side in sources] == [4, 2]
     assert not sources[0] & sources[1]
     assert len(split.training) + len(split.validation) == 12
-    # Other ones would be pictures that the shipped models have seen: their runs went on from each other.
+    # The choice must not change: the runs of the shipped models started from each other, so another choice
+    # would hold out pictures that these models have seen.
     assert {path.stem.split("_")[0] for path in split.validation} == {"1", "5"}
 
 

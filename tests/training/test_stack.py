@@ -1,4 +1,4 @@
-"""A batch cut at once is what its patches are, cut one by one."""
+"""Test that a batch that is cut at once equals its patches cut one by one."""
 
 import torch
 

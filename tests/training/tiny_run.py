@@ -1,9 +1,10 @@
-"""A program that trains a tiny network, in as many sittings as it is killed.
+"""Train a tiny network in a run that is killed and resumed.
 
     tiny_run.py PICTURES FOLDER CONFIG [DELAY_S ...]
 
-CONFIG is JSON. After each delay, counted from the first state that a sitting writes, it is killed; the last
-one ends the run. Sittings are forked, since importing torch takes longer than they do.
+CONFIG is JSON. For each delay, a child process continues the run and is killed. The delay is counted from the
+first state that the child writes. The last part of the run is not killed. Children are forked, because
+importing torch takes longer than their work.
 """
 
 import json

@@ -11,12 +11,17 @@ from torch import Tensor
 from esc_cli.engine.device import choose_device
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import EscError
-from esc_cli.evaluation.benchmark.candidates import Settings, Source
+from esc_cli.evaluation.benchmark.candidates import NetworkSource, Settings
 from esc_cli.evaluation.benchmark.deviation import Deviation, deviation, exact_result
 from esc_cli.evaluation.benchmark.macs import multiply_accumulates
 from esc_cli.evaluation.benchmark.peak_memory import Trial, cuda_peak_bytes, host_peak_bytes, idle_bytes
-from esc_cli.evaluation.benchmark.report import Measured, Report, Row, Workload
-from esc_cli.evaluation.benchmark.request import Request, Task, requested_tasks, requested_ways
+from esc_cli.evaluation.benchmark.report import BenchmarkReport, Measured, Row, Workload
+from esc_cli.evaluation.benchmark.request import (
+    BenchmarkRequest,
+    BenchmarkTask,
+    requested_tasks,
+    requested_ways,
+)
 from esc_cli.evaluation.benchmark.timing import Run, Timing, measure
 
 MATMUL_SIDE = 2048
@@ -39,7 +44,9 @@ class _Candidate:
     deviation: Deviation | None
 
 
-def benchmark(request: Request, progress: Callable[[int, int], None] | None = None) -> Report:
+def benchmark(
+    request: BenchmarkRequest, progress: Callable[[int, int], None] | None = None
+) -> BenchmarkReport:
     """Measure every requested way of running every network on every size.
 
     All networks are loaded first and then run in turns. If a way cannot run on this machine, its row has the
@@ -72,7 +79,7 @@ def benchmark(request: Request, progress: Callable[[int, int], None] | None = No
         _workload(task, _rows(ways, found, list(islice(in_order, len(ways))), matmul))
         for task, found in prepared
     ]
-    return Report(
+    return BenchmarkReport(
         device=str(device),
         device_name=torch.cuda.get_device_name(device) if device.type == "cuda" else "",
         threads=torch.get_num_threads(),
@@ -92,9 +99,9 @@ class _Preparation:
     def __init__(self, device: torch.device, finished: Callable[[], None]) -> None:
         self._device = device
         self._finished = finished
-        self._upscalers: dict[tuple[Source, Settings], Upscaler] = {}
+        self._upscalers: dict[tuple[NetworkSource, Settings], Upscaler] = {}
 
-    def __call__(self, task: Task, ways: Sequence[Settings]) -> list[_Candidate | EscError]:
+    def __call__(self, task: BenchmarkTask, ways: Sequence[Settings]) -> list[_Candidate | EscError]:
         """Run every way once. A way that fails is represented by its error."""
         small = task.low[0, 0].numel() <= LARGEST_COMPARED_PX
         exact = exact_result(task.checkpoint, task.low) if small else None
@@ -107,7 +114,7 @@ class _Preparation:
             self._finished()
         return candidates
 
-    def _candidate(self, task: Task, way: Settings, exact: Tensor | None) -> _Candidate:
+    def _candidate(self, task: BenchmarkTask, way: Settings, exact: Tensor | None) -> _Candidate:
         # This comes first because it runs in a separate process on the CPU: if memory runs out, only that
         # process ends.
         peak_bytes = self._peak_bytes(task, way)
@@ -116,14 +123,14 @@ class _Preparation:
         difference = None if exact is None else deviation(result.high, exact)
         return _Candidate(upscaler, result.ways, peak_bytes, difference)
 
-    def _upscaler(self, task: Task, way: Settings) -> Upscaler:
+    def _upscaler(self, task: BenchmarkTask, way: Settings) -> Upscaler:
         """Return the upscaler for a way. Pictures of all sizes share it."""
         key = (task.source, way)
         if key not in self._upscalers:
             self._upscalers[key] = way.upscaler(task.checkpoint, str(self._device))
         return self._upscalers[key]
 
-    def _peak_bytes(self, task: Task, way: Settings) -> int | None:
+    def _peak_bytes(self, task: BenchmarkTask, way: Settings) -> int | None:
         if self._device.type == "cpu":
             return host_peak_bytes(Trial(task.source, way, *task.size, torch.get_num_threads()))
         if self._device.type == "cuda":
@@ -148,7 +155,7 @@ class _Meter:
             self._callback(self._done, self._total)
 
 
-def _run(task: Task, candidate: _Candidate | EscError) -> Run:
+def _run(task: BenchmarkTask, candidate: _Candidate | EscError) -> Run:
     def run() -> None:
         if isinstance(candidate, EscError):
             raise candidate
@@ -168,7 +175,7 @@ def _matmul(device: torch.device) -> Run:
     return run
 
 
-def _workload(task: Task, rows: Sequence[Row]) -> Workload:
+def _workload(task: BenchmarkTask, rows: Sequence[Row]) -> Workload:
     height, width = task.size
     return Workload(
         model=task.checkpoint.name,

@@ -20,7 +20,7 @@ Without it, layers that are initialized with zeros would have no effect.
 
 
 @dataclass(frozen=True)
-class Source:
+class NetworkSource:
     """The source of a network.
 
     Attributes:

@@ -16,7 +16,7 @@ from pathlib import Path
 import torch
 
 from esc_cli.errors import DeviceError, EscError, OutOfMemoryError
-from esc_cli.evaluation.benchmark.candidates import Settings, Source
+from esc_cli.evaluation.benchmark.candidates import NetworkSource, Settings
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Trial:
         threads: Number of threads that torch may use.
     """
 
-    source: Source
+    source: NetworkSource
     settings: Settings
     height: int
     width: int
@@ -115,7 +115,7 @@ def _peak_bytes() -> int | None:
 def _run(question: str) -> None:
     fields = json.loads(question)
     torch.set_num_threads(fields["threads"])
-    checkpoint = Source(**fields["source"]).load()
+    checkpoint = NetworkSource(**fields["source"]).load()
     upscaler = Settings(**fields["settings"]).upscaler(checkpoint, "cpu")
     upscaler(torch.rand(1, 3, fields["height"], fields["width"]))
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esc_cli.evaluation.benchmark.report import Measured, Report, Row, Workload
+from esc_cli.evaluation.benchmark.report import BenchmarkReport, Measured, Row, Workload
 from esc_cli.evaluation.figures import saved_figure
 
 if TYPE_CHECKING:
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 _REFERENCE_COLOR, _COLOR = "0.6", "tab:blue"
 
 
-def draw_plot(report: Report, path: Path) -> None:
+def draw_plot(report: BenchmarkReport, path: Path) -> None:
     """Draw the speedup over the reference and the peak memory of each way.
 
     Args:

@@ -76,7 +76,7 @@ class Workload:
 
 
 @dataclass(frozen=True)
-class Report:
+class BenchmarkReport:
     """All results of a benchmark.
 
     Attributes:
@@ -127,7 +127,7 @@ class Flatness:
         return max(self.seconds.values()) / min(self.seconds.values())
 
 
-def flatness(report: Report) -> list[Flatness]:
+def flatness(report: BenchmarkReport) -> list[Flatness]:
     """Compare the picture sizes of each network that ran in one way on several sizes."""
     found: dict[tuple[str, int, Settings], dict[tuple[int, int], float]] = {}
     for work in report.workloads:

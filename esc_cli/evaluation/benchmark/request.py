@@ -15,7 +15,7 @@ from esc_cli.engine.device import Precision
 from esc_cli.engine.executors.registry import MODULES, REQUESTS, runtime_named
 from esc_cli.engine.upscaler import Tiling
 from esc_cli.errors import UsageError
-from esc_cli.evaluation.benchmark.candidates import REFERENCE, Settings, Source
+from esc_cli.evaluation.benchmark.candidates import REFERENCE, NetworkSource, Settings
 from esc_cli.evaluation.benchmark.sample_picture import cut_to, sample_picture
 from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 
@@ -27,7 +27,7 @@ _HD_HEIGHT, _HD_WIDTH = 720, 1280
 
 
 @dataclass(frozen=True)
-class Request:
+class BenchmarkRequest:
     """The values to measure: the reference, and every combination of them.
 
     Attributes:
@@ -43,7 +43,7 @@ class Request:
             generated picture.
     """
 
-    sources: Sequence[Source]
+    sources: Sequence[NetworkSource]
     sizes: Sequence[str]
     attentions: Sequence[str] = ("auto",)
     precisions: Sequence[str] | None = None
@@ -55,7 +55,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Task:
+class BenchmarkTask:
     """A network and a picture for it.
 
     Attributes:
@@ -64,7 +64,7 @@ class Task:
         low: (1, 3, H, W) in [0, 1], float32.
     """
 
-    source: Source
+    source: NetworkSource
     checkpoint: Checkpoint
     low: Tensor
 
@@ -74,7 +74,7 @@ class Task:
         return self.low.shape[-2], self.low.shape[-1]
 
 
-def requested_tasks(request: Request) -> list[Task]:
+def requested_tasks(request: BenchmarkRequest) -> list[BenchmarkTask]:
     """Load the networks and crop the pictures; return the tasks by network, then by size.
 
     Raises:
@@ -87,11 +87,11 @@ def requested_tasks(request: Request) -> list[Task]:
     for source in request.sources:
         checkpoint = source.load()
         sizes = dict.fromkeys(low_size(size, checkpoint.config.scale) for size in request.sizes)
-        tasks += [Task(source, checkpoint, cut_to(picture, *size)) for size in sizes]
+        tasks += [BenchmarkTask(source, checkpoint, cut_to(picture, *size)) for size in sizes]
     return tasks
 
 
-def requested_ways(request: Request, device: torch.device) -> tuple[Settings, ...]:
+def requested_ways(request: BenchmarkRequest, device: torch.device) -> tuple[Settings, ...]:
     """Return the ways of running without duplicates, with the reference first.
 
     Raises:

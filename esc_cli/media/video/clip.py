@@ -15,7 +15,7 @@ from av.sidedata.sidedata import SideData, Type
 
 from esc_cli.errors import InputError
 from esc_cli.media.video.decoding import decoded
-from esc_cli.media.video.library import Source, head_of, name_of, open_clip
+from esc_cli.media.video.library import ClipSource, head_of, name_of, open_clip
 from esc_cli.media.video.signatures import is_webm, looks_like_clip
 
 __all__ = ["Clip", "ColorTags", "Hdr", "clip_of", "looks_like_clip", "main_stream", "probe_clip"]
@@ -114,7 +114,7 @@ class Clip:
     notes: tuple[str, ...] = ()
 
 
-def probe_clip(source: Source) -> Clip:
+def probe_clip(source: ClipSource) -> Clip:
     """Return the facts about a clip from its headers and its first frame.
 
     Args:
@@ -148,7 +148,7 @@ def main_stream(container: InputContainer, name: str) -> VideoStream:
     return streams[0]
 
 
-def clip_of(source: Source, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Clip:
+def clip_of(source: ClipSource, container: InputContainer, stream: VideoStream, frame: VideoFrame) -> Clip:
     """Collect the facts about a stream and its first decoded frame."""
     duration_s = _duration_s(container, stream)
     rate = Fraction(stream.average_rate) if stream.average_rate else None
@@ -178,7 +178,7 @@ def clip_of(source: Source, container: InputContainer, stream: VideoStream, fram
     )
 
 
-def _container_name(source: Source, container: InputContainer) -> str:
+def _container_name(source: ClipSource, container: InputContainer) -> str:
     names: list[str] = container.format.name.split(",")
     if "mp4" in names:
         return "mov" if container.metadata.get("major_brand", "qt  ") == "qt  " else "mp4"

@@ -13,12 +13,12 @@ from esc_cli.errors import DiskFullError, InputError, OutOfMemoryError, OutputEr
 from esc_cli.media.video.signatures import looks_like_clip
 from esc_cli.media.video.truncation import Counted, ends_early
 
-Source = Path | BinaryIO
+ClipSource = Path | BinaryIO
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def name_of(source: Source) -> str:
+def name_of(source: ClipSource) -> str:
     """Return the name of a clip in messages."""
     return str(source) if isinstance(source, Path) else "the video stream"
 
@@ -57,7 +57,7 @@ def writing_errors(target: object) -> Iterator[None]:
         raise kind(f"cannot write {target}: {reason}") from error
 
 
-def open_clip(source: Source) -> InputContainer:
+def open_clip(source: ClipSource) -> InputContainer:
     """Open a container for reading; the caller closes it.
 
     Args:
@@ -78,12 +78,12 @@ def open_clip(source: Source) -> InputContainer:
         raise _no_clip(source, name) from error
 
 
-def _url(target: Source) -> str | BinaryIO:
+def _url(target: ClipSource) -> str | BinaryIO:
     """Return a path with the file protocol, because `a:` in a name like `a:b.mp4` would mean a protocol."""
     return f"file:{target}" if isinstance(target, Path) else target
 
 
-def _readable(source: Source) -> str | BinaryIO | Counted:
+def _readable(source: ClipSource) -> str | BinaryIO | Counted:
     return _url(source) if isinstance(source, Path) or source.seekable() else Counted(source)
 
 
@@ -113,7 +113,7 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path} is cut off: its header states more data than the file contains")
 
 
-def _no_clip(source: Source, name: str) -> InputError:
+def _no_clip(source: ClipSource, name: str) -> InputError:
     """Return the error for a source that cannot be opened: a clip without its end, or not a clip."""
     if isinstance(source, Path) and looks_like_clip(head_of(source)):
         return InputError(f"{name} is damaged or cut off: its index cannot be read")

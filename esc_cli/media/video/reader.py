@@ -13,7 +13,7 @@ from torch import Tensor
 from esc_cli.errors import InputError
 from esc_cli.media.video.clip import Clip, clip_of, main_stream
 from esc_cli.media.video.decoding import decoded, deinterlaced
-from esc_cli.media.video.library import Source, name_of, open_clip
+from esc_cli.media.video.library import ClipSource, name_of, open_clip
 from esc_cli.media.video.pixels import to_rgb
 
 _STEPS_BACK_S = (0, 2, 20)
@@ -69,7 +69,7 @@ class VideoReader:
 
     def __init__(
         self,
-        source: Source,
+        source: ClipSource,
         *,
         deinterlace: bool = False,
         start_s: float | None = None,

@@ -19,7 +19,7 @@ from esc_cli.networks.attention.windows import use_attention
 
 
 class Device:
-    """Stands for a CUDA device: records calls, and has memory for recordings or for one large picture."""
+    """A fake CUDA device that counts calls. It has memory for recordings or for one large picture."""
 
     def __init__(self) -> None:
         self.recorded: list[int] = []
@@ -68,7 +68,7 @@ def run(graphed: GraphedNetwork, *widths: int) -> None:
 def test_a_shape_is_recorded_when_it_comes_again() -> None:
     device = Device()
     run(GraphedNetwork(device.network, device.record), 5, 6, 5, 5, 6, 7)
-    assert device.eager == {5: 2, 6: 2, 7: 1}  # once more before recording
+    assert device.eager == {5: 2, 6: 2, 7: 1}  # 5 and 6 run once more before recording
     assert device.recorded == [5, 6]
     assert device.replayed == {5: 2, 6: 1}
 
@@ -139,7 +139,7 @@ def test_recordings_can_be_given_back() -> None:
 
 
 class HostWatch(TorchDispatchMode):
-    """Notes the operations that touch a tensor on the host: each would make the device wait."""
+    """Records the operations on tensors in host memory. Each of them would make the device wait."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class HostWatch(TorchDispatchMode):
         return result
 
 
-# ESC-LTE is never recorded: each size that it makes is another graph.
+# ESC-LTE is never recorded, because each size of a result needs another graph.
 NETWORKS = {name: make(4) for name, make in VARIANTS.items() if name != "esc-lte"} | {
     "esc-real with dysample": ESCRealConfig(4, head="dysample")
 }
@@ -162,7 +162,7 @@ NETWORKS = {name: make(4) for name, make in VARIANTS.items() if name != "esc-lte
 @pytest.mark.parametrize("attention", ["naive", "sdpa"])
 @pytest.mark.parametrize("config", NETWORKS.values(), ids=NETWORKS)
 def test_no_network_asks_for_the_host(config: NetworkConfig, attention: str) -> None:
-    """On the ``meta`` device there are no numbers, so that none can be read or branched on."""
+    """Tensors on the ``meta`` device have no values, so the network cannot read or branch on them."""
     with torch.device("meta"):
         network = build_network(config).eval()
     use_attention(network, attention)
@@ -187,7 +187,7 @@ def test_replays_give_what_the_network_gives(on_cuda: Call, mode: Callable[[], o
     with mode():
         lows = [torch.rand(1, 3, *size, device="cuda") for size in [(32, 48), (64, 32), (8, 8)] * 4]
         highs = [graphed(low) for low in lows]
-        # Compared at the end only: later replays must not touch earlier results.
+        # The results are compared at the end only, because later replays must not change earlier results.
         for low, high in zip(lows, highs, strict=True):
             torch.testing.assert_close(high, on_cuda(low))
     assert graphed.refusal is None

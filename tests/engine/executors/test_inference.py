@@ -1,4 +1,4 @@
-"""A prepared network against the plain one."""
+"""A network prepared for inference on the CPU gives the same result as the plain one."""
 
 import copy
 from collections.abc import Callable
@@ -35,7 +35,7 @@ def test_the_result_stays(
     plain = random_network(config).to(dtype)
     prepared = copy.deepcopy(plain)
     prepare_for_cpu(prepared)
-    for shape in ((2, 3, 65, 70), (1, 3, 5, 40), (1, 3, 1, 1)):  # the first is worth a spectrum
+    for shape in ((2, 3, 65, 70), (1, 3, 5, 40), (1, 3, 1, 1)):  # the first uses the spectral convolution
         low = torch.rand(shape, dtype=dtype)
         with torch.inference_mode():
             expected, result = plain(low), prepared(low)

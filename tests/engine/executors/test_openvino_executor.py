@@ -1,4 +1,4 @@
-"""OpenVINO gives what torch gives: every network, any size; one compilation for each shape."""
+"""OpenVINO gives torch's result for every network and any size, and compiles once for each shape."""
 
 import copy
 import importlib.util
@@ -72,7 +72,7 @@ def test_the_prepared_form_is_the_same_network(name: str, shape: tuple[int, int,
 @pytest.mark.parametrize("name", NETWORKS)
 def test_float32_is_that_of_torch(name: str, picture: Pictures) -> None:
     checkpoint = checkpoint_of(NETWORKS[name])
-    low = picture(48, 40)  # traced from less: a window and the remainder
+    low = picture(48, 40)  # traced at a smaller size: a window plus the remainder
     with torch.inference_mode():
         high = OpenVinoExecutor(checkpoint, torch.float32)(low)
         expected = TorchExecutor(checkpoint, CPU, torch.float32, "naive")(low)
@@ -95,7 +95,7 @@ def test_bfloat16_is_close_and_is_bfloat16(tiny_esc: Checkpoint, picture: Pictur
     low = picture(32, 32)
     high, exact = (OpenVinoExecutor(tiny_esc, dtype)(low) for dtype in (torch.bfloat16, torch.float32))
     error = (high - exact).square().mean().sqrt()
-    assert 1e-5 < error < 5e-3  # numbers of 8 bits
+    assert 1e-5 < error < 5e-3  # bfloat16 has 8 significant bits
 
 
 @needs_openvino
@@ -106,7 +106,7 @@ def test_shapes_that_come_again_are_compiled_once(tiny_esc: Checkpoint, picture:
     for low in (first, second, first):
         forward(low)
     assert forward.compiled == 2
-    forward(third)  # drops the second, which was used less lately
+    forward(third)  # drops the second, the least recently used
     forward(first)
     assert forward.compiled == 3
     forward(second)

@@ -1,4 +1,4 @@
-"""Every runtime answers every question, and a job gets the one that saves most time on it."""
+"""Every runtime implements the whole interface, and a job gets the runtime that saves the most time."""
 
 import importlib.util
 
@@ -91,7 +91,7 @@ def test_openvino_is_for_the_cpu_and_for_networks_with_attention(tiny_esc: Check
 
 
 class Toy(torch_executor.TorchRuntime):
-    """A runtime that somebody adds: it claims to save years, and does no more than run a picture."""
+    """A runtime added by a user. It claims to save years, and it has none of the optional features."""
 
     name = "toy"
     title = "The toy"

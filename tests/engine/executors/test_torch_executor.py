@@ -63,7 +63,7 @@ def test_the_checkpoint_stays_as_it_was(tiny_esc: Checkpoint, picture: Callable[
 def test_a_real_network_falls_back_in_inference_mode(
     tiny_esc: Checkpoint, picture: Callable[..., Tensor]
 ) -> None:
-    """Its attention asks its weights for a version counter, which those made in inference mode lack."""
+    """Attention reads the version counter of its weights. Weights made in inference mode have none."""
     network = copy.deepcopy(tiny_esc.network)
     torch.nn.init.constant_(network.to_img.bias, 1e5)
     tiny_esc = replace(tiny_esc, network=network)

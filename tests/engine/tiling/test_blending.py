@@ -20,7 +20,7 @@ grids = st.builds(
 def blended(
     rows: tuple[Span, ...], columns: tuple[Span, ...], tiles: list[list[Tensor]], scale: int
 ) -> Tensor:
-    """Join tiles; NaN where nothing was emitted, an error where something was emitted twice."""
+    """Blend tiles. A pixel that is not emitted is NaN, and a pixel that is emitted twice is an error."""
     high = torch.full((1, 1, rows[-1].stop * scale, columns[-1].stop * scale), torch.nan)
 
     def write(row: Span, column: Span, block: Tensor) -> None:

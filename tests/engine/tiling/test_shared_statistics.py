@@ -1,4 +1,4 @@
-"""Tiles with what one of them pooled."""
+"""All tiles of a picture use the statistics that were pooled from the middle tile."""
 
 import copy
 import dataclasses
@@ -20,7 +20,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture
 def pooling_esc(tiny_esc: Checkpoint) -> Checkpoint:
-    """With dynamic kernels, which are silent in fresh weights, and differ from tile to tile."""
+    """Return a network whose dynamic kernels differ from tile to tile. In a new network they are zero."""
     torch.manual_seed(0)
     network = copy.deepcopy(tiny_esc.network)
     for name, weights in network.named_parameters():
@@ -42,7 +42,7 @@ def test_a_network_given_its_own_statistics_is_itself(pooling_esc: Checkpoint, p
 
 
 def test_all_tiles_have_those_of_the_middle_one(pooling_esc: Checkpoint, picture: Pictures) -> None:
-    """Without overlap, tiles are what the network makes of each with the middle one's statistics."""
+    """Without overlap, each tile is the network's result for it with the statistics of the middle tile."""
     forward = TorchExecutor(pooling_esc, CPU, torch.float32)
     low = picture(24, 24, torch.float32)
     blocks: dict[tuple[int, int], Tensor] = {}

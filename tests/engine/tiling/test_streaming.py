@@ -1,4 +1,4 @@
-"""Strips of rows give what the whole picture gives, for every network, size and height of the strips."""
+"""Strips give the same result as the whole picture, for every network, picture size and strip height."""
 
 import copy
 import dataclasses
@@ -80,7 +80,7 @@ IMAGES = Path(__file__).parents[2].parent / "shared" / "images"
 )
 def test_strips_equal_the_whole(config: NetworkConfig, random_network: Networks, streamed: InStrips) -> None:
     network = random_network(config).double()
-    cell_px = max(WINDOW_PX, config.window_size)  # windows are whole
+    cell_px = max(WINDOW_PX, config.window_size)  # the height is a multiple of the windows
 
     @settings(max_examples=15)
     @given(st.integers(1, 8), st.integers(1, 20), st.integers(1, 4), st.integers(1, 2))
@@ -88,10 +88,10 @@ def test_strips_equal_the_whole(config: NetworkConfig, random_network: Networks,
         low = torch.rand(batch, 3, cells * cell_px, width, dtype=torch.float64)
         with torch.inference_mode():
             whole = network(low)
-        # A network that unshuffles the picture widens it to whole cells, which its runner does not crop.
+        # A network that unshuffles the picture pads it to whole cells and does not crop results in strips.
         exact = streamed(network, low, Strips(WINDOW_PX, windows * WINDOW_PX))
         exact = exact[..., : whole.shape[-2], : whole.shape[-1]]
-        # The means are summed in float32; a wrong reach shows at 1e-3 and above.
+        # The means are summed in float32. A wrong reach causes errors of 1e-3 and above.
         torch.testing.assert_close(exact, whole, rtol=1e-5, atol=1e-5)
 
     check()
@@ -123,7 +123,7 @@ def test_rows_of_a_picture_that_was_unshuffled_come_to_their_place(
 
 @pytest.mark.usefixtures("low_strips")
 def test_a_replaced_map_is_read_before_it_is_overwritten() -> None:
-    """Each result needs the rows above as they were, and those are the rows just computed."""
+    """Each row needs the original values of the rows above, whose results have just been computed."""
 
     def below_minus_above(rows: Tensor) -> Tensor:
         padded = nn.functional.pad(rows, (0, 0, 3, 3))
@@ -163,7 +163,7 @@ def test_when_the_lowest_strip_does_not_fit_the_picture_is_done_in_tiles(
     tiny_esc: Checkpoint, picture: Pictures
 ) -> None:
     class Starved(nn.Module):
-        """Runs out of memory in strips of more than a few columns."""
+        """Runs out of memory if the input is wider than 40 pixels."""
 
         def __init__(self, inner: nn.Module) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Memory runs out at the boundary to torch: in the network's forward."""
+"""Tiles shrink when memory runs out. The error is simulated at the boundary to torch, in ``forward``."""
 
 import itertools
 from collections.abc import Callable
@@ -43,7 +43,7 @@ def run(checkpoint: Checkpoint, low: Tensor, largest_px: int) -> tuple[Tensor, T
 
     def write(rows: Span, columns: Span, block: Tensor) -> None:
         place = high[..., rows.enlarged(SCALE), columns.enlarged(SCALE)]
-        assert place.isnan().all(), "nothing is handed out twice"
+        assert place.isnan().all(), "a block was emitted twice"
         place.copy_(block)
 
     tiled.run(low, write)
@@ -78,7 +78,7 @@ def test_when_memory_runs_out_at_any_call_only_that_tile_is_done_again(
     assert torch.equal(high, enlarged(low))
     assert len(before.shapes) == 16
     assert after.finished.count(False) == 1
-    # Each of the 16 tiles is run once: the first ones whole, that which failed and the later ones in 4 parts.
+    # Each of the 16 tiles is finished once: those before the failure whole, the others in 9 parts.
     assert after.shapes[:failing] == [(32, 32)] * failing
     assert set(after.shapes[failing:]) == {(16, 16)} or tiled.tile_px == 16
     assert after.finished_px() == (failing - 1) * 32**2 + (16 - failing + 1) * 9 * 16**2
@@ -99,7 +99,7 @@ def test_each_retry_has_at_most_half_the_area(nearest: Make, picture: Pictures) 
 def test_a_whole_picture_that_does_not_fit_is_tiled_without_a_float_copy(
     nearest: Make, picture: Pictures
 ) -> None:
-    """Nothing was finished, so that the tiles can be handed out one by one."""
+    """Nothing was finished before the failure, so the tiles can be emitted one by one."""
     low, blocks = picture(64, 64, torch.float32), []
     forward = TorchExecutor(nearest(SCALE, WINDOW_PX, fault=fails_at(1)), torch.device("cpu"), torch.float32)
     TiledRun(forward, TileSizes(64, 16, 8)).run(low, lambda rows, columns, block: blocks.append(block.shape))

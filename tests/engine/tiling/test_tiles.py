@@ -8,7 +8,7 @@ from esc_cli.engine.tiling.tiles import Span, round_up, tile_spans
 
 @st.composite
 def axes(draw: st.DrawFn) -> tuple[int, int, int, int]:
-    """Length, tile, overlap and window, as a picture that is padded to its windows has them."""
+    """Draw a length, a tile, an overlap and a window, for a picture that is padded to whole windows."""
     align = draw(st.integers(1, 48))
     length = align * draw(st.integers(1, 60))
     overlap = draw(st.integers(0, 3 * align))

@@ -6,9 +6,9 @@ from safetensors.torch import save_file
 
 from esc_cli.errors import EscError
 from esc_cli.evaluation.benchmark.benchmark import benchmark
-from esc_cli.evaluation.benchmark.candidates import REFERENCE, Settings, Source
+from esc_cli.evaluation.benchmark.candidates import REFERENCE, NetworkSource, Settings
 from esc_cli.evaluation.benchmark.report import Measured
-from esc_cli.evaluation.benchmark.request import Request
+from esc_cli.evaluation.benchmark.request import BenchmarkRequest
 from esc_cli.networks.architectures.esc import ESCConfig
 from esc_cli.networks.architectures.registry import build_network
 
@@ -22,8 +22,8 @@ def test_each_way_is_measured_beside_the_reference(tmp_path: Path) -> None:
     save_file(network.state_dict(), tmp_path / "tiny.safetensors")
     steps: list[tuple[int, int]] = []
     report = benchmark(
-        Request(
-            [Source(str(tmp_path / "tiny.safetensors"))],
+        BenchmarkRequest(
+            [NetworkSource(str(tmp_path / "tiny.safetensors"))],
             ["20x33"],
             precisions=["bfloat16"],
             runtimes=["torch"],
@@ -32,7 +32,7 @@ def test_each_way_is_measured_beside_the_reference(tmp_path: Path) -> None:
         ),
         lambda done, total: steps.append((done, total)),
     )
-    total = 2 + 3 * (1 + 2)  # two are prepared; they and the matrix product run in three rounds
+    total = 2 + 3 * (1 + 2)  # two ways are prepared; they and the matrix product run in three rounds
     assert steps == [(done, total) for done in range(1, total + 1)]
     (work,) = report.workloads
     assert (work.model, work.scale, work.height, work.width) == ("tiny.safetensors", 2, 20, 33)
@@ -58,8 +58,8 @@ def test_what_cannot_run_is_told_in_its_row(tmp_path: Path) -> None:
     state = build_network(TINY).state_dict()
     state["to_img.bias"] = torch.full_like(state["to_img.bias"], torch.nan)
     save_file(state, tmp_path / "nan.safetensors")
-    request = Request(
-        [Source(str(tmp_path / "nan.safetensors"))],
+    request = BenchmarkRequest(
+        [NetworkSource(str(tmp_path / "nan.safetensors"))],
         ["16x16"],
         attentions=["naive"],
         precisions=["float32"],
@@ -77,8 +77,8 @@ def test_what_cannot_run_is_told_in_its_row(tmp_path: Path) -> None:
 def test_on_cuda(tmp_path: Path) -> None:
     save_file(build_network(TINY).state_dict(), tmp_path / "tiny.safetensors")
     report = benchmark(
-        Request(
-            [Source(str(tmp_path / "tiny.safetensors"))],
+        BenchmarkRequest(
+            [NetworkSource(str(tmp_path / "tiny.safetensors"))],
             ["20x33"],
             precisions=["float16"],
             device="cuda",

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from esc_cli.engine.upscaler import Upscaler
-from esc_cli.evaluation.benchmark.candidates import Source
+from esc_cli.evaluation.benchmark.candidates import NetworkSource
 from esc_cli.evaluation.benchmark.deviation import deviation, exact_result
 from esc_cli.networks.attention.windows import use_attention
 
@@ -21,7 +21,7 @@ def test_figures() -> None:
 
 @pytest.mark.parametrize("attention", ["naive", "sdpa"])
 def test_exact_is_what_the_engine_comes_close_to(attention: str) -> None:
-    checkpoint = Source("esc-light", 2, random_weights=True).load()
+    checkpoint = NetworkSource("esc-light", 2, random_weights=True).load()
     use_attention(checkpoint.network, attention)
     low = torch.rand(1, 3, 20, 33)
     exact = exact_result(checkpoint, low)

@@ -7,7 +7,7 @@ from PIL import Image
 from esc_cli.errors import DeviceError, OutputError, UsageError
 from esc_cli.evaluation.benchmark.candidates import REFERENCE, Settings
 from esc_cli.evaluation.benchmark.plot import draw_plot
-from esc_cli.evaluation.benchmark.report import Measured, Report, Row, Workload
+from esc_cli.evaluation.benchmark.report import BenchmarkReport, Measured, Row, Workload
 from esc_cli.evaluation.benchmark.timing import Timing
 from esc_cli.evaluation.figures import check_plot
 
@@ -17,7 +17,7 @@ ROWS = (
     Row(Settings("flash"), DeviceError("not on this device")),
 )
 WORKLOADS = tuple(Workload("esc <&> light", 4, size, size, 1, 1, ROWS) for size in (64, 128))
-REPORT = Report("cpu", "", 1, "2", 1, 1, Timing((0.1,)), 2048, None, WORKLOADS)
+REPORT = BenchmarkReport("cpu", "", 1, "2", 1, 1, Timing((0.1,)), 2048, None, WORKLOADS)
 
 
 @pytest.mark.parametrize("name", ["plot.svg", "plot.PNG"])
@@ -28,7 +28,7 @@ def test_the_same_report_gives_the_same_file(tmp_path: Path, name: str) -> None:
         draw_plot(REPORT, path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     assert len(list(tmp_path.iterdir())) == 2
-    assert "matplotlib.pyplot" not in sys.modules  # it would look for a screen
+    assert "matplotlib.pyplot" not in sys.modules  # pyplot would look for a screen
 
 
 def test_what_is_drawn(tmp_path: Path) -> None:

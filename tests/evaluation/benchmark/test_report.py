@@ -2,7 +2,7 @@ import pytest
 
 from esc_cli.errors import DeviceError
 from esc_cli.evaluation.benchmark.candidates import REFERENCE, Settings
-from esc_cli.evaluation.benchmark.report import Measured, Report, Row, Workload, flatness
+from esc_cli.evaluation.benchmark.report import BenchmarkReport, Measured, Row, Workload, flatness
 from esc_cli.evaluation.benchmark.timing import Timing
 
 FAST = Settings(precision="bfloat16")
@@ -18,8 +18,8 @@ def work(height: int, width: int, *rows: Row) -> Workload:
     return Workload("esc", 4, height, width, 1, 1, rows)
 
 
-def report(*workloads: Workload) -> Report:
-    return Report("cpu", "", 1, "2", 1, 3, Timing((1.0,)), 2048, None, workloads)
+def report(*workloads: Workload) -> BenchmarkReport:
+    return BenchmarkReport("cpu", "", 1, "2", 1, 3, Timing((1.0,)), 2048, None, workloads)
 
 
 def test_the_fastest_is_by_median() -> None:

@@ -5,14 +5,14 @@ import torch
 from PIL import Image
 
 from esc_cli.errors import UsageError
-from esc_cli.evaluation.benchmark.candidates import REFERENCE, Source
-from esc_cli.evaluation.benchmark.request import Request, low_size, requested_tasks, requested_ways
+from esc_cli.evaluation.benchmark.candidates import REFERENCE, NetworkSource
+from esc_cli.evaluation.benchmark.request import BenchmarkRequest, low_size, requested_tasks, requested_ways
 
 CPU = torch.device("cpu")
 
 
-def request(**changes: object) -> Request:
-    return Request(**{"sources": [Source("nearest", 2)], "sizes": ["4x6"], **changes})  # type: ignore[arg-type]
+def request(**changes: object) -> BenchmarkRequest:
+    return BenchmarkRequest(**{"sources": [NetworkSource("nearest", 2)], "sizes": ["4x6"], **changes})  # type: ignore[arg-type]
 
 
 def test_every_combination_once_after_the_reference() -> None:
@@ -48,7 +48,7 @@ def test_unknown_names(kind: str, plural: str) -> None:
 
 
 def test_sizes() -> None:
-    # Source: the papers measure at 1280x720, with LR 1280//s x 720//s.
+    # Source: the papers measure at 1280x720, with low-resolution pictures of 1280//s x 720//s.
     assert [low_size("hd", scale) for scale in (2, 3, 4)] == [(360, 640), (240, 426), (180, 320)]
     assert low_size("48x64", 2) == (48, 64)
 
@@ -61,7 +61,7 @@ def test_what_is_no_size(size: str) -> None:
 
 def test_tasks_are_networks_by_sizes(tmp_path: Path) -> None:
     Image.new("RGB", (9, 5), (255, 255, 255)).save(tmp_path / "white.png")
-    sources = [Source("nearest", 2), Source("nearest", 4)]
+    sources = [NetworkSource("nearest", 2), NetworkSource("nearest", 4)]
     tasks = requested_tasks(
         request(sources=sources, sizes=["4x6", "hd", "4x6"], picture=tmp_path / "white.png")
     )

@@ -12,7 +12,7 @@ from esc_cli.evaluation.benchmark.sample_picture import cut_to, sample_picture
 
 
 def slope(picture: Tensor) -> float:
-    """Give the mean difference of neighbours, by that of pixels far from each other."""
+    """Return the mean difference of neighboring pixels, divided by that of random pairs of pixels."""
     near = (picture[..., 1:] - picture[..., :-1]).abs().mean()
     far = (picture - picture.flatten()[torch.randperm(picture.numel())].view_as(picture)).abs().mean()
     return float(near / far)

@@ -58,7 +58,7 @@ def test_figures() -> None:
     timing = Timing((4.0, 1.0, 3.0, 2.0, 10.0))
     assert timing.median_s == 3.0
     assert timing.quartiles_s == (2.0, 4.0)
-    # Ratios of one and the same round: 4, 1/2, 3, 1, 2. The ratio of the medians would be 3 / 1.
+    # The ratios, round by round, are 4, 1/2, 3, 1, 2. The ratio of the medians would be 3 / 1.
     assert timing.multiple_of(Timing((1.0, 2.0, 1.0, 2.0, 5.0))) == 2.0
     assert Timing((7.0,)).quartiles_s == (7.0, 7.0)
 

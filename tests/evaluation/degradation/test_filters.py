@@ -1,4 +1,4 @@
-"""Kernels have the moments and the frequencies that their formulas promise; sharpening spares flat areas."""
+"""Test kernels against the moments and frequencies of their formulas; sharpening must spare flat areas."""
 
 import math
 

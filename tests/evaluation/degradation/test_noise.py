@@ -1,4 +1,4 @@
-"""Noise has the strength that is asked for; JPEG is Pillow's."""
+"""Test that noise has the requested strength, and that JPEG compression is the same as Pillow's."""
 
 import io
 
@@ -25,7 +25,7 @@ def test_gaussian_noise(gray: bool) -> None:
 @pytest.mark.parametrize("gray", [False, True])
 def test_poisson_noise_grows_with_the_light(gray: bool) -> None:
     picture = gray_picture(0.2)
-    picture[..., 64:, :] = 0.6  # two values: white would be two photons
+    picture[..., 64:, :] = 0.6  # the picture has two values, so white is two photons
     noisy = add_poisson_noise(picture, 0.1, gray=gray, random=np.random.default_rng(0))
     noise = noisy - picture
     assert torch.equal(noise[:, 0], noise[:, 1]) == gray

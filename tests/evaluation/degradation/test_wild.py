@@ -1,4 +1,4 @@
-"""Degraded pictures: any size, the same for the same random numbers, never outside of the ranges."""
+"""Test that degradation supports any size, depends only on its random numbers, and stays in its ranges."""
 
 import dataclasses
 import io
@@ -32,7 +32,7 @@ def smooth_picture(height: int, width: int) -> torch.Tensor:
 
 
 def only(recipe: Degradation, **changes: object) -> Degradation:
-    """Keep of the one stage of ``robust`` what is named; nothing else happens."""
+    """Return the recipe with one stage that has the given changes and no other blur, noise or JPEG."""
     stage = recipe.stages[0]
     quiet = dataclasses.replace(
         stage,

@@ -1,4 +1,4 @@
-"""Clips made by the tests, their frames as PyAV alone decodes them, and runs that are watched or ended."""
+"""Fixtures that make clips, decode them with PyAV alone, and run the job with a possible interruption."""
 
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
@@ -14,13 +14,13 @@ from esc_cli.jobs.events import Event, Progressed
 from esc_cli.jobs.upscale import Report, upscale_files
 
 SIZE = (96, 128)
-"""Twice that is large enough for x264 to give the same bytes each time, even with AVX-512."""
+"""Height and width. At twice this size, x264 writes the same bytes each time, even with AVX-512."""
 
 Plane = np.ndarray[Any, np.dtype[Any]]
 
 
 def pattern(index: int, channels: int = 3) -> Plane:
-    """(H, W, channels): a smooth picture with a square that moves."""
+    """Return frame ``index``, (H, W, channels): a smooth picture with a square that moves between frames."""
     rows, columns = np.mgrid[: SIZE[0], : SIZE[1]]
     planes = (rows * 2, columns, rows + columns, 255 - columns)[:channels]
     picture = np.stack(planes, axis=-1).astype(np.uint8)
@@ -30,7 +30,7 @@ def pattern(index: int, channels: int = 3) -> Plane:
 
 @pytest.fixture
 def make_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Makes a clip below the current folder, an empty one; ``shown`` is the picture of each frame."""
+    """Return a function that makes a clip of the frames ``shown`` in an empty current folder."""
     monkeypatch.chdir(tmp_path)
 
     def make(
@@ -59,7 +59,7 @@ def make_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
 
 @pytest.fixture
 def decoded() -> Callable[..., list[Plane]]:
-    """Decodes all frames of a clip, as they are or in another pixel format."""
+    """Return a function that decodes all frames of a clip, in their own or another pixel format."""
 
     def decode(path: str | Path, pixel_format: str | None = None) -> list[Plane]:
         with av.open(path) as container:
@@ -71,10 +71,10 @@ def decoded() -> Callable[..., list[Plane]]:
 
 @pytest.fixture
 def short_segments(monkeypatch: pytest.MonkeyPatch) -> int:
-    """Segments of a few frames, and of how many.
+    """Make segments a few frames long, and return their length in frames.
 
-    Only one frame may wait for the writer. An interrupted run drops those that wait, so it is known which are
-    written: all but the last two that were told.
+    Only one frame may wait for the writer. An interrupted run drops the frames that wait, so the written
+    frames are known: all except the last two that were reported.
     """
     frames = 4
     monkeypatch.setattr("esc_cli.jobs.clips.pipeline.WAITING", 1)
@@ -85,7 +85,7 @@ def short_segments(monkeypatch: pytest.MonkeyPatch) -> int:
 
 @pytest.fixture
 def network_calls() -> Iterator[list[int]]:
-    """One entry for each call of the baseline network."""
+    """Yield a list that gets one entry for each call of the baseline network."""
     calls: list[int] = []
     hook = register_module_forward_pre_hook(  # type: ignore[no-untyped-call]
         lambda module, _: calls.append(1) if type(module).__name__ == "Interpolation" else None
@@ -95,7 +95,7 @@ def network_calls() -> Iterator[list[int]]:
 
 
 class Heard:
-    """The events of a run, which is interrupted, as by Ctrl-C, after so many frames."""
+    """The events of a run. After ``interrupt_after`` frames the run is interrupted, as by Ctrl-C."""
 
     def __init__(self, interrupt_after: int | None = None) -> None:
         self._events: list[Event] = []
@@ -111,14 +111,14 @@ class Heard:
 
     @property
     def frames(self) -> list[int]:
-        """How many frames were done, each time that was told."""
+        """The number of frames done, at each progress event."""
         pixels = SIZE[0] * SIZE[1]
         return [event.done // pixels for event in self if isinstance(event, Progressed)]
 
 
 @pytest.fixture
 def upscale() -> Callable[..., tuple[Heard, Report]]:
-    """Upscales twice with the baseline; ``interrupt_after`` frames it raises KeyboardInterrupt."""
+    """Return a function that enlarges by 2 with the baseline; see ``Heard`` for ``interrupt_after``."""
 
     def run(*names: object, interrupt_after: int | None = None, **options: Any) -> tuple[Heard, Report]:
         heard = Heard(interrupt_after)

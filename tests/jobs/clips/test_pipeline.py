@@ -89,7 +89,7 @@ def test_reading_is_never_far_ahead() -> None:
             yield number
 
     def make(number: int) -> int:
-        threading.Event().wait(0.002)  # time for a reader that is not held back
+        threading.Event().wait(0.002)  # enough time for the reader to run ahead if nothing stops it
         ahead.append(len(read) - number)
         return number
 

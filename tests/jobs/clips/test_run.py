@@ -1,4 +1,4 @@
-"""Clips through the whole job: in segments, resumed, and what else than a clip can be made of one."""
+"""Test the whole job on clips: segments, resumption, and outputs other than clips."""
 
 import os
 import subprocess
@@ -31,13 +31,13 @@ TIMEOUT_S = 120
 
 
 def files() -> list[str]:
-    """All that lies here but the records of results."""
+    """Return the names in the current folder, without the folder of records."""
     return sorted(path.name for path in Path().iterdir() if path.name != ".esc-upscale")
 
 
 @contextmanager
 def another_folder(*files: Path) -> Iterator[None]:
-    """Be in a new folder, in which there are links to files."""
+    """Change to a new folder that contains links to ``files``."""
     with tempfile.TemporaryDirectory() as folder:
         for file in files:
             (Path(folder) / file.name).symlink_to(file.absolute())
@@ -47,7 +47,7 @@ def another_folder(*files: Path) -> Iterator[None]:
 
 @pytest.fixture
 def interrupted(make_clip: Maker, upscale: Upscale, short_segments: int) -> Path:
-    """A clip of which one segment is done."""
+    """Return a clip of which an interrupted run has finished one segment."""
     source = make_clip()
     with pytest.raises(KeyboardInterrupt):
         upscale(source, interrupt_after=short_segments + 3)
@@ -87,7 +87,7 @@ def test_only_what_is_missing_is_computed(
 def test_an_interrupted_join_is_all_that_is_done_again(
     make_clip: Maker, upscale: Upscale, network_calls: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The last moment before the result has its name: the system refuses to rename."""
+    """The run fails at its last step: the system refuses to rename the complete file to the result."""
     source = make_clip()
     replace = Path.replace
 
@@ -279,7 +279,7 @@ upscale_files(["in.mp4"], model="nearest", device="cpu", scale=2, listener=liste
 
 
 def test_killed_twice(make_clip: Maker, upscale: Upscale, decoded: Decode, short_segments: int) -> None:
-    """Nothing of ours runs any more after a kill: what is half-made stays until the next run."""
+    """No cleanup runs after a kill: an incomplete segment stays until the next run."""
     source = make_clip(shown=range(18))
     for told in (7, 9):
         done = subprocess.run(
@@ -300,7 +300,7 @@ def test_killed_twice(make_clip: Maker, upscale: Upscale, decoded: Decode, short
 
 
 def test_deep_clips_of_few_frames(make_clip: Maker, upscale: Upscale, decoded: Decode) -> None:
-    """x265 says nonsense about when these are decoded: without our own rule one of 20 is not written."""
+    """x265 reports wrong decoding times for these clips. If they were used, 1 of 20 would not be written."""
     source = make_clip("in.mkv", (0, 1), codec="ffv1", pixel_format="yuv420p10le")
     for number in range(12):
         _, report = upscale(source, output=f"{number}.mp4", preset="ultrafast", crf=30)

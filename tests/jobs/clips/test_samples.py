@@ -1,4 +1,4 @@
-"""A clip gets one model, by a few frames spread over it, and a run that goes on goes on with it."""
+"""Test that a few frames spread over a clip decide its model, and that a resumed run keeps this model."""
 
 import io
 import json
@@ -28,7 +28,7 @@ def coarse(image: Image.Image) -> Image.Image:
 
 @pytest.fixture
 def film(scene: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Makes a clip of pictures which lossless encoding leaves as they are."""
+    """Return a function that makes a lossless clip whose last ``degraded`` frames were JPEGs."""
     monkeypatch.chdir(tmp_path)
 
     def make(degraded: int, name: str = "in.mkv", count: int = 6) -> Path:
@@ -89,7 +89,7 @@ def test_a_clip_that_cannot_be_read_from_its_middle_is_seen_at_its_beginning(
 ) -> None:
     source = shared / "failing" / "clips" / "test-147-cut.ts"  # a stream appears later
     if not source.exists():
-        pytest.skip("the clip is not here")
+        pytest.skip("the clip is missing")
     heard, _ = upscale(
         source,
         model="auto",

@@ -16,7 +16,7 @@ def finish_segment(folder: WorkFolder, last_pts: int) -> None:
 
 
 def broken_off(target: Path, *ends: int) -> Path:
-    """Leave a folder as an interrupted run does that finished some segments and began another."""
+    """Leave the folder of an interrupted run that has finished some segments and begun another one."""
     with pytest.raises(KeyboardInterrupt), WorkFolder(target, IDENTITY) as folder:
         for last_pts in ends:
             finish_segment(folder, last_pts)
@@ -104,7 +104,7 @@ def test_names_that_are_very_long(tmp_path: Path) -> None:
     assert WorkFolder(tmp_path / ("è" * 120 + ".mp4"), IDENTITY).last_pts is None
 
 
-@pytest.mark.skipif(os.name == "nt", reason="there are no such locks")
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no fcntl locks")
 def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
     target = tmp_path / "out.mp4"
     broken_off(target, 400)

@@ -1,4 +1,4 @@
-"""Colors through profiles, against littlecms as Pillow and its own program have it."""
+"""Test color conversion by profiles against littlecms, both in Pillow and in its own program."""
 
 import io
 import shutil
@@ -31,7 +31,7 @@ from esc_cli.media.write import encode_file
 Pixels = npt.NDArray[np.uint8]
 
 ADOBE_RGB = Primaries((0.64, 0.33), (0.21, 0.71), (0.15, 0.06))
-# sRGB's lights in another order: what is stored as red shows as green.
+# The primaries of sRGB in another order: a value stored as red is shown as green.
 SWAPPED = Primaries((0.30, 0.60), (0.15, 0.06), (0.64, 0.33))
 
 
@@ -52,7 +52,7 @@ LINEAR_GRAY = gray_profile(power_curve(1))
 
 
 def chart(height: int = 48, width: int = 64) -> Pixels:
-    """Ramps, neutral ones too, and noise."""
+    """Return ramps, some of them neutral, and noise."""
     pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
     pixels[: height // 2] = np.linspace(0, 255, width).astype(np.uint8)[:, None]
     pixels[: height // 4, :, 1] = 255 - pixels[: height // 4, :, 1]
@@ -68,7 +68,7 @@ def tensor(pixels: Pixels) -> Tensor:
 
 
 def array(color: Tensor) -> npt.NDArray[np.float64]:
-    """(H, W, 3)."""
+    """Return the color as an array of shape (H, W, 3)."""
     return color[0].permute(1, 2, 0).numpy().astype(np.float64)
 
 
@@ -96,7 +96,7 @@ def lab(image: Image.Image, profile: ImageCms.ImageCmsProfile) -> npt.NDArray[np
 
 
 def delta_e(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """CIE 1976."""
+    """Return the CIE 1976 color differences."""
     return np.asarray(np.linalg.norm(one - other, axis=2))
 
 
@@ -124,7 +124,7 @@ def test_16_bits_against_the_program_of_littlecms(name: str, tmp_path: Path) -> 
     path = tmp_path / "profile.icc"
     path.write_bytes(PROFILES[name])
     colors = np.random.default_rng(1).integers(0, 65536, (60, 3))
-    colors[:20] = colors[:20, :1]  # neutral ones
+    colors[:20] = colors[:20, :1]  # neutral colors
     program = subprocess.run(
         ["transicc", "-i", str(path), "-o", "*sRGB", "-t1", "-b", "-n"],
         input="\n".join(" ".join(map(str, color)) for color in colors / 257),
@@ -228,7 +228,7 @@ def test_colors_within_srgb_survive_the_loss_of_their_profile(name: str) -> None
         assert "icc_profile" not in result.info
         difference = delta_e(lab(original, opened(PROFILES[name])), lab(result.convert("RGB"), srgb))
     assert difference.mean() < 0.5
-    assert difference.max() < 3  # Lab in 8 bits has steps of 1
+    assert difference.max() < 3  # 8-bit Lab has steps of 1
 
 
 @pytest.mark.parametrize("name", ["photo_display_p3.jpg", "photo_adobe_rgb_small.jpg", "icc_rgb_to_gbr.png"])

@@ -1,4 +1,4 @@
-"""Profiles of displays, looked at by littlecms: through Pillow, and through its own program."""
+"""Test profiles of displays with littlecms, both in Pillow and in its own program."""
 
 import io
 import shutil
@@ -26,7 +26,7 @@ SRGB = Primaries((0.64, 0.33), (0.30, 0.60), (0.15, 0.06))
 DISPLAY_P3 = Primaries((0.680, 0.320), (0.265, 0.690), (0.150, 0.060))
 ADOBE_RGB = Primaries((0.64, 0.33), (0.21, 0.71), (0.15, 0.06))
 
-# As littlecms computes them (imagecodecs.cms_profile), and as Apple's "Display P3.icc" has them.
+# Computed by littlecms (imagecodecs.cms_profile); Apple's "Display P3.icc" has the same values.
 P3_COLORANTS = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
 # Adobe RGB (1998) Color Image Encoding, version 2005-05, 4.3.5.3.
 ADOBE_COLORANTS = ((0.60974, 0.31111, 0.01947), (0.20528, 0.62567, 0.06087), (0.14919, 0.06322, 0.74457))
@@ -75,7 +75,7 @@ def test_gray_of_a_power(gamma: float) -> None:
     ramp = np.arange(256, dtype=np.uint8).reshape(1, -1)
     gray = to_srgb(gray_profile(power_curve(gamma)), ramp)
     color = to_srgb(made(SRGB, power_curve(gamma)), np.repeat(ramp[..., None], 3, axis=2))
-    bright = np.s_[:, 64:]  # littlecms converts dark gray of 8 bits by too coarse a table
+    bright = np.s_[:, 64:]  # littlecms converts dark 8-bit gray with too coarse a table
     assert np.abs(gray.astype(int) - color)[bright].max() <= 1
     light = (ramp[0] / 255) ** gamma
     expected = np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055) * 255
@@ -143,7 +143,7 @@ def test_any_primaries_make_a_good_profile_or_none(
     [
         Primaries((0, 0), (0, 0), (0, 0), (0, 0)),
         Primaries((0.3, 0.3), (0.3, 0.3), (0.3, 0.3)),
-        Primaries((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), (0.1, 0.8)),  # a white outside
+        Primaries((0.64, 0.33), (0.30, 0.60), (0.15, 0.06), (0.1, 0.8)),  # white is outside the triangle
         Primaries((float("nan"), 0.33), (0.30, 0.60), (0.15, 0.06)),
         Primaries((42949.67, 0.33), (0.30, 0.60), (0.15, 0.06)),  # the largest number of a cHRM chunk
     ],

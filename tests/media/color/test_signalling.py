@@ -1,4 +1,4 @@
-"""Files that tell their colors without a profile, made chunk by chunk and box by box."""
+"""Test files that state their colors without a profile, built chunk by chunk and box by box."""
 
 import io
 import struct
@@ -42,7 +42,7 @@ def png(make_png: MakePng, chunks: dict[bytes, bytes], color_type: int = RGB) ->
 
 
 def light(profile: bytes | None, value: int) -> float:
-    """What littlecms makes of a neutral value, as Y in 0..1."""
+    """Return the light of a neutral value, as Y in 0..1, computed by littlecms."""
     assert profile is not None
     opened = ImageCms.ImageCmsProfile(io.BytesIO(profile))
     lab = ImageCms.buildTransform(opened, ImageCms.createProfile("LAB"), "RGB", "LAB", 1)
@@ -61,7 +61,7 @@ def light(profile: bytes | None, value: int) -> float:
         {b"sRGB": b"\0", b"gAMA": GAMMA_25, b"cHRM": P3_CHROMATICITIES},
         {b"cICP": bytes((1, 13, 0, 1))},
         {b"cICP": bytes((1, 13, 0, 1)), b"gAMA": GAMMA_25},
-        {b"cICP": bytes((1, 1, 0, 1))},  # television's, which is shown as sRGB
+        {b"cICP": bytes((1, 1, 0, 1))},  # the transfer curve of television, which is shown as sRGB
         {b"cICP": bytes((2, 2, 0, 1))},  # unspecified
         {b"cICP": bytes((12, 99, 0, 1))},
         {b"cICP": bytes((99, 13, 0, 1))},
@@ -120,9 +120,9 @@ def test_code_points_of_gray(make_png: MakePng) -> None:
 
 
 def test_hdr_curves_by_their_published_points(make_png: MakePng) -> None:
-    """ITU-R BT.2408-7, 2.1: reference white, 203 cd/m2, is at 58 % of PQ and 75 % of HLG."""
+    """By ITU-R BT.2408-7, 2.1, reference white (203 cd/m2) is at 58% of PQ and 75% of HLG."""
     pq, hlg = (implied(png(make_png, {b"cICP": bytes((9, code, 0, 1))})) for code in (16, 18))
-    assert light(pq, round(0.58 * 255)) * 10_000 == pytest.approx(203, rel=0.08)  # L* in 8 bits is coarse
+    assert light(pq, round(0.58 * 255)) * 10_000 == pytest.approx(203, rel=0.08)  # 8-bit L* is coarse
     assert light(hlg, round(0.75 * 255)) * 1000 == pytest.approx(203, rel=0.08)
     for profile in (pq, hlg):
         assert light(profile, 0) == pytest.approx(0, abs=0.003)
@@ -145,7 +145,7 @@ def test_boxes_of_avif(srgb_profile: bytes) -> None:
         )
     assert implied(file.replace(srgb, srgb[:8] + struct.pack(">HH", 2, 2))) is None
     content = io.BytesIO()
-    pixels.save(content, "AVIF", icc_profile=srgb_profile)  # which comes before nclx
+    pixels.save(content, "AVIF", icc_profile=srgb_profile)  # takes precedence over nclx
     assert implied(content.getvalue().replace(srgb, srgb[:8] + struct.pack(">HH", 12, 13))) is None
 
 
@@ -168,7 +168,7 @@ def test_any_header_is_survived(noise: bytes) -> None:
 
 
 def test_the_gamma_of_the_corpus(shared: Path) -> None:
-    """PngSuite's g25n2c08 has a gAMA of 2.5: values which are darker than light."""
+    """PngSuite's g25n2c08 has a gAMA of 2.5, so its values are lower than the light they stand for."""
     profile = implied((shared / "corpus" / "gamma_chunk.png").read_bytes())
     assert light(profile, 128) == pytest.approx((128 / 255) ** 0.4, abs=0.01)
     assert np.isclose(light(profile, 255), 1)

@@ -1,4 +1,4 @@
-"""Metadata in finished files, read back by Pillow and by exiftool."""
+"""Test metadata in finished files, read back by Pillow and by exiftool."""
 
 import io
 import json
@@ -47,7 +47,7 @@ def metadata(srgb_profile: bytes) -> Metadata:
 def written(
     image: Image.Image, metadata: Metadata, name: str, encode: Encode, **options: Any
 ) -> tuple[bytes, Metadata]:
-    """A file with fitted metadata, put together as the room does it, and that metadata."""
+    """Return a file with fitted metadata, made with the steps of the program itself, and that metadata."""
     fit = fitted(metadata, FORMATS[name], image.height, image.width, provenance="esc-upscale 1")
     encoded = encode(image, name, **FORMATS[name].metadata_options(fit), **options)
     return FORMATS[name].embed(encoded, [fit]), fit
@@ -129,7 +129,7 @@ def test_a_tiff_keeps_its_pixels(
 
 
 def test_a_tiff_of_big_endian(metadata: Metadata) -> None:
-    """Such as no encoder here makes it: eight gray pixels. Source: TIFF 6.0, section 4."""
+    """No encoder here makes such a file of eight gray pixels. Source: TIFF 6.0, section 4."""
     tags = [(256, 4), (257, 2), (258, 8), (259, 1), (262, 1), (273, 8), (277, 1), (278, 2), (279, 8)]
     rows = b"".join(struct.pack(">HHIHH", tag, 3, 1, value, 0) for tag, value in tags)
     pixels = bytes(range(0, 160, 20))

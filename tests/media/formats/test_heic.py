@@ -20,7 +20,7 @@ XMP = b"<x:xmpmeta xmlns:x='adobe:ns:meta/' x:xmptk='somebody'></x:xmpmeta>"
 
 
 def slopes(channels: int) -> Array:
-    """(64, 512, C): each channel rises another way."""
+    """Return pixels, (64, 512, C), in which each channel has a different slope."""
     across = np.tile(np.linspace(0, 65_535, 512), (64, 1)).round().astype(np.uint16)
     planes = [across, across[:, ::-1], across // 2, 65_535 - across // 3]
     return np.dstack([across, planes[3]] if channels == 2 else planes[:channels])
@@ -69,7 +69,7 @@ def test_8_bits(channels: int, mode: str) -> None:
 
 
 def test_colors_are_not_halved() -> None:
-    """4:2:0 would smear stripes of one pixel."""
+    """4:2:0 subsampling would smear stripes that are one pixel wide."""
     pixels = np.zeros((32, 32, 3), np.uint8)
     pixels[:, ::2, 0], pixels[:, 1::2, 2] = 255, 255
     with opened(encode_heif(pixels, 8, 95, {})) as file:

@@ -32,7 +32,7 @@ def encode(image: Image.Image, quality: int | None = None, **metadata: bytes) ->
 
 
 def cjxl(tmp_path: Path, source: Image.Image, name: str, *options: str) -> bytes:
-    """Encoded by another program, from a file in the format that the name says."""
+    """Encode a picture with libjxl's own program, from a file in the format that its name states."""
     source.save(tmp_path / name, **({"save_all": True} if "gif" in name else {}))
     command = ["cjxl", tmp_path / name, tmp_path / "a.jxl", "-e", "1", *options]
     subprocess.run(command, check=True, capture_output=True)

@@ -1,4 +1,4 @@
-"""PNG's chunks: found, and put in, so that other programs read them."""
+"""Test that PNG chunks are found, and inserted so that other programs can read them."""
 
 import io
 import shutil
@@ -30,7 +30,7 @@ XMP = "<x:xmpmeta>Zoë</x:xmpmeta>".encode()
 
 
 def names_of(png: bytes) -> list[bytes]:
-    """The types of all chunks, whose checksums are verified."""
+    """Return the types of all chunks, and verify their checksums."""
     names, at = [], 8
     while at < len(png):
         length, name = struct.unpack_from(">I4s", png, at)

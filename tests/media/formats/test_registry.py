@@ -36,7 +36,7 @@ HAS_HEIC, HAS_JXL = (FORMATS[name].is_installed() for name in ("HEIC", "JPEG XL"
 
 @pytest.fixture
 def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if the optional packages were not there."""
+    """Simulate that the optional packages are not installed."""
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     monkeypatch.setitem(sys.modules, "pillow_jxl", None)
 
@@ -184,7 +184,7 @@ def _survives(name: str, width: int) -> bool:
 
 @pytest.mark.parametrize("format", FORMATS.values(), ids=repr)
 def test_every_format_answers_every_question(format: PictureFormat) -> None:
-    """A still, and several pictures where it holds them, go out and come back as the format's facts say."""
+    """Write and read one picture, and two if the format holds several, and check the format's properties."""
     if not format.is_installed():
         pytest.skip("its package is not installed")
     assert FORMATS[format.name] is format
@@ -215,7 +215,7 @@ def test_every_format_answers_every_question(format: PictureFormat) -> None:
 
 
 def test_nobody_else_asks_a_format_for_its_name() -> None:
-    """What differs from format to format is in the format's own module."""
+    """Differences between formats belong in the formats' own modules."""
     package = Path(esc_cli.__file__).parent
     names = "|".join(FORMATS)
     asks = re.compile(rf"""(format(\.name|_name)? (==|!=|in|not in)|case) \(?["']({names})["']""")
@@ -225,13 +225,13 @@ def test_nobody_else_asks_a_format_for_its_name() -> None:
 
 
 def test_the_document_shows_a_whole_format() -> None:
-    """The example of the architecture document needs nothing else to be written and read."""
+    """Pictures can be written and read in the document's example format without any other code."""
     document = Path(__file__).parents[3].joinpath("docs", "architecture.md").read_text(encoding="utf-8")
     example = (
         document.partition("## Adding a picture format")[2].partition("```python\n")[2].partition("```")[0]
     )
     names: dict[str, Any] = {"PictureFormat": PictureFormat, "INT32_MAX": INT32_MAX}
-    exec(example, names)  # noqa: S102 - our own words
+    exec(example, names)  # noqa: S102 - our own example
     format = names["Ppm"]()
     picture = Picture(torch.full((1, 3, 8, 12), 40, dtype=torch.uint8), None, True, Metadata(), "PNG")
     content = encode_file(PictureFile((picture,)), format)

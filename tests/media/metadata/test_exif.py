@@ -1,4 +1,4 @@
-"""EXIF: only what is wrong of a new picture changes, and all else stays byte for byte where it was."""
+"""Test that EXIF changes only where it is wrong for the new picture, and all other bytes stay in place."""
 
 import io
 import shutil
@@ -35,7 +35,7 @@ THUMBNAIL = b"\xff\xd8 a picture of the whole scene \xff\xd9"
 
 
 def camera_exif(order: str = "<", comment: bytes = "© Zoë".encode()) -> bytes:
-    """A block as cameras write it: three directories within, a thumbnail, and a maker's note."""
+    """Return a block as cameras write it, with three nested directories, a thumbnail and a maker note."""
     layout = Layout(">" if order == ">" else "<", big=False)
     details: Tree = {
         TAKEN: text_field("2024:01:02 03:04:05"),
@@ -182,7 +182,7 @@ def test_exif_comes_out_of_a_tiff(big: bool, encode: Callable[..., bytes]) -> No
     assert isinstance(details, dict)
     note = details[MAKER_NOTE]
     assert isinstance(note, Field)
-    assert note.data == b"Maker\0 with offsets \x01\x02\x03"  # Pillow wrote it as another type
+    assert note.data == b"Maker\0 with offsets \x01\x02\x03"  # Pillow wrote it with another type
     plain = TiffReader(io.BytesIO(encode(Image.new("RGB", (5, 4)), "TIFF")))
     assert exif_of_page(plain, plain.directory(plain.first)) is None
 
@@ -222,6 +222,6 @@ def test_exiftool_finds_nothing_else_changed(name: str, tmp_path: Path) -> None:
 
 
 def listed(path: Path) -> set[str]:
-    """Every tag that exiftool finds in EXIF and in makers' notes."""
+    """Return every tag that exiftool finds in EXIF, in maker notes and in MPF."""
     command = ["exiftool", "-a", "-G1", "-s", "-EXIF:all", "-MakerNotes:all", "-MPF:all", str(path)]
     return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines())

@@ -1,4 +1,4 @@
-"""Metadata from files of every kind, and what of it a result gets."""
+"""Test which metadata is read from files of every kind, and which parts a result gets."""
 
 import io
 import struct
@@ -45,7 +45,7 @@ def plain_exif(**tags: str) -> bytes:
 def complete(profile: bytes) -> Metadata:
     title = Chunk(b"tEXt", b"Title\0a title")
     example = Metadata(profile, plain_exif(), XMP, (300.0, 300.0), CAPTION, (title,), b"a comment")
-    assert all(getattr(example, name) is not None for name in ALL_METADATA), "give the new kind an example"
+    assert all(getattr(example, name) is not None for name in ALL_METADATA), "a new kind needs an example"
     return example
 
 
@@ -55,7 +55,7 @@ def tag(exif: bytes | None, number: int) -> object:
     return tags.get(number)
 
 
-# What a user asks for
+# Parts that a user asks for
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_unknown_parts_are_refused(text: str) -> None:
     assert caught.value.hint == f"choose all, none, or some of {','.join(OPTIONS)}"
 
 
-# What is read
+# Reading
 
 
 def opened(file: bytes) -> Image.Image:
@@ -121,7 +121,7 @@ def test_captions_of_a_tiff(number: int, field: Field, encode: Encode) -> None:
 
 
 def raw_profile_text(kind: str, content: bytes) -> str:
-    """As ImageMagick writes it."""
+    """Return a raw profile as ImageMagick writes it."""
     digits = content.hex()
     lines = "\n".join(digits[at : at + 72] for at in range(0, len(digits), 72))
     return f"\n{kind}\n{len(content):8}\n{lines}\n"
@@ -210,7 +210,7 @@ def test_a_profile_is_made_of_what_a_png_tells_about_its_gamma(make_png: Callabl
     assert profile is not None
     transform = ImageCms.buildTransform(io.BytesIO(profile), ImageCms.createProfile("sRGB"), "RGB", "RGB")
     shade = transform.apply(Image.new("RGB", (1, 1), (55, 55, 55))).getpixel((0, 0))
-    assert shade == pytest.approx((128, 128, 128), abs=1)  # IEC 61966-2-1: 21.6 % of light
+    assert shade == pytest.approx((128, 128, 128), abs=1)  # IEC 61966-2-1: 128 is 21.6% of the light
     assert read_metadata(opened(make_png((1, 1), 8, 2, [b"abc"])), False, file[:8]).icc_profile is None
 
 
@@ -228,7 +228,7 @@ def test_notes_of_what_was_left_out(encode: Encode, srgb_profile: bytes) -> None
     assert list(metadata_notes(good, read_metadata(good, False))) == []
 
 
-# What a result gets
+# Metadata of a result
 
 
 def test_each_part_is_independent(srgb_profile: bytes) -> None:
@@ -291,7 +291,7 @@ def test_what_has_no_room_in_a_jpeg() -> None:
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not here")
 def test_the_parts_of_the_corpus() -> None:
-    """As exiftool finds them; a gamma becomes a profile."""
+    """The expected parts are those that exiftool finds, but a gamma becomes a profile."""
     expected = {
         "photo_gps_ori1.jpg": {"exif", "xmp", "iptc", "dpi"},
         "photo_adobe_rgb_4k.jpg": {"exif", "iptc", "icc_profile", "dpi"},

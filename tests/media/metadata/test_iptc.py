@@ -1,4 +1,4 @@
-"""IPTC captions: wrapped up and unwrapped again, as Pillow and others have them."""
+"""Test that IPTC captions are wrapped and unwrapped as in the files of Pillow and other programs."""
 
 import io
 import struct
@@ -31,7 +31,7 @@ captions = st.lists(st.builds(data_set, st.integers(0, 255), st.binary(max_size=
 def test_a_resource_is_unwrapped_again(iptc: bytes) -> None:
     assert iptc_of_stream(iptc) == iptc
     assert len(resource(iptc)) % 2 == 0
-    other = b"8BIM\x03\xed\x05name!\0\0\0\3abc\0"  # of an odd size, with a name
+    other = b"8BIM\x03\xed\x05name!\0\0\0\3abc\0"  # has an odd size and a name
     for wrapped in (
         resource(iptc),
         other + resource(iptc),

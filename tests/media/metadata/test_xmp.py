@@ -1,4 +1,4 @@
-"""XMP: properties of the old pixels are corrected in every spelling, and all else stays byte for byte."""
+"""Test that XMP properties of the old pixels are corrected in every XML form, and all other bytes stay."""
 
 from xml.etree import ElementTree
 
@@ -35,7 +35,7 @@ def packet(attributes: str, elements: str) -> bytes:
 
 
 def properties(xmp: bytes) -> dict[str, str]:
-    """What a parser of XML finds, in either form."""
+    """Return the properties that an XML parser finds, in attributes and in elements."""
     description = next(ElementTree.fromstring(xmp).iter(f"{RDF}Description"))  # noqa: S314 (our own XML)
     found = dict(description.attrib)
     found |= {element.tag: (element.text or "").strip() for element in description}

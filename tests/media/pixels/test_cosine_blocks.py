@@ -1,4 +1,4 @@
-"""Blocks by frequency: orthogonal, in the unit of luma, and no more of them than pay."""
+"""Test that blocks are transformed orthogonally, in units of luma, and that large pictures are sampled."""
 
 import math
 
@@ -41,5 +41,5 @@ def test_of_a_large_picture_a_megapixel_is_looked_at() -> None:
     rows = torch.arange(4003)[:, None].expand(-1, 2050) // 8 * 8
     blocks = cosine_blocks((rows % 65536).to(torch.uint16).expand(1, 3, -1, -1))
     assert len(blocks) == 9 * 40 * 40
-    assert blocks[:, 1:].abs().max() < 0.01  # whole blocks of the picture, from its first row to its last
+    assert blocks[:, 1:].abs().max() < 0.01  # blocks are aligned to 8 rows, from the first to the last
     assert float(blocks[-1, 0, 0] / 8 * 257) == pytest.approx(3992, abs=1)

@@ -41,9 +41,9 @@ def test_floats_are_parts_of_their_range() -> None:
     assert pixels.value_range == (-1.0, 3.0)
     assert pixels.values.dtype == np.float32
     assert pixels.values[0, :, 0].tolist() == [0, 1, 0, 1]
-    assert pixels.values[0, :, 1].tolist() == [0.5, 1, 0, 0.25]  # alpha of [0, 1] whatever the colors are
+    assert pixels.values[0, :, 1].tolist() == [0.5, 1, 0, 0.25]  # alpha in [0, 1], whatever the colors' range
     of_bytes = from_floats(np.array([[[51.0, 102.0], [255.0, 255.0]]]))
-    assert of_bytes.values[0, 0].tolist() == pytest.approx([0.2, 0.4])  # or of their range
+    assert of_bytes.values[0, 0].tolist() == pytest.approx([0.2, 0.4])  # alpha in the range of the colors
 
 
 def test_colors_are_divided_by_their_alpha() -> None:

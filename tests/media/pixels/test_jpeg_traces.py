@@ -1,4 +1,4 @@
-"""Steps of quantisation are found in pixels, and only where there were some."""
+"""Test that quantization steps are found in pixels that were compressed, and only in those."""
 
 import io
 from pathlib import Path
@@ -14,12 +14,12 @@ from esc_cli.media.pixels.jpeg_traces import jpeg_step, table_step
 from esc_cli.media.probe import find_pictures
 
 STEPS = {95: 0, 85: 4, 75: 7, 50: 13, 30: 22}
-"""By quality: the median of what the tables of the IJG have for the frequencies that are looked at."""
+"""Expected step by JPEG quality: the median of the IJG's tables at the frequencies that are examined."""
 
 
 @pytest.fixture
 def picture() -> Image.Image:
-    """Clouds, with as much at low frequencies as a photograph."""
+    """Return a cloudy picture, in which low frequencies are as strong as in a photograph."""
     random = np.random.default_rng(0)
     coarse = Image.fromarray(random.integers(0, 256, (40, 50, 3), np.uint8))
     return coarse.resize((350, 280), Image.Resampling.BICUBIC)

@@ -1,4 +1,4 @@
-"""Small clips made by the tests, and what ffprobe, which is not ours, says of files."""
+"""Make small clips for the tests, and examine files with FFmpeg's own programs."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from esc_cli.media.video.reader import Frame
 
 SIZE = (48, 64)
 VARIABLE = (0, 1001, 2002, 4004, 5005, 9009, 10010, 11011, 12012, 15015)
-"""Times of frames at 29.97 frames per second of which some are missing, in units of 1/30000 s."""
+"""Timestamps of frames at 29.97 frames per second, some of which are missing, in units of 1/30000 s."""
 
 Maker = Callable[..., Path]
 FrameMaker = Callable[..., list[Frame]]
@@ -25,7 +25,7 @@ Probe = Callable[..., Any]
 
 
 def pattern(index: int, size: tuple[int, int] = SIZE) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """(H, W, 3): a smooth picture with a square that moves, so that frames differ."""
+    """Return a smooth picture, (H, W, 3), with a square that moves with the index, so that frames differ."""
     rows, columns = np.mgrid[: size[0], : size[1]]
     picture = np.stack((rows * 3 + 20, columns * 2 + 40, (rows + columns) + 30), axis=-1).astype(np.uint8)
     picture[8:24, 2 * index : 2 * index + 16] = (200, 60, 90)
@@ -34,7 +34,7 @@ def pattern(index: int, size: tuple[int, int] = SIZE) -> np.ndarray[Any, np.dtyp
 
 @pytest.fixture
 def make_frames() -> FrameMaker:
-    """Makes frames, 8 bits deep, at given times."""
+    """Return a function that makes 8-bit frames with given timestamps."""
 
     def make(times: Sequence[int] = VARIABLE, size: tuple[int, int] = SIZE) -> list[Frame]:
         pictures = (torch.from_numpy(pattern(i, size)).permute(2, 0, 1)[None] for i in range(len(times)))
@@ -44,7 +44,7 @@ def make_frames() -> FrameMaker:
 
 
 def add_sound(target: Any, codec: str, language: str, rate: int = 48000) -> Callable[[], None]:
-    """Add a track of noise; call the result to write its half second."""
+    """Add a track of noise, and return a function that writes half a second of it."""
     stream = target.add_stream(codec, rate=rate, layout="mono")
     stream.metadata["language"] = language
     noise = np.random.default_rng(1).normal(0, 0.1, (1, rate // 2)).astype(np.float32)
@@ -62,7 +62,10 @@ def add_sound(target: Any, codec: str, language: str, rate: int = 48000) -> Call
 
 @pytest.fixture
 def make_clip(tmp_path: Path) -> Maker:
-    """Makes a clip by PyAV alone, with tracks of noise (codec, language); ``more`` adds the rest."""
+    """Return a function that makes a clip with PyAV alone.
+
+    Its ``sound`` lists tracks of noise, (codec, language); ``more`` may change the file and its video stream.
+    """
 
     def make(
         name: str = "in.mp4",
@@ -100,7 +103,7 @@ def make_clip(tmp_path: Path) -> Maker:
 
 @pytest.fixture
 def ffprobe() -> Probe:
-    """Asks ffprobe about a file."""
+    """Return a function that examines a file with ffprobe and returns the parsed output."""
     if shutil.which("ffprobe") is None:
         pytest.skip("ffprobe is not here")
 
@@ -113,7 +116,7 @@ def ffprobe() -> Probe:
 
 @pytest.fixture
 def ffmpeg() -> Callable[..., bytes]:
-    """Runs the ffmpeg program and returns what it prints."""
+    """Return a function that runs the ffmpeg program and returns its output."""
     if shutil.which("ffmpeg") is None:
         pytest.skip("ffmpeg is not here")
 

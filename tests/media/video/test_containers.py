@@ -1,4 +1,4 @@
-"""Every container keeps what a muxer is not asked about before the work."""
+"""Test that every container keeps what the trial of its muxer before the work does not check."""
 
 from collections.abc import Callable
 from dataclasses import replace

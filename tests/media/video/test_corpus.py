@@ -1,4 +1,4 @@
-"""Real clips: every frame of theirs is read, and its time is that which ffprobe tells."""
+"""Test that every frame of real clips is read, with the timestamp that ffprobe reports."""
 
 from collections.abc import Callable
 from fractions import Fraction

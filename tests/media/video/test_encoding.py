@@ -34,7 +34,7 @@ def segment(path: Path, clip: Clip, frames: list[Frame], settings: EncodeSetting
 def test_the_same_frames_give_the_same_bytes(
     tmp_path: Path, clip: Clip, make_frames: FrameMaker, codec: str
 ) -> None:
-    """With AVX-512, x264 gave other bytes in half of such files."""
+    """With AVX-512, x264 produced different bytes in half of the files of this size."""
     settings = check_settings(clip, MATROSKA, EncodeSettings(codec))
     frames = make_frames(size=(64, 320))
     first, second = (segment(tmp_path / name, clip, frames, settings) for name in ("a", "b"))
@@ -42,7 +42,7 @@ def test_the_same_frames_give_the_same_bytes(
 
 
 def test_narrow_h265_does_not_abort_the_process(tmp_path: Path, clip: Clip, make_frames: FrameMaker) -> None:
-    """It did within four files of 40x24."""
+    """x265 aborted within four files of 40x24 pixels."""
     settings = check_settings(clip, MATROSKA, EncodeSettings("libx265"))
     for number in range(4):
         segment(tmp_path / str(number), clip, make_frames(size=(24, 40)), settings)
@@ -50,7 +50,7 @@ def test_narrow_h265_does_not_abort_the_process(tmp_path: Path, clip: Clip, make
 
 @pytest.mark.parametrize("start", [-1001, 0, 12345])
 def test_times_and_colors_come_back(tmp_path: Path, clip: Clip, make_frames: FrameMaker, start: int) -> None:
-    """FFV1 has no loss: 4:4:4 differs by the rounding of colors alone."""
+    """FFV1 is lossless, so in 4:4:4 only the rounding of colors makes a difference."""
     settings = check_settings(clip, MATROSKA, EncodeSettings("ffv1", pixel_format="yuv444p"))
     frames = [replace(frame, pts=frame.pts + start) for frame in make_frames()]
     with VideoReader(segment(tmp_path / "a", clip, frames, settings)) as reader:
@@ -117,7 +117,7 @@ def test_a_full_disk(clip: Clip, make_frames: FrameMaker) -> None:
 
 
 class Pipe(io.RawIOBase):
-    """Takes bytes and cannot seek."""
+    """A stream that takes bytes and cannot seek."""
 
     def __init__(self) -> None:
         self.content = bytearray()
@@ -184,6 +184,6 @@ def test_yuv4mpeg2_has_the_mean_rate(
 
 @pytest.fixture(autouse=True)
 def _no_words(capfd: pytest.CaptureFixture[str]) -> Iterator[None]:
-    """No encoder talks to the terminal."""
+    """Check that no encoder writes to the terminal."""
     yield
     assert capfd.readouterr() == ("", "")

@@ -32,12 +32,12 @@ Run = Callable[..., bytes]
 
 
 def as_image(color: Any) -> Any:
-    """(H, W, 3) for Pillow of (1, 3, H, W)."""
+    """Return a tensor of shape (1, 3, H, W) as an array of (H, W, 3), for Pillow."""
     return color[0].permute(1, 2, 0).numpy()
 
 
 def save(folder: Path, frames: list[Frame], first: int = 1, **options: Any) -> str:
-    """Write frames by Pillow, not by us; the name of the sequence."""
+    """Write frames with Pillow instead of this program, and return the name of the sequence."""
     for number, frame in enumerate(frames, first):
         Image.fromarray(as_image(frame.color)).save(folder / f"{number:03d}.png", **options)
     return f"{folder}/%03d.png"
@@ -50,7 +50,7 @@ def save_pictures(folder: Path, pictures: list[Picture], format: str = "PNG") ->
 
 
 def deep(picture: Picture, bits: int = 16) -> Picture:
-    """Of more bits: 16, or floats."""
+    """Return the picture with 16 bits per channel, or as floats."""
 
     def wide(planes: Any) -> Any:
         return (planes.to(torch.int32) * 257).to(torch.uint16) if bits == 16 else planes.float() / 255
@@ -108,14 +108,14 @@ def test_every_kind(tmp_path: Path, make_picture: PictureMaker, format: str, bit
     assert reader.clip.depth_bits == (8 if bits == 8 else 10)
     assert frame.color.dtype == picture.color.dtype
     if format != "JPEG":
-        # Pillow's WebP has no colors where nothing is seen of them.
+        # Pillow's WebP drops colors where they are invisible.
         assert torch.equal(frame.color[..., 1:], picture.color[..., 1:])
         if frame.alpha is not None and picture.alpha is not None:
             assert torch.equal(frame.alpha, picture.alpha)
 
 
 def test_gray_only_if_all_are(tmp_path: Path, make_picture: PictureMaker) -> None:
-    """Programs which make files small store the black frame at the beginning of a film as gray."""
+    """Programs that reduce the size of files store the black frame at the beginning of a film as gray."""
     gray, color = make_picture(gray=True), make_picture()
     with SequenceReader(save_pictures(tmp_path, [gray, gray]), FILM) as reader:
         assert (reader.clip.gray, reader.clip.pixel_format) == (True, "gray")
@@ -204,7 +204,7 @@ def encoded(reader: SequenceReader, clip: Clip, target: Path) -> Path:
 
 
 def decoded(path: Path, ffmpeg: Run) -> Any:
-    """The first frame by the ffmpeg program."""
+    """Return the first frame as the ffmpeg program decodes it."""
     how = ("-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "rgb24", "-sws_flags", "accurate_rnd", "-")
     return np.frombuffer(ffmpeg("-i", path, *how), np.uint8).astype(int)
 
@@ -214,7 +214,7 @@ def decoded(path: Path, ffmpeg: Run) -> Any:
 def test_colors_of_the_clip_by_ffmpeg(
     tmp_path: Path, make_picture: PictureMaker, ffmpeg: Run, gray: bool, bits: int
 ) -> None:
-    """In 4:4:4, as half the chroma says nothing of matrix and range."""
+    """Colors are encoded in 4:4:4, since subsampled chroma says nothing about the matrix and the range."""
     narrow = make_picture(48, 64, gray=gray)
     picture = narrow if bits == 8 else deep(narrow)
     with SequenceReader(save_pictures(tmp_path, [picture] * 3), FILM) as reader:
@@ -243,7 +243,7 @@ def test_rate_and_tags_by_ffprobe(
 
 
 def test_frames_as_ffmpeg_writes_them(tmp_path: Path, make_clip: Maker, ffmpeg: Run) -> None:
-    """Numbers and pixels; of 4:4:4, where programs have no choice of chroma."""
+    """Compare numbers and pixels in 4:4:4, where programs have no choice in how to interpolate chroma."""
     source = make_clip(pixel_format="yuv444p")
     ffmpeg(
         "-i", source, "-fps_mode", "passthrough", "-sws_flags", "accurate_rnd", tmp_path / "ffmpeg%03d.png"

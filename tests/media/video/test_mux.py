@@ -36,7 +36,7 @@ def container_of(name: str) -> Container:
 
 @pytest.fixture
 def enlarge(tmp_path: Path) -> Callable[..., Path]:
-    """Makes a clip twice as large by repetition, in segments of some frames."""
+    """Return a function that doubles a clip's size by repeating pixels, in segments of a few frames."""
 
     def run(
         source: Path,
@@ -103,7 +103,7 @@ def test_times_sound_and_tags_by_ffprobe(
         assert stamps(high, index) == stamps(low, index)
         tags = low["streams"][index]["tags"]
         assert high["streams"][index]["tags"].get("language", "") == tags.get("language", "")
-    # MOV has no name for French that FFmpeg finds.
+    # In MOV, FFmpeg finds no name for French.
     assert video["tags"].get("language", "") == low["streams"][0]["tags"].get("language", "")
     tags = {key.lower(): value for key, value in high["format"]["tags"].items()}
     assert (tags["title"], tags["artist"]) == ("A film", "Somebody")
@@ -115,7 +115,7 @@ def test_times_sound_and_tags_by_ffprobe(
 def test_packets_are_decoded_in_step(
     make_clip: Maker, enlarge: Callable[..., Path], told: Probe, frames: int
 ) -> None:
-    """However it is cut into segments, times of decoding rise and do not exceed those of showing."""
+    """For all segment lengths, decoding timestamps rise and do not exceed presentation timestamps."""
     source = make_clip(options=EXACT)
     packets = told(enlarge(source, frames=frames))["packets"]
     decoded = [int(packet["dts"]) for packet in packets]
@@ -190,7 +190,7 @@ def test_subtitles_at_the_ends_of_a_part_are_shortened(
 
 
 def with_subtitles(clip: Path, cues_ms: Sequence[tuple[int, int]]) -> Path:
-    """The clip with a track of subtitles, each shown from and to a time."""
+    """Return the clip with a subtitle track. Each cue has a start and an end."""
     times = [f"00:00:00,{start:03} --> 00:00:00,{end:03}" for start, end in cues_ms]
     text = "".join(f"{number}\n{time}\nwords\n\n" for number, time in enumerate(times, start=1))
     clip.with_suffix(".srt").write_text(text)

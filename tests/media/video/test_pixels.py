@@ -19,11 +19,11 @@ CLIP = Clip(
     origin_s=Fraction(0), hdr=None, stream_index=0,
 )  # fmt: skip
 LUMA = {1: (0.2126, 0.0722), 6: (0.299, 0.114), 9: (0.2627, 0.0593)}
-"""The weights of red and blue. Source: ITU-T H.273, table 4."""
+"""Luma weights of red and blue for each matrix. Source: ITU-T H.273, table 4."""
 
 
 def coded(rgb: np.ndarray[Any, Any], matrix: int, full: bool) -> np.ndarray[Any, Any]:
-    """(3, H, W) in [0, 1] to (3, H, W) Y, Cb, Cr of 8 bits, by the formulas of H.273, 8.3."""
+    """Convert RGB in [0, 1] to 8-bit Y, Cb, Cr, both (3, H, W), by the formulas of H.273, 8.3."""
     red, blue = LUMA[matrix]
     y = red * rgb[0] + (1 - red - blue) * rgb[1] + blue * rgb[2]
     cb, cr = (rgb[2] - y) / (2 * (1 - blue)), (rgb[0] - y) / (2 * (1 - red))
@@ -104,7 +104,7 @@ def test_the_last_row_and_column_are_repeated() -> None:
 @pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("matrix", LUMA)
 def test_subsampled_chroma_survives_enlarging(matrix: int, full: bool) -> None:
-    """Bars of saturated colors, enlarged by repetition: less than 1 of 255 on average in each plane."""
+    """Enlarging saturated bars by repetition changes each plane by less than 1 of 255 on average."""
     tags, clip = ColorTags(full, matrix), replace(CLIP, color=ColorTags(full, matrix))
     bars = torch.tensor([[c & 1, c >> 1 & 1, c >> 2] for c in range(8)], dtype=torch.uint8).T * 191
     low = to_frame(

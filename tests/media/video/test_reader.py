@@ -85,7 +85,7 @@ def test_start_and_end_are_exact(make_clip: Maker) -> None:
 
 
 def test_a_frame_without_a_time_follows_the_one_before(make_clip: Maker) -> None:
-    """AVI has no times of presentation."""
+    """AVI has no presentation timestamps."""
     path = make_clip("a.avi", codec="mpeg4", times=range(10), time_base=RATE, options={"bf": "2"})
     with VideoReader(path) as reader:
         seen = times(reader)

@@ -1,4 +1,4 @@
-"""The heads of ESCRealM, by the numbers that others counted, and at every scale."""
+"""The heads of ESCRealM have the published numbers of parameters and work at every scale."""
 
 import pytest
 import torch
@@ -36,7 +36,7 @@ def small(head: str, scale: int, unshuffle: int) -> ESCRealMConfig:
     )
 
 
-# As counted in the published code, whose weights have the same tensors.
+# The numbers were counted in the published code, whose weights have the same tensors.
 @pytest.mark.parametrize(
     ("scale", "head", "parameters"),
     [

@@ -1,4 +1,4 @@
-"""A result of any size is made pixel by pixel: however it is cut, and wherever its pixels lie."""
+"""ESC-LTE computes each pixel separately, however the result is cut and wherever the pixels lie."""
 
 import math
 
@@ -30,10 +30,10 @@ def network() -> LTE:
 
 
 def reference(network: LTE, low: Tensor, height: int, width: int) -> Tensor:
-    """The formula as it was published, by sampling maps at shifted coordinates in [-1, 1].
+    """Compute the published formula, which samples maps at shifted coordinates in [-1, 1].
 
-    NaN where a pixel lies on the centre of the last row or column: both neighbours are that one, and the
-    shares of all four are rounding errors divided by each other.
+    The result is NaN where a pixel lies on the center of the last row or column. There both neighbors are
+    the same row or column, and the shares of all four neighbors are quotients of rounding errors.
     """
     features = network._encode(low * 2 - 1, lte.WHOLE)
     coefficients, frequencies = network.coef(features), network.freq(features)
@@ -90,7 +90,7 @@ def test_it_is_the_published_formula(
 def test_strips_and_blocks_equal_the_whole(
     network: LTE, height: int, width: int, high_height: int, high_width: int, windows: int
 ) -> None:
-    """As the engine does it: the picture goes on to whole windows, beyond what is asked for."""
+    """The picture is padded to whole windows, as the engine does, and the grid excludes the padding."""
     size = height + high_height, width + high_width
     grid = Grid.between((height, width), size)
     padded = torch.rand(1, 3, -height % 8 + height, width, dtype=torch.float64)

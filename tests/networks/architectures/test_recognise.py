@@ -1,4 +1,4 @@
-"""Every width comes back from the tensors' shapes; relatives are refused by name."""
+"""Every width is recognized from the shapes of the tensors, and related networks are refused."""
 
 from collections.abc import Callable
 from pathlib import Path

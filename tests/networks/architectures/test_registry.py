@@ -1,4 +1,4 @@
-"""The named networks are those of the paper, and every one takes any picture."""
+"""The named networks have the published sizes, and each takes pictures of any size."""
 
 import dataclasses
 import math
@@ -31,7 +31,7 @@ from esc_cli.networks.architectures.lte import LTEConfig
 from esc_cli.networks.architectures.registry import ARCHITECTURES, VARIANTS, build_network, variant_name
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
-# Source: ESC (arXiv 2503.06671), table 2, and ESC-RIB (arXiv 2603.06738), to the last parameter as counted in
+# Source: ESC (arXiv 2503.06671), table 2, and ESC-RIB (arXiv 2603.06738). The exact numbers were counted in
 # the published code.
 PUBLISHED_PARAMETERS = {
     ("esc", 2): 946_728,
@@ -56,17 +56,17 @@ PUBLISHED_PARAMETERS = {
     ("esc-rib", 3): 1_016_451,
     ("esc-rib", 4): 1_028_568,
 }
-# That of ESC-RIB follows from ESC's 402: in each of 5 blocks 4 tensors of the bias instead of 1, and 4 of the
-# gate; 2 of the normalisation before the last convolution.
+# The number for ESC-RIB follows from ESC's 402: each of the 5 blocks has 4 tensors of the bias instead of 1,
+# and 4 of the gate, and the normalization before the last convolution has 2.
 PUBLISHED_KEYS = {
     "esc": 402,
     "esc-light": 244,
     "esc-fp": 455,
     "esc-xl": 719,
     "esc-real": 909,
-    # ESC-Real's and the numbers by which the head describes itself; at x3 the head doubles once less.
+    # The tensors of ESC-Real and one that describes the head. At x3 the head has one convolution less.
     "esc-realm": 910,
-    # What describes the picture, and coef, freq, phase and the four layers of imnet.
+    # The tensors of the encoder, and of coef, freq, phase and the four layers of imnet.
     "esc-lte": 400 + 2 + 2 + 1 + 8,
     "esc-rib": 402 + 5 * 7 + 2,
 }
@@ -182,7 +182,7 @@ def test_every_architecture_answers_everything(architecture: Architecture) -> No
 
 
 def test_nobody_else_asks_which_architecture_it_is() -> None:
-    """What is asked for by class would have to be found again for every new architecture."""
+    """A check of the class elsewhere would have to be found and changed for every new architecture."""
     package = Path(esc_cli.__file__).parent
     for path in package.rglob("*.py"):
         if "architectures" not in path.parts:
@@ -191,7 +191,7 @@ def test_nobody_else_asks_which_architecture_it_is() -> None:
 
 @dataclass(frozen=True)
 class ToyConfig(NetworkConfig):
-    """A network that somebody adds, without a tensor that ESC has."""
+    """Configuration of a network added by a user. The network has no tensor in common with ESC."""
 
     scale: int
     dim: int = 8

@@ -1,4 +1,4 @@
-"""Every mixer of an ESC network comes back from its tensors, and the network from a file."""
+"""Every mixer of an ESC network is recognized from its tensors, and the network loads from a file."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Every supported network gives the output of the reference implementation, alone and in a batch."""
+"""Every supported network gives the output of the reference implementation, for one picture and a batch."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +38,7 @@ VECTORS = (
     "esc_lte_2.5",
 )
 
-# Naive on ESC-RIB's windows of 4096 tokens takes half a minute; flex and flash are compared on their own.
+# Naive attention on ESC-RIB's windows of 4096 tokens takes half a minute. Flex and flash have other tests.
 CASES = tuple(
     (name, backend)
     for name in VECTORS

@@ -1,4 +1,4 @@
-"""Attention through the logistic function against the formula in float64."""
+"""Attention through the logistic function is compared with the formula in float64."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The bias in additional channels equals the dense one; a table's factors are as good as is said of them."""
+"""A bias in additional channels equals the dense bias, and a table's factors have the stated error."""
 
 import math
 
@@ -14,7 +14,7 @@ from esc_cli.networks.attention.windows import naive
 
 
 def smooth_table(heads: int, window: int) -> TableBias:
-    """A bias that falls with the distance, as trained ones do."""
+    """Return a bias that falls with the distance, as trained biases do."""
     offsets = torch.arange(1 - window, window) / window
     distance = offsets[:, None] ** 2 + offsets[None, :] ** 2
     strength = torch.arange(1, heads + 1)[:, None, None]
@@ -67,7 +67,7 @@ def test_few_channels_lose_what_the_singular_values_say(rank: int) -> None:
     bias = random_table(1, 6)
     dense = bias.dense(torch.float64)[0]
     left = torch.linalg.svdvals(dense - dense.mean(dim=-1, keepdim=True))[rank:]
-    # The best possible (Eckart and Young), over all pairs; the randomised decomposition comes close to it.
+    # The smallest possible error over all pairs (Eckart and Young). The randomized decomposition is close.
     best = math.sqrt(left.square().sum().item() / dense.numel())
     assert 0.999 * best <= score_error(bias, factorise(bias, rank)) <= 1.01 * best
 
@@ -77,7 +77,7 @@ def test_the_error_of_the_scores_bounds_that_of_the_weights() -> None:
     factors = factorise(bias, 4)
     dense = bias.dense(torch.float32)
     error = (dense - dense.mean(-1, keepdim=True) - factors.dense(torch.float32)).abs().max().item()
-    assert error > 1e-3  # else this shows nothing
+    assert error > 1e-3  # otherwise the test shows nothing
     exact, approximate = (scores.softmax(dim=-1) for scores in (dense, factors.dense(torch.float32)))
     assert (approximate / exact).log().abs().max().item() <= 2 * error + 1e-5
 

@@ -1,4 +1,4 @@
-"""Flash attention keeps to its tolerance or hands over to the exact kernel; the CPU has one of its own."""
+"""Flash attention stays within its tolerance or falls back to the exact kernel, on the CPU too."""
 
 import copy
 import sys

@@ -1,4 +1,4 @@
-"""The compiled kernel looks the bias up where the dense form has it."""
+"""The compiled kernel looks up the same biases that the dense form contains."""
 
 import shutil
 
@@ -20,7 +20,7 @@ def inputs(device: str = "cpu") -> tuple[list[torch.Tensor], TableBias]:
 @pytest.mark.filterwarnings("ignore:flex_attention called without torch.compile")
 def test_the_lookup_is_that_of_the_dense_bias() -> None:
     tokens, bias = inputs()
-    # As torch runs it without compiling: slow, and the same arithmetic.
+    # Without compilation, torch runs the same arithmetic slowly.
     torch.testing.assert_close(_attend(*tokens, bias.table, WINDOW), naive(*tokens, bias))
 
 
@@ -30,14 +30,14 @@ def test_factors_need_no_lookup() -> None:
     torch.testing.assert_close(flex(*tokens, bias), naive(*tokens, bias), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch of itself, while compiling
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch warns while it compiles
 @pytest.mark.cuda
 def test_compiled_on_a_gpu() -> None:
     tokens, bias = inputs("cuda")
     torch.testing.assert_close(flex(*tokens, bias), naive(*tokens, bias), rtol=1e-3, atol=1e-3)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch of itself, while compiling
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch warns while it compiles
 @pytest.mark.skipif(shutil.which("g++") is None, reason="there is no C++ compiler")
 def test_compiled_on_the_cpu() -> None:
     tokens, bias = inputs()

@@ -1,4 +1,4 @@
-"""Gradients through the logistic function against those of the formula in float64."""
+"""Gradients through the logistic function are compared with those of the formula in float64."""
 
 import pytest
 import torch
@@ -17,7 +17,7 @@ WINDOW, HEADS, CHANNELS = 12, 2, 8
 
 
 def inputs(sharpness: float = 1) -> list[Tensor]:
-    """Query, key and value as a projection gives them, with rows that lie apart, and a table."""
+    """Return query, key and value, with the strides that a projection leaves, and a table."""
     torch.manual_seed(0)
     tokens = torch.randn(5, WINDOW**2, 3, HEADS, CHANNELS).bfloat16().permute(2, 0, 3, 1, 4)
     return [tokens[0] * sharpness, tokens[1], tokens[2], torch.randn(HEADS, (2 * WINDOW - 1) ** 2)]

@@ -1,4 +1,4 @@
-"""Backends agree, in values and in gradients; a changed bias is never served from the cache."""
+"""Backends agree in values and in gradients, and a changed bias is never taken from the cache."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""Attentive Convolution against torch's own pooling, and against its published code's answer."""
+"""Attentive Convolution agrees with torch's pooling and with the output of its published code."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_bands_are_those_of_adaptive_pooling(length: int, count: int) -> None:
 @settings(max_examples=25)
 @given(st.integers(1, 9), st.integers(1, 9), st.sampled_from([1, 3, 5]))
 def test_kernels_are_made_as_published(height: int, width: int, size: int) -> None:
-    """The published order of steps: project every pixel, then pool."""
+    """The published code projects every pixel first and then pools."""
     mixer = AttentiveConvolution(4, size).double()
     nn.init.normal_(mixer.difference_control)
     features = torch.randn(2, 4, height, width, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""What holds for every mixer: any batch, other channels pass, and strips of rows say what the whole says."""
+"""Every mixer takes any batch, passes other channels through, and gives the same result in strips."""
 
 from collections.abc import Callable
 
@@ -57,14 +57,14 @@ def random_mixer(name: str) -> Mixer:
     torch.manual_seed(0)
     mixer = MIXERS[name][0]().double().eval()
     for parameter in mixer.parameters():
-        nn.init.normal_(parameter, std=0.5)  # zero-initialised layers would hide what they do
+        nn.init.normal_(parameter, std=0.5)  # layers of zeros would hide errors
     return mixer
 
 
 def in_strips(
     mixer: Mixer, features: Tensor, dynamic: Tensor, shared: tuple[Tensor, ...], rows: int
 ) -> Tensor:
-    """Mix rows with no more rows above and below than the mixer says it reads."""
+    """Mix strips of rows. Each has a halo of only as many rows as the mixer says that it reads."""
     height, reach = features.shape[2], mixer.reach_px
     rows = -(-rows // mixer.align_px) * mixer.align_px
     strips = []
@@ -84,13 +84,13 @@ def test_strips_equal_the_whole(name: str) -> None:
     @given(st.integers(1, 3), st.integers(1, 30), st.integers(1, 20), st.integers(1, 12), st.integers(0, 4))
     def check(batch: int, height: int, width: int, rows: int, more: int) -> None:
         if mixer.align_px > 1:
-            height = -(-height // mixer.align_px) * mixer.align_px  # below a window attention reflects
+            height = -(-height // mixer.align_px) * mixer.align_px  # attention pads other heights
         features = torch.randn(batch, 12 + more, height, width, dtype=torch.float64)
         with torch.inference_mode():
             whole = mixer(features, *shared)
             dynamic = mixer.dynamic_kernels(features, Rows(rows), *external)  # type: ignore[arg-type]
             strips = in_strips(mixer, features, dynamic, shared, rows)
-        # Pooled in float32; a wrong reach or band shows at 1e-2 and above.
+        # Values are pooled in float32. A wrong reach or band causes errors of 1e-2 and above.
         torch.testing.assert_close(strips, whole, rtol=1e-5, atol=1e-5)
         assert torch.equal(whole[:, CHANNELS:], features[:, CHANNELS:])
 

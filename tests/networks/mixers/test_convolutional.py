@@ -1,4 +1,4 @@
-"""Convolutional attention against loops that spell it out."""
+"""Convolutional attention agrees with explicit loops and plain convolutions."""
 
 import pytest
 import torch
@@ -78,6 +78,6 @@ def test_a_kernel_of_its_own_is_used_as_a_shared_one_is() -> None:
 
 def test_static_is_what_dynamic_kernels_of_zero_leave() -> None:
     large, features = torch.randn(8, 8, 5, 5), torch.randn(2, 12, 9, 7)
-    with torch.inference_mode():  # whose last layer is zero at the start
+    with torch.inference_mode():  # the layer that makes the dynamic kernels is zero at the start
         expected = ConvolutionalAttention(8, 5)(features, large)
         assert torch.equal(StaticConvolutionalAttention(8, 5)(features, large), expected)

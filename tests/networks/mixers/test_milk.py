@@ -1,4 +1,4 @@
-"""MiLK-ConvAttn against its description, step by step, and against its published code's answer."""
+"""MiLK-ConvAttn agrees with its description, step by step, and with the output of its published code."""
 
 from collections.abc import Callable
 from pathlib import Path
