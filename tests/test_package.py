@@ -2,9 +2,11 @@
 
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from importlib.metadata import version
 from pathlib import Path
 
+import grimp
 import pytest
 
 import esc_cli
@@ -16,6 +18,13 @@ def run_python(code: str) -> str:
 
 def test_importing_the_package_imports_no_torch() -> None:
     assert run_python("import sys, esc_cli; print('torch' in sys.modules)").strip() == "False"
+
+
+def test_no_modules_import_each_other() -> None:
+    """Imports inside functions count, imports for type checkers do not."""
+    graph = grimp.build_graph("esc_cli", exclude_type_checking_imports=True)
+    imports = {module: graph.find_modules_directly_imported_by(module) for module in graph.modules}
+    TopologicalSorter(imports).prepare()  # raises an error that names a cycle
 
 
 @pytest.mark.parametrize("name", sorted({*esc_cli.__all__} - {"__version__"}))

@@ -2,17 +2,11 @@
 
 from PIL import Image, ImageFile
 
-from esc_cli.media.formats.base import FLOAT_BITS, exif_orientation
+from esc_cli.media.formats.base import exif_orientation
 from esc_cli.media.formats.registry import format_of
 from esc_cli.media.pillow import WIDE_MODES, Opened
+from esc_cli.media.pixels.bits import FLOAT_BITS, depth_class
 from esc_cli.media.pixels.orientation import TURNS_WHICH_SWAP_SIDES
-
-_PICTURE_DEPTHS_BITS = (8, 10, 12, 16)
-
-
-def depth_class(file_bits: int) -> int:
-    """Return the depth of a picture (8, 10, 12 or 16) for the integer bits per channel of its file."""
-    return next((depth for depth in _PICTURE_DEPTHS_BITS if file_bits <= depth), 16)
 
 
 def picture_depth_bits(opened: Opened) -> int:
@@ -21,11 +15,6 @@ def picture_depth_bits(opened: Opened) -> int:
         return FLOAT_BITS
     deep = opened.image.mode in WIDE_MODES or opened.format.is_too_deep_for_pillow(opened)
     return depth_class(opened.format.depth_bits(opened)) if deep else 8
-
-
-def reduction_note(depth_bits: int, to_bits: int) -> str:
-    """Return the note that a picture has lost bit depth."""
-    return f"{depth_bits} bits per channel were reduced to {to_bits}"
 
 
 def conversion_note(mode: str, has_profile: bool) -> str | None:

@@ -2,9 +2,10 @@
 
 from collections.abc import Iterator, Set
 
-from esc_cli.media.formats.base import FLOAT_BITS, PictureFormat
+from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.metadata.fitting import limitation_of, parts_held
 from esc_cli.media.metadata.kinds import Held
+from esc_cli.media.pixels.bits import FLOAT_BITS
 from esc_cli.media.probe import Probe
 
 

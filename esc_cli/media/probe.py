@@ -11,16 +11,12 @@ from esc_cli.errors import InputError
 from esc_cli.media.camera_raw import EXTENSIONS as CAMERA_RAW_EXTENSIONS
 from esc_cli.media.formats.base import Several
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, sniff
-from esc_cli.media.header import (
-    conversion_note,
-    picture_depth_bits,
-    reduction_note,
-    upright_size,
-)
+from esc_cli.media.header import conversion_note, picture_depth_bits, upright_size
 from esc_cli.media.metadata.fitting import parts_of
 from esc_cli.media.metadata.kinds import Held
 from esc_cli.media.opening import opened
 from esc_cli.media.pillow import LARGEST_INPUT_PX, WIDE_MODES, Opened, check_pixels, translated_errors
+from esc_cli.media.pixels.bits import reduction_note
 
 _GRAY_MODES = ("1", "L", "LA", "La", *WIDE_MODES)
 

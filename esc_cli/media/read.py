@@ -13,7 +13,7 @@ from torch import Tensor
 from esc_cli.errors import InputError
 from esc_cli.media.formats.registry import DEFAULT, format_of
 from esc_cli.media.frames import frames, timing_of
-from esc_cli.media.header import orientation, reduction_note
+from esc_cli.media.header import orientation
 from esc_cli.media.metadata.fitting import metadata_notes, read_metadata
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.opening import opened
@@ -26,6 +26,7 @@ from esc_cli.media.pillow import (
     quiet_pillow,
     translated_errors,
 )
+from esc_cli.media.pixels.bits import reduction_note
 from esc_cli.media.pixels.depth import Pixels, with_depth
 from esc_cli.media.pixels.modes import pixels_of
 from esc_cli.media.pixels.orientation import turned

@@ -6,7 +6,7 @@ from dataclasses import replace
 from esc_cli.errors import OutOfMemoryError, UsageError
 from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.formats.base import PictureFormat
-from esc_cli.media.formats.registry import check_fits
+from esc_cli.media.formats.registry import FORMATS, check_fits
 from esc_cli.media.metadata.fitting import fitted
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import DEFAULT, Picture, PictureFile, WriteSettings
@@ -48,7 +48,7 @@ def encode_file(file: PictureFile, format: PictureFormat, settings: WriteSetting
         metadata = [_metadata_written(picture, format, settings) for picture in pictures]
         prepared = _prepared(pictures, metadata, format)
         timing = file.timing if len(prepared) > 1 else None
-        return format.encode(prepared, timing, metadata, settings.quality)
+        return format.encode(prepared, timing, metadata, _quality(pictures[0], format, settings))
     except MemoryError as error:
         raise OutOfMemoryError(f"there is not enough memory to write {format.name}") from error
 
@@ -62,6 +62,18 @@ def held_by(format: PictureFormat, file: PictureFile) -> PictureFile:
 def _check_quality(quality: int | None) -> None:
     if quality is not None and not 1 <= quality <= 100:
         raise UsageError(f"the quality must be from 1 to 100, not {quality}")
+
+
+def _quality(picture: Picture, format: PictureFormat, settings: WriteSettings) -> int | None:
+    """Return the quality for an encoder.
+
+    None means lossless, in a format that can be: unless a quality is requested or the source format is always
+    lossy.
+    """
+    source = FORMATS.get(picture.format)
+    if settings.quality is None and format.lossy and source is not None and source.only_lossy:
+        return format.quality
+    return settings.quality
 
 
 def _metadata_written(picture: Picture, format: PictureFormat, settings: WriteSettings) -> Metadata:

@@ -12,6 +12,7 @@ from PIL.ImageFile import ImageFile
 from esc_cli.media.metadata.kinds import Held, Metadata
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES, Opened
+from esc_cli.media.pixels.bits import FLOAT_BITS
 
 if TYPE_CHECKING:  # headers are read without numpy and torch
     from esc_cli.media.picture import AnimationTiming, Picture
@@ -22,9 +23,6 @@ Several = Literal["frames", "pages"]
 """The kind of pictures in a file with several pictures: timed frames, or pages."""
 
 ICC_EXIF_XMP: frozenset[Held] = frozenset(("icc_profile", "exif", "xmp"))
-
-FLOAT_BITS = 32
-"""The value that denotes floats in a list of bit depths."""
 
 INT32_MAX = 2**31 - 1
 

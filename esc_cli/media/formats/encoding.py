@@ -3,18 +3,20 @@
 import io
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from PIL import Image
 
 from esc_cli.errors import OutOfMemoryError, OutputError
-from esc_cli.media.formats.base import FLOAT_BITS, PictureFormat
-from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import AnimationTiming, Picture
 from esc_cli.media.pillow import PILLOW_ERRORS, quiet_pillow
+from esc_cli.media.pixels.bits import FLOAT_BITS
 from esc_cli.media.pixels.depth import Array, with_depth
+
+if TYPE_CHECKING:
+    from esc_cli.media.formats.base import PictureFormat
 
 _MOST_PLAYS = 2**16 - 1
 """The loop count has 16 bits. Source: WebP RFC 9649, 2.7.1.1."""
@@ -65,12 +67,6 @@ def metadata_blocks(metadata: Metadata) -> dict[str, bytes]:
     return {name: block for name, block in held.items() if block is not None}
 
 
-def is_lossy(picture: Picture, quality: int | None) -> bool:
-    """Return whether to use a lossy mode: a quality is requested, or the source format is always lossy."""
-    source = FORMATS.get(picture.format)
-    return quality is not None or (source is not None and source.only_lossy)
-
-
 def whole_milliseconds(timing: AnimationTiming) -> dict[str, Any]:
     """Return Pillow's timing options in whole milliseconds; no frame is more than half a millisecond late."""
     ends = [round(end) for end in accumulate(timing.durations_ms)]
@@ -83,7 +79,7 @@ def whole_milliseconds(timing: AnimationTiming) -> dict[str, Any]:
 def encode_with_pillow(
     pictures: Sequence[Picture],
     timing: AnimationTiming | None,
-    format: PictureFormat,
+    format: "PictureFormat",
     options: Mapping[str, Any],
 ) -> bytes:
     """Encode a still or an animation in 8 bits.

@@ -81,7 +81,7 @@ class Heic(HeifFormat):
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
         """Decode the picture with pillow-heif, without Pillow."""
-        from esc_cli.media.header import depth_class
+        from esc_cli.media.pixels.bits import depth_class
         from esc_cli.media.pixels.depth import Pixels
 
         return Pixels(deep_pixels(source, opened.name), depth_class(self.depth_bits(opened)))

@@ -89,10 +89,8 @@ class JpegXl(PictureFormat):
         return exif_orientation(image) if getattr(image, "jpeg", False) else 1
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
-        """Return lossless options, unless a quality is requested or the source format is always lossy."""
-        from esc_cli.media.formats.encoding import is_lossy
-
-        return pixel_options((quality or self.quality) if is_lossy(picture, quality) else None)
+        """Return lossless options if there is no quality."""
+        return pixel_options(quality)
 
 
 @dataclass(frozen=True)

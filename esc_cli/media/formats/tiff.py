@@ -16,7 +16,7 @@ from PIL import Image, TiffImagePlugin
 from PIL.TiffImagePlugin import AppendingTiffWriter, TiffImageFile
 
 from esc_cli.errors import OutputError
-from esc_cli.media.formats.base import FLOAT_BITS, INT32_MAX, PictureFormat
+from esc_cli.media.formats.base import INT32_MAX, PictureFormat
 from esc_cli.media.metadata.exif import (
     RESOLUTION_TAGS,
     STORAGE_TAGS,
@@ -29,6 +29,7 @@ from esc_cli.media.metadata.iptc import iptc_of_resources, iptc_of_stream
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.pillow import PILLOW_ERRORS, Opened
+from esc_cli.media.pixels.bits import FLOAT_BITS
 from esc_cli.media.tiff_directories import (
     BYTE,
     EXIF_DIRECTORY,

@@ -60,9 +60,5 @@ class WebP(PictureFormat):
         return content[:_FLAGS_OFFSET] + flags + content[_FLAGS_OFFSET + 1 :]
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
-        """Return lossless options, unless a quality is requested or the source format is always lossy."""
-        from esc_cli.media.formats.encoding import is_lossy
-
-        if is_lossy(picture, quality):
-            return {"quality": quality or self.quality}
-        return dict(_LOSSLESS_OPTIONS)
+        """Return lossless options if there is no quality."""
+        return dict(_LOSSLESS_OPTIONS) if quality is None else {"quality": quality}

@@ -9,9 +9,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from esc_cli.media.formats.base import FLOAT_BITS
-from esc_cli.media.header import depth_class
 from esc_cli.media.picture import Picture
+from esc_cli.media.pixels.bits import FLOAT_BITS, depth_class
 
 Array = npt.NDArray[Any]
 

@@ -5,8 +5,9 @@ import io
 import numpy as np
 from PIL import Image, ImageCms, TiffImagePlugin
 
-from esc_cli.media.header import conversion_note, reduction_note
+from esc_cli.media.header import conversion_note
 from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES
+from esc_cli.media.pixels.bits import reduction_note
 from esc_cli.media.pixels.depth import (
     Array,
     Pixels,

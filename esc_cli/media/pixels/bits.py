@@ -1,0 +1,16 @@
+"""Bits per channel: the depths that pictures have, known without decoding."""
+
+FLOAT_BITS = 32
+"""The value that denotes floats in a list of bit depths."""
+
+_PICTURE_DEPTHS_BITS = (8, 10, 12, 16)
+
+
+def depth_class(file_bits: int) -> int:
+    """Return the depth of a picture (8, 10, 12 or 16) for the integer bits per channel of its file."""
+    return next((depth for depth in _PICTURE_DEPTHS_BITS if file_bits <= depth), 16)
+
+
+def reduction_note(depth_bits: int, to_bits: int) -> str:
+    """Return the note that a picture has lost bit depth."""
+    return f"{depth_bits} bits per channel were reduced to {to_bits}"
