@@ -118,6 +118,9 @@ def train(
             min=0, help="Weight of a loss that hides the borders of attention windows. 0 means none."
         ),
     ] = _PUBLISHED.border_weight,
+    frequency_weight: Annotated[
+        float, typer.Option(min=0, help="Weight of a loss on the frequencies of patches. 0 means none.")
+    ] = _PUBLISHED.frequency_weight,
     degradation: Degradation = _PUBLISHED.degradation,
     low_pictures: Annotated[
         Path | None,

@@ -3,7 +3,7 @@
 import os
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
 from typing import Literal
@@ -13,16 +13,26 @@ import torch
 from torch import Tensor
 
 from esc_cli.checkpoints.checkpoint import load_checkpoint
+from esc_cli.checkpoints.manifest import AUTO_MODEL
 from esc_cli.engine.pixels import from_unit, to_unit
-from esc_cli.engine.upscaler import Upscaler
-from esc_cli.errors import InputError
+from esc_cli.engine.upscaler import DEFAULT_SCALE, Upscaler
+from esc_cli.enhancement.choice import Chooser
+from esc_cli.enhancement.enlarge import Enlarger
+from esc_cli.enhancement.options import EnhancementOptions
+from esc_cli.enhancement.size import Geometry
+from esc_cli.enhancement.traces import traces_of
+from esc_cli.errors import InputError, UsageError
 from esc_cli.evaluation.degradation.bicubic import crop_to_multiple, downscale
 from esc_cli.evaluation.degradation.wild import WildDegradation, degrade, recipe_of
 from esc_cli.evaluation.metrics import crop_border, luma, psnr, ssim
+from esc_cli.media.picture import Picture
 from esc_cli.media.probe import find_pictures
 from esc_cli.media.read import read_picture
 
 DegradationName = Literal["bicubic"] | WildDegradation
+
+_Restore = Callable[[Picture], Tensor]
+"""Takes a low-resolution picture and returns (1, 3, scale H, scale W), uint8."""
 
 GRAY_AT_SOURCE = frozenset({"bridge"})
 """Benchmark pictures whose original file has one channel, for copies in formats without grayscale.
@@ -91,12 +101,15 @@ def evaluate(
 
     Pictures are cropped to a multiple of the scale, shrunk by antialiased bicubic, rounded to 8 bits,
     enlarged in float32 and rounded to 8 bits again. Scores are computed on luma, without a border of
-    ``scale`` pixels. Pictures can also be degraded, like the training pictures of models for degraded
-    pictures. How a picture is degraded depends only on its name.
+    ``scale`` pixels. This is the protocol of the papers, which scores the network alone.
+
+    Pictures can also be degraded, like the training pictures of models for degraded pictures. How a picture
+    is degraded depends only on its name. Then the score is that of what users get: flat areas, gray and tone
+    are treated as by the command, and ``auto`` chooses a model for each picture.
 
     Args:
         folder: Folder that is searched with its subfolders.
-        model: Name or file of a model; see ``load_checkpoint``.
+        model: Name or file of a model; see ``load_checkpoint``. For degraded pictures also ``auto``.
         scale: Output pixels per input pixel. The default is the largest scale of the model.
         device: Name of the device; see ``Upscaler``.
         tta: Whether to use the self-ensemble; see ``Upscaler``.
@@ -104,6 +117,7 @@ def evaluate(
         progress: Function that is called with the number of pictures done and the number of all pictures.
 
     Raises:
+        UsageError: ``auto`` cannot be scored by the protocol.
         InputError: There are no pictures, or one cannot be read or is smaller than the scale.
         WeightsError: The model does not exist or does not have this scale.
         DeviceError: The device does not exist or does not have enough memory.
@@ -111,25 +125,56 @@ def evaluate(
     Source: ESC (arXiv 2503.06671), section 4, as BasicSR computes it.
     """
     paths = find_pictures(folder)
-    checkpoint = load_checkpoint(model, scale)
-    scale = scale or checkpoint.config.scale
-    upscaler = Upscaler(checkpoint, scale=scale, device=device, precision="float32", tta=tta)
+    options = EnhancementOptions(model=model, device=device, precision="float32", tta=tta)
+    make = _network if degradation == "bicubic" else _what_users_get
+    name, scale, restore = make(model, scale, options)
     scores = []
     for path in paths:
-        scores.append(_score(path.relative_to(folder).as_posix(), path, upscaler, scale, degradation))
+        scores.append(_score(path.relative_to(folder).as_posix(), path, restore, scale, degradation))
         if progress is not None:
             progress(len(scores), len(paths))
-    return Evaluation(checkpoint.name, scale, tuple(scores), tta, degradation)
+    return Evaluation(name, scale, tuple(scores), tta, degradation)
+
+
+def _network(model: str | Path, scale: int | None, options: EnhancementOptions) -> tuple[str, int, _Restore]:
+    """Return a model's name, its scale, and a function that runs the network alone."""
+    if model == AUTO_MODEL:
+        raise UsageError(
+            "'auto' cannot be scored by the protocol of the papers, whose pictures are all clean",
+            hint="name a model, or choose --degradation robust",
+        )
+    checkpoint = load_checkpoint(model, scale)
+    scale = scale or checkpoint.config.scale
+    upscaler = Upscaler(scale=scale, **options.but(model=checkpoint).engine)
+    return checkpoint.name, scale, lambda low: upscaler(low.color)
+
+
+def _what_users_get(
+    model: str | Path, scale: int | None, options: EnhancementOptions
+) -> tuple[str, int, _Restore]:
+    """Return a model's name, its scale, and a function that enlarges a picture as the command does."""
+    chooser = Chooser(options)
+    if scale is None:
+        scale = DEFAULT_SCALE if chooser.is_auto else load_checkpoint(model).config.scale
+    chooser.default.upscaler(scale)  # to fail before the work
+
+    def restore(low: Picture) -> Tensor:
+        choice = chooser.choose(scale, lambda: [traces_of(low)])
+        enlarger = Enlarger(chooser.models(choice), Geometry.of_scale(scale))
+        return enlarger.to_size(low, (scale * low.height, scale * low.width)).picture.color
+
+    return chooser.name, scale, restore
 
 
 def _score(
-    name: str, path: Path, upscaler: Upscaler, scale: int, degradation: DegradationName
+    name: str, path: Path, restore: _Restore, scale: int, degradation: DegradationName
 ) -> PictureScore:
     picture = read_picture(path)
     original = crop_to_multiple(picture.color, scale)
     if 0 in original.shape:
         raise InputError(f"{str(path)!r} is smaller than {scale}x{scale} pixels")
-    restored = upscaler(low_resolution(original, scale, degradation, name))
+    low = low_resolution(original, scale, degradation, name)
+    restored = restore(replace(picture, color=low, alpha=None))
     gray = picture.gray or (path.stem in GRAY_AT_SOURCE and _has_no_color(original))
     planes = [crop_border(luma(each, gray=gray), scale) for each in (original, restored)]
     return PictureScore(name, psnr(planes[0], planes[1]), ssim(planes[0], planes[1]))

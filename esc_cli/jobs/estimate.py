@@ -11,10 +11,13 @@ from pathlib import Path
 import torch
 
 from esc_cli.enhancement.choice import Chooser
+from esc_cli.enhancement.enlarge import enlarge
 from esc_cli.enhancement.models import Models
 from esc_cli.jobs.events import Estimate
 from esc_cli.jobs.plan import Plan
 from esc_cli.jobs.task import Task
+from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.picture import Picture
 
 _TRIAL_PX = {"cpu": 64}
 _TRIAL_PX_ELSEWHERE = 256
@@ -70,10 +73,11 @@ def _seconds_a_pixel(models: Models, passes: tuple[float, ...]) -> float:
     if upscaler is None:
         return 0
     side_px = _TRIAL_PX.get(upscaler.device.type, _TRIAL_PX_ELSEWHERE)
-    noise = torch.rand((1, 3, side_px, side_px))
-    size = (round(side_px * passes[0]),) * 2
+    noise = torch.randint(0, 256, (1, 3, side_px, side_px), dtype=torch.uint8)
+    picture = Picture(noise, None, False, Metadata(), "PNG")
+    size = round(side_px * passes[0]), round(side_px * passes[0])
     # The first run is slower, as it allocates memory and selects kernels. On a busy machine, any run may be.
-    seconds = min(_timed(lambda: upscaler(noise, size=size)) for _ in range(_TRIALS))
+    seconds = min(_timed(lambda: enlarge(picture, upscaler, size)) for _ in range(_TRIALS))
     growth = itertools.accumulate(passes[:-1], operator.mul, initial=1)
     return seconds / side_px**2 * sum(scale**2 for scale in growth)
 

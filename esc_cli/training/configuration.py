@@ -32,6 +32,8 @@ class TrainingConfig:
         patch_px: Side of the low-resolution patches.
         border_weight: Weight of the loss for steps between attention windows, which is added to the mean
             absolute error.
+        frequency_weight: Weight of the mean absolute error in the frequency domain, which is added to that of
+            the pixels.
         degradation: How low-resolution pictures are made: by the papers' bicubic, or by random degradations
             for every patch, as in ``esc_cli.evaluation.degradation.wild``.
         sharpen_originals: Whether to learn sharpened originals (unsharp mask), as Real-ESRGAN does.
@@ -76,6 +78,7 @@ class TrainingConfig:
     batch_size: int = 64
     patch_px: int = 64
     border_weight: float = 0.0
+    frequency_weight: float = 0.0
     degradation: Literal["bicubic", "robust", "real"] = "bicubic"
     sharpen_originals: bool = False
     learning_rate: float = 5e-4

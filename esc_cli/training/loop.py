@@ -28,8 +28,8 @@ from esc_cli.training.acceleration import (
     set_rate,
     tuned_convolutions,
 )
-from esc_cli.training.border_loss import border_loss
 from esc_cli.training.configuration import TrainingConfig, is_over, learning_rate
+from esc_cli.training.losses import border_loss, frequency_loss
 from esc_cli.training.pairs import Pairs, find_files, load_pairs
 from esc_cli.training.patches import Batch, batch_of_step, room_px
 from esc_cli.training.processes import Processes, joined_processes
@@ -305,4 +305,6 @@ def _loss(run: Run, teacher: nn.Module | None, batch: Batch) -> Tensor:
     if run.config.border_weight:
         window_px = network_config(run.config).window_size
         loss = loss + run.config.border_weight * border_loss(output - target, run.config.scale, window_px)
+    if run.config.frequency_weight:
+        loss = loss + run.config.frequency_weight * frequency_loss(output - target)
     return loss

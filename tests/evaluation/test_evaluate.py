@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from esc_cli.checkpoints.model_card import BICUBIC, SETS, Score
-from esc_cli.errors import InputError, WeightsError
+from esc_cli.errors import InputError, UsageError, WeightsError
 from esc_cli.evaluation.degradation.wild import WildDegradation
 from esc_cli.evaluation.evaluate import evaluate
 
@@ -75,3 +75,13 @@ def test_degraded_pictures_are_the_same_for_every_model_and_beside_any_others(
     for name in names[:-1]:
         (tmp_path / name).unlink()
     assert evaluate(tmp_path, "bicubic", 4, degradation=degradation).pictures == degraded.pictures[-1:]
+
+
+def test_auto_is_scored_on_degraded_pictures_only(tmp_path: Path, scene: Image.Image) -> None:
+    scene.crop((0, 0, 128, 96)).save(tmp_path / "a.png")
+    by_auto, robust = (
+        evaluate(tmp_path, model, 4, degradation="real", device="cpu") for model in ("auto", "esc-robust")
+    )
+    assert (by_auto.model, by_auto.pictures) == ("auto", robust.pictures)
+    with pytest.raises(UsageError, match="cannot be scored by the protocol"):
+        evaluate(tmp_path, "auto")

@@ -134,6 +134,14 @@ def test_a_run_learns_and_leaves_a_log(pictures: Path, tmp_path: Path) -> None:
     assert written == json.loads(json.dumps(dataclasses.asdict(config)))
 
 
+def test_the_frequency_loss_is_learned(pictures: Path, tmp_path: Path) -> None:
+    for weight in (0.0, 0.05):
+        config = dataclasses.replace(CONFIG, frequency_weight=weight, steps=2)
+        train(config, pictures, tmp_path / str(weight), device=CPU, quiet=True)
+    plain, other = (read_state_dict(tmp_path / name / "weights.safetensors") for name in ("0.0", "0.05"))
+    assert any(not torch.equal(plain[name], other[name]) for name in plain)
+
+
 def test_borders_between_windows_need_more_than_one(pictures: Path, tmp_path: Path) -> None:
     config = dataclasses.replace(CONFIG, border_weight=0.1)
     with pytest.raises(UsageError, match="no border between attention windows"):

@@ -1,4 +1,4 @@
-"""A loss for steps between attention windows, which are too small to matter in the mean absolute error."""
+"""Losses that are added to the mean absolute error."""
 
 import torch
 from torch import Tensor
@@ -30,3 +30,21 @@ def _steps(pooled: Tensor, window_px: int) -> Tensor:
     after = pooled[..., window_px::window_px]
     before = pooled[..., window_px - 1 : -1 : window_px]
     return (after - before).abs().mean()
+
+
+def frequency_loss(error: Tensor) -> Tensor:
+    """Return the mean absolute error in the frequency domain.
+
+    Its gradient has the same size for every frequency, so fine details, whose error is small, count as much
+    as coarse ones.
+
+    Args:
+        error: Result minus original, (N, 3, H, W), float32.
+
+    Returns:
+        A scalar: the mean absolute value of the real and imaginary parts of the transform, not normalized.
+
+    Source: S. Cho et al., "Rethinking coarse-to-fine approach in single image deblurring" (ICCV 2021), the
+        multi-scale frequency reconstruction loss.
+    """
+    return torch.view_as_real(torch.fft.rfft2(error)).abs().mean()

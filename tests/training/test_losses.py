@@ -1,9 +1,10 @@
-"""Test that the border loss measures steps between attention windows and nothing else."""
+"""Test that the border loss measures steps between attention windows, and the frequency loss frequencies."""
 
+import numpy as np
 import pytest
 import torch
 
-from esc_cli.training.border_loss import border_loss
+from esc_cli.training.losses import border_loss, frequency_loss
 
 
 def test_a_step_at_a_border_costs_its_height() -> None:
@@ -35,3 +36,25 @@ def test_it_has_a_gradient_on_both_sides() -> None:
     assert error.grad is not None
     touched = error.grad.abs().sum(dim=(0, 1, 2)).nonzero().flatten().tolist()
     assert set(range(14, 18)) <= set(touched)
+
+
+@pytest.mark.parametrize(("height", "width"), [(8, 8), (6, 10), (5, 7)])
+def test_frequencies_are_those_of_numpy(height: int, width: int) -> None:
+    error = torch.randn(2, 3, height, width)
+    spectrum = np.fft.rfft2(error.numpy())
+    expected = (np.abs(spectrum.real).mean() + np.abs(spectrum.imag).mean()) / 2
+    assert frequency_loss(error).item() == pytest.approx(expected, rel=1e-5)
+
+
+def test_every_frequency_pulls_with_the_same_force() -> None:
+    """A tiny error of high frequency has a gradient as large as a large error of low frequency."""
+    rows = torch.arange(16).float()
+    forces = []
+    for height, cycles in ((10.0, 1), (0.01, 7)):
+        wave = height * torch.cos(2 * torch.pi * cycles * rows / 16).view(1, 1, 16, 1).expand(1, 1, 16, 16)
+        error = (wave + 0.0).requires_grad_()
+        frequency_loss(error).backward()
+        assert error.grad is not None
+        force = torch.fft.rfft2(error.grad)[0, 0, cycles, 0].abs()
+        forces.append(float(force))
+    assert forces[0] == pytest.approx(forces[1], rel=1e-3)
