@@ -8,10 +8,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from esc_cli.errors import InputError, OutputError, UsageError
+from esc_cli.errors import DiskFullError, InputError, OutputError, UsageError
 from esc_cli.jobs.clips.options import NO_SETTINGS, ClipOptions
 from esc_cli.jobs.clips.samples import samples
 from esc_cli.jobs.clips.sinks import SEGMENT_FRAMES, SegmentSink
@@ -38,7 +39,7 @@ from esc_cli.storage.whole_files import atomic_path, write_whole
 
 if TYPE_CHECKING:
     from esc_cli.jobs.clips.run import Work
-    from esc_cli.jobs.clips.task import ClipTask
+    from esc_cli.jobs.clips.task import ClipTask, FrameSource
 
 
 class ClipOutput(ABC):
@@ -91,14 +92,14 @@ class ClipOutput(ABC):
         """
 
     @abstractmethod
-    def make(self, work: "Work") -> int:
+    def make(self, work: "Work") -> tuple[str, ...]:
         """Make the result.
 
         Args:
             work: The task, the enlarger of its frames, and the functions to call.
 
         Returns:
-            The number of damaged frames that the decoder repaired.
+            A sentence for each thing that was repaired or left out.
 
         Raises:
             InputError: The clip is damaged, or there is no frame in the part that is kept.
@@ -152,7 +153,7 @@ class ContainerFile(ClipOutput):
             lost += stream_copies(source.content, self.format).lost
         return tuple(lost)
 
-    def make(self, work: "Work") -> int:
+    def make(self, work: "Work") -> tuple[str, ...]:
         """Encode the frames that no earlier run encoded, and mux everything."""
         task = work.task
         identity = _identity(task, work.frames.model)
@@ -161,14 +162,16 @@ class ContainerFile(ClipOutput):
             work.run(rest, SegmentSink(folder, task), len(folder.segments) * SEGMENT_FRAMES)
             if not folder.segments:
                 raise no_frame(task)
-            with atomic_path(folder.target) as partial:
-                self._mux(task, folder, partial)
-                work.publish(partial)
-            return reader.damaged_frames
+            with atomic_path(folder.target) as temporary:
+                left_out = self._mux(task, folder, temporary)
+                work.publish(temporary)
+            return (*_repaired(reader), *left_out)
 
-    def _mux(self, task: "ClipTask", folder: WorkFolder, target: Path) -> None:
+    def _mux(self, task: "ClipTask", folder: WorkFolder, target: Path) -> tuple[str, ...]:
+        """Mux everything; without the other streams if that fails, so that the frames are never lost."""
         source, options = task.source.content, task.options
-        mux(
+        write = partial(
+            mux,
             folder.segments,
             source if isinstance(source, Path) and source.is_file() else None,
             target,
@@ -177,6 +180,13 @@ class ContainerFile(ClipOutput):
             start_s=options.start_s,
             end_s=options.end_s,
         )
+        try:
+            return write()
+        except DiskFullError:
+            raise
+        except OutputError:
+            write(with_copies=False)
+            return (f"the other streams could not be written to {self.format.name} and were left out",)
 
 
 class RawStream(ClipOutput):
@@ -196,12 +206,12 @@ class RawStream(ClipOutput):
         lost = (*clip.notes, *padding_notes(clip, *size, settings), *alpha_notes(clip, settings))
         return (*lost, f"{self.format.name} holds only frames, without their timestamps")
 
-    def make(self, work: "Work") -> int:
+    def make(self, work: "Work") -> tuple[str, ...]:
         """Write one frame after the other."""
         task = work.task
         with task.open() as reader, _stream_target(work) as file:
             work.run(iter(reader), StreamWriter(file, task.clip, task.height, task.width, task.settings))
-            return reader.damaged_frames
+            return _repaired(reader)
 
 
 class ImageSequence(ClipOutput):
@@ -237,7 +247,7 @@ class ImageSequence(ClipOutput):
         """Return sentences that say what pictures cannot hold of a clip."""
         return (*clip.notes, *sequence_limitations(clip, self.format))
 
-    def make(self, work: "Work") -> int:
+    def make(self, work: "Work") -> tuple[str, ...]:
         """Write the pictures."""
         work.publish(None)
         task, clip = work.task, work.task.clip
@@ -246,7 +256,7 @@ class ImageSequence(ClipOutput):
         )
         with task.open() as reader:
             work.run(iter(reader), sink)
-            return reader.damaged_frames
+            return _repaired(reader)
 
 
 class PreviewSheet(ClipOutput):
@@ -270,7 +280,7 @@ class PreviewSheet(ClipOutput):
         """Return only the notes from reading."""
         return clip.notes
 
-    def make(self, work: "Work") -> int:
+    def make(self, work: "Work") -> tuple[str, ...]:
         """Enlarge a few frames and put them on a sheet."""
         pictures: list[Picture] = []
         task, begun = work.task, time.monotonic()
@@ -287,7 +297,12 @@ class PreviewSheet(ClipOutput):
                 write_stdout(content)
             else:
                 write_whole(task.target, content)
-            return reader.damaged_frames
+            return _repaired(reader)
+
+
+def _repaired(reader: "FrameSource") -> tuple[str, ...]:
+    count = reader.damaged_frames
+    return (f"{count} damaged frames were repaired by the decoder",) if count else ()
 
 
 def no_frame(task: "ClipTask") -> InputError:
@@ -321,10 +336,10 @@ def _stream_target(work: "Work") -> Iterator[BinaryIO]:
         with stdout_errors():
             yield stdout_file()
         return
-    with atomic_path(work.task.target) as partial:
-        with partial.open("wb") as file:
+    with atomic_path(work.task.target) as temporary:
+        with temporary.open("wb") as file:
             yield file
-        work.publish(partial)
+        work.publish(temporary)
 
 
 def _is_sequence(source: Source) -> bool:

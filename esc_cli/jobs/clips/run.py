@@ -59,9 +59,8 @@ def make_clip(
     frames = FrameEnlarger(enlarger, task)
     if task.target is not None:
         make_folder(task.target.parent)
-    damaged = task.output.make(Work(task, frames, write, publish, report))
-    mended = (f"{damaged} damaged frames were repaired by the decoder",) if damaged else ()
-    return Made((*task.lost, *mended), frames.ways)
+    notes = task.output.make(Work(task, frames, write, publish, report))
+    return Made((*task.lost, *notes), frames.ways)
 
 
 class FrameEnlarger:

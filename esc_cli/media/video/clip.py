@@ -224,8 +224,11 @@ def _color(frame: VideoFrame) -> ColorTags:
 
 def _side_data(frame: VideoFrame, kind: str) -> bytes:
     key = Type[kind]
-    found = cast(Iterable[SideData], frame.side_data)
-    return next((bytes(data) for data in found if data.type == key), b"")
+    try:
+        found = cast(Iterable[SideData], frame.side_data)
+        return next((bytes(data) for data in found if data.type == key), b"")
+    except ValueError:  # PyAV has no name for a kind of side data that this frame has, and gives none of them
+        return b""
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...]:

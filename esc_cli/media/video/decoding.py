@@ -11,7 +11,7 @@ from av.filter import Graph
 from av.video.codeccontext import VideoCodecContext
 
 from esc_cli.errors import InputError
-from esc_cli.media.video.library import reading_errors
+from esc_cli.media.video.library import packets_of, reading_errors
 from esc_cli.media.video.truncation import has_rest
 
 _SHOWS_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
@@ -29,7 +29,7 @@ def decoded(container: InputContainer, stream: VideoStream, name: str) -> Iterat
     """
     decoder, begun, last = _decoder_of(stream), False, None
     with reading_errors(name):
-        for packet in container.demux(stream):
+        for packet in cast(Iterator["Packet[VideoStream]"], packets_of(container, stream)):
             if packet.size:
                 last = packet
             try:

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 import av
+from av import Packet
 from av.container import InputContainer, OutputContainer
+from av.stream import Stream
 
 from esc_cli.errors import DiskFullError, InputError, OutOfMemoryError, OutputError
 from esc_cli.media.video.signatures import looks_like_clip
@@ -55,6 +57,30 @@ def writing_errors(target: object) -> Iterator[None]:
         kind = DiskFullError if error.errno in _FULL else OutputError
         reason = "the disk is full" if kind is DiskFullError else error.strerror
         raise kind(f"cannot write {target}: {reason}") from error
+
+
+def packets_of(container: InputContainer, *streams: Stream) -> Iterator["Packet[Stream]"]:
+    """Read packets; those of all streams that are known now, if none is named.
+
+    PyAV fails at the end of a file in which a stream appeared after the file was opened, as in recordings of
+    television. The packets of such streams are left out.
+
+    Yields:
+        Packets, and at the end one without content for each stream, which flushes its decoder.
+    """
+    known = list(streams or container.streams)
+    flushed = set()
+    try:
+        for packet in container.demux(known):
+            if not packet.size:
+                flushed.add(packet.stream.index)
+            yield packet
+    except IndexError:
+        for stream in known:
+            if stream.index not in flushed:
+                packet = Packet()
+                packet.stream = stream
+                yield packet
 
 
 def open_clip(source: ClipSource) -> InputContainer:

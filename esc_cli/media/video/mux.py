@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import av
 from av import Packet, VideoStream
@@ -18,11 +18,17 @@ from av.stream import Stream
 if TYPE_CHECKING:
     from av.container.core import Chapter
 
-from esc_cli.errors import InputError
+from esc_cli.errors import InputError, OutputError
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.containers import Container
 from esc_cli.media.video.encoding import FIRST_PTS
-from esc_cli.media.video.library import open_clip, open_target, reading_errors, writing_errors
+from esc_cli.media.video.library import (
+    open_clip,
+    open_target,
+    packets_of,
+    reading_errors,
+    writing_errors,
+)
 from esc_cli.media.video.reader import exact_s
 from esc_cli.media.video.stream_copy import Copies, add_copy, stream_copies
 
@@ -66,11 +72,13 @@ def mux(
     *,
     start_s: float | None = None,
     end_s: float | None = None,
-) -> None:
+    with_copies: bool = True,
+) -> tuple[str, ...]:
     """Write the result: the video of the segments, and the other streams that the container supports.
 
-    Packets are copied unchanged, with their timestamps. Chapters, tags, languages, dispositions and the
-    rotation are kept.
+    Packets are copied unchanged, with their timestamps. Where the timestamps of a stream jump back, as in
+    joined recordings, the rest of the stream is shifted to follow what is before it. A packet that the muxer
+    refuses is left out. Chapters, tags, languages, dispositions and the rotation are kept.
 
     Args:
         segments: Files written by ``SegmentWriter`` with the same settings, in order.
@@ -82,6 +90,10 @@ def mux(
             beginning of the result. None means that nothing is cut off at the start.
         end_s: End of the kept part, counted from the beginning of the source file. None means that nothing is
             cut off at the end.
+        with_copies: Whether to copy the other streams.
+
+    Returns:
+        A sentence if packets were left out.
 
     Raises:
         InputError: The source cannot be read, or a segment is damaged or encoded differently from the others.
@@ -93,16 +105,27 @@ def mux(
     cut = _Cut(_own_time(clip, start_s), _own_time(clip, end_s))
     with ExitStack() as stack:
         low = None if source is None else stack.enter_context(closing(open_clip(source)))
-        held = Copies((), ()) if source is None else stream_copies(source, container)
+        held = Copies((), ())
+        if source is not None and with_copies:
+            held = stream_copies(source, container)
         high = open_target(target, container.ffmpeg_name, container.muxer_options(clip.time_base))
         try:
             with reading_errors(str(source)):
-                _write(low, high, _Video(segments, container, clip, cut), held, clip, cut)
+                video = _Video(segments, container, clip, cut)
+                refused = _write(low, high, video, held, clip, cut)
         except BaseException:
             _give_up(high)
             raise
         with writing_errors(target):
             high.close()
+    if refused and _count_of_frames(target) != video.count:
+        raise OutputError(f"{container.name} refuses frames of the video")
+    return (f"{refused} damaged packets of sound or subtitles were left out",) if refused else ()
+
+
+def _count_of_frames(file: Path) -> int:
+    with closing(open_clip(file)) as opened:
+        return sum(1 for _ in _video_packets(opened))
 
 
 def _own_time(clip: Clip, time_s: float | None) -> Fraction | None:
@@ -118,7 +141,9 @@ def _give_up(high: OutputContainer) -> None:
 
 def _write(
     low: InputContainer | None, high: OutputContainer, video: "_Video", held: Copies, clip: Clip, cut: _Cut
-) -> None:
+) -> int:
+    """Write all packets, and return how many the muxer refused."""
+    refused = 0
     durations: dict[int, int] = {}
     copied: Iterator[Packet[Stream]] = iter(())
     if low is None:
@@ -129,7 +154,14 @@ def _write(
         high.set_chapters(_chapters(low, cut))
     with writing_errors(high.name.removeprefix("file:")):
         for packet in heapq.merge(video.packets(durations), copied, key=_time):
-            high.mux(packet)
+            try:
+                high.mux(packet)
+            except av.FFmpegError as error:
+                if isinstance(error, OSError):  # such as a full disk
+                    raise
+                # The muxer holds packets back to interleave them: the refused one may be of another stream.
+                refused += 1
+    return refused
 
 
 def _add_streams(
@@ -182,6 +214,11 @@ class _Video:
         # Decoding times are the sorted display times, shifted earlier as far as the packet order requires.
         self._delay = max((s - pts for s, pts in zip(self._sorted, self._shown, strict=True)), default=0)
 
+    @property
+    def count(self) -> int:
+        """Number of frames."""
+        return len(self._shown)
+
     def packets(self, durations: dict[int, int]) -> Iterator["Packet[Stream]"]:
         """Yield the packets, with their timestamps and durations in the result.
 
@@ -230,8 +267,7 @@ def _opened(segment: Path) -> InputContainer:
 
 
 def _video_packets(file: InputContainer) -> Iterator["Packet[Stream]"]:
-    packets = cast(Iterator["Packet[Stream]"], file.demux(file.streams.video[0]))
-    return (packet for packet in packets if packet.size)
+    return (packet for packet in packets_of(file, file.streams.video[0]) if packet.size)
 
 
 # Everything else
@@ -241,16 +277,37 @@ def _copied(
     low: InputContainer, streams: dict[int, Stream], clip: Clip, cut: _Cut, durations: dict[int, int]
 ) -> Iterator["Packet[Stream]"]:
     """Yield the packets of the other streams, and record the durations of the video's frames."""
-    for packet in low.demux():
-        if packet.stream.index == clip.stream_index:
+    clocks = {index: _Clock() for index in streams}
+    for packet in packets_of(low):
+        index = packet.stream.index
+        if index == clip.stream_index:
             if packet.pts is not None and packet.duration:
                 durations[packet.pts] = packet.duration
-        elif packet.size and packet.stream.index in streams and _cut_to(packet, cut):
+        elif packet.size and index in streams and _cut_to(clocks[index].steadied(packet), cut):
             shift = round(cut.shift_s / packet.time_base)
-            packet.stream = streams[packet.stream.index]
+            packet.stream = streams[index]
             packet.pts = None if packet.pts is None else packet.pts + shift
             packet.dts = None if packet.dts is None else packet.dts + shift
             yield packet
+
+
+class _Clock:
+    """Keeps the decoding timestamps of one stream rising, as muxers demand."""
+
+    def __init__(self) -> None:
+        self._shift = self._next = 0
+        self._last: int | None = None
+
+    def steadied(self, packet: "Packet[Stream]") -> "Packet[Stream]":
+        """Shift a packet, and all after it, if it would be decoded before the packet that precedes it."""
+        if packet.dts is None:
+            return packet
+        if self._last is not None and packet.dts + self._shift <= self._last:
+            self._shift = self._next - packet.dts
+        packet.dts += self._shift
+        packet.pts = None if packet.pts is None else max(packet.pts + self._shift, packet.dts)
+        self._last, self._next = packet.dts, packet.dts + max(packet.duration or 1, 1)
+        return packet
 
 
 def _cut_to(packet: "Packet[Stream]", cut: _Cut) -> bool:

@@ -2,13 +2,15 @@ import io
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import pytest
+from av import VideoFrame
+from av.sidedata.sidedata import Type
 
 from esc_cli.errors import InputError
-from esc_cli.media.video.clip import probe_clip
+from esc_cli.media.video.clip import _display_matrix, probe_clip
 
 Maker = Callable[..., Path]
 Probe = Callable[..., Any]
@@ -123,3 +125,16 @@ def test_an_unknown_codec(make_clip: Maker) -> None:
     path.write_bytes(path.read_bytes().replace(b"V_FFV1", b"V_ABCD"))
     with pytest.raises(InputError, match="codec that this program does not know"):
         probe_clip(path)
+
+
+def test_side_data_without_a_name_is_passed_over() -> None:
+    """PyAV gives no side data at all of a frame that has a kind it has no name for."""
+
+    class Frame:
+        @property
+        def side_data(self) -> object:
+            return Type(29)
+
+    with pytest.raises(ValueError, match="29"):
+        _ = Frame().side_data
+    assert _display_matrix(cast(VideoFrame, Frame())) == ()

@@ -1,11 +1,14 @@
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import av
 import pytest
+from av import Packet
+from av.container import InputContainer
+from av.stream import Stream
 
 from esc_cli.errors import DiskFullError, InputError
 from esc_cli.media.video.containers import (
@@ -17,6 +20,7 @@ from esc_cli.media.video.containers import (
     container_by_extension,
 )
 from esc_cli.media.video.encoding import SegmentWriter, check_settings
+from esc_cli.media.video.library import packets_of
 from esc_cli.media.video.mux import mux
 from esc_cli.media.video.reader import VideoReader
 from esc_cli.media.video.stream_copy import stream_copies
@@ -292,3 +296,73 @@ def test_a_recording_begins_at_zero(make_clip: Maker, enlarge: Callable[..., Pat
     source = make_clip("in.ts", codec="mpeg2video", times=range(10), time_base=rate)
     assert min(stamps(told(source), 0)) > 0
     assert min(stamps(told(enlarge(source)), 0)) == 0
+
+
+# Recordings
+
+
+def packets_in(path: Path) -> dict[str, list[int | None]]:
+    """Return the decoding timestamps of the packets of each kind of stream."""
+    stamps: dict[str, list[int | None]] = {"video": [], "audio": []}
+    with av.open(path) as file:
+        for packet in packets_of(file):
+            if packet.size:
+                stamps[packet.stream.type].append(packet.dts)
+    return stamps
+
+
+def recording(make_clip: Maker, name: str = "in.ts", *, sound: bool = True) -> Path:
+    tracks = (("aac", "eng"),) if sound else ()
+    return make_clip(name, times=[index * 3600 for index in range(20)], time_base=TS_TIME_BASE, sound=tracks)
+
+
+TS_TIME_BASE, TS_PACKET_BYTES = Fraction(1, 90000), 188
+
+
+def test_joined_recordings_are_written_whole(
+    make_clip: Maker, enlarge: Callable[..., Path], tmp_path: Path
+) -> None:
+    once = recording(make_clip)
+    twice = tmp_path / "twice.ts"
+    twice.write_bytes(2 * once.read_bytes())
+    found, expected = packets_in(enlarge(twice, "out.mkv")), packets_in(once)
+    for kind in ("video", "audio"):
+        stamps = [stamp for stamp in found[kind] if stamp is not None]
+        assert stamps == sorted(set(stamps))
+    assert len(found["video"]) == 2 * len(expected["video"])
+    assert len(found["audio"]) >= 2 * len(expected["audio"]) - 1  # a packet is cut where the files meet
+
+
+def test_lost_packets_of_sound_cost_no_more_than_themselves(
+    make_clip: Maker, enlarge: Callable[..., Path], tmp_path: Path
+) -> None:
+    content = recording(make_clip).read_bytes()
+    packets = [content[at : at + TS_PACKET_BYTES] for at in range(0, len(content), TS_PACKET_BYTES)]
+    sound = [number for number, packet in enumerate(packets) if int.from_bytes(packet[1:3]) & 0x1FFF == 0x101]
+    damaged = tmp_path / "damaged.ts"
+    lost = {sound[len(sound) // 3], sound[2 * len(sound) // 3]}
+    damaged.write_bytes(b"".join(packet for number, packet in enumerate(packets) if number not in lost))
+    before, found = packets_in(damaged), packets_in(enlarge(damaged, "out.mkv"))
+    assert len(found["video"]) == len(before["video"])
+    assert len(found["audio"]) >= len(before["audio"]) - 2 * len(lost) > 0
+
+
+def test_a_stream_that_appears_late_does_not_end_the_work(make_clip: Maker) -> None:
+    """At the end of such a file, PyAV flushes the streams before the new one, and raises an IndexError."""
+
+    class Late:
+        def __init__(self, container: InputContainer) -> None:
+            self._container, self.streams = container, container.streams
+
+        def demux(self, streams: list[Stream]) -> "Iterator[Packet[Stream]]":
+            yield from (packet for packet in self._container.demux(streams) if packet.size)
+            flush = Packet()
+            flush.stream = streams[0]
+            yield flush
+            raise IndexError
+
+    with av.open(recording(make_clip)) as file:
+        packets = list(packets_of(cast(InputContainer, Late(file))))
+        flushed = [packet.stream.index for packet in packets if not packet.size]
+        assert sorted(flushed) == [stream.index for stream in file.streams]
+        assert len(packets) > 20
