@@ -134,8 +134,12 @@ def output_of(source: Source, destination: Destination, clip: Clip, options: Cli
     return ImageSequence(format, source, sequence_names(str(destination.path)))
 
 
-class ContainerFile(ClipOutput):
-    """A clip in a container, encoded in segments that a later run can continue."""
+class _Encoded(ClipOutput):
+    """Frames that go through an encoder.
+
+    Args:
+        container: Container of the result.
+    """
 
     def __init__(self, container: Container) -> None:
         self.format: Container = container
@@ -147,11 +151,21 @@ class ContainerFile(ClipOutput):
     def limitations(
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
     ) -> tuple[str, ...]:
+        """Return sentences that say what the encoder changes."""
+        return (*clip.notes, *padding_notes(clip, *size, settings), *alpha_notes(clip, settings))
+
+
+class ContainerFile(_Encoded):
+    """A clip in a container, encoded in segments that a later run can continue."""
+
+    def limitations(
+        self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
+    ) -> tuple[str, ...]:
         """Return sentences that say which streams cannot be kept and what the encoder changes."""
-        lost = [*clip.notes, *padding_notes(clip, *size, settings), *alpha_notes(clip, settings)]
-        if isinstance(source.content, Path) and not _is_sequence(source):
-            lost += stream_copies(source.content, self.format).lost
-        return tuple(lost)
+        lost = super().limitations(source, clip, size, settings)
+        if not isinstance(source.content, Path) or _is_sequence(source):
+            return lost
+        return (*lost, *stream_copies(source.content, self.format).lost)
 
     def make(self, work: "Work") -> tuple[str, ...]:
         """Encode the frames that no earlier run encoded, and mux everything."""
@@ -189,21 +203,14 @@ class ContainerFile(ClipOutput):
             return (f"the other streams could not be written to {self.format.name} and were left out",)
 
 
-class RawStream(ClipOutput):
+class RawStream(_Encoded):
     """Raw frames, written to standard output or a file for other programs."""
-
-    def __init__(self, container: Container) -> None:
-        self.format: Container = container
-
-    def settings(self, clip: Clip, asked: EncodeSettings) -> EncodeSettings:
-        """Complete the settings. For raw frames, this is the pixel format."""
-        return check_settings(clip, self.format, asked)
 
     def limitations(
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
     ) -> tuple[str, ...]:
         """Return sentences that say what raw frames lack."""
-        lost = (*clip.notes, *padding_notes(clip, *size, settings), *alpha_notes(clip, settings))
+        lost = super().limitations(source, clip, size, settings)
         return (*lost, f"{self.format.name} holds only frames, without their timestamps")
 
     def make(self, work: "Work") -> tuple[str, ...]:
