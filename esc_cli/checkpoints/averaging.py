@@ -22,7 +22,7 @@ def average_weights(checkpoints: Sequence[Checkpoint]) -> dict[str, Tensor]:
         A state dict with the mean of the weights in float32, computed in float64.
 
     Raises:
-        WeightsError: The checkpoints are of different networks, or their network has no weights.
+        WeightsError: The checkpoints belong to different networks, or the network has no weights.
 
     Source: Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy
     without increasing inference time" (ICML 2022), the uniform soup.

@@ -72,7 +72,7 @@ def weights_folder() -> Path:
     It is inside the package in a wheel, and beside the package in a checkout or an editable install.
 
     Raises:
-        WeightsError: There is no such folder, so the installation is broken.
+        WeightsError: The folder does not exist, so the installation is broken.
     """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "_weights", package.parent / "weights"):

@@ -118,7 +118,7 @@ def _short_row(entry: ModelEntry, auto: tuple[str, str]) -> str:
 def _figure_rows(entry: ModelEntry) -> list[str]:
     """Return the rows that compare a model with bicubic upscaling and the published model of its name.
 
-    A model for another purpose has no published model.
+    Models for other purposes than clean pictures have no published counterpart.
     """
     published = PUBLISHED.get((entry.name, entry.scale))
     return [

@@ -1,6 +1,5 @@
 """``esc-upscale benchmark``: measure the speed, memory and accuracy of networks on this machine."""
 
-import math
 from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,7 +14,7 @@ from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Device, Json, Overwrite
-from esc_cli.cli.output import answer, answer_json, printable, stderr_console
+from esc_cli.cli.output import answer, answer_json, finite, printable, stderr_console
 from esc_cli.errors import EscError
 
 if TYPE_CHECKING:
@@ -175,7 +174,7 @@ def _workload_facts(work: "Workload") -> dict[str, Any]:
 
 
 def _row_facts(row: "Row") -> dict[str, Any]:
-    """Return the JSON fields of a row. The psnr of a result without error is null: JSON has no infinity."""
+    """Return the JSON fields of a row. The PSNR of a result without error is null."""
     facts: dict[str, Any] = {"settings": asdict(row.settings)}
     if isinstance(row.outcome, EscError):
         return facts | {"failure": {"message": row.outcome.message, "hint": row.outcome.hint}}
@@ -192,7 +191,7 @@ def _row_facts(row: "Row") -> dict[str, Any]:
         "matmuls": measured.matmuls,
         "peak_bytes": measured.peak_bytes,
         "largest_error": None if error is None else error.largest,
-        "psnr": error.psnr if error is not None and math.isfinite(error.psnr) else None,
+        "psnr": None if error is None else finite(error.psnr),
     }
 
 

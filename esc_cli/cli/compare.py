@@ -1,6 +1,5 @@
 """``esc-upscale compare PICTURE``: show the results of several models on one sheet."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,7 @@ from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Json, Overwrite
-from esc_cli.cli.output import answer, answer_json, printable, stderr_console
+from esc_cli.cli.output import answer, answer_json, finite, printable, stderr_console
 
 if TYPE_CHECKING:
     from esc_cli.evaluation.comparison import Column, Comparison
@@ -98,7 +97,7 @@ def compare(
 
 
 def _facts(comparison: "Comparison") -> dict[str, Any]:
-    """Return the JSON fields. A psnr is null if the result equals the original or there is no original."""
+    """Return the JSON fields. The PSNR is null if the result equals the original, or if there is none."""
     return {
         "scale": comparison.scale,
         "crops": [[window.top, window.left, window.height, window.width] for window in comparison.windows],
@@ -106,16 +105,12 @@ def _facts(comparison: "Comparison") -> dict[str, Any]:
             {
                 "name": column.name,
                 "model": column.model,
-                "psnr": _finite(column.psnr),
-                "crop_psnr": [_finite(score) for score in column.crop_psnrs],
+                "psnr": finite(column.psnr),
+                "crop_psnr": [finite(score) for score in column.crop_psnrs],
             }
             for column in comparison.models
         ],
     }
-
-
-def _finite(number: float | None) -> float | None:
-    return number if number is not None and math.isfinite(number) else None
 
 
 def _table(comparison: "Comparison", name: str) -> Table:

@@ -1,6 +1,5 @@
 """``esc-upscale evaluate FOLDER``: measure PSNR and SSIM with the protocol of the papers."""
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,7 +12,7 @@ from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Json, Model, Tta
-from esc_cli.cli.output import answer, answer_json, printable, stderr_console
+from esc_cli.cli.output import answer, answer_json, finite, printable, stderr_console
 
 if TYPE_CHECKING:
     from esc_cli.evaluation.evaluate import Evaluation
@@ -62,23 +61,19 @@ def evaluate(
 
 
 def _facts(evaluation: "Evaluation") -> dict[str, Any]:
-    """Return the JSON fields. The psnr of a picture restored exactly is null: JSON has no infinity."""
+    """Return the JSON fields. The PSNR of a picture that is restored exactly is null."""
     return {
         "model": evaluation.model,
         "scale": evaluation.scale,
         "tta": evaluation.tta,
         "degradation": evaluation.degradation,
         "pictures": [
-            {"name": score.name, "psnr": _finite(score.psnr), "ssim": score.ssim}
+            {"name": score.name, "psnr": finite(score.psnr), "ssim": score.ssim}
             for score in evaluation.pictures
         ],
-        "psnr": _finite(evaluation.psnr),
+        "psnr": finite(evaluation.psnr),
         "ssim": evaluation.ssim,
     }
-
-
-def _finite(number: float) -> float | None:
-    return number if math.isfinite(number) else None
 
 
 def _table(evaluation: "Evaluation") -> Table:

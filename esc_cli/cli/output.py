@@ -1,5 +1,6 @@
 """The output of the program: answers and JSON lines on stdout; messages, progress and errors on stderr."""
 
+import math
 import re
 import sys
 from collections import Counter
@@ -51,6 +52,11 @@ def answer(content: RenderableType) -> None:
         console = Console(highlight=False, soft_wrap=is_text)
         console.print(Text(printable(content)) if isinstance(content, str) else content)
         sys.stdout.flush()
+
+
+def finite(number: float | None) -> float | None:
+    """Return a number for JSON, which has no infinity: None for infinity and for no number."""
+    return number if number is not None and math.isfinite(number) else None
 
 
 def answer_json(event: str, **fields: Any) -> None:

@@ -142,9 +142,9 @@ class Upscaler:
         )
         if runtime != AUTO:
             _refuse_what_is_missing(runtime_named(runtime), missing)
+            for checkpoint in self._checkpoints.values():
+                choose_runtime(runtime, checkpoint.network, self.device, self.precision, 0)
         self._runtime, self._missing = runtime, missing
-        for checkpoint in self._checkpoints.values():
-            choose_runtime(runtime, checkpoint.network, self.device, self.precision, 0)
         self._requests = {
             one: tiling_request(tiling, tile_px, overlap_px, checkpoint.config.window_size)
             for one, checkpoint in self._checkpoints.items()

@@ -15,7 +15,7 @@ from torch import Tensor
 from esc_cli.checkpoints.checkpoint import load_checkpoint
 from esc_cli.checkpoints.manifest import AUTO_MODEL
 from esc_cli.engine.pixels import from_unit, to_unit
-from esc_cli.engine.upscaler import DEFAULT_SCALE, Upscaler
+from esc_cli.engine.upscaler import Upscaler
 from esc_cli.enhancement.choice import Chooser
 from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.options import EnhancementOptions
@@ -126,8 +126,10 @@ def evaluate(
     """
     paths = find_pictures(folder)
     options = EnhancementOptions(model=model, device=device, precision="float32", tta=tta)
-    make = _network if degradation == "bicubic" else _what_users_get
-    name, scale, restore = make(model, scale, options)
+    if degradation == "bicubic":
+        name, scale, restore = _network(model, scale, options)
+    else:
+        name, scale, restore = _what_users_get(scale, options)
     scores = []
     for path in paths:
         scores.append(_score(path.relative_to(folder).as_posix(), path, restore, scale, degradation))
@@ -149,13 +151,11 @@ def _network(model: str | Path, scale: int | None, options: EnhancementOptions) 
     return checkpoint.name, scale, lambda low: upscaler(low.color)
 
 
-def _what_users_get(
-    model: str | Path, scale: int | None, options: EnhancementOptions
-) -> tuple[str, int, _Restore]:
+def _what_users_get(scale: int | None, options: EnhancementOptions) -> tuple[str, int, _Restore]:
     """Return a model's name, its scale, and a function that enlarges a picture as the command does."""
     chooser = Chooser(options)
     if scale is None:
-        scale = DEFAULT_SCALE if chooser.is_auto else load_checkpoint(model).config.scale
+        scale = int(chooser.default.default().scale)
     chooser.default.upscaler(scale)  # to fail before the work
 
     def restore(low: Picture) -> Tensor:

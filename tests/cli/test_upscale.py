@@ -337,14 +337,19 @@ def test_a_signal_during_the_final_write(
         os.kill(os.getpid(), number)  # raise_signal would reach this thread only
         time.sleep(0.5)  # gives the main thread time to receive the signal
 
-    handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
-    monkeypatch.setattr(os, "fsync", signal_and_wait)
-    monkeypatch.setattr(os, "unlink", unlink_and_signal)
-    ended = run("in.png", *NEAREST, "--overwrite", "--quiet")
-    assert (ended.code, ended.stderr) == (code, f"esc-upscale: {word}\n")
-    assert Path("in_x4.png").read_bytes() == before
-    assert files() == ["in.png", "in_x4.png"]
-    assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    # A signal that comes just after the program's end must not end the process that runs the tests.
+    former = signal.signal(number, lambda *_: None)
+    try:
+        handlers = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+        monkeypatch.setattr(os, "fsync", signal_and_wait)
+        monkeypatch.setattr(os, "unlink", unlink_and_signal)
+        ended = run("in.png", *NEAREST, "--overwrite", "--quiet")
+        assert (ended.code, ended.stderr) == (code, f"esc-upscale: {word}\n")
+        assert Path("in_x4.png").read_bytes() == before
+        assert files() == ["in.png", "in_x4.png"]
+        assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == handlers
+    finally:
+        signal.signal(number, former)
 
 
 def test_an_ignored_signal_stays_ignored(run: Run, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:

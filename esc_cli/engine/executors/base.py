@@ -161,7 +161,7 @@ class Runtime(ABC):
         """Estimate how many seconds the runtime saves compared with plain torch, after its own start.
 
         Args:
-            dtype: Precision to run in.
+            dtype: Precision to run in. If the runtime does not support it, the answer does not matter.
             job_px: Number of low-resolution pixels of all pictures of one size.
         """
 

@@ -139,7 +139,8 @@ class OpenVinoRuntime(Runtime):
         With more threads there is less to save, and the start is no shorter. For smaller networks, the start
         is shorter in the same proportion as the rest (ESC-light: 0.6 of all these times).
         """
-        return job_px * SAVED_S_PER_PX[dtype] * MEASURED_THREADS / torch.get_num_threads() - START_S
+        saved_s_per_px = SAVED_S_PER_PX.get(dtype, 0.0)
+        return job_px * saved_s_per_px * MEASURED_THREADS / torch.get_num_threads() - START_S
 
     def executor(
         self, checkpoint: Checkpoint, device: torch.device, dtype: torch.dtype, attention: str
