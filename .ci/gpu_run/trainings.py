@@ -16,9 +16,9 @@ from esc_cli.training.acceleration import tuned_convolutions
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.loop import learner, load_lessons, take_step
 from esc_cli.training.loop import train as run_training
+from esc_cli.training.pairs import Split, split_by_source
 from esc_cli.training.processes import Processes
 from esc_cli.training.run import new_run
-from esc_cli.training.split import Split, split_by_source
 
 Told = Iterator[dict[str, Any]]
 

@@ -6,13 +6,12 @@ from pathlib import Path
 from torch import nn
 
 from esc_cli.checkpoints.files import read_state_dict
-from esc_cli.checkpoints.manifest import ModelEntry, read_manifest, verify
-from esc_cli.checkpoints.names import is_baseline, is_name
+from esc_cli.checkpoints.manifest import ModelEntry, is_baseline, is_name, read_manifest, verify
 from esc_cli.errors import WeightsError
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
 from esc_cli.networks.architectures.registry import build_network, recognise, variant_name
-from esc_cli.storage.digests import file_sha256
+from esc_cli.storage.whole_files import file_sha256
 
 BASELINE_SCALES = (2, 3, 4)
 

@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from esc_cli.checkpoints.names import PICKLE_SUFFIXES, WEIGHT_SUFFIXES
+from esc_cli.checkpoints.manifest import PICKLE_SUFFIXES, WEIGHT_SUFFIXES
 from esc_cli.errors import WeightsError
 
 _WRAPPERS = ("params_ema", "params", "state_dict", "sd")

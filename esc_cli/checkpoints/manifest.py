@@ -1,6 +1,6 @@
-"""The models that ship with the package: ``manifest.toml`` and the files that it names.
+"""The models that ship with the package, and the names that stand for models.
 
-This module does not import torch.
+The models are ``manifest.toml`` and the files that it names. This module does not import torch.
 """
 
 import tomllib
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from esc_cli.checkpoints.scales import reachable_scale
-from esc_cli.errors import WeightsError
-from esc_cli.storage.digests import file_sha256
+from esc_cli.errors import WeightsError, did_you_mean
+from esc_cli.storage.whole_files import file_sha256
 
 AUTO_MODEL = "auto"
 """Value in place of a model's name that chooses the model for each picture by its content."""
@@ -173,3 +173,39 @@ def _entry(name: str, scale: str, values: dict[str, Any], folder: Path) -> Model
         degradation=values.get("degradation", "bicubic"),
         psnr_degraded=values.get("psnr_degraded", {}),
     )
+
+
+StandIn = Literal["nearest", "bicubic"]
+
+PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
+WEIGHT_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
+"""Extensions of checkpoint files."""
+
+
+def is_baseline(model: str | Path) -> bool:
+    """Return whether a name stands for a baseline, which is an interpolation and needs no weights."""
+    return model in get_args(StandIn)
+
+
+def is_name(model: str | Path) -> bool:
+    """Return whether a model is given by the name of a shipped model or a baseline, and not as a file.
+
+    Raises:
+        WeightsError: The model is neither a known name nor a file.
+    """
+    if is_baseline(model) or model in {entry.name for entry in read_manifest()}:
+        return True
+    path = Path(model)
+    if path.suffix.lower() in WEIGHT_SUFFIXES or path.is_file():
+        return False
+    raise _unknown(str(model))
+
+
+def _unknown(name: str) -> WeightsError:
+    if name == AUTO_MODEL:
+        return WeightsError(
+            f"{name!r} cannot choose a model here", hint=f"name a model, for example {DEFAULT_MODEL}"
+        )
+    names = sorted({entry.name for entry in read_manifest()} | set(get_args(StandIn)))
+    hint = did_you_mean(name, names) or f"use one of {', '.join(names)}, or the path of a file"
+    return WeightsError(f"there is no model {name!r}", hint=hint)

@@ -63,7 +63,7 @@ def ablate(
     from esc_cli.evaluation.figures import check_plot
     from esc_cli.training.ablation import ablate as run_ablation
     from esc_cli.training.ablation import draw_curves, known_networks
-    from esc_cli.training.presets import PRESETS
+    from esc_cli.training.configuration import PRESETS
 
     if plot is not None:
         check_plot(plot, replace=overwrite, inputs=[pictures, test])

@@ -102,7 +102,7 @@ def benchmark(
     """
     from esc_cli.evaluation.benchmark.benchmark import benchmark as measure
     from esc_cli.evaluation.benchmark.candidates import NetworkSource
-    from esc_cli.evaluation.benchmark.plot import draw_plot
+    from esc_cli.evaluation.benchmark.report import draw_plot
     from esc_cli.evaluation.benchmark.request import BenchmarkRequest
     from esc_cli.evaluation.figures import check_plot
 

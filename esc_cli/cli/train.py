@@ -11,8 +11,7 @@ from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Quiet
 from esc_cli.cli.output import answer, stderr_console
 from esc_cli.errors import UsageError, did_you_mean
-from esc_cli.training.configuration import TrainingConfig, is_over
-from esc_cli.training.presets import PRESETS, PUBLISHED
+from esc_cli.training.configuration import PRESETS, PUBLISHED, TrainingConfig, is_over
 
 _PANELS = {
     "output": "Run",
@@ -217,7 +216,7 @@ def train(
 
 def _is_at_its_end(run: Path, config: TrainingConfig) -> bool:
     """Return whether a run is complete. A run with a constant rate is as long as ``config`` says."""
-    from esc_cli.training.state import load_state
+    from esc_cli.training.run_folder import load_state
 
     state = load_state(run)
     length = config if state.config.schedule == "constant" else state.config
@@ -227,7 +226,7 @@ def _is_at_its_end(run: Path, config: TrainingConfig) -> bool:
 def _base(preset: str, begun: Path | None) -> TrainingConfig:
     """Return the options of an existing run, or those of a preset if no run is given."""
     if begun is not None:
-        from esc_cli.training.state import load_state
+        from esc_cli.training.run_folder import load_state
 
         return load_state(begun).config
     if preset not in PRESETS:

@@ -8,8 +8,7 @@ import torch
 from torch import Tensor
 
 from esc_cli.media.picture import Picture
-from esc_cli.media.pixels.cosine_blocks import cosine_blocks
-from esc_cli.media.pixels.jpeg_traces import grid_offset, jpeg_step
+from esc_cli.media.pixels.jpeg_traces import cosine_blocks, grid_offset, jpeg_step
 
 _ORDER = torch.arange(8)[:, None] + torch.arange(8)
 """Sum of the vertical and the horizontal frequency of each coefficient of a block."""

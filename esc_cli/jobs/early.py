@@ -3,8 +3,7 @@
 import os
 from collections.abc import Sequence
 
-from esc_cli.checkpoints.manifest import AUTO_MODEL
-from esc_cli.checkpoints.names import is_name
+from esc_cli.checkpoints.manifest import AUTO_MODEL, is_name
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import InputError
 from esc_cli.jobs.naming import decide_destination

@@ -1,4 +1,4 @@
-"""Estimate the time and the disk space of a plan before it is carried out, and warn of problems."""
+"""Choose the models of a plan, and estimate its time and disk space, before it is carried out."""
 
 import itertools
 import operator
@@ -6,18 +6,55 @@ import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 
-from esc_cli.enhancement.choice import Chooser
+from esc_cli.enhancement.choice import Chooser, looks_at
 from esc_cli.enhancement.enlarge import enlarge
 from esc_cli.enhancement.models import Models
+from esc_cli.enhancement.traces import Traces
+from esc_cli.errors import as_ours
+from esc_cli.jobs.clips.samples import looks_at_clip
+from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Estimate
 from esc_cli.jobs.plan import Plan
+from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.task import Task
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture
+from esc_cli.media.read import read_file
+
+
+def with_choices(plan: Plan, chooser: Chooser, largest_px: int) -> Plan:
+    """Choose the model of each task of a plan.
+
+    Args:
+        plan: The plan.
+        chooser: The chooser of the models.
+        largest_px: Largest number of pixels of an input. Larger inputs are refused.
+
+    Returns:
+        The plan with the chosen models. An input that cannot be decoded is a failure, as in the run.
+    """
+    tasks, failures = [], list(plan.failures)
+    for task in plan.tasks:
+        try:
+            choice = chooser.choose(task.factor, partial(_looks, task, largest_px))
+            tasks.append(replace(task, choice=choice))
+        except Exception as error:  # noqa: BLE001 - as in the run
+            failures.append(Failure(task.source.name, as_ours(error)))
+    return replace(plan, tasks=tuple(tasks), failures=tuple(failures))
+
+
+def _looks(task: Task, largest_px: int) -> Iterable[Traces]:
+    if isinstance(task, ClipTask):
+        return looks_at_clip(task)
+    return looks_at(read_file(cast(Path | bytes, task.source.content), largest_px))
+
 
 _TRIAL_PX = {"cpu": 64}
 _TRIAL_PX_ELSEWHERE = 256

@@ -9,7 +9,7 @@ from typing import Literal
 from esc_cli.enhancement.options import NO_EFFECT, RECORDED, RESOLVED, EnhancementOptions
 from esc_cli.errors import UsageError
 from esc_cli.jobs.clips.options import ClipOptions, check_crf, parse_option, parse_rate, parse_time
-from esc_cli.jobs.shard import Shard
+from esc_cli.jobs.sources import Shard
 from esc_cli.media.metadata.fitting import parse_metadata_list
 from esc_cli.media.picture import WriteSettings
 from esc_cli.media.pillow import LARGEST_INPUT_PX

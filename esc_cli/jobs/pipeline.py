@@ -2,17 +2,24 @@
 
 The network runs in the caller's thread, one picture after another. Other threads read the next pictures and
 write the previous ones. Reading and writing are limited to a number of pictures and an amount of memory, so
-that ten thousand pictures take no more memory than a few.
+that ten thousand pictures take no more memory than a few. The frames of a clip go through three threads in
+order.
 """
 
 import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, TypeVar
+
+WAITING = 4
+"""Number of frames that may wait on either side of the network.
+
+It is large enough to even out keyframes, which take longer.
+"""
 
 HEARS_SIGNALS_EVERY_S = 0.1
 """Interval at which the waiting thread wakes up, in seconds.
@@ -162,4 +169,44 @@ def _pool(workers: int, ended: threading.Event) -> Iterator[ThreadPoolExecutor]:
         yield pool
     finally:
         ended.set()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def in_order(items: Iterator[Read], make: Callable[[Read], Made], write: Callable[[Made], object]) -> None:
+    """Read items in one thread, process them in the caller's thread, and write the results in a third thread.
+
+    Each thread works on one item at a time, in order. An exception of any thread is raised here, once the
+    others have stopped.
+
+    Args:
+        items: Iterator that reads the items.
+        make: Function that processes an item, in the caller's thread.
+        write: Function that writes a result.
+    """
+    with ExitStack() as stack:
+        reader, writer = (stack.enter_context(_thread(name)) for name in ("reader", "writer"))
+        coming = deque(reader.submit(next, items, None) for _ in range(WAITING))
+        going: deque[Future[object]] = deque()
+        while (item := _result(coming.popleft())) is not None:
+            coming.append(reader.submit(next, items, None))
+            going.append(writer.submit(write, make(item)))
+            del item  # free its memory while the next one is read
+            while going and (len(going) > WAITING or going[0].done()):
+                _result(going.popleft())
+        while going:
+            _result(going.popleft())
+
+
+def _result(future: Future[Result]) -> Result:
+    while not future.done():
+        wait([future], timeout=HEARS_SIGNALS_EVERY_S)
+    return future.result()
+
+
+@contextmanager
+def _thread(name: str) -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(1, thread_name_prefix=f"esc-upscale-{name}")
+    try:
+        yield pool
+    finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -15,8 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from esc_cli.errors import InputError
-from esc_cli.storage.digests import file_sha256
-from esc_cli.storage.whole_files import make_folder, write_whole
+from esc_cli.storage.whole_files import file_sha256, make_folder, write_whole
 
 RECORDS_FOLDER = ".esc-upscale"
 

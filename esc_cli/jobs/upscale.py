@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, overload
 
@@ -15,12 +15,12 @@ from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.models import Models
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import ExitCode, InputError, UsageError
-from esc_cli.jobs.dry_run import with_choices
-from esc_cli.jobs.estimate import estimate_plan
+from esc_cli.jobs.clips.task import ClipTask
+from esc_cli.jobs.estimate import estimate_plan, with_choices
 from esc_cli.jobs.events import Engine, Event, Listener, Planned, Skipped
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.plan import Plan, Request, make_plan
-from esc_cli.jobs.recipe import task_recipe
+from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.run import engine_event, exit_code, failed, run_plan, target_name, told
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
@@ -267,3 +267,21 @@ def _with_metadata(picture: Picture) -> Image.Image:
 
 def _ignore(event: Event) -> None:
     """Ignore an event."""
+
+
+def task_recipe(task: Task, chooser: Chooser, options: Options) -> Recipe:
+    """Return everything that a task's result depends on except the bytes of the input, as a JSON object."""
+    recipe = {
+        **chooser.recipe(task.factor),
+        **options.recorded,
+        "height": task.height,
+        "width": task.width,
+        "format": task.format.name,
+        "metadata": sorted(options.write.keep),
+    }
+    return {**recipe, "clip": _clip_recipe(task)} if isinstance(task, ClipTask) else recipe
+
+
+def _clip_recipe(task: ClipTask) -> Recipe:
+    asked = {key: str(value) for key, value in asdict(task.options).items()}
+    return {**asked, "encode": {key: str(value) for key, value in asdict(task.settings).items()}}

@@ -5,18 +5,51 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
+from PIL import Image, ImageFile
 
 from esc_cli.errors import InputError
-from esc_cli.media.camera_raw import EXTENSIONS as CAMERA_RAW_EXTENSIONS
-from esc_cli.media.formats.base import Several
-from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, sniff
-from esc_cli.media.header import conversion_note, picture_depth_bits, upright_size
+from esc_cli.media.formats.base import Several, exif_orientation
+from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, format_of, sniff
 from esc_cli.media.metadata.fitting import parts_of
 from esc_cli.media.metadata.kinds import Held
-from esc_cli.media.opening import opened
+from esc_cli.media.opening import CAMERA_RAW_EXTENSIONS, opened
 from esc_cli.media.pillow import LARGEST_INPUT_PX, WIDE_MODES, Opened, check_pixels, translated_errors
-from esc_cli.media.pixels.bits import reduction_note
+from esc_cli.media.pixels.bits import FLOAT_BITS, depth_class, reduction_note
+from esc_cli.media.pixels.orientation import TURNS_WHICH_SWAP_SIDES
+
+
+def picture_depth_bits(opened: Opened) -> int:
+    """Return the bits per channel of a picture made from a file: 8, 10, 12, 16, or 32 for floats."""
+    if opened.format.is_floating(opened):
+        return FLOAT_BITS
+    deep = opened.image.mode in WIDE_MODES or opened.format.is_too_deep_for_pillow(opened)
+    return depth_class(opened.format.depth_bits(opened)) if deep else 8
+
+
+def conversion_note(mode: str, has_profile: bool) -> str | None:
+    """Return the note on a color conversion; None for gray and RGB, which are not converted."""
+    if mode == "LAB":
+        return "Lab colors were converted to sRGB"
+    if mode != "CMYK":
+        return None
+    if has_profile:
+        return "CMYK was converted to sRGB through its color profile"
+    return "CMYK without a usable color profile was converted with a simple formula"
+
+
+def orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation that is still to be applied to an image, 1 to 8."""
+    format = format_of(image)
+    return exif_orientation(image) if format is None else format.orientation(image)
+
+
+def upright_size(image: ImageFile.ImageFile) -> tuple[int, int]:
+    """Return (height, width) in pixels, after the orientation is applied."""
+    width, height = image.size
+    if orientation(image) in TURNS_WHICH_SWAP_SIDES:
+        return width, height
+    return height, width
+
 
 _GRAY_MODES = ("1", "L", "LA", "La", *WIDE_MODES)
 

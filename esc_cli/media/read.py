@@ -13,7 +13,6 @@ from torch import Tensor
 from esc_cli.errors import InputError
 from esc_cli.media.formats.registry import DEFAULT, format_of
 from esc_cli.media.frames import frames, timing_of
-from esc_cli.media.header import orientation
 from esc_cli.media.metadata.fitting import metadata_notes, read_metadata
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.opening import opened
@@ -30,7 +29,7 @@ from esc_cli.media.pixels.bits import reduction_note
 from esc_cli.media.pixels.depth import Pixels, with_depth
 from esc_cli.media.pixels.modes import pixels_of
 from esc_cli.media.pixels.orientation import turned
-from esc_cli.media.probe import first_only, frames_of, several_of
+from esc_cli.media.probe import first_only, frames_of, orientation, several_of
 
 
 def read_file(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> PictureFile:

@@ -1,6 +1,10 @@
-"""Write files atomically: a file exists with its complete content or not at all."""
+"""Write files atomically, and compute their digests.
+
+A file exists with its complete content or not at all.
+"""
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Callable, Iterable, Iterator
@@ -204,3 +208,13 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
     except OSError:
         return  # the folder does not exist or is not writable, so the file was not created either
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 digest of a file, hexadecimal.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -12,17 +12,15 @@ from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import EscError, UsageError
 from esc_cli.evaluation.benchmark.candidates import NetworkSource, Settings
-from esc_cli.evaluation.benchmark.macs import multiply_accumulates
+from esc_cli.evaluation.benchmark.measurement import Timing, measure, multiply_accumulates
 from esc_cli.evaluation.benchmark.peak_memory import Trial, host_peak_bytes
-from esc_cli.evaluation.benchmark.timing import Timing, measure
 from esc_cli.evaluation.evaluate import evaluate
 from esc_cli.evaluation.figures import saved_figure
 from esc_cli.networks.ablations import ABLATIONS
 from esc_cli.networks.architectures.registry import VARIANTS
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.loop import train
-from esc_cli.training.run_folder import LOG_FILE
-from esc_cli.training.state import STATE_FILE, WEIGHTS_FILE
+from esc_cli.training.run_folder import LOG_FILE, STATE_FILE, WEIGHTS_FILE
 
 REFERENCE = "esc"
 """The network that all others are compared with."""

@@ -1,4 +1,8 @@
-"""Start a network from the weights of a related one with another scale, fewer blocks or less width."""
+"""The weights that a training run starts from.
+
+A network starts from the weights of a related one with another scale, fewer blocks or less width, or as a
+plain enlargement that has only the difference left to learn.
+"""
 
 import re
 from collections.abc import Mapping
@@ -7,7 +11,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esc_cli.errors import WeightsError
+from esc_cli.errors import UsageError, WeightsError
+from esc_cli.networks.architectures.esc_real import ESCReal, RealBody
+from esc_cli.networks.dysample import DySample
 
 State = dict[str, Tensor]
 
@@ -108,3 +114,39 @@ def _block(state: State, index: int) -> State:
 def _block_count(state: Mapping[str, Tensor]) -> int:
     indices = (re.match(r"blocks\.(\d+)\.", key) for key in state)
     return 1 + max((int(match[1]) for match in indices if match), default=-1)
+
+
+_COLORS = 3
+
+
+@torch.no_grad()
+def start_as_enlargement(network: nn.Module) -> None:
+    """Set some weights so that the first output is the enlarged input.
+
+    If a network adds its result to the enlarged picture, its last layer is set to zero. ESC-Real does not add
+    the enlarged picture: its first three channels carry the picture past the blocks and through the head.
+
+    Raises:
+        UsageError: The network is an ESC-RealM: some of its heads cannot carry a picture.
+    """
+    if isinstance(network, ESCReal):
+        _carry_picture(network)
+        return
+    if isinstance(network, RealBody):
+        raise UsageError("esc-realm cannot start as a plain enlargement", hint="add --no-zero-head")
+    head = network.get_submodule("upsampler.up_conv" if hasattr(network, "upsampler") else "to_img")
+    last = head[-1] if isinstance(head, nn.Sequential) else head
+    for parameter in last.parameters():
+        parameter.zero_()
+
+
+def _carry_picture(network: ESCReal) -> None:
+    head = network.to_img
+    layers = [head.end_conv] if isinstance(head, DySample) else head.children()
+    for layer in (network.proj, *layers):
+        if isinstance(layer, nn.Conv2d):
+            nn.init.dirac_(layer.weight[:_COLORS])
+            layer.bias[:_COLORS] = 0  # type: ignore[index]
+    for layer in (network.last, network.skip[-1]):
+        for parameter in layer.parameters():
+            parameter[:_COLORS] = 0

@@ -30,13 +30,18 @@ from esc_cli.training.acceleration import (
 )
 from esc_cli.training.configuration import TrainingConfig, is_over, learning_rate
 from esc_cli.training.losses import border_loss, frequency_loss
-from esc_cli.training.pairs import Pairs, find_files, load_pairs
+from esc_cli.training.pairs import Pairs, Split, find_files, load_pairs, split_by_source
 from esc_cli.training.patches import Batch, batch_of_step, room_px
 from esc_cli.training.processes import Processes, joined_processes
 from esc_cli.training.run import Run, branched_run, network_config, new_run, resumed_run
-from esc_cli.training.run_folder import check_free, open_log, read_split, write_config, write_split
-from esc_cli.training.split import Split, split_by_source
-from esc_cli.training.state import WEIGHTS_FILE
+from esc_cli.training.run_folder import (
+    WEIGHTS_FILE,
+    check_free,
+    open_log,
+    read_split,
+    write_config,
+    write_split,
+)
 from esc_cli.training.validation import ValidationSet, load_validation_set
 
 

@@ -13,10 +13,9 @@ from esc_cli.networks.ablations import ABLATIONS
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.registry import VARIANTS, build_network
 from esc_cli.training.configuration import TrainingConfig
-from esc_cli.training.enlargement import start_as_enlargement
-from esc_cli.training.initial import State, adapt_weights, has_head
+from esc_cli.training.initial import State, adapt_weights, has_head, start_as_enlargement
 from esc_cli.training.optimizers import Optimizer, make_optimizer
-from esc_cli.training.state import RunState, load_state, save_state
+from esc_cli.training.run_folder import RunState, load_state, save_state
 
 
 @dataclass

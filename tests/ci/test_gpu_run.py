@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from esc_cli.checkpoints.files import read_state_dict
-from esc_cli.training.split import split_by_source
+from esc_cli.training.pairs import split_by_source
 
 ROOT = Path(__file__).parents[2]
 TINY = {"device": "cpu", "batch": 1, "patch-px": 16, "steps": 10, "height": 8, "width": 8, "patience": 4}

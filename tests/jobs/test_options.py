@@ -13,8 +13,7 @@ from esc_cli.enhancement.choice import Chooser
 from esc_cli.errors import UsageError
 from esc_cli.jobs.options import DEFAULTS, Options
 from esc_cli.jobs.plan import Request, make_plan
-from esc_cli.jobs.recipe import task_recipe
-from esc_cli.jobs.upscale import _geometry
+from esc_cli.jobs.upscale import _geometry, task_recipe
 
 BASE: dict[str, Any] = {"model": "nearest", "device": "cpu"}
 

@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from esc_cli.errors import InputError
-from esc_cli.media.camera_raw import is_camera_raw
-from esc_cli.media.opening import opened
+from esc_cli.media.opening import is_camera_raw, opened
 from esc_cli.media.pillow import check_pixels, quiet_pillow, translated_errors
 from esc_cli.media.probe import is_picture, probe
 

@@ -1,10 +1,9 @@
-"""Test the learning rate of every step and the end of a run."""
-
 import dataclasses
 
 import pytest
 
-from esc_cli.training.configuration import TrainingConfig, is_over, learning_rate
+from esc_cli.training.configuration import PRESETS, TrainingConfig, is_over, learning_rate
+from esc_cli.training.run import network_config
 
 
 @pytest.mark.parametrize(
@@ -57,3 +56,24 @@ def test_a_branch_decays_from_its_first_step_to_its_end() -> None:
 def test_a_run_by_steps_ends_after_them() -> None:
     assert not is_over(TrainingConfig(steps=3), 2, 1e9)
     assert is_over(TrainingConfig(steps=3), 3, 0)
+
+
+def test_the_published_recipe_is_the_default() -> None:
+    published = PRESETS["published"]
+    assert published == TrainingConfig()
+    # Source: ESC (arXiv 2503.06671), section 4.1.
+    assert (published.steps, published.batch_size, published.patch_px) == (500_000, 64, 64)
+    assert (published.optimizer, published.betas, published.weight_decay) == ("adamw", (0.9, 0.9), 0.0)
+    assert (published.ema_decay, published.degradation, published.teacher) == (0.999, "bicubic", None)
+
+
+@pytest.mark.parametrize("name", [name for name in PRESETS if name != "published"])
+def test_names_say_network_and_scale(name: str) -> None:
+    config = PRESETS[name]
+    variant = config.variant + ("-robust" if config.degradation == "robust" else "")
+    assert name == f"{variant}-x{config.scale}"
+    assert network_config(config).scale == config.scale
+    assert config.optimizer == "muon"
+    assert (config.degradation == "real") == (config.variant == "esc-real")
+    # The teacher has seen clean pictures only.
+    assert (config.teacher == "esc") == (name.startswith(("esc-light-x", "esc-fp-x")))

@@ -20,7 +20,7 @@ from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.loop import train
 from esc_cli.training.pairs import Files, load_pair
 from esc_cli.training.run import new_run
-from esc_cli.training.state import load_state, save_state
+from esc_cli.training.run_folder import load_state, save_state
 
 CPU = torch.device("cpu")
 TINY_RUN = Path(__file__).with_name("tiny_run.py")

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import torch
 
-from esc_cli.training.pairs import Files, find_files, load_pair
-from esc_cli.training.split import split_by_source
+from esc_cli.training.pairs import Files, find_files, load_pair, split_by_source
 
 SCRIPT = Path(__file__).parents[2] / ".ci" / "make_low_pictures"
 

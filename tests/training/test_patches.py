@@ -7,11 +7,19 @@ import torch
 from PIL import Image
 
 from esc_cli.errors import InputError
-from esc_cli.evaluation.degradation.filters import sharpen
+from esc_cli.evaluation.degradation.artifacts import sharpen
 from esc_cli.evaluation.degradation.wild import WildDegradation, recipe_of
-from esc_cli.training.pairs import Files, Pair, Pairs, centre_crop, find_files, load_pair, load_pairs
+from esc_cli.training.pairs import (
+    Files,
+    Pair,
+    Pairs,
+    centre_crop,
+    find_files,
+    load_pair,
+    load_pairs,
+    split_by_source,
+)
 from esc_cli.training.patches import batch_of_step, room_px
-from esc_cli.training.split import split_by_source
 
 CPU = torch.device("cpu")
 

@@ -20,7 +20,7 @@ from esc_cli.networks.architectures import registry
 from esc_cli.networks.architectures.esc import ESCConfig
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.loop import train
-from esc_cli.training.state import STATE_FILE
+from esc_cli.training.run_folder import STATE_FILE
 
 
 def tiny(scale: int) -> ESCConfig:

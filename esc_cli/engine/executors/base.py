@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
-from esc_cli.engine.tiling.blending import Emit
 from esc_cli.engine.tiling.shared_statistics import Statistics
+from esc_cli.engine.tiling.tiles import Emit
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.lte import Grid
 

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor
 
 from esc_cli.engine.memory.free import release_reserve
-from esc_cli.engine.tiling.blending import Emit
-from esc_cli.engine.tiling.tiles import Span, round_up
+from esc_cli.engine.tiling.tiles import Emit, Span, round_up
 from esc_cli.networks.runner import FeatureMap, Whole
 
 LEAST_ROWS = 32

@@ -8,9 +8,8 @@ from torch import Tensor
 
 from esc_cli.engine.executors.base import Executor
 from esc_cli.engine.memory.free import release_reserve
-from esc_cli.engine.tiling.blending import Blender, Emit
 from esc_cli.engine.tiling.shared_statistics import Statistics
-from esc_cli.engine.tiling.tiles import Span, tile_spans
+from esc_cli.engine.tiling.tiles import Blender, Emit, Span, tile_spans
 from esc_cli.errors import OutOfMemoryError
 
 

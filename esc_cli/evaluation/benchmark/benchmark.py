@@ -12,8 +12,15 @@ from esc_cli.engine.device import choose_device
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import EscError
 from esc_cli.evaluation.benchmark.candidates import NetworkSource, Settings
-from esc_cli.evaluation.benchmark.deviation import Deviation, deviation, exact_result
-from esc_cli.evaluation.benchmark.macs import multiply_accumulates
+from esc_cli.evaluation.benchmark.measurement import (
+    Deviation,
+    Run,
+    Timing,
+    deviation,
+    exact_result,
+    measure,
+    multiply_accumulates,
+)
 from esc_cli.evaluation.benchmark.peak_memory import Trial, cuda_peak_bytes, host_peak_bytes, idle_bytes
 from esc_cli.evaluation.benchmark.report import BenchmarkReport, Measured, Row, Workload
 from esc_cli.evaluation.benchmark.request import (
@@ -22,7 +29,6 @@ from esc_cli.evaluation.benchmark.request import (
     requested_tasks,
     requested_ways,
 )
-from esc_cli.evaluation.benchmark.timing import Run, Timing, measure
 
 MATMUL_SIDE = 2048
 

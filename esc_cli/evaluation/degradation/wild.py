@@ -11,9 +11,15 @@ from torch.nn import functional as F
 
 from esc_cli.engine.pixels import from_unit, to_unit
 from esc_cli.enhancement.resize import resize
+from esc_cli.evaluation.degradation.artifacts import (
+    add_gaussian_noise,
+    add_poisson_noise,
+    blur,
+    compress_jpeg,
+    gaussian_kernel,
+    sinc_kernel,
+)
 from esc_cli.evaluation.degradation.bicubic import downscale
-from esc_cli.evaluation.degradation.filters import blur, gaussian_kernel, sinc_kernel
-from esc_cli.evaluation.degradation.noise import add_gaussian_noise, add_poisson_noise, compress_jpeg
 
 Range = tuple[float, float]
 """Smallest and largest value, between which a value is drawn uniformly."""

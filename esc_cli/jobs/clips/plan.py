@@ -16,12 +16,11 @@ from esc_cli.jobs.naming import Destination, target_path
 from esc_cli.jobs.sources import Source
 from esc_cli.media.probe import Probe
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.containers import CLIP_EXTENSIONS
+from esc_cli.media.video.containers import CLIP_EXTENSIONS, looks_like_clip
 from esc_cli.media.video.image_sequence import SequenceReader
 from esc_cli.media.video.library import head_of
 from esc_cli.media.video.reader import VideoReader
 from esc_cli.media.video.sequence_names import is_sequence
-from esc_cli.media.video.signatures import looks_like_clip
 
 _USUAL_RATE = Fraction(25)
 

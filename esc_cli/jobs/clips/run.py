@@ -8,9 +8,9 @@ from pathlib import Path
 import torch
 
 from esc_cli.enhancement.enlarge import Enlarger
-from esc_cli.jobs.clips.pipeline import in_order
 from esc_cli.jobs.clips.sinks import Sink, as_picture
 from esc_cli.jobs.clips.task import ClipTask
+from esc_cli.jobs.pipeline import in_order
 from esc_cli.media.picture import Picture, WriteSettings
 from esc_cli.media.video.reader import Frame
 from esc_cli.storage.whole_files import make_folder

@@ -5,7 +5,6 @@ import io
 import numpy as np
 from PIL import Image, ImageCms, TiffImagePlugin
 
-from esc_cli.media.header import conversion_note
 from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES
 from esc_cli.media.pixels.bits import reduction_note
 from esc_cli.media.pixels.depth import (
@@ -16,6 +15,7 @@ from esc_cli.media.pixels.depth import (
     from_signed_integers,
     from_wide_integers,
 )
+from esc_cli.media.probe import conversion_note
 
 _GRAY_MODES = ("1", "L", "LA", "La")
 _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 262, 339

@@ -14,9 +14,9 @@ from av.container import InputContainer
 from av.sidedata.sidedata import SideData, Type
 
 from esc_cli.errors import InputError
+from esc_cli.media.video.containers import is_webm, looks_like_clip
 from esc_cli.media.video.decoding import decoded
 from esc_cli.media.video.library import ClipSource, head_of, name_of, open_clip
-from esc_cli.media.video.signatures import is_webm, looks_like_clip
 
 __all__ = ["Clip", "ColorTags", "Hdr", "clip_of", "looks_like_clip", "main_stream", "probe_clip"]
 

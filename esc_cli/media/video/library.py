@@ -12,7 +12,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
 from esc_cli.errors import DiskFullError, InputError, OutOfMemoryError, OutputError
-from esc_cli.media.video.signatures import looks_like_clip
+from esc_cli.media.video.containers import looks_like_clip
 from esc_cli.media.video.truncation import Counted, ends_early
 
 ClipSource = Path | BinaryIO

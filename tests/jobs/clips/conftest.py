@@ -77,7 +77,7 @@ def short_segments(monkeypatch: pytest.MonkeyPatch) -> int:
     frames are known: all except the last two that were reported.
     """
     frames = 4
-    monkeypatch.setattr("esc_cli.jobs.clips.pipeline.WAITING", 1)
+    monkeypatch.setattr("esc_cli.jobs.pipeline.WAITING", 1)
     for module in ("outputs", "sinks"):
         monkeypatch.setattr(f"esc_cli.jobs.clips.{module}.SEGMENT_FRAMES", frames)
     return frames

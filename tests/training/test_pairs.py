@@ -1,12 +1,10 @@
-"""Test which pictures are held out, and that no source is in both parts of the split."""
-
 import shutil
 from pathlib import Path
 
 import pytest
 
 from esc_cli.errors import InputError
-from esc_cli.training.split import split_by_source
+from esc_cli.training.pairs import split_by_source
 
 
 def test_no_source_is_on_both_sides(pictures: Path) -> None:
