@@ -125,7 +125,7 @@ def _gradients(name: str, settings: Settings, dtype: torch.dtype) -> dict[str, T
     wide = torch.promote_types(dtype, torch.float32)  # the table is a weight, which autocast does not convert
     leaves = [one.to(settings.device, dtype).requires_grad_() for one in (query, key, value)]
     leaves.append(table.to(settings.device, wide).requires_grad_())
-    result = ATTENTION_BACKENDS[name](*leaves[:3], TableBias(leaves[3], WINDOW_PX))
+    result = ATTENTION_BACKENDS[name].attend(*leaves[:3], TableBias(leaves[3], WINDOW_PX))
     (result * weights.to(settings.device, dtype)).sum().backward()
     names = ("query", "key", "value", "bias")
     return {one: leaf.grad for one, leaf in zip(names, leaves, strict=True) if leaf.grad is not None}

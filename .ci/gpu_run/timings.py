@@ -44,11 +44,11 @@ def _operations(settings: Settings, device: torch.device) -> Iterator[tuple[str,
     for kernel in _KERNELS:
         yield f"attention, forward, {kernel}", _with_kernel(kernel, settings, device)
     for name in ("naive", "sdpa"):
-        yield f"attention, back, {name}", _attention(ATTENTION_BACKENDS[name], settings, device)
+        yield f"attention, back, {name}", _attention(ATTENTION_BACKENDS[name].attend, settings, device)
     yield "depthwise 3x3 as nine products, back", _nine_products(wide, device)
-    compiled = torch.compile(ATTENTION_BACKENDS["naive"], dynamic=False)
+    compiled = torch.compile(ATTENTION_BACKENDS["naive"].attend, dynamic=False)
     yield "attention, back, naive compiled", _attention(compiled, settings, device)
-    yield "attention, back, flex", _attention(ATTENTION_BACKENDS["flex"], settings, device)
+    yield "attention, back, flex", _attention(ATTENTION_BACKENDS["flex"].attend, settings, device)
 
 
 def _attention(backend: Callable[..., Tensor], settings: Settings, device: torch.device) -> Work:

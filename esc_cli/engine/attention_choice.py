@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from esc_cli.errors import DeviceError, UsageError
-from esc_cli.networks.attention.logistic_weights import are_available
 from esc_cli.networks.attention.position_bias import TableBias
 from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 
@@ -112,15 +111,10 @@ def _runs(name: str, device: torch.device, dtype: torch.dtype) -> bool:
 
 
 def _try(name: str, device: torch.device, dtype: torch.dtype) -> None:
-    if name == "flash" and (device.type != "cuda" or dtype == torch.float32):
+    backend = ATTENTION_BACKENDS[name]
+    if not backend.can_run(device, dtype):
         raise DeviceError(
-            "flash attention needs half precision and a CUDA device",
-            hint=f"choose {EXACT}, which is exact and works here",
-        )
-    if name == "blocked" and not are_available(torch.empty(0, device=device, dtype=dtype)):
-        raise DeviceError(
-            "blocked attention needs bfloat16 and a CPU with instructions for it",
-            hint=f"choose {EXACT}, which is exact and works here",
+            f"{name} attention needs {backend.needs}", hint=f"choose {EXACT}, which is exact and works here"
         )
     try:
         with warnings.catch_warnings():
@@ -143,8 +137,8 @@ def _workload(
         tokens = torch.zeros(windows, _HEADS, window_px**2, _CHANNELS, dtype=dtype, device=device)
         table = torch.zeros(_HEADS, (2 * window_px - 1) ** 2, dtype=dtype, device=device)
     bias = TableBias(table, window_px)
-    backend = torch.inference_mode()(ATTENTION_BACKENDS[name])
-    return lambda: backend(tokens, tokens, tokens, bias)
+    attend = torch.inference_mode()(ATTENTION_BACKENDS[name].attend)
+    return lambda: attend(tokens, tokens, tokens, bias)
 
 
 def _synchronize(device: torch.device) -> None:

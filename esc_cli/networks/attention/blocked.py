@@ -14,7 +14,11 @@ def blocked(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Te
     The errors are twice those of torch's kernel, because the weights are also rounded before the bias is
     applied.
     """
-    if not (are_available(query) and isinstance(bias, TableBias) and not torch.is_grad_enabled()):
+    if not (
+        are_available(query.device, query.dtype)
+        and isinstance(bias, TableBias)
+        and not torch.is_grad_enabled()
+    ):
         return sdpa(query, key, value, bias)
     if bias.table.is_inference() or len(bias.table) * query.shape[2] ** 2 * 2 > LARGEST_CACHED_BYTES:
         return sdpa(query, key, value, bias)  # the factors cannot be cached

@@ -49,6 +49,11 @@ flex, on an RTX 4090) is at width 64.
 """
 
 
+def has_flash_kernel(device: torch.device, dtype: torch.dtype) -> bool:
+    """Return whether the flash kernels are made for a device and a type of features."""
+    return device.type == "cuda" and dtype != torch.float32
+
+
 def flash(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tensor:
     """Compute attention with a flash kernel, with the bias in additional channels.
 

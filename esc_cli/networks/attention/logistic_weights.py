@@ -27,9 +27,9 @@ _DEEPEST = 80.0
 """Shifted scores below minus this value would make weights that are too small to tell apart."""
 
 
-def are_available(query: Tensor) -> bool:
-    """Return whether this module can compute the exponentials for a query tensor."""
-    if query.device.type != "cpu" or query.dtype != torch.bfloat16:
+def are_available(device: torch.device, dtype: torch.dtype) -> bool:
+    """Return whether this module can compute the exponentials on a device, for queries of this type."""
+    if device.type != "cpu" or dtype != torch.bfloat16:
         return False
     fused = torch.ops.mkldnn
     return hasattr(fused, "_linear_pointwise") and bool(fused._is_mkldnn_bf16_supported())
@@ -133,7 +133,7 @@ def blocked_with_gradients(query: Tensor, key: Tensor, value: Tensor, bias: Tabl
         The attention's result, or None if this method cannot compute it: the scores may be too far apart, the
         dtype is not bfloat16, or the processor does not have the instructions.
     """
-    if not are_available(query):
+    if not are_available(query.device, query.dtype):
         return None
     scaled = query * query.shape[-1] ** -0.5
     push = push_of(scaled.detach(), key.detach(), float(factors_of(bias.table.detach()).min()))

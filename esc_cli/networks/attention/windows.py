@@ -1,28 +1,46 @@
 """Self-attention inside square windows, with a learned bias for each pair of positions.
 
-All backends have the interface ``AttentionBackend`` and return the same result; only ``flash`` may be less
-exact. They differ in speed and memory.
+All backends return the same result; only ``flash`` may be less exact. They differ in speed and memory, and in
+the devices that they run on.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.networks.attention.blocked import blocked
-from esc_cli.networks.attention.flash import flash
+from esc_cli.networks.attention.flash import flash, has_flash_kernel
 from esc_cli.networks.attention.flex import flex
+from esc_cli.networks.attention.logistic_weights import are_available
 from esc_cli.networks.attention.position_bias import BiasCache, FactorBias, PositionBias, TableBias
 from esc_cli.networks.attention.sdpa import sdpa
 from esc_cli.networks.convolution import Convolution
 from esc_cli.networks.padding import pad_to_multiple
 
-AttentionBackend = Callable[[Tensor, Tensor, Tensor, PositionBias], Tensor]
+AttentionFunction = Callable[[Tensor, Tensor, Tensor, PositionBias], Tensor]
 """Function of query, key and value, each (B, heads, tokens, channels), and of the bias.
 
 It returns the attention's result, in the shape of query.
 """
+
+
+@dataclass(frozen=True)
+class AttentionBackend:
+    """A way to compute attention.
+
+    Attributes:
+        attend: Function that computes it.
+        can_run: Function of a device and of the features' type. It returns whether the backend is meant for
+            them. Whether the device really can run it shows only when it is tried.
+        needs: What the backend needs, for the message that refuses it: "half precision and a CUDA device".
+    """
+
+    attend: AttentionFunction
+    can_run: Callable[[torch.device, torch.dtype], bool] = lambda device, dtype: True
+    needs: str = "nothing special"
 
 
 def naive(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tensor:
@@ -33,11 +51,11 @@ def naive(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tens
 
 
 ATTENTION_BACKENDS: dict[str, AttentionBackend] = {
-    "naive": naive,
-    "sdpa": sdpa,
-    "flex": flex,
-    "flash": flash,
-    "blocked": blocked,
+    "naive": AttentionBackend(naive),
+    "sdpa": AttentionBackend(sdpa),
+    "flex": AttentionBackend(flex),
+    "flash": AttentionBackend(flash, has_flash_kernel, "half precision and a CUDA device"),
+    "blocked": AttentionBackend(blocked, are_available, "bfloat16 and a CPU with instructions for it"),
 }
 
 
@@ -53,7 +71,7 @@ class WindowAttentionBase(nn.Module):
         super().__init__()
         self.heads = heads
         self.window_size = window_size
-        self.backend: AttentionBackend = sdpa
+        self.backend: AttentionFunction = sdpa
         self.to_qkv = nn.Conv2d(dim, 3 * dim, 1)
         self.to_out = Convolution(dim, dim, 1)
 
@@ -132,7 +150,7 @@ def use_attention(network: nn.Module, name: str) -> None:
     Raises:
         KeyError: There is no such backend in ``ATTENTION_BACKENDS``.
     """
-    backend = ATTENTION_BACKENDS[name]
+    function = ATTENTION_BACKENDS[name].attend
     for module in network.modules():
         if isinstance(module, WindowAttentionBase):
-            module.backend = backend
+            module.backend = function

@@ -11,7 +11,7 @@ from esc_cli.networks.attention.sdpa import sdpa
 from esc_cli.networks.attention.windows import naive
 
 pytestmark = pytest.mark.skipif(
-    not are_available(torch.empty(0, dtype=torch.bfloat16)), reason="this processor has no fused bfloat16"
+    not are_available(torch.device("cpu"), torch.bfloat16), reason="this processor has no fused bfloat16"
 )
 WINDOW, HEADS, CHANNELS = 12, 2, 8
 

@@ -26,7 +26,7 @@ def test_bias_of_a_pair_is_that_of_key_minus_query() -> None:
 
 def gradients(backend: str, inputs: list[Tensor], window: int) -> list[Tensor]:
     query, key, value, table = (tensor.clone().requires_grad_() for tensor in inputs)
-    output = ATTENTION_BACKENDS[backend](query, key, value, TableBias(table, window))
+    output = ATTENTION_BACKENDS[backend].attend(query, key, value, TableBias(table, window))
     output.sin().sum().backward()
     return [output.detach(), query.grad, key.grad, value.grad, table.grad]
 
