@@ -286,8 +286,10 @@ def _estimate_lines(event: Estimate) -> list[str]:
     counts += [f"{event.up_to_date} up to date"] if event.up_to_date else []
     counts += [f"{event.skipped} existing"] if event.skipped else []
     counts += [f"{event.failed} that cannot be processed"] if event.failed else []
-    duration = f", about {_duration(event.seconds)} and {_size(event.disk_bytes)}" if event.files else ""
-    return [f"{', '.join(counts)}{duration}", *(f"warning: {sentence}" for sentence in event.warnings)]
+    costs = [] if event.seconds is None else [_duration(event.seconds)]
+    costs += [_size(event.disk_bytes)]
+    about = f", about {' and '.join(costs)}" if event.files else ""
+    return [f"{', '.join(counts)}{about}", *(f"warning: {sentence}" for sentence in event.warnings)]
 
 
 def _counted(event: Summary) -> int:

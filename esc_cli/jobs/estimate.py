@@ -1,13 +1,15 @@
 """Choose the models of a plan, and estimate its time and disk space, before it is carried out."""
 
 import itertools
+import math
 import operator
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
+from itertools import starmap
 from pathlib import Path
 from typing import cast
 
@@ -56,19 +58,26 @@ def _looks(task: Task, largest_px: int) -> Iterable[Traces]:
     return looks_at(read_file(cast(Path | bytes, task.source.content), largest_px))
 
 
+_Way = tuple[Models, tuple[float, ...]]
+"""A network, and the scales of its passes."""
+
 _TRIAL_PX = {"cpu": 64}
 _TRIAL_PX_ELSEWHERE = 256
 """Side of the picture that the network is timed on. Tiles of this size run at full speed."""
 
 _TRIALS = 3
+_LARGEST_SHARE = 0.05
+"""Largest share of the estimated time that the trials may take. A dry run makes one trial in any case."""
 
 
-def estimate_plan(plan: Plan, chooser: Chooser) -> Estimate:
+def estimate_plan(plan: Plan, chooser: Chooser, *, only_if_cheap: bool) -> Estimate:
     """Estimate the time and the disk space of a plan.
 
     Args:
         plan: The plan. Its networks are timed on a small picture of noise.
         chooser: The source of the networks. If no model is chosen yet, the one for clean pictures is timed.
+        only_if_cheap: Whether to leave out the time of small jobs, whose trials would take as long as the
+            work itself.
 
     Raises:
         EscError: A network cannot be run.
@@ -85,38 +94,59 @@ def estimate_plan(plan: Plan, chooser: Chooser) -> Estimate:
         skipped=len(plan.skipped),
         failed=len(plan.failures),
         passed_over=plan.passed_over,
-        seconds=round(_seconds(plan.tasks, chooser), 1),
+        seconds=_seconds(plan.tasks, chooser, only_if_cheap=only_if_cheap),
         disk_bytes=disk_bytes,
         free_disk_bytes=free,
         warnings=tuple(warnings),
     )
 
 
-def _seconds(tasks: Iterable[Task], chooser: Chooser) -> float:
+def _seconds(tasks: Iterable[Task], chooser: Chooser, *, only_if_cheap: bool) -> float | None:
     """Estimate the time of all networks from the time that each one takes per pixel."""
-    low_px: Counter[tuple[Models, tuple[float, ...]]] = Counter()
+    low_px: Counter[_Way] = Counter()
     for task in tasks:
         models = chooser.models(task.choice)
         low_px[models, models.passes(task.factor)] += task.low_px * (2 if task.probe.alpha else 1)
-    return sum(pixels * _seconds_a_pixel(*way) for way, pixels in low_px.items() if way[1])
+    work = {way: pixels for way, pixels in low_px.items() if way[1]}
+    if only_if_cheap and not _is_cheap(work):
+        return None
+    return round(sum(starmap(_seconds_of, work.items())), 1)
 
 
-def _seconds_a_pixel(models: Models, passes: tuple[float, ...]) -> float:
-    """Return the seconds per pixel of all passes, measured with the first network on a small picture.
+def _is_cheap(work: Mapping[_Way, int]) -> bool:
+    """Return whether a trial of each network is small beside the work. For little work, none is loaded."""
+    most_px = sum(work.values()) * _LARGEST_SHARE
+    return most_px >= min(_TRIAL_PX.values()) ** 2 and most_px >= sum(map(_trial_px, work))
+
+
+def _trial_px(way: _Way) -> int:
+    upscaler = way[0].upscaler(way[1][0])
+    side_px = 0 if upscaler is None else _TRIAL_PX.get(upscaler.device.type, _TRIAL_PX_ELSEWHERE)
+    return side_px**2
+
+
+def _seconds_of(way: _Way, pixels: int) -> float:
+    """Estimate the time of all passes over some pixels, from trials of the first network on a small picture.
 
     The networks of later passes process more pixels, but are of the same kind.
     """
+    models, passes = way
     upscaler = models.upscaler(passes[0])
     if upscaler is None:
         return 0
-    side_px = _TRIAL_PX.get(upscaler.device.type, _TRIAL_PX_ELSEWHERE)
+    side_px = math.isqrt(min(pixels, _trial_px(way)))
     noise = torch.randint(0, 256, (1, 3, side_px, side_px), dtype=torch.uint8)
     picture = Picture(noise, None, False, Metadata(), "PNG")
     size = round(side_px * passes[0]), round(side_px * passes[0])
+    growth = sum(scale**2 for scale in itertools.accumulate(passes[:-1], operator.mul, initial=1))
+    trials: list[float] = []
     # The first run is slower, as it allocates memory and selects kernels. On a busy machine, any run may be.
-    seconds = min(_timed(lambda: enlarge(picture, upscaler, size)) for _ in range(_TRIALS))
-    growth = itertools.accumulate(passes[:-1], operator.mul, initial=1)
-    return seconds / side_px**2 * sum(scale**2 for scale in growth)
+    while len(trials) < _TRIALS:
+        trials.append(_timed(lambda: enlarge(picture, upscaler, size)))
+        seconds = min(trials) * pixels / side_px**2 * growth
+        if sum(trials) + trials[-1] > seconds * _LARGEST_SHARE:
+            break
+    return seconds
 
 
 def _timed(work: Callable[[], object]) -> float:

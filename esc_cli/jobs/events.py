@@ -59,10 +59,11 @@ class Planned:
 
 @dataclass(frozen=True)
 class Estimate:
-    """The totals of the whole plan. It comes after the last ``plan``.
+    """The totals of the whole plan. It comes after the last ``plan``, except for a single small file.
 
-    ``seconds`` is an estimate for the network alone, measured on a small picture. ``disk_bytes`` is an
-    estimate for the results. ``warnings`` are sentences about the whole run.
+    ``seconds`` is an estimate for the network alone, measured on a small picture; None for a job that takes
+    about as long as the measurement. ``disk_bytes`` is an estimate for the results. ``warnings`` are
+    sentences about the whole run.
     """
 
     files: int
@@ -70,7 +71,7 @@ class Estimate:
     skipped: int
     failed: int
     passed_over: int
-    seconds: float
+    seconds: float | None
     disk_bytes: int
     free_disk_bytes: int | None
     warnings: tuple[str, ...]

@@ -97,7 +97,7 @@ def _run(
     plan = make_plan(request, lambda task: task_recipe(task, chooser, options))
     if dry_run:
         plan = with_choices(plan, chooser, options.largest_px)
-    _announce(plan, chooser, listener, estimate=dry_run or not plan.names_one)
+    _announce(plan, chooser, listener, dry_run=dry_run)
     if dry_run:
         return Report(plan, plan.failures)
     enlarger = Enlarger(chooser.default, size, options.consistency, _job_px(plan))
@@ -203,7 +203,7 @@ def _job_px(plan: Plan) -> dict[tuple[int, int], int]:
     return dict(by_size.most_common(KEPT_SHAPES))
 
 
-def _announce(plan: Plan, chooser: Chooser, listener: Listener, *, estimate: bool) -> None:
+def _announce(plan: Plan, chooser: Chooser, listener: Listener, *, dry_run: bool) -> None:
     """Report what will be done, what is already done and what cannot be done."""
     for task in plan.tasks:
         listener(_planned(task, chooser))
@@ -216,8 +216,9 @@ def _announce(plan: Plan, chooser: Chooser, listener: Listener, *, estimate: boo
         listener(failed(failure))
     for engine in _engines(plan, chooser):
         listener(engine)
-    if estimate:
-        listener(estimate_plan(plan, chooser))
+    estimate = estimate_plan(plan, chooser, only_if_cheap=not dry_run)
+    if dry_run or not plan.names_one or estimate.seconds is not None or estimate.warnings:
+        listener(estimate)
 
 
 def _engines(plan: Plan, chooser: Chooser) -> Iterator[Engine]:

@@ -7,8 +7,10 @@ import pytest
 from PIL import Image
 
 from esc_cli.errors import ExitCode
+from esc_cli.jobs import estimate as estimates
 from esc_cli.jobs.events import Engine, Estimate, Event, Failed, Planned
 from esc_cli.jobs.upscale import Report, upscale_files
+from esc_cli.media.picture import Picture
 
 Save = Callable[..., Path]
 
@@ -82,13 +84,56 @@ def test_all_is_counted_before_the_work(save: Save) -> None:
 
 def test_time_grows_with_the_work(save: Save) -> None:
     save("small/a.png", size=(10, 10)), save("large/a.png", size=(3000, 3000))
-    assert estimate("large").seconds > estimate("small").seconds >= 0
+    large, small = estimate("large").seconds, estimate("small").seconds
+    assert large is not None
+    assert small is not None
+    assert large > small >= 0
+
+
+def run(save: Save, side_px: int, count: int) -> Estimate | None:
+    """Upscale pictures for real, and return the event with the estimate."""
+    for number in range(count):
+        save(f"in/{number}.png", size=(side_px, side_px))
+    names, heard = [f"in/{number}.png" for number in range(count)], list[Any]()
+    upscale_files(names, "out/", listener=heard.append, model="nearest", scale=2)
+    return next((event for event in heard if isinstance(event, Estimate)), None)
+
+
+def test_a_small_job_is_not_delayed_by_its_estimate(save: Save) -> None:
+    event = run(save, 100, 2)
+    assert event is not None
+    assert (event.seconds, event.disk_bytes) == (None, 2 * round(200 * 200 * 3 * 0.3))
+
+
+def test_one_small_picture_has_no_estimate(save: Save) -> None:
+    assert run(save, 100, 1) is None
+
+
+def test_one_large_picture_has_an_estimate(save: Save) -> None:
+    event = run(save, 400, 1)
+    assert event is not None
+    assert event.seconds is not None
+
+
+def test_a_trial_is_no_larger_than_the_work(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trial that takes as long as the work is made once, on a picture of the work's size."""
+    sizes: list[tuple[int, int]] = []
+    measured = estimates.enlarge
+
+    def enlarge(picture: Picture, *rest: Any) -> object:
+        sizes.append((picture.height, picture.width))
+        return measured(picture, *rest)
+
+    monkeypatch.setattr(estimates, "enlarge", enlarge)
+    save("a.png", size=(20, 10))
+    estimate("a.png", model="esc-light", device="cpu")
+    assert sizes == [(14, 14)]
 
 
 def test_an_estimate_costs_little_however_large_the_result(save: Save) -> None:
     """Six passes of x4 together would enlarge the picture that is timed to 262,144 pixels per side."""
     save("in/dot.png", size=(1, 1)), save("in/a.png", size=(20, 16))
-    assert estimate("in", size="4000x4000", scale=None).seconds > 0
+    assert estimate("in", size="4000x4000", scale=None).seconds
 
 
 def test_a_disk_too_small_is_a_warning(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
