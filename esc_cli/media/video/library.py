@@ -17,6 +17,9 @@ from esc_cli.media.video.truncation import Counted, ends_early
 
 ClipSource = Path | BinaryIO
 
+TAG_ERRORS = "surrogateescape"
+"""How tags that are not UTF-8 are read and written: their bytes stay as they are."""
+
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -97,7 +100,7 @@ def open_clip(source: ClipSource) -> InputContainer:
         _check_file(source)
     try:
         # Undecodable bytes in a tag are no reason to refuse the clip.
-        return av.open(_readable(source), mode="r", metadata_errors="surrogateescape")
+        return av.open(_readable(source), mode="r", metadata_errors=TAG_ERRORS)
     except av.error.EOFError as error:
         raise InputError(f"{name} is empty") from error
     except av.FFmpegError as error:
@@ -122,7 +125,13 @@ def open_target(
         OutputError: The target cannot be written.
     """
     with writing_errors(name_of(target)):
-        return av.open(_url(target), mode="w", format=container, container_options=options or {})
+        return av.open(
+            _url(target),
+            mode="w",
+            format=container,
+            container_options=options or {},
+            metadata_errors=TAG_ERRORS,
+        )
 
 
 def _check_file(path: Path) -> None:

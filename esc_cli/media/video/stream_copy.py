@@ -17,7 +17,7 @@ from av.stream import AttachmentStream, Stream
 
 from esc_cli.media.video.clip import main_stream
 from esc_cli.media.video.containers import Container
-from esc_cli.media.video.library import open_clip, reading_errors
+from esc_cli.media.video.library import TAG_ERRORS, open_clip, reading_errors
 
 _MADE_AGAIN = ("bin_data", "tmcd")
 """Data streams that the MP4 muxer makes itself: the titles of chapters, and time codes from a tag."""
@@ -100,7 +100,7 @@ def _is_made_again(stream: Stream) -> bool:
 def _can_hold(container: Container, stream: Stream) -> bool:
     """Return whether a container accepts a stream, by starting a file with the stream."""
     try:
-        with av.open(io.BytesIO(), "w", format=container.ffmpeg_name) as trial:
+        with av.open(io.BytesIO(), "w", format=container.ffmpeg_name, metadata_errors=TAG_ERRORS) as trial:
             video = cast(VideoStream, trial.add_stream(container.trial_codec, rate=25))
             video.height, video.width = _SEEN_FRAME
             add_copy(trial, stream)

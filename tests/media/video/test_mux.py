@@ -366,3 +366,20 @@ def test_a_stream_that_appears_late_does_not_end_the_work(make_clip: Maker) -> N
         flushed = [packet.stream.index for packet in packets if not packet.size]
         assert sorted(flushed) == [stream.index for stream in file.streams]
         assert len(packets) > 20
+
+
+@pytest.mark.parametrize("name", ["out.mp4", "out.mkv"])
+def test_tags_that_are_not_utf_8_stay_as_they_are(
+    make_clip: Maker, enlarge: Callable[..., Path], name: str
+) -> None:
+    def more(target: Any, stream: Any) -> None:
+        target.metadata["title"] = stream.metadata["handler_name"] = mark
+        chapter = {"id": 1, "start": 0, "end": 9, "time_base": Fraction(1, 30), "metadata": {"title": mark}}
+        target.set_chapters([chapter])
+
+    mark = "marked"
+    source = make_clip("in" + name[3:], sound=SOUND, more=more)
+    source.write_bytes(source.read_bytes().replace(b"marked", b"Caf\xe9 !"))
+    with av.open(enlarge(source, name), metadata_errors="surrogateescape") as high:
+        tags = [high.metadata, *(chapter["metadata"] for chapter in high.chapters())]
+        assert [held.get("title", held.get("TITLE")) for held in tags] == ["Caf\udce9 !"] * 2
