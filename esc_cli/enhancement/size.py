@@ -83,7 +83,11 @@ class Geometry(ABC):
     @property
     @abstractmethod
     def label(self) -> str:
-        """Short text for the rule in file names. It has only letters, digits, dots and hyphens."""
+        """Short text for the rule in names of folders. It has only letters, digits, dots and hyphens."""
+
+    def file_label(self, size: tuple[int, int]) -> str:
+        """Return a short text for the name of one result, whose size, (height, width), is known."""
+        return self.label
 
 
 @dataclass(frozen=True)
@@ -133,6 +137,10 @@ class _Area(Geometry):
         side = math.isqrt(self.area_px * along // across)
         return min(max(1, side), self.area_px)
 
+    def file_label(self, size: tuple[int, int]) -> str:
+        """Return the size that the result has, which may be smaller than the one that was asked for."""
+        return f"{size[1]}x{size[0]}"
+
     @property
     def label(self) -> str:
         return f"{self.area_px}px" + ("-shrink" if self.only_shrink else "")
@@ -166,6 +174,10 @@ class _Box(Geometry):
         if ">" in self.flags:
             return min(wanted, original)
         return max(wanted, original) if "<" in self.flags else wanted
+
+    def file_label(self, size: tuple[int, int]) -> str:
+        """Return the size that the result has, which may be smaller than the one that was asked for."""
+        return f"{size[1]}x{size[0]}"
 
     @property
     def label(self) -> str:

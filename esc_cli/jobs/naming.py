@@ -111,7 +111,11 @@ def choose_clip_format(destination: Destination, container: str) -> PictureForma
 
 
 def target_path(
-    source: Source, destination: Destination, format: PictureFormat | Container, label: str
+    source: Source,
+    destination: Destination,
+    format: PictureFormat | Container,
+    label: str,
+    file_label: str,
 ) -> Path | None:
     """Return the path of a result.
 
@@ -119,7 +123,8 @@ def target_path(
         source: The picture or clip that the result is made from.
         destination: The destination of all results.
         format: The format of the result.
-        label: The label of the size, such as ``x4``, for results that lie beside their inputs.
+        label: The label of the size, such as ``x4``, for a folder of results that lies beside its input.
+        file_label: The label of the size for a result that lies beside its input.
 
     Returns:
         A file, or None for standard output.
@@ -136,7 +141,7 @@ def target_path(
     if source.folder is not None:
         return results_folder(source.folder, label) / _with_extension(source.relative, format)
     named = _with_extension(Path(source.name), format)
-    return named.with_name(f"{named.stem}_{label}{named.suffix}")
+    return named.with_name(f"{named.stem}_{file_label}{named.suffix}")
 
 
 def results_folder(folder: Path, label: str) -> Path:

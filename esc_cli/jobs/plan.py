@@ -176,7 +176,8 @@ def _plan_picture(source: Source, destination: Destination, request: Request) ->
     format = choose_format(destination, header.format)
     height, width = request.size.size_of(header.height, header.width)
     check_fits(height, width, format)
-    target = target_path(source, destination, format, request.size.label)
+    labels = request.size.label, request.size.file_label((height, width))
+    target = target_path(source, destination, format, *labels)
     _check_name(target)
     lost = limitations(header, format, request.options.write.keep)
     if height * width * header.frames > request.options.largest_px:

@@ -150,6 +150,20 @@ def test_a_scale_is_a_number_above_zero_and_not_absurd(scale: float) -> None:
         Geometry.of_scale(scale)
 
 
+def test_a_file_is_named_by_the_size_that_it_has() -> None:
+    labels = {
+        "384x216": "216x216",
+        "384x": "384x384",
+        "384x216!": "384x216",
+        "10000@": "100x100",
+        "50%": "50pct",
+    }
+    for text, label in labels.items():
+        rule = Geometry.parse(text)
+        assert rule.file_label(rule.size_of(64, 64)) == label
+    assert Geometry.of_scale(1.5).file_label((96, 96)) == "x1.5"
+
+
 def test_labels_stand_in_names_of_files() -> None:
     labels = {
         "1920": "1920x",

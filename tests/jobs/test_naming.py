@@ -13,7 +13,7 @@ BESIDE = decide_destination(["a.png"], None, None)
 
 
 def named(name: str, format: str = "PNG", label: str = "x4") -> str:
-    return str(target_path(Source(Path(name), Path(Path(name).name)), BESIDE, FORMATS[format], label))
+    return str(target_path(Source(Path(name), Path(Path(name).name)), BESIDE, FORMATS[format], "x9", label))
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_the_current_folder_gets_one_beside_it(tmp_path: Path, monkeypatch: pyte
 
 def test_a_folders_tree_is_kept() -> None:
     source = Source(Path("in/a/b.jpeg"), Path("a/b.jpeg"), Path("in"))
-    assert target_path(source, BESIDE, FORMATS["JPEG"], "x4") == Path("in_x4/a/b.jpeg")
-    assert target_path(source, BESIDE, FORMATS["WEBP"], "x4") == Path("in_x4/a/b.webp")
+    assert target_path(source, BESIDE, FORMATS["JPEG"], "x4", "x9") == Path("in_x4/a/b.jpeg")
+    assert target_path(source, BESIDE, FORMATS["WEBP"], "x4", "x9") == Path("in_x4/a/b.webp")
     into = decide_destination(["in", "other"], "out", None)
-    assert target_path(source, into, FORMATS["JPEG"], "x4") == Path("out/a/b.jpeg")
+    assert target_path(source, into, FORMATS["JPEG"], "x4", "x9") == Path("out/a/b.jpeg")
 
 
 def test_when_the_output_is_a_folder(tmp_path: Path) -> None:

@@ -55,9 +55,10 @@ def plan_clip(source: Source, destination: Destination, size: Geometry, options:
     output = output_of(source, destination, clip, options)
     output.check_size(height, width)
     settings = output.settings(clip, options.encode)
+    labels = (f"{label}{output.label}" for label in (size.label, size.file_label((height, width))))
     return ClipTask(
         source=source,
-        target=target_path(source, destination, output.format, f"{size.label}{output.label}"),
+        target=target_path(source, destination, output.format, *labels),
         output=output,
         probe=_probe(clip, options),
         height=height,
