@@ -155,6 +155,8 @@ class SegmentWriter(_Writer):
             settings = check_settings(clip, container_like(clip.container), settings)
         self._first_pts: int | None = None
         self._packets = 0
+        self._durations: dict[int, int] = {}
+        self._usual_duration = max(1, round(1 / ((clip.frame_rate or _USUAL_RATE) * clip.time_base)))
         super().__init__(path, MATROSKA, clip, height, width, settings, {"fflags": "+bitexact"})
 
     def write(self, frame: Frame) -> None:
@@ -162,10 +164,13 @@ class SegmentWriter(_Writer):
         if self._first_pts is None:
             self._first_pts = frame.pts
             self._container.metadata[FIRST_PTS] = str(frame.pts)
+        self._durations[frame.pts] = frame.duration or self._usual_duration
         super().write(frame)
 
     def _mux(self, packets: list["Packet[VideoStream]"]) -> None:
         for packet in packets:
+            # Some encoders leave out durations. Readers of Matroska then take 1 / frame rate, in seconds.
+            packet.duration = self._durations.pop(packet.pts or 0, self._usual_duration)
             packet.pts = (packet.pts or 0) - (self._first_pts or 0)
             packet.dts = self._packets - _MOST_REORDERED_FRAMES
             packet.time_base = SEGMENT_TIME_BASE
