@@ -172,7 +172,7 @@ def clip_of(source: ClipSource, container: InputContainer, stream: VideoStream, 
         rotation_deg=frame.rotation,
         display_matrix=_display_matrix(frame),
         start_pts=_start_pts(stream, frame),
-        origin_s=Fraction(container.start_time or 0, _MICROSECONDS),
+        origin_s=_origin_s(container),
         hdr=_hdr(frame),
         stream_index=stream.index,
     )
@@ -197,6 +197,17 @@ def _frames(stream: VideoStream, rate: Fraction | None, duration_s: float | None
     if stream.frames:
         return int(stream.frames)
     return round(rate * Fraction(duration_s)) if rate and duration_s else None
+
+
+def _origin_s(container: InputContainer) -> Fraction:
+    """Return the start of the first stream, of which the library states only the nearest microsecond.
+
+    A time that was rounded up would be later than the first packet.
+    """
+    rounded = Fraction(container.start_time or 0, _MICROSECONDS)
+    starts = (stream.start_time * Fraction(stream.time_base or 0) for stream in container.streams
+              if stream.start_time is not None)  # fmt: skip
+    return min((start for start in starts if abs(start - rounded) * _MICROSECONDS < 1), default=rounded)
 
 
 def _start_pts(stream: VideoStream, frame: VideoFrame) -> int:

@@ -33,6 +33,9 @@ from esc_cli.media.video.reader import exact_s
 from esc_cli.media.video.stream_copy import Copies, add_copy, stream_copies
 
 _MUXERS_OWN_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder"))
+_NO_DURATION_S = Fraction(1, 1000)
+"""The unit of Matroska's timestamps, which some files state as the duration of a frame."""
+
 _CLOCKED = ("mpegts", "mpeg")
 """Containers whose timestamps come from a running clock; the timestamps of the result begin at zero."""
 
@@ -47,15 +50,12 @@ class SegmentsError(InputError):
 class _Cut:
     """The part of the source that is kept, in seconds of the source's own time.
 
-    The part begins at zero in the result. Without a start, timestamps stay unchanged.
+    The part begins at zero in the result. Without a start, nothing is cut off there.
     """
 
     start_s: Fraction | None
     end_s: Fraction | None
-
-    @property
-    def shift_s(self) -> Fraction:
-        return -self.start_s if self.start_s is not None else Fraction(0)
+    shift_s: Fraction
 
     def within(self, start_s: Fraction, end_s: Fraction) -> tuple[Fraction, Fraction]:
         """Shorten an interval to the part; an interval outside the part ends before it begins."""
@@ -107,9 +107,7 @@ def mux(
         OutputError: The target cannot be written.
         DiskFullError: There is no space left.
     """
-    if start_s is None and clip.container in _CLOCKED:
-        start_s = 0.0
-    cut = _Cut(_own_time(clip, start_s), _own_time(clip, end_s))
+    cut = _cut_of(clip, start_s, end_s)
     with ExitStack() as stack:
         low = None if source is None else stack.enter_context(closing(open_clip(source)))
         held = Copies((), ())
@@ -140,8 +138,11 @@ def _count_of_frames(file: Path) -> int:
         return sum(1 for _ in _video_packets(opened))
 
 
-def _own_time(clip: Clip, time_s: float | None) -> Fraction | None:
-    return None if time_s is None else exact_s(time_s) + clip.origin_s
+def _cut_of(clip: Clip, start_s: float | None, end_s: float | None) -> _Cut:
+    start, end = (None if time is None else exact_s(time) + clip.origin_s for time in (start_s, end_s))
+    if start is not None:
+        return _Cut(start, end, -start)
+    return _Cut(None, end, -clip.origin_s if clip.container in _CLOCKED else Fraction(0))
 
 
 def _give_up(high: OutputContainer) -> None:
@@ -265,6 +266,8 @@ class _Video:
         place = bisect_left(self._sorted, pts)
         if index + 1 < len(self._sorted) and place + 1 < len(self._sorted):
             return self._sorted[place + 1] - pts
+        if self._last[1] * self._clip.time_base <= _NO_DURATION_S and len(self._sorted) > 1:
+            return self._sorted[-1] - self._sorted[-2]
         return self._last[1]
 
 
@@ -321,7 +324,7 @@ class _Clock:
 def _cut_to(packet: "Packet[Stream]", cut: _Cut) -> bool:
     """Shorten a subtitle to the part; return whether any of the packet is in the part."""
     if packet.stream.type != "subtitle" or packet.pts is None or not packet.duration:
-        return cut.keeps(_time(packet))
+        return cut.keeps(_time(packet) if packet.stream.type == "video" else _display_time(packet))
     unit = Fraction(packet.time_base)
     shown = packet.pts * unit, (packet.pts + packet.duration) * unit
     start, end = cut.within(*shown)
@@ -329,6 +332,10 @@ def _cut_to(packet: "Packet[Stream]", cut: _Cut) -> bool:
         packet.pts = packet.dts = round(start / unit)
         packet.duration = max(0, round(end / unit) - packet.pts)
     return bool(packet.duration)
+
+
+def _display_time(packet: "Packet[Stream]") -> Fraction:
+    return _time(packet) if packet.pts is None else packet.pts * Fraction(packet.time_base)
 
 
 def _time(packet: "Packet[Stream]") -> Fraction:
