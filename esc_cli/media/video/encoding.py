@@ -82,7 +82,8 @@ class _Writer:
             rate = clip.frame_rate or _USUAL_RATE
             self._stream = cast(VideoStream, self._container.add_stream(settings.codec or "", rate=rate))
             _configure(self._stream.codec_context, clip, (height, width), self._format, self._tags)
-            self._stream.codec_context.options = _options(clip.hdr, settings, width)
+            options = _options(clip.hdr, settings, width) | _location_of_chroma(self._format)
+            self._stream.codec_context.options = options
 
     def __enter__(self) -> Self:
         return self
@@ -239,6 +240,11 @@ def _options(hdr: Hdr | None, settings: EncodeSettings, width: int) -> dict[str,
     parameters += _hdr_parameters(hdr, codec) if hdr is not None else []
     parameters += ["cutree=0"] if codec == "libx265" and width < _SAFE_WIDTH_PX else []
     return options | ({name: ":".join(parameters)} if parameters else {})
+
+
+def _location_of_chroma(pixel_format: str) -> dict[str, str]:
+    """Return the option that states where ``to_frame`` puts the chroma of 4:2:0; others have no choice."""
+    return {"chroma_sample_location": "left"} if encoded_size(1, 1, pixel_format) == (2, 2) else {}
 
 
 def _has_avx512() -> bool:

@@ -94,6 +94,27 @@ def test_colors_aspect_and_hdr_are_written(
     assert sides["Content light level metadata"]["max_content"] == 900
 
 
+@pytest.mark.parametrize("location", ["left", "center", "topleft"])
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9", "ffv1"])
+def test_colors_do_not_move(
+    tmp_path: Path, make_clip: Maker, make_frames: FrameMaker, codec: str, location: str
+) -> None:
+    """Slopes of color stay in place, whichever location of chroma the source states.
+
+    If chroma were written at the center of pixels, the differences would be 0.61 to 0.8.
+    """
+    options = {"chroma_sample_location": location, "crf": "0"}
+    path = make_clip(times=range(0, 3003, 1001), options=options)
+    with VideoReader(path) as reader:
+        clip, low = reader.clip, list(reader)
+    exact = () if codec == "ffv1" else (("crf", "0"),)
+    settings = check_settings(clip, MATROSKA, EncodeSettings(codec, pixel_format="yuv420p", options=exact))
+    with VideoReader(segment(tmp_path / "a", clip, low, settings)) as reader:
+        high = list(reader)
+    moved = [(a.color.float() - b.color.float()).abs().mean() for a, b in zip(low, high, strict=True)]
+    assert max(moved) < 0.58
+
+
 def test_an_encoder_that_was_stopped_leaves_no_error(
     tmp_path: Path, clip: Clip, make_frames: FrameMaker
 ) -> None:
