@@ -23,6 +23,15 @@ _RESTART_S = Fraction(1, 4)
 _USUAL_RATE = Fraction(25)
 
 
+def has_display_times(clip: Clip, stream: VideoStream) -> bool:
+    """Return whether the timestamps of a clip's packets are the times at which their frames are shown."""
+    return clip.container not in _WITHOUT_DISPLAY_TIMES or not _reorders(stream)
+
+
+def _reorders(stream: VideoStream) -> bool:
+    return bool(stream.codec_context.codec.properties & _REORDER)
+
+
 class FrameTimes:
     """Puts the frames of a clip in the order of their timestamps, and makes each one later than the previous.
 
@@ -46,9 +55,8 @@ class FrameTimes:
         self._start_pts = clip.start_pts
         self._usual = max(1, round(1 / ((clip.frame_rate or _USUAL_RATE) * clip.time_base)))
         self._restart = _RESTART_S / clip.time_base
-        reorders = bool(stream.codec_context.codec.properties & _REORDER)
-        self._window = _REORDERED_FRAMES if reorders else 1
-        self._in_decoders_order = not reorders or clip.container in _WITHOUT_DISPLAY_TIMES
+        self._window = _REORDERED_FRAMES if _reorders(stream) else 1
+        self._in_decoders_order = not _reorders(stream) or not has_display_times(clip, stream)
         self._last: tuple[int, int] | None = None  # the stated and the final timestamp of the last frame
         self._count = 0
 

@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from itertools import chain
-from typing import Self
+from typing import Self, cast
 
 import av
 from av import VideoFrame
@@ -13,9 +14,13 @@ from torch import Tensor
 from esc_cli.errors import InputError
 from esc_cli.media.video.clip import Clip, clip_of, main_stream
 from esc_cli.media.video.decoding import decoded, deinterlaced
-from esc_cli.media.video.frame_times import FrameTimes
-from esc_cli.media.video.library import ClipSource, name_of, open_clip
+from esc_cli.media.video.frame_times import FrameTimes, has_display_times
+from esc_cli.media.video.library import ClipSource, name_of, open_clip, packets_of, reading_errors
 from esc_cli.media.video.pixels import to_rgb
+
+_NO_TIMESTAMPS = cast(int, av.format.Flags.no_timestamps.value)
+_CAN_BEGIN_AGAIN = cast(int, av.format.Flags.ts_discont.value)
+"""A property of formats whose timestamps may begin again, as in recordings that were joined."""
 
 _STEPS_BACK_S = (0, 2, 20)
 """How far before its timestamp a frame is looked for, because some indices use decoding times."""
@@ -162,7 +167,7 @@ class VideoReader:
 
     def _sought(self, pts: int) -> Iterator[VideoFrame]:
         """Decode from a keyframe at or before a timestamp, or from the beginning if none is found."""
-        for back_s in _STEPS_BACK_S:
+        for back_s in _STEPS_BACK_S if self._has_one_clock else ():
             self._seek(max(pts - round(back_s / self.clip.time_base), self._beginning))
             frames = decoded(self._container, self._stream, self._name)
             first = next(frames, None)
@@ -171,6 +176,24 @@ class VideoReader:
             if first is not None and first.pts is None:
                 break  # timestamps are counted from the beginning
         return self._rewound()
+
+    @cached_property
+    def _has_one_clock(self) -> bool:
+        """Whether a timestamp stands for one frame: not if they are counted, or begin again in the file."""
+        flags = self._container.format.flags
+        if flags & _NO_TIMESTAMPS or not has_display_times(self.clip, self._stream):
+            return False
+        return not flags & _CAN_BEGIN_AGAIN or self._never_begins_again()
+
+    def _never_begins_again(self) -> bool:
+        self._seek(self._beginning)
+        last: int | None = None
+        with reading_errors(self._name):
+            for packet in packets_of(self._container, self._stream):
+                if packet.dts is not None and last is not None and packet.dts < last:
+                    return False
+                last = last if packet.dts is None else packet.dts
+        return True
 
     def _rewound(self) -> Iterator[VideoFrame]:
         self._seek(self._beginning)

@@ -108,6 +108,29 @@ def test_the_rest_of_a_clip_is_that_of_the_whole(
         assert [place(frame) for frame in rest] == [place(frame) for frame in whole[count:]]
 
 
+@pytest.mark.parametrize("first", [0, 5, 11, 12, 17, 30, 39])
+@pytest.mark.parametrize("kind", ["open AVI", "joined TS"])
+def test_a_part_is_the_same_where_a_seek_would_find_another_frame(
+    make_clip: Maker, tmp_path: Path, kind: str, first: int
+) -> None:
+    """A seek finds a frame of the second part of joined recordings, and not all of an open group in AVI."""
+    if kind == "open AVI":
+        options = {"x264-params": "keyint=12:bframes=3:b-adapt=0:scenecut=0:open-gop=1:b-pyramid=normal"}
+        path = make_clip("in.avi", times=range(40), time_base=RATE, options=options)
+    else:
+        once = make_clip("in.ts", times=range(20), time_base=RATE, options=B_FRAMES).read_bytes()
+        path = tmp_path / "twice.ts"
+        path.write_bytes(once + once)
+    with VideoReader(path) as reader:
+        whole, clip = list(reader), reader.clip
+        rest = list(reader.frames_after(first, whole[first - 1].pts if first else None))
+    assert len(whole) == 40
+    assert [(frame.pts, place(frame)) for frame in rest] == [(f.pts, place(f)) for f in whole[first:]]
+    start_s = whole[first].pts * clip.time_base - clip.origin_s
+    with VideoReader(path, start_s=float(start_s)) as reader:
+        assert [(frame.pts, place(frame)) for frame in reader] == [(f.pts, place(f)) for f in whole[first:]]
+
+
 def test_the_rest_of_an_ordinary_clip_is_sought(make_clip: Maker) -> None:
     with VideoReader(make_clip(options={"x264-params": "keyint=4:bframes=2:scenecut=0"})) as reader:
         whole = list(reader)
