@@ -10,8 +10,14 @@ from av import VideoFrame, VideoStream
 
 from esc_cli.media.video.clip import Clip
 
+_EARLY_FRAMES = 8
+"""By how many places a frame may come too early; as many frames are held in memory."""
+
 _REORDERED_FRAMES = 16
-"""The most frames that can come too early. Source: ITU-T H.264 and H.265, A.4 (max_dec_frame_buffering)."""
+"""The most frames that come between their places in decoding order and in display order.
+
+Source: ITU-T H.264 and H.265, A.4 (max_dec_frame_buffering).
+"""
 
 _WITHOUT_DISPLAY_TIMES = ("avi",)
 """Containers that count frames in decoding order, although these counts are reported as timestamps."""
@@ -55,13 +61,14 @@ class FrameTimes:
         self._start_pts = clip.start_pts
         self._usual = max(1, round(1 / ((clip.frame_rate or _USUAL_RATE) * clip.time_base)))
         self._restart = _RESTART_S / clip.time_base
-        self._window = _REORDERED_FRAMES if _reorders(stream) else 1
-        self._in_decoders_order = not _reorders(stream) or not has_display_times(clip, stream)
+        counted = not has_display_times(clip, stream)
+        self._in_decoders_order = counted or not _reorders(stream)
+        self._window = _REORDERED_FRAMES if counted else _EARLY_FRAMES if _reorders(stream) else 1
         self._last: tuple[int, int] | None = None  # the stated and the final timestamp of the last frame
         self._count = 0
 
     def ordered(self, raw: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
-        """Yield all frames, each with its final timestamp in ``pts``. Up to 17 frames are held back."""
+        """Yield all frames, each with its final timestamp in ``pts``; a few frames are held back."""
         frames: list[tuple[int, int, VideoFrame]] = []
         stamps: list[int] = []
         for number, (stamp, frame) in enumerate(self._stamped(raw)):

@@ -3,11 +3,12 @@ from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
-from typing import cast
+from typing import Any, cast
 
 import av
 import numpy as np
 import pytest
+import torch
 from av import VideoFrame, VideoStream
 from hypothesis import given
 from hypothesis import strategies as st
@@ -106,6 +107,24 @@ def test_the_rest_of_a_clip_is_that_of_the_whole(
     for rest in rests:
         assert [frame.pts for frame in rest] == [frame.pts for frame in whole[count:]]
         assert [place(frame) for frame in rest] == [place(frame) for frame in whole[count:]]
+
+
+def test_the_rest_of_an_interlaced_clip_is_deinterlaced_alike(make_clip: Maker) -> None:
+    """The filter needs the frame before, which is the last one that is left out."""
+
+    def more(_: Any, stream: Any) -> None:
+        flags = av.codec.context.Flags
+        stream.codec_context.flags |= int(flags.interlaced_dct | flags.interlaced_me)
+
+    options = {"x264-params": "tff=1:interlaced=1:keyint=4:bframes=0:scenecut=0"}
+    path = make_clip("in.mkv", times=range(12), time_base=RATE, options=options, more=more)
+    with VideoReader(path, deinterlace=True) as reader:
+        assert reader.clip.interlaced
+        whole = list(reader)
+        for count in range(1, len(whole)):
+            rest = list(reader.frames_after(count, whole[count - 1].pts))
+            assert [frame.pts for frame in rest] == [frame.pts for frame in whole[count:]]
+            assert all(torch.equal(a.color, b.color) for a, b in zip(rest, whole[count:], strict=True))
 
 
 @pytest.mark.parametrize("first", [0, 5, 11, 12, 17, 30, 39])
