@@ -8,6 +8,7 @@ from typing import cast
 import av
 from av import VideoFrame, VideoStream
 
+from esc_cli.errors import InputError
 from esc_cli.media.video.clip import Clip
 
 _EARLY_FRAMES = 8
@@ -68,16 +69,26 @@ class FrameTimes:
         self._count = 0
 
     def ordered(self, raw: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
-        """Yield all frames, each with its final timestamp in ``pts``; a few frames are held back."""
+        """Yield all frames, each with its final timestamp in ``pts``; a few frames are held back.
+
+        Raises:
+            InputError: The clip is damaged. All frames before are yielded first.
+        """
         frames: list[tuple[int, int, VideoFrame]] = []
         stamps: list[int] = []
-        for number, (stamp, frame) in enumerate(self._stamped(raw)):
-            heappush(frames, (number if self._in_decoders_order else stamp, number, frame))
-            heappush(stamps, stamp)
-            if len(frames) > self._window:
-                yield self._next(frames, stamps)
+        damage: InputError | None = None
+        try:
+            for number, (stamp, frame) in enumerate(self._stamped(raw)):
+                heappush(frames, (number if self._in_decoders_order else stamp, number, frame))
+                heappush(stamps, stamp)
+                if len(frames) > self._window:
+                    yield self._next(frames, stamps)
+        except InputError as error:
+            damage = error
         while frames:
             yield self._next(frames, stamps)
+        if damage is not None:
+            raise damage
 
     def _stamped(self, raw: Iterator[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
         """Yield a timestamp for each frame; only those of frames that came too early are in disorder."""

@@ -1,8 +1,9 @@
+import io
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, cast
 
 import av
@@ -13,7 +14,8 @@ from av import VideoFrame, VideoStream
 from hypothesis import given
 from hypothesis import strategies as st
 
-from esc_cli.media.video.clip import Clip
+from esc_cli.errors import InputError
+from esc_cli.media.video.clip import Clip, ColorTags
 from esc_cli.media.video.frame_times import FrameTimes
 from esc_cli.media.video.reader import Frame, VideoReader
 
@@ -161,6 +163,20 @@ def test_the_rest_of_an_ordinary_clip_is_sought(make_clip: Maker) -> None:
         assert [frame.pts for frame in reader.frames_after(1, whole[5].pts)] == [f.pts for f in whole[6:]]
 
 
+CLIP = Clip(
+    container="matroska", codec="h264", height=16, width=16, pixel_format="gray", depth_bits=8, alpha=False,
+    gray=True, interlaced=False, time_base=Fraction(1, 1000), frame_rate=Fraction(25), frames=None,
+    duration_s=None, color=ColorTags(), sample_aspect_ratio=None, rotation_deg=0, display_matrix=(),
+    start_pts=0, origin_s=Fraction(0), hdr=None, stream_index=0,
+)  # fmt: skip
+
+
+def frame_times(container: str = "matroska", codec: str = "h264", start_pts: int = 0) -> FrameTimes:
+    with av.open(io.BytesIO(), "w", format="matroska") as file:
+        stream = cast(VideoStream, file.add_stream(codec, rate=25))
+        return FrameTimes(replace(CLIP, container=container, start_pts=start_pts), stream)
+
+
 def timed(
     stamps: Sequence[int | None], container: str = "matroska", codec: str = "h264"
 ) -> list[tuple[int, int]]:
@@ -173,11 +189,7 @@ def timed(
             np.frombuffer(memoryview(frame.planes[0]), np.uint8)[0] = number
             yield frame
 
-    clip = cast(Clip, SimpleNamespace(
-        container=container, frame_rate=Fraction(25), time_base=Fraction(1, 1000), start_pts=stamps[0] or 0,
-    ))  # fmt: skip
-    stream = SimpleNamespace(codec_context=SimpleNamespace(codec=av.Codec(codec, "r")))
-    made = FrameTimes(clip, cast(VideoStream, stream)).ordered(frames())
+    made = frame_times(container, codec, stamps[0] or 0).ordered(frames())
     return [(memoryview(frame.planes[0])[0], frame.pts or 0) for frame in made]
 
 
@@ -194,6 +206,21 @@ def test_times_that_begin_again_go_on(frames: int, codec: str) -> None:
 
 def test_frames_of_a_codec_without_reordering_are_not_exchanged() -> None:
     assert timed([0, 80, 40, 120], codec="ffv1") == [(0, 0), (1, 40), (2, 80), (3, 120)]
+
+
+def test_frames_before_damage_are_given() -> None:
+    def broken() -> Iterator[VideoFrame]:
+        for stamp in (0, 40, 80):
+            frame = VideoFrame(16, 16, "gray")
+            frame.pts, frame.duration = stamp, 40
+            yield frame
+        raise InputError("damaged")
+
+    times = frame_times()
+    frames = times.ordered(broken())
+    assert [next(frames).pts for _ in range(3)] == [0, 40, 80]
+    with pytest.raises(InputError, match="damaged"):
+        next(frames)
 
 
 @given(st.lists(st.none() | st.integers(0, 4000), min_size=1, max_size=60), st.sampled_from(["avi", "mp4"]))
