@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from esc_cli.errors import DiskFullError, InputError, OutputError, UsageError
 from esc_cli.jobs.clips.options import NO_SETTINGS, ClipOptions
 from esc_cli.jobs.clips.samples import samples
-from esc_cli.jobs.clips.sinks import SEGMENT_FRAMES, SegmentSink
+from esc_cli.jobs.clips.sinks import SegmentSink
 from esc_cli.jobs.clips.work_folder import WorkFolder
 from esc_cli.jobs.naming import Destination, choose_clip_format
 from esc_cli.jobs.record import Stamp
@@ -29,10 +29,10 @@ from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.containers import Container, EncodeSettings
 from esc_cli.media.video.encoding import StreamWriter, check_settings, padding_notes
 from esc_cli.media.video.image_sequence import SequenceWriter, sequence_limitations
-from esc_cli.media.video.mux import mux
+from esc_cli.media.video.mux import SegmentsError, mux
 from esc_cli.media.video.reader import turned
 from esc_cli.media.video.sequence_names import SequenceNames, is_sequence, sequence_names
-from esc_cli.media.video.settings import alpha_notes
+from esc_cli.media.video.settings import alpha_notes, format_notes
 from esc_cli.media.video.stream_copy import stream_copies
 from esc_cli.media.write import encode_file
 from esc_cli.storage.whole_files import atomic_path, write_whole
@@ -152,7 +152,8 @@ class _Encoded(ClipOutput):
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
     ) -> tuple[str, ...]:
         """Return sentences that say what the encoder changes."""
-        return (*clip.notes, *padding_notes(clip, *size, settings), *alpha_notes(clip, settings))
+        changed = (*padding_notes(clip, *size, settings), *format_notes(clip, settings))
+        return (*clip.notes, *changed, *alpha_notes(clip, settings))
 
 
 class ContainerFile(_Encoded):
@@ -172,16 +173,17 @@ class ContainerFile(_Encoded):
         task = work.task
         identity = _identity(task, work.frames.model)
         with task.open() as reader, WorkFolder(cast(Path, task.target), identity) as folder:
-            rest = iter(reader) if folder.last_pts is None else reader.frames_from(folder.last_pts + 1)
-            work.run(rest, SegmentSink(folder, task), len(folder.segments) * SEGMENT_FRAMES)
-            if not folder.segments:
+            done = folder.frames
+            rest = reader.frames_after(done, folder.last_pts) if done else iter(reader)
+            frames = done + work.run(rest, SegmentSink(folder, task), done)
+            if not frames:
                 raise no_frame(task)
             with atomic_path(folder.target) as temporary:
-                left_out = self._mux(task, folder, temporary)
+                left_out = self._mux(task, folder, frames, temporary)
                 work.publish(temporary)
             return (*_repaired(reader), *left_out)
 
-    def _mux(self, task: "ClipTask", folder: WorkFolder, target: Path) -> tuple[str, ...]:
+    def _mux(self, task: "ClipTask", folder: WorkFolder, frames: int, target: Path) -> tuple[str, ...]:
         """Mux everything; without the other streams if that fails, so that the frames are never lost."""
         source, options = task.source.content, task.options
         write = partial(
@@ -191,11 +193,15 @@ class ContainerFile(_Encoded):
             target,
             self.format,
             task.clip,
+            frames=frames,
             start_s=options.start_s,
             end_s=options.end_s,
         )
         try:
             return write()
+        except SegmentsError:
+            folder.remove()
+            raise
         except DiskFullError:
             raise
         except OutputError:

@@ -46,7 +46,8 @@ class SegmentSink:
         self._task = task
         self._writer: SegmentWriter | None = None
         self._path = Path()
-        self._frames = self._last_pts = 0
+        self._frames = 0
+        self._last_pts: int | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -66,14 +67,15 @@ class SegmentSink:
             task = self._task
             self._writer = SegmentWriter(self._path, task.clip, task.height, task.width, task.settings)
         self._writer.write(frame)
-        self._frames, self._last_pts = self._frames + 1, frame.pts
+        self._frames += 1
+        self._last_pts = frame.pts if frame.can_be_sought else None
         if self._frames == SEGMENT_FRAMES:
             self._finish()
 
     def _finish(self) -> None:
         if self._writer is not None:
             self._writer.close()
-            self._folder.finish(self._path, self._last_pts)
+            self._folder.finish(self._path, self._frames, self._last_pts)
         self._writer, self._frames = None, 0
 
 

@@ -37,6 +37,10 @@ class FrameSource(Protocol):
         """Yield the frames from a timestamp on."""
         ...
 
+    def frames_after(self, count: int, pts: int | None) -> Iterator[Frame]:
+        """Yield the frames after the first ``count``, whose last one has the timestamp ``pts``."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class ClipTask(Task):

@@ -17,13 +17,14 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
-VERSION = 1
+VERSION = 2
 """Version of the folder.
 
 It increases when the folder changes, or when the same settings make different segments from the same frames.
 """
 
 _MANIFEST = "manifest.json"
+_UNKNOWN = "unknown"
 _LONGEST_NAME_BYTES = 200
 
 
@@ -31,8 +32,9 @@ class WorkFolder:
     """The folder of a clip's finished segments.
 
     It is a context manager that leaves only files from which a later run can resume. A complete segment is
-    named ``NUMBER_PTS.mkv``, where PTS is the timestamp of its last frame. Segments that were made from
-    another input or with other settings are deleted.
+    named ``NUMBER_FRAMES_PTS.mkv``, where FRAMES is the number of its frames, and PTS is the timestamp of the
+    last one, or ``unknown`` if a seek does not find it. Segments that were made from another input or with
+    other settings are deleted.
 
     Attributes:
         target: The file of the result.
@@ -95,22 +97,33 @@ class WorkFolder:
     @property
     def segments(self) -> tuple[Path, ...]:
         """The finished segments, in order, up to the first that is missing."""
-        found = {int(path.stem.split("_")[0]): path for path in self.path.glob("*_*.mkv")}
+        found = {int(path.stem.split("_")[0]): path for path in self.path.glob("*_*_*.mkv")}
         count = next(number for number in range(len(found) + 1) if number not in found)
         return tuple(found[number] for number in range(count))
 
     @property
+    def frames(self) -> int:
+        """The number of frames in the finished segments."""
+        return sum(int(path.stem.split("_")[1]) for path in self.segments)
+
+    @property
     def last_pts(self) -> int | None:
-        """The timestamp of the last finished frame, or None if no frame is finished."""
+        """The timestamp of the last finished frame; None if no frame is finished, or if it is not known."""
         segments = self.segments
-        return int(segments[-1].stem.split("_")[1]) if segments else None
+        pts = segments[-1].stem.split("_")[2] if segments else _UNKNOWN
+        return None if pts == _UNKNOWN else int(pts)
 
     def new_segment(self) -> Path:
         """Return the path of the file in which the next segment is made."""
         return self.path / f"{len(self.segments):06d}.part"
 
-    def finish(self, partial: Path, last_pts: int) -> None:
+    def finish(self, partial: Path, frames: int, last_pts: int | None) -> None:
         """Flush a complete segment to the disk, and then give it its name.
+
+        Args:
+            partial: The file of the segment.
+            frames: Number of its frames.
+            last_pts: Timestamp of its last frame; None if a seek does not find that frame.
 
         Raises:
             OutputError: The segment cannot be written.
@@ -119,7 +132,8 @@ class WorkFolder:
         try:
             with partial.open("rb+") as file:
                 os.fsync(file.fileno())
-            partial.rename(self.path / f"{partial.stem}_{last_pts}.mkv")
+            pts = _UNKNOWN if last_pts is None else last_pts
+            partial.rename(self.path / f"{partial.stem}_{frames}_{pts}.mkv")
         except OSError as error:
             raise output_error(f"cannot write {partial}", error) from error
 

@@ -12,6 +12,7 @@ import av
 from av import VideoFrame, VideoStream
 from av.container import InputContainer
 from av.sidedata.sidedata import SideData, Type
+from av.video.codeccontext import VideoCodecContext
 
 from esc_cli.errors import InputError
 from esc_cli.media.video.containers import is_webm, looks_like_clip
@@ -167,12 +168,12 @@ def clip_of(source: ClipSource, container: InputContainer, stream: VideoStream, 
         frame_rate=rate,
         frames=_frames(stream, rate, duration_s),
         duration_s=duration_s,
-        color=_color(frame),
+        color=_color(frame, stream.codec_context),
         sample_aspect_ratio=_aspect(stream),
         rotation_deg=frame.rotation,
         display_matrix=_display_matrix(frame),
         start_pts=_start_pts(stream, frame),
-        origin_s=Fraction(container.start_time or 0, _MICROSECONDS),
+        origin_s=_origin_s(container),
         hdr=_hdr(frame),
         stream_index=stream.index,
     )
@@ -199,6 +200,17 @@ def _frames(stream: VideoStream, rate: Fraction | None, duration_s: float | None
     return round(rate * Fraction(duration_s)) if rate and duration_s else None
 
 
+def _origin_s(container: InputContainer) -> Fraction:
+    """Return the start of the first stream, of which the library states only the nearest microsecond.
+
+    A time that was rounded up would be later than the first packet.
+    """
+    rounded = Fraction(container.start_time or 0, _MICROSECONDS)
+    starts = (stream.start_time * Fraction(stream.time_base or 0) for stream in container.streams
+              if stream.start_time is not None)  # fmt: skip
+    return min((start for start in starts if abs(start - rounded) * _MICROSECONDS < 1), default=rounded)
+
+
 def _start_pts(stream: VideoStream, frame: VideoFrame) -> int:
     return int(frame.pts if frame.pts is not None else stream.start_time or 0)
 
@@ -208,13 +220,21 @@ def _aspect(stream: VideoStream) -> Fraction | None:
     return Fraction(ratio) if ratio else None
 
 
-def _color(frame: VideoFrame) -> ColorTags:
+def _color(frame: VideoFrame, context: VideoCodecContext) -> ColorTags:
+    """Return the color tags of a frame, and those of the container that the frame does not state.
+
+    The decoder of VP9 with alpha knows only the matrix and the range.
+    """
     full = av.video.reformatter.ColorRange.JPEG
+
+    def stated(of_frame: int, of_container: int) -> int:
+        return int(of_frame if of_frame not in (0, UNSPECIFIED) else of_container)
+
     return ColorTags(
         full_range=frame.color_range == full or frame.format.name.startswith("yuvj"),
         matrix=int(frame.colorspace),
-        primaries=int(frame.color_primaries),
-        transfer=int(frame.color_trc),
+        primaries=stated(frame.color_primaries, context.color_primaries),
+        transfer=stated(frame.color_trc, context.color_trc),
         range_stated=bool(frame.color_range),
     )
 

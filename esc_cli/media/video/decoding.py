@@ -18,6 +18,13 @@ _SHOWS_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Decoders that return the alpha that WebM stores beside the video; FFmpeg's own decoders ignore it."""
 
 
+_LEFT_CHROMA = {"chroma_sample_location": "left"}
+"""The location of chroma for decoders that do not find one in the stream; players assume the same."""
+
+_STATE_CHROMA_LOCATION = ("yuv4mpegpipe",)
+"""Containers that state the location of chroma, for codecs that do not."""
+
+
 def decoded(container: InputContainer, stream: VideoStream, name: str) -> Iterator[VideoFrame]:
     """Decode a stream from the current position of the container to the end, including the last frames.
 
@@ -47,13 +54,15 @@ def decoded(container: InputContainer, stream: VideoStream, name: str) -> Iterat
 def _decoder_of(stream: VideoStream) -> VideoCodecContext:
     """Return the decoder of a stream, with threads enabled; a stream with separate alpha gets another one."""
     context = stream.codec_context
+    if not context.is_open and stream.container.format.name not in _STATE_CHROMA_LOCATION:
+        context.options = _LEFT_CHROMA
     name = _SHOWS_ALPHA.get(context.codec.canonical_name)
     if name is None or stream.metadata.get("alpha_mode", stream.metadata.get("ALPHA_MODE")) != "1":
         if not context.is_open:
             context.thread_type = "AUTO"
         return context
     decoder = cast(VideoCodecContext, av.CodecContext.create(name, "r"))
-    decoder.extradata = context.extradata
+    decoder.extradata, decoder.options = context.extradata, _LEFT_CHROMA
     return decoder
 
 

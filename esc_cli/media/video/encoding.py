@@ -82,7 +82,8 @@ class _Writer:
             rate = clip.frame_rate or _USUAL_RATE
             self._stream = cast(VideoStream, self._container.add_stream(settings.codec or "", rate=rate))
             _configure(self._stream.codec_context, clip, (height, width), self._format, self._tags)
-            self._stream.codec_context.options = _options(clip.hdr, settings, width)
+            options = _options(clip.hdr, settings, width) | _location_of_chroma(self._format)
+            self._stream.codec_context.options = options
 
     def __enter__(self) -> Self:
         return self
@@ -155,6 +156,8 @@ class SegmentWriter(_Writer):
             settings = check_settings(clip, container_like(clip.container), settings)
         self._first_pts: int | None = None
         self._packets = 0
+        self._durations: dict[int, int] = {}
+        self._usual_duration = max(1, round(1 / ((clip.frame_rate or _USUAL_RATE) * clip.time_base)))
         super().__init__(path, MATROSKA, clip, height, width, settings, {"fflags": "+bitexact"})
 
     def write(self, frame: Frame) -> None:
@@ -162,10 +165,13 @@ class SegmentWriter(_Writer):
         if self._first_pts is None:
             self._first_pts = frame.pts
             self._container.metadata[FIRST_PTS] = str(frame.pts)
+        self._durations[frame.pts] = frame.duration or self._usual_duration
         super().write(frame)
 
     def _mux(self, packets: list["Packet[VideoStream]"]) -> None:
         for packet in packets:
+            # Some encoders leave out durations. Readers of Matroska then take 1 / frame rate, in seconds.
+            packet.duration = self._durations.pop(packet.pts or 0, self._usual_duration)
             packet.pts = (packet.pts or 0) - (self._first_pts or 0)
             packet.dts = self._packets - _MOST_REORDERED_FRAMES
             packet.time_base = SEGMENT_TIME_BASE
@@ -234,6 +240,11 @@ def _options(hdr: Hdr | None, settings: EncodeSettings, width: int) -> dict[str,
     parameters += _hdr_parameters(hdr, codec) if hdr is not None else []
     parameters += ["cutree=0"] if codec == "libx265" and width < _SAFE_WIDTH_PX else []
     return options | ({name: ":".join(parameters)} if parameters else {})
+
+
+def _location_of_chroma(pixel_format: str) -> dict[str, str]:
+    """Return the option that states where ``to_frame`` puts the chroma of 4:2:0; others have no choice."""
+    return {"chroma_sample_location": "left"} if encoded_size(1, 1, pixel_format) == (2, 2) else {}
 
 
 def _has_avx512() -> bool:

@@ -133,6 +133,18 @@ class SequenceReader:
             picture = _read(self._paths[index], _kind_of_clip(self.clip))
             yield Frame(picture.color, index, 1, picture.alpha)
 
+    def frames_after(self, count: int, pts: int | None) -> Iterator[Frame]:
+        """Yield the frames that iteration yields after its first ones.
+
+        Args:
+            count: Number of frames to leave out.
+            pts: Unused, because it follows from the count.
+
+        Raises:
+            InputError: A picture cannot be read; see ``__iter__``.
+        """
+        return self.frames_from(self._begin + count)
+
 
 class SequenceWriter:
     """A context manager that writes frames as an image sequence, each picture completely or not at all.

@@ -33,25 +33,29 @@ from esc_cli.media.video.reader import exact_s
 from esc_cli.media.video.stream_copy import Copies, add_copy, stream_copies
 
 _MUXERS_OWN_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder"))
+_NO_DURATION_S = Fraction(1, 1000)
+"""The unit of Matroska's timestamps, which some files state as the duration of a frame."""
+
 _CLOCKED = ("mpegts", "mpeg")
 """Containers whose timestamps come from a running clock; the timestamps of the result begin at zero."""
 
 _ENCODERS_OWN_TAGS = frozenset(("encoder", "duration", "alpha_mode"))
 
 
+class SegmentsError(InputError):
+    """The segments are damaged, or are not those of the clip. They must be made again."""
+
+
 @dataclass(frozen=True)
 class _Cut:
     """The part of the source that is kept, in seconds of the source's own time.
 
-    The part begins at zero in the result. Without a start, timestamps stay unchanged.
+    The part begins at zero in the result. Without a start, nothing is cut off there.
     """
 
     start_s: Fraction | None
     end_s: Fraction | None
-
-    @property
-    def shift_s(self) -> Fraction:
-        return -self.start_s if self.start_s is not None else Fraction(0)
+    shift_s: Fraction
 
     def within(self, start_s: Fraction, end_s: Fraction) -> tuple[Fraction, Fraction]:
         """Shorten an interval to the part; an interval outside the part ends before it begins."""
@@ -70,6 +74,7 @@ def mux(
     container: Container,
     clip: Clip,
     *,
+    frames: int | None = None,
     start_s: float | None = None,
     end_s: float | None = None,
     with_copies: bool = True,
@@ -86,6 +91,7 @@ def mux(
         target: The file to write; the caller passes a temporary name.
         container: Container of the target.
         clip: Facts of the source.
+        frames: Number of frames that the segments must hold together; None if it is not known.
         start_s: Start of the kept part, counted from the beginning of the source file. It becomes the
             beginning of the result. None means that nothing is cut off at the start.
         end_s: End of the kept part, counted from the beginning of the source file. None means that nothing is
@@ -96,13 +102,12 @@ def mux(
         A sentence if packets were left out.
 
     Raises:
-        InputError: The source cannot be read, or a segment is damaged or encoded differently from the others.
+        InputError: The source cannot be read.
+        SegmentsError: A segment is damaged or encoded differently from the others, or frames are missing.
         OutputError: The target cannot be written.
         DiskFullError: There is no space left.
     """
-    if start_s is None and clip.container in _CLOCKED:
-        start_s = 0.0
-    cut = _Cut(_own_time(clip, start_s), _own_time(clip, end_s))
+    cut = _cut_of(clip, start_s, end_s)
     with ExitStack() as stack:
         low = None if source is None else stack.enter_context(closing(open_clip(source)))
         held = Copies((), ())
@@ -112,6 +117,11 @@ def mux(
         try:
             with reading_errors(str(source)):
                 video = _Video(segments, container, clip, cut)
+                if frames is not None and video.count != frames:
+                    raise SegmentsError(
+                        f"the finished part of the result holds {video.count} of {frames} frames",
+                        hint="run the same command again, which makes it anew",
+                    )
                 refused = _write(low, high, video, held, clip, cut)
         except BaseException:
             _give_up(high)
@@ -128,8 +138,11 @@ def _count_of_frames(file: Path) -> int:
         return sum(1 for _ in _video_packets(opened))
 
 
-def _own_time(clip: Clip, time_s: float | None) -> Fraction | None:
-    return None if time_s is None else exact_s(time_s) + clip.origin_s
+def _cut_of(clip: Clip, start_s: float | None, end_s: float | None) -> _Cut:
+    start, end = (None if time is None else exact_s(time) + clip.origin_s for time in (start_s, end_s))
+    if start is not None:
+        return _Cut(start, end, -start)
+    return _Cut(None, end, -clip.origin_s if clip.container in _CLOCKED else Fraction(0))
 
 
 def _give_up(high: OutputContainer) -> None:
@@ -144,16 +157,15 @@ def _write(
 ) -> int:
     """Write all packets, and return how many the muxer refused."""
     refused = 0
-    durations: dict[int, int] = {}
     copied: Iterator[Packet[Stream]] = iter(())
     if low is None:
         video.stream = _add_video(high, video, clip)
     else:
-        copied = _copied(low, _add_streams(low, high, video, held, clip), clip, cut, durations)
+        copied = _copied(low, _add_streams(low, high, video, held, clip), cut)
         high.metadata.update({k: v for k, v in low.metadata.items() if k.lower() not in _MUXERS_OWN_TAGS})
         high.set_chapters(_chapters(low, cut))
     with writing_errors(high.name.removeprefix("file:")):
-        for packet in heapq.merge(video.packets(durations), copied, key=_time):
+        for packet in heapq.merge(video.packets(), copied, key=_time):
             try:
                 high.mux(packet)
             except av.FFmpegError as error:
@@ -209,6 +221,7 @@ class _Video:
         self._clip = clip
         self._shift = round(cut.shift_s / clip.time_base)
         self._extradata: bytes | None = None
+        self._last = (0, 1)  # the timestamp and the duration of the last frame of the last segment
         self._shown = [pts for segment in segments for pts in self._times(segment)]  # in decoding order
         self._sorted = sorted(self._shown)
         # Decoding times are the sorted display times, shifted earlier as far as the packet order requires.
@@ -219,12 +232,8 @@ class _Video:
         """Number of frames."""
         return len(self._shown)
 
-    def packets(self, durations: dict[int, int]) -> Iterator["Packet[Stream]"]:
-        """Yield the packets, with their timestamps and durations in the result.
-
-        Args:
-            durations: Durations of the source's frames by timestamp; filled while the source is read.
-        """
+    def packets(self) -> Iterator["Packet[Stream]"]:
+        """Yield the packets, with their timestamps and durations in the result."""
         index = 0
         for segment in self.segments:
             with closing(_opened(segment)) as file, reading_errors(str(segment)):
@@ -234,7 +243,7 @@ class _Video:
                     packet.stream, packet.time_base = self.stream, self._clip.time_base
                     packet.pts = pts + self._shift
                     packet.dts = self._sorted[index] - self._delay + self._shift
-                    packet.duration = self._duration(index, pts, durations)
+                    packet.duration = self._duration(index, pts)
                     index += 1
                     yield packet
 
@@ -242,27 +251,34 @@ class _Video:
         with closing(_opened(segment)) as file, reading_errors(str(segment)):
             extradata = file.streams.video[0].codec_context.extradata or b""
             if self._extradata not in (None, extradata):
-                raise InputError(f"{segment} was encoded differently from the segments before it")
+                raise SegmentsError(f"{segment} was encoded differently from the segments before it")
             self._extradata = extradata
-            return [(packet.pts or 0) + int(file.metadata[FIRST_PTS]) for packet in _video_packets(file)]
+            first = int(file.metadata[FIRST_PTS])
+            found = [((packet.pts or 0) + first, packet.duration or 1) for packet in _video_packets(file)]
+            self._last = max(found, default=self._last)
+            return [pts for pts, _ in found]
 
-    def _duration(self, index: int, pts: int, durations: dict[int, int]) -> int:
-        """Return the time to the next frame; for the last packet, the source's duration of the last frame.
+    def _duration(self, index: int, pts: int) -> int:
+        """Return the time to the next frame; for the last packet, the duration of the last frame.
 
         The muxers of MP4 and MOV end the track with the duration of the packet that is decoded last.
         """
         place = bisect_left(self._sorted, pts)
         if index + 1 < len(self._sorted) and place + 1 < len(self._sorted):
             return self._sorted[place + 1] - pts
-        usual = self._sorted[-1] - self._sorted[-2] if len(self._sorted) > 1 else 1
-        return durations.get(self._sorted[-1]) or usual
+        if self._last[1] * self._clip.time_base <= _NO_DURATION_S and len(self._sorted) > 1:
+            return self._sorted[-1] - self._sorted[-2]
+        return self._last[1]
 
 
 def _opened(segment: Path) -> InputContainer:
-    file = open_clip(segment)
+    try:
+        file = open_clip(segment)
+    except InputError as error:
+        raise SegmentsError(error.message) from error
     if FIRST_PTS not in file.metadata or not file.streams.video:
         file.close()
-        raise InputError(f"{segment} is not a segment of a clip")
+        raise SegmentsError(f"{segment} is not a segment of a clip")
     return file
 
 
@@ -273,17 +289,12 @@ def _video_packets(file: InputContainer) -> Iterator["Packet[Stream]"]:
 # Everything else
 
 
-def _copied(
-    low: InputContainer, streams: dict[int, Stream], clip: Clip, cut: _Cut, durations: dict[int, int]
-) -> Iterator["Packet[Stream]"]:
-    """Yield the packets of the other streams, and record the durations of the video's frames."""
+def _copied(low: InputContainer, streams: dict[int, Stream], cut: _Cut) -> Iterator["Packet[Stream]"]:
+    """Yield the packets of the other streams."""
     clocks = {index: _Clock() for index in streams}
     for packet in packets_of(low):
         index = packet.stream.index
-        if index == clip.stream_index:
-            if packet.pts is not None and packet.duration:
-                durations[packet.pts] = packet.duration
-        elif packet.size and index in streams and _cut_to(clocks[index].steadied(packet), cut):
+        if packet.size and index in streams and _cut_to(clocks[index].steadied(packet), cut):
             shift = round(cut.shift_s / packet.time_base)
             packet.stream = streams[index]
             packet.pts = None if packet.pts is None else packet.pts + shift
@@ -313,7 +324,7 @@ class _Clock:
 def _cut_to(packet: "Packet[Stream]", cut: _Cut) -> bool:
     """Shorten a subtitle to the part; return whether any of the packet is in the part."""
     if packet.stream.type != "subtitle" or packet.pts is None or not packet.duration:
-        return cut.keeps(_time(packet))
+        return cut.keeps(_time(packet) if packet.stream.type == "video" else _display_time(packet))
     unit = Fraction(packet.time_base)
     shown = packet.pts * unit, (packet.pts + packet.duration) * unit
     start, end = cut.within(*shown)
@@ -321,6 +332,10 @@ def _cut_to(packet: "Packet[Stream]", cut: _Cut) -> bool:
         packet.pts = packet.dts = round(start / unit)
         packet.duration = max(0, round(end / unit) - packet.pts)
     return bool(packet.duration)
+
+
+def _display_time(packet: "Packet[Stream]") -> Fraction:
+    return _time(packet) if packet.pts is None else packet.pts * Fraction(packet.time_base)
 
 
 def _time(packet: "Packet[Stream]") -> Fraction:

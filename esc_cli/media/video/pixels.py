@@ -6,6 +6,8 @@ H.273, and 4:4:4 of limited range survives a round trip unchanged. In swscale, 1
 """
 
 from dataclasses import replace
+from fractions import Fraction
+from typing import cast
 
 import av
 import numpy as np
@@ -140,12 +142,35 @@ def _converted(frame: VideoFrame, pixel_format: str, tags: ColorTags) -> VideoFr
     frame.color_range = ColorRange.JPEG
     rgb = av.VideoFormat(pixel_format).is_rgb
     frame.colorspace = _RGB if rgb else matrix_of(tags, frame.height)
+    if not rgb:
+        frame = _with_left_chroma(frame)
     full = rgb or tags.full_range
     target_range = ColorRange.JPEG if full else ColorRange.MPEG
     made = frame.reformat(format=pixel_format, dst_color_range=target_range, interpolation=_EXACT)
     made.colorspace, made.color_primaries, made.color_trc = tags.matrix, tags.primaries, tags.transfer
     made.color_range = target_range if tags.range_stated else ColorRange.UNSPECIFIED
     return made
+
+
+def _with_left_chroma(frame: VideoFrame) -> VideoFrame:
+    """Return a frame from which swscale makes chroma at the left of its pixels, in the middle of two rows.
+
+    This is where decoders of H.264, H.265 and most others expect chroma if nothing is stated; swscale's own
+    default is the center of the pixels. PyAV has no other way to set the location.
+
+    Source: ITU-T H.273, 8.7 (chroma sample location type 0).
+    """
+    graph = av.filter.Graph()
+    time_base = frame.time_base or Fraction(1)
+    source = graph.add_buffer(
+        width=frame.width, height=frame.height, format=frame.format, time_base=time_base
+    )
+    located = graph.add("setparams", "chroma_location=left")
+    source.link_to(located)
+    located.link_to(graph.add("buffersink"))
+    graph.configure()
+    graph.push(frame)
+    return cast(VideoFrame, graph.pull())
 
 
 def _padded(planes: Tensor, height: int, width: int) -> Tensor:

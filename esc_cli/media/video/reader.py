@@ -3,8 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from functools import cached_property
 from itertools import chain
-from typing import Self
+from typing import Self, cast
 
 import av
 from av import VideoFrame
@@ -13,8 +14,13 @@ from torch import Tensor
 from esc_cli.errors import InputError
 from esc_cli.media.video.clip import Clip, clip_of, main_stream
 from esc_cli.media.video.decoding import decoded, deinterlaced
-from esc_cli.media.video.library import ClipSource, name_of, open_clip
+from esc_cli.media.video.frame_times import FrameTimes, has_display_times
+from esc_cli.media.video.library import ClipSource, name_of, open_clip, packets_of, reading_errors
 from esc_cli.media.video.pixels import to_rgb
+
+_NO_TIMESTAMPS = cast(int, av.format.Flags.no_timestamps.value)
+_CAN_BEGIN_AGAIN = cast(int, av.format.Flags.ts_discont.value)
+"""A property of formats whose timestamps may begin again, as in recordings that were joined."""
 
 _STEPS_BACK_S = (0, 2, 20)
 """How far before its timestamp a frame is looked for, because some indices use decoding times."""
@@ -29,12 +35,15 @@ class Frame:
         pts: Timestamp, in units of the clip's time_base.
         duration: Duration, in units of the clip's time_base; None if the file does not state it.
         alpha: Alpha tensor, (1, 1, H, W), with the dtype of `color`; or None.
+        can_be_sought: Whether a seek to the timestamp finds this frame, which it does not if timestamps of
+            the file up to this frame are missing, equal or out of order.
     """
 
     color: Tensor
     pts: int
     duration: int | None = None
     alpha: Tensor | None = None
+    can_be_sought: bool = True
 
 
 def turned(frame: Frame, rotation_deg: int) -> Frame:
@@ -47,8 +56,8 @@ def turned(frame: Frame, rotation_deg: int) -> Frame:
 class VideoReader:
     """A context manager that reads the frames of a clip in display order.
 
-    Timestamps are those of the file. If a frame has no timestamp, or one that is not later than the previous
-    frame's, its timestamp is one frame duration after the previous frame's.
+    Timestamps are those of the file. ``FrameTimes`` says what happens if they are missing, equal or out of
+    order.
 
     Attributes:
         clip: Facts about the clip.
@@ -111,10 +120,10 @@ class VideoReader:
         Raises:
             InputError: A frame is cut off, damaged, interlaced or of another size than the first.
         """
-        if self._first_pts is not None:
-            return self.frames_from(self._first_pts)
         raw, self._unread = self._unread, None
-        return self._frames(raw) if raw is not None else self.frames_from(self.clip.start_pts)
+        if raw is None or self._first_pts is not None:
+            return self._begun_again()
+        return self._frames(raw)
 
     def peek(self) -> Tensor:
         """Return the color of the file's first frame, (1, 3, H, W), without consuming the frame."""
@@ -132,18 +141,67 @@ class VideoReader:
         self._unread = None
         return self._frames(self._sought(pts), pts)
 
+    def frames_after(self, count: int, pts: int | None) -> Iterator[Frame]:
+        """Iterate over the frames that iteration yields after its first ones; each is the same as there.
+
+        Args:
+            count: Number of frames to leave out.
+            pts: Timestamp of the last of these frames, which is sought to save time. If it is None, or if it
+                is not found, these frames are decoded.
+
+        Raises:
+            InputError: A frame cannot be read (see ``__iter__``), or the source cannot seek.
+        """
+        self._unread = None
+        if pts is not None:
+            frames = self._frames(self._sought(pts), pts)
+            last = next(frames, None)
+            if last is not None and last.pts == pts and last.can_be_sought:
+                return frames
+        return self._begun_again(count)
+
+    def _begun_again(self, skip: int = 0) -> Iterator[Frame]:
+        if self._first_pts is not None:
+            return self._frames(self._sought(self._first_pts), self._first_pts, skip)
+        return self._frames(self._rewound(), None, skip)
+
     def _sought(self, pts: int) -> Iterator[VideoFrame]:
         """Decode from a keyframe at or before a timestamp, or from the beginning if none is found."""
-        for back_s in _STEPS_BACK_S:
-            self._seek(pts - round(back_s / self.clip.time_base))
+        for back_s in _STEPS_BACK_S if self._has_one_clock else ():
+            self._seek(max(pts - round(back_s / self.clip.time_base), self._beginning))
             frames = decoded(self._container, self._stream, self._name)
             first = next(frames, None)
             if first is not None and first.pts is not None and first.pts <= pts:
                 return chain((first,), frames)
             if first is not None and first.pts is None:
                 break  # timestamps are counted from the beginning
-        self._seek(min(self._stream.start_time or 0, 0))
+        return self._rewound()
+
+    @cached_property
+    def _has_one_clock(self) -> bool:
+        """Whether a timestamp stands for one frame: not if they are counted, or begin again in the file."""
+        flags = self._container.format.flags
+        if flags & _NO_TIMESTAMPS or not has_display_times(self.clip, self._stream):
+            return False
+        return not flags & _CAN_BEGIN_AGAIN or self._never_begins_again()
+
+    def _never_begins_again(self) -> bool:
+        self._seek(self._beginning)
+        last: int | None = None
+        with reading_errors(self._name):
+            for packet in packets_of(self._container, self._stream):
+                if packet.dts is not None and last is not None and packet.dts < last:
+                    return False
+                last = last if packet.dts is None else packet.dts
+        return True
+
+    def _rewound(self) -> Iterator[VideoFrame]:
+        self._seek(self._beginning)
         return decoded(self._container, self._stream, self._name)
+
+    @property
+    def _beginning(self) -> int:
+        return min(self._stream.start_time or 0, 0)
 
     def _seek(self, pts: int) -> None:
         try:
@@ -151,32 +209,25 @@ class VideoReader:
         except av.FFmpegError as error:
             raise InputError(f"cannot seek in {self._name}") from error
 
-    def _frames(self, raw: Iterator[VideoFrame], first_pts: int | None = None) -> Iterator[Frame]:
-        raw = (self._check(frame) for frame in raw)
+    def _frames(
+        self, raw: Iterator[VideoFrame], first_pts: int | None = None, skip: int = 0
+    ) -> Iterator[Frame]:
+        times = FrameTimes(self.clip, self._stream)
+        raw = times.ordered(self._check(frame) for frame in raw)
         if self._deinterlace:
             raw = deinterlaced(raw, self.clip.time_base)
-        for frame, pts in self._timed(raw):
+        for frame in raw:
+            pts = frame.pts or 0
             if first_pts is not None and pts < first_pts:
                 continue
             if self._end_pts is not None and pts >= self._end_pts:
                 return
+            if skip:
+                skip -= 1
+                continue
             self.damaged_frames += bool(frame.is_corrupt)
             color, alpha = to_rgb(frame, self.clip)
-            yield Frame(color, pts, frame.duration or None, alpha)
-
-    def _timed(self, raw: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, int]]:
-        """Yield each frame with its timestamp, which is later than the previous one."""
-        last: int | None = None
-        for frame in raw:
-            pts = self.clip.start_pts if frame.pts is None else frame.pts
-            if last is not None and (frame.pts is None or frame.pts <= last):
-                pts = last + (frame.duration or self._usual_duration())
-            last = frame.pts = pts
-            yield frame, pts
-
-    def _usual_duration(self) -> int:
-        rate = self.clip.frame_rate or Fraction(25)
-        return max(1, round(1 / (rate * self.clip.time_base)))
+            yield Frame(color, pts, frame.duration or None, alpha, not times.disturbed)
 
     def _check(self, frame: VideoFrame) -> VideoFrame:
         if frame.interlaced_frame and not self._deinterlace:

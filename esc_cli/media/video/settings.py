@@ -4,6 +4,7 @@ import io
 import math
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import cast
@@ -17,10 +18,15 @@ from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.containers import Container, EncodeSettings
 from esc_cli.media.video.pixels import encoded_size, has_alpha
 
-__all__ = ["EncodeSettings", "alpha_notes", "check_settings", "encoded_size", "padding_notes"]
+__all__ = ["EncodeSettings", "alpha_notes", "check_settings", "encoded_size", "format_notes", "padding_notes"]
 
-_DEFAULT_CRF = {"libx264": 16.0, "libx265": 16.0, "libvpx-vp9": 18.0, "libsvtav1": 18.0}
-"""Visually lossless values: 47.5 to 48.6 dB PSNR in RGB, on 17 frames of a NASA film, upscaled x2."""
+_DEFAULT_CRF = {"libx264": 15.0, "libx265": 14.0, "libvpx-vp9": 18.0, "libsvtav1": 17.0}
+"""Values for which the mean PSNR of luma is 38 dB or more, even with strong grain, and 36 dB for pure noise.
+
+Measured on 12 frames of 432x272, against the frames given to the encoder: cartoon shapes 55 to 63 dB, a
+photograph, panned, 48 to 52, with grain 38 to 41, grain on smooth ground 38 to 43, colored noise 38 to 40,
+noise of full contrast in luma 36 and more. ``docs/clips.md`` has the table.
+"""
 
 _GREATEST_CRF = {"libx264": 51, "libx265": 51}
 """Maximum for encoders that silently clamp greater values; other encoders refuse such values themselves."""
@@ -40,15 +46,26 @@ _DEFAULT_OPTIONS = {
 _QUALITY_OPTIONS = ("crf", "cq", "qp", "global_quality")
 """Options for constant quality: crf in most encoders, cq in NVIDIA's, qp in AMD's, the last in Intel's."""
 
-_SUBSAMPLING = {(1, 1): "444", (2, 1): "422", (2, 2): "420"}
+_USUAL_FORMATS = re.compile(r"gray(\d+le)?|yuva?4\d\dp(\d+le)?|p010le")
+"""Formats to choose from: planar ones, and the hardware encoders' name for 4:2:0 with 10 bits."""
+
+_RAW_FORMATS = (
+    *("gray", "gray10le", "gray12le", "gray16le", "yuv411p"),
+    *(
+        f"yuv{chroma}p{bits}"
+        for chroma in ("420", "422", "444")
+        for bits in ("", "10le", "12le", "14le", "16le")
+    ),
+)
+"""Pixel formats of YUV4MPEG2. Source: FFmpeg, libavformat/yuv4mpegenc.c."""
 
 
 def check_settings(clip: Clip, container: Container, settings: EncodeSettings) -> EncodeSettings:
     """Complete the settings and try them on an encoder, before any work.
 
-    The default is H.264 for 8 bits and H.265 for more bits, at a visually lossless quality. WebM gets VP9,
-    or AV1 for more than 8 bits. Clips with alpha get ProRes 4444 in MOV, and VP9 in WebM and Matroska; MP4
-    does not support alpha. The chroma subsampling and the bit depth are those of the clip.
+    The default is H.264 for 8 bits and H.265 for more bits, at the quality of ``_DEFAULT_CRF``. WebM gets
+    VP9, or AV1 for more than 8 bits. Clips with alpha get ProRes 4444 in MOV, and VP9 in WebM and Matroska;
+    MP4 does not support alpha. The chroma subsampling and the bit depth are the nearest to the clip's own.
 
     Args:
         clip: The source clip.
@@ -62,7 +79,9 @@ def check_settings(clip: Clip, container: Container, settings: EncodeSettings) -
         UsageError: The codec is unknown, the container does not support it, or it does not take an option.
     """
     if container.is_raw:
-        return EncodeSettings("wrapped_avframe", pixel_format=settings.pixel_format or _raw_format(clip))
+        return EncodeSettings(
+            "wrapped_avframe", pixel_format=settings.pixel_format or nearest_format(clip, _RAW_FORMATS)
+        )
     held = replace(clip, alpha=clip.alpha and container.alpha_codec is not None)
     name = settings.codec or container.default_codec(held.depth_bits, held.alpha)
     encoder = _encoder(name)
@@ -111,6 +130,25 @@ def alpha_notes(clip: Clip, settings: EncodeSettings) -> tuple[str, ...]:
     if not clip.alpha or has_alpha(settings.pixel_format or clip.pixel_format):
         return ()
     return (f"{settings.pixel_format} cannot hold transparency: transparent areas are blended with white",)
+
+
+def format_notes(clip: Clip, settings: EncodeSettings) -> tuple[str, ...]:
+    """Return a note if the stream has fewer bits or a coarser chroma than the clip.
+
+    Args:
+        clip: The source clip.
+        settings: Complete settings.
+    """
+    name = settings.pixel_format or clip.pixel_format
+    low, high = av.VideoFormat(clip.pixel_format), av.VideoFormat(name)
+    lost = []
+    bits = high.components[0].bits
+    if bits < clip.depth_bits:
+        lost.append(f"{clip.depth_bits} bits per value become {bits}")
+    pairs = zip(_subsampling(low), _subsampling(high), strict=True)
+    if not clip.gray and any(after > before for before, after in pairs):
+        lost.append("the resolution of chroma is reduced")
+    return (f"{' and '.join(lost)} in {name}",) if lost else ()
 
 
 def _encoder(name: str) -> Codec:
@@ -163,10 +201,7 @@ def _pixel_format(clip: Clip, encoder: Codec, stated: str | None) -> str:
         if formats and stated not in formats:
             raise UsageError(f"{encoder.name} does not support the pixel format {stated!r}")
         return _checked(stated)
-    for wanted in _wanted_formats(clip):
-        if not formats or wanted in formats:
-            return wanted
-    return str(formats[0])
+    return nearest_format(clip, formats) if formats else clip.pixel_format
 
 
 def _checked(pixel_format: str) -> str:
@@ -177,36 +212,41 @@ def _checked(pixel_format: str) -> str:
     return pixel_format
 
 
-def _wanted_formats(clip: Clip) -> list[str]:
-    """Return pixel formats for a clip, the most faithful one first."""
-    bits = next((f"{depth}le" for depth in (10, 12, 16) if 8 < clip.depth_bits <= depth), "")
-    prefix, chroma = "yuva" if clip.alpha else "yuv", _subsampling(clip.pixel_format)
-    grays = [f"gray{bits}", "gray"] if clip.gray and not clip.alpha else []
-    chromas = dict.fromkeys((chroma, "444" if chroma != "420" else chroma, "420"))
-    depths = dict.fromkeys((bits, "10le" if bits else "", ""))
-    # ProRes 4444 supports alpha only with 10 bits or more, so formats with 10 bits come last.
-    wanted = [f"{prefix}{c}p{d}" for d in depths for c in chromas]
-    deeper = [f"{prefix}{c}p10le" for c in (*chromas, "444")]
-    if bits and not clip.alpha:
-        wanted.insert(len(chromas), "p010le")  # the hardware encoders' name for 4:2:0 with 10 bits
-    return grays + wanted + deeper + [name.replace("yuva", "yuv") for name in wanted]
+def nearest_format(clip: Clip, formats: Sequence[str]) -> str:
+    """Return the pixel format that loses least of a clip and, among those, adds least.
+
+    Bits are more important than chroma resolution. 4:4:0 becomes 4:4:4 and 4:1:1 becomes 4:2:2 if an encoder
+    does not support them, since this loses nothing. RGB becomes 4:4:4.
+    """
+    usual = [name for name in formats if _USUAL_FORMATS.fullmatch(name)]
+    return min(usual, key=lambda name: _distance(clip, name)) if usual else formats[0]
 
 
-def _subsampling(pixel_format: str) -> str:
+def _distance(clip: Clip, pixel_format: str) -> tuple[float, ...]:
+    """Return what a pixel format loses of a clip and what it adds, the most important first."""
     format = av.VideoFormat(pixel_format)
-    if format.is_rgb:
-        return "444"
+    bits, (across, down) = format.components[0].bits, _subsampling(format)
+    source_across, source_down = _subsampling(av.VideoFormat(clip.pixel_format))
+    lost = max(0, clip.depth_bits - bits), max(1, across / source_across) * max(1, down / source_down)
+    gray = pixel_format.startswith("gray")
+    return (
+        clip.alpha and not has_alpha(pixel_format),
+        gray and not clip.gray,
+        *((lost[0],) if clip.gray else lost),
+        clip.gray and not gray,
+        not clip.alpha and has_alpha(pixel_format),
+        max(1, source_across / across) * max(1, source_down / down),
+        bits,
+    )
+
+
+def _subsampling(format: av.VideoFormat) -> tuple[int, int]:
+    """Return how many columns and rows share one value of chroma; gray counts as 4:2:0."""
+    if format.has_palette:
+        return 1, 1
     if len(format.components) < 3:
-        return "420"
-    return _SUBSAMPLING.get((64 // format.chroma_width(64), 64 // format.chroma_height(64)), "420")
-
-
-def _raw_format(clip: Clip) -> str:
-    """Return a pixel format that YUV4MPEG2 supports: planes of 8, 10 or 12 bits, without alpha."""
-    if clip.gray:
-        return "gray" if clip.depth_bits == 8 else "gray10le" if clip.depth_bits <= 10 else "gray12le"
-    bits = "" if clip.depth_bits == 8 else "10le" if clip.depth_bits <= 10 else "12le"
-    return f"yuv{_subsampling(clip.pixel_format)}p{bits}"
+        return 2, 2
+    return 64 // format.chroma_width(64), 64 // format.chroma_height(64)
 
 
 def _try(settings: EncodeSettings, container: Container) -> None:

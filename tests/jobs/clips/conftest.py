@@ -40,10 +40,11 @@ def make_clip(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., 
         codec: str = "libx264",
         pixel_format: str = "yuv420p",
         rotation_deg: int = 0,
+        options: dict[str, str] | None = None,
     ) -> Path:
         source, channels = ("rgba", 4) if "yuva" in pixel_format else ("rgb24", 3)
         with av.open(name, "w") as target:
-            stream: Any = target.add_stream(codec, rate=25)
+            stream: Any = target.add_stream(codec, rate=25, options=options or {})
             stream.height, stream.width, stream.pix_fmt = *SIZE, pixel_format
             stream.set_display_rotation(rotation_deg)
             for time, index in enumerate(shown):
@@ -78,8 +79,7 @@ def short_segments(monkeypatch: pytest.MonkeyPatch) -> int:
     """
     frames = 4
     monkeypatch.setattr("esc_cli.jobs.pipeline.WAITING", 1)
-    for module in ("outputs", "sinks"):
-        monkeypatch.setattr(f"esc_cli.jobs.clips.{module}.SEGMENT_FRAMES", frames)
+    monkeypatch.setattr("esc_cli.jobs.clips.sinks.SEGMENT_FRAMES", frames)
     return frames
 
 

@@ -7,15 +7,16 @@ from esc_cli.errors import OutputError
 from esc_cli.jobs.clips.work_folder import WorkFolder, folder_of
 
 IDENTITY = {"recipe": {"model": "esc"}}
+FRAMES = 48
 
 
-def finish_segment(folder: WorkFolder, last_pts: int) -> None:
+def finish_segment(folder: WorkFolder, last_pts: int | None) -> None:
     path = folder.new_segment()
     path.write_bytes(b"frames")
-    folder.finish(path, last_pts)
+    folder.finish(path, FRAMES, last_pts)
 
 
-def broken_off(target: Path, *ends: int) -> Path:
+def broken_off(target: Path, *ends: int | None) -> Path:
     """Leave the folder of an interrupted run that has finished some segments and begun another one."""
     with pytest.raises(KeyboardInterrupt), WorkFolder(target, IDENTITY) as folder:
         for last_pts in ends:
@@ -28,11 +29,17 @@ def broken_off(target: Path, *ends: int) -> Path:
 def test_finished_segments_stay_and_are_found(tmp_path: Path) -> None:
     path = broken_off(tmp_path / "out.mp4", 400, 900)
     assert sorted(file.name for file in path.iterdir()) == [
-        "000000_400.mkv", "000001_900.mkv", "manifest.json",
+        "000000_48_400.mkv", "000001_48_900.mkv", "manifest.json",
     ]  # fmt: skip
     folder = WorkFolder(tmp_path / "out.mp4", IDENTITY)
-    assert [segment.name for segment in folder.segments] == ["000000_400.mkv", "000001_900.mkv"]
-    assert (folder.last_pts, folder.new_segment().name) == (900, "000002.part")
+    assert [segment.name for segment in folder.segments] == ["000000_48_400.mkv", "000001_48_900.mkv"]
+    assert (folder.frames, folder.last_pts, folder.new_segment().name) == (96, 900, "000002.part")
+
+
+def test_the_last_time_may_be_unknown(tmp_path: Path) -> None:
+    broken_off(tmp_path / "out.mp4", 400, None)
+    folder = WorkFolder(tmp_path / "out.mp4", IDENTITY)
+    assert (folder.frames, folder.last_pts) == (96, None)
 
 
 def test_times_may_be_negative(tmp_path: Path) -> None:
@@ -50,7 +57,7 @@ def test_what_a_kill_left_half_made_is_removed(tmp_path: Path) -> None:
 
 def test_segments_after_a_gap_do_not_count(tmp_path: Path) -> None:
     path = broken_off(tmp_path / "out.mp4", 400, 900, 1300)
-    (path / "000001_900.mkv").unlink()
+    (path / "000001_48_900.mkv").unlink()
     assert WorkFolder(tmp_path / "out.mp4", IDENTITY).last_pts == 400
 
 

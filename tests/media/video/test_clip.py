@@ -138,3 +138,14 @@ def test_side_data_without_a_name_is_passed_over() -> None:
     with pytest.raises(ValueError, match="29"):
         _ = Frame().side_data
     assert _display_matrix(cast(VideoFrame, Frame())) == ()
+
+
+def test_vp9_with_alpha_keeps_the_tags_of_its_container(make_clip: Maker) -> None:
+    """The decoder that shows alpha does not know primaries and transfer."""
+
+    def more(_: Any, stream: Any) -> None:
+        context = stream.codec_context
+        context.colorspace, context.color_primaries, context.color_trc, context.color_range = 5, 1, 1, 1
+
+    color = probe_clip(make_clip("in.webm", codec="libvpx-vp9", pixel_format="yuva420p", more=more)).color
+    assert (color.matrix, color.primaries, color.transfer) == (5, 1, 1)

@@ -141,6 +141,39 @@ def test_the_last_frame_is_shown_as_long(make_clip: Maker, enlarge: Callable[...
     assert Fraction(high["duration_ts"]) * Fraction(high["time_base"]) == Fraction(15015 + 1001, 30000)
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libsvtav1"])
+@pytest.mark.parametrize("frames", [1, 2])
+def test_the_last_frame_lasts_as_long_as_in_the_source(
+    make_clip: Maker, enlarge: Callable[..., Path], frames: int, codec: str
+) -> None:
+    """libsvtav1 gives its packets no durations."""
+    source = make_clip("in.mp4", times=range(0, 1001 * frames, 1001))
+    with av.open(enlarge(source, "out.mp4", settings=EncodeSettings(codec))) as high:
+        stream = high.streams.video[0]
+        assert stream.duration * stream.time_base == Fraction(1001 * frames, 30000)
+
+
+def test_a_last_frame_of_a_millisecond_lasts_as_long_as_the_one_before(
+    make_clip: Maker, enlarge: Callable[..., Path]
+) -> None:
+    """Some Matroska files wrongly state a rate of 1000 frames per second, their unit of time."""
+    source = make_clip("in.mp4", times=range(0, 4004, 1001))
+    bare = source.with_name("bare.mkv")
+    with av.open(source) as low, av.open(bare, "w") as high:
+        template = low.streams.video[0]
+        stream = high.add_stream_from_template(template, opaque=True)
+        stream.codec_context.framerate = Fraction(1000)
+        for packet in low.demux(template):
+            if packet.size:
+                packet.stream, packet.duration = stream, 0
+                high.mux(packet)
+    with VideoReader(bare) as reader:
+        assert [frame.duration for frame in reader] == [1] * 4
+    with av.open(enlarge(bare, "out.mp4")) as high:
+        stream = high.streams.video[0]
+        assert float(stream.duration * stream.time_base) == pytest.approx(4 * 1001 / 30000, abs=0.002)
+
+
 def test_rotation_is_kept(make_clip: Maker, enlarge: Callable[..., Path], told: Probe) -> None:
     source = make_clip(more=lambda _, stream: stream.set_display_rotation(90))
     for name in ("out.mp4", "out.mov", "out.mkv"):

@@ -49,6 +49,47 @@ def test_numbers_are_those_of_the_standard(matrix: int, full: bool) -> None:
     assert (back.int() - color.int()).abs().max() <= 2
 
 
+@pytest.mark.parametrize(
+    ("pixel_format", "steps"),
+    [("gray16le", 4), ("gray12le", 28), ("gray10le", 100), ("yuv444p16le", 6), ("yuv444p12le", 60)],
+)
+def test_deep_values_come_back(pixel_format: str, steps: int) -> None:
+    """The largest difference of 16-bit values is less than two steps of gray, and four of a color."""
+    gray = pixel_format.startswith("gray")
+    color = torch.randint(0, 65536, (1, 3, 16, 16)).to(torch.uint16)
+    color = color[:, :1].repeat(1, 3, 1, 1) if gray else color
+    tags = ColorTags(True, 1)
+    frame = to_frame(color, None, pixel_format, tags)
+    back, _ = to_rgb(frame, replace(CLIP, color=tags, depth_bits=16, gray=gray))
+    assert (back.int() - color.int()).abs().max() <= steps
+
+
+@pytest.mark.parametrize(
+    ("pixel_format", "down", "across"),
+    [("yuv420p16le", 0.5, 0), ("yuv422p16le", 0, 0), ("yuv444p16le", 0, 0), ("yuv440p12le", 0.5, 0)],
+)
+def test_chroma_lies_at_the_left_and_between_two_rows(pixel_format: str, down: float, across: float) -> None:
+    """A ramp of chroma tells where its samples lie. Source: ITU-T H.273, figure 1 (location type 0)."""
+    for axis, expected in ((0, down), (1, across)):
+        ramp = (torch.arange(64) * 600 + 8000).reshape((-1, 1) if axis == 0 else (1, -1)).expand(64, 64)
+        color = torch.stack((ramp, torch.full((64, 64), 30000), torch.full((64, 64), 30000)))
+        coarse, fine = (
+            middle(to_frame(color[None].to(torch.uint16), None, name, ColorTags(True, 1)), axis)
+            for name in (pixel_format, f"yuv444p{pixel_format[7:]}")
+        )
+        steps = len(fine) // len(coarse)
+        place = (coarse[8] - fine[0]) / ((fine[48] - fine[0]) / 48) - 8 * steps
+        assert place == pytest.approx(expected, abs=0.1)
+
+
+def middle(frame: VideoFrame, axis: int) -> np.ndarray[Any, Any]:
+    """Return the middle row or column of the last plane."""
+    plane = frame.planes[2]
+    values = np.frombuffer(plane, np.uint16).reshape(plane.height, -1)[:, : plane.width].astype(float)
+    row: np.ndarray[Any, Any] = values[5] if axis == 1 else values[:, 5]
+    return row
+
+
 def test_what_players_take_where_nothing_is_said() -> None:
     assert matrix_of(ColorTags(), 719) == 6
     assert matrix_of(ColorTags(), 720) == 1

@@ -1,13 +1,16 @@
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from pathlib import Path
 
+import av
 import pytest
 
 from esc_cli.errors import UsageError
 from esc_cli.media.video.clip import Clip, probe_clip
 from esc_cli.media.video.containers import MATROSKA, MOV, MP4, WEBM, YUV4MPEG2, Container, EncodeSettings
-from esc_cli.media.video.settings import check_settings, padding_notes
+from esc_cli.media.video.settings import check_settings, format_notes, nearest_format, padding_notes
 
 
 @pytest.fixture
@@ -22,6 +25,16 @@ def clip(make_clip: Callable[..., Path]) -> Clip:
         (MP4, "yuvj420p", 8, False, "libx264", "yuv420p"),
         (MATROSKA, "yuv444p", 8, False, "libx264", "yuv444p"),
         (MP4, "yuv422p10le", 10, False, "libx265", "yuv422p10le"),
+        (MP4, "yuv444p16le", 16, False, "libx265", "yuv444p12le"),
+        (MP4, "yuv440p", 8, False, "libx264", "yuv444p"),
+        (MP4, "yuv411p", 8, False, "libx264", "yuv422p"),
+        (MP4, "yuv410p", 8, False, "libx264", "yuv420p"),
+        (MP4, "pal8", 8, False, "libx264", "yuv444p"),
+        (WEBM, "yuv440p", 8, False, "libvpx-vp9", "yuv440p"),
+        (WEBM, "yuv444p10le", 10, False, "libsvtav1", "yuv420p10le"),
+        (YUV4MPEG2, "yuv411p", 8, False, "wrapped_avframe", "yuv411p"),
+        (YUV4MPEG2, "yuv440p", 8, False, "wrapped_avframe", "yuv444p"),
+        (YUV4MPEG2, "yuv444p16le", 16, False, "wrapped_avframe", "yuv444p16le"),
         (MP4, "rgb24", 8, False, "libx264", "yuv444p"),
         (MOV, "yuva444p12le", 12, True, "prores_ks", "yuva444p10le"),
         (WEBM, "yuva420p", 8, True, "libvpx-vp9", "yuva420p"),
@@ -47,6 +60,53 @@ def test_what_suits_the_clip(
 def test_gray_stays_gray(clip: Clip) -> None:
     clip = replace(clip, pixel_format="gray", gray=True)
     assert check_settings(clip, MP4, EncodeSettings()).pixel_format == "gray"
+
+
+@pytest.mark.parametrize(
+    ("encoder", "pixel_format"), [("libx264", "gray10le"), ("libx265", "gray12le"), ("ffv1", "gray16le")]
+)
+def test_deep_gray_keeps_the_bits_that_the_encoder_takes(clip: Clip, encoder: str, pixel_format: str) -> None:
+    clip = replace(clip, pixel_format="gray16le", depth_bits=16, gray=True)
+    complete = check_settings(clip, MATROSKA, EncodeSettings(encoder))
+    assert complete.pixel_format == pixel_format
+    lost = () if encoder == "ffv1" else (f"16 bits per value become {pixel_format[4:6]} in {pixel_format}",)
+    assert format_notes(clip, complete) == lost
+
+
+def test_coarser_chroma_is_said(clip: Clip) -> None:
+    clip = replace(clip, pixel_format="yuv444p12le", depth_bits=12)
+    notes = format_notes(clip, check_settings(clip, WEBM, EncodeSettings()))
+    assert notes == ("12 bits per value become 10 and the resolution of chroma is reduced in yuv420p10le",)
+
+
+SOURCES = (
+    *("yuv420p", "yuv422p", "yuv440p", "yuv411p", "yuv410p", "yuv444p12le", "yuv422p16le"),
+    *("gray", "gray16le", "rgb24", "gbrp10le", "yuva444p12le"),
+)
+ENCODERS = ("libx264", "libx265", "libvpx-vp9", "libsvtav1", "prores_ks", "ffv1", "mpeg4")
+
+
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_nothing_is_lost_without_need(clip: Clip, source: str, encoder: str) -> None:
+    """If an encoder has any format that holds at least as much, such a format is chosen."""
+    low, alpha, gray = av.VideoFormat(source), "yuva" in source, "gray" in source
+    clip = replace(clip, pixel_format=source, depth_bits=low.components[0].bits, alpha=alpha, gray=gray)
+
+    def holds(name: str) -> bool:
+        high = av.VideoFormat(name)
+        color = gray or (len(high.components) >= 3 and chroma(high) >= chroma(low))
+        return color and high.components[0].bits >= clip.depth_bits and (not alpha or "yuva" in name)
+
+    names = [format.name for format in av.Codec(encoder, "w").video_formats or ()]
+    usual = [name for name in names if re.match("yuva?4|gray[^f]*$", name)]
+    assert holds(nearest_format(clip, names)) == any(holds(name) for name in usual)
+
+
+def chroma(format: av.VideoFormat) -> Fraction:
+    """Return the size of a chroma plane, as a share of luma's."""
+    size = Fraction(format.chroma_width(64) * format.chroma_height(64), 64 * 64)
+    return Fraction(1) if format.is_rgb else size
 
 
 def test_what_was_stated_counts(clip: Clip) -> None:
