@@ -1,8 +1,8 @@
 """Read what a file holds from its header alone: no pixels are decoded, and torch is not loaded."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image, ImageFile
@@ -10,7 +10,7 @@ from PIL import Image, ImageFile
 from esc_cli.errors import InputError
 from esc_cli.media.formats.base import Several, exif_orientation
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, format_of, sniff
-from esc_cli.media.metadata.fitting import parts_of
+from esc_cli.media.metadata.fitting import part_sizes
 from esc_cli.media.metadata.kinds import Held
 from esc_cli.media.opening import CAMERA_RAW_EXTENSIONS, opened
 from esc_cli.media.pillow import LARGEST_INPUT_PX, WIDE_MODES, Opened, check_pixels, translated_errors
@@ -73,6 +73,7 @@ class Probe:
         parts: The parts of metadata in the file, as far as its header tells.
         gray: Whether the picture is gray.
         notes: Sentences about what reading changes, as far as the header tells.
+        part_sizes: The sizes of these parts, in bytes.
     """
 
     format: str
@@ -86,6 +87,7 @@ class Probe:
     parts: frozenset[Held] = frozenset()
     gray: bool = False
     notes: tuple[str, ...] = ()
+    part_sizes: Mapping[Held, int] = field(default_factory=dict, hash=False)
 
 
 def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
@@ -105,6 +107,7 @@ def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
         frames = frames_of(file) if several else 1
         if several == "frames":  # frames have one size, while pages may be smaller than the first one
             check_pixels(height * width * frames, file.name, largest_px)
+        sizes = part_sizes(file.image, file.header)
         return Probe(
             format=file.format.name,
             height=height,
@@ -114,9 +117,10 @@ def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
             depth_bits=picture_depth_bits(file),
             floating=file.format.is_floating(file),
             several=several,
-            parts=parts_of(file.image, file.header),
+            parts=frozenset(sizes),
             gray=file.image.mode in _GRAY_MODES,
             notes=tuple(_changed_by_reading(file)),
+            part_sizes=sizes,
         )
 
 

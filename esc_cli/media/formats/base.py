@@ -95,6 +95,10 @@ class PictureFormat:
         small_enough = self.largest_px is None or height * width <= self.largest_px
         return max(height, width) <= self.largest_side_px and small_enough
 
+    def has_room(self, part: Held, size_bytes: int) -> bool:
+        """Return whether a part of the metadata, which the format holds, may have this size."""
+        return size_bytes <= self.largest_part_bytes.get(part, size_bytes)
+
     def stores_gray_as_rgb(self, *, alpha: bool, depth_bits: int) -> bool:
         """Return whether a gray picture is stored as RGB because the encoder does not support gray."""
         return False

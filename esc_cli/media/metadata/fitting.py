@@ -66,8 +66,14 @@ def parts_of(image: Image.Image, header: bytes = b"") -> frozenset[Held]:
         image: The image as it was opened.
         header: The first 64 KiB of the file.
     """
+    return frozenset(part_sizes(image, header))
+
+
+def part_sizes(image: Image.Image, header: bytes = b"") -> dict[Held, int]:
+    """Return the parts of metadata that a picture has, with their sizes in bytes; see ``parts_of``."""
     metadata = read_metadata(image, image.mode in _GRAY_MODES, header)
-    return frozenset(part for part in ALL_METADATA if getattr(metadata, part) is not None)
+    present = (part for part in TITLES if getattr(metadata, part) is not None)
+    return {part: len(getattr(metadata, part)) for part in present}
 
 
 def fitted(
@@ -119,17 +125,27 @@ def metadata_lost(
         keep: The parts that are wanted. Other parts are not mentioned.
     """
     wanted = [part for part in TITLES if part in keep and getattr(metadata, part) is not None]
-    lost = (
-        part for part in wanted if part not in parts_held(format, keep) or _too_large(format, part, metadata)
+    held = parts_held(format, keep)
+    none = (limitation_of(part, format) for part in wanted if part not in held)
+    large = (
+        limitation_of(part, format, too_large=True)
+        for part in wanted
+        if part in format.holds and _too_large(format, part, metadata)
     )
-    return tuple(limitation_of(part, format) for part in lost)
+    return (*none, *large)
 
 
-def limitation_of(part: Held, format: PictureFormat) -> str:
-    """Return a sentence that says that a format cannot hold a part of the metadata, and the consequence."""
+def limitation_of(part: Held, format: PictureFormat, *, too_large: bool = False) -> str:
+    """Return a sentence that says that a format cannot hold a part of the metadata, and the consequence.
+
+    Args:
+        part: The part that is lost.
+        format: Format of the result.
+        too_large: Whether the format holds such a part, but not one of this size.
+    """
     if part == "icc_profile":
         return f"the picture is converted to sRGB: {format.name} cannot hold {TITLES[part]}"
-    return f"{format.name} cannot hold {TITLES[part]}"
+    return f"{format.name} cannot hold {TITLES[part]}" + (" of this size" if too_large else "")
 
 
 def parts_held(format: PictureFormat, keep: Set[Held] = ALL_METADATA) -> frozenset[Held]:
@@ -154,20 +170,22 @@ def _stored_metadata(image: Image.Image) -> Metadata:
 
 
 def _too_large(format: PictureFormat, part: Held, metadata: Metadata) -> bool:
-    size = len(getattr(metadata, part) or ())
-    return size > format.largest_part_bytes.get(part, size)
+    content = getattr(metadata, part)
+    return content is not None and not format.has_room(part, len(content))
 
 
 def _fitted_exif(
     metadata: Metadata, format: PictureFormat, height: int, width: int, provenance: str | None
 ) -> bytes | None:
-    """Return the EXIF of a result; the provenance is left out if there is no room for it."""
+    """Return the EXIF of a result. Additions are left out if there is no room for them."""
     is_needed = metadata.exif or provenance or "dpi" not in format.holds
     dpi = metadata.dpi if is_needed else None
-    exif = fitted_exif(metadata.exif, height, width, dpi=dpi, provenance=provenance)
-    if provenance and not holds(format, "exif", Metadata(exif=exif)):
-        return fitted_exif(metadata.exif, height, width, dpi=dpi)
-    return exif
+    blocks = (
+        fitted_exif(metadata.exif, height, width, dpi=dots, provenance=made_by)
+        for dots, made_by in ((dpi, provenance), (dpi, None), (None, None))
+    )
+    first = next(blocks)
+    return next((block for block in (first, *blocks) if holds(format, "exif", Metadata(exif=block))), first)
 
 
 def _fitting(profile: bytes | None, gray: bool) -> bytes | None:

@@ -121,6 +121,38 @@ def test_the_thumbnail_is_gone_and_blocks_do_not_swell() -> None:
     assert all(after - before < 200 for before, after in pairwise(sizes))
 
 
+@pytest.mark.parametrize("has_thumbnail", [True, False])
+def test_a_full_block_does_not_grow(has_thumbnail: bool) -> None:
+    """A JPEG segment holds 65,533 bytes, and some cameras fill it."""
+    layout = Layout("<", big=False)
+    details: Tree = {MAKER_NOTE: Field(UNDEFINED, b"Maker" * 12_000), 0xA002: number_field(4000)}
+    first: Tree = {271: text_field("maker"), 274: number_field(6, 3), EXIF_DIRECTORY: details}
+    second = 8 + len(directory_at(8, first, layout))
+    pixels = second + layout.directory_bytes(2)
+    thumbnail: Tree = {513: number_field(pixels), 514: number_field(65_533 - 6 - pixels)}
+    block = (
+        layout.header(8)
+        + directory_at(8, first, layout, next=second if has_thumbnail else 0)
+        + directory_at(second, thumbnail, layout)
+    )
+    block = b"Exif\0\0" + block.ljust(65_533 - 6, b"x")
+    clean = exif_of_block(block)
+    result = fitted_exif(clean, 6000, 8000)
+    provenance = fitted_exif(clean, 6000, 8000, provenance="esc-upscale 1")
+    assert clean is not None
+    assert result is not None
+    assert provenance is not None
+    assert len(clean) == len(result) == len(block) or has_thumbnail
+    assert len(result) <= len(block)
+    assert (len(provenance) <= len(block)) == has_thumbnail
+    tree = exif_tree(without_mark(result))
+    inner = tree[EXIF_DIRECTORY]
+    assert isinstance(inner, dict)
+    assert inner == {**details, 0xA002: number_field(8000)}
+    assert without_mark(result).index(b"MakerMaker") == block[6:].index(b"MakerMaker")
+    assert tree.keys() == {271, EXIF_DIRECTORY}
+
+
 def test_a_thumbnail_before_the_rest_is_blanked() -> None:
     layout = Layout("<", big=False)
     pointers = {513: number_field(8), 514: number_field(len(THUMBNAIL))}

@@ -274,19 +274,32 @@ def test_what_has_no_room_in_a_jpeg() -> None:
     jpeg, png = FORMATS["JPEG"], FORMATS["PNG"]
     exif = Image.Exif()
     exif[271] = "m" * 65_480
+    larger = Image.Exif()
+    larger[271] = "m" * 65_534
     captions = b"".join(b"\x1c\x02\x78" + struct.pack(">H", 7_000) + bytes(7_000) for _ in range(10))
     long = b"c" * 65_534
-    large = Metadata(exif=exif.tobytes() + bytes(100), xmp=b"x" * 70_000, iptc=captions, comment=long)
+    large = Metadata(exif=larger.tobytes(), xmp=b"x" * 70_000, iptc=captions, comment=long)
     assert fitted(large, jpeg, 6, 8) == Metadata()
     assert fitted(large, png, 6, 8).iptc == captions
     assert metadata_lost(large, jpeg) == tuple(
-        f"JPEG cannot hold {part}" for part in ("EXIF", "XMP", "IPTC captions", "a comment")
+        f"JPEG cannot hold {part} of this size" for part in ("EXIF", "XMP", "IPTC captions", "a comment")
     )
     tight = Metadata(exif=exif.tobytes())
     assert holds(jpeg, "exif", tight)
     result = fitted(tight, jpeg, 6, 8, provenance="a long sentence on what made it, and out of what")
     assert tag(result.exif, 271) == "m" * 65_480
     assert tag(result.exif, 0x000B) is None
+
+
+def test_additions_give_way_where_exif_fills_its_segment(encode: Encode) -> None:
+    exif = Image.Exif()
+    exif[271] = "m" * 65_470  # two bytes remain
+    exif[274] = 6
+    file = encode(Image.new("RGB", (8, 6)), "JPEG", exif=exif.tobytes(), dpi=(240, 240))
+    metadata = read_metadata(opened(file), False)
+    assert metadata_lost(metadata, FORMATS["JPEG"]) == ()
+    result = fitted(metadata, FORMATS["JPEG"], 6, 8, provenance="a long sentence on what made it")
+    assert (tag(result.exif, 271), tag(result.exif, 274)) == ("m" * 65_470, None)
 
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not here")
