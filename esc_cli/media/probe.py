@@ -10,7 +10,7 @@ from PIL import Image, ImageFile
 from esc_cli.errors import InputError
 from esc_cli.media.formats.base import Several, exif_orientation
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, format_of, sniff
-from esc_cli.media.metadata.fitting import part_sizes
+from esc_cli.media.metadata.fitting import metadata_notes, metadata_of_header, part_sizes
 from esc_cli.media.metadata.kinds import Held
 from esc_cli.media.opening import CAMERA_RAW_EXTENSIONS, opened
 from esc_cli.media.pillow import LARGEST_INPUT_PX, WIDE_MODES, Opened, check_pixels, translated_errors
@@ -107,7 +107,8 @@ def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
         frames = frames_of(file) if several else 1
         if several == "frames":  # frames have one size, while pages may be smaller than the first one
             check_pixels(height * width * frames, file.name, largest_px)
-        sizes = part_sizes(file.image, file.header)
+        metadata = metadata_of_header(file.image, file.header)
+        sizes = part_sizes(metadata)
         return Probe(
             format=file.format.name,
             height=height,
@@ -119,7 +120,7 @@ def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
             several=several,
             parts=frozenset(sizes),
             gray=file.image.mode in _GRAY_MODES,
-            notes=tuple(_changed_by_reading(file)),
+            notes=(*_changed_by_reading(file), *metadata_notes(file.image, metadata)),
             part_sizes=sizes,
         )
 
@@ -166,10 +167,15 @@ def first_only(file: Opened) -> tuple[str, ...]:
     return (f"only the first of {count} {several_of(file) or 'pictures'} was read",)
 
 
+def unread(file: Opened) -> tuple[str, ...]:
+    """Return notes on what a file holds besides its first picture and that picture's metadata."""
+    return (*first_only(file), *file.format.companions(file))
+
+
 def _changed_by_reading(file: Opened) -> Iterator[str]:
     image = file.image
     if several_of(file) is None:
-        yield from first_only(file)
+        yield from unread(file)
     conversion = conversion_note(image.mode, bool(image.info.get("icc_profile")))
     if conversion is not None:
         yield conversion

@@ -29,7 +29,7 @@ from esc_cli.media.pixels.bits import reduction_note
 from esc_cli.media.pixels.depth import Pixels, with_depth
 from esc_cli.media.pixels.modes import pixels_of
 from esc_cli.media.pixels.orientation import turned
-from esc_cli.media.probe import first_only, frames_of, orientation, several_of
+from esc_cli.media.probe import frames_of, orientation, several_of, unread
 
 
 def read_file(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> PictureFile:
@@ -54,7 +54,7 @@ def read_file(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Pictu
                 return PictureFile(tuple(_shared(_frames(file))), timing_of(file))
             case _:
                 first = _still(file, source)
-                return PictureFile((replace(first, notes=(*first_only(file), *first.notes)),))
+                return PictureFile((replace(first, notes=(*unread(file), *first.notes)),))
 
 
 def read_picture(source: Path | bytes) -> Picture:
@@ -70,7 +70,7 @@ def read_picture(source: Path | bytes) -> Picture:
     """
     with _readable(source, LARGEST_INPUT_PX) as file:
         picture = _still(file, source)
-        notes = (*first_only(file), *picture.notes)
+        notes = (*unread(file), *picture.notes)
     if picture.depth_bits > 8:
         notes = (*notes, reduction_note(picture.depth_bits, 8))
     return replace(with_depth(picture, 8), notes=notes)

@@ -9,6 +9,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 
+from esc_cli.media.metadata.companions import companions_of_xmp
 from esc_cli.media.metadata.kinds import Held, Metadata
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES, Opened
@@ -98,6 +99,10 @@ class PictureFormat:
     def has_room(self, part: Held, size_bytes: int) -> bool:
         """Return whether a part of the metadata, which the format holds, may have this size."""
         return size_bytes <= self.largest_part_bytes.get(part, size_bytes)
+
+    def can_write(self, part: Held, content: Any) -> bool:
+        """Return whether the content of a part of the metadata, which the format holds, can be written."""
+        return self.has_room(part, len(content))
 
     def stores_gray_as_rgb(self, *, alpha: bool, depth_bits: int) -> bool:
         """Return whether a gray picture is stored as RGB because the encoder does not support gray."""
@@ -204,6 +209,13 @@ class PictureFormat:
     def plays(self, image: ImageFile) -> int:
         """Return how often an animation is played; 0 means forever."""
         return int(image.info.get("loop") or 0)
+
+    def companions(self, opened: Opened) -> Iterator[str]:
+        """Yield a sentence for each content of a file that is neither read nor kept, such as a gain map.
+
+        Further pictures are not mentioned here.
+        """
+        yield from companions_of_xmp(self.stored_metadata(opened.image).xmp)
 
     # Reading metadata
 

@@ -25,7 +25,8 @@ from esc_cli.media.formats.base import (
     exif_orientation,
     is_deep_color_still,
 )
-from esc_cli.media.formats.jpeg import EXIF_IN_JPEG, XMP_IN_JPEG
+from esc_cli.media.formats.jpeg import EXIF_IN_JPEG
+from esc_cli.media.metadata.extended_xmp import XMP_IN_JPEG
 from esc_cli.media.metadata.iptc import iptc_of_resources, resource
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.metadata.pillow_metadata import bytes_or_none

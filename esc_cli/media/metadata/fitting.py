@@ -59,21 +59,19 @@ def read_metadata(image: Image.Image, gray: bool, header: bytes = b"") -> Metada
     )
 
 
-def parts_of(image: Image.Image, header: bytes = b"") -> frozenset[Held]:
-    """Return the parts of metadata that a picture has. It need not be decoded.
+def metadata_of_header(image: Image.Image, header: bytes = b"") -> Metadata:
+    """Gather the metadata of a picture that need not be decoded.
 
     Args:
         image: The image as it was opened.
         header: The first 64 KiB of the file.
     """
-    return frozenset(part_sizes(image, header))
+    return read_metadata(image, image.mode in _GRAY_MODES, header)
 
 
-def part_sizes(image: Image.Image, header: bytes = b"") -> dict[Held, int]:
-    """Return the parts of metadata that a picture has, with their sizes in bytes; see ``parts_of``."""
-    metadata = read_metadata(image, image.mode in _GRAY_MODES, header)
-    present = (part for part in TITLES if getattr(metadata, part) is not None)
-    return {part: len(getattr(metadata, part)) for part in present}
+def part_sizes(metadata: Metadata) -> dict[Held, int]:
+    """Return the parts that are there, with their sizes in bytes."""
+    return {part: len(content) for part in TITLES if (content := getattr(metadata, part)) is not None}
 
 
 def fitted(
@@ -110,8 +108,8 @@ def metadata_notes(image: Image.Image, metadata: Metadata) -> Iterator[str]:
     stored = _stored_metadata(image)
     if stored.icc_profile and metadata.icc_profile is None and image.mode not in ("CMYK", "LAB"):
         yield "a color profile that does not fit its pixels was left out"
-    if stored.exif and metadata.exif is None:
-        yield "EXIF was left out, since it is damaged or empty"
+    if stored.exif and metadata.exif is None and not _is_sound(stored.exif):
+        yield "EXIF was left out, since it is damaged"
 
 
 def metadata_lost(
@@ -171,7 +169,7 @@ def _stored_metadata(image: Image.Image) -> Metadata:
 
 def _too_large(format: PictureFormat, part: Held, metadata: Metadata) -> bool:
     content = getattr(metadata, part)
-    return content is not None and not format.has_room(part, len(content))
+    return content is not None and not format.can_write(part, content)
 
 
 def _fitted_exif(
@@ -198,11 +196,16 @@ def _fitting(profile: bytes | None, gray: bool) -> bytes | None:
 
 
 def _clean_exif(block: bytes | None) -> bytes | None:
-    """Return EXIF without orientation, thumbnail and storage tags; None if it is missing or damaged."""
+    """Return EXIF without orientation, thumbnail and storage tags; None if that leaves nothing to keep."""
+    return exif_of_block(block) if block and _is_sound(block) else None
+
+
+def _is_sound(block: bytes) -> bool:
     try:
-        return exif_of_block(block) if block else None
+        exif_of_block(block)
     except ValueError:
-        return None
+        return False
+    return True
 
 
 def _sensible(dpi: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -21,9 +21,10 @@ from esc_cli.media.metadata.fitting import (
     holds,
     metadata_lost,
     metadata_notes,
+    metadata_of_header,
     parse_metadata_list,
+    part_sizes,
     parts_held,
-    parts_of,
     read_metadata,
 )
 from esc_cli.media.metadata.kinds import ALL_METADATA, OPTIONS, Held, Metadata
@@ -47,6 +48,10 @@ def complete(profile: bytes) -> Metadata:
     example = Metadata(profile, plain_exif(), XMP, (300.0, 300.0), CAPTION, (title,), b"a comment")
     assert all(getattr(example, name) is not None for name in ALL_METADATA), "a new kind needs an example"
     return example
+
+
+def parts_of(image: Image.Image) -> set[Held]:
+    return {*part_sizes(metadata_of_header(image))}
 
 
 def tag(exif: bytes | None, number: int) -> object:
@@ -222,10 +227,14 @@ def test_notes_of_what_was_left_out(encode: Encode, srgb_profile: bytes) -> None
     assert metadata == Metadata()
     assert list(metadata_notes(broken, metadata)) == [
         "a color profile that does not fit its pixels was left out",
-        "EXIF was left out, since it is damaged or empty",
+        "EXIF was left out, since it is damaged",
     ]
     good = opened(encode(Image.new("RGB", (8, 8)), "JPEG", icc_profile=srgb_profile, exif=plain_exif()))
     assert list(metadata_notes(good, read_metadata(good, False))) == []
+    exif = Image.Exif()
+    exif[274] = 6
+    turned = opened(encode(Image.new("RGB", (8, 8)), "JPEG", exif=exif.tobytes()))
+    assert list(metadata_notes(turned, read_metadata(turned, False))) == []
 
 
 # Metadata of a result
