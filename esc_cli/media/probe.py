@@ -10,6 +10,7 @@ from PIL import Image, ImageFile
 from esc_cli.errors import InputError
 from esc_cli.media.formats.base import Several, exif_orientation
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, format_of, sniff
+from esc_cli.media.metadata.exif import has_fixed_note
 from esc_cli.media.metadata.fitting import metadata_notes, metadata_of_header, part_sizes
 from esc_cli.media.metadata.kinds import Held
 from esc_cli.media.opening import CAMERA_RAW_EXTENSIONS, opened
@@ -74,6 +75,7 @@ class Probe:
         gray: Whether the picture is gray.
         notes: Sentences about what reading changes, as far as the header tells.
         part_sizes: The sizes of these parts, in bytes.
+        fixed_note: Whether EXIF has a maker note that is valid only at its place.
     """
 
     format: str
@@ -88,6 +90,7 @@ class Probe:
     gray: bool = False
     notes: tuple[str, ...] = ()
     part_sizes: Mapping[Held, int] = field(default_factory=dict, hash=False)
+    fixed_note: bool = False
 
 
 def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
@@ -122,6 +125,7 @@ def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
             gray=file.image.mode in _GRAY_MODES,
             notes=(*_changed_by_reading(file), *metadata_notes(file.image, metadata)),
             part_sizes=sizes,
+            fixed_note=metadata.exif is not None and has_fixed_note(metadata.exif),
         )
 
 
@@ -174,8 +178,7 @@ def unread(file: Opened) -> tuple[str, ...]:
 
 def _changed_by_reading(file: Opened) -> Iterator[str]:
     image = file.image
-    if several_of(file) is None:
-        yield from unread(file)
+    yield from unread(file) if several_of(file) is None else file.format.companions(file)
     conversion = conversion_note(image.mode, bool(image.info.get("icc_profile")))
     if conversion is not None:
         yield conversion

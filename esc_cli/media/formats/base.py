@@ -47,6 +47,8 @@ class PictureFormat:
         quality: Default quality of the lossy mode, 1 to 100.
         holds: Parts of the metadata that the format supports.
         largest_part_bytes: Maximum sizes of the metadata parts that have a size limit.
+        moves_exif: Whether the values of EXIF are stored at other places than in a block. Maker notes that
+            depend on their place cannot be kept then.
         depths_bits: Supported bits per channel, in ascending order; `FLOAT_BITS` denotes floats.
         several: Kind of pictures in a file with several pictures; None if a file has only one picture.
         extra: Extra of this package that installs an optional dependency of the format, if there is one.
@@ -71,6 +73,7 @@ class PictureFormat:
     quality: int = 95
     holds: frozenset[Held] = frozenset()
     largest_part_bytes: Mapping[Held, int] = MappingProxyType({})
+    moves_exif: bool = False
     depths_bits: tuple[int, ...] = (8,)
     several: Several | None = None
     extra: str | None = None

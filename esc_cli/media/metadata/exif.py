@@ -63,6 +63,14 @@ _UNITS_AN_INCH = {_INCH: 1.0, _CENTIMETER: 2.54}
 # Source: Exif 2.32, tables 4 and 7; ExifTool's table of EXIF tags (ProcessingSoftware).
 _PROCESSING_SOFTWARE = 0x000B
 _WIDTH, _HEIGHT = 0xA002, 0xA003
+_MAKER_NOTE = 0x927C
+
+# Maker notes of these kinds refer to themselves by offsets from their own beginning, or not at all, and state
+# their byte order. Others count from the beginning of EXIF, so they become invalid at another place.
+# Source: ExifTool, MakerNotes.pm (Base of Apple, Nikon, FujiFilm, Olympus2, Olympus3, Pentax5; Google).
+_MOVABLE_NOTES = re.compile(
+    rb"Apple iOS\0|Nikon\0\x02|FUJIFILM|OLYMPUS\0|OM SYSTEM\0|PENTAX \0|HDRP[\x02\x03]"
+)
 
 # Source: TIFF 6.0, section 3 (StripOffsets, StripByteCounts); Exif 2.32, 4.6.4 (JPEGInterchangeFormat).
 _SUB_IMAGES = ((513, 514), (273, 279))
@@ -97,10 +105,23 @@ def exif_of_page(reader: TiffReader, page: Directory) -> bytes | None:
         page: Directory of the page.
 
     Returns:
-        A block that begins with "Exif"; None if the page has no tags for it.
+        A block that begins with "Exif"; None if the page has no tags for it. It has no maker note that
+        would be invalid in it.
     """
     kept = reader.tree(page, without=STORAGE_TAGS | RESOLUTION_TAGS)
-    return _if_any(_new_block(kept, Layout(reader.layout.order, big=False)))
+    return _if_any(_new_block(_movable(kept), Layout(reader.layout.order, big=False)))
+
+
+def page_has_fixed_note(reader: TiffReader, page: Directory) -> bool:
+    """Return whether a TIFF's page has a maker note that is valid only at its place in the file."""
+    inner = reader.nested(page, EXIF_DIRECTORY)
+    return inner is not None and _has_fixed_note(reader.tree(inner, EXIF_DIRECTORY))
+
+
+def has_fixed_note(exif: bytes) -> bool:
+    """Return whether an EXIF block has a maker note that is valid only at its place in the block."""
+    reader = _reader(_without_mark(exif))
+    return page_has_fixed_note(reader, reader.directory(reader.first))
 
 
 def exif_tree(exif: bytes, without: Set[int] = frozenset()) -> dict[int, Entry | Field | Tree]:
@@ -115,6 +136,11 @@ def exif_tree(exif: bytes, without: Set[int] = frozenset()) -> dict[int, Entry |
     """
     reader = _reader(_without_mark(exif))
     return reader.tree(reader.directory(reader.first), without=without)
+
+
+def movable_exif_tree(exif: bytes, without: Set[int] = frozenset()) -> dict[int, Entry | Field | Tree]:
+    """Return the tags as ``exif_tree`` does, except a maker note that would be invalid at another place."""
+    return _movable(exif_tree(exif, without))
 
 
 def exif_dpi(exif: bytes) -> tuple[float, float] | None:
@@ -187,6 +213,23 @@ def resolution_fields(dpi: tuple[float, float] | None) -> dict[int, Field]:
         Y_RESOLUTION: fraction_field(down),
         RESOLUTION_UNIT: number_field(_INCH if dpi else _NO_UNIT, SHORT),
     }
+
+
+# Maker notes
+
+
+def _movable(tree: Tree) -> dict[int, Entry | Field | Tree]:
+    """Return tags without a maker note that is valid only at its place."""
+    details = tree.get(EXIF_DIRECTORY)
+    if not isinstance(details, Mapping) or not _has_fixed_note(details):
+        return dict(tree)
+    kept = {tag: value for tag, value in details.items() if tag != _MAKER_NOTE}
+    return {**tree, EXIF_DIRECTORY: kept}
+
+
+def _has_fixed_note(details: Tree) -> bool:
+    note = details.get(_MAKER_NOTE)
+    return isinstance(note, Field) and _MOVABLE_NOTES.match(note.data) is None
 
 
 # Blocks without "Exif"
