@@ -10,6 +10,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.metadata.companions import GAIN_MAP, companions_behind
+from esc_cli.media.metadata.exif import exif_dpi
 from esc_cli.media.metadata.extended_xmp import fits_in_jpeg, xmp_of_segments, xmp_segments
 from esc_cli.media.metadata.iptc import LARGEST_IN_JPEG_BYTES, jpeg_segment
 from esc_cli.media.metadata.kinds import Held, Metadata
@@ -30,6 +31,9 @@ _LARGEST_SEGMENT_BYTES = 65_533
 
 # Source: JFIF 1.02, units of the density; 0 means that the density is an aspect ratio.
 _JFIF_UNITS = (1, 2)
+
+_DEFAULT_DPI = frozenset((72, 71))
+"""The resolution of many files that have none: 72 dots per inch, or 28 per centimeter."""
 
 
 class Jpeg(PictureFormat):
@@ -82,11 +86,14 @@ class Jpeg(PictureFormat):
     def stored_metadata(self, image: Image.Image) -> Metadata:
         """Add the extension of XMP.
 
-        Leave out the 72 dpi that Pillow reports for a file with EXIF and without a resolution.
+        Leave out the 72 dpi that Pillow reports for a file with EXIF and without a resolution, and those that
+        programs write into JFIF although EXIF has another resolution.
         """
         metadata = metadata_of_pillow(image, has_dpi=image.info.get("jfif_unit") in _JFIF_UNITS)
         xmp, _is_damaged = xmp_of_segments(_segments(image, "APP1"))
-        return replace(metadata, xmp=xmp or metadata.xmp)
+        is_default = metadata.dpi is not None and {round(value) for value in metadata.dpi} <= _DEFAULT_DPI
+        dpi = _exif_dpi(metadata.exif) if is_default and metadata.exif else None
+        return replace(metadata, xmp=xmp or metadata.xmp, dpi=dpi or metadata.dpi)
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
         """Return the quality and full chroma resolution."""
@@ -98,6 +105,15 @@ class Jpeg(PictureFormat):
         xmp = b"" if metadata.xmp is None else xmp_segments(metadata.xmp)
         iptc = b"" if metadata.iptc is None else jpeg_segment(metadata.iptc)
         return {**options, "extra": xmp + iptc}
+
+
+def _exif_dpi(exif: bytes) -> tuple[float, float] | None:
+    """Return the resolution in EXIF; None if EXIF is damaged, or has none or 1, which means unknown."""
+    try:
+        dpi = exif_dpi(exif)
+    except ValueError:
+        return None
+    return dpi if dpi is not None and min(dpi) > 1 else None
 
 
 def _segments(image: Image.Image, name: str) -> list[bytes]:

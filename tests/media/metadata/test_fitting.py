@@ -1,6 +1,7 @@
 """Test which metadata is read from files of every kind, and which parts a result gets."""
 
 import io
+import re
 import struct
 import subprocess
 from collections.abc import Callable
@@ -28,6 +29,8 @@ from esc_cli.media.metadata.fitting import (
     read_metadata,
 )
 from esc_cli.media.metadata.kinds import ALL_METADATA, OPTIONS, Held, Metadata
+from esc_cli.media.probe import probe
+from esc_cli.media.read import read_picture
 from esc_cli.media.tiff_directories import BYTE, LONG, UNDEFINED, Entry, Field, TiffReader, Tree, directory_at
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
@@ -153,6 +156,54 @@ def test_a_jpegs_segment_in_a_png(encode: Encode) -> None:
         assert parts_of(image) == {part}
 
 
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("exif", "\nexif\n{size:8}\n{digits}\n"),
+        ("exif", "exif\n{size}\n{digits}"),
+        ("exif", "\r\nexif\r\n  {size}\r\n{digits}\r\n"),
+        ("exif", "\n{size:8}\n{digits}\n"),
+        ("exif", "\nexif\n{more:8}\n{digits}\n"),
+        ("exif", "\nexif\n{size:8}\n{digits}0"),
+        ("exif", "\nexif\n{size:8}\n{digits}\nxyz"),
+        ("exif", "\ngeneric profile\n{size:8}\n{digits}\n"),
+        ("EXIF", "\nexif\n{size:8}\n{digits}\n"),
+        ("APP1", "\nAPP1\n{size:8}\n{digits}\n"),
+        ("app1", "\ngeneric profile\n{size:8}\n{digits}\n"),
+    ],
+)
+@pytest.mark.parametrize("head", [b"Exif\0\0", b"", b"Exif\0\0Exif\0\0", b"\xff\xe1\0\x40Exif\0\0"])
+def test_exif_in_odd_raw_profiles(kind: str, text: str, head: bytes, encode: Encode) -> None:
+    content = head + plain_exif()[6:]
+    size, digits = len(content), "\n".join(re.findall(".{1,72}", content.hex()))
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text(f"Raw profile type {kind}", text.format(size=size, more=size + 9, digits=digits))
+    image = opened(encode(Image.new("L", (8, 8)), "PNG", pnginfo=chunks))
+    assert tag(read_metadata(image, True).exif, 271) == "maker"
+    assert parts_of(image) == {"exif"}
+
+
+@pytest.mark.parametrize("kind", ["exif", "APP1"])
+def test_the_orientation_in_an_odd_raw_profile(kind: str, encode: Encode) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text(f"Raw profile type {kind}", f"exif\n{len(exif.tobytes())}\n{exif.tobytes().hex()}")
+    file = encode(Image.new("L", (8, 4)), "PNG", pnginfo=chunks)
+    found = probe(file)
+    assert (found.height, found.width) == (8, 4)
+    picture = read_picture(file)
+    assert (picture.height, picture.width) == (8, 4)
+
+
+@pytest.mark.parametrize("text", ["", "exif", "\nexif\n", "\nexif\n   8\nhello", "no profile", "\nexif\n8\n"])
+def test_what_is_no_raw_profile(text: str, encode: Encode) -> None:
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("Raw profile type exif", text)
+    image = opened(encode(Image.new("L", (8, 8)), "PNG", pnginfo=chunks))
+    assert read_metadata(image, True) == Metadata()
+
+
 def test_exif_behind_the_pixels_of_an_undecoded_png(make_png: Callable[..., bytes]) -> None:
     file = make_png((1, 1), 8, 0, [b"\0"], after={b"eXIf": plain_exif()[6:]})
     with Image.open(io.BytesIO(file)) as image:
@@ -198,6 +249,42 @@ def test_a_tiff_read_by_pillow_alone_and_closed(tmp_path: Path) -> None:
     with Image.open(tmp_path / "a.tif") as image:
         image.load()
     assert tag(read_metadata(image, True).exif, 271) == "maker"
+
+
+@pytest.mark.parametrize(
+    ("jfif", "in_exif", "result"),
+    [
+        ((72, 72), (300.0, 300.0, 2), (300.0, 300.0)),
+        ((72, 72), (300.0, 200.0, 2), (300.0, 200.0)),
+        ((72, 72), (1.0, 1.0, 1), (72.0, 72.0)),
+        ((72, 72), (1.0, 1.0, 2), (72.0, 72.0)),
+        ((72, 72), None, (72.0, 72.0)),
+        ((300, 300), (72.0, 72.0, 2), (300.0, 300.0)),
+        ((96, 96), (300.0, 300.0, 2), (96.0, 96.0)),
+        (None, (300.0, 300.0, 2), (300.0, 300.0)),
+    ],
+)
+def test_the_resolution_of_a_jpeg_is_that_of_exif_unless_jfif_means_one(
+    jfif: tuple[int, int] | None,
+    in_exif: tuple[float, float, int] | None,
+    result: tuple[float, float],
+    encode: Encode,
+) -> None:
+    exif = Image.Exif()
+    exif.update({} if in_exif is None else {282: in_exif[0], 283: in_exif[1], 296: in_exif[2]})
+    file = encode(Image.new("L", (8, 8)), "JPEG", exif=exif, **({} if jfif is None else {"dpi": jfif}))
+    metadata = read_metadata(opened(file), True)
+    assert metadata.dpi == result
+    written = fitted(metadata, FORMATS["JPEG"], 8, 8)
+    assert written.dpi == result
+
+
+def test_28_dots_per_centimeter_are_72_per_inch(encode: Encode) -> None:
+    exif = Image.Exif()
+    exif.update({282: 300.0, 283: 300.0, 296: 2})
+    file = bytearray(encode(Image.new("L", (8, 8)), "JPEG", exif=exif, dpi=(28, 28)))
+    file[13] = 2  # JFIF's unit
+    assert read_metadata(opened(bytes(file)), True).dpi == (300.0, 300.0)
 
 
 def test_a_jpeg_without_a_resolution_has_none(encode: Encode) -> None:
