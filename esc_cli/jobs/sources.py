@@ -15,6 +15,8 @@ from esc_cli.jobs.streams import STDIN, read_stdin, stdin_frames
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS
 from esc_cli.media.probe import is_picture
 from esc_cli.media.video.containers import CLIP_EXTENSIONS
+from esc_cli.media.video.sequence_names import is_sequence, sequence_names
+from esc_cli.storage.whole_files import folder_mode_of, mode_of
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,19 @@ class Source:
     def name(self) -> str:
         """The name of the source in messages."""
         return str(self.content) if isinstance(self.content, Path) else STDIN
+
+    @property
+    def mode(self) -> int:
+        """The permission bits of its files, which a result gets, too."""
+        if not isinstance(self.content, Path):
+            return mode_of(())
+        name = str(self.content)
+        return mode_of(sequence_names(name).found() if is_sequence(name) else [self.content])
+
+    @property
+    def folder_mode(self) -> int:
+        """The permission bits of the folder that was named, which folders of results get, too."""
+        return 0o777 if self.folder is None else folder_mode_of(self.folder)
 
 
 @dataclass(frozen=True)
