@@ -5,7 +5,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -139,7 +139,7 @@ def find_sources(
 
     Args:
         names: Files, folders, or ``-`` for standard input. Standard input is read here.
-        recursive: Whether to search the subfolders of folders, too.
+        recursive: Whether to search the subfolders of folders, too, and those that are linked there.
         never: Folders that are not searched, because results go there.
         shard: The shard of the pictures to keep. None means all.
     """
@@ -195,19 +195,34 @@ class _Finder:
             error = InputError(f"there are no pictures or clips in the folder {str(folder)!r}", hint)
             self.failures.append(Failure(str(folder), error))
 
-    def _walk(self, folder: Path) -> Iterator[Path]:
-        """Yield the files of a folder by name, without hidden ones and without following links to folders."""
+    def _walk(self, folder: Path) -> list[Path]:
+        """Return the files of a folder by name, without hidden ones.
+
+        A folder that is linked is searched, too, unless it is searched under its own name or through another
+        link. So nothing is found twice, and links cannot form a loop.
+        """
+        files: list[Path] = []
+        seen: set[str] = set()
+        waiting, links = [folder], list[Path]()
+        while waiting or links:
+            found = waiting.pop() if waiting else links.pop(0)
+            place = os.path.realpath(found)
+            if place not in seen | self._never or found == folder:
+                seen.add(place)
+                for path in self._entries(found):
+                    if not os.path.isdir(path):  # noqa: PTH112 - as above
+                        files.append(path)
+                    elif self._recursive:
+                        (links if path.is_symlink() else waiting).append(path)
+        return sorted(files)
+
+    def _entries(self, folder: Path) -> list[Path]:
         try:
-            entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+            return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         except OSError as error:
             reason = InputError(f"the folder {str(folder)!r} cannot be read: {error.strerror}")
             self.failures.append(Failure(str(folder), reason))
-            return
-        for path in entries:
-            if not os.path.isdir(path):  # noqa: PTH112 - as above
-                yield path
-            elif self._recursive and not path.is_symlink() and os.path.realpath(path) not in self._never:
-                yield from self._walk(path)
+            return []
 
 
 def _matches(name: str) -> Sequence[str]:
