@@ -13,6 +13,7 @@ from torch import Tensor
 from esc_cli.errors import InputError
 from esc_cli.media.formats.registry import DEFAULT, format_of
 from esc_cli.media.frames import frames, timing_of
+from esc_cli.media.libtiff import notes_on_damage
 from esc_cli.media.metadata.fitting import metadata_notes, read_metadata
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.opening import opened
@@ -159,9 +160,10 @@ def _shared(pictures: Iterable[Picture]) -> Iterator[Picture]:
 
 def _pillow_pixels(file: Opened) -> Pixels:
     turn = orientation(file.image)
-    file.image.load()
+    with notes_on_damage() as notes:
+        file.image.load()
     pixels = pixels_of(file.image, file.format.depth_bits(file))
-    return replace(pixels, values=turned(pixels.values, turn))
+    return replace(pixels, values=turned(pixels.values, turn), notes=(*pixels.notes, *notes))
 
 
 def _picture(pixels: Pixels, image: Image.Image, format_name: str, header: bytes = b"") -> Picture:

@@ -171,7 +171,9 @@ def encode_heif(
     except MemoryError as error:
         raise OutOfMemoryError("there is not enough memory to write HEIC") from error
     except PILLOW_ERRORS as error:
-        raise OutputError(f"the picture cannot be written as HEIC ({error})") from error
+        raise OutputError(
+            "the picture cannot be written as HEIC", hint="choose another format with -f"
+        ) from error
     return content.getvalue()
 
 
