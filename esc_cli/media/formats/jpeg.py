@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 EXIF_IN_JPEG = b"Exif\0\0"
 """Prefix of EXIF in a JPEG segment. Source: Exif 2.32, 4.7.2."""
 
+_TIFF_MARKS = (b"II*\0", b"MM\0*")
+
 _ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
 """Prefix of a gain map's description in an APP2 segment. Source: ISO 21496-1, annex C."""
 
@@ -93,7 +95,8 @@ class Jpeg(PictureFormat):
         xmp, _is_damaged = xmp_of_segments(_segments(image, "APP1"))
         is_default = metadata.dpi is not None and {round(value) for value in metadata.dpi} <= _DEFAULT_DPI
         dpi = _exif_dpi(metadata.exif) if is_default and metadata.exif else None
-        return replace(metadata, xmp=xmp or metadata.xmp, dpi=dpi or metadata.dpi)
+        exif = _exif_of_segments(_segments(image, "APP1")) or metadata.exif
+        return replace(metadata, exif=exif, xmp=xmp or metadata.xmp, dpi=dpi or metadata.dpi)
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
         """Return the quality and full chroma resolution."""
@@ -105,6 +108,13 @@ class Jpeg(PictureFormat):
         xmp = b"" if metadata.xmp is None else xmp_segments(metadata.xmp)
         iptc = b"" if metadata.iptc is None else jpeg_segment(metadata.iptc)
         return {**options, "extra": xmp + iptc}
+
+
+def _exif_of_segments(contents: list[bytes]) -> bytes | None:
+    """Return EXIF, which some cameras divide among segments, but not a second block as Pillow does."""
+    blocks = [content.removeprefix(EXIF_IN_JPEG) for content in contents if content.startswith(EXIF_IN_JPEG)]
+    parts = [block for number, block in enumerate(blocks) if not (number and block.startswith(_TIFF_MARKS))]
+    return EXIF_IN_JPEG + b"".join(parts) if parts else None
 
 
 def _exif_dpi(exif: bytes) -> tuple[float, float] | None:

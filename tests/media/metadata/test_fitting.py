@@ -279,6 +279,22 @@ def test_the_resolution_of_a_jpeg_is_that_of_exif_unless_jfif_means_one(
     assert written.dpi == result
 
 
+def test_exif_in_several_segments_and_a_second_block(encode: Encode) -> None:
+    def segment(content: bytes) -> bytes:
+        content = b"Exif\0\0" + content
+        return b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+
+    block = plain_exif(maker="m" * 80_000)[6:]
+    image = Image.new("RGB", (8, 8))
+    divided = encode(image, "JPEG", extra=segment(block[:60_000]) + segment(block[60_000:]))
+    assert tag(read_metadata(opened(divided), False).exif, 271) == "m" * 80_000
+    first, second = (plain_exif(maker=letter * 50_000)[6:] for letter in "ab")
+    twice = encode(image, "JPEG", extra=segment(first) + segment(second))
+    metadata = read_metadata(opened(twice), False)
+    assert tag(metadata.exif, 271) == "a" * 50_000
+    assert metadata_lost(metadata, FORMATS["JPEG"]) == ()
+
+
 def test_28_dots_per_centimeter_are_72_per_inch(encode: Encode) -> None:
     exif = Image.Exif()
     exif.update({282: 300.0, 283: 300.0, 296: 2})
