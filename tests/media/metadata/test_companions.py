@@ -90,6 +90,21 @@ def test_gain_maps_among_the_items_of_an_avif(boxes: bytes, said: tuple[str, ...
     assert read_picture(added).notes == said
 
 
+def test_a_gain_map_in_a_box_of_a_jpeg_xl() -> None:
+    if not FORMATS["JPEG XL"].is_installed():
+        pytest.skip("needs the extra jxl")
+    picture = read_file(Path(__file__).parents[2] / "data" / "sample.png").first
+    exif = Image.Exif()
+    exif[271] = "maker"
+    with_exif = replace(picture, metadata=Metadata(exif=exif.tobytes()))  # so that there are boxes
+    file = encode_file(PictureFile((with_exif,)), FORMATS["JPEG XL"])
+    begins = file.index(b"ftyp") - 4
+    end = begins + int.from_bytes(file[begins : begins + 4])
+    assert probe(file).notes == ()
+    box = struct.pack(">I4s", 8 + 4, b"jhgm") + bytes(4)
+    assert probe(file[:end] + box + file[end:]).notes == (GAIN_MAP,)
+
+
 def trailer(kind: bytes) -> bytes:
     content = b"\0\0" + kind + struct.pack("<I", 16) + b"MotionPhoto_Data" + b"....ftypmp42"
     entry = b"\0\0" + kind + struct.pack("<II", len(content), len(content))
