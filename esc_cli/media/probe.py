@@ -74,7 +74,7 @@ class Probe:
         parts: The parts of metadata in the file, as far as its header tells.
         gray: Whether the picture is gray.
         notes: Sentences about what reading changes, as far as the header tells.
-        part_sizes: The sizes of these parts, in bytes.
+        part_sizes: The sizes of these parts, in bytes; see ``part_sizes``.
         fixed_note: Whether EXIF has a maker note that is valid only at its place.
     """
 

@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 
 from esc_cli.media.metadata.companions import companions_of_xmp
-from esc_cli.media.metadata.kinds import Held, Metadata
+from esc_cli.media.metadata.kinds import Held, Metadata, size_bytes
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES, Opened
 from esc_cli.media.pixels.bits import FLOAT_BITS
@@ -105,7 +105,7 @@ class PictureFormat:
 
     def can_write(self, part: Held, content: Any) -> bool:
         """Return whether the content of a part of the metadata, which the format holds, can be written."""
-        return self.has_room(part, len(content))
+        return self.has_room(part, size_bytes(content))
 
     def stores_gray_as_rgb(self, *, alpha: bool, depth_bits: int) -> bool:
         """Return whether a gray picture is stored as RGB because the encoder does not support gray."""

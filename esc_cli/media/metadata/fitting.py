@@ -10,7 +10,7 @@ from esc_cli.errors import UsageError
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import format_of
 from esc_cli.media.metadata.exif import exif_dpi, exif_of_block, fitted_exif
-from esc_cli.media.metadata.kinds import ALL_METADATA, OPTIONS, TITLES, Held, Metadata
+from esc_cli.media.metadata.kinds import ALL_METADATA, OPTIONS, TITLES, Held, Metadata, size_bytes
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.metadata.xmp import fitted_xmp, upright_xmp
 
@@ -70,8 +70,8 @@ def metadata_of_header(image: Image.Image, header: bytes = b"") -> Metadata:
 
 
 def part_sizes(metadata: Metadata) -> dict[Held, int]:
-    """Return the parts that are there, with their sizes in bytes."""
-    return {part: len(content) for part in TITLES if (content := getattr(metadata, part)) is not None}
+    """Return the parts that are there, with their sizes in bytes; 0 for those that are not one block."""
+    return {part: size_bytes(content) for part in TITLES if (content := getattr(metadata, part)) is not None}
 
 
 def fitted(
