@@ -8,6 +8,7 @@ import ctypes
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 
 from PIL import _imaging
 
@@ -58,6 +59,7 @@ def notes_on_damage() -> Iterator[list[str]]:
         notes.append(DAMAGE)
 
 
+@cache
 def _handler_setter() -> Callable[[object], object] | None:
     """Return libtiff's function; None if it is hidden in Pillow, as on Windows."""
     try:

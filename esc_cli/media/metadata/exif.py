@@ -115,7 +115,8 @@ def exif_of_page(reader: TiffReader, page: Directory) -> bytes | None:
 def page_has_fixed_note(reader: TiffReader, page: Directory) -> bool:
     """Return whether a TIFF's page has a maker note that is valid only at its place in the file."""
     inner = reader.nested(page, EXIF_DIRECTORY)
-    return inner is not None and _has_fixed_note(reader.tree(inner, EXIF_DIRECTORY))
+    note = None if inner is None else inner.entries.get(_MAKER_NOTE)
+    return note is not None and _is_fixed(reader.field(note))
 
 
 def has_fixed_note(exif: bytes) -> bool:
@@ -221,15 +222,15 @@ def resolution_fields(dpi: tuple[float, float] | None) -> dict[int, Field]:
 def _movable(tree: Tree) -> dict[int, Entry | Field | Tree]:
     """Return tags without a maker note that is valid only at its place."""
     details = tree.get(EXIF_DIRECTORY)
-    if not isinstance(details, Mapping) or not _has_fixed_note(details):
+    note = details.get(_MAKER_NOTE) if isinstance(details, Mapping) else None
+    if not isinstance(details, Mapping) or not isinstance(note, Field) or not _is_fixed(note):
         return dict(tree)
     kept = {tag: value for tag, value in details.items() if tag != _MAKER_NOTE}
     return {**tree, EXIF_DIRECTORY: kept}
 
 
-def _has_fixed_note(details: Tree) -> bool:
-    note = details.get(_MAKER_NOTE)
-    return isinstance(note, Field) and _MOVABLE_NOTES.match(note.data) is None
+def _is_fixed(note: Field) -> bool:
+    return _MOVABLE_NOTES.match(note.data) is None
 
 
 # Blocks without "Exif"

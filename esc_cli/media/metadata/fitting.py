@@ -108,7 +108,7 @@ def metadata_notes(image: Image.Image, metadata: Metadata) -> Iterator[str]:
     stored = _stored_metadata(image)
     if stored.icc_profile and metadata.icc_profile is None and image.mode not in ("CMYK", "LAB"):
         yield "a color profile that does not fit its pixels was left out"
-    if stored.exif and metadata.exif is None and not _is_sound(stored.exif):
+    if stored.exif and metadata.exif is None and _is_damaged(stored.exif):
         yield "EXIF was left out, since it is damaged"
 
 
@@ -197,15 +197,18 @@ def _fitting(profile: bytes | None, gray: bool) -> bytes | None:
 
 def _clean_exif(block: bytes | None) -> bytes | None:
     """Return EXIF without orientation, thumbnail and storage tags; None if that leaves nothing to keep."""
-    return exif_of_block(block) if block and _is_sound(block) else None
+    try:
+        return exif_of_block(block) if block else None
+    except ValueError:
+        return None
 
 
-def _is_sound(block: bytes) -> bool:
+def _is_damaged(block: bytes) -> bool:
     try:
         exif_of_block(block)
     except ValueError:
-        return False
-    return True
+        return True
+    return False
 
 
 def _sensible(dpi: tuple[float, float] | None) -> tuple[float, float] | None:
