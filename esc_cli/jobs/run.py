@@ -239,9 +239,10 @@ class _Run:
                 result, (model, _) = Stamp.of_content(encoded, status), told(high.choice)
                 write_record(target, high.stamp, result, task.recipe, model)
 
-        make_folder(target.parent)
+        make_folder(target.parent, task.source.folder_mode)
         replace_it = self._plan.when_there == "overwrite"
-        write_whole(target, encoded, replace=replace_it, before_publishing=record)
+        mode = task.source.mode
+        write_whole(target, encoded, mode=mode, replace=replace_it, before_publishing=record)
 
     def _make_clip(self, task: ClipTask) -> Done:
         """Make a clip. Its finished parts are kept for a later run, whatever happens."""

@@ -5,7 +5,7 @@ import hashlib
 import os
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from io import BufferedReader
 from pathlib import Path
@@ -15,6 +15,8 @@ from esc_cli.jobs.streams import STDIN, read_stdin, stdin_frames
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS
 from esc_cli.media.probe import is_picture
 from esc_cli.media.video.containers import CLIP_EXTENSIONS
+from esc_cli.media.video.sequence_names import is_sequence, sequence_names
+from esc_cli.storage.whole_files import folder_mode_of, mode_of
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,19 @@ class Source:
         """The name of the source in messages."""
         return str(self.content) if isinstance(self.content, Path) else STDIN
 
+    @property
+    def mode(self) -> int:
+        """The permission bits of its files, which a result gets, too."""
+        if not isinstance(self.content, Path):
+            return mode_of(())
+        name = str(self.content)
+        return mode_of(sequence_names(name).found() if is_sequence(name) else [self.content])
+
+    @property
+    def folder_mode(self) -> int:
+        """The permission bits of the folder that was named, which folders of results get, too."""
+        return 0o777 if self.folder is None else folder_mode_of(self.folder)
+
 
 @dataclass(frozen=True)
 class Failure:
@@ -124,7 +139,7 @@ def find_sources(
 
     Args:
         names: Files, folders, or ``-`` for standard input. Standard input is read here.
-        recursive: Whether to search the subfolders of folders, too.
+        recursive: Whether to search the subfolders of folders, too, and those that are linked there.
         never: Folders that are not searched, because results go there.
         shard: The shard of the pictures to keep. None means all.
     """
@@ -180,19 +195,34 @@ class _Finder:
             error = InputError(f"there are no pictures or clips in the folder {str(folder)!r}", hint)
             self.failures.append(Failure(str(folder), error))
 
-    def _walk(self, folder: Path) -> Iterator[Path]:
-        """Yield the files of a folder by name, without hidden ones and without following links to folders."""
+    def _walk(self, folder: Path) -> list[Path]:
+        """Return the files of a folder by name, without hidden ones.
+
+        A folder that is linked is searched, too, unless it is searched under its own name or through another
+        link. So nothing is found twice, and links cannot form a loop.
+        """
+        files: list[Path] = []
+        seen: set[str] = set()
+        waiting, links = [folder], list[Path]()
+        while waiting or links:
+            found = waiting.pop() if waiting else links.pop(0)
+            place = os.path.realpath(found)
+            if place not in seen | self._never or found == folder:
+                seen.add(place)
+                for path in self._entries(found):
+                    if not os.path.isdir(path):  # noqa: PTH112 - as above
+                        files.append(path)
+                    elif self._recursive:
+                        (links if path.is_symlink() else waiting).append(path)
+        return sorted(files)
+
+    def _entries(self, folder: Path) -> list[Path]:
         try:
-            entries = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+            return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
         except OSError as error:
             reason = InputError(f"the folder {str(folder)!r} cannot be read: {error.strerror}")
             self.failures.append(Failure(str(folder), reason))
-            return
-        for path in entries:
-            if not os.path.isdir(path):  # noqa: PTH112 - as above
-                yield path
-            elif self._recursive and not path.is_symlink() and os.path.realpath(path) not in self._never:
-                yield from self._walk(path)
+            return []
 
 
 def _matches(name: str) -> Sequence[str]:

@@ -57,6 +57,11 @@ def _of_depth(probe: Probe, format: PictureFormat) -> Iterator[str]:
 def _of_metadata(probe: Probe, format: PictureFormat, keep: Set[Held]) -> Iterator[str]:
     lost = (probe.parts & keep) - parts_held(format, keep)
     yield from (limitation_of(part, format) for part in sorted(lost))
+    for part in sorted(probe.parts & keep & format.holds):
+        if not format.has_room(part, probe.part_sizes.get(part, 0)):
+            yield limitation_of(part, format, too_large=True)
+    if probe.fixed_note and format.moves_exif and "exif" in keep:
+        yield f"{format.name} cannot hold the maker note, which is valid only at its place in EXIF"
     held = "icc_profile" in probe.parts & keep & format.holds
     if held and probe.gray and format.stores_gray_as_rgb(alpha=probe.alpha, depth_bits=probe.depth_bits):
         yield f"the picture is converted to sRGB: {format.name} stores gray as RGB, but the profile is gray"

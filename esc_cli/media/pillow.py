@@ -1,5 +1,6 @@
 """Use Pillow without its warnings, with this program's limit on pixels, and with this program's errors."""
 
+import errno
 import logging
 import math
 import re
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, ClassVar
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from esc_cli.errors import InputError, OutOfMemoryError
+from esc_cli.media.libtiff import quiet_libtiff
 
 if TYPE_CHECKING:
     from esc_cli.media.formats.base import PictureFormat
@@ -42,6 +44,12 @@ PILLOW_ERRORS = (
     BufferError,
     zlib.error,
 )
+
+
+_ERRORS_OF_DAMAGE = (errno.EINVAL, errno.EOVERFLOW)
+"""Errors of the system that follow from impossible positions in a file."""
+
+_UNSUPPORTED = re.compile(r"unsupported|not (?:supported|implemented)|unknown", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -106,12 +114,15 @@ def translated_errors(name: str) -> Iterator[None]:
 
 
 def _damage(name: str, error: Exception) -> str:
-    if isinstance(error, OSError) and error.strerror:
+    """Describe an error in our own words: those of the libraries help nobody, or are wrong."""
+    if isinstance(error, OSError) and error.strerror and error.errno not in _ERRORS_OF_DAMAGE:
         return f"{name} cannot be read: {error.strerror}"
-    reason = " ".join(str(error).split())  # some messages have several lines
+    reason = str(error)
     if "MAX_TEXT" in reason:
         return f"{name} holds more than {PngImagePlugin.MAX_TEXT_MEMORY >> 20} MB of text or color profile"
-    return f"{name} is damaged or incomplete ({reason})" if reason else f"{name} is damaged or incomplete"
+    if _UNSUPPORTED.search(reason):
+        return f"{name} is damaged or of an unsupported kind"
+    return f"{name} is damaged or incomplete"
 
 
 def _too_large(name: str, pixels: int) -> InputError:
@@ -166,6 +177,7 @@ def _apply_settings(undo: ExitStack) -> None:
     nobody = logging.NullHandler()
     logging.getLogger("PIL").addHandler(nobody)
     undo.callback(logging.getLogger("PIL").removeHandler, nobody)
+    undo.enter_context(quiet_libtiff())
     undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     # Workflows in AI pictures exceed the megabyte that Pillow allows per chunk. All text is still limited.
     undo.callback(setattr, PngImagePlugin, "MAX_TEXT_CHUNK", PngImagePlugin.MAX_TEXT_CHUNK)

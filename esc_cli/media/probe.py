@@ -1,8 +1,8 @@
 """Read what a file holds from its header alone: no pixels are decoded, and torch is not loaded."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from PIL import Image, ImageFile
@@ -10,7 +10,8 @@ from PIL import Image, ImageFile
 from esc_cli.errors import InputError
 from esc_cli.media.formats.base import Several, exif_orientation
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, format_of, sniff
-from esc_cli.media.metadata.fitting import parts_of
+from esc_cli.media.metadata.exif import has_fixed_note
+from esc_cli.media.metadata.fitting import metadata_notes, metadata_of_header, part_sizes
 from esc_cli.media.metadata.kinds import Held
 from esc_cli.media.opening import CAMERA_RAW_EXTENSIONS, opened
 from esc_cli.media.pillow import LARGEST_INPUT_PX, WIDE_MODES, Opened, check_pixels, translated_errors
@@ -73,6 +74,8 @@ class Probe:
         parts: The parts of metadata in the file, as far as its header tells.
         gray: Whether the picture is gray.
         notes: Sentences about what reading changes, as far as the header tells.
+        part_sizes: The sizes of these parts, in bytes; see ``part_sizes``.
+        fixed_note: Whether EXIF has a maker note that is valid only at its place.
     """
 
     format: str
@@ -86,6 +89,8 @@ class Probe:
     parts: frozenset[Held] = frozenset()
     gray: bool = False
     notes: tuple[str, ...] = ()
+    part_sizes: Mapping[Held, int] = field(default_factory=dict, hash=False)
+    fixed_note: bool = False
 
 
 def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
@@ -105,6 +110,8 @@ def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
         frames = frames_of(file) if several else 1
         if several == "frames":  # frames have one size, while pages may be smaller than the first one
             check_pixels(height * width * frames, file.name, largest_px)
+        metadata = metadata_of_header(file.image, file.header)
+        sizes = part_sizes(metadata)
         return Probe(
             format=file.format.name,
             height=height,
@@ -114,9 +121,11 @@ def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
             depth_bits=picture_depth_bits(file),
             floating=file.format.is_floating(file),
             several=several,
-            parts=parts_of(file.image, file.header),
+            parts=frozenset(sizes),
             gray=file.image.mode in _GRAY_MODES,
-            notes=tuple(_changed_by_reading(file)),
+            notes=(*_changed_by_reading(file), *metadata_notes(file.image, metadata)),
+            part_sizes=sizes,
+            fixed_note=metadata.exif is not None and has_fixed_note(metadata.exif),
         )
 
 
@@ -162,10 +171,14 @@ def first_only(file: Opened) -> tuple[str, ...]:
     return (f"only the first of {count} {several_of(file) or 'pictures'} was read",)
 
 
+def unread(file: Opened) -> tuple[str, ...]:
+    """Return notes on what a file holds besides its first picture and that picture's metadata."""
+    return (*first_only(file), *file.format.companions(file))
+
+
 def _changed_by_reading(file: Opened) -> Iterator[str]:
     image = file.image
-    if several_of(file) is None:
-        yield from first_only(file)
+    yield from unread(file) if several_of(file) is None else file.format.companions(file)
     conversion = conversion_note(image.mode, bool(image.info.get("icc_profile")))
     if conversion is not None:
         yield conversion

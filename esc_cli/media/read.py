@@ -13,6 +13,7 @@ from torch import Tensor
 from esc_cli.errors import InputError
 from esc_cli.media.formats.registry import DEFAULT, format_of
 from esc_cli.media.frames import frames, timing_of
+from esc_cli.media.libtiff import notes_on_damage
 from esc_cli.media.metadata.fitting import metadata_notes, read_metadata
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.opening import opened
@@ -29,7 +30,7 @@ from esc_cli.media.pixels.bits import reduction_note
 from esc_cli.media.pixels.depth import Pixels, with_depth
 from esc_cli.media.pixels.modes import pixels_of
 from esc_cli.media.pixels.orientation import turned
-from esc_cli.media.probe import first_only, frames_of, orientation, several_of
+from esc_cli.media.probe import frames_of, orientation, several_of, unread
 
 
 def read_file(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> PictureFile:
@@ -54,7 +55,7 @@ def read_file(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Pictu
                 return PictureFile(tuple(_shared(_frames(file))), timing_of(file))
             case _:
                 first = _still(file, source)
-                return PictureFile((replace(first, notes=(*first_only(file), *first.notes)),))
+                return PictureFile((replace(first, notes=(*unread(file), *first.notes)),))
 
 
 def read_picture(source: Path | bytes) -> Picture:
@@ -70,7 +71,7 @@ def read_picture(source: Path | bytes) -> Picture:
     """
     with _readable(source, LARGEST_INPUT_PX) as file:
         picture = _still(file, source)
-        notes = (*first_only(file), *picture.notes)
+        notes = (*unread(file), *picture.notes)
     if picture.depth_bits > 8:
         notes = (*notes, reduction_note(picture.depth_bits, 8))
     return replace(with_depth(picture, 8), notes=notes)
@@ -159,9 +160,10 @@ def _shared(pictures: Iterable[Picture]) -> Iterator[Picture]:
 
 def _pillow_pixels(file: Opened) -> Pixels:
     turn = orientation(file.image)
-    file.image.load()
+    with notes_on_damage() as notes:
+        file.image.load()
     pixels = pixels_of(file.image, file.format.depth_bits(file))
-    return replace(pixels, values=turned(pixels.values, turn))
+    return replace(pixels, values=turned(pixels.values, turn), notes=(*pixels.notes, *notes))
 
 
 def _picture(pixels: Pixels, image: Image.Image, format_name: str, header: bytes = b"") -> Picture:

@@ -99,8 +99,6 @@ def _image(pixels: Array) -> Any:
 def translated(error_class: type[InputError] | type[OutputError], message: str) -> Iterator[None]:
     """Translate libvips errors into this program's errors.
 
-    The last line of a libvips error says most, so it is added to the message.
-
     Args:
         error_class: Class of the error to raise.
         message: Description of what has failed.
@@ -111,9 +109,7 @@ def translated(error_class: type[InputError] | type[OutputError], message: str) 
     try:
         yield
     except libvips().Error as error:
-        lines = [line.strip() for line in str(error.detail).splitlines() if line.strip()]
-        reason = f" ({lines[-1].rstrip('.')})" if lines else ""
-        raise error_class(f"{message}{reason}") from error
+        raise error_class(message) from error
 
 
 @cache

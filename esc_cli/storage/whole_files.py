@@ -7,8 +7,9 @@ import errno
 import hashlib
 import os
 import secrets
+import stat
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
@@ -28,25 +29,66 @@ _REASONS = {
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
+_UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+"""Errors of a system call that a file system does not have."""
+
+_OWNERS, _OWNERS_FOLDER, _EVERYTHING = 0o600, 0o700, 0o777
+
+
+ORDINARY_MODE = 0o666
+"""Permission bits of a new file, from which the process's mask is still subtracted."""
+
+
+def mode_of(sources: Iterable[Path]) -> int:
+    """Return the permission bits for a file that is made from others: those that all of them have.
+
+    Bits for executing are left out. A file that cannot be examined does not restrict them.
+    """
+    mode = ORDINARY_MODE
+    for source in sources:
+        try:
+            mode &= source.stat().st_mode
+        except OSError:
+            continue
+    return mode
+
+
+def folder_mode_of(source: Path) -> int:
+    """Return the permission bits for a folder of what is made from the files of another folder.
+
+    Its owner may do everything with it.
+    """
+    try:
+        return stat.S_IMODE(source.stat().st_mode) & _EVERYTHING | _OWNERS_FOLDER
+    except OSError:
+        return _EVERYTHING
+
 
 @contextmanager
-def atomic_path(target: Path) -> Iterator[Path]:
+def atomic_path(target: Path, mode: int = ORDINARY_MODE) -> Iterator[Path]:
     """Yield the path of a temporary file to write, which is renamed to the target on success.
 
-    The temporary file is in the target's folder and has a hidden name that ends in `.part`. The caller
-    creates it, so it has the permissions of any new file. It never remains after a failure, even after
-    Ctrl-C. If the target is a symbolic link, the file that it points to is written, as with `open`.
+    The temporary file is in the target's folder and has a hidden name that ends in `.part`. It is there and
+    empty. It never remains after a failure, even after Ctrl-C. If the target is a symbolic link, the file
+    that it points to is written, as with `open`.
 
     Args:
         target: The file to write. An existing file is replaced.
+        mode: Permission bits of the file, from which the process's mask is subtracted.
 
     Raises:
         OutputError: The target cannot be written: its folder does not exist, permission is denied, ...
         DiskFullError: There is no space left for the file.
     """
     with _hidden(target) as (partial, published):
+        with _new_file(partial, mode | _OWNERS) as file:
+            created = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
         yield partial
-        _flush(partial)
+        with partial.open("rb+") as file:  # opened for writing, because Windows flushes only such files
+            flush_to_disk(file)
+        if created & mode != created:
+            with suppress(OSError):  # a disk without permissions
+                partial.chmod(created & mode)
         partial.replace(published)
 
 
@@ -54,6 +96,7 @@ def write_whole(
     target: Path,
     content: bytes,
     *,
+    mode: int = ORDINARY_MODE,
     replace: bool = True,
     before_publishing: Callable[[os.stat_result], None] | None = None,
 ) -> None:
@@ -64,30 +107,49 @@ def write_whole(
     Args:
         target: The file to write.
         content: The complete content of the file.
+        mode: Permission bits of the file, from which the process's mask is subtracted.
         replace: Whether an existing file is replaced. If not, an existing file is an error, even if it
             appears at the last moment.
         before_publishing: Called with the status of the complete file just before the file gets its name.
-            An exception from it prevents that.
+            An exception from it prevents that. It is called again if the file has to be written again,
+            because the first one could not get a name.
 
     Raises:
         OutputExistsError: The target already exists.
         OutputError: The target cannot be written: its folder does not exist, permission is denied, ...
         DiskFullError: There is no space left for the file.
-
-    Source: open(2), O_TMPFILE, and linkat(2), on naming a file that has no name.
     """
     with _hidden(target) as (partial, published):
-        with _nameless(partial.parent) or partial.open("xb") as file:
+
+        def fill(file: IO[bytes]) -> None:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            flush_to_disk(file)
             if before_publishing is not None:
                 before_publishing(os.fstat(file.fileno()))
-            if not partial.exists():
-                # ``src_dir_fd`` has no effect on an absolute path, but makes Python follow the symbolic link.
-                os.link(f"{_DESCRIPTORS}/{file.fileno()}", partial, src_dir_fd=file.fileno())
-        if replace or not _is_linked(partial, published, target):
+
+        if not _is_written_nameless(partial, mode, fill):
+            with _new_file(partial, mode) as file:
+                fill(file)
+        if replace:
             partial.replace(published)
+        else:
+            _publish_new(partial, published, target)
+
+
+def flush_to_disk(file: IO[bytes]) -> None:
+    """Flush a file to the disk, so that its name never refers to an empty file after a power failure.
+
+    Some file systems cannot do this, which is no reason to lose the file.
+
+    Raises:
+        OSError: The content could not be written.
+    """
+    file.flush()
+    try:
+        os.fsync(file.fileno())
+    except OSError as error:
+        if error.errno not in _UNSUPPORTED:
+            raise
 
 
 def check_target(target: Path, *, replace: bool, inputs: Iterable[Path | None] = ()) -> None:
@@ -135,8 +197,36 @@ def _hidden(target: Path) -> Iterator[tuple[Path, Path]]:
         _remove(partial)
 
 
-def _is_linked(partial: Path, published: Path, target: Path) -> bool:
-    """Give a file its name by a hard link. Return False if the file system does not support hard links.
+def _is_written_nameless(partial: Path, mode: int, fill: Callable[[IO[bytes]], None]) -> bool:
+    """Write a file that gets its name afterwards. Return False if the system or the disk does not allow that.
+
+    Android and some network disks deny links.
+
+    Source: open(2), O_TMPFILE, and linkat(2), on naming a file that has no name.
+    """
+    if not hasattr(os, "O_TMPFILE") or not Path(_DESCRIPTORS).is_dir():
+        return False
+    try:
+        descriptor = os.open(partial.parent, os.O_TMPFILE | os.O_WRONLY, mode)
+    except OSError:
+        return False
+    with os.fdopen(descriptor, "wb") as file:
+        fill(file)
+        try:
+            # ``src_dir_fd`` has no effect on an absolute path, but makes Python follow the symbolic link.
+            os.link(f"{_DESCRIPTORS}/{file.fileno()}", partial, src_dir_fd=file.fileno())
+        except OSError:
+            return False
+    return True
+
+
+def _new_file(path: Path, mode: int) -> IO[bytes]:
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, mode), "wb")
+
+
+def _publish_new(partial: Path, published: Path, target: Path) -> None:
+    """Give a file a name that must be new: by a hard link, or by taking the name before a renaming.
 
     Raises:
         OutputExistsError: A file with this name already exists.
@@ -145,30 +235,37 @@ def _is_linked(partial: Path, published: Path, target: Path) -> bool:
         published.hardlink_to(partial)
     except FileExistsError as error:
         raise OutputExistsError(f"{str(target)!r} already exists") from error
-    except OSError:
-        return False
-    return True
+    except OSError:  # the disk has no hard links
+        _take_name(published, target)
+        try:
+            partial.replace(published)
+        except BaseException:
+            _remove(published)
+            raise
 
 
-def _nameless(folder: Path) -> IO[bytes] | None:
-    """Open a new file without a name. Return None if the system or the file system does not support it."""
-    if not hasattr(os, "O_TMPFILE") or not Path(_DESCRIPTORS).is_dir():
-        return None
+def _take_name(published: Path, target: Path) -> None:
     try:
-        return os.fdopen(os.open(folder, os.O_TMPFILE | os.O_WRONLY, 0o666), "wb")
-    except OSError:
-        return None
+        _new_file(published, 0).close()
+    except FileExistsError as error:
+        raise OutputExistsError(f"{str(target)!r} already exists") from error
 
 
-def make_folder(folder: Path) -> None:
+def make_folder(folder: Path, mode: int = _EVERYTHING) -> None:
     """Create a folder and its missing parents.
+
+    Args:
+        folder: The folder to create.
+        mode: Permission bits of all that are created, from which the process's mask is subtracted.
 
     Raises:
         OutputError: The folder cannot be created.
         DiskFullError: There is no space left for the folder.
     """
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        for missing in reversed([each for each in (folder, *folder.parents) if not each.exists()]):
+            missing.mkdir(mode, exist_ok=True)
+        folder.mkdir(exist_ok=True)  # fails if something else has the name
     except OSError as error:
         raise output_error(f"cannot make the folder {str(folder)!r}", error) from error
 
@@ -195,12 +292,6 @@ def _check_replaceable(target: Path) -> None:
     if target.exists() and not target.is_file():
         # Renaming a file to /dev/null would replace the device for everybody on the machine.
         raise OutputError(f"cannot write {target}: it is not an ordinary file", hint="write to - (stdout)")
-
-
-def _flush(path: Path) -> None:
-    """Flush a file to the disk, so that its name never refers to an empty file after a power failure."""
-    with path.open("rb+") as file:  # opened for writing, because Windows flushes only such files
-        os.fsync(file.fileno())
 
 
 def _remove(path: Path) -> None:

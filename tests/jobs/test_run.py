@@ -1,6 +1,7 @@
 import errno
 import importlib.util
 import os
+import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -114,6 +115,33 @@ def test_good_and_bad_in_a_folder(save: Save) -> None:
     # The fourth picture is truncated and does not reach the network.
     assert [(started.number, started.total) for started in run.heard(Started)] == [(1, 4), (2, 4), (3, 4)]
     assert run.exit_code is ExitCode.SOME_FAILED
+
+
+def test_what_is_private_stays_private(save: Save) -> None:
+    mask = os.umask(0o022)
+    try:
+        for name, mode in (("in/a.png", 0o600), ("in/sub/b.png", 0o644), ("c.png", 0o640)):
+            save(name).chmod(mode)
+        Path("in").chmod(0o700)
+        Run("in", recursive=True), Run("c.png"), Run("c.png", when_there="overwrite")
+    finally:
+        os.umask(mask)
+    modes = {
+        name: stat.S_IMODE(Path(name).stat().st_mode)
+        for name in ("in_x2", "in_x2/sub", "in_x2/a.png", "in_x2/sub/b.png", "c_x2.png")
+    }
+    assert list(modes.values()) == [0o700, 0o700, 0o600, 0o644, 0o640]
+
+
+def test_a_disk_without_hard_links_does_not_fail_the_run(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(os, "link", denied)
+    save("in.png")
+    assert Run("in.png").summary == (1, 0, 0, 0)
+    again = Run("in.png")
+    assert again.heard(Skipped)[0].reason == "up to date"
 
 
 def test_one_named_file_fails_with_its_own_code(save: Save) -> None:

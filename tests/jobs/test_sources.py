@@ -73,11 +73,30 @@ def test_sub_folders_only_if_asked_for(save: Save) -> None:
     ]
 
 
-def test_links_to_folders_are_not_followed(save: Save) -> None:
-    save("in/a.png")
-    Path("in/loop").symlink_to(Path("in").absolute())
-    Path("in/link.png").symlink_to("a.png")
-    assert found(find_sources(["in"], recursive=True)) == ["in/a.png", "in/link.png"]
+def test_linked_folders_are_searched_once(save: Save) -> None:
+    save("in/b/1.png"), save("in/c.png"), save("elsewhere/2.png"), save("elsewhere/deep/3.png")
+    for name, target in {
+        "in/a": "in/b",
+        "in/b/loop": "in",
+        "in/d": "elsewhere",
+        "in/e": "elsewhere",
+        "elsewhere/back": "in",
+        "elsewhere/deep/up": "elsewhere",
+    }.items():
+        Path(name).symlink_to(Path(target).absolute())
+    Path("in/link.png").symlink_to("c.png")
+    Path("in/broken").symlink_to("nowhere")
+    sources = find_sources(["in"], recursive=True)
+    assert found(sources) == ["in/b/1.png", "in/c.png", "in/d/2.png", "in/d/deep/3.png", "in/link.png"]
+    assert sources.passed_over == 1
+    assert found(find_sources(["in"], recursive=False)) == ["in/c.png", "in/link.png"]
+    assert found(find_sources(["in/a"], recursive=True))[0] == "in/a/1.png"
+    never = [Path("elsewhere")]
+    assert found(find_sources(["in"], recursive=True, never=never)) == [
+        "in/b/1.png",
+        "in/c.png",
+        "in/link.png",
+    ]
 
 
 def test_folders_of_results_are_left_out_however_they_are_called(save: Save) -> None:

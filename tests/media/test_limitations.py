@@ -99,6 +99,14 @@ def test_what_metadata_loses(parts: set[Held], format: str, said: tuple[str, ...
     assert limitations(probe, FORMATS[format], frozenset()) == ()
 
 
+def test_what_is_too_large_is_said_before_the_work() -> None:
+    probe = replace(PLAIN, parts=frozenset({"exif", "iptc"}), part_sizes={"exif": 65_533, "iptc": 70_000})
+    assert limitations(probe, FORMATS["JPEG"], ALL_METADATA) == (
+        "JPEG cannot hold IPTC captions of this size",
+    )
+    assert limitations(probe, FORMATS["PNG"], ALL_METADATA) == ()
+
+
 def test_a_resolution_without_exif_is_lost() -> None:
     probe = replace(PLAIN, parts=frozenset({"dpi"}))
     assert limitations(probe, FORMATS["WEBP"], {"dpi"}) == (

@@ -67,6 +67,11 @@ def test_parts_are_those_of_the_file(encode: Callable[..., bytes], srgb_profile:
     assert probe(encode(Image.new("RGB", (4, 4)), "PNG")).parts == frozenset()
 
 
+def test_metadata_that_cannot_be_read_is_said_before_the_work(encode: Callable[..., bytes]) -> None:
+    file = encode(Image.new("RGB", (4, 4)), "JPEG", exif=b"Exif\0\0garbage, no TIFF")
+    assert probe(file).notes == ("EXIF was left out, since it is damaged",)
+
+
 def test_content_decides_not_the_name(tmp_path: Path, encode: Callable[..., bytes]) -> None:
     path = tmp_path / "wrong näme.png"
     path.write_bytes(encode(Image.new("RGB", (4, 4)), "JPEG"))

@@ -83,13 +83,12 @@ def test_oddities_of_a_tiff_are_no_error(make_tiff: Callable[..., bytes]) -> Non
         assert np.array_equal(decode_page(make_tiff(pixels, 2, tags), 0, "it"), pixels)
 
 
-def test_what_cannot_be_encoded_is_said_in_one_line() -> None:
+def test_what_cannot_be_encoded_is_said_without_the_library_s_words() -> None:
     with (
-        pytest.raises(OutputError, match=r"^the picture cannot be written .*\)$") as caught,
+        pytest.raises(OutputError, match=r"^the picture cannot be written$"),
         vips.translated(OutputError, "the picture cannot be written"),
     ):
         vips.libvips().Image.black(10, 10).icc_transform("no such profile")
-    assert "\n" not in caught.value.message
 
 
 def test_it_is_quiet_and_loaded_when_needed(tmp_path: Path, make_tiff: Callable[..., bytes]) -> None:

@@ -408,7 +408,7 @@ def test_what_jpeg_has_no_room_for_is_left_out(make_picture: MakePicture) -> Non
     metadata = Metadata(xmp=b"x" * 70_000)
     image = reopened(make_picture(metadata=metadata), "JPEG")
     assert "xmp" not in image.info
-    assert metadata_lost(metadata, FORMATS["JPEG"]) == ("JPEG cannot hold XMP",)
+    assert metadata_lost(metadata, FORMATS["JPEG"]) == ("JPEG cannot hold XMP of this size",)
 
 
 def test_too_large_is_refused_before_encoding(make_picture: MakePicture) -> None:

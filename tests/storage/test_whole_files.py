@@ -9,7 +9,16 @@ import pytest
 
 from esc_cli.errors import DiskFullError, OutputError, OutputExistsError
 from esc_cli.storage import whole_files
-from esc_cli.storage.whole_files import atomic_path, check_target, make_folder, write_whole
+from esc_cli.storage.whole_files import atomic_path, check_target, make_folder, mode_of, write_whole
+
+
+@pytest.fixture(params=["without a name", "under a hidden name"])
+def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Select one of the two ways to hide a file until it is complete. Some systems lack the first way."""
+    if request.param == "under a hidden name":
+        monkeypatch.setattr(whole_files, "_DESCRIPTORS", "/nowhere")
+    elif not hasattr(os, "O_TMPFILE"):
+        pytest.skip("this system has no files without names")
 
 
 def test_the_file_appears_at_the_end(tmp_path: Path) -> None:
@@ -58,6 +67,118 @@ def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
+@pytest.mark.parametrize(
+    ("mode", "mask", "result"),
+    [
+        (0o600, 0o022, 0o600),
+        (0o640, 0o022, 0o640),
+        (0o664, 0o022, 0o644),
+        (0o664, 0o002, 0o664),
+        (0o644, 0o077, 0o600),
+        (0o444, 0o022, 0o444),
+        (0o755, 0o022, 0o644),
+        (0o4666, 0o022, 0o644),
+    ],
+)
+def test_a_result_is_no_more_open_than_its_source(
+    tmp_path: Path, either_way: None, mode: int, mask: int, result: int
+) -> None:
+    source = tmp_path / "source"
+    source.touch()
+    source.chmod(mode)
+    before = os.umask(mask)
+    seen: list[int] = []
+    try:
+        for target in (tmp_path / "whole", tmp_path / "whole"):
+            write_whole(
+                target,
+                b"new",
+                mode=mode_of([source]),
+                before_publishing=lambda status: seen.append(stat.S_IMODE(status.st_mode)),
+            )
+        with atomic_path(tmp_path / "stepwise", mode_of([source])) as partial:
+            seen.append(stat.S_IMODE(partial.stat().st_mode) & ~0o200)
+            partial.write_bytes(b"new")
+    finally:
+        os.umask(before)
+    for name in ("whole", "stepwise"):
+        assert stat.S_IMODE((tmp_path / name).stat().st_mode) == result
+        assert (tmp_path / name).read_bytes() == b"new"
+    assert all(bits & ~result & 0o077 == 0 for bits in seen)
+
+
+def test_a_result_of_several_is_as_closed_as_each(tmp_path: Path) -> None:
+    for name, mode in (("a", 0o640), ("b", 0o604)):
+        (tmp_path / name).touch()
+        (tmp_path / name).chmod(mode)
+    assert mode_of([tmp_path / "a", tmp_path / "b", tmp_path / "missing"]) == 0o600
+    assert mode_of([]) == 0o666
+
+
+def deny(monkeypatch: pytest.MonkeyPatch, call: str, number: int) -> None:
+    def denied(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, call, denied)
+
+
+@pytest.mark.parametrize(
+    "number",
+    [errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV],
+)
+def test_disks_without_hard_links(
+    tmp_path: Path, either_way: None, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    """Android denies links (EACCES), and FAT and some network disks do not have them."""
+    deny(monkeypatch, "link", number)
+    target = tmp_path / "out.bin"
+    statuses: list[os.stat_result] = []
+    write_whole(target, b"ours", mode=0o600, replace=False, before_publishing=statuses.append)
+    assert target.read_bytes() == b"ours"
+    assert target.stat().st_mtime_ns == statuses[-1].st_mtime_ns
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    with pytest.raises(OutputExistsError):
+        write_whole(target, b"other", replace=False)
+    assert target.read_bytes() == b"ours"
+    write_whole(target, b"newer")
+    assert target.read_bytes() == b"newer"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_what_turns_up_without_hard_links_stays(
+    tmp_path: Path, either_way: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deny(monkeypatch, "link", errno.EPERM)
+    target = tmp_path / "out.bin"
+    with pytest.raises(OutputExistsError):
+        write_whole(
+            target, b"ours", replace=False, before_publishing=lambda _: target.write_bytes(b"somebody else's")
+        )
+    assert target.read_bytes() == b"somebody else's"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_failed_renaming_without_hard_links_leaves_no_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    deny(monkeypatch, "link", errno.EPERM)
+    deny(monkeypatch, "replace", errno.EIO)
+    with pytest.raises(OutputError):
+        write_whole(tmp_path / "out.bin", b"ours", replace=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("number", [errno.EINVAL, errno.ENOTSUP, errno.ENOSYS])
+def test_disks_that_cannot_flush(
+    tmp_path: Path, either_way: None, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    deny(monkeypatch, "fsync", number)
+    write_whole(tmp_path / "whole", b"new")
+    with atomic_path(tmp_path / "stepwise") as partial:
+        partial.write_bytes(b"new")
+    assert [path.read_bytes() for path in tmp_path.iterdir()] == [b"new", b"new"]
+
+
 def test_a_link_is_written_through(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     link = tmp_path / "link"
@@ -86,15 +207,6 @@ def test_where_nothing_can_be_written(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match=words), atomic_path(target) as partial:
             partial.write_bytes(b"new")
     assert stat.S_ISCHR(Path("/dev/null").stat().st_mode)
-
-
-@pytest.fixture(params=["without a name", "under a hidden name"])
-def either_way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Select one of the two ways to hide a file until it is complete. Some systems lack the first way."""
-    if request.param == "under a hidden name":
-        monkeypatch.setattr(whole_files, "_DESCRIPTORS", "/nowhere")
-    elif not hasattr(os, "O_TMPFILE"):
-        pytest.skip("this system has no files without names")
 
 
 def test_a_whole_file_appears_at_the_end(tmp_path: Path, either_way: None) -> None:

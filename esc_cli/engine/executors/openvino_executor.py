@@ -9,7 +9,13 @@ from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.executors.base import KEPT_SHAPES, Executor, Runtime
-from esc_cli.engine.executors.openvino_graph import convert, obstacle, prepare_for_openvino, traced_shape
+from esc_cli.engine.executors.openvino_graph import (
+    convert,
+    obstacle,
+    openvino,
+    prepare_for_openvino,
+    traced_shape,
+)
 from esc_cli.engine.pixels import is_finite, to_unit
 from esc_cli.engine.tiling.shared_statistics import Statistics
 from esc_cli.errors import DeviceError, WeightsError
@@ -87,17 +93,15 @@ class OpenVinoExecutor(Executor):
         return self._requests[shape]
 
     def _compile(self, shape: torch.Size) -> Any:
-        import openvino
-
         settings = {
             "INFERENCE_PRECISION_HINT": _PRECISIONS[self.dtype],
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         }
         model = self._converted(traced_shape(shape, self.config.window_size))
-        model.reshape(openvino.PartialShape(list(shape)))
+        model.reshape(openvino().PartialShape(list(shape)))
         self.compiled += 1
-        return openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        return openvino().Core().compile_model(model, "CPU", settings).create_infer_request()
 
     def _converted(self, shape: tuple[int, ...]) -> Any:
         """Return the last converted model if its shape fits, else convert one for ``shape``.

@@ -17,9 +17,13 @@ Half of the remaining time is attention. OpenVINO runs it as one kernel, whether
 """
 
 import copy
+import importlib
+import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
+from functools import cache
+from types import ModuleType
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +47,9 @@ LARGEST_BIAS_BYTES = 512 * 2**20
 
 ESC's biases take 80 MB. Those of ESC-XL (2 GB) and of ESC-RIB are too large.
 """
+
+
+_TELEMETRY = "openvino_telemetry"
 
 
 def obstacle(network: nn.Module) -> str | None:
@@ -85,11 +92,28 @@ def traced_shape(shape: tuple[int, ...], window_px: int) -> tuple[int, ...]:
     return (*shape[:2], *(min(side_px, window_px + side_px % window_px) for side_px in shape[2:]))
 
 
+@cache
+def openvino() -> ModuleType:
+    """Import OpenVINO without its telemetry.
+
+    The telemetry sends data over the network when it is imported, writes files into the user's home, and
+    fails if there is no home, as in some containers. OpenVINO does without it if it is not installed.
+    """
+    is_loaded = _TELEMETRY in sys.modules
+    if not is_loaded:
+        sys.modules[_TELEMETRY] = cast(ModuleType, None)  # importing it fails from now on
+    try:
+        return importlib.import_module("openvino")
+    finally:
+        if not is_loaded:
+            del sys.modules[_TELEMETRY]
+
+
 def convert(prepared: nn.Module, shape: tuple[int, ...]) -> Any:
     """Trace a prepared network and convert it.
 
     This does not use ``openvino.convert_model``, which checks its trace with a second one (8 s in total; here
-    3 s) and leaves telemetry files in the user's home.
+    3 s).
 
     Args:
         prepared: Result of ``prepare_for_openvino``.
@@ -101,6 +125,7 @@ def convert(prepared: nn.Module, shape: tuple[int, ...]) -> Any:
     Raises:
         DeviceError: OpenVINO lacks an operation of the network.
     """
+    openvino()
     from openvino.frontend import FrontEndManager, OpConversionFailure
     from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 

@@ -178,7 +178,7 @@ class ContainerFile(_Encoded):
             frames = done + work.run(rest, SegmentSink(folder, task), done)
             if not frames:
                 raise no_frame(task)
-            with atomic_path(folder.target) as temporary:
+            with atomic_path(folder.target, task.source.mode) as temporary:
                 left_out = self._mux(task, folder, frames, temporary)
                 work.publish(temporary)
             return (*_repaired(reader), *left_out)
@@ -265,7 +265,12 @@ class ImageSequence(ClipOutput):
         work.publish(None)
         task, clip = work.task, work.task.clip
         sink = SequenceWriter(
-            str(task.target), self.format, work.write, gray=clip.gray, rotation_deg=clip.rotation_deg
+            str(task.target),
+            self.format,
+            work.write,
+            gray=clip.gray,
+            rotation_deg=clip.rotation_deg,
+            mode=task.source.mode,
         )
         with task.open() as reader:
             work.run(iter(reader), sink)
@@ -309,7 +314,7 @@ class PreviewSheet(ClipOutput):
             if task.target is None:
                 write_stdout(content)
             else:
-                write_whole(task.target, content)
+                write_whole(task.target, content, mode=task.source.mode)
             return _repaired(reader)
 
 
@@ -349,7 +354,7 @@ def _stream_target(work: "Work") -> Iterator[BinaryIO]:
         with stdout_errors():
             yield stdout_file()
         return
-    with atomic_path(work.task.target) as temporary:
+    with atomic_path(work.task.target, work.task.source.mode) as temporary:
         with temporary.open("wb") as file:
             yield file
         work.publish(temporary)

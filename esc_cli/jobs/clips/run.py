@@ -58,7 +58,7 @@ def make_clip(
     """
     frames = FrameEnlarger(enlarger, task)
     if task.target is not None:
-        make_folder(task.target.parent)
+        make_folder(task.target.parent, task.source.folder_mode)
     notes = task.output.make(Work(task, frames, write, publish, report))
     return Made((*task.lost, *notes), frames.ways)
 

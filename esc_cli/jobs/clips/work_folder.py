@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from esc_cli.errors import OutputError
-from esc_cli.storage.whole_files import make_folder, output_error, write_whole
+from esc_cli.storage.whole_files import flush_to_disk, make_folder, output_error, write_whole
 
 try:
     import fcntl
@@ -34,7 +34,7 @@ class WorkFolder:
     It is a context manager that leaves only files from which a later run can resume. A complete segment is
     named ``NUMBER_FRAMES_PTS.mkv``, where FRAMES is the number of its frames, and PTS is the timestamp of the
     last one, or ``unknown`` if a seek does not find it. Segments that were made from another input or with
-    other settings are deleted.
+    other settings are deleted. Only the owner can enter the folder, since the clip may be private.
 
     Attributes:
         target: The file of the result.
@@ -81,7 +81,7 @@ class WorkFolder:
     def _begin(self, manifest: str) -> None:
         self.remove()
         self._unlock()
-        make_folder(self.path)
+        make_folder(self.path, mode=0o700)
         write_whole(self.path / _MANIFEST, manifest.encode("ascii"))
 
     def _unlock(self) -> None:
@@ -131,7 +131,7 @@ class WorkFolder:
         """
         try:
             with partial.open("rb+") as file:
-                os.fsync(file.fileno())
+                flush_to_disk(file)
             pts = _UNKNOWN if last_pts is None else last_pts
             partial.rename(self.path / f"{partial.stem}_{frames}_{pts}.mkv")
         except OSError as error:

@@ -9,7 +9,8 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 from PIL import ExifTags, Image
 from PIL.ImageFile import ImageFile
 
-from esc_cli.media.metadata.kinds import Held, Metadata
+from esc_cli.media.metadata.companions import companions_of_xmp
+from esc_cli.media.metadata.kinds import Held, Metadata, size_bytes
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES, Opened
 from esc_cli.media.pixels.bits import FLOAT_BITS
@@ -46,6 +47,8 @@ class PictureFormat:
         quality: Default quality of the lossy mode, 1 to 100.
         holds: Parts of the metadata that the format supports.
         largest_part_bytes: Maximum sizes of the metadata parts that have a size limit.
+        moves_exif: Whether the values of EXIF are stored at other places than in a block. Maker notes that
+            depend on their place cannot be kept then.
         depths_bits: Supported bits per channel, in ascending order; `FLOAT_BITS` denotes floats.
         several: Kind of pictures in a file with several pictures; None if a file has only one picture.
         extra: Extra of this package that installs an optional dependency of the format, if there is one.
@@ -70,6 +73,7 @@ class PictureFormat:
     quality: int = 95
     holds: frozenset[Held] = frozenset()
     largest_part_bytes: Mapping[Held, int] = MappingProxyType({})
+    moves_exif: bool = False
     depths_bits: tuple[int, ...] = (8,)
     several: Several | None = None
     extra: str | None = None
@@ -94,6 +98,14 @@ class PictureFormat:
         """Return whether the format supports a picture of this size, in pixels."""
         small_enough = self.largest_px is None or height * width <= self.largest_px
         return max(height, width) <= self.largest_side_px and small_enough
+
+    def has_room(self, part: Held, size_bytes: int) -> bool:
+        """Return whether a part of the metadata, which the format holds, may have this size."""
+        return size_bytes <= self.largest_part_bytes.get(part, size_bytes)
+
+    def can_write(self, part: Held, content: Any) -> bool:
+        """Return whether the content of a part of the metadata, which the format holds, can be written."""
+        return self.has_room(part, size_bytes(content))
 
     def stores_gray_as_rgb(self, *, alpha: bool, depth_bits: int) -> bool:
         """Return whether a gray picture is stored as RGB because the encoder does not support gray."""
@@ -200,6 +212,13 @@ class PictureFormat:
     def plays(self, image: ImageFile) -> int:
         """Return how often an animation is played; 0 means forever."""
         return int(image.info.get("loop") or 0)
+
+    def companions(self, opened: Opened) -> Iterator[str]:
+        """Yield a sentence for each content of a file that is neither read nor kept, such as a gain map.
+
+        Further pictures are not mentioned here.
+        """
+        yield from companions_of_xmp(self.stored_metadata(opened.image).xmp)
 
     # Reading metadata
 

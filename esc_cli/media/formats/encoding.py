@@ -108,5 +108,7 @@ def encode_with_pillow(
     except MemoryError as error:
         raise OutOfMemoryError(f"there is not enough memory to write {format.name}") from error
     except PILLOW_ERRORS as error:
-        raise OutputError(f"the picture cannot be written as {format.name} ({error})") from error
+        raise OutputError(
+            f"the picture cannot be written as {format.name}", hint="choose another format with -f"
+        ) from error
     return content.getvalue()

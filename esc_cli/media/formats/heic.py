@@ -5,7 +5,7 @@ HEIF requires this: the EXIF orientation only records what the camera had and mu
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from PIL import Image
 
 from esc_cli.errors import OutOfMemoryError, OutputError
 from esc_cli.media.formats.base import ICC_EXIF_XMP, PictureFormat
+from esc_cli.media.metadata.companions import companions_of_heif
 from esc_cli.media.pillow import PILLOW_ERRORS, Opened, translated_errors
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ class HeifFormat(PictureFormat):
         from esc_cli.media.color.signalling import profile_of_nclx
 
         return profile_of_nclx(image, header)
+
+    def companions(self, opened: Opened) -> Iterator[str]:
+        """Add gain maps, which are items of the file."""
+        return iter(dict.fromkeys((*super().companions(opened), *companions_of_heif(opened.header))))
 
 
 class Heic(HeifFormat):
@@ -166,7 +171,9 @@ def encode_heif(
     except MemoryError as error:
         raise OutOfMemoryError("there is not enough memory to write HEIC") from error
     except PILLOW_ERRORS as error:
-        raise OutputError(f"the picture cannot be written as HEIC ({error})") from error
+        raise OutputError(
+            "the picture cannot be written as HEIC", hint="choose another format with -f"
+        ) from error
     return content.getvalue()
 
 

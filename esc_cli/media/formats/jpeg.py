@@ -1,5 +1,7 @@
 """JPEG, including the first picture of an MPO."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -7,22 +9,33 @@ from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
 from esc_cli.media.formats.base import PictureFormat
+from esc_cli.media.metadata.companions import GAIN_MAP, companions_behind
+from esc_cli.media.metadata.exif import exif_dpi
+from esc_cli.media.metadata.extended_xmp import fits_in_jpeg, xmp_of_segments, xmp_segments
 from esc_cli.media.metadata.iptc import LARGEST_IN_JPEG_BYTES, jpeg_segment
-from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.metadata.kinds import Held, Metadata
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
+from esc_cli.media.pillow import Opened
 
 if TYPE_CHECKING:
     from esc_cli.media.picture import Picture
 
 EXIF_IN_JPEG = b"Exif\0\0"
-XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
-"""Prefixes of EXIF and XMP in a JPEG segment. Source: XMP specification part 3, 1.1.3."""
+"""Prefix of EXIF in a JPEG segment. Source: Exif 2.32, 4.7.2."""
+
+_TIFF_MARKS = (b"II*\0", b"MM\0*")
+
+_ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
+"""Prefix of a gain map's description in an APP2 segment. Source: ISO 21496-1, annex C."""
 
 # Source: JPEG T.81 B.1.1.4: a segment's length has 16 bits and includes the length field itself.
 _LARGEST_SEGMENT_BYTES = 65_533
 
 # Source: JFIF 1.02, units of the density; 0 means that the density is an aspect ratio.
 _JFIF_UNITS = (1, 2)
+
+_DEFAULT_DPI = frozenset((72, 71))
+"""The resolution of many files that have none: 72 dots per inch, or 28 per centimeter."""
 
 
 class Jpeg(PictureFormat):
@@ -43,7 +56,6 @@ class Jpeg(PictureFormat):
     largest_part_bytes = MappingProxyType(
         {
             "exif": _LARGEST_SEGMENT_BYTES,
-            "xmp": _LARGEST_SEGMENT_BYTES - len(XMP_IN_JPEG),
             "iptc": LARGEST_IN_JPEG_BYTES,
             "comment": _LARGEST_SEGMENT_BYTES,
         }
@@ -58,15 +70,62 @@ class Jpeg(PictureFormat):
             return table_step(image.quantization[0])
         return 0.0
 
+    def companions(self, opened: Opened) -> Iterator[str]:
+        """Add the gain map of ISO 21496-1, what follows the picture, and the rest of XMP if it is damaged."""
+        found = list(super().companions(opened))
+        if any(content.startswith(_ISO_GAIN_MAP) for content in _segments(opened.image, "APP2")):
+            found.append(GAIN_MAP)
+        if opened.image.fp is not None:
+            found += companions_behind(opened.image.fp)
+        if xmp_of_segments(_segments(opened.image, "APP1"))[1]:
+            found.append("a part of XMP was left out, since it is damaged or incomplete")
+        return iter(dict.fromkeys(found))
+
+    def can_write(self, part: Held, content: Any) -> bool:
+        """Return whether a part fits in a segment; XMP may be divided."""
+        return fits_in_jpeg(content) if part == "xmp" else super().can_write(part, content)
+
     def stored_metadata(self, image: Image.Image) -> Metadata:
-        """Leave out the 72 dpi that Pillow reports for a file with EXIF and without a resolution."""
-        return metadata_of_pillow(image, has_dpi=image.info.get("jfif_unit") in _JFIF_UNITS)
+        """Add the extension of XMP.
+
+        Leave out the 72 dpi that Pillow reports for a file with EXIF and without a resolution, and those that
+        programs write into JFIF although EXIF has another resolution.
+        """
+        metadata = metadata_of_pillow(image, has_dpi=image.info.get("jfif_unit") in _JFIF_UNITS)
+        xmp, _is_damaged = xmp_of_segments(_segments(image, "APP1"))
+        is_default = metadata.dpi is not None and {round(value) for value in metadata.dpi} <= _DEFAULT_DPI
+        dpi = _exif_dpi(metadata.exif) if is_default and metadata.exif else None
+        exif = _exif_of_segments(_segments(image, "APP1")) or metadata.exif
+        return replace(metadata, exif=exif, xmp=xmp or metadata.xmp, dpi=dpi or metadata.dpi)
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
         """Return the quality and full chroma resolution."""
         return {"quality": quality or self.quality, "subsampling": "4:4:4"}
 
     def metadata_options(self, metadata: Metadata) -> dict[str, Any]:
-        """Add captions (IPTC), which Pillow takes as a segment."""
-        options = super().metadata_options(metadata)
-        return options if metadata.iptc is None else {**options, "extra": jpeg_segment(metadata.iptc)}
+        """Add XMP of any size, and captions (IPTC), which Pillow takes as segments."""
+        options = super().metadata_options(replace(metadata, xmp=None))
+        xmp = b"" if metadata.xmp is None else xmp_segments(metadata.xmp)
+        iptc = b"" if metadata.iptc is None else jpeg_segment(metadata.iptc)
+        return {**options, "extra": xmp + iptc}
+
+
+def _exif_of_segments(contents: list[bytes]) -> bytes | None:
+    """Return EXIF, which some cameras divide among segments, but not a second block as Pillow does."""
+    blocks = [content.removeprefix(EXIF_IN_JPEG) for content in contents if content.startswith(EXIF_IN_JPEG)]
+    parts = [block for number, block in enumerate(blocks) if not (number and block.startswith(_TIFF_MARKS))]
+    return EXIF_IN_JPEG + b"".join(parts) if parts else None
+
+
+def _exif_dpi(exif: bytes) -> tuple[float, float] | None:
+    """Return the resolution in EXIF; None if EXIF is damaged, or has none or 1, which means unknown."""
+    try:
+        dpi = exif_dpi(exif)
+    except ValueError:
+        return None
+    return dpi if dpi is not None and min(dpi) > 1 else None
+
+
+def _segments(image: Image.Image, name: str) -> list[bytes]:
+    """Return the contents of a JPEG's segments of a kind; an image in memory has none."""
+    return [content for kind, content in getattr(image, "applist", ()) if kind == name]

@@ -15,6 +15,7 @@ from PIL.ImageFile import ImageFile
 
 from esc_cli.errors import InputError
 from esc_cli.media.formats.base import PictureFormat, exif_orientation
+from esc_cli.media.metadata.companions import GAIN_MAP
 from esc_cli.media.pillow import Opened, check_pixels
 
 if TYPE_CHECKING:
@@ -87,6 +88,12 @@ class JpegXl(PictureFormat):
     def orientation(self, image: Image.Image) -> int:
         """Return the EXIF orientation of a transcoded JPEG; the plugin returns other pictures upright."""
         return exif_orientation(image) if getattr(image, "jpeg", False) else 1
+
+    def companions(self, opened: Opened) -> Iterator[str]:
+        """Add gain maps. Source: ISO 18181-2, jhgm."""
+        yield from super().companions(opened)
+        if any(name == b"jhgm" for name, _length in _boxes(io.BytesIO(opened.header))):
+            yield GAIN_MAP
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
         """Return lossless options if there is no quality."""

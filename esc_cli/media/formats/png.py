@@ -6,6 +6,7 @@ the default image instead of an empty canvas.
 """
 
 import io
+import re
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -25,7 +26,8 @@ from esc_cli.media.formats.base import (
     exif_orientation,
     is_deep_color_still,
 )
-from esc_cli.media.formats.jpeg import EXIF_IN_JPEG, XMP_IN_JPEG
+from esc_cli.media.formats.jpeg import EXIF_IN_JPEG
+from esc_cli.media.metadata.extended_xmp import XMP_IN_JPEG
 from esc_cli.media.metadata.iptc import iptc_of_resources, resource
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.metadata.pillow_metadata import bytes_or_none
@@ -57,11 +59,15 @@ _SIGNATURE_BYTES = 8
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
 _RAW_PROFILE = b"Raw profile type "
 _METADATA_KEYWORDS = (_XMP_KEYWORD, _RAW_PROFILE)
+_RAW_PROFILE_TEXT = re.compile(r"(?:[^\n]*\n){0,3}?[ \t]*(\d{1,9})[ \t\r]*\n([\s0-9A-Fa-f]*)")
+"""The kind, the size, and the content in hexadecimal digits on many lines."""
 _REPEATING = (b"exif:", b"icc:")
 """Prefixes of keywords under which ImageMagick repeats, tag by tag, metadata that other chunks hold."""
 _TEXT_CHUNKS = (b"iTXt", b"zTXt", b"tEXt")
 _COLOR_CHUNKS = frozenset((b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"))
 _BYTES_A_LINE = 36
+_TIFF_HEADER = re.compile(rb"II\*\0|MM\0\*")
+_LARGEST_HEAD_BYTES = 20
 
 _METERS_AN_INCH = 0.0254
 _PER_METER = 1
@@ -116,9 +122,9 @@ class Png(PictureFormat):
     def orientation(self, image: Image.Image) -> int:
         """Return the EXIF orientation; EXIF after the pixels is read without decoding them."""
         if isinstance(image, PngImageFile) and "exif" not in image.info and image.fp is not None:
-            exif = exif_chunk(image.fp)
+            exif = _stored_metadata(image).exif
             if exif is not None:
-                image.info["exif"] = b"Exif\0\0" + exif  # where Pillow looks for it
+                image.info["exif"] = exif  # where Pillow looks for it
         return exif_orientation(image)
 
     def first_frame(self, image: ImageFile) -> int:
@@ -181,22 +187,35 @@ class Png(PictureFormat):
 
 
 def _stored_metadata(image: PngImageFile) -> Metadata:
-    info = image.info
+    info, mark = image.info, _RAW_PROFILE.decode()
+    named = {key.lower(): text for key, text in info.items() if isinstance(key, str) and key.startswith(mark)}
     texts = {
-        kind: raw_profile(info.get(f"Raw profile type {kind}")) for kind in ("exif", "xmp", "iptc", "APP1")
+        kind: raw_profile(named.get((mark + kind).lower()))
+        for kind in ("exif", "xmp", "iptc", "8bim", "app1")
     }
-    segment = texts["APP1"]  # the content of a JPEG segment
+    segment = texts["app1"]  # the content of a JPEG segment
     file: IO[bytes] | None = getattr(image, "fp", None)  # a copied image has none
-    exif = bytes_or_none(info.get("exif")) or (exif_chunk(file) if file else None) or texts["exif"]
+    chunk = exif_chunk(file) if file else None
+    stored = None if chunk is None else EXIF_IN_JPEG + chunk
+    exif = bytes_or_none(info.get("exif")) or stored or _exif_in(texts["exif"])
     xmp = bytes_or_none(info.get("xmp")) or texts["xmp"]
     return Metadata(
         icc_profile=bytes_or_none(info.get("icc_profile")),
-        exif=exif or (segment if segment.startswith(EXIF_IN_JPEG) else None),
+        exif=exif or _exif_in(segment),
         xmp=xmp or (segment.removeprefix(XMP_IN_JPEG) if segment.startswith(XMP_IN_JPEG) else None),
         dpi=info.get("dpi"),
-        iptc=iptc_of_resources(texts["iptc"]),
+        iptc=iptc_of_resources(texts["iptc"]) or iptc_of_resources(texts["8bim"]),
         text=text_chunks(image) or None,
     )
+
+
+def _exif_in(profile: bytes) -> bytes | None:
+    """Return EXIF from a raw profile, from its TIFF header on; None if it has none.
+
+    Some programs write the marker of a JPEG segment, or a few zeros, before it.
+    """
+    found = _TIFF_HEADER.search(profile[:_LARGEST_HEAD_BYTES])
+    return EXIF_IN_JPEG + profile[found.start() :] if found else None
 
 
 def _metadata_chunks(metadata: Metadata) -> "Iterator[Chunk]":
@@ -272,14 +291,15 @@ def raw_profile_chunk(kind: str, content: bytes) -> Chunk:
 
 
 def raw_profile(text: object) -> bytes:
-    """Return the content of a raw profile's text; empty if the text is not a raw profile."""
-    if not isinstance(text, str):
+    """Return the content of a raw profile's text; empty if the text is not a raw profile.
+
+    White space may differ from what ImageMagick writes, and the content may be shorter or longer than stated.
+    """
+    found = _RAW_PROFILE_TEXT.match(text) if isinstance(text, str) else None
+    if found is None:
         return b""
-    _empty, *lines = text.split("\n", maxsplit=3)  # the kind, the size, and the content on many lines
-    try:
-        return bytes.fromhex(lines[2]) if len(lines) == 3 else b""
-    except ValueError:
-        return b""
+    digits = "".join(found[2].split())
+    return bytes.fromhex(digits[: min(2 * int(found[1]), len(digits) // 2 * 2)])
 
 
 def comment_chunk(comment: bytes) -> Chunk:

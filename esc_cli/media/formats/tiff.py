@@ -22,7 +22,8 @@ from esc_cli.media.metadata.exif import (
     STORAGE_TAGS,
     dpi_of_page,
     exif_of_page,
-    exif_tree,
+    movable_exif_tree,
+    page_has_fixed_note,
     resolution_fields,
 )
 from esc_cli.media.metadata.iptc import iptc_of_resources, iptc_of_stream
@@ -78,6 +79,7 @@ class Tiff(PictureFormat):
     signature = rb"II[*+]\0|MM\0[*+]"
     largest_side_px = INT32_MAX
     holds = frozenset(("icc_profile", "exif", "xmp", "iptc", "dpi"))
+    moves_exif = True
     depths_bits = (8, 16, FLOAT_BITS)
     several = "pages"
     bytes_a_value = 0.35
@@ -122,6 +124,17 @@ class Tiff(PictureFormat):
     def orientation(self, image: Image.Image) -> int:
         """Return 1, because Pillow applies the orientation of a TIFF itself, to its size as well."""
         return 1
+
+    def companions(self, opened: Opened) -> Iterator[str]:
+        """Add a maker note that would be invalid anywhere else."""
+        yield from super().companions(opened)
+        try:
+            with _page(cast(TiffImageFile, opened.image)) as (reader, page):
+                is_left_out = page_has_fixed_note(reader, page)
+        except PILLOW_ERRORS:
+            return  # then, EXIF is what Pillow has kept
+        if is_left_out:
+            yield "the maker note was left out, since it is valid only at its place in the file"
 
     def stored_metadata(self, image: Image.Image) -> Metadata:
         """Read the metadata from the file itself.
@@ -257,7 +270,7 @@ def _page_with(page: Directory, reader: TiffReader, metadata: Metadata) -> Tree:
         tag: entry for tag, entry in page.entries.items() if tag not in _METADATA_TAGS
     }
     if metadata.exif is not None:
-        tags |= exif_tree(metadata.exif, without=STORAGE_TAGS)
+        tags |= movable_exif_tree(metadata.exif, without=STORAGE_TAGS)
     photometric = reader.number(page.entries[_PHOTOMETRIC])
     profile = metadata.icc_profile
     fits = profile is not None and profile[16:20] == _PROFILE_SPACES.get(photometric)

@@ -1,12 +1,13 @@
 """EXIF: keep what is still true for new pixels, and correct the rest.
 
-A block is changed by new directories after the old ones, so that values stay where they are. This matters for
-maker notes, many of which refer to themselves by offsets.
+A block is changed by new directories, and values stay where they are. This matters for maker notes, many of
+which refer to themselves by offsets.
 """
 
 import io
+import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 
 from esc_cli.media.tiff_directories import (
@@ -24,6 +25,7 @@ from esc_cli.media.tiff_directories import (
     directory_at,
     fraction_field,
     number_field,
+    pointer,
     text_field,
 )
 
@@ -61,6 +63,14 @@ _UNITS_AN_INCH = {_INCH: 1.0, _CENTIMETER: 2.54}
 # Source: Exif 2.32, tables 4 and 7; ExifTool's table of EXIF tags (ProcessingSoftware).
 _PROCESSING_SOFTWARE = 0x000B
 _WIDTH, _HEIGHT = 0xA002, 0xA003
+_MAKER_NOTE = 0x927C
+
+# Maker notes of these kinds refer to themselves by offsets from their own beginning, or not at all, and state
+# their byte order. Others count from the beginning of EXIF, so they become invalid at another place.
+# Source: ExifTool, MakerNotes.pm (Base of Apple, Nikon, FujiFilm, Olympus2, Olympus3, Pentax5; Google).
+_MOVABLE_NOTES = re.compile(
+    rb"Apple iOS\0|Nikon\0\x02|FUJIFILM|OLYMPUS\0|OM SYSTEM\0|PENTAX \0|HDRP[\x02\x03]"
+)
 
 # Source: TIFF 6.0, section 3 (StripOffsets, StripByteCounts); Exif 2.32, 4.6.4 (JPEGInterchangeFormat).
 _SUB_IMAGES = ((513, 514), (273, 279))
@@ -95,10 +105,24 @@ def exif_of_page(reader: TiffReader, page: Directory) -> bytes | None:
         page: Directory of the page.
 
     Returns:
-        A block that begins with "Exif"; None if the page has no tags for it.
+        A block that begins with "Exif"; None if the page has no tags for it. It has no maker note that
+        would be invalid in it.
     """
     kept = reader.tree(page, without=STORAGE_TAGS | RESOLUTION_TAGS)
-    return _if_any(_new_block(kept, Layout(reader.layout.order, big=False)))
+    return _if_any(_new_block(_movable(kept), Layout(reader.layout.order, big=False)))
+
+
+def page_has_fixed_note(reader: TiffReader, page: Directory) -> bool:
+    """Return whether a TIFF's page has a maker note that is valid only at its place in the file."""
+    inner = reader.nested(page, EXIF_DIRECTORY)
+    note = None if inner is None else inner.entries.get(_MAKER_NOTE)
+    return note is not None and _is_fixed(reader.field(note))
+
+
+def has_fixed_note(exif: bytes) -> bool:
+    """Return whether an EXIF block has a maker note that is valid only at its place in the block."""
+    reader = _reader(_without_mark(exif))
+    return page_has_fixed_note(reader, reader.directory(reader.first))
 
 
 def exif_tree(exif: bytes, without: Set[int] = frozenset()) -> dict[int, Entry | Field | Tree]:
@@ -113,6 +137,11 @@ def exif_tree(exif: bytes, without: Set[int] = frozenset()) -> dict[int, Entry |
     """
     reader = _reader(_without_mark(exif))
     return reader.tree(reader.directory(reader.first), without=without)
+
+
+def movable_exif_tree(exif: bytes, without: Set[int] = frozenset()) -> dict[int, Entry | Field | Tree]:
+    """Return the tags as ``exif_tree`` does, except a maker note that would be invalid at another place."""
+    return _movable(exif_tree(exif, without))
 
 
 def exif_dpi(exif: bytes) -> tuple[float, float] | None:
@@ -187,6 +216,23 @@ def resolution_fields(dpi: tuple[float, float] | None) -> dict[int, Field]:
     }
 
 
+# Maker notes
+
+
+def _movable(tree: Tree) -> dict[int, Entry | Field | Tree]:
+    """Return tags without a maker note that is valid only at its place."""
+    details = tree.get(EXIF_DIRECTORY)
+    note = details.get(_MAKER_NOTE) if isinstance(details, Mapping) else None
+    if not isinstance(details, Mapping) or not isinstance(note, Field) or not _is_fixed(note):
+        return dict(tree)
+    kept = {tag: value for tag, value in details.items() if tag != _MAKER_NOTE}
+    return {**tree, EXIF_DIRECTORY: kept}
+
+
+def _is_fixed(note: Field) -> bool:
+    return _MOVABLE_NOTES.match(note.data) is None
+
+
 # Blocks without "Exif"
 
 
@@ -201,14 +247,12 @@ def _changed(block: bytes, first: Changes, details: Changes) -> bytes:
     reader = _reader(block)
     old = reader.directory(reader.first)
     inner = reader.nested(old, EXIF_DIRECTORY)
-    kept = _without_outdated(block, reader, (old, first), *([(inner, details)] if inner else []))
+    room = _Room(block, reader, [(old, first), *([(inner, details)] if inner else [])])
     entries = _with_changes(old.entries, first)
     if inner is not None:
         there = {tag: value for tag, value in details.items() if tag in inner.entries}
-        entries[EXIF_DIRECTORY] = _with_changes(inner.entries, there)
-    position = len(kept) + len(kept) % 2
-    body = kept[reader.header_bytes :].ljust(position - reader.header_bytes, b"\0")
-    return reader.layout.header(position) + body + directory_at(position, entries, reader.layout)
+        entries[EXIF_DIRECTORY] = pointer(room.put(_with_changes(inner.entries, there)), reader.layout)
+    return room.block(room.put(entries))
 
 
 def _with_changes(entries: Mapping[int, Entry], changes: Changes) -> dict[int, Entry | Field | Tree]:
@@ -217,34 +261,69 @@ def _with_changes(entries: Mapping[int, Entry], changes: Changes) -> dict[int, E
     return {**kept, **{tag: value for tag, value in changes.items() if value is not None}}
 
 
-def _without_outdated(block: bytes, reader: TiffReader, *replaced: tuple[Directory, Changes]) -> bytes:
-    """Return a block without thumbnails and without replaced values, as far as nothing has to move.
+class _Room:
+    """A block without thumbnails and replaced values, to which directories are added; nothing else moves.
 
-    Thumbnails and directories are overwritten with zeros; outdated data at the end is cut off.
+    What is outdated is overwritten with zeros, and zeros at the end are cut off. A new directory goes into
+    the smallest room that became free and is large enough, otherwise to the end. So a block that fills its
+    JPEG segment still fits in one.
     """
-    others = list(_sub_images(reader))
-    cleared = [(directory.start, directory.end) for directory in (*others, *(old for old, _ in replaced))]
-    cleared += [place for directory in others for place in _pixels(reader, directory)]
-    outdated = [reader.extent(entry) for directory in others for entry in directory.entries.values()]
-    outdated += [
-        reader.extent(old.entries[tag]) for old, new in replaced for tag in new if tag in old.entries
-    ]
-    blank = bytearray(block)
-    for start, end in cleared:
-        blank[start:end] = bytes(len(blank[start:end]))
-    in_use = max(end for _start, end in _places_in_use(reader, replaced))
-    return bytes(blank[: max(in_use, _beginning_of_rest(len(block), [*cleared, *outdated]))])
+
+    def __init__(
+        self, block: bytes, reader: TiffReader, replaced: Sequence[tuple[Directory, Changes]]
+    ) -> None:
+        self._layout = reader.layout
+        self._header_bytes = reader.header_bytes
+        self._block = bytearray(block)
+        in_use = list(_places_in_use(reader, replaced))
+        places = _without_places(len(block), _outdated_places(reader, replaced), in_use)
+        for start, end in places:
+            self._block[start:end] = bytes(end - start)
+        end = max(*(end for _start, end in in_use), len(self._block.rstrip(b"\0")))
+        del self._block[end:]
+        self._free = [(start, min(stop, end)) for start, stop in places if start < end]
+
+    def put(self, tree: Tree) -> int:
+        """Write a directory, and return its offset."""
+        size = len(directory_at(0, tree, self._layout))
+        even = ((start + start % 2, end) for start, end in self._free)  # TIFF requires word alignment
+        start, end = min(
+            ((start, end) for start, end in even if start + size <= end),
+            key=lambda place: place[1] - place[0],
+            default=(len(self._block) + len(self._block) % 2, 0),
+        )
+        self._free = [place for place in self._free if place[1] != end] + [(start + size, end)] * (end > 0)
+        self._block.extend(bytes(max(0, start + size - len(self._block))))
+        self._block[start : start + size] = directory_at(start, tree, self._layout)
+        return start
+
+    def block(self, first: int) -> bytes:
+        """Return the finished block, whose first directory has this offset."""
+        return self._layout.header(first) + bytes(self._block[self._header_bytes :])
 
 
-def _beginning_of_rest(end: int, outdated: Iterable[tuple[int, int]]) -> int:
-    """Return where the outdated data at the end of a block begins.
+def _outdated_places(
+    reader: TiffReader, replaced: Iterable[tuple[Directory, Changes]]
+) -> Iterator[tuple[int, int]]:
+    """Yield where thumbnails, replaced values and the directories of both lie."""
+    for directory in _sub_images(reader):
+        yield directory.start, directory.end
+        yield from _pixels(reader, directory)
+        yield from (reader.extent(entry) for entry in directory.entries.values())
+    for old, new in replaced:
+        yield old.start, old.end
+        yield from (reader.extent(old.entries[tag]) for tag in new if tag in old.entries)
 
-    Between outdated places there may be a byte of padding.
-    """
-    for start, stop in sorted(outdated, key=lambda place: place[1], reverse=True):
-        if start < end <= stop + 1:
-            end = start
-    return end
+
+def _without_places(
+    size: int, places: Iterable[tuple[int, int]], others: Iterable[tuple[int, int]]
+) -> list[tuple[int, int]]:
+    """Return the parts of places that are in a block of this size and not in other places, in order."""
+    marks = bytearray(size)
+    for mark, marked in ((b"\1", places), (b"\0", others)):
+        for start, end in marked:
+            marks[start:end] = mark * len(marks[start:end])
+    return [run.span() for run in re.finditer(rb"\x01+", marks)]
 
 
 def _places_in_use(

@@ -10,7 +10,7 @@ from esc_cli.errors import UsageError
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import format_of
 from esc_cli.media.metadata.exif import exif_dpi, exif_of_block, fitted_exif
-from esc_cli.media.metadata.kinds import ALL_METADATA, OPTIONS, TITLES, Held, Metadata
+from esc_cli.media.metadata.kinds import ALL_METADATA, OPTIONS, TITLES, Held, Metadata, size_bytes
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.metadata.xmp import fitted_xmp, upright_xmp
 
@@ -59,15 +59,19 @@ def read_metadata(image: Image.Image, gray: bool, header: bytes = b"") -> Metada
     )
 
 
-def parts_of(image: Image.Image, header: bytes = b"") -> frozenset[Held]:
-    """Return the parts of metadata that a picture has. It need not be decoded.
+def metadata_of_header(image: Image.Image, header: bytes = b"") -> Metadata:
+    """Gather the metadata of a picture that need not be decoded.
 
     Args:
         image: The image as it was opened.
         header: The first 64 KiB of the file.
     """
-    metadata = read_metadata(image, image.mode in _GRAY_MODES, header)
-    return frozenset(part for part in ALL_METADATA if getattr(metadata, part) is not None)
+    return read_metadata(image, image.mode in _GRAY_MODES, header)
+
+
+def part_sizes(metadata: Metadata) -> dict[Held, int]:
+    """Return the parts that are there, with their sizes in bytes; 0 for those that are not one block."""
+    return {part: size_bytes(content) for part in TITLES if (content := getattr(metadata, part)) is not None}
 
 
 def fitted(
@@ -104,8 +108,8 @@ def metadata_notes(image: Image.Image, metadata: Metadata) -> Iterator[str]:
     stored = _stored_metadata(image)
     if stored.icc_profile and metadata.icc_profile is None and image.mode not in ("CMYK", "LAB"):
         yield "a color profile that does not fit its pixels was left out"
-    if stored.exif and metadata.exif is None:
-        yield "EXIF was left out, since it is damaged or empty"
+    if stored.exif and metadata.exif is None and _is_damaged(stored.exif):
+        yield "EXIF was left out, since it is damaged"
 
 
 def metadata_lost(
@@ -119,17 +123,27 @@ def metadata_lost(
         keep: The parts that are wanted. Other parts are not mentioned.
     """
     wanted = [part for part in TITLES if part in keep and getattr(metadata, part) is not None]
-    lost = (
-        part for part in wanted if part not in parts_held(format, keep) or _too_large(format, part, metadata)
+    held = parts_held(format, keep)
+    none = (limitation_of(part, format) for part in wanted if part not in held)
+    large = (
+        limitation_of(part, format, too_large=True)
+        for part in wanted
+        if part in format.holds and _too_large(format, part, metadata)
     )
-    return tuple(limitation_of(part, format) for part in lost)
+    return (*none, *large)
 
 
-def limitation_of(part: Held, format: PictureFormat) -> str:
-    """Return a sentence that says that a format cannot hold a part of the metadata, and the consequence."""
+def limitation_of(part: Held, format: PictureFormat, *, too_large: bool = False) -> str:
+    """Return a sentence that says that a format cannot hold a part of the metadata, and the consequence.
+
+    Args:
+        part: The part that is lost.
+        format: Format of the result.
+        too_large: Whether the format holds such a part, but not one of this size.
+    """
     if part == "icc_profile":
         return f"the picture is converted to sRGB: {format.name} cannot hold {TITLES[part]}"
-    return f"{format.name} cannot hold {TITLES[part]}"
+    return f"{format.name} cannot hold {TITLES[part]}" + (" of this size" if too_large else "")
 
 
 def parts_held(format: PictureFormat, keep: Set[Held] = ALL_METADATA) -> frozenset[Held]:
@@ -154,20 +168,22 @@ def _stored_metadata(image: Image.Image) -> Metadata:
 
 
 def _too_large(format: PictureFormat, part: Held, metadata: Metadata) -> bool:
-    size = len(getattr(metadata, part) or ())
-    return size > format.largest_part_bytes.get(part, size)
+    content = getattr(metadata, part)
+    return content is not None and not format.can_write(part, content)
 
 
 def _fitted_exif(
     metadata: Metadata, format: PictureFormat, height: int, width: int, provenance: str | None
 ) -> bytes | None:
-    """Return the EXIF of a result; the provenance is left out if there is no room for it."""
+    """Return the EXIF of a result. Additions are left out if there is no room for them."""
     is_needed = metadata.exif or provenance or "dpi" not in format.holds
     dpi = metadata.dpi if is_needed else None
-    exif = fitted_exif(metadata.exif, height, width, dpi=dpi, provenance=provenance)
-    if provenance and not holds(format, "exif", Metadata(exif=exif)):
-        return fitted_exif(metadata.exif, height, width, dpi=dpi)
-    return exif
+    blocks = (
+        fitted_exif(metadata.exif, height, width, dpi=dots, provenance=made_by)
+        for dots, made_by in ((dpi, provenance), (dpi, None), (None, None))
+    )
+    first = next(blocks)
+    return next((block for block in (first, *blocks) if holds(format, "exif", Metadata(exif=block))), first)
 
 
 def _fitting(profile: bytes | None, gray: bool) -> bytes | None:
@@ -180,11 +196,19 @@ def _fitting(profile: bytes | None, gray: bool) -> bytes | None:
 
 
 def _clean_exif(block: bytes | None) -> bytes | None:
-    """Return EXIF without orientation, thumbnail and storage tags; None if it is missing or damaged."""
+    """Return EXIF without orientation, thumbnail and storage tags; None if that leaves nothing to keep."""
     try:
         return exif_of_block(block) if block else None
     except ValueError:
         return None
+
+
+def _is_damaged(block: bytes) -> bool:
+    try:
+        exif_of_block(block)
+    except ValueError:
+        return True
+    return False
 
 
 def _sensible(dpi: tuple[float, float] | None) -> tuple[float, float] | None:

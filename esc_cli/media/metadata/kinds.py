@@ -50,6 +50,11 @@ class Metadata:
     comment: bytes | None = field(default=None, metadata=_kind("comment", "a comment"))
 
 
+def size_bytes(content: object) -> int:
+    """Return the size of a part of metadata, or 0 if it is not stored as one block."""
+    return len(content) if isinstance(content, bytes) else 0
+
+
 TITLES: dict[Held, str] = {one.name: one.metadata["title"] for one in fields(Metadata)}
 OPTIONS: dict[str, Held] = {one.metadata["option"]: one.name for one in fields(Metadata)}
 """The kinds by the names in ``--metadata``."""

@@ -11,7 +11,7 @@ _HEIGHTS = ("tiff:ImageLength", "exif:PixelYDimension")
 _WIDTHS = ("tiff:ImageWidth", "exif:PixelXDimension")
 
 # Properties that describe other data in the file, none of which is written again: thumbnails, gain maps,
-# depth maps, videos, and the rest of a packet that did not fit in one JPEG segment.
+# depth maps, videos, and the name of XMP's extension in a JPEG.
 # Source: XMP specification part 2, 8.4 (Thumbnails) and part 3, 1.1.3.1 (HasExtendedXMP); Ultra HDR image
 # format 1.1 (hdrgm, Container); Motion Photo format 1.0 (GCamera); Apple's HDRGainMap.
 _OF_OTHER_PICTURES = (
@@ -20,8 +20,8 @@ _OF_OTHER_PICTURES = (
     rb"hdrgm:\w+",
     rb"Container:Directory",
     rb"GContainer:Directory",
-    rb"GCamera:MicroVideo\w*",
-    rb"GCamera:MotionPhoto\w*",
+    rb"G?Camera:MicroVideo\w*",
+    rb"G?Camera:MotionPhoto\w*",
     rb"HDRGainMap:\w+",
 )
 

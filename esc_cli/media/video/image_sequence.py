@@ -25,7 +25,7 @@ from esc_cli.media.video.clip import Clip, ColorTags
 from esc_cli.media.video.reader import Frame, pts_at, turned
 from esc_cli.media.video.sequence_names import is_sequence, sequence_names
 from esc_cli.media.write import encode_file
-from esc_cli.storage.whole_files import make_folder, write_whole
+from esc_cli.storage.whole_files import ORDINARY_MODE, make_folder, write_whole
 
 __all__ = ["SequenceReader", "SequenceWriter", "is_sequence", "sequence_limitations"]
 
@@ -160,6 +160,7 @@ class SequenceWriter:
         gray: Whether the frames are gray and are written as gray.
         rotation_deg: Counterclockwise rotation to apply to the frames. This is the clip's rotation, which
             pictures cannot store.
+        mode: Permission bits of the pictures.
 
     Raises:
         UsageError: The pattern does not have exactly one number.
@@ -176,11 +177,12 @@ class SequenceWriter:
         first_number: int = 1,
         gray: bool = False,
         rotation_deg: int = 0,
+        mode: int = ORDINARY_MODE,
     ) -> None:
         self._names = sequence_names(pattern)
         self._format, self._settings = format, settings
         self._gray, self._rotation_deg = gray, rotation_deg
-        self._number = first_number
+        self._number, self._mode = first_number, mode
         make_folder(self._names.folder)
 
     def __enter__(self) -> Self:
@@ -202,7 +204,7 @@ class SequenceWriter:
             OutOfMemoryError: There is not enough memory to encode the frame.
         """
         content = encode_file(PictureFile((self._picture(frame),)), self._format, self._settings)
-        write_whole(self.path(self._number), content)
+        write_whole(self.path(self._number), content, mode=self._mode)
         self._number += 1
 
     def _picture(self, frame: Frame) -> Picture:

@@ -2,6 +2,9 @@
 
 import copy
 import importlib.util
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -187,3 +190,21 @@ def test_dense_biases_that_are_too_large_are_an_obstacle(name: str, expected: st
 
 def test_baselines_are_left_to_torch() -> None:
     assert "without attention" in str(obstacle(load_checkpoint("nearest").network))
+
+
+@needs_openvino
+def test_it_needs_no_home_and_sends_nothing() -> None:
+    """In a container, a user may have neither HOME nor an entry in the list of users."""
+    program = (
+        "import pwd, socket, sys\n"
+        "def absent(*_): raise KeyError('there is no such user')\n"
+        "def connect(*_): raise AssertionError('a connection was made')\n"
+        "pwd.getpwuid, socket.socket.connect = absent, connect\n"
+        "from esc_cli.engine.executors.openvino_graph import openvino\n"
+        "print(openvino().Core is not None, 'openvino_telemetry' in sys.modules)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name not in ("HOME", "CI")}
+    ended = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False
+    )
+    assert (ended.stdout, ended.stderr, ended.returncode) == ("True False\n", "", 0)

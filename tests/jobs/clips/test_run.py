@@ -1,6 +1,7 @@
 """Test the whole job on clips: segments, resumption, and outputs other than clips."""
 
 import os
+import stat
 import subprocess
 import sys
 import tempfile
@@ -76,6 +77,29 @@ def test_an_interrupted_run_goes_on_and_gives_the_same(
         assert heard.frames == list(range(done + 1, FRAMES + 1))
         assert RESULT.read_bytes() == whole.read_bytes()
         assert not FOLDER.exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "result"),
+    [
+        ({}, "in_x2.mp4"),
+        ({"preview": 2}, "in_x2_preview.png"),
+        ({"output": "out/%d.png"}, "out/3.png"),
+        ({"output": "out.y4m"}, "out.y4m"),
+    ],
+)
+def test_a_private_clip_stays_private(
+    options: dict[str, Any], result: str, make_clip: Maker, upscale: Upscale
+) -> None:
+    source = make_clip()
+    source.chmod(0o600)
+    _, report = upscale(source, **options)
+    assert report.exit_code is ExitCode.OK
+    assert stat.S_IMODE(Path(result).stat().st_mode) == 0o600
+
+
+def test_the_finished_part_of_a_clip_is_private(interrupted: Path) -> None:
+    assert stat.S_IMODE(FOLDER.stat().st_mode) == 0o700
 
 
 def test_only_what_is_missing_is_computed(

@@ -33,7 +33,7 @@ def camera_exif() -> bytes:
     exif = Image.Exif()
     exif[271] = "maker"
     exif.get_ifd(0x8769).update(
-        {0x9003: "2024:01:02 03:04:05", 0x927C: b"a maker's note", 0xA002: 1, 0xA003: 1}
+        {0x9003: "2024:01:02 03:04:05", 0x927C: b"OLYMPUS\0II a maker's note", 0xA002: 1, 0xA003: 1}
     )
     exif.get_ifd(0x8825).update({1: "N", 2: (52.0, 1.0, 31.0), 3: "E", 4: (4.0, 2.0, 1.5)})
     return exif.tobytes()
@@ -67,7 +67,7 @@ def test_what_is_written_is_what_is_read(name: str, mode: str, metadata: Metadat
         tags = again.getexif()
         assert tags[0x000B] == "esc-upscale 1"
         assert tags.get_ifd(ExifTags.IFD.Exif)[0x9003] == "2024:01:02 03:04:05"
-        assert bytes(tags.get_ifd(ExifTags.IFD.Exif)[0x927C]) == b"a maker's note"
+        assert bytes(tags.get_ifd(ExifTags.IFD.Exif)[0x927C]) == b"OLYMPUS\0II a maker's note"
         assert tags.get_ifd(ExifTags.IFD.GPSInfo)[2] == (52.0, 1.0, 31.0)
     assert (found.icc_profile, found.xmp, found.iptc) == (fit.icc_profile, fit.xmp, fit.iptc)
     assert found.dpi == (300.0, 300.0 if name == "JPEG" and found.dpi == (300.0, 300.0) else 150.0)

@@ -13,7 +13,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from esc_cli.media.metadata.exif import exif_dpi, exif_of_block, exif_of_page, exif_tree, fitted_exif
+from esc_cli.media.formats.registry import FORMATS
+from esc_cli.media.limitations import limitations
+from esc_cli.media.metadata.exif import (
+    exif_dpi,
+    exif_of_block,
+    exif_of_page,
+    exif_tree,
+    fitted_exif,
+    has_fixed_note,
+)
+from esc_cli.media.metadata.kinds import ALL_METADATA
+from esc_cli.media.probe import probe
+from esc_cli.media.read import read_file
 from esc_cli.media.tiff_directories import (
     EXIF_DIRECTORY,
     GPS_DIRECTORY,
@@ -28,6 +40,7 @@ from esc_cli.media.tiff_directories import (
     number_field,
     text_field,
 )
+from esc_cli.media.write import encode_file
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
 MAKER_NOTE, COMMENT, TAKEN = 0x927C, 0x9286, 0x9003
@@ -121,6 +134,38 @@ def test_the_thumbnail_is_gone_and_blocks_do_not_swell() -> None:
     assert all(after - before < 200 for before, after in pairwise(sizes))
 
 
+@pytest.mark.parametrize("has_thumbnail", [True, False])
+def test_a_full_block_does_not_grow(has_thumbnail: bool) -> None:
+    """A JPEG segment holds 65,533 bytes, and some cameras fill it."""
+    layout = Layout("<", big=False)
+    details: Tree = {MAKER_NOTE: Field(UNDEFINED, b"Maker" * 12_000), 0xA002: number_field(4000)}
+    first: Tree = {271: text_field("maker"), 274: number_field(6, 3), EXIF_DIRECTORY: details}
+    second = 8 + len(directory_at(8, first, layout))
+    pixels = second + layout.directory_bytes(2)
+    thumbnail: Tree = {513: number_field(pixels), 514: number_field(65_533 - 6 - pixels)}
+    block = (
+        layout.header(8)
+        + directory_at(8, first, layout, next=second if has_thumbnail else 0)
+        + directory_at(second, thumbnail, layout)
+    )
+    block = b"Exif\0\0" + block.ljust(65_533 - 6, b"x")
+    clean = exif_of_block(block)
+    result = fitted_exif(clean, 6000, 8000)
+    provenance = fitted_exif(clean, 6000, 8000, provenance="esc-upscale 1")
+    assert clean is not None
+    assert result is not None
+    assert provenance is not None
+    assert len(clean) == len(result) == len(block) or has_thumbnail
+    assert len(result) <= len(block)
+    assert (len(provenance) <= len(block)) == has_thumbnail
+    tree = exif_tree(without_mark(result))
+    inner = tree[EXIF_DIRECTORY]
+    assert isinstance(inner, dict)
+    assert inner == {**details, 0xA002: number_field(8000)}
+    assert without_mark(result).index(b"MakerMaker") == block[6:].index(b"MakerMaker")
+    assert tree.keys() == {271, EXIF_DIRECTORY}
+
+
 def test_a_thumbnail_before_the_rest_is_blanked() -> None:
     layout = Layout("<", big=False)
     pointers = {513: number_field(8), 514: number_field(len(THUMBNAIL))}
@@ -180,11 +225,50 @@ def test_exif_comes_out_of_a_tiff(big: bool, encode: Callable[..., bytes]) -> No
     assert tree.keys() == {271, 0x8298, EXIF_DIRECTORY, GPS_DIRECTORY}
     details = tree[EXIF_DIRECTORY]
     assert isinstance(details, dict)
-    note = details[MAKER_NOTE]
-    assert isinstance(note, Field)
-    assert note.data == b"Maker\0 with offsets \x01\x02\x03"  # Pillow wrote it with another type
+    assert MAKER_NOTE not in details  # it would be invalid at another place
     plain = TiffReader(io.BytesIO(encode(Image.new("RGB", (5, 4)), "TIFF")))
     assert exif_of_page(plain, plain.directory(plain.first)) is None
+
+
+@pytest.mark.parametrize(
+    ("note", "is_fixed"),
+    [
+        (b"Maker\0 with offsets", True),  # as Canon's, Sony's and Panasonic's
+        (b"Nikon\0\x01\0 with offsets", True),
+        (b"Nikon\0\x02\x10\0\0MM\0*", False),
+        (b"Apple iOS\0\0\x01MM", False),
+        (b"FUJIFILM\x0c\0\0\0", False),
+        (b"OLYMPUS\0II", False),
+    ],
+)
+def test_maker_notes_that_may_be_moved(note: bytes, is_fixed: bool, encode: Callable[..., bytes]) -> None:
+    field = Field(UNDEFINED, note)
+    layout = Layout("<", big=False)
+    details: Tree = {TAKEN: text_field("2024:01:02 03:04:05"), MAKER_NOTE: field}
+    block = b"Exif\0\0" + layout.header(8) + directory_at(8, {EXIF_DIRECTORY: details}, layout)
+    assert has_fixed_note(block) == is_fixed
+    jpeg = encode(Image.new("RGB", (8, 6)), "JPEG", exif=block)
+    said = limitations(probe(jpeg), FORMATS["TIFF"], ALL_METADATA)
+    assert [sentence for sentence in said if "maker note" in sentence] == [
+        "TIFF cannot hold the maker note, which is valid only at its place in EXIF"
+    ] * is_fixed
+    assert limitations(probe(jpeg), FORMATS["JPEG"], ALL_METADATA) == ()
+    assert limitations(probe(jpeg), FORMATS["TIFF"], frozenset()) == ()
+    tiff = encode_file(read_file(jpeg), FORMATS["TIFF"])
+    kept = {TAKEN: details[TAKEN]} if is_fixed else details
+    assert exif_tree(read_file(tiff).first.metadata.exif or b"")[EXIF_DIRECTORY] == kept
+
+
+def test_a_maker_note_in_a_tiff_is_not_garbled(encode: Callable[..., bytes]) -> None:
+    exif = Image.Exif()
+    exif.load(exif_of_block(camera_exif()) or b"")
+    file = encode(Image.new("RGB", (8, 6)), "TIFF", exif=exif)
+    sentence = "the maker note was left out, since it is valid only at its place in the file"
+    assert probe(file).notes == read_file(file).first.notes == (sentence,)
+    for name in ("TIFF", "JPEG", "PNG"):
+        again = encode_file(read_file(file), FORMATS[name])
+        assert b"with offsets" not in again
+        assert probe(again).notes == ()
 
 
 @given(st.data())

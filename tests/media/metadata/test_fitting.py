@@ -1,6 +1,7 @@
 """Test which metadata is read from files of every kind, and which parts a result gets."""
 
 import io
+import re
 import struct
 import subprocess
 from collections.abc import Callable
@@ -21,12 +22,15 @@ from esc_cli.media.metadata.fitting import (
     holds,
     metadata_lost,
     metadata_notes,
+    metadata_of_header,
     parse_metadata_list,
+    part_sizes,
     parts_held,
-    parts_of,
     read_metadata,
 )
 from esc_cli.media.metadata.kinds import ALL_METADATA, OPTIONS, Held, Metadata
+from esc_cli.media.probe import probe
+from esc_cli.media.read import read_picture
 from esc_cli.media.tiff_directories import BYTE, LONG, UNDEFINED, Entry, Field, TiffReader, Tree, directory_at
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
@@ -47,6 +51,10 @@ def complete(profile: bytes) -> Metadata:
     example = Metadata(profile, plain_exif(), XMP, (300.0, 300.0), CAPTION, (title,), b"a comment")
     assert all(getattr(example, name) is not None for name in ALL_METADATA), "a new kind needs an example"
     return example
+
+
+def parts_of(image: Image.Image) -> set[Held]:
+    return {*part_sizes(metadata_of_header(image))}
 
 
 def tag(exif: bytes | None, number: int) -> object:
@@ -148,6 +156,54 @@ def test_a_jpegs_segment_in_a_png(encode: Encode) -> None:
         assert parts_of(image) == {part}
 
 
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        ("exif", "\nexif\n{size:8}\n{digits}\n"),
+        ("exif", "exif\n{size}\n{digits}"),
+        ("exif", "\r\nexif\r\n  {size}\r\n{digits}\r\n"),
+        ("exif", "\n{size:8}\n{digits}\n"),
+        ("exif", "\nexif\n{more:8}\n{digits}\n"),
+        ("exif", "\nexif\n{size:8}\n{digits}0"),
+        ("exif", "\nexif\n{size:8}\n{digits}\nxyz"),
+        ("exif", "\ngeneric profile\n{size:8}\n{digits}\n"),
+        ("EXIF", "\nexif\n{size:8}\n{digits}\n"),
+        ("APP1", "\nAPP1\n{size:8}\n{digits}\n"),
+        ("app1", "\ngeneric profile\n{size:8}\n{digits}\n"),
+    ],
+)
+@pytest.mark.parametrize("head", [b"Exif\0\0", b"", b"Exif\0\0Exif\0\0", b"\xff\xe1\0\x40Exif\0\0"])
+def test_exif_in_odd_raw_profiles(kind: str, text: str, head: bytes, encode: Encode) -> None:
+    content = head + plain_exif()[6:]
+    size, digits = len(content), "\n".join(re.findall(".{1,72}", content.hex()))
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text(f"Raw profile type {kind}", text.format(size=size, more=size + 9, digits=digits))
+    image = opened(encode(Image.new("L", (8, 8)), "PNG", pnginfo=chunks))
+    assert tag(read_metadata(image, True).exif, 271) == "maker"
+    assert parts_of(image) == {"exif"}
+
+
+@pytest.mark.parametrize("kind", ["exif", "APP1"])
+def test_the_orientation_in_an_odd_raw_profile(kind: str, encode: Encode) -> None:
+    exif = Image.Exif()
+    exif[274] = 6
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text(f"Raw profile type {kind}", f"exif\n{len(exif.tobytes())}\n{exif.tobytes().hex()}")
+    file = encode(Image.new("L", (8, 4)), "PNG", pnginfo=chunks)
+    found = probe(file)
+    assert (found.height, found.width) == (8, 4)
+    picture = read_picture(file)
+    assert (picture.height, picture.width) == (8, 4)
+
+
+@pytest.mark.parametrize("text", ["", "exif", "\nexif\n", "\nexif\n   8\nhello", "no profile", "\nexif\n8\n"])
+def test_what_is_no_raw_profile(text: str, encode: Encode) -> None:
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("Raw profile type exif", text)
+    image = opened(encode(Image.new("L", (8, 8)), "PNG", pnginfo=chunks))
+    assert read_metadata(image, True) == Metadata()
+
+
 def test_exif_behind_the_pixels_of_an_undecoded_png(make_png: Callable[..., bytes]) -> None:
     file = make_png((1, 1), 8, 0, [b"\0"], after={b"eXIf": plain_exif()[6:]})
     with Image.open(io.BytesIO(file)) as image:
@@ -195,6 +251,58 @@ def test_a_tiff_read_by_pillow_alone_and_closed(tmp_path: Path) -> None:
     assert tag(read_metadata(image, True).exif, 271) == "maker"
 
 
+@pytest.mark.parametrize(
+    ("jfif", "in_exif", "result"),
+    [
+        ((72, 72), (300.0, 300.0, 2), (300.0, 300.0)),
+        ((72, 72), (300.0, 200.0, 2), (300.0, 200.0)),
+        ((72, 72), (1.0, 1.0, 1), (72.0, 72.0)),
+        ((72, 72), (1.0, 1.0, 2), (72.0, 72.0)),
+        ((72, 72), None, (72.0, 72.0)),
+        ((300, 300), (72.0, 72.0, 2), (300.0, 300.0)),
+        ((96, 96), (300.0, 300.0, 2), (96.0, 96.0)),
+        (None, (300.0, 300.0, 2), (300.0, 300.0)),
+    ],
+)
+def test_the_resolution_of_a_jpeg_is_that_of_exif_unless_jfif_means_one(
+    jfif: tuple[int, int] | None,
+    in_exif: tuple[float, float, int] | None,
+    result: tuple[float, float],
+    encode: Encode,
+) -> None:
+    exif = Image.Exif()
+    exif.update({} if in_exif is None else {282: in_exif[0], 283: in_exif[1], 296: in_exif[2]})
+    file = encode(Image.new("L", (8, 8)), "JPEG", exif=exif, **({} if jfif is None else {"dpi": jfif}))
+    metadata = read_metadata(opened(file), True)
+    assert metadata.dpi == result
+    written = fitted(metadata, FORMATS["JPEG"], 8, 8)
+    assert written.dpi == result
+
+
+def test_exif_in_several_segments_and_a_second_block(encode: Encode) -> None:
+    def segment(content: bytes) -> bytes:
+        content = b"Exif\0\0" + content
+        return b"\xff\xe1" + struct.pack(">H", len(content) + 2) + content
+
+    block = plain_exif(maker="m" * 80_000)[6:]
+    image = Image.new("RGB", (8, 8))
+    divided = encode(image, "JPEG", extra=segment(block[:60_000]) + segment(block[60_000:]))
+    assert tag(read_metadata(opened(divided), False).exif, 271) == "m" * 80_000
+    first, second = (plain_exif(maker=letter * 50_000)[6:] for letter in "ab")
+    twice = encode(image, "JPEG", extra=segment(first) + segment(second))
+    metadata = read_metadata(opened(twice), False)
+    assert tag(metadata.exif, 271) == "a" * 50_000
+    assert metadata_lost(metadata, FORMATS["JPEG"]) == ()
+
+
+def test_28_dots_per_centimeter_are_72_per_inch(encode: Encode) -> None:
+    exif = Image.Exif()
+    exif.update({282: 300.0, 283: 300.0, 296: 2})
+    file = bytearray(encode(Image.new("L", (8, 8)), "JPEG", exif=exif, dpi=(28, 28)))
+    file[13] = 2  # JFIF's unit
+    assert read_metadata(opened(bytes(file)), True).dpi == (300.0, 300.0)
+
+
 def test_a_jpeg_without_a_resolution_has_none(encode: Encode) -> None:
     image = Image.new("L", (8, 8))
     assert read_metadata(opened(encode(image, "JPEG", exif=plain_exif())), True).dpi is None
@@ -222,10 +330,14 @@ def test_notes_of_what_was_left_out(encode: Encode, srgb_profile: bytes) -> None
     assert metadata == Metadata()
     assert list(metadata_notes(broken, metadata)) == [
         "a color profile that does not fit its pixels was left out",
-        "EXIF was left out, since it is damaged or empty",
+        "EXIF was left out, since it is damaged",
     ]
     good = opened(encode(Image.new("RGB", (8, 8)), "JPEG", icc_profile=srgb_profile, exif=plain_exif()))
     assert list(metadata_notes(good, read_metadata(good, False))) == []
+    exif = Image.Exif()
+    exif[274] = 6
+    turned = opened(encode(Image.new("RGB", (8, 8)), "JPEG", exif=exif.tobytes()))
+    assert list(metadata_notes(turned, read_metadata(turned, False))) == []
 
 
 # Metadata of a result
@@ -274,19 +386,32 @@ def test_what_has_no_room_in_a_jpeg() -> None:
     jpeg, png = FORMATS["JPEG"], FORMATS["PNG"]
     exif = Image.Exif()
     exif[271] = "m" * 65_480
+    larger = Image.Exif()
+    larger[271] = "m" * 65_534
     captions = b"".join(b"\x1c\x02\x78" + struct.pack(">H", 7_000) + bytes(7_000) for _ in range(10))
     long = b"c" * 65_534
-    large = Metadata(exif=exif.tobytes() + bytes(100), xmp=b"x" * 70_000, iptc=captions, comment=long)
+    large = Metadata(exif=larger.tobytes(), xmp=b"x" * 70_000, iptc=captions, comment=long)
     assert fitted(large, jpeg, 6, 8) == Metadata()
     assert fitted(large, png, 6, 8).iptc == captions
     assert metadata_lost(large, jpeg) == tuple(
-        f"JPEG cannot hold {part}" for part in ("EXIF", "XMP", "IPTC captions", "a comment")
+        f"JPEG cannot hold {part} of this size" for part in ("EXIF", "XMP", "IPTC captions", "a comment")
     )
     tight = Metadata(exif=exif.tobytes())
     assert holds(jpeg, "exif", tight)
     result = fitted(tight, jpeg, 6, 8, provenance="a long sentence on what made it, and out of what")
     assert tag(result.exif, 271) == "m" * 65_480
     assert tag(result.exif, 0x000B) is None
+
+
+def test_additions_give_way_where_exif_fills_its_segment(encode: Encode) -> None:
+    exif = Image.Exif()
+    exif[271] = "m" * 65_470  # two bytes remain
+    exif[274] = 6
+    file = encode(Image.new("RGB", (8, 6)), "JPEG", exif=exif.tobytes(), dpi=(240, 240))
+    metadata = read_metadata(opened(file), False)
+    assert metadata_lost(metadata, FORMATS["JPEG"]) == ()
+    result = fitted(metadata, FORMATS["JPEG"], 6, 8, provenance="a long sentence on what made it")
+    assert (tag(result.exif, 271), tag(result.exif, 274)) == ("m" * 65_470, None)
 
 
 @pytest.mark.skipif(not CORPUS.is_dir(), reason="the corpus is not here")
