@@ -22,19 +22,26 @@ def picture_depth_bits(opened: Opened) -> int:
     """Return the bits per channel of a picture made from a file: 8, 10, 12, 16, or 32 for floats."""
     if opened.format.is_floating(opened):
         return FLOAT_BITS
+    if opened.format.converted_space(opened.image) is not None:
+        return 8
     deep = opened.image.mode in WIDE_MODES or opened.format.is_too_deep_for_pillow(opened)
     return depth_class(opened.format.depth_bits(opened)) if deep else 8
 
 
-def conversion_note(mode: str, has_profile: bool) -> str | None:
-    """Return the note on a color conversion; None for gray and RGB, which are not converted."""
-    if mode == "LAB":
+def conversion_note(space: str | None, profile: bytes | None) -> str | None:
+    """Return the note on a color conversion; None for gray and RGB, which are not converted.
+
+    Args:
+        space: See `PictureFormat.converted_space`.
+        profile: Color profile of the picture, which may be damaged or for other colors.
+    """
+    if space == "LAB":
         return "Lab colors were converted to sRGB"
-    if mode != "CMYK":
+    if space != "CMYK":
         return None
-    if has_profile:
-        return "CMYK was converted to sRGB through its color profile"
-    return "CMYK without a usable color profile was converted with a simple formula"
+    from esc_cli.media.color.cmyk import cmyk_note
+
+    return cmyk_note(profile)
 
 
 def orientation(image: Image.Image) -> int:
@@ -166,7 +173,7 @@ def _changed_by_reading(file: Opened) -> Iterator[str]:
     image = file.image
     if several_of(file) is None:
         yield from first_only(file)
-    conversion = conversion_note(image.mode, bool(image.info.get("icc_profile")))
+    conversion = conversion_note(file.format.converted_space(image), image.info.get("icc_profile"))
     if conversion is not None:
         yield conversion
     depth_bits = file.format.depth_bits(file)

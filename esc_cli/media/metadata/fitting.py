@@ -7,7 +7,7 @@ from dataclasses import replace
 from PIL import Image
 
 from esc_cli.errors import UsageError
-from esc_cli.media.formats.base import PictureFormat
+from esc_cli.media.formats.base import PictureFormat, converted_mode
 from esc_cli.media.formats.registry import format_of
 from esc_cli.media.metadata.exif import exif_dpi, exif_of_block, fitted_exif
 from esc_cli.media.metadata.kinds import ALL_METADATA, OPTIONS, TITLES, Held, Metadata
@@ -49,10 +49,11 @@ def read_metadata(image: Image.Image, gray: bool, header: bytes = b"") -> Metada
     """
     stored, format = _stored_metadata(image), format_of(image)
     signalled = None if format is None else format.signalled_profile(image, header)
+    profile = None if _converted_space(image) else signalled or stored.icc_profile
     exif = _clean_exif(stored.exif)
     return replace(
         stored,
-        icc_profile=_fitting(signalled or stored.icc_profile, gray),
+        icc_profile=_fitting(profile, gray),
         exif=exif,
         xmp=upright_xmp(stored.xmp.rstrip(b"\0")) or None if stored.xmp else None,
         dpi=_sensible(stored.dpi or (exif_dpi(exif) if exif else None)),
@@ -102,7 +103,7 @@ def fitted(
 def metadata_notes(image: Image.Image, metadata: Metadata) -> Iterator[str]:
     """Yield a sentence for each part of a file's metadata that was left out when it was read."""
     stored = _stored_metadata(image)
-    if stored.icc_profile and metadata.icc_profile is None and image.mode not in ("CMYK", "LAB"):
+    if stored.icc_profile and metadata.icc_profile is None and _converted_space(image) is None:
         yield "a color profile that does not fit its pixels was left out"
     if stored.exif and metadata.exif is None:
         yield "EXIF was left out, since it is damaged or empty"
@@ -146,6 +147,11 @@ def parts_held(format: PictureFormat, keep: Set[Held] = ALL_METADATA) -> frozens
 def holds(format: PictureFormat, part: Held, metadata: Metadata) -> bool:
     """Return whether a format can hold a part of this metadata in a place of its own."""
     return part in format.holds and not _too_large(format, part, metadata)
+
+
+def _converted_space(image: Image.Image) -> str | None:
+    format = format_of(image)
+    return converted_mode(image) if format is None else format.converted_space(image)
 
 
 def _stored_metadata(image: Image.Image) -> Metadata:
