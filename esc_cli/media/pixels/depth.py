@@ -100,12 +100,12 @@ def from_floats(values: Array) -> Pixels:
 
 
 def unpremultiplied(values: Array) -> Array:
-    """Divide colors by alpha, the last channel of (H, W, C) uint16 or float32. Colors are 0 where alpha is 0.
+    """Divide colors by alpha, the last channel of (H, W, C) of any type. Colors are 0 where alpha is 0.
 
     Source: TIFF 6.0, ExtraSamples 1 (associated alpha).
     """
-    alpha = values[..., -1].astype(np.float32)
-    opaque = 1.0 if values.dtype.kind == "f" else 65_535.0
+    alpha: Array = values[..., -1].astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
+    opaque = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
     factor = np.divide(opaque, alpha, out=np.zeros_like(alpha), where=alpha > 0)
     result = values.copy()
     for channel in range(values.shape[2] - 1):
