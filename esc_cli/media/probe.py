@@ -10,7 +10,7 @@ from PIL import Image, ImageFile
 from esc_cli.errors import InputError
 from esc_cli.media.formats.base import Several, exif_orientation
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, format_of, sniff
-from esc_cli.media.metadata.fitting import parts_of
+from esc_cli.media.metadata.fitting import geo_notes, parts_of
 from esc_cli.media.metadata.kinds import Held
 from esc_cli.media.opening import CAMERA_RAW_EXTENSIONS, opened
 from esc_cli.media.pillow import LARGEST_INPUT_PX, WIDE_MODES, Opened, check_pixels, translated_errors
@@ -179,6 +179,7 @@ def _changed_by_reading(file: Opened) -> Iterator[str]:
     depth_bits = file.format.depth_bits(file)
     if picture_depth_bits(file) == 8 < depth_bits:
         yield reduction_note(depth_bits, 8)
+    yield from geo_notes(image)
 
 
 def has_alpha(image: Image.Image) -> bool:

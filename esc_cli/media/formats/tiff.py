@@ -23,6 +23,7 @@ from esc_cli.media.metadata.exif import (
     exif_tree,
     resolution_fields,
 )
+from esc_cli.media.metadata.geo import geo_of_page
 from esc_cli.media.metadata.iptc import iptc_of_resources, iptc_of_stream
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
@@ -75,7 +76,7 @@ class Tiff(PictureFormat):
     extensions = (".tif", ".tiff")
     signature = rb"II[*+]\0|MM\0[*+]"
     largest_side_px = INT32_MAX
-    holds = frozenset(("icc_profile", "exif", "xmp", "iptc", "dpi"))
+    holds = frozenset(("icc_profile", "exif", "xmp", "iptc", "dpi", "geo"))
     depths_bits = (8, 16, FLOAT_BITS)
     several = "pages"
     bytes_a_value = 0.35
@@ -181,7 +182,7 @@ class Tiff(PictureFormat):
         Later pages without their own metadata get the color profile and the resolution of the first page.
         """
         reader = TiffReader(io.BytesIO(encoded))
-        default = replace(metadata[0], exif=None, xmp=None, iptc=None)
+        default = Metadata(icc_profile=metadata[0].icc_profile, dpi=metadata[0].dpi)
         behind, next = bytearray(len(encoded) % 2), 0
         try:
             for number, page in reversed(list(enumerate(reader.chain()))):
@@ -213,8 +214,8 @@ def _stored_metadata(image: TiffImageFile) -> Metadata:
             if tag in page.entries
         }
         captions = iptc_of_stream(read.get(_IPTC, b"")) or iptc_of_resources(read.get(_PHOTOSHOP, b""))
-        exif, dpi = exif_of_page(reader, page), dpi_of_page(reader, page)
-    return Metadata(icc_profile=read.get(_PROFILE), exif=exif, xmp=read.get(_XMP), iptc=captions, dpi=dpi)
+        exif, dpi, geo = exif_of_page(reader, page), dpi_of_page(reader, page), geo_of_page(reader, page)
+    return Metadata(read.get(_PROFILE), exif, read.get(_XMP), dpi, captions, geo=geo)
 
 
 @contextmanager
@@ -253,4 +254,5 @@ def _page_with(page: Directory, reader: TiffReader, metadata: Metadata) -> Tree:
         _PROFILE: (UNDEFINED, profile if fits else None),
     }
     fields = {tag: Field(type, data) for tag, (type, data) in blocks.items() if data is not None}
-    return tags | resolution_fields(metadata.dpi) | fields
+    places = {} if metadata.geo is None else dict(metadata.geo.fields)
+    return tags | resolution_fields(metadata.dpi) | fields | places

@@ -10,6 +10,7 @@ from esc_cli.errors import UsageError
 from esc_cli.media.formats.base import PictureFormat, converted_mode
 from esc_cli.media.formats.registry import format_of
 from esc_cli.media.metadata.exif import exif_dpi, exif_of_block, fitted_exif
+from esc_cli.media.metadata.geo import fitted_geo, is_usable
 from esc_cli.media.metadata.kinds import ALL_METADATA, OPTIONS, TITLES, Held, Metadata
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.metadata.xmp import fitted_xmp, upright_xmp
@@ -57,6 +58,7 @@ def read_metadata(image: Image.Image, gray: bool, header: bytes = b"") -> Metada
         exif=exif,
         xmp=upright_xmp(stored.xmp.rstrip(b"\0")) or None if stored.xmp else None,
         dpi=_sensible(stored.dpi or (exif_dpi(exif) if exif else None)),
+        geo=stored.geo if stored.geo and is_usable(stored.geo) else None,
     )
 
 
@@ -95,7 +97,8 @@ def fitted(
     wanted = {part: getattr(metadata, part) for part in TITLES if part in keep}
     exif = _fitted_exif(Metadata(**wanted), format, height, width, provenance) if "exif" in keep else None
     xmp = fitted_xmp(metadata.xmp, height, width) if metadata.xmp and "xmp" in keep else None
-    result = Metadata(**{**wanted, "exif": exif, "xmp": xmp})
+    geo = fitted_geo(metadata.geo, height, width) if metadata.geo and "geo" in keep else None
+    result = Metadata(**{**wanted, "exif": exif, "xmp": xmp, "geo": geo})
     unheld = [part for part in TITLES if not holds(format, part, result)]
     return replace(result, **dict.fromkeys(unheld))
 
@@ -107,6 +110,14 @@ def metadata_notes(image: Image.Image, metadata: Metadata) -> Iterator[str]:
         yield "a color profile that does not fit its pixels was left out"
     if stored.exif and metadata.exif is None:
         yield "EXIF was left out, since it is damaged or empty"
+    yield from geo_notes(image)
+
+
+def geo_notes(image: Image.Image) -> Iterator[str]:
+    """Yield a sentence if a file's georeferencing is left out. The image need not be decoded."""
+    geo = _stored_metadata(image).geo
+    if geo is not None and not is_usable(geo):
+        yield "georeferencing was left out, since it is damaged or the picture was stored turned"
 
 
 def metadata_lost(
@@ -160,8 +171,8 @@ def _stored_metadata(image: Image.Image) -> Metadata:
 
 
 def _too_large(format: PictureFormat, part: Held, metadata: Metadata) -> bool:
-    size = len(getattr(metadata, part) or ())
-    return size > format.largest_part_bytes.get(part, size)
+    largest = format.largest_part_bytes.get(part)
+    return largest is not None and len(getattr(metadata, part) or ()) > largest
 
 
 def _fitted_exif(
