@@ -28,22 +28,6 @@ def picture_depth_bits(opened: Opened) -> int:
     return depth_class(opened.format.depth_bits(opened)) if deep else 8
 
 
-def conversion_note(space: str | None, profile: bytes | None) -> str | None:
-    """Return the note on a color conversion; None for gray and RGB, which are not converted.
-
-    Args:
-        space: See `PictureFormat.converted_space`.
-        profile: Color profile of the picture, which may be damaged or for other colors.
-    """
-    if space == "LAB":
-        return "Lab colors were converted to sRGB"
-    if space != "CMYK":
-        return None
-    from esc_cli.media.color.cmyk import cmyk_note
-
-    return cmyk_note(profile)
-
-
 def orientation(image: Image.Image) -> int:
     """Return the EXIF orientation that is still to be applied to an image, 1 to 8."""
     format = format_of(image)
@@ -173,13 +157,22 @@ def _changed_by_reading(file: Opened) -> Iterator[str]:
     image = file.image
     if several_of(file) is None:
         yield from first_only(file)
-    conversion = conversion_note(file.format.converted_space(image), image.info.get("icc_profile"))
-    if conversion is not None:
-        yield conversion
+    yield from _conversion(file)
     depth_bits = file.format.depth_bits(file)
     if picture_depth_bits(file) == 8 < depth_bits:
         yield reduction_note(depth_bits, 8)
     yield from geo_notes(image)
+
+
+def _conversion(file: Opened) -> Iterator[str]:
+    space = file.format.converted_space(file.image)
+    if space is None:
+        return
+    from esc_cli.media.color.converted import conversion_note  # it loads littlecms
+
+    note = conversion_note(space, file.image.info.get("icc_profile"))
+    if note is not None:
+        yield note
 
 
 def has_alpha(image: Image.Image) -> bool:

@@ -1,9 +1,9 @@
 """Convert pixels from every Pillow mode to gray or RGB, with or without alpha, at full bit depth."""
 
 import numpy as np
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
-from esc_cli.media.color.cmyk import cmyk_to_rgb
+from esc_cli.media.color.converted import cmyk_to_rgb, conversion_note, lab_to_rgb
 from esc_cli.media.pillow import WIDE_MODES
 from esc_cli.media.pixels.bits import reduction_note
 from esc_cli.media.pixels.depth import (
@@ -14,7 +14,6 @@ from esc_cli.media.pixels.depth import (
     from_signed_integers,
     from_wide_integers,
 )
-from esc_cli.media.probe import conversion_note
 
 _GRAY_MODES = ("1", "L", "LA", "La")
 _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 262, 339
@@ -45,7 +44,7 @@ def _eight_bits(image: Image.Image, file_bits: int) -> tuple[Image.Image, tuple[
     notes = () if note is None else (note,)
     if image.mode == "CMYK":
         return cmyk_to_rgb(image), notes
-    return (_lab_to_rgb(image) if image.mode == "LAB" else _plain(image, file_bits)), notes
+    return (lab_to_rgb(image) if image.mode == "LAB" else _plain(image, file_bits)), notes
 
 
 def _plain(image: Image.Image, file_bits: int) -> Image.Image:
@@ -100,10 +99,3 @@ def _is_negative(image: Image.Image) -> bool:
 def _tiff_value(image: Image.Image, tag: int) -> object:
     """Return the value of a tag; None if the tag is missing or the image is not a TIFF."""
     return image.tag_v2.get(tag) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
-
-
-def _lab_to_rgb(image: Image.Image) -> Image.Image:
-    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    # Without this flag littlecms computes with a coarse table, and is wrong by up to 8.6 of 255.
-    transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB", flags=ImageCms.Flags.NOOPTIMIZE)
-    return transform.apply(image)
