@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from esc_cli.media.pixels.depth import Array, Pixels
 
 # Source: TIFF 6.0, appendix A (tags), sections 16 to 18, 21 and 23 (colors).
-_BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR = 258, 259, 262, 277, 284
+_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR = 256, 257, 258, 259, 262, 277, 284
 _EXTRA, _SAMPLE_FORMAT, _SUBSAMPLING = 338, 339, 530
 _PLACES = frozenset((273, 324))  # StripOffsets, TileOffsets
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
@@ -194,15 +194,31 @@ def decoded(image: Image.Image, source: Path | bytes, page: int, name: str) -> "
     Raises:
         InputError: The page is damaged or incomplete.
     """
-    tags = tags_of(image)
-    photometric, has_alpha = _photometric(tags), image.mode in _ALPHA_MODES
     if _means_what_libvips_reads(image):
-        values = decode_page(source, page, name)[..., : len(image.getbands())]
-        return _numbers(values)
+        values = decode_page(source, page, name)
+        _check_size(values, image, name)
+        return _numbers(values[..., : len(image.getbands())])
     values = _plain_samples(source, page, name, image)
-    values = _straight(values[..., : _COLORS[photometric] + has_alpha], tags)
+    _check_size(values, image, name)
+    return _pixels_of_samples(values, image)
+
+
+def _check_size(values: "Array", image: Image.Image, name: str) -> None:
+    """Refuse a page with two entries of its width or height, of which libraries take one or the other."""
+    tags = tags_of(image)
+    if values.shape[:2] != (tags[_HEIGHT], tags[_WIDTH]):
+        raise InputError(f"{name} is damaged: it states two sizes")
+
+
+def _pixels_of_samples(values: "Array", image: Image.Image) -> "Pixels":
+    """Apply the meaning of all samples of a page, of shape (H, W, C)."""
+    import numpy as np
+
+    tags, photometric = tags_of(image), _photometric(tags_of(image))
+    values = _straight(values[..., : _COLORS[photometric] + (image.mode in _ALPHA_MODES)], tags)
     if photometric == _WHITE_IS_ZERO:
-        values[..., 0] = _white_of(values) - values[..., 0]
+        with np.errstate(invalid="ignore"):  # some kinds of NaN
+            values[..., 0] = _white_of(values) - values[..., 0]
     if photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
         return _numbers(values)
     return _through_pillow(values, photometric, image)

@@ -371,3 +371,39 @@ def test_a_page_without_pixels_is_damage() -> None:
     file = tiff(noise(3, "u1"), RGB).replace(struct.pack("<HH", 273, LONG), struct.pack("<HH", 272, LONG))
     with pytest.raises(InputError, match="damaged"):
         read_file(file)
+
+
+def test_two_heights_are_damage() -> None:
+    """Pillow takes another one than libvips, so the plan would not be true."""
+    file = tiff(noise(2, "u1"), 1, extra=(2,), planes=True)
+    twice = file.replace(struct.pack("<HH", 278, SHORT), struct.pack("<HH", 257, SHORT))
+    with pytest.raises(InputError, match="two sizes"):
+        read_file(twice)
+
+
+@pytest.mark.parametrize(
+    "file",
+    [
+        tiff(noise(2, "u1"), 1, extra=(2,), planes=True),
+        tiff(noise(3, "u2"), RGB, planes=True, tile=16, compression=DEFLATE),
+        tiff(noise(5, "u1"), CMYK, extra=(2,)),
+        tiff(noise(3, "u2"), CIELAB, planes=True),
+        tiff(noise(4, "u4"), RGB, extra=(2,), compression=DEFLATE),
+        tiff(noise(3, "u1"), RGB, order=">", big=True, tags={274: (BYTE, (6,))}),
+        tiff(noise(2, "f4"), 0, extra=(2,), order=">"),
+    ],
+    ids=("gray and alpha", "deep", "CMYK", "Lab", "32 bits", "BigTIFF", "floats"),
+)
+def test_a_damaged_file_is_refused_or_read_as_planned(file: bytes) -> None:
+    random = np.random.default_rng(0)
+    for _ in range(60):
+        damaged = bytearray(file)
+        for place in len(file) - 1 - random.integers(0, 260, 2):  # directories are at the end
+            damaged[place] = random.integers(0, 256)
+        try:
+            told, picture = probe(bytes(damaged)), read_file(bytes(damaged)).first
+        except InputError as error:
+            assert "\n" not in error.message
+            continue
+        assert (told.height, told.width, told.gray) == (picture.height, picture.width, picture.gray)
+        assert told.alpha == (picture.alpha is not None)
