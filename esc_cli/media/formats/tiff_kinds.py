@@ -111,7 +111,7 @@ def _is_unreadable(image: TiffPages) -> bool:
     mixed_up = compression != _RAW and tags.prefix == b"MM" and _sample_format(tags) != _UNSIGNED
     if bits == 64:
         return mixed_up or planes
-    if compression in _ONLY_PILLOW and (mixed_up or (planes and bits > 16) or _left_to_libvips(image)):
+    if compression in _ONLY_PILLOW and (mixed_up or (bits > 16 if planes else _left_to_libvips(image))):
         return True
     if not planes:
         return False

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from PIL import Image
+from PIL.TiffImagePlugin import AppendingTiffWriter, TiffImageFile
 
 from esc_cli.errors import InputError
 from esc_cli.media.picture import Picture
@@ -195,8 +196,6 @@ def test_32_bit_integers_become_16(photometric: int, extra: tuple[int, ...], lay
 def test_pages_of_other_kinds_follow(encode: Callable[..., bytes]) -> None:
     pages = [noise(3, "u1"), noise(2, "u2"), noise(1, "u1")]
     content = io.BytesIO()
-    from PIL.TiffImagePlugin import AppendingTiffWriter
-
     with AppendingTiffWriter(content) as writer:
         for file in (tiff(pages[0], RGB), tiff(pages[1], 1, extra=(2,), planes=True), tiff(pages[2], 1)):
             writer.write(file)
@@ -407,3 +406,42 @@ def test_a_damaged_file_is_refused_or_read_as_planned(file: bytes) -> None:
             continue
         assert (told.height, told.width, told.gray) == (picture.height, picture.width, picture.gray)
         assert told.alpha == (picture.alpha is not None)
+
+
+def packed_by_pillow(plane: Array, compression: str, predictor: int, encode: Callable[..., bytes]) -> bytes:
+    """Return the only strip of a gray TIFF that Pillow writes."""
+    tags = {278: len(plane), 317: predictor}
+    file = encode(Image.fromarray(plane), "TIFF", compression=compression, tiffinfo=tags)
+    with Image.open(io.BytesIO(file)) as image:
+        assert isinstance(image, TiffImageFile)
+        (start,), (size,) = image.tag_v2[273], image.tag_v2[279]
+    return file[start : start + size]
+
+
+@pytest.mark.parametrize("type", ["u1", "u2"])
+@pytest.mark.parametrize(
+    ("compression", "number", "predictor"),
+    [
+        ("tiff_lzw", 5, 1),
+        ("tiff_lzw", 5, 2),
+        ("tiff_adobe_deflate", 8, 2),
+        ("packbits", 32_773, 1),
+        ("lzma", 34_925, 1),
+        ("zstd", ZSTD, 2),
+    ],
+)
+def test_planes_of_every_compression(
+    type: str, compression: str, number: int, predictor: int, encode: Callable[..., bytes]
+) -> None:
+    values = noise(2, type)
+    planes = [packed_by_pillow(values[..., at], compression, predictor, encode) for at in (0, 1)]
+    tags = {259: (SHORT, (number,)), 317: (SHORT, (predictor,))}
+    file = tiff(values, 1, extra=(2,), planes=True, packed=planes, tags=tags)
+    assert np.array_equal(channels_of(first(file)), values)
+
+
+def test_planes_of_jpegs(encode: Callable[..., bytes], scene: Image.Image) -> None:
+    planes = [encode(plane, "JPEG", quality=95) for plane in scene.split()]
+    expected = np.dstack([np.asarray(Image.open(io.BytesIO(plane))) for plane in planes])
+    file = tiff(expected, RGB, planes=True, compression=7, packed=planes)
+    assert np.array_equal(channels_of(first(file)), expected)
