@@ -14,7 +14,7 @@ from esc_cli.media.metadata.fitting import geo_notes, parts_of
 from esc_cli.media.metadata.kinds import Held
 from esc_cli.media.opening import CAMERA_RAW_EXTENSIONS, opened
 from esc_cli.media.pillow import LARGEST_INPUT_PX, WIDE_MODES, Opened, check_pixels, translated_errors
-from esc_cli.media.pixels.bits import FLOAT_BITS, depth_class, reduction_note
+from esc_cli.media.pixels.bits import FLOAT_BITS, WIDE_INTEGERS_NOTE, depth_class, reduction_note
 from esc_cli.media.pixels.orientation import TURNS_WHICH_SWAP_SIDES
 
 
@@ -161,6 +161,8 @@ def _changed_by_reading(file: Opened) -> Iterator[str]:
     depth_bits = file.format.depth_bits(file)
     if picture_depth_bits(file) == 8 < depth_bits:
         yield reduction_note(depth_bits, 8)
+    elif depth_bits > 16 and not file.format.is_floating(file):
+        yield WIDE_INTEGERS_NOTE
     yield from geo_notes(image)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from esc_cli.media.picture import Picture
-from esc_cli.media.pixels.bits import FLOAT_BITS, depth_class
+from esc_cli.media.pixels.bits import FLOAT_BITS, WIDE_INTEGERS_NOTE, depth_class
 
 Array = npt.NDArray[Any]
 
@@ -80,8 +80,7 @@ def from_wide_integers(values: Array) -> Pixels:
     """Scale 32-bit integers of shape (H, W, C), whose white is not stated, to 16 bits."""
     black, white = _range(values, (255.0, 65_535.0))
     scaled = (values.astype(np.float64) - black) * (65_535 / (white - black))
-    note = "32-bit integers were reduced to 16 bits per channel"
-    return Pixels(scaled.round().astype(np.uint16), 16, notes=(note,))
+    return Pixels(scaled.round().astype(np.uint16), 16, notes=(WIDE_INTEGERS_NOTE,))
 
 
 def from_floats(values: Array) -> Pixels:

@@ -186,9 +186,10 @@ def test_associated_alpha_of_planes_is_divided_out(photometric: int) -> None:
 @pytest.mark.parametrize(("photometric", "extra"), [(1, (2,)), (RGB, ()), (RGB, (2,))])
 def test_32_bit_integers_become_16(photometric: int, extra: tuple[int, ...], layout: dict[str, Any]) -> None:
     values = noise((1 if photometric == 1 else 3) + len(extra), "u4") >> 1  # half of white stays half of it
-    picture = first(tiff(values, photometric, extra=extra, **layout))
+    file = tiff(values, photometric, extra=extra, **layout)
+    picture = first(file)
     assert np.array_equal(channels_of(picture), values >> 16)
-    assert picture.notes == ("32-bit integers were reduced to 16 bits per channel",)
+    assert probe(file).notes == picture.notes == ("32-bit integers were reduced to 16 bits per channel",)
     small = first(tiff(values >> 24, photometric, extra=extra, **layout))
     assert np.array_equal(channels_of(small), (values >> 24) * 257)
 
