@@ -34,8 +34,9 @@ _UNKNOWN, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2
 _DEFAULT_SUBSAMPLING = (2, 2)
 _LARGEST_SHORT = 65_535
 _RAW, _WEBP = 1, 50_001
-_ONLY_PILLOW = (34_925, 50_000)
-"""LZMA and Zstandard, which the libtiff of libvips lacks."""
+_LZMA, _ZSTANDARD = 34_925, 50_000
+_ONLY_PILLOW = (_LZMA, _ZSTANDARD)
+"""Compressions that the libtiff of libvips lacks."""
 
 _COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _CMYK: 4, _YCBCR: 3, _CIELAB: 3, _ICCLAB: 3}
 """Number of color channels by PhotometricInterpretation."""
@@ -56,6 +57,16 @@ _NAMES = {
     32_803: "a camera's color filter array",
     32_844: "LogL",
     32_845: "LogLuv",
+}
+_COMPRESSIONS = {
+    _LZMA: "LZMA",
+    _ZSTANDARD: "Zstandard",
+    33_003: "JPEG 2000",
+    33_005: "JPEG 2000",
+    34_712: "JPEG 2000",
+    34_887: "LERC",
+    50_002: "JPEG XL",
+    52_546: "JPEG XL",
 }
 _TYPES = {_SIGNED: " with a sign", _FLOATING: " (floats)", 5: " (complex)", 6: " (complex)"}
 
@@ -95,7 +106,8 @@ def _kind_of(image: TiffPages) -> str:
     count, bits = tags.get(_SAMPLES, 1), max(tags.get(_BITS, (1,)))
     channels = "1 channel" if count == 1 else f"{count} channels"
     planes = " in separate planes" if _has_planes(image) else ""
-    packed = "" if compression == _RAW else f", compression {int(compression)}"
+    method = _COMPRESSIONS.get(compression, f"compression {int(compression)}")
+    packed = "" if compression == _RAW else f", {method}"
     color = _NAMES.get(photometric, f"photometric interpretation {photometric}")
     kind = _TYPES.get(_sample_format(tags), "")
     return f"{color}, {channels} of {int(bits)} bits{kind}{planes}{packed}"
@@ -212,16 +224,14 @@ def _check_size(values: "Array", image: Image.Image, name: str) -> None:
 
 def _pixels_of_samples(values: "Array", image: Image.Image) -> "Pixels":
     """Apply the meaning of all samples of a page, of shape (H, W, C)."""
-    import numpy as np
-
     tags, photometric = tags_of(image), _photometric(tags_of(image))
     values = _straight(values[..., : _COLORS[photometric] + (image.mode in _ALPHA_MODES)], tags)
+    if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
+        return _through_pillow(values, photometric, image)
+    pixels = _numbers(values)
     if photometric == _WHITE_IS_ZERO:
-        with np.errstate(invalid="ignore"):  # some kinds of NaN
-            values[..., 0] = _white_of(values) - values[..., 0]
-    if photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
-        return _numbers(values)
-    return _through_pillow(values, photometric, image)
+        pixels.values[..., 0] = _white_of(pixels.values) - pixels.values[..., 0]
+    return pixels
 
 
 def decode_page(source: Path | bytes, page: int, name: str) -> "Array":

@@ -173,6 +173,14 @@ def test_white_at_zero_beside_alpha(type: str, planes: bool) -> None:
     assert np.allclose(found, expected, rtol=0, atol=1e-7)
 
 
+@pytest.mark.parametrize("channels", [1, 2])
+def test_white_at_zero_of_floats_in_their_own_range(channels: int) -> None:
+    values = np.array([[[0.0] * channels, [100.0] * channels, [255.0] * channels]], "f4")
+    picture = first(tiff(values, 0, extra=(2,)[: channels - 1]))
+    assert channels_of(picture)[0, :, 0].tolist() == pytest.approx([1, 155 / 255, 0], abs=1e-6)
+    assert picture.value_range == (0, 255)
+
+
 @pytest.mark.parametrize("photometric", [1, RGB])
 def test_associated_alpha_of_planes_is_divided_out(photometric: int) -> None:
     colors = 1 if photometric == 1 else 3
@@ -348,13 +356,14 @@ def test_webp_in_a_tiff(
             {"compression": DEFLATE, "order": ">"},
             "gray, 1 channel of 64 bits (floats), compression 8",
         ),
+        (noise(3, "u1"), RGB, {"compression": 65_000}, "RGB, 3 channels of 8 bits, compression 65000"),
         (noise(3, "i2"), RGB, {}, "RGB, 3 channels of 16 bits with a sign"),
-        (noise(3, "u1"), RGB, {"compression": 34_712}, "RGB, 3 channels of 8 bits, compression 34712"),
+        (noise(3, "u1"), RGB, {"compression": 34_712}, "RGB, 3 channels of 8 bits, JPEG 2000"),
         (
             noise(2, "u2"),
             1,
             {"extra": (2,), "compression": ZSTD},
-            "gray, 2 channels of 16 bits, compression 50000",
+            "gray, 2 channels of 16 bits, Zstandard",
         ),
     ],
 )
