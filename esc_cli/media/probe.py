@@ -163,6 +163,7 @@ def _changed_by_reading(file: Opened) -> Iterator[str]:
         yield reduction_note(depth_bits, 8)
     elif depth_bits > 16 and not file.format.is_floating(file):
         yield WIDE_INTEGERS_NOTE
+    yield from file.format.reading_notes(file)
     yield from geo_notes(image)
 
 

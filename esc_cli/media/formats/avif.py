@@ -107,6 +107,11 @@ class Avif(heic.HeifFormat):
             raise
         return _cropped(image, file, name)
 
+    def reading_notes(self, opened: Opened) -> Iterator[str]:
+        """Yield that an animation is not cropped, since only Pillow reads its frames, and only whole."""
+        if getattr(opened.image, "n_frames", 1) > 1 and b"clap" in opened.header:
+            yield "the crop of the animation is not applied"
+
     def orientation(self, image: Image.Image) -> int:
         """Return 1 for a picture that libvips reads, because it returns it upright."""
         return 1 if isinstance(image, _LEFT_TO_LIBVIPS) else super().orientation(image)

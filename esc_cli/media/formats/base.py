@@ -147,6 +147,10 @@ class PictureFormat:
         """Return "CMYK" or "LAB" if reading converts the picture to sRGB of 8 bits, otherwise None."""
         return converted_mode(image)
 
+    def reading_notes(self, opened: Opened) -> Iterator[str]:
+        """Yield a sentence for each change by reading that the mode and the depth do not imply."""
+        return iter(())
+
     def is_too_deep_for_pillow(self, opened: Opened) -> bool:
         """Return whether Pillow would drop bits of the picture or page, or read it wrongly."""
         return False

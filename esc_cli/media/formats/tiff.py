@@ -28,7 +28,7 @@ from esc_cli.media.metadata.iptc import iptc_of_resources, iptc_of_stream
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.pillow import PILLOW_ERRORS, Opened
-from esc_cli.media.pixels.bits import FLOAT_BITS
+from esc_cli.media.pixels.bits import FLOAT_BITS, SIGNED_NOTE
 from esc_cli.media.tiff_directories import (
     BYTE,
     EXIF_DIRECTORY,
@@ -112,6 +112,11 @@ class Tiff(PictureFormat):
     def is_too_deep_for_pillow(self, opened: Opened) -> bool:
         """Return whether libvips must decode the picture."""
         return tiff_kinds.needs_libvips(opened.image)
+
+    def reading_notes(self, opened: Opened) -> Iterator[str]:
+        """Yield the conversion of numbers with a sign."""
+        if tiff_kinds.is_signed(opened.image):
+            yield SIGNED_NOTE
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
         """Decode with libvips, which unpremultiplies associated alpha; other extra channels are dropped."""

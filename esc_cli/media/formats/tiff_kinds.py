@@ -146,6 +146,11 @@ def is_floating(image: Image.Image) -> bool:
     return _sample_format(tags_of(image)) == _FLOATING
 
 
+def is_signed(image: Image.Image) -> bool:
+    """Return whether the current page stores integers of 16 bits with a sign, which are moved up."""
+    return _sample_format(tags_of(image)) == _SIGNED and depth_bits(image) == 16
+
+
 def converted_space(image: Image.Image) -> str | None:
     """Return "CMYK" or "LAB" if reading converts the current page to sRGB, otherwise None."""
     return _CONVERTED.get(_photometric(tags_of(image)))

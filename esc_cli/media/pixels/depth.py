@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from esc_cli.media.picture import Picture
-from esc_cli.media.pixels.bits import FLOAT_BITS, WIDE_INTEGERS_NOTE, depth_class
+from esc_cli.media.pixels.bits import FLOAT_BITS, SIGNED_NOTE, WIDE_INTEGERS_NOTE, depth_class
 
 Array = npt.NDArray[Any]
 
@@ -72,8 +72,7 @@ def from_integers(values: Array, bits: int) -> Pixels:
 
 def from_signed_integers(values: Array) -> Pixels:
     """Convert signed 16-bit integers of shape (H, W, C) to unsigned ones, without loss."""
-    note = "signed 16-bit integers became unsigned by adding 32,768"
-    return Pixels((values + 32_768).astype(np.uint16), 16, notes=(note,))
+    return Pixels((values + 32_768).astype(np.uint16), 16, notes=(SIGNED_NOTE,))
 
 
 def from_wide_integers(values: Array) -> Pixels:

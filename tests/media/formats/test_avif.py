@@ -135,6 +135,14 @@ def test_a_crop_of_more_than_8_bits() -> None:
     assert (told.height, told.width, told.depth_bits) == (picture.height, picture.width, 10) == (6, 10, 10)
 
 
+def test_the_crop_of_an_animation_is_said_to_be_ignored(encode: Callable[..., bytes]) -> None:
+    frames = [Image.new("RGB", (24, 16), color) for color in ("red", "blue")]
+    animation = encode(frames[0], "AVIF", save_all=True, append_images=frames[1:])
+    assert probe(animation).notes == ()
+    cropped = with_properties(animation, clap(10, 6, 0, 0))
+    assert probe(cropped).notes == ("the crop of the animation is not applied",)
+
+
 @pytest.mark.parametrize("crop", [(240, 192, 0, 0), (0, 0, 0, 0), (300, 300, 0, 0), (240, 192, 500, 500)])
 def test_a_crop_that_takes_nothing_or_everything_away(
     crop: tuple[int, int, int, int], encode: Callable[..., bytes], scene: Image.Image

@@ -220,7 +220,11 @@ def test_gray_with_a_sign(type: str, layout: dict[str, Any]) -> None:
     values = noise(1, type)
     values[0, :2, 0] = np.iinfo(type).min, np.iinfo(type).max
     expected = (values.astype(np.int64) - values.min()) * (65_535 / (2 ** (8 * values.dtype.itemsize) - 1))
-    assert np.array_equal(channels_of(first(tiff(values, 1, **layout))), expected.round())
+    file = tiff(values, 1, **layout)
+    picture = first(file)
+    assert np.array_equal(channels_of(picture), expected.round())
+    assert len(picture.notes) == 1
+    assert probe(file).notes == picture.notes
 
 
 @pytest.mark.parametrize("type", ["u1", "u2"])
