@@ -28,7 +28,7 @@ class Options(EnhancementOptions):
         size: ImageMagick geometry instead of a scale: ``1920x``, ``x1080``, ``1920x1080``, ``50%``, ...
         format: Name of a format, such as ``png``. The default is the format of each input.
         quality: Quality of lossy formats, 1 to 100.
-        metadata: Metadata to keep: ``all``, ``none``, or some of ``icc,exif,xmp,dpi,iptc,text,comment``.
+        metadata: Metadata to keep: ``all``, ``none``, or some of ``icc,exif,xmp,dpi,iptc,text,comment,geo``.
         recursive: Whether to search subfolders.
         when_there: How to handle results that already exist and are not up to date.
         max_megapixels: Limit of the input size, in megapixels. Larger inputs are refused. The default is 500.

@@ -15,7 +15,7 @@ from esc_cli.media.metadata.fitting import metadata_notes, metadata_of_header, p
 from esc_cli.media.metadata.kinds import Held
 from esc_cli.media.opening import CAMERA_RAW_EXTENSIONS, opened
 from esc_cli.media.pillow import LARGEST_INPUT_PX, WIDE_MODES, Opened, check_pixels, translated_errors
-from esc_cli.media.pixels.bits import FLOAT_BITS, depth_class, reduction_note
+from esc_cli.media.pixels.bits import FLOAT_BITS, WIDE_INTEGERS_NOTE, depth_class, reduction_note
 from esc_cli.media.pixels.orientation import TURNS_WHICH_SWAP_SIDES
 
 
@@ -23,19 +23,10 @@ def picture_depth_bits(opened: Opened) -> int:
     """Return the bits per channel of a picture made from a file: 8, 10, 12, 16, or 32 for floats."""
     if opened.format.is_floating(opened):
         return FLOAT_BITS
+    if opened.format.converted_space(opened.image) is not None:
+        return 8
     deep = opened.image.mode in WIDE_MODES or opened.format.is_too_deep_for_pillow(opened)
     return depth_class(opened.format.depth_bits(opened)) if deep else 8
-
-
-def conversion_note(mode: str, has_profile: bool) -> str | None:
-    """Return the note on a color conversion; None for gray and RGB, which are not converted."""
-    if mode == "LAB":
-        return "Lab colors were converted to sRGB"
-    if mode != "CMYK":
-        return None
-    if has_profile:
-        return "CMYK was converted to sRGB through its color profile"
-    return "CMYK without a usable color profile was converted with a simple formula"
 
 
 def orientation(image: Image.Image) -> int:
@@ -177,14 +168,25 @@ def unread(file: Opened) -> tuple[str, ...]:
 
 
 def _changed_by_reading(file: Opened) -> Iterator[str]:
-    image = file.image
     yield from unread(file) if several_of(file) is None else file.format.companions(file)
-    conversion = conversion_note(image.mode, bool(image.info.get("icc_profile")))
-    if conversion is not None:
-        yield conversion
+    yield from _conversion(file)
     depth_bits = file.format.depth_bits(file)
     if picture_depth_bits(file) == 8 < depth_bits:
         yield reduction_note(depth_bits, 8)
+    elif depth_bits > 16 and not file.format.is_floating(file):
+        yield WIDE_INTEGERS_NOTE
+    yield from file.format.reading_notes(file)
+
+
+def _conversion(file: Opened) -> Iterator[str]:
+    space = file.format.converted_space(file.image)
+    if space is None:
+        return
+    from esc_cli.media.color.converted import conversion_note  # it loads littlecms
+
+    note = conversion_note(space, file.image.info.get("icc_profile"))
+    if note is not None:
+        yield note
 
 
 def has_alpha(image: Image.Image) -> bool:

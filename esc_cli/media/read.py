@@ -141,7 +141,7 @@ def _frames(file: Opened) -> Iterator[Picture]:
 
 
 def _of_every_page(metadata: Metadata) -> Metadata:
-    return Metadata(icc_profile=metadata.icc_profile, dpi=metadata.dpi)
+    return Metadata(icc_profile=metadata.icc_profile, dpi=metadata.dpi, geo=metadata.geo)
 
 
 def _shared(pictures: Iterable[Picture]) -> Iterator[Picture]:

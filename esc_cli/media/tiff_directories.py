@@ -7,10 +7,13 @@ notes refer to themselves by offsets into the file.
 """
 
 import array
+import io
 import struct
+import sys
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from typing import IO, Literal, TypeAlias
 
 Order = Literal["<", ">"]
@@ -34,6 +37,15 @@ _NESTED: dict[int, tuple[int, ...]] = {
 }
 
 _LARGEST_DENOMINATOR = 10_000
+
+# Source: TIFF 6.0, appendix A.
+_BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 262, 277, 284, 338, 339
+_SEPARATE_PLANES = 2
+_PLACES_AND_SIZES = frozenset((273, 279, 324, 325))
+_STORAGE_OF_SAMPLES = frozenset((256, 257, 259, 266, 278, 317, 322, 323, 347))
+"""Size, compression, order of bits, rows of a strip, predictor, size of tiles, JPEG tables."""
+
+_NATIVE: Order = "<" if sys.byteorder == "little" else ">"
 
 
 @dataclass(frozen=True)
@@ -292,6 +304,98 @@ def directory_at(position: int, tree: Tree, layout: Layout, next: int = 0) -> by
         values += data + bytes(len(data) % 2)
     count = struct.pack(layout.count, len(rows))
     return count + b"".join(rows) + struct.pack(layout.offset, next) + bytes(values)
+
+
+def as_classic(big: bytes) -> bytes:
+    """Return a BigTIFF as a TIFF whose offsets have 32 bits; only directories are added.
+
+    Raises:
+        ValueError: The file is too large for such offsets, or damaged.
+    """
+    reader = TiffReader(io.BytesIO(big))
+    layout, position, end = Layout(reader.layout.order, big=False), 0, len(big) + len(big) % 2
+    behind = bytearray(len(big) % 2)
+    try:
+        for page in reversed(list(reader.chain())):
+            tree = _narrowed(reader.tree(page))
+            behind += directory_at(end, tree, layout, position)
+            position, end = end, len(big) + len(behind)
+        header = layout.header(position)
+    except (struct.error, OverflowError) as error:
+        raise ValueError("a BigTIFF of this size and byte order is not supported") from error
+    return b"".join((header, memoryview(big)[len(header) :], behind))
+
+
+def _narrowed(tree: Tree) -> Tree:
+    """Return a tree whose 64-bit numbers have 32 bits."""
+    narrow: dict[int, Entry | Field | Tree] = {}
+    for tag, value in tree.items():
+        if isinstance(value, Mapping):
+            narrow[tag] = _narrowed(value)
+        elif isinstance(value, Field) and value.type in _BIG_NUMBER_BYTES:
+            numbers = array.array("Q", value.ordered(_NATIVE))
+            narrow[tag] = Field(LONG, array.array("I", numbers).tobytes(), _NATIVE)
+        else:
+            narrow[tag] = value
+    return narrow
+
+
+def plain_pages(tiff: bytes, page: int) -> bytes:
+    """Return a copy of a TIFF that has the samples of one page, declared as gray or RGB and other channels.
+
+    A page with a plane for each channel becomes one page of gray for each plane.
+
+    Args:
+        tiff: Content of the file.
+        page: Number of the page.
+
+    Raises:
+        ValueError: The file is damaged.
+    """
+    reader = TiffReader(io.BytesIO(tiff))
+    directory = next(islice(reader.chain(), page, None), None)
+    if directory is None:
+        raise ValueError("a page is missing in the TIFF")
+    behind, next_page = bytearray(len(tiff) % 2), 0
+    for tree in reversed(list(_plain_trees(reader, directory))):
+        position = len(tiff) + len(behind)
+        behind += directory_at(position, tree, reader.layout, next_page)
+        next_page = position
+    return b"".join((reader.layout.header(next_page), memoryview(tiff)[reader.header_bytes :], behind))
+
+
+def _plain_trees(reader: TiffReader, page: Directory) -> Iterator[Tree]:
+    entries = page.entries
+    kept: Tree = {tag: entry for tag, entry in entries.items() if tag in _STORAGE_OF_SAMPLES}
+    count = reader.number(entries[_SAMPLES]) if _SAMPLES in entries else 1
+    if _PLANAR not in entries or reader.number(entries[_PLANAR]) != _SEPARATE_PLANES:
+        yield {**kept, **_plain_colors(reader, entries, count), **_places(reader, entries, 0, 1)}
+        return
+    for plane in range(count):
+        yield {**kept, **_plain_colors(reader, entries, 1), **_places(reader, entries, plane, count)}
+
+
+def _plain_colors(reader: TiffReader, entries: Mapping[int, Entry], count: int) -> dict[int, Field]:
+    """Declare channels of the type of the first one."""
+    colors, white_is_not_zero = (1, 1) if count < 3 else (3, 2)
+    values = {
+        _BITS: [reader.number(entries[_BITS])] * count if _BITS in entries else [1],
+        _PHOTOMETRIC: [white_is_not_zero],
+        _SAMPLES: [count],
+        _SAMPLE_FORMAT: [reader.number(entries[_SAMPLE_FORMAT]) if _SAMPLE_FORMAT in entries else 1] * count,
+        _EXTRA_SAMPLES: [0] * (count - colors),
+    }
+    return {tag: Field(SHORT, struct.pack(f"<{len(all)}H", *all)) for tag, all in values.items() if all}
+
+
+def _places(reader: TiffReader, entries: Mapping[int, Entry], plane: int, planes: int) -> dict[int, Field]:
+    """Return where the strips or tiles of a plane are, and how many bytes they have."""
+    places = {}
+    for tag in _PLACES_AND_SIZES & entries.keys():
+        field = reader.field(entries[tag])
+        size = len(field.data) // planes // _value_bytes(field.type) * _value_bytes(field.type)
+        places[tag] = Field(field.type, field.data[plane * size : (plane + 1) * size], field.order)
+    return places
 
 
 def text_field(text: str) -> Field:

@@ -168,6 +168,27 @@ def test_cmyk_through_its_profile(encode: Encode, red_ink_profile: bytes) -> Non
     assert pixels(broken.color) == pixels(plain.color)
 
 
+@pytest.mark.parametrize("format", ["TIFF", "JPEG"])
+@pytest.mark.parametrize("mode", ["CMYK", "LAB"])
+def test_one_true_note_is_said_before_the_work(
+    format: str, mode: str, encode: Encode, srgb_profile: bytes, red_ink_profile: bytes
+) -> None:
+    """A profile for other colors is not used, and not kept either."""
+    if (format, mode) == ("JPEG", "LAB"):
+        pytest.skip("JPEG has no Lab")
+    for profile in (None, srgb_profile, red_ink_profile, red_ink_profile[:200], b"no profile"):
+        content = encode(Image.new(mode, (2, 2)), format, icc_profile=profile)
+        picture = read_picture(content)
+        usable = profile == red_ink_profile
+        note = {
+            ("CMYK", True): "CMYK was converted to sRGB through its color profile",
+            ("CMYK", False): "CMYK without a usable color profile was converted with a simple formula",
+        }.get((mode, usable), "Lab colors were converted to sRGB")
+        assert probe(content).notes == picture.notes == (note,)
+        assert picture.metadata.icc_profile is None
+        assert "icc_profile" not in probe(content).parts
+
+
 def test_lab_is_converted(encode: Encode) -> None:
     picture = read_picture(encode(Image.new("LAB", (1, 1), (128, 128, 128)), "TIFF"))
     color = picture.color.flatten()

@@ -6,21 +6,25 @@ libvips would drop EXIF tags that it does not know, so EXIF is inserted into its
 import re
 import struct
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
+from PIL import Image
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.ImageFile import ImageFile
 
 from esc_cli.errors import OutputError
 from esc_cli.media.formats import heic
 from esc_cli.media.formats.base import is_deep_color_still
-from esc_cli.media.pillow import Opened
+from esc_cli.media.pillow import PILLOW_ERRORS, Opened
 
 if TYPE_CHECKING:
     from esc_cli.media.metadata.kinds import Metadata
     from esc_cli.media.picture import AnimationTiming, Picture
     from esc_cli.media.pixels.depth import Pixels
     from esc_cli.media.probe import Probe
+    from esc_cli.media.vips import Header
 
 # On a page of text, effort 3 takes 0.35 s/MP for 58 kB, effort 4 takes 1.7 s for 54 kB, and Pillow's encoder
 # takes 0.29 s for 56 kB in 8 bits.
@@ -29,8 +33,39 @@ _DEEP_OPTIONS = {"compression": "av1", "effort": 3, "subsample_mode": "off"}
 _NO_TAGS = b"Exif\0\0II*\0\x08\0\0\0" + bytes(6)
 """The smallest EXIF block, used as a placeholder."""
 
+_HEADER_BYTES = 65_536
 _BOX = struct.Struct(">I4s")
 _LARGEST_OFFSET = 2**32 - 1
+
+
+class CroppedAvif(AvifImageFile):
+    """An AVIF with a crop (clap), which Pillow ignores.
+
+    libvips applies it, and then rotation and mirroring (irot, imir), so the size is upright.
+
+    Source: ISO/IEC 23008-12 (HEIF), 6.5.9 (clap), 6.5.10 (irot), 6.5.12 (imir).
+    """
+
+    def _open(self) -> None:
+        super()._open()
+        header = _header(cast(IO[bytes], self.fp))
+        self._size = header.width, header.height
+
+
+class LenientAvif(ImageFile):
+    """A still AVIF that Pillow refuses and browsers open, such as one whose alpha does not state its size.
+
+    Pillow has no option for such files (libavif's strictFlags). libvips reads them.
+    """
+
+    format = "AVIF"
+    _HAS_ALPHA = frozenset((2, 4))
+
+    def _open(self) -> None:
+        header = _header(cast(IO[bytes], self.fp))
+        self._size = header.width, header.height
+        self._mode = "RGBA" if header.channels in self._HAS_ALPHA else "RGB"
+        self.info.update(header.metadata)
 
 
 class Avif(heic.HeifFormat):
@@ -59,6 +94,28 @@ class Avif(heic.HeifFormat):
         if probe.several == "frames" and probe.format != self.name:
             yield "the loop count of the animation is not kept: AVIF animations play forever"
 
+    def open(self, file: IO[bytes], name: str, largest_px: int) -> ImageFile:
+        """Open a file, with libvips if it is a cropped still, or one that Pillow refuses."""
+        try:
+            image = super().open(file, name, largest_px)
+        except PILLOW_ERRORS:
+            if not _is_still(file):
+                raise
+            with suppress(ValueError, SyntaxError):
+                file.seek(0)
+                return LenientAvif(file, name)
+            raise
+        return _cropped(image, file, name)
+
+    def reading_notes(self, opened: Opened) -> Iterator[str]:
+        """Yield that an animation is not cropped, since only Pillow reads its frames, and only whole."""
+        if getattr(opened.image, "n_frames", 1) > 1 and b"clap" in opened.header:
+            yield "the crop of the animation is not applied"
+
+    def orientation(self, image: Image.Image) -> int:
+        """Return 1 for a picture that libvips reads, because it returns it upright."""
+        return 1 if isinstance(image, _LEFT_TO_LIBVIPS) else super().orientation(image)
+
     def depth_bits(self, opened: Opened) -> int:
         """Read the bit depth from the file. Source: AV1-ISOBMFF 2.3.3 (av1C)."""
         configuration = re.search(rb"av1C..(.)", opened.header, re.DOTALL)
@@ -68,19 +125,23 @@ class Avif(heic.HeifFormat):
         return 8
 
     def is_too_deep_for_pillow(self, opened: Opened) -> bool:
-        """Return whether the file is a still of more than 8 bits.
+        """Return whether the file is a still of more than 8 bits, or one that Pillow cannot read or crop.
 
         Pillow reduces stills to 8 bits. Animations are left to Pillow, because only Pillow composes them.
         """
-        return is_deep_color_still(opened, self.depth_bits(opened))
+        return isinstance(opened.image, _LEFT_TO_LIBVIPS) or is_deep_color_still(
+            opened, self.depth_bits(opened)
+        )
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
         """Decode with libvips, which stores the bits in the upper bits of 16 and applies the orientation."""
         from esc_cli.media import vips
-        from esc_cli.media.pixels.depth import from_integers
+        from esc_cli.media.pixels.depth import Pixels, from_integers
 
-        bits = self.depth_bits(opened)
-        return from_integers(vips.decode(source, "heifload_buffer", opened.name) >> (16 - bits), bits)
+        bits, values = self.depth_bits(opened), vips.decode(source, "heifload_buffer", opened.name)
+        if bits == 8:
+            return Pixels(values[..., :1] if opened.image.mode == "L" else values)
+        return from_integers(values >> (16 - bits), bits)
 
     def duration_ms(self, image: ImageFile) -> float:
         """Return the duration of the frame, which is known only after decoding."""
@@ -104,6 +165,38 @@ class Avif(heic.HeifFormat):
         # Pillow stores gray as luma only (4:0:0) unless a subsampling is set.
         sampling = {} if picture.gray else {"subsampling": "4:4:4"}
         return {"quality": quality or self.quality, **sampling}
+
+
+_LEFT_TO_LIBVIPS = (CroppedAvif, LenientAvif)
+
+
+def _is_still(file: IO[bytes]) -> bool:
+    """Return whether no brand announces frames, which libvips does not read."""
+    file.seek(0)
+    size, _ = _BOX.unpack(file.read(_BOX.size).ljust(_BOX.size, b"\0"))
+    return b"avis" not in file.read(min(size, _HEADER_BYTES))
+
+
+def _cropped(image: ImageFile, file: IO[bytes], name: str) -> ImageFile:
+    """Open a file again if it is a cropped still; an impossible crop is ignored, as in browsers."""
+    file.seek(0)
+    if getattr(image, "n_frames", 1) > 1 or b"clap" not in file.read(_HEADER_BYTES):
+        return image
+    try:
+        header = _header(file)
+    except ValueError:
+        return image
+    file.seek(0)
+    smaller = header.width * header.height < image.width * image.height
+    return CroppedAvif(file, name) if smaller else image
+
+
+def _header(file: IO[bytes]) -> "Header":
+    """Return the header after crop, rotation and mirroring; nothing is decoded."""
+    from esc_cli.media import vips
+
+    file.seek(0)
+    return vips.header(file.read(), "heifload_buffer")
 
 
 def _encode_deep(picture: "Picture", quality: int, metadata: "Metadata") -> bytes:

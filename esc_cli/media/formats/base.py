@@ -155,12 +155,20 @@ class PictureFormat:
         """Return whether the file stores floats."""
         return False
 
+    def converted_space(self, image: Image.Image) -> str | None:
+        """Return "CMYK" or "LAB" if reading converts the picture to sRGB of 8 bits, otherwise None."""
+        return converted_mode(image)
+
+    def reading_notes(self, opened: Opened) -> Iterator[str]:
+        """Yield a sentence for each change by reading that the mode and the depth do not imply."""
+        return iter(())
+
     def is_too_deep_for_pillow(self, opened: Opened) -> bool:
-        """Return whether Pillow would drop bits of the picture or page that `decode_deep` keeps."""
+        """Return whether Pillow would drop bits of the picture or page, or read it wrongly."""
         return False
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
-        """Decode a picture of more than 8 bits, upright; Pillow reads only the header of such files.
+        """Decode a picture, upright, of which Pillow reads only the header.
 
         Args:
             opened: The opened file.
@@ -304,6 +312,11 @@ class PictureFormat:
             metadata: The metadata of each picture, fitted to the format; later pages may have none.
         """
         return encoded
+
+
+def converted_mode(image: Image.Image) -> str | None:
+    """Return the mode of an image whose colors are converted to sRGB, otherwise None."""
+    return image.mode if image.mode in ("CMYK", "LAB") else None
 
 
 def is_deep_color_still(opened: Opened, depth_bits: int) -> bool:

@@ -1,21 +1,19 @@
-"""TIFF with pages of any depth.
-
-This module registers more kinds of TIFF in Pillow, decodes those kinds with libvips, and embeds metadata.
-"""
+"""TIFF with pages of any depth: who reads them, how they are written, and their metadata."""
 
 import io
 import struct
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from PIL import Image, TiffImagePlugin
+from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import AppendingTiffWriter, TiffImageFile
 
 from esc_cli.errors import OutputError
+from esc_cli.media.formats import tiff_kinds
 from esc_cli.media.formats.base import INT32_MAX, PictureFormat
 from esc_cli.media.metadata.exif import (
     RESOLUTION_TAGS,
@@ -26,11 +24,12 @@ from esc_cli.media.metadata.exif import (
     page_has_fixed_note,
     resolution_fields,
 )
+from esc_cli.media.metadata.geo import geo_of_page
 from esc_cli.media.metadata.iptc import iptc_of_resources, iptc_of_stream
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.pillow import PILLOW_ERRORS, Opened
-from esc_cli.media.pixels.bits import FLOAT_BITS
+from esc_cli.media.pixels.bits import FLOAT_BITS, SIGNED_NOTE
 from esc_cli.media.tiff_directories import (
     BYTE,
     EXIF_DIRECTORY,
@@ -41,12 +40,13 @@ from esc_cli.media.tiff_directories import (
     Field,
     TiffReader,
     Tree,
+    as_classic,
     directory_at,
 )
 
 if TYPE_CHECKING:
     from esc_cli.media.picture import AnimationTiming, Picture
-    from esc_cli.media.pixels.depth import Array, Pixels
+    from esc_cli.media.pixels.depth import Pixels
 
 # On an upscaled photo, LZW with differencing takes 0.023 s/MP for 30 % of the raw size, and Pillow's Deflate
 # takes 0.086 s/MP for 26 %.
@@ -60,12 +60,11 @@ _CLASSIC_BYTES = 2**32 - 2**24
 """The maximum size of the pixels in a classic TIFF, whose offsets have 32 bits."""
 
 # Source: TIFF 6.0, sections 8, 18 and 19, appendix A; XMP specification part 3, 1.1.6; ICC.1:2022, B.4.
-_BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 274, 339
+_PHOTOMETRIC, _ORIENTATION = 262, 274
 _XMP, _IPTC, _PHOTOSHOP, _PROFILE = 700, 33723, 34377, 34675
 _METADATA_TAGS = RESOLUTION_TAGS | {_XMP, _IPTC, _PHOTOSHOP, _PROFILE, EXIF_DIRECTORY, GPS_DIRECTORY}
 
-_UNSIGNED, _FLOATING = 1, 3
-_DEEP_SAMPLES = ((_UNSIGNED, 16), (_UNSIGNED, 32), (_FLOATING, 16), (_FLOATING, 32))
+_BIG_TIFF_OF_BIG_ENDIAN = b"MM\0+"
 
 _PROFILE_SPACES = {0: b"GRAY", 1: b"GRAY", 2: b"RGB "}
 """The color space of a matching profile, by PhotometricInterpretation. Source: ICC.1:2022, 7.2.6."""
@@ -78,7 +77,7 @@ class Tiff(PictureFormat):
     extensions = (".tif", ".tiff")
     signature = rb"II[*+]\0|MM\0[*+]"
     largest_side_px = INT32_MAX
-    holds = frozenset(("icc_profile", "exif", "xmp", "iptc", "dpi"))
+    holds = frozenset(("icc_profile", "exif", "xmp", "iptc", "dpi", "geo"))
     moves_exif = True
     depths_bits = (8, 16, FLOAT_BITS)
     several = "pages"
@@ -87,43 +86,54 @@ class Tiff(PictureFormat):
 
     def load_plugin(self) -> None:
         """Register in Pillow the kinds that libvips decodes."""
-        _know_deep_kinds()
+        tiff_kinds.register_kinds()
+
+    def open(self, file: IO[bytes], name: str, largest_px: int) -> ImageFile:
+        """Open a file, and hand Pillow the only kind that it does not know as another kind."""
+        self.load_plugin()
+        file.seek(0)
+        mark = file.read(len(_BIG_TIFF_OF_BIG_ENDIAN))
+        file.seek(0)
+        content = io.BytesIO(as_classic(file.read())) if mark == _BIG_TIFF_OF_BIG_ENDIAN else file
+        return tiff_kinds.TiffPages(content, name)
 
     def depth_bits(self, opened: Opened) -> int:
         """Read the bit depth from the file. Source: TIFF 6.0, BitsPerSample."""
-        return int(max(_tags(opened.image).get(_BITS_PER_SAMPLE, (1,))))
+        return tiff_kinds.depth_bits(opened.image)
 
     def is_floating(self, opened: Opened) -> bool:
         """Return whether the file stores floats."""
-        return _sample_format(opened.image) == _FLOATING
+        return tiff_kinds.is_floating(opened.image)
+
+    def converted_space(self, image: Image.Image) -> str | None:
+        """Return the color space that the file states; with alpha, Pillow's mode does not show it."""
+        if not isinstance(image, TiffImageFile):
+            return super().converted_space(image)
+        return tiff_kinds.converted_space(image)
 
     def is_too_deep_for_pillow(self, opened: Opened) -> bool:
-        """Return whether libvips must decode the picture.
+        """Return whether libvips must decode the picture."""
+        return tiff_kinds.needs_libvips(opened.image)
 
-        Of the deep kinds, Pillow keeps all bits only of floats with one plane. CMYK and Lab are left to
-        Pillow, because libvips converts neither.
-        """
-        image = opened.image
-        samples = (_sample_format(image), self.depth_bits(opened))
-        plain = _tags(image).get(_PHOTOMETRIC) in _PROFILE_SPACES
-        return plain and samples in _DEEP_SAMPLES and (image.mode, *samples) != ("F", _FLOATING, 32)
+    def reading_notes(self, opened: Opened) -> Iterator[str]:
+        """Yield the conversion of numbers with a sign."""
+        if tiff_kinds.is_signed(opened.image):
+            yield SIGNED_NOTE
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
         """Decode with libvips, which unpremultiplies associated alpha; other extra channels are dropped."""
-        from esc_cli.media.pixels.depth import from_floats, from_integers, from_wide_integers
         from esc_cli.media.pixels.orientation import turned
 
-        image = opened.image
-        turn = _tags(image).get(_ORIENTATION, 1)
-        values = decode_page(source, page, opened.name)[..., : len(image.getbands())]
-        values = turned(values, turn if turn in range(1, 9) else 1)
-        if self.is_floating(opened):
-            return from_floats(values)
-        return from_integers(values, 16) if values.dtype.itemsize == 2 else from_wide_integers(values)
+        pixels = tiff_kinds.decoded(opened.image, source, page, opened.name)
+        return replace(pixels, values=turned(pixels.values, _orientation(opened.image)))
 
     def orientation(self, image: Image.Image) -> int:
-        """Return 1, because Pillow applies the orientation of a TIFF itself, to its size as well."""
-        return 1
+        """Return 1, because Pillow applies the orientation of a TIFF itself, to its size as well.
+
+        It does not see an orientation that is stored in bytes instead of 16-bit integers.
+        """
+        stored = tiff_kinds.tags_of(image).get(_ORIENTATION) if isinstance(image, TiffImageFile) else None
+        return _orientation(image) if isinstance(stored, bytes) else 1
 
     def companions(self, opened: Opened) -> Iterator[str]:
         """Add a maker note that would be invalid anywhere else."""
@@ -190,7 +200,7 @@ class Tiff(PictureFormat):
         Later pages without their own metadata get the color profile and the resolution of the first page.
         """
         reader = TiffReader(io.BytesIO(encoded))
-        default = replace(metadata[0], exif=None, xmp=None, iptc=None)
+        default = Metadata(icc_profile=metadata[0].icc_profile, dpi=metadata[0].dpi)
         behind, next = bytearray(len(encoded) % 2), 0
         try:
             for number, page in reversed(list(enumerate(reader.chain()))):
@@ -207,29 +217,11 @@ class Tiff(PictureFormat):
 # Reading
 
 
-def _tags(image: Image.Image) -> TiffImagePlugin.ImageFileDirectory_v2:
-    return cast(TiffImageFile, image).tag_v2
-
-
-def _sample_format(image: Image.Image) -> int:
-    return int(max(_tags(image).get(_SAMPLE_FORMAT, (_UNSIGNED,))))
-
-
-def decode_page(source: Path | bytes, page: int, name: str) -> "Array":
-    """Decode a page as it is stored, or fail if a tile is damaged or missing.
-
-    libvips only warns of such a tile and makes it black, so the first attempt fails on warnings. Harmless
-    oddities cause warnings, too, but without a description. In this case, a second attempt fails on errors.
-
-    Returns:
-        Pixels of shape (H, W, C), with the data type and channels of the file.
-
-    Raises:
-        InputError: The file is damaged, incomplete or of a kind that libvips does not read.
-    """
-    from esc_cli.media import vips
-
-    return vips.decode(source, "tiffload_buffer", name, fail_on=("warning", "error"), page=page)
+def _orientation(image: Image.Image) -> int:
+    """Return the orientation of the current page, 1 to 8, of any type of whole numbers."""
+    stored = tiff_kinds.tags_of(image).get(_ORIENTATION, 1)
+    number = int.from_bytes(stored[:1]) if isinstance(stored, bytes) else stored
+    return int(number) if number in range(1, 9) else 1
 
 
 def _stored_metadata(image: TiffImageFile) -> Metadata:
@@ -240,8 +232,8 @@ def _stored_metadata(image: TiffImageFile) -> Metadata:
             if tag in page.entries
         }
         captions = iptc_of_stream(read.get(_IPTC, b"")) or iptc_of_resources(read.get(_PHOTOSHOP, b""))
-        exif, dpi = exif_of_page(reader, page), dpi_of_page(reader, page)
-    return Metadata(icc_profile=read.get(_PROFILE), exif=exif, xmp=read.get(_XMP), iptc=captions, dpi=dpi)
+        exif, dpi, geo = exif_of_page(reader, page), dpi_of_page(reader, page), geo_of_page(reader, page)
+    return Metadata(read.get(_PROFILE), exif, read.get(_XMP), dpi, captions, geo=geo)
 
 
 @contextmanager
@@ -280,54 +272,5 @@ def _page_with(page: Directory, reader: TiffReader, metadata: Metadata) -> Tree:
         _PROFILE: (UNDEFINED, profile if fits else None),
     }
     fields = {tag: Field(type, data) for tag, (type, data) in blocks.items() if data is not None}
-    return tags | resolution_fields(metadata.dpi) | fields
-
-
-# Kinds that are registered in Pillow, so that it reads their headers
-
-
-_GRAYS, _RGB = (0, 1), 2
-_INTEGERS, _FLOATS = (_UNSIGNED,), (_FLOATING,)
-_NO_EXTRA: tuple[tuple[int, ...], ...] = ((),)
-_ALPHA: tuple[tuple[int, ...], ...] = ((1,), (2,))  # associated, unassociated
-_UNKNOWN = ((0,),)
-
-_Kind = tuple[bytes, int, tuple[int, ...], int, tuple[int, ...], tuple[int, ...]]
-
-_LEFT_TO_LIBVIPS = "left to libvips"
-"""A raw mode for Pillow's table. Pillow has no raw mode of this name, so it fails instead of decoding."""
-
-
-@cache
-def _know_deep_kinds() -> None:
-    """Add 16-bit gray with alpha, and floats that are not one plane of 32 bits, to Pillow's table of TIFFs.
-
-    Existing entries are not changed. Without the new entries, Pillow can open none of these files. With them,
-    Pillow still decodes only gray floats of 64 bits.
-    """
-    table = cast(dict[_Kind, tuple[str, str]], TiffImagePlugin.OPEN_INFO)
-    for order, letter in ((b"II", ""), (b"MM", "B")):
-        kinds: dict[_Kind, tuple[str, str]] = {
-            (order, gray, _FLOATS, 1, (64,), ()): ("F", f"F;64{letter}F") for gray in _GRAYS
-        }
-        for kind, mode in _kinds(order):
-            kinds[kind] = (mode, _LEFT_TO_LIBVIPS)
-        for kind, modes in kinds.items():
-            table.setdefault(kind, modes)
-
-
-def _kinds(order: bytes) -> Iterator[tuple[_Kind, str]]:
-    """Yield kinds of 16-bit integers and of floats, each with the Pillow mode that has its channels."""
-    for samples, bits in ((_INTEGERS, 16), (_FLOATS, 16), (_FLOATS, 32)):
-        single = "F" if samples == _FLOATS else "I;16"
-        shapes = [
-            *((gray, 1, _NO_EXTRA, single) for gray in _GRAYS),
-            *((gray, 2, _UNKNOWN, "L") for gray in _GRAYS),
-            *((gray, 2, _ALPHA, "LA") for gray in _GRAYS),
-            (_RGB, 3, _NO_EXTRA, "RGB"),
-            (_RGB, 4, _UNKNOWN, "RGB"),
-            (_RGB, 4, (*_NO_EXTRA, *_ALPHA), "RGBA"),
-        ]
-        for photometric, channels, extras, mode in shapes:
-            for extra in extras:
-                yield (order, photometric, samples, 1, (bits,) * channels, extra), mode
+    places = {} if metadata.geo is None else dict(metadata.geo.fields)
+    return tags | resolution_fields(metadata.dpi) | fields | places

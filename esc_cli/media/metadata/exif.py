@@ -43,7 +43,7 @@ STORAGE_TAGS = frozenset(
         *(297, 301, 317, 320, 321),  # page, transfer function, predictor, color map, halftones
         *range(322, 348),  # tiles, sub-pictures, inks, extra samples, sample format, JPEG tables
         *range(512, 533),  # old JPEG (the thumbnail), YCbCr
-        *(33550, 33920, 33922, 34264),  # georeferencing
+        *(33550, 33920, 33922, 34264, 34735, 34736, 34737, 50844),  # georeferencing
         *(700, 33723, 34377, 34675, 37724),  # XMP, IPTC, Photoshop's blocks, the profile, Photoshop's layers
     )
 )

@@ -7,9 +7,10 @@ from dataclasses import replace
 from PIL import Image
 
 from esc_cli.errors import UsageError
-from esc_cli.media.formats.base import PictureFormat
+from esc_cli.media.formats.base import PictureFormat, converted_mode
 from esc_cli.media.formats.registry import format_of
 from esc_cli.media.metadata.exif import exif_dpi, exif_of_block, fitted_exif
+from esc_cli.media.metadata.geo import fitted_geo, is_usable
 from esc_cli.media.metadata.kinds import ALL_METADATA, OPTIONS, TITLES, Held, Metadata, size_bytes
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.metadata.xmp import fitted_xmp, upright_xmp
@@ -49,13 +50,15 @@ def read_metadata(image: Image.Image, gray: bool, header: bytes = b"") -> Metada
     """
     stored, format = _stored_metadata(image), format_of(image)
     signalled = None if format is None else format.signalled_profile(image, header)
+    profile = None if _converted_space(image) else signalled or stored.icc_profile
     exif = _clean_exif(stored.exif)
     return replace(
         stored,
-        icc_profile=_fitting(signalled or stored.icc_profile, gray),
+        icc_profile=_fitting(profile, gray),
         exif=exif,
         xmp=upright_xmp(stored.xmp.rstrip(b"\0")) or None if stored.xmp else None,
         dpi=_sensible(stored.dpi or (exif_dpi(exif) if exif else None)),
+        geo=stored.geo if stored.geo and is_usable(stored.geo) else None,
     )
 
 
@@ -98,7 +101,8 @@ def fitted(
     wanted = {part: getattr(metadata, part) for part in TITLES if part in keep}
     exif = _fitted_exif(Metadata(**wanted), format, height, width, provenance) if "exif" in keep else None
     xmp = fitted_xmp(metadata.xmp, height, width) if metadata.xmp and "xmp" in keep else None
-    result = Metadata(**{**wanted, "exif": exif, "xmp": xmp})
+    geo = fitted_geo(metadata.geo, height, width) if metadata.geo and "geo" in keep else None
+    result = Metadata(**{**wanted, "exif": exif, "xmp": xmp, "geo": geo})
     unheld = [part for part in TITLES if not holds(format, part, result)]
     return replace(result, **dict.fromkeys(unheld))
 
@@ -106,10 +110,12 @@ def fitted(
 def metadata_notes(image: Image.Image, metadata: Metadata) -> Iterator[str]:
     """Yield a sentence for each part of a file's metadata that was left out when it was read."""
     stored = _stored_metadata(image)
-    if stored.icc_profile and metadata.icc_profile is None and image.mode not in ("CMYK", "LAB"):
+    if stored.icc_profile and metadata.icc_profile is None and _converted_space(image) is None:
         yield "a color profile that does not fit its pixels was left out"
     if stored.exif and metadata.exif is None and _is_damaged(stored.exif):
         yield "EXIF was left out, since it is damaged"
+    if stored.geo is not None and not is_usable(stored.geo):
+        yield "georeferencing was left out, since it is damaged or the picture was stored turned"
 
 
 def metadata_lost(
@@ -160,6 +166,11 @@ def parts_held(format: PictureFormat, keep: Set[Held] = ALL_METADATA) -> frozens
 def holds(format: PictureFormat, part: Held, metadata: Metadata) -> bool:
     """Return whether a format can hold a part of this metadata in a place of its own."""
     return part in format.holds and not _too_large(format, part, metadata)
+
+
+def _converted_space(image: Image.Image) -> str | None:
+    format = format_of(image)
+    return converted_mode(image) if format is None else format.converted_space(image)
 
 
 def _stored_metadata(image: Image.Image) -> Metadata:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from esc_cli.media.formats.png import Chunk
+    from esc_cli.media.metadata.geo import Georeferencing
 
 Held = str
 """The name of a kind: that of its field in ``Metadata``."""
@@ -37,6 +38,7 @@ class Metadata:
         iptc: Captions, as an IPTC-IIM stream without padding (the content of Photoshop's resource 0x0404).
         text: Chunks of a PNG that hold text.
         comment: Comment of a JPEG or a GIF, in any encoding.
+        geo: Where a GeoTIFF lies on the map.
     """
 
     icc_profile: bytes | None = field(default=None, metadata=_kind("icc", "a color profile"))
@@ -48,6 +50,7 @@ class Metadata:
     iptc: bytes | None = field(default=None, metadata=_kind("iptc", "IPTC captions"))
     text: "tuple[Chunk, ...] | None" = field(default=None, metadata=_kind("text", "a PNG's text"))
     comment: bytes | None = field(default=None, metadata=_kind("comment", "a comment"))
+    geo: "Georeferencing | None" = field(default=None, metadata=_kind("geo", "georeferencing"))
 
 
 def size_bytes(content: object) -> int:

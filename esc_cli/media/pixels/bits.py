@@ -6,6 +6,14 @@ FLOAT_BITS = 32
 _PICTURE_DEPTHS_BITS = (8, 10, 12, 16)
 
 
+WIDE_INTEGERS_NOTE = "32-bit integers were reduced to 16 bits per channel"
+"""The note that a picture of integers has lost bit depth, since no picture has more than 16 bits."""
+
+
+SIGNED_NOTE = "signed 16-bit integers became unsigned by adding 32,768"
+"""The note on integers whose black is stored as -32,768."""
+
+
 def depth_class(file_bits: int) -> int:
     """Return the depth of a picture (8, 10, 12 or 16) for the integer bits per channel of its file."""
     return next((depth for depth in _PICTURE_DEPTHS_BITS if file_bits <= depth), 16)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from esc_cli.media.picture import Picture
-from esc_cli.media.pixels.bits import FLOAT_BITS, depth_class
+from esc_cli.media.pixels.bits import FLOAT_BITS, SIGNED_NOTE, WIDE_INTEGERS_NOTE, depth_class
 
 Array = npt.NDArray[Any]
 
@@ -72,16 +72,14 @@ def from_integers(values: Array, bits: int) -> Pixels:
 
 def from_signed_integers(values: Array) -> Pixels:
     """Convert signed 16-bit integers of shape (H, W, C) to unsigned ones, without loss."""
-    note = "signed 16-bit integers became unsigned by adding 32,768"
-    return Pixels((values + 32_768).astype(np.uint16), 16, notes=(note,))
+    return Pixels((values + 32_768).astype(np.uint16), 16, notes=(SIGNED_NOTE,))
 
 
 def from_wide_integers(values: Array) -> Pixels:
     """Scale 32-bit integers of shape (H, W, C), whose white is not stated, to 16 bits."""
     black, white = _range(values, (255.0, 65_535.0))
     scaled = (values.astype(np.float64) - black) * (65_535 / (white - black))
-    note = "32-bit integers were reduced to 16 bits per channel"
-    return Pixels(scaled.round().astype(np.uint16), 16, notes=(note,))
+    return Pixels(scaled.round().astype(np.uint16), 16, notes=(WIDE_INTEGERS_NOTE,))
 
 
 def from_floats(values: Array) -> Pixels:
@@ -100,12 +98,12 @@ def from_floats(values: Array) -> Pixels:
 
 
 def unpremultiplied(values: Array) -> Array:
-    """Divide colors by alpha, the last channel of (H, W, C) uint16 or float32. Colors are 0 where alpha is 0.
+    """Divide colors by alpha, the last channel of (H, W, C) of any type. Colors are 0 where alpha is 0.
 
     Source: TIFF 6.0, ExtraSamples 1 (associated alpha).
     """
-    alpha = values[..., -1].astype(np.float32)
-    opaque = 1.0 if values.dtype.kind == "f" else 65_535.0
+    alpha: Array = values[..., -1].astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
+    opaque = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
     factor = np.divide(opaque, alpha, out=np.zeros_like(alpha), where=alpha > 0)
     result = values.copy()
     for channel in range(values.shape[2] - 1):

@@ -1,11 +1,10 @@
 """Convert pixels from every Pillow mode to gray or RGB, with or without alpha, at full bit depth."""
 
-import io
-
 import numpy as np
-from PIL import Image, ImageCms, TiffImagePlugin
+from PIL import Image, TiffImagePlugin
 
-from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES
+from esc_cli.media.color.converted import cmyk_to_rgb, conversion_note, lab_to_rgb
+from esc_cli.media.pillow import WIDE_MODES
 from esc_cli.media.pixels.bits import reduction_note
 from esc_cli.media.pixels.depth import (
     Array,
@@ -15,7 +14,6 @@ from esc_cli.media.pixels.depth import (
     from_signed_integers,
     from_wide_integers,
 )
-from esc_cli.media.probe import conversion_note
 
 _GRAY_MODES = ("1", "L", "LA", "La")
 _TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 262, 339
@@ -42,16 +40,11 @@ def pixels_of(image: Image.Image, file_bits: int) -> Pixels:
 
 def _eight_bits(image: Image.Image, file_bits: int) -> tuple[Image.Image, tuple[str, ...]]:
     """Return the picture in mode L, LA, RGB or RGBA, and a sentence for each change on the way."""
+    note = conversion_note(image.mode, image.info.get("icc_profile"))
+    notes = () if note is None else (note,)
     if image.mode == "CMYK":
-        return _cmyk_to_rgb(image)
-    if image.mode == "LAB":
-        return _lab_to_rgb(image), _noted("LAB")
-    return _plain(image, file_bits), ()
-
-
-def _noted(mode: str, has_profile: bool = False) -> tuple[str, ...]:
-    note = conversion_note(mode, has_profile)
-    return () if note is None else (note,)
+        return cmyk_to_rgb(image), notes
+    return (lab_to_rgb(image) if image.mode == "LAB" else _plain(image, file_bits)), notes
 
 
 def _plain(image: Image.Image, file_bits: int) -> Image.Image:
@@ -106,35 +99,3 @@ def _is_negative(image: Image.Image) -> bool:
 def _tiff_value(image: Image.Image, tag: int) -> object:
     """Return the value of a tag; None if the tag is missing or the image is not a TIFF."""
     return image.tag_v2.get(tag) if isinstance(image, TiffImagePlugin.TiffImageFile) else None
-
-
-def _cmyk_to_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:
-    profile = image.info.get("icc_profile")
-    if profile:
-        try:
-            return _through_profile(image, profile), _noted("CMYK", has_profile=True)
-        except (ImageCms.PyCMSError, *PILLOW_ERRORS):
-            pass  # a profile that is damaged or not for CMYK is ignored
-    return image.convert("RGB"), _noted("CMYK")
-
-
-def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    converted = ImageCms.profileToProfile(
-        image,
-        ImageCms.ImageCmsProfile(io.BytesIO(profile)),
-        ImageCms.createProfile("sRGB"),
-        renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
-        outputMode="RGB",
-        # Relative colorimetric alone would crush the shadows: ink's black is lighter than a display's.
-        flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
-    )
-    if converted is None:  # only if the conversion is in place
-        raise ValueError("the conversion returned no picture")
-    return converted
-
-
-def _lab_to_rgb(image: Image.Image) -> Image.Image:
-    lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    # Without this flag littlecms computes with a coarse table, and is wrong by up to 8.6 of 255.
-    transform = ImageCms.buildTransform(lab, srgb, "LAB", "RGB", flags=ImageCms.Flags.NOOPTIMIZE)
-    return transform.apply(image)

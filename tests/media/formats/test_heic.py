@@ -11,6 +11,8 @@ from PIL import Image
 from esc_cli.errors import EscError, InputError, OutputError
 from esc_cli.media.formats.heic import deep_pixels, encode_heif
 from esc_cli.media.opening import opened
+from esc_cli.media.probe import probe
+from esc_cli.media.read import read_file
 
 pytest.importorskip("pillow_heif")
 
@@ -102,6 +104,19 @@ def test_turned_pictures_come_upright_once() -> None:
         assert file.image.getexif().get(0x0112, 1) == 1
     got = deep_pixels(encode_heif(pixels, 10, 95, {"exif": exif(6)}), "x")
     assert np.abs(got.astype(int) - np.rot90(pixels, -1)).max() < 4 * 64
+
+
+@pytest.mark.parametrize("depth_bits", [8, 10])
+def test_a_crop_is_applied_before_rotation(depth_bits: int) -> None:
+    """The encoder pads to whole blocks and says so in a crop (clap)."""
+    pixels = slopes(3)[:30, :40]
+    pixels = pixels if depth_bits > 8 else (pixels // 257).astype(np.uint8)
+    content = encode_heif(pixels, depth_bits, 95, {"exif": exif(6)})
+    assert b"clap" in content
+    told, picture = probe(content), read_file(content).first
+    assert (told.height, told.width) == (picture.height, picture.width) == (40, 30)
+    difference = picture.color[0].numpy().transpose(1, 2, 0).astype(int) - np.rot90(pixels, -1)
+    assert np.abs(difference).max() < (4 if depth_bits == 8 else 4 * 64)
 
 
 def test_damage_is_an_error_of_ours() -> None:

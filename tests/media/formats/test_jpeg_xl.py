@@ -11,8 +11,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from esc_cli.errors import EscError, InputError
-from esc_cli.media.formats.jpeg_xl import announcement, pixel_options, xmp_of
+from esc_cli.media.formats.jpeg_xl import _say_premultiplied, announcement, pixel_options, xmp_of
 from esc_cli.media.opening import opened
+from esc_cli.media.probe import probe
+from esc_cli.media.read import read_file
 
 pytest.importorskip("pillow_jxl")
 
@@ -133,6 +135,58 @@ def test_damage_is_an_error_of_ours() -> None:
     for length in (12, 30, 60, len(content) // 2):
         with pytest.raises(InputError, match="damaged"), opened(content[:length]):
             pass
+
+
+def with_extra_channel(content: bytes, kind: str, premultiplied: str = "", name: str = "") -> bytes:
+    """Describe the extra channel of a picture with 24 x 16 pixels, which the plugin wrote, in another way.
+
+    The bits of the header: 9 for the size; 5 for a metadata of 8 bits; 3 for the number of extra channels;
+    1 because that channel is an ordinary alpha. Six more and padding follow. The first bit is the lowest.
+    """
+    start = int.from_bytes(content[2:5], "little")
+    before, ordinary, behind = (
+        f"{start:024b}"[::-1][part] for part in (slice(17), slice(17, 18), slice(18, 23))
+    )
+    assert (before[9:], ordinary, behind) == ("0" * 5 + "110", "1", "01001")
+    length = f"{len(name):04b}"[::-1]
+    text = "".join(f"{byte:08b}"[::-1] for byte in name.encode())
+    described = "0" + kind + "000" + "00" + (("10" + length + text) if name else "00") + premultiplied
+    bits = before + described + behind
+    padded = bits + "0" * (-len(bits) % 8)
+    return content[:2] + int(padded[::-1], 2).to_bytes(len(padded) // 8, "little") + content[5:]
+
+
+IS_ALPHA, IS_BLACK = "00", "01" + "0100"  # of four choices the third: two more than the four bits that follow
+
+
+@pytest.mark.parametrize("name", ["", "alpha"])
+def test_premultiplied_colors_are_divided_by_alpha(name: str) -> None:
+    stored = np.zeros((16, 24, 4), np.uint8)
+    stored[:, :12], stored[:, 12:18] = (100, 50, 0, 200), (9, 8, 7, 255)
+    content = encode(Image.fromarray(stored))
+    straight = read_file(with_extra_channel(content, IS_ALPHA, "0", name)).first
+    assert np.array_equal(straight.color[0].numpy(), stored[..., :3].transpose(2, 0, 1))
+    divided = read_file(with_extra_channel(content, IS_ALPHA, "1", name)).first
+    assert divided.alpha is not None
+    assert np.array_equal(divided.alpha[0, 0].numpy(), stored[..., 3])
+    assert divided.color[0, :, 0, 0].tolist() == pytest.approx([127.5, 63.75, 0], abs=1)
+    assert divided.color[0, :, 0, 12].tolist() == [9, 8, 7]
+
+
+def test_premultiplied_gray_is_divided_by_alpha() -> None:
+    content = encode(Image.new("LA", (24, 16), (100, 200)))
+    with opened(content) as file:
+        _say_premultiplied(file.image)
+        assert file.image.convert("LA").getpixel((0, 0)) == (127, 200)
+
+
+def test_black_ink_is_refused() -> None:
+    content = with_extra_channel(encode(Image.new("RGBA", (24, 16))), IS_BLACK)
+    for read in (probe, read_file):
+        with pytest.raises(
+            InputError, match="the data is a CMYK JPEG XL, whose black channel cannot be read"
+        ):
+            read(content)
 
 
 @needs_cjxl

@@ -28,6 +28,7 @@ from esc_cli.media.metadata.fitting import (
     parts_held,
     read_metadata,
 )
+from esc_cli.media.metadata.geo import Georeferencing
 from esc_cli.media.metadata.kinds import ALL_METADATA, OPTIONS, Held, Metadata
 from esc_cli.media.probe import probe
 from esc_cli.media.read import read_picture
@@ -48,7 +49,8 @@ def plain_exif(**tags: str) -> bytes:
 
 def complete(profile: bytes) -> Metadata:
     title = Chunk(b"tEXt", b"Title\0a title")
-    example = Metadata(profile, plain_exif(), XMP, (300.0, 300.0), CAPTION, (title,), b"a comment")
+    geo = Georeferencing((), 1, 1)
+    example = Metadata(profile, plain_exif(), XMP, (300.0, 300.0), CAPTION, (title,), b"a comment", geo)
     assert all(getattr(example, name) is not None for name in ALL_METADATA), "a new kind needs an example"
     return example
 
@@ -346,7 +348,8 @@ def test_notes_of_what_was_left_out(encode: Encode, srgb_profile: bytes) -> None
 def test_each_part_is_independent(srgb_profile: bytes) -> None:
     metadata = complete(srgb_profile)
     for part in ALL_METADATA:
-        kept = fitted(metadata, FORMATS["PNG"], 6, 8, frozenset((part,)), "esc-upscale 1")
+        format = FORMATS["TIFF" if part == "geo" else "PNG"]
+        kept = fitted(metadata, format, 6, 8, frozenset((part,)), "esc-upscale 1")
         assert {field.name for field in fields(kept) if getattr(kept, field.name) is not None} == {part}
     nothing = fitted(metadata, FORMATS["PNG"], 6, 8, frozenset(), "esc-upscale 1")
     assert nothing == Metadata()
