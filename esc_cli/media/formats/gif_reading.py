@@ -235,7 +235,8 @@ class GifFile(ImageFile):
         if not self.blocks.frames:
             raise SyntaxError("there is no frame in it")
         self._size = self.blocks.width, self.blocks.height
-        color = "L" if self.blocks.is_gray else "RGB"
+        is_gray = self.blocks.is_gray and self.blocks.profile is None  # the profile is for RGB
+        color = "L" if is_gray else "RGB"
         self._mode = color + ("A" if self.blocks.may_be_transparent else "")
         self.n_frames = len(self.blocks.frames)
         self.is_animated = self.n_frames > 1
