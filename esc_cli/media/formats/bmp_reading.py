@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, TYPE_CHECKING, Any, cast
 
-from PIL import Image
-from PIL.ImageFile import ImageFile
+from PIL import Image, ImageFile
 
 if TYPE_CHECKING:  # headers are read without numpy
     import numpy as np
@@ -194,8 +193,12 @@ def _exactly(file: IO[bytes], count: int) -> bytes:
     return content
 
 
-class BmpFile(ImageFile):
-    """An opened BMP, in mode L, RGB or RGBA. Bit fields of more than 8 bits are in `deep_values`."""
+class BmpFile(ImageFile.ImageFile):
+    """An opened BMP, in mode L, RGB or RGBA. Bit fields of more than 8 bits are in `deep_values`.
+
+    Pillow's `LOAD_TRUNCATED_IMAGES` decides whether a file that ends too early is decoded. Missing pixels
+    are 0.
+    """
 
     format = "BMP"
     format_description = "BMP"
@@ -248,7 +251,7 @@ class BmpFile(ImageFile):
         stride = (used + 3) // 4 * 4
         self._file.seek(header.place)
         content = self._file.read(stride * header.height)
-        if len(content) < stride * (header.height - 1) + used:
+        if len(content) < stride * (header.height - 1) + used and not ImageFile.LOAD_TRUNCATED_IMAGES:
             raise EOFError("the file ends within its pixels")
         content = content.ljust(stride * header.height, b"\0")
         return np.frombuffer(content, np.uint8).reshape(header.height, stride)[:, :used]
@@ -258,9 +261,12 @@ class BmpFile(ImageFile):
 
         header = self.header
         self._file.seek(header.place)
-        indices = decoded_runs(
-            self._file.read(), header.height, header.width, is_rle4=header.compression == _RLE4
-        )
+        indices = bytearray(header.height * header.width)
+        try:
+            decode_runs(self._file.read(), indices, header.width, is_rle4=header.compression == _RLE4)
+        except EOFError:
+            if not ImageFile.LOAD_TRUNCATED_IMAGES:
+                raise
         return np.frombuffer(indices, np.uint8).reshape(header.height, header.width)
 
     def _fields(self, type: "type[np.uint8 | np.uint16]") -> "npt.NDArray[Any]":
@@ -278,13 +284,13 @@ class BmpFile(ImageFile):
         return result
 
 
-def decoded_runs(data: bytes, height: int, width: int, *, is_rle4: bool) -> bytearray:
-    """Decode runs to indices, row after row as they are stored. Pixels that are skipped have index 0.
+def decode_runs(data: bytes, indices: bytearray, width: int, *, is_rle4: bool) -> None:
+    """Decode runs to indices, row after row as they are stored. Pixels that are skipped stay as they are.
 
     Raises:
         EOFError: The data ends before the last row.
     """
-    indices, at, x, y = bytearray(height * width), 0, 0, 0
+    at, x, y, height = 0, 0, 0, len(indices) // width
     while y < height:
         if at + 2 > len(data):
             if y == height - 1 and x >= width:  # only the end marker is missing
@@ -308,7 +314,6 @@ def decoded_runs(data: bytes, height: int, width: int, *, is_rle4: bool) -> byte
         run_width = max(0, min(len(run), width - x))
         indices[y * width + x : y * width + x + run_width] = run[:run_width]
         x += len(run)
-    return indices
 
 
 def _literal(data: bytes, at: int, count: int, is_rle4: bool) -> tuple[bytes, int]:

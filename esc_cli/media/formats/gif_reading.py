@@ -346,14 +346,19 @@ def _colors(palette: bytes, mode: str) -> "npt.NDArray[np.uint8]":
 
 
 def _indices(file: IO[bytes], frame: Frame) -> "npt.NDArray[np.uint8]":
-    """Decode the indices of a frame, (H, W), by giving it to Pillow as a GIF without a palette."""
+    """Decode the indices of a frame, (H, W), by giving it to Pillow as a GIF without a palette.
+
+    Pillow's `LOAD_TRUNCATED_IMAGES` decides whether a damaged frame is decoded. What is missing has the
+    transparent index, if there is one.
+    """
     import numpy as np
 
     top, left, bottom, right = frame.box
     sides = struct.pack("<HH", right - left, bottom - top)
     file.seek(frame.place)
     data = file.read(frame.end - frame.place)
-    flags = bytes([frame.flags & _INTERLACED])
-    alone = b"GIF89a" + sides + bytes(3) + _FRAME + bytes(4) + sides + flags + data + _TRAILER
+    control = b"" if frame.transparent is None else b"!\xf9\4\1\0\0" + bytes((frame.transparent, 0))
+    flags = bytes((frame.flags & _INTERLACED,))
+    alone = b"GIF89a" + sides + bytes(3) + control + _FRAME + bytes(4) + sides + flags + data + _TRAILER
     with Image.open(io.BytesIO(alone), formats=("GIF",)) as image:
         return np.asarray(image)

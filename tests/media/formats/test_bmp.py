@@ -7,7 +7,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image
+from PIL import Image, ImageFile
 
 from esc_cli.errors import InputError
 from esc_cli.media.formats.registry import FORMATS
@@ -336,3 +336,18 @@ def test_cut_files_are_refused(bits: int) -> None:
     for length in range(18, len(content) - filling):
         with pytest.raises(InputError, match="damaged or incomplete"):
             read_file(content[:length])
+
+
+@pytest.mark.parametrize("bits", [8, 24])
+def test_cut_files_are_decoded_if_pillow_is_told_to(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    content = bmp((3, 4), bits, b"\1" * 12 * (bits // 8), palette=COLORS[:2] if bits == 8 else ())
+    whole, cut = shown(content), shown(content[: -2 * (bits // 8)])
+    assert (cut[1:] == whole[1:]).all()
+    assert not (cut[0] == whole[0]).all()
+
+
+def test_cut_runs_are_decoded_if_pillow_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+    content = bmp((2, 4), 8, run(4, 1) + END_OF_ROW + run(2, 2) + b"\2", RLE8, COLORS)
+    assert (shown(content) == np.array(COLORS)[[[2, 2, 0, 0], [1] * 4]]).all()
