@@ -61,7 +61,7 @@ def _visited(file: Opened) -> Iterator[int]:
     check_pixels(_total_px(file), file.name, file.largest_px)
     for number in _numbers(file):
         file.format.go_to(file.image, number)
-        check_size(file)  # a frame of a GIF may enlarge the canvas
+        check_size(file)  # a page may be larger than the first one
         yield number
 
 

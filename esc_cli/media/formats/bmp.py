@@ -1,15 +1,22 @@
-"""BMP."""
+"""BMP. `bmp_reading.py` reads BMPs, since Pillow reads some kinds wrongly; Pillow writes them."""
 
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
 
+from PIL.ImageFile import ImageFile
+
+from esc_cli.errors import InputError
 from esc_cli.media.formats.base import INT32_MAX, PictureFormat
+from esc_cli.media.formats.bmp_reading import BmpFile, read_header
+from esc_cli.media.pillow import Opened
 
 if TYPE_CHECKING:
     from esc_cli.media.picture import Picture
+    from esc_cli.media.pixels.depth import Pixels
 
 
 class Bmp(PictureFormat):
-    """BMP with 24 bits per pixel.
+    """BMP, which is written with 24 bits per pixel.
 
     Source: BITMAPFILEHEADER. Its two reserved words are 0 and belong to the signature, because many texts
     begin with "BM". The file size has 32 bits, and a pixel takes 3 bytes.
@@ -23,6 +30,31 @@ class Bmp(PictureFormat):
     largest_px = 2**32 // 3 - 2**20
     holds = frozenset(("dpi",))
     bytes_a_value = 1.0
+
+    def open(self, file: IO[bytes], name: str, largest_px: int) -> ImageFile:
+        """Open a file and read its header. Kinds that are not read are refused."""
+        obstacle = read_header(file).obstacle
+        if obstacle is not None:
+            raise InputError(f"{name} is a BMP that stores {obstacle}, which this program does not read")
+        return BmpFile(file)
+
+    def depth_bits(self, opened: Opened) -> int:
+        """Return the most bits of a channel; bit fields may have more than 8."""
+        return opened.image.header.channel_bits if isinstance(opened.image, BmpFile) else 8
+
+    def is_too_deep_for_pillow(self, opened: Opened) -> bool:
+        """Return whether the file has bit fields of more than 8 bits."""
+        return self.depth_bits(opened) > 8
+
+    def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
+        """Decode bit fields of more than 8 bits."""
+        from esc_cli.media.pixels.bits import depth_class
+        from esc_cli.media.pixels.depth import Pixels
+
+        image = opened.image
+        if not isinstance(image, BmpFile):
+            return super().decode_deep(opened, source, page)
+        return Pixels(image.deep_values(), depth_class(self.depth_bits(opened)))
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
         """Mark the resolution as unknown unless the metadata has one; Pillow would write 96 dpi."""
