@@ -421,3 +421,40 @@ def test_a_full_disk(run: Run, full_disk: str, name: str, options: tuple[object,
     assert [line.endswith("the disk is full") for line in sentences(ended)] == [True]
     assert "object" not in ended.stderr
     assert files() == ["in.mp4"]
+
+
+def make_clip_with_wma(name: str = "in.wmv") -> None:
+    """Make a clip with half a second of silence as WMA, which PyAV adds to no Matroska file."""
+    with av.open(name, "w") as container:
+        stream: Any = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        sound: Any = container.add_stream("wmav2", rate=44100, layout="stereo")
+        sound.bit_rate = 128_000
+        for index in range(FRAMES):
+            frame = av.VideoFrame.from_ndarray(picture(index), "rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        quiet = av.AudioFrame.from_ndarray(np.zeros((2, 22050), np.float32), "fltp", "stereo")
+        quiet.sample_rate, quiet.pts = 44100, 0
+        for packets in (stream.encode(None), sound.encode(quiet), sound.encode(None)):
+            container.mux(packets)
+
+
+@pytest.mark.parametrize(
+    ("choice", "note", "codecs"),
+    [
+        ("auto", "note: the audio track 1 (wmav2) is converted to Opus", ["h264", "opus"]),
+        ("copy", "note: the audio track 1 (wmav2) cannot be kept in Matroska", ["h264"]),
+        ("none", "", ["h264"]),
+    ],
+)
+def test_what_happens_to_sound_is_said_before_the_work(
+    run: Run, choice: str, note: str, codecs: list[str]
+) -> None:
+    make_clip_with_wma()
+    ended = run("in.wmv", *TWICE, "--audio", choice)
+    assert ended.code == 0
+    assert note in ended.stderr.partition("nearest x2")[0]
+    assert ("audio" in ended.stderr) == bool(note)
+    with av.open("in_x2.mkv") as file:
+        assert [stream.codec_context.name for stream in file.streams] == codecs

@@ -7,6 +7,38 @@ Each container that clips are written to is one object, which holds all facts ab
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
+
+SoundChoice = Literal["auto", "copy", "none"]
+"""What happens to sound.
+
+``auto`` copies it where the container holds it, and converts the rest. ``copy`` leaves out what cannot be
+copied. ``none`` leaves out all sound.
+"""
+
+
+@dataclass(frozen=True)
+class SoundEncoder:
+    """An encoder for sound that a container cannot hold as it is.
+
+    Attributes:
+        name: Name of the format, in messages.
+        ffmpeg_name: FFmpeg's name of the encoder.
+        lossless: Whether the sound stays the same to the last bit.
+        channel_bit_rate: Bits per second for each channel at 48 kHz, far above what listeners can tell from
+            the source; 0 if the encoder has no such setting.
+    """
+
+    name: str
+    ffmpeg_name: str
+    lossless: bool = False
+    channel_bit_rate: int = 0
+
+
+OPUS = SoundEncoder("Opus", "libopus", channel_bit_rate=96_000)
+AAC = SoundEncoder("AAC", "aac", channel_bit_rate=128_000)
+FLAC = SoundEncoder("FLAC", "flac", lossless=True)
+ALAC = SoundEncoder("Apple Lossless", "alac", lossless=True)
 
 
 @dataclass(frozen=True)
@@ -24,6 +56,7 @@ class Container:
             of VP9 is side data, which only Matroska and WebM hold.
         trial_codec: Any encoder that the container accepts. Before the work, the muxer is tried with a tiny
             video of this encoder and each stream that is to be copied.
+        sound: Encoders for sound that cannot be copied, the preferred one first.
     """
 
     name: str
@@ -33,6 +66,7 @@ class Container:
     is_raw: bool = False
     alpha_codec: str | None = None
     trial_codec: str = "vp8"
+    sound: tuple[SoundEncoder, ...] = (OPUS, FLAC)
 
     def result_bytes(self, values: int, depth_bits: int) -> float:
         """Estimate the size of a result, in bytes, from its values (height x width x channels x frames)."""
@@ -77,10 +111,12 @@ class WebM(Container):
         return "libsvtav1" if depth_bits > 8 and not alpha else "libvpx-vp9"
 
 
-MP4 = IsoContainer("MP4", (".mp4", ".m4v"), "mp4", trial_codec="mpeg4")
-MOV = IsoContainer("QuickTime", (".mov",), "mov", alpha_codec="prores_ks", trial_codec="mpeg4")
+MP4 = IsoContainer("MP4", (".mp4", ".m4v"), "mp4", trial_codec="mpeg4", sound=(AAC, FLAC))
+MOV = IsoContainer(
+    "QuickTime", (".mov",), "mov", alpha_codec="prores_ks", trial_codec="mpeg4", sound=(AAC, ALAC)
+)
 MATROSKA = Container("Matroska", (".mkv",), "matroska", alpha_codec="libvpx-vp9")
-WEBM = WebM("WebM", (".webm",), "webm", bytes_a_value=0.0025, alpha_codec="libvpx-vp9")
+WEBM = WebM("WebM", (".webm",), "webm", bytes_a_value=0.0025, alpha_codec="libvpx-vp9", sound=(OPUS,))
 YUV4MPEG2 = Container("YUV4MPEG2", (".y4m",), "yuv4mpegpipe", 0.5, is_raw=True)
 
 CONTAINERS = (MP4, MOV, MATROSKA, WEBM, YUV4MPEG2)

@@ -83,11 +83,32 @@ def packets_of(container: InputContainer, *streams: Stream) -> Iterator["Packet[
                 yield packet
 
 
-def open_clip(source: ClipSource) -> InputContainer:
+_FAR = {"probesize": "100000000", "analyzeduration": "3600000000"}
+"""How far a file is searched for sound that begins late: 100 MB, which are held in memory, or an hour."""
+
+
+def open_with_sound(source: Path) -> InputContainer:
+    """Open a clip; if a track of sound begins late, read on until its parameters are known.
+
+    FFmpeg reads only the first seconds of a recording. Without the parameters, no container takes the track.
+
+    Raises:
+        InputError: The source cannot be opened; see ``open_clip``.
+    """
+    file = open_clip(source)
+    known = (stream.codec_context is None or stream.codec_context.channels for stream in file.streams.audio)
+    if all(known):
+        return file
+    file.close()
+    return open_clip(source, _FAR)
+
+
+def open_clip(source: ClipSource, options: dict[str, str] | None = None) -> InputContainer:
     """Open a container for reading; the caller closes it.
 
     Args:
         source: A path, or a binary file, which need not be seekable (a pipe of YUV4MPEG2).
+        options: Options of FFmpeg's reader.
 
     Raises:
         InputError: The source is missing, a folder, empty, cut off or not a clip.
@@ -97,7 +118,9 @@ def open_clip(source: ClipSource) -> InputContainer:
         _check_file(source)
     try:
         # Undecodable bytes in a tag are no reason to refuse the clip.
-        return av.open(_readable(source), mode="r", metadata_errors="surrogateescape")
+        return av.open(
+            _readable(source), mode="r", metadata_errors="surrogateescape", container_options=options or {}
+        )
     except av.error.EOFError as error:
         raise InputError(f"{name} is empty") from error
     except av.FFmpegError as error:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import av
-from av import Packet, VideoStream
+from av import AudioStream, Packet, VideoStream
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
@@ -20,17 +20,24 @@ if TYPE_CHECKING:
 
 from esc_cli.errors import InputError, OutputError
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.containers import Container
+from esc_cli.media.video.containers import Container, SoundChoice
 from esc_cli.media.video.encoding import FIRST_PTS
 from esc_cli.media.video.library import (
     open_clip,
     open_target,
+    open_with_sound,
     packets_of,
     reading_errors,
     writing_errors,
 )
 from esc_cli.media.video.reader import exact_s
-from esc_cli.media.video.stream_copy import Copies, add_copy, stream_copies
+from esc_cli.media.video.sound import SoundConverter
+from esc_cli.media.video.stream_copy import (
+    Copies,
+    add_conversion,
+    add_copy,
+    stream_copies,
+)
 
 _MUXERS_OWN_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder"))
 _CLOCKED = ("mpegts", "mpeg")
@@ -73,6 +80,7 @@ def mux(
     start_s: float | None = None,
     end_s: float | None = None,
     with_copies: bool = True,
+    sound: SoundChoice = "auto",
 ) -> tuple[str, ...]:
     """Write the result: the video of the segments, and the other streams that the container supports.
 
@@ -91,6 +99,7 @@ def mux(
         end_s: End of the kept part, counted from the beginning of the source file. None means that nothing is
             cut off at the end.
         with_copies: Whether to copy the other streams.
+        sound: What happens to sound.
 
     Returns:
         A sentence if packets were left out.
@@ -104,10 +113,10 @@ def mux(
         start_s = 0.0
     cut = _Cut(_own_time(clip, start_s), _own_time(clip, end_s))
     with ExitStack() as stack:
-        low = None if source is None else stack.enter_context(closing(open_clip(source)))
+        low = None if source is None else stack.enter_context(closing(open_with_sound(source)))
         held = Copies((), ())
         if source is not None and with_copies:
-            held = stream_copies(source, container)
+            held = stream_copies(source, container, sound)
         high = open_target(target, container.ffmpeg_name, container.muxer_options(clip.time_base))
         try:
             with reading_errors(str(source)):
@@ -149,7 +158,7 @@ def _write(
     if low is None:
         video.stream = _add_video(high, video, clip)
     else:
-        copied = _copied(low, _add_streams(low, high, video, held, clip), clip, cut, durations)
+        copied = _copied(low, *_add_streams(low, high, video, held, clip), clip, cut, durations)
         high.metadata.update({k: v for k, v in low.metadata.items() if k.lower() not in _MUXERS_OWN_TAGS})
         high.set_chapters(_chapters(low, cut))
     with writing_errors(high.name.removeprefix("file:")):
@@ -166,16 +175,23 @@ def _write(
 
 def _add_streams(
     low: InputContainer, high: OutputContainer, video: "_Video", held: Copies, clip: Clip
-) -> dict[int, Stream]:
-    """Add all streams in the source's order; return the copied ones by their index in the source."""
-    streams = {}
+) -> tuple[dict[int, Stream], dict[int, SoundConverter]]:
+    """Add all streams in the source's order.
+
+    Returns:
+        The copied streams and the converters of sound, by their index in the source.
+    """
+    streams, converters = {}, {}
     for stream in low.streams:
         if stream.index == clip.stream_index:
             video.stream = _add_video(high, video, clip, stream.metadata)
             video.stream.disposition = stream.disposition
         elif stream.index in held.streams:
             streams[stream.index] = add_copy(high, stream)
-    return streams
+        elif stream.index in held.conversions:
+            way, track = held.conversions[stream.index], cast(AudioStream, stream)
+            converters[stream.index] = SoundConverter(way, track, add_conversion(high, track, way))
+    return streams, converters
 
 
 def _add_video(
@@ -274,10 +290,15 @@ def _video_packets(file: InputContainer) -> Iterator["Packet[Stream]"]:
 
 
 def _copied(
-    low: InputContainer, streams: dict[int, Stream], clip: Clip, cut: _Cut, durations: dict[int, int]
+    low: InputContainer,
+    streams: dict[int, Stream],
+    converters: dict[int, SoundConverter],
+    clip: Clip,
+    cut: _Cut,
+    durations: dict[int, int],
 ) -> Iterator["Packet[Stream]"]:
     """Yield the packets of the other streams, and record the durations of the video's frames."""
-    clocks = {index: _Clock() for index in streams}
+    clocks = {index: _Clock() for index in (*streams, *converters)}
     for packet in packets_of(low):
         index = packet.stream.index
         if index == clip.stream_index:
@@ -289,6 +310,23 @@ def _copied(
             packet.pts = None if packet.pts is None else packet.pts + shift
             packet.dts = None if packet.dts is None else packet.dts + shift
             yield packet
+        elif packet.size and index in converters:
+            yield from _converted(converters[index], clocks[index].steadied(packet), cut)
+    for converter in converters.values():
+        yield from _converted(converter, None, cut)
+
+
+def _converted(
+    converter: SoundConverter, packet: "Packet[Stream] | None", cut: _Cut
+) -> Iterator["Packet[Stream]"]:
+    """Yield the converted sound of a packet that is in the part; None yields the last packets."""
+    for frame in converter.frames(cast("Packet[AudioStream] | None", packet)):
+        unit = Fraction(frame.time_base or 1)
+        if cut.keeps((frame.pts or 0) * unit):
+            frame.pts = (frame.pts or 0) + round(cut.shift_s / unit)
+            yield from converter.encoded(frame)
+    if packet is None:
+        yield from converter.encoded(None)
 
 
 class _Clock:

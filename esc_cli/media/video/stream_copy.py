@@ -1,23 +1,25 @@
 """Stream copy: a clip's streams, except the main one, and its attachments go into the result unchanged.
 
 There is no table of what each container supports. Instead, a file is started with each stream to find out
-whether the library accepts the stream.
+whether the library accepts the stream. Sound that it does not accept is converted.
 """
 
 import io
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 import av
-from av import VideoStream
+from av import AudioStream, VideoStream
 from av.container import OutputContainer
 from av.stream import AttachmentStream, Stream
 
 from esc_cli.media.video.clip import main_stream
-from esc_cli.media.video.containers import Container
-from esc_cli.media.video.library import open_clip, reading_errors
+from esc_cli.media.video.containers import Container, SoundChoice
+from esc_cli.media.video.library import open_with_sound, reading_errors
+from esc_cli.media.video.sound import Conversion, conversion_of
 
 _MADE_AGAIN = ("bin_data", "tmcd")
 """Data streams that the MP4 muxer makes itself: the titles of chapters, and time codes from a tag."""
@@ -27,39 +29,56 @@ _SEEN_FRAME = (64, 64)
 
 @dataclass(frozen=True)
 class Copies:
-    """The streams of a source that are copied.
+    """What happens to the streams of a source.
 
     Attributes:
-        streams: Indices of the source's streams that the container supports, in their order.
-        lost: One sentence for each stream that the container does not support.
+        streams: Indices of the source's streams that are copied, in their order.
+        lost: One sentence for each stream that is lost.
+        conversions: How sound is converted that cannot be copied, by the stream's index.
+        notes: One sentence for each stream that is lost or converted.
     """
 
     streams: tuple[int, ...]
     lost: tuple[str, ...]
+    conversions: Mapping[int, Conversion] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
-def stream_copies(source: Path, container: Container) -> Copies:
-    """Find out which streams of a source can be copied to a container, without reading the streams.
+def stream_copies(source: Path, container: Container, sound: SoundChoice = "auto") -> Copies:
+    """Find out which streams of a source can be copied to a container, and how the other sound is converted.
 
     Args:
         source: The source clip.
         container: Container of the target.
+        sound: What happens to sound.
 
     Raises:
         InputError: The source is not a clip that can be read.
     """
-    file = open_clip(source)
+    file = open_with_sound(source)
     with closing(file), reading_errors(str(source)):
         main = main_stream(file, str(source))
-        held, lost = [], []
+        held, lost, conversions, converted = [], [], {}, []
         for stream in file.streams:
             if stream.index == main.index or _is_made_again(stream):
                 continue
+            if stream.type == "audio" and sound == "none":
+                continue
             if _can_hold(container, stream):
                 held.append(stream.index)
+            elif sound == "auto" and (way := _conversion(source, stream, container)) is not None:
+                conversions[stream.index] = way
+                converted.append(f"the {_described(stream)} is converted to {way.encoder.name}")
             else:
                 lost.append(f"the {_described(stream)} cannot be kept in {container.name}")
-        return Copies(tuple(held), tuple(lost))
+        return Copies(tuple(held), tuple(lost), conversions, (*converted, *lost))
+
+
+def _conversion(source: Path, stream: Stream, container: Container) -> Conversion | None:
+    if stream.type != "audio" or not has_codec(stream):
+        return None
+    with closing(open_with_sound(source)) as file:  # the other one is not read
+        return conversion_of(file, cast(AudioStream, file.streams[stream.index]), container)
 
 
 def add_copy(target: OutputContainer, stream: Stream) -> Stream:
@@ -80,9 +99,28 @@ def add_copy(target: OutputContainer, stream: Stream) -> Stream:
     else:
         made = target.add_stream_from_template(stream, opaque=True)
         made.time_base = stream.time_base
-    made.metadata.update(stream.metadata)
+    made.metadata.update(_tags(stream))
     made.disposition = stream.disposition
     return made
+
+
+def add_conversion(target: OutputContainer, stream: AudioStream, conversion: Conversion) -> AudioStream:
+    """Add a stream to a container for the converted sound of another stream, with its tags."""
+    made = conversion.add_to(target)
+    made.metadata.update({k: v for k, v in _tags(stream).items() if not _is_about_encoding(k)})
+    made.disposition = stream.disposition
+    return made
+
+
+def _tags(stream: Stream) -> dict[str, str]:
+    """Return a stream's tags. The title in MP4 and MOV is read as `name`, but is written from `title`."""
+    tags = dict(stream.metadata)
+    return {"title": tags["name"]} | tags if "name" in tags else tags
+
+
+def _is_about_encoding(tag: str) -> bool:
+    """Return whether a tag describes the encoded sound. Source: the statistics tags of mkvmerge."""
+    return tag.upper().startswith(("ENCODER", "DURATION", "BPS", "NUMBER_OF_", "_STATISTICS"))
 
 
 def has_codec(stream: Stream) -> bool:
