@@ -295,6 +295,46 @@ def test_a_pipe(pipe: Pipe, pixel_format: str) -> None:
     assert formats(stdout) == [(96, 128, pixel_format)] * FRAMES
 
 
+@pytest.mark.parametrize("name", ["in.mp4", "in.mkv", "in.ts", "in.wmv"])
+def test_a_clip_through_a_pipe(start: Start, name: str, tmp_path: Path) -> None:
+    """A container is read several times, so it is copied to a temporary file, of which nothing stays."""
+    if name == "in.wmv":
+        make_clip_with_wma()
+    else:
+        make_clip(name)
+    Path("temporary").mkdir()
+    variables = {**ONE_THREAD, "TMPDIR": str(tmp_path / "temporary")}
+    arguments = ("-", *TWICE, "-o", "out.mkv")
+    with start(*arguments, stdin=subprocess.PIPE, variables=variables) as program:
+        _, stderr = program.communicate(Path(name).read_bytes(), timeout=TIMEOUT_S)
+    assert program.returncode == 0
+    assert "standard input → out.mkv (128x96, " in stderr.decode()
+    assert formats("out.mkv") == [(96, 128, "yuv420p")] * FRAMES
+    with av.open("out.mkv") as file:
+        assert len(file.streams.audio) == (name == "in.wmv")
+    assert not list(Path("temporary").iterdir())
+
+
+def test_a_clip_through_a_pipe_that_is_cut_off(run: Run) -> None:
+    make_clip()
+    ended = run("-", *TWICE, "-o", "out.mkv", stdin=Path("in.mp4").read_bytes()[:-500])
+    assert ended.code == 3
+    assert "standard input is cut off" in ended.stderr
+
+
+def test_no_space_for_a_clip_through_a_pipe(start: Start) -> None:
+    make_clip()
+
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    arguments = ("-", *TWICE, "-o", "out.mkv")
+    with start(*arguments, stdin=subprocess.PIPE, variables=ONE_THREAD, preexec_fn=no_room) as program:
+        _, stderr = program.communicate(Path("in.mp4").read_bytes(), timeout=TIMEOUT_S)
+    assert program.returncode == 6
+    assert "standard input cannot be copied to" in stderr.decode()
+
+
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 def test_a_pipe_between_two_of_ffmpeg(start: Start) -> None:
     pixel_format = "yuv420p10le"

@@ -4,6 +4,7 @@ Each container that clips are written to is one object, which holds all facts ab
 ``CONTAINERS``.
 """
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -121,12 +122,34 @@ YUV4MPEG2 = Container("YUV4MPEG2", (".y4m",), "yuv4mpegpipe", 0.5, is_raw=True)
 
 CONTAINERS = (MP4, MOV, MATROSKA, WEBM, YUV4MPEG2)
 
-_ONLY_READ = (".avi", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".3gp", ".ogv", ".vob", ".mxf")
+_ONLY_READ = (
+    *(
+        ".avi",
+        ".flv",
+        ".f4v",
+        ".wmv",
+        ".asf",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".m2ts",
+        ".mts",
+        ".vob",
+        ".3gp",
+        ".3g2",
+    ),
+    *(".ogv", ".mxf", ".nut", ".ivf"),
+    *(".264", ".h264", ".265", ".h265", ".hevc", ".obu", ".vc1", ".m1v", ".m2v", ".dv", ".dif"),
+)
 
 CLIP_EXTENSIONS = frozenset(
     (*(extension for container in CONTAINERS for extension in container.extensions), *_ONLY_READ)
 )
 """Extensions that mark a file as a clip, even if the program cannot read it."""
+
+
+STDIN_COPY = "standard input"
+"""The file name of a copy of standard input, which is what messages call it."""
 
 
 def container_by_extension(path: Path) -> Container | None:
@@ -187,6 +210,23 @@ _SIGNATURES = (
 )
 """Signatures of the other containers. Source: their specifications, and FFmpeg's libavformat."""
 
+_RAW = re.compile(
+    rb"\0?\0\0\x01(?:"
+    rb"[\x07\x27\x47\x67][BMXdnz\xf4,SV\x76\x80]"  # H.264
+    rb"|\x09[\x10\x30\x50\x70\x90\xb0\xd0\xf0]|\x06[\0\x01\x05]"  # H.264
+    rb"|[\x40\x42\x46\x4e]\x01"  # H.265
+    rb"|[\xb0\xb5\x20-\x2f]|\0\0\0\x01[\x20-\x2f]"  # MPEG-4; ICO begins with the same four bytes
+    rb"|\x0f"  # VC-1
+    rb")"
+    rb"|\x12\0\x0a[\x08-\x12]"  # AV1
+    rb"|\x1f\x07\0[\x3f\xbf]"  # DV
+)
+"""The first bytes of streams without a container: start code, kind of unit and, for H.264, the profile.
+
+Source: ITU-T H.264, 7.4.1 and annex A; H.265, 7.4.2; ISO/IEC 14496-2, 6.2.1; SMPTE 421, E.5; AV1, 5.3;
+IEC 61834-2.
+"""
+
 
 def looks_like_clip(head: bytes) -> bool:
     """Return whether a file may contain video.
@@ -202,6 +242,7 @@ def looks_like_clip(head: bytes) -> bool:
         or _is_iso_media(head)
         or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
         or _is_mpeg_ts(head)
+        or _RAW.match(head) is not None
     )
 
 

@@ -12,7 +12,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
 from esc_cli.errors import DiskFullError, InputError, OutOfMemoryError, OutputError
-from esc_cli.media.video.containers import looks_like_clip
+from esc_cli.media.video.containers import STDIN_COPY, looks_like_clip
 from esc_cli.media.video.truncation import Counted, ends_early
 
 ClipSource = Path | BinaryIO
@@ -22,7 +22,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 def name_of(source: ClipSource) -> str:
     """Return the name of a clip in messages."""
-    return str(source) if isinstance(source, Path) else "the video stream"
+    if not isinstance(source, Path):
+        return "the video stream"
+    return STDIN_COPY if source.name == STDIN_COPY else str(source)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from av.stream import AttachmentStream, Stream
 
 from esc_cli.media.video.clip import main_stream
 from esc_cli.media.video.containers import Container, SoundChoice
-from esc_cli.media.video.library import open_with_sound, reading_errors
+from esc_cli.media.video.library import name_of, open_with_sound, reading_errors
 from esc_cli.media.video.sound import Conversion, conversion_of
 
 _MADE_AGAIN = ("bin_data", "tmcd")
@@ -56,8 +56,8 @@ def stream_copies(source: Path, container: Container, sound: SoundChoice = "auto
         InputError: The source is not a clip that can be read.
     """
     file = open_with_sound(source)
-    with closing(file), reading_errors(str(source)):
-        main = main_stream(file, str(source))
+    with closing(file), reading_errors(name_of(source)):
+        main = main_stream(file, name_of(source))
         held, lost, conversions, converted = [], [], {}, []
         for stream in file.streams:
             if stream.index == main.index or _is_made_again(stream):
