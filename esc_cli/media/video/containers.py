@@ -69,6 +69,11 @@ class Container:
     trial_codec: str = "vp8"
     sound: tuple[SoundEncoder, ...] = (OPUS, FLAC)
 
+    @property
+    def is_iso(self) -> bool:
+        """Whether the file is made of the boxes of MP4 and MOV."""
+        return False
+
     def result_bytes(self, values: int, depth_bits: int) -> float:
         """Estimate the size of a result, in bytes, from its values (height x width x channels x frames)."""
         return values * self.bytes_a_value
@@ -90,6 +95,11 @@ class Container:
 
 class IsoContainer(Container):
     """MP4 or MOV."""
+
+    @property
+    def is_iso(self) -> bool:
+        """Whether the file is made of the boxes of MP4 and MOV."""
+        return True
 
     def muxer_options(self, time_base: Fraction) -> dict[str, str]:
         """Set the unit of durations to the clip's time base or a part of it; the default is 1 ms."""

@@ -22,6 +22,7 @@ from esc_cli.errors import InputError, OutputError
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.containers import Container, SoundChoice
 from esc_cli.media.video.encoding import FIRST_PTS
+from esc_cli.media.video.iso_tags import keep_iso_tags
 from esc_cli.media.video.library import (
     open_clip,
     open_target,
@@ -122,11 +123,14 @@ def mux(
             with reading_errors(str(source)):
                 video = _Video(segments, container, clip, cut)
                 refused = _write(low, high, video, held, clip, cut)
+                tags = dict(high.metadata)
         except BaseException:
             _give_up(high)
             raise
         with writing_errors(target):
             high.close()
+            if source is not None and container.is_iso:
+                keep_iso_tags(source, target, _missing_tags(tags, target))
     if refused and _count_of_frames(target) != video.count:
         raise OutputError(f"{container.name} refuses frames of the video")
     return (f"{refused} damaged packets of sound or subtitles were left out",) if refused else ()
@@ -135,6 +139,13 @@ def mux(
 def _count_of_frames(file: Path) -> int:
     with closing(open_clip(file)) as opened:
         return sum(1 for _ in _video_packets(opened))
+
+
+def _missing_tags(tags: Mapping[str, str], target: Path) -> dict[str, str]:
+    """Return the tags that are not in the target, with the names that Matroska spells in capitals."""
+    with closing(open_clip(target)) as file:
+        there = {key.lower() for key in file.metadata}
+    return {key.lower(): value for key, value in tags.items() if key.lower() not in there}
 
 
 def _own_time(clip: Clip, time_s: float | None) -> Fraction | None:
