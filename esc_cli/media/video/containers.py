@@ -58,6 +58,8 @@ class Container:
         trial_codec: Any encoder that the container accepts. Before the work, the muxer is tried with a tiny
             video of this encoder and each stream that is to be copied.
         sound: Encoders for sound that cannot be copied, the preferred one first.
+        cover: How a picture of the film is stored: as a track that is marked as a picture, or as an attached
+            file; None if it cannot be stored, which the muxer does not say.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Container:
     alpha_codec: str | None = None
     trial_codec: str = "vp8"
     sound: tuple[SoundEncoder, ...] = (OPUS, FLAC)
+    cover: Literal["track", "attachment"] | None = None
 
     @property
     def is_iso(self) -> bool:
@@ -122,11 +125,11 @@ class WebM(Container):
         return "libsvtav1" if depth_bits > 8 and not alpha else "libvpx-vp9"
 
 
-MP4 = IsoContainer("MP4", (".mp4", ".m4v"), "mp4", trial_codec="mpeg4", sound=(AAC, FLAC))
+MP4 = IsoContainer("MP4", (".mp4", ".m4v"), "mp4", trial_codec="mpeg4", sound=(AAC, FLAC), cover="track")
 MOV = IsoContainer(
     "QuickTime", (".mov",), "mov", alpha_codec="prores_ks", trial_codec="mpeg4", sound=(AAC, ALAC)
 )
-MATROSKA = Container("Matroska", (".mkv",), "matroska", alpha_codec="libvpx-vp9")
+MATROSKA = Container("Matroska", (".mkv",), "matroska", alpha_codec="libvpx-vp9", cover="attachment")
 WEBM = WebM("WebM", (".webm",), "webm", bytes_a_value=0.0025, alpha_codec="libvpx-vp9", sound=(OPUS,))
 YUV4MPEG2 = Container("YUV4MPEG2", (".y4m",), "yuv4mpegpipe", 0.5, is_raw=True)
 

@@ -37,6 +37,7 @@ from esc_cli.media.video.stream_copy import (
     Copies,
     add_conversion,
     add_copy,
+    add_cover,
     stream_copies,
 )
 
@@ -199,6 +200,8 @@ def _add_streams(
             video.stream.disposition = stream.disposition
         elif stream.index in held.streams:
             streams[stream.index] = add_copy(high, stream)
+        elif stream.index in held.covers:
+            add_cover(high, stream, held.covers[stream.index])
         elif stream.index in held.conversions:
             way, track = held.conversions[stream.index], cast(AudioStream, stream)
             converters[stream.index] = SoundConverter(way, track, add_conversion(high, track, way))

@@ -18,11 +18,14 @@ from av.stream import AttachmentStream, Stream
 
 from esc_cli.media.video.clip import main_stream
 from esc_cli.media.video.containers import Container, SoundChoice
-from esc_cli.media.video.library import name_of, open_with_sound, reading_errors
+from esc_cli.media.video.library import name_of, open_clip, open_with_sound, packets_of, reading_errors
 from esc_cli.media.video.sound import Conversion, conversion_of
 
 _MADE_AGAIN = ("bin_data", "tmcd")
 """Data streams that the MP4 muxer makes itself: the titles of chapters, and time codes from a tag."""
+
+_COVER_TYPES = {"mjpeg": "jpeg"}
+"""Media types of pictures whose codec has another name."""
 
 _SEEN_FRAME = (64, 64)
 
@@ -34,12 +37,14 @@ class Copies:
     Attributes:
         streams: Indices of the source's streams that are copied, in their order.
         lost: One sentence for each stream that is lost.
+        covers: Pictures that are attached as files, by the stream's index.
         conversions: How sound is converted that cannot be copied, by the stream's index.
         notes: One sentence for each stream that is lost or converted.
     """
 
     streams: tuple[int, ...]
     lost: tuple[str, ...]
+    covers: Mapping[int, bytes] = field(default_factory=dict)
     conversions: Mapping[int, Conversion] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -58,20 +63,22 @@ def stream_copies(source: Path, container: Container, sound: SoundChoice = "auto
     file = open_with_sound(source)
     with closing(file), reading_errors(name_of(source)):
         main = main_stream(file, name_of(source))
-        held, lost, conversions, converted = [], [], {}, []
+        held, lost, covers, conversions, converted = [], [], {}, {}, []
         for stream in file.streams:
             if stream.index == main.index or _is_made_again(stream):
                 continue
             if stream.type == "audio" and sound == "none":
                 continue
-            if _can_hold(container, stream):
+            if is_cover(stream) and container.cover == "attachment":
+                covers[stream.index] = _content(source, stream)
+            elif _can_hold(container, stream):
                 held.append(stream.index)
             elif sound == "auto" and (way := _conversion(source, stream, container)) is not None:
                 conversions[stream.index] = way
                 converted.append(f"the {_described(stream)} is converted to {way.encoder.name}")
             else:
                 lost.append(f"the {_described(stream)} cannot be kept in {container.name}")
-        return Copies(tuple(held), tuple(lost), conversions, (*converted, *lost))
+        return Copies(tuple(held), tuple(lost), covers, conversions, (*converted, *lost))
 
 
 def _conversion(source: Path, stream: Stream, container: Container) -> Conversion | None:
@@ -79,6 +86,27 @@ def _conversion(source: Path, stream: Stream, container: Container) -> Conversio
         return None
     with closing(open_with_sound(source)) as file:  # the other one is not read
         return conversion_of(file, cast(AudioStream, file.streams[stream.index]), container)
+
+
+def _content(source: Path, stream: Stream) -> bytes:
+    """Return the file of a cover, which is the only packet of its stream."""
+    with closing(open_clip(source)) as file:
+        packets = packets_of(file, file.streams[stream.index])
+        return next((bytes(packet) for packet in packets if packet.size), b"")
+
+
+def is_cover(stream: Stream) -> bool:
+    """Return whether a stream is a picture of the film, such as an album cover."""
+    return stream.type == "video" and bool(stream.disposition & av.stream.Disposition.attached_pic)
+
+
+def add_cover(target: OutputContainer, stream: Stream, content: bytes) -> None:
+    """Attach a cover to a container as a file. Source: Matroska's guidelines (cover art)."""
+    codec = stream.codec_context.name if has_codec(stream) else ""
+    kind = _COVER_TYPES.get(codec, codec)
+    name = stream.metadata.get("filename", f"cover.{kind.replace('jpeg', 'jpg')}")
+    made = target.add_attachment(name, stream.metadata.get("mimetype", f"image/{kind}"), content)
+    made.metadata.update({k: v for k, v in stream.metadata.items() if k not in ("filename", "mimetype")})
 
 
 def add_copy(target: OutputContainer, stream: Stream) -> Stream:
@@ -137,6 +165,8 @@ def _is_made_again(stream: Stream) -> bool:
 
 def _can_hold(container: Container, stream: Stream) -> bool:
     """Return whether a container accepts a stream, by starting a file with the stream."""
+    if is_cover(stream) and container.cover is None:
+        return False
     try:
         with av.open(io.BytesIO(), "w", format=container.ffmpeg_name) as trial:
             video = cast(VideoStream, trial.add_stream(container.trial_codec, rate=25))
@@ -152,6 +182,8 @@ def _described(stream: Stream) -> str:
     """Return a name such as `subtitle track 3 (subrip, eng)`, counted from 0 as in FFmpeg."""
     if stream.type == "attachment":
         return f"attachment {stream.name!r}"
+    if is_cover(stream):
+        return f"cover {stream.metadata.get('filename', stream.index)!r}"
     context = stream.codec_context
     codec = context.name if context is not None else getattr(stream, "name", None) or "unknown codec"
     words = [codec, stream.language if stream.language not in (None, "und") else None]
