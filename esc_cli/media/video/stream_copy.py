@@ -13,7 +13,7 @@ from typing import cast
 
 import av
 from av import AudioStream, VideoStream
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.stream import AttachmentStream, Stream
 
 from esc_cli.media.video.clip import main_stream
@@ -22,7 +22,7 @@ from esc_cli.media.video.library import name_of, open_clip, open_with_sound, pac
 from esc_cli.media.video.sound import Conversion, conversion_of
 
 _MADE_AGAIN = ("bin_data", "tmcd")
-"""Data streams that the MP4 muxer makes itself: the titles of chapters, and time codes from a tag."""
+"""Data streams of MP4 and MOV that their muxer makes itself: titles of chapters, and time codes."""
 
 _COVER_TYPES = {"mjpeg": "jpeg"}
 """Media types of pictures whose codec has another name."""
@@ -127,9 +127,22 @@ def add_copy(target: OutputContainer, stream: Stream) -> Stream:
     else:
         made = target.add_stream_from_template(stream, opaque=True)
         made.time_base = stream.time_base
+        if made.codec_context.name in ("dvdsub", "dvd_subtitle"):
+            _state_size(made, stream)
     made.metadata.update(_tags(stream))
     made.disposition = stream.disposition
     return made
+
+
+def _state_size(made: Stream, stream: Stream) -> None:
+    """State the size of the film for which pictures of subtitles were drawn, so that players enlarge them.
+
+    Without it, players assume the size of the film that they show. Source: the format of VobSub's .idx files.
+    """
+    film = main_stream(cast(InputContainer, stream.container), "").codec_context
+    known = made.codec_context.extradata or b""
+    if b"size:" not in known:
+        made.codec_context.extradata = b"size: %dx%d\n" % (film.width, film.height) + known
 
 
 def add_conversion(target: OutputContainer, stream: AudioStream, conversion: Conversion) -> AudioStream:
@@ -160,7 +173,8 @@ def _is_made_again(stream: Stream) -> bool:
     if stream.type != "data":
         return False
     hidden = stream.discard == av.stream.Discard.all
-    return hidden or stream.name in _MADE_AGAIN or "timecode" in stream.metadata
+    known = stream.name in _MADE_AGAIN and "mp4" in stream.container.format.name.split(",")
+    return hidden or known or "timecode" in stream.metadata
 
 
 def _can_hold(container: Container, stream: Stream) -> bool:

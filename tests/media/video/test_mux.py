@@ -216,6 +216,17 @@ def with_subtitles(clip: Path, cues_ms: Sequence[tuple[int, int]]) -> Path:
     return target
 
 
+def test_subtitles_of_pictures_state_their_size(make_clip: Maker, enlarge: Callable[..., Path]) -> None:
+    """Without a size, players assume that of the film, which is another one now."""
+    source = make_clip("in.mkv", more=lambda target, _: target.add_stream("dvdsub"))
+    with av.open(source) as file:
+        before = file.streams.subtitles[0].codec_context.extradata
+    once = enlarge(source, "once.mkv")
+    for target in (once, enlarge(once, "twice.mkv")):
+        with av.open(target) as file:
+            assert file.streams.subtitles[0].codec_context.extradata == b"size: 64x48\n" + before
+
+
 def test_attachments_and_dispositions(make_clip: Maker, enlarge: Callable[..., Path], told: Probe) -> None:
     def more(target: Any, _: Any) -> None:
         target.add_attachment("font.ttf", "application/x-truetype-font", b"abc" * 40)
@@ -291,6 +302,22 @@ def test_what_the_container_cannot_hold_is_said(make_clip: Maker, enlarge: Calla
     assert held.lost == held.notes == ("the subtitle track 1 (srt) cannot be kept in WebM",)
     with av.open(enlarge(source, "out.webm")) as file:
         assert [stream.type for stream in file.streams] == ["video"]
+
+
+def test_lost_data_of_broadcasts_is_said(make_clip: Maker) -> None:
+    """FFmpeg writes cues for advertisements (SCTE-35) to MPEG-TS as data of an unknown kind."""
+
+    def more(target: Any, _: Any) -> None:
+        for codec in ("scte_35", "klv"):
+            target.add_data_stream(codec)
+
+    source = make_clip(
+        "in.ts", times=[index * 3600 for index in range(10)], time_base=TS_TIME_BASE, more=more
+    )
+    assert stream_copies(source, MATROSKA).lost == (
+        "the data track 1 (bin_data) cannot be kept in Matroska",
+        "the data track 2 (klv) cannot be kept in Matroska",
+    )
 
 
 def test_everything_is_held_by_its_own_kind(make_clip: Maker) -> None:
