@@ -32,7 +32,7 @@ from esc_cli.media.video.image_sequence import SequenceWriter, sequence_limitati
 from esc_cli.media.video.mux import mux
 from esc_cli.media.video.reader import turned
 from esc_cli.media.video.sequence_names import SequenceNames, is_sequence, sequence_names
-from esc_cli.media.video.settings import alpha_notes
+from esc_cli.media.video.settings import alpha_notes, caption_notes
 from esc_cli.media.video.stream_copy import stream_copies
 from esc_cli.media.write import encode_file
 from esc_cli.storage.whole_files import atomic_path, write_whole
@@ -152,7 +152,8 @@ class _Encoded(ClipOutput):
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
     ) -> tuple[str, ...]:
         """Return sentences that say what the encoder changes."""
-        return (*clip.notes, *padding_notes(clip, *size, settings), *alpha_notes(clip, settings))
+        changed = (*padding_notes(clip, *size, settings), *alpha_notes(clip, settings))
+        return (*clip.notes, *changed, *caption_notes(clip, settings))
 
 
 class ContainerFile(_Encoded):

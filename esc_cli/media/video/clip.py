@@ -86,6 +86,7 @@ class Clip:
         start_pts: Timestamp of the first frame, in units of time_base.
         origin_s: Beginning of the file's own time, from which `start` and `end` are counted; nearly always 0.
         hdr: Static HDR metadata, or None.
+        captions: Whether the first frame carries closed captions. Source: CTA-708, ATSC A/53 part 4.
         stream_index: Index of the stream in the file.
         notes: One sentence for each unusual property.
     """
@@ -111,6 +112,7 @@ class Clip:
     origin_s: Fraction
     hdr: Hdr | None
     stream_index: int
+    captions: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -175,6 +177,7 @@ def clip_of(source: ClipSource, container: InputContainer, stream: VideoStream, 
         origin_s=Fraction(container.start_time or 0, _MICROSECONDS),
         hdr=_hdr(frame),
         stream_index=stream.index,
+        captions=has_captions(frame),
     )
 
 
@@ -229,6 +232,11 @@ def _side_data(frame: VideoFrame, kind: str) -> bytes:
         return next((bytes(data) for data in found if data.type == key), b"")
     except ValueError:  # PyAV has no name for a kind of side data that this frame has, and gives none of them
         return b""
+
+
+def has_captions(frame: VideoFrame) -> bool:
+    """Return whether a frame carries closed captions."""
+    return bool(_side_data(frame, "A53_CC"))
 
 
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...]:

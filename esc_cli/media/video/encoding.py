@@ -82,7 +82,10 @@ class _Writer:
             rate = clip.frame_rate or _USUAL_RATE
             self._stream = cast(VideoStream, self._container.add_stream(settings.codec or "", rate=rate))
             _configure(self._stream.codec_context, clip, (height, width), self._format, self._tags)
-            self._stream.codec_context.options = _options(clip.hdr, settings, width)
+            captions = (
+                {"a53cc": "1"} if clip.captions and settings.codec == "libx265" else {}
+            )  # not its default
+            self._stream.codec_context.options = captions | _options(clip.hdr, settings, width)
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +106,7 @@ class _Writer:
             OutputError: The frame cannot be written.
             DiskFullError: There is no space left.
         """
-        image = to_frame(frame.color, frame.alpha, self._format, self._tags)
+        image = to_frame(frame.color, frame.alpha, self._format, self._tags, frame.captions)
         image.pts, image.time_base = frame.pts, self._clip.time_base
         image.duration = frame.duration or 0
         with writing_errors(self._target):

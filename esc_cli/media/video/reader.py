@@ -11,7 +11,7 @@ from av import VideoFrame
 from torch import Tensor
 
 from esc_cli.errors import InputError
-from esc_cli.media.video.clip import Clip, clip_of, main_stream
+from esc_cli.media.video.clip import Clip, clip_of, has_captions, main_stream
 from esc_cli.media.video.decoding import decoded, deinterlaced
 from esc_cli.media.video.library import ClipSource, name_of, open_clip
 from esc_cli.media.video.pixels import to_rgb
@@ -29,12 +29,14 @@ class Frame:
         pts: Timestamp, in units of the clip's time_base.
         duration: Duration, in units of the clip's time_base; None if the file does not state it.
         alpha: Alpha tensor, (1, 1, H, W), with the dtype of `color`; or None.
+        captions: A tiny frame that carries the closed captions of the frame; or None.
     """
 
     color: Tensor
     pts: int
     duration: int | None = None
     alpha: Tensor | None = None
+    captions: VideoFrame | None = None
 
 
 def turned(frame: Frame, rotation_deg: int) -> Frame:
@@ -162,7 +164,7 @@ class VideoReader:
                 return
             self.damaged_frames += bool(frame.is_corrupt)
             color, alpha = to_rgb(frame, self.clip)
-            yield Frame(color, pts, frame.duration or None, alpha)
+            yield Frame(color, pts, frame.duration or None, alpha, _captions(frame))
 
     def _timed(self, raw: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, int]]:
         """Yield each frame with its timestamp, which is later than the previous one."""
@@ -187,6 +189,11 @@ class VideoReader:
                 f"{frame.width}x{frame.height} in the middle, which is not supported"
             )
         return frame
+
+
+def _captions(frame: VideoFrame) -> VideoFrame | None:
+    """Return a tiny copy of a frame with captions; PyAV moves them only from one frame to another."""
+    return frame.reformat(width=2, height=2, format="gray") if has_captions(frame) else None
 
 
 def exact_s(time_s: float) -> Fraction:
