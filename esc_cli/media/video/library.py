@@ -2,7 +2,8 @@
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -103,6 +104,21 @@ def open_with_sound(source: Path) -> InputContainer:
         return file
     file.close()
     return open_clip(source, _FAR)
+
+
+_FAR_PACKETS = 100_000
+
+
+def first_packets(source: Path, index: int) -> Iterator["Packet[Stream]"]:
+    """Yield the packets of one stream from the beginning, as ``packets_of`` does, unless they are far away.
+
+    Raises:
+        InputError: The source cannot be opened; see ``open_clip``.
+    """
+    with closing(open_with_sound(source)) as file:
+        for packet in islice(packets_of(file), _FAR_PACKETS):
+            if packet.stream.index == index:
+                yield packet
 
 
 def open_clip(source: ClipSource, options: dict[str, str] | None = None) -> InputContainer:

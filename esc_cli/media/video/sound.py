@@ -3,16 +3,19 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
+from pathlib import Path
 from typing import cast
 
 import av
 from av import AudioFrame, AudioResampler, AudioStream, Packet
 from av.audio.codeccontext import AudioCodecContext
 from av.codec.codec import Properties
-from av.container import InputContainer, OutputContainer
+from av.container import OutputContainer
 from av.stream import Stream
 
 from esc_cli.media.video.containers import Container, SoundEncoder
+from esc_cli.media.video.library import first_packets
 
 _USUAL_RATE_HZ = 48_000
 _LEAST_BIT_RATE = 24_000
@@ -76,17 +79,17 @@ class Conversion:
             context.bit_rate = self.bit_rate
 
 
-def conversion_of(file: InputContainer, stream: AudioStream, container: Container) -> Conversion | None:
+def conversion_of(source: Path, stream: AudioStream, container: Container) -> Conversion | None:
     """Choose how to convert a track, from its first frame; None if it cannot be decoded or encoded.
 
     Lossless sound is converted to a lossless format, if the container has one.
 
     Args:
-        file: The file of the stream, which is read up to the track's first frame.
+        source: The clip, which is opened again and read up to the track's first frame.
         stream: The track.
         container: Container of the target.
     """
-    frame = _first_frame(file, stream)
+    frame = _first_frame(source, stream)
     if frame is None:
         return None
     lossless = Properties.LOSSLESS in Properties(stream.codec_context.codec.properties)
@@ -95,13 +98,13 @@ def conversion_of(file: InputContainer, stream: AudioStream, container: Containe
     return next((way for way in ways if way.works()), None)
 
 
-def _first_frame(file: InputContainer, stream: AudioStream) -> AudioFrame | None:
+def _first_frame(source: Path, stream: AudioStream) -> AudioFrame | None:
+    packets = cast(Iterator["Packet[AudioStream]"], first_packets(source, stream.index))
     try:
-        for number, packet in enumerate(file.demux(stream)):
-            frames = _decoded(stream, packet if packet.size else None)
-            if frames or number > _PACKETS_TO_FIRST_FRAME:
-                return frames[0] if frames else None
-    except (av.FFmpegError, IndexError):
+        for packet in islice(packets, _PACKETS_TO_FIRST_FRAME):
+            if frames := _decoded(packet.stream, packet if packet.size else None):
+                return frames[0]
+    except av.FFmpegError:
         return None
     return None
 

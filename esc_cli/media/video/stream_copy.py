@@ -18,7 +18,7 @@ from av.stream import AttachmentStream, Stream
 
 from esc_cli.media.video.clip import main_stream
 from esc_cli.media.video.containers import Container, SoundChoice
-from esc_cli.media.video.library import name_of, open_clip, open_with_sound, packets_of, reading_errors
+from esc_cli.media.video.library import first_packets, name_of, open_with_sound, reading_errors
 from esc_cli.media.video.sound import Conversion, conversion_of
 
 _MADE_AGAIN = ("bin_data", "tmcd")
@@ -71,7 +71,7 @@ def stream_copies(source: Path, container: Container, sound: SoundChoice = "auto
                 continue
             if is_cover(stream) and container.cover == "attachment":
                 covers[stream.index] = _content(source, stream)
-            elif _can_hold(container, stream):
+            elif _can_hold(container, stream, source):
                 held.append(stream.index)
             elif sound == "auto" and (way := _conversion(source, stream, container)) is not None:
                 conversions[stream.index] = way
@@ -84,15 +84,12 @@ def stream_copies(source: Path, container: Container, sound: SoundChoice = "auto
 def _conversion(source: Path, stream: Stream, container: Container) -> Conversion | None:
     if stream.type != "audio" or not has_codec(stream):
         return None
-    with closing(open_with_sound(source)) as file:  # the other one is not read
-        return conversion_of(file, cast(AudioStream, file.streams[stream.index]), container)
+    return conversion_of(source, cast(AudioStream, stream), container)
 
 
 def _content(source: Path, stream: Stream) -> bytes:
     """Return the file of a cover, which is the only packet of its stream."""
-    with closing(open_clip(source)) as file:
-        packets = packets_of(file, file.streams[stream.index])
-        return next((bytes(packet) for packet in packets if packet.size), b"")
+    return next((bytes(packet) for packet in first_packets(source, stream.index) if packet.size), b"")
 
 
 def is_cover(stream: Stream) -> bool:
@@ -177,19 +174,31 @@ def _is_made_again(stream: Stream) -> bool:
     return hidden or known or "timecode" in stream.metadata
 
 
-def _can_hold(container: Container, stream: Stream) -> bool:
-    """Return whether a container accepts a stream, by starting a file with the stream."""
+def _can_hold(container: Container, stream: Stream, source: Path) -> bool:
+    """Return whether a container accepts a stream, by starting a file with the stream.
+
+    Some muxers refuse the packets of sound that they accept at first, such as several frames of AMR in one.
+    """
     if is_cover(stream) and container.cover is None:
         return False
     try:
         with av.open(io.BytesIO(), "w", format=container.ffmpeg_name) as trial:
             video = cast(VideoStream, trial.add_stream(container.trial_codec, rate=25))
             video.height, video.width = _SEEN_FRAME
-            add_copy(trial, stream)
+            made = add_copy(trial, stream)
             trial.start_encoding()
+            if stream.type == "audio":
+                _mux_a_packet(trial, made, stream, source)
     except (av.FFmpegError, ValueError):
         return False
     return True
+
+
+def _mux_a_packet(trial: OutputContainer, made: Stream, stream: Stream, source: Path) -> None:
+    packet = next(first_packets(source, stream.index), None)
+    if packet is not None and packet.size:
+        packet.stream, packet.pts, packet.dts = made, 0, 0
+        trial.mux(packet)
 
 
 def _described(stream: Stream) -> str:

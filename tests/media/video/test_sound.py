@@ -1,5 +1,6 @@
 """Sound that a container does not hold is converted in step, in its layout, and without loss if possible."""
 
+import io
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -179,6 +180,10 @@ def test_each_container_holds_what_it_converts_to(clicking: Clicks, container: C
     source = clicking("in.wmv", "wmav2")
     name = sound_of(enlarged(source, container))[0]
     assert name == container.sound[0].ffmpeg_name.removeprefix("lib")
+    with av.open(io.BytesIO(), "w", format=container.ffmpeg_name) as file:
+        for encoder in container.sound:
+            assert file.add_stream(encoder.ffmpeg_name, rate=48000).type == "audio"
+        file.start_encoding()
 
 
 def test_language_and_title_are_kept(clicking: Clicks) -> None:
@@ -210,3 +215,27 @@ def test_sound_that_begins_late_is_copied(clicking: Clicks) -> None:
     target = enlarged(source, MATROSKA, start_s=59.5)
     assert sound_of(target)[:2] == ("aac", "stereo")
     assert heard_s(target) == pytest.approx([time + 0.5 for time in CLICKS_S], abs=0.002)
+
+
+def test_packets_that_a_muxer_refuses_are_converted(clicking: Clicks, tmp_path: Path) -> None:
+    """The muxer of MOV takes AMR, but not several frames of it in one packet."""
+    source, joined = clicking("in.3gp", "libopencore_amrnb", rate=8000, layout="mono"), tmp_path / "in.nut"
+    assert stream_copies(source, MOV).streams == (1,)
+    with av.open(source) as low, av.open(joined, "w") as high:
+        streams = [high.add_stream_from_template(stream, opaque=True) for stream in low.streams]
+        first: Any = None
+        for packet in low.demux():
+            if packet.size and packet.stream.type == "video":
+                packet.stream = streams[0]
+                high.mux(packet)
+            elif packet.size and first is None:
+                first = packet
+            elif packet.size:
+                both = av.Packet(bytes(first) + bytes(packet))
+                both.pts, both.dts, both.time_base = first.pts, first.dts, first.time_base
+                both.stream, both.is_keyframe, first = streams[1], True, None
+                high.mux(both)
+    copies = stream_copies(joined, MOV)
+    assert copies.streams == ()
+    assert copies.notes == ("the audio track 1 (amrnb) is converted to AAC",)
+    assert heard_s(enlarged(joined, MOV)) == pytest.approx(heard_s(joined), abs=0.002)
