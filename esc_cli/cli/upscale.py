@@ -200,6 +200,13 @@ def upscale(
             "--codec-option", metavar="NAME=VALUE", help="Further option of the encoder. May be repeated."
         ),
     ] = None,
+    audio: Annotated[
+        Literal["auto", "copy", "none"],
+        typer.Option(
+            help="What happens to sound. auto copies it where the container of the result holds it, and "
+            "converts the rest. copy leaves out what cannot be copied."
+        ),
+    ] = "auto",
     deinterlace: Annotated[
         bool, typer.Option("--deinterlace", help="Turn interlaced frames into progressive ones.")
     ] = False,

@@ -13,7 +13,7 @@ from esc_cli.jobs.sources import Shard
 from esc_cli.media.metadata.fitting import parse_metadata_list
 from esc_cli.media.picture import WriteSettings
 from esc_cli.media.pillow import LARGEST_INPUT_PX
-from esc_cli.media.video.containers import EncodeSettings
+from esc_cli.media.video.containers import EncodeSettings, SoundChoice
 
 WhenThere = Literal["refuse", "overwrite", "skip"]
 """How to handle a result that already exists and is not up to date."""
@@ -41,6 +41,8 @@ class Options(EnhancementOptions):
         preset: For clips: preset of the encoder.
         pixel_format: For clips: FFmpeg's name of a pixel format. The default is that of the source.
         codec_options: For clips: more options of the encoder, each as ``name=value``.
+        audio: For clips: ``auto`` copies sound where the container of the result holds it, and converts the
+            rest. ``copy`` leaves out what cannot be copied. ``none`` leaves out all sound.
         deinterlace: For clips: whether to deinterlace interlaced frames.
         start: For clips: start of the part that is kept, in seconds or as ``HH:MM:SS``.
         end: For clips: end of the part that is kept, in seconds or as ``HH:MM:SS``.
@@ -67,6 +69,7 @@ class Options(EnhancementOptions):
     preset: str | None = field(default=None, metadata=RESOLVED)
     pixel_format: str | None = field(default=None, metadata=RESOLVED)
     codec_options: Sequence[str] = field(default=(), metadata=RESOLVED)
+    audio: SoundChoice = field(default="auto", metadata=RESOLVED)
     deinterlace: bool = field(default=False, metadata=RESOLVED)
     start: str | None = field(default=None, metadata=RESOLVED)
     end: str | None = field(default=None, metadata=RESOLVED)
@@ -112,6 +115,7 @@ class Options(EnhancementOptions):
                 pixel_format=self.pixel_format,
                 options=tuple(parse_option(text) for text in self.codec_options),
             ),
+            audio=self.audio,
             deinterlace=self.deinterlace,
             start_s=None if self.start is None else parse_time(self.start),
             end_s=None if self.end is None else parse_time(self.end),

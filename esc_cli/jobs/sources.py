@@ -64,18 +64,21 @@ class Source:
 
     Attributes:
         content: A path, the bytes from standard input, or standard input itself if it holds raw frames.
+            If a clip comes through standard input, the path is that of a temporary copy.
         relative: The path relative to ``folder``, or the bare name of a file that was named directly.
         folder: The named folder in which the file was found. None if the file was named directly.
+        is_stdin: Whether the source came through standard input.
     """
 
     content: Path | bytes | BufferedReader
     relative: Path
     folder: Path | None = None
+    is_stdin: bool = False
 
     @property
     def name(self) -> str:
         """The name of the source in messages."""
-        return str(self.content) if isinstance(self.content, Path) else STDIN
+        return STDIN if self.is_stdin else str(self.content)
 
     @property
     def mode(self) -> int:
@@ -122,7 +125,9 @@ def expand(names: Sequence[str]) -> tuple[str, ...]:
         names: Files, folders, patterns such as ``*.png``, or ``-``.
 
     Returns:
-        Each name once. The name of an existing file is not a pattern. A pattern that matches nothing is kept.
+        Each name once. The name of an existing file is not a pattern, nor is that of an existing folder at
+        the beginning of a pattern. If a pattern matches nothing, its brackets are taken as plain characters.
+        A pattern that still matches nothing is kept.
 
     Raises:
         UsageError: A name is empty. It would stand for the current folder.
@@ -179,8 +184,9 @@ class _Finder:
 
     def _add_stdin(self) -> None:
         try:
-            self.pictures.append(Source(stdin_frames() or read_stdin(), Path("stdin")))
-        except InputError as error:
+            content = stdin_frames() or read_stdin()
+            self.pictures.append(Source(content, Path("stdin"), is_stdin=True))
+        except EscError as error:
             self.failures.append(Failure(STDIN, error))
 
     def _add_folder(self, folder: Path) -> None:
@@ -229,4 +235,17 @@ def _matches(name: str) -> Sequence[str]:
     if name == STDIN or not glob.has_magic(name) or os.path.lexists(name):
         return (name,)
     # Path.glob does not fit: a pattern may be absolute, and may begin with `~` as a plain character.
-    return sorted(glob.glob(name, recursive=True)) or (name,)  # noqa: PTH207
+    for pattern in (_with_plain_folder(name), name.replace("[", "[[]")):
+        if found := sorted(glob.glob(pattern, recursive=True)):  # noqa: PTH207
+            return found
+    return (name,)
+
+
+def _with_plain_folder(pattern: str) -> str:
+    """Return a pattern in which brackets in the name of a folder that exists stand for themselves."""
+    folder = os.path.dirname(pattern)  # noqa: PTH120 - Path changes the spelling
+    while glob.has_magic(folder):
+        if os.path.isdir(folder):  # noqa: PTH112 - as above
+            return glob.escape(folder) + pattern[len(folder) :]
+        folder = os.path.dirname(folder)  # noqa: PTH120 - as above
+    return pattern

@@ -295,6 +295,46 @@ def test_a_pipe(pipe: Pipe, pixel_format: str) -> None:
     assert formats(stdout) == [(96, 128, pixel_format)] * FRAMES
 
 
+@pytest.mark.parametrize("name", ["in.mp4", "in.mkv", "in.ts", "in.wmv"])
+def test_a_clip_through_a_pipe(start: Start, name: str, tmp_path: Path) -> None:
+    """A container is read several times, so it is copied to a temporary file, of which nothing stays."""
+    if name == "in.wmv":
+        make_clip_with_wma()
+    else:
+        make_clip(name)
+    Path("temporary").mkdir()
+    variables = {**ONE_THREAD, "TMPDIR": str(tmp_path / "temporary")}
+    arguments = ("-", *TWICE, "-o", "out.mkv")
+    with start(*arguments, stdin=subprocess.PIPE, variables=variables) as program:
+        _, stderr = program.communicate(Path(name).read_bytes(), timeout=TIMEOUT_S)
+    assert program.returncode == 0
+    assert "standard input → out.mkv (128x96, " in stderr.decode()
+    assert formats("out.mkv") == [(96, 128, "yuv420p")] * FRAMES
+    with av.open("out.mkv") as file:
+        assert len(file.streams.audio) == (name == "in.wmv")
+    assert not list(Path("temporary").iterdir())
+
+
+def test_a_clip_through_a_pipe_that_is_cut_off(run: Run) -> None:
+    make_clip()
+    ended = run("-", *TWICE, "-o", "out.mkv", stdin=Path("in.mp4").read_bytes()[:-500])
+    assert ended.code == 3
+    assert "standard input is cut off" in ended.stderr
+
+
+def test_no_space_for_a_clip_through_a_pipe(start: Start) -> None:
+    make_clip()
+
+    def no_room() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+
+    arguments = ("-", *TWICE, "-o", "out.mkv")
+    with start(*arguments, stdin=subprocess.PIPE, variables=ONE_THREAD, preexec_fn=no_room) as program:
+        _, stderr = program.communicate(Path("in.mp4").read_bytes(), timeout=TIMEOUT_S)
+    assert program.returncode == 6
+    assert "standard input cannot be copied to" in stderr.decode()
+
+
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 def test_a_pipe_between_two_of_ffmpeg(start: Start) -> None:
     pixel_format = "yuv420p10le"
@@ -421,3 +461,40 @@ def test_a_full_disk(run: Run, full_disk: str, name: str, options: tuple[object,
     assert [line.endswith("the disk is full") for line in sentences(ended)] == [True]
     assert "object" not in ended.stderr
     assert files() == ["in.mp4"]
+
+
+def make_clip_with_wma(name: str = "in.wmv") -> None:
+    """Make a clip with half a second of silence as WMA, which PyAV adds to no Matroska file."""
+    with av.open(name, "w") as container:
+        stream: Any = container.add_stream("mpeg4", rate=25)
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        sound: Any = container.add_stream("wmav2", rate=44100, layout="stereo")
+        sound.bit_rate = 128_000
+        for index in range(FRAMES):
+            frame = av.VideoFrame.from_ndarray(picture(index), "rgb24").reformat(format="yuv420p")
+            frame.pts, frame.time_base = index, Fraction(1, 25)
+            container.mux(stream.encode(frame))
+        quiet = av.AudioFrame.from_ndarray(np.zeros((2, 22050), np.float32), "fltp", "stereo")
+        quiet.sample_rate, quiet.pts = 44100, 0
+        for packets in (stream.encode(None), sound.encode(quiet), sound.encode(None)):
+            container.mux(packets)
+
+
+@pytest.mark.parametrize(
+    ("choice", "note", "codecs"),
+    [
+        ("auto", "note: the audio track 1 (wmav2) is converted to Opus", ["h264", "opus"]),
+        ("copy", "note: the audio track 1 (wmav2) cannot be kept in Matroska", ["h264"]),
+        ("none", "", ["h264"]),
+    ],
+)
+def test_what_happens_to_sound_is_said_before_the_work(
+    run: Run, choice: str, note: str, codecs: list[str]
+) -> None:
+    make_clip_with_wma()
+    ended = run("in.wmv", *TWICE, "--audio", choice)
+    assert ended.code == 0
+    assert note in ended.stderr.partition("nearest x2")[0]
+    assert ("audio" in ended.stderr) == bool(note)
+    with av.open("in_x2.mkv") as file:
+        assert [stream.codec_context.name for stream in file.streams] == codecs

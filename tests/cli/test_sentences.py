@@ -53,6 +53,7 @@ in.png --tiling sometimes
 in.png --tile 0
 in.png --tiling none --tile 64
 in.png --attention loud
+in.png --audio loud
 in.png --runtime onnx
 in.png --precision int8
 in.png -d tpu

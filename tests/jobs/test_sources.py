@@ -159,6 +159,22 @@ def test_what_is_there_is_no_pattern(save: Save) -> None:
     assert expand(["a[1].png"]) == ("a[1].png",)
 
 
+def test_brackets_in_the_name_of_a_folder_are_plain(save: Save) -> None:
+    """On Windows, no shell expands patterns, and brackets are plain characters in many names."""
+    for name in ("a [12]/1.png", "a 1/2.png", "b [x]/c [y]/3.png", "b x/c y/4.png"):
+        save(name)
+    assert expand(["a [12]/*.png"]) == ("a [12]/1.png",)
+    assert expand(["b [x]/c [y]/*.png"]) == ("b [x]/c [y]/3.png",)
+    assert expand(["*/c [y]/*.png"]) == ("b x/c y/4.png",)
+    assert expand(["a [[]12]/*.png"]) == ("a [12]/1.png",)
+    assert expand([str(Path("a [12]/*.png").absolute())]) == (str(Path("a [12]/1.png").absolute()),)
+
+
+def test_brackets_that_match_nothing_are_plain(save: Save) -> None:
+    save("in [2020]-1.png"), save("in [2020]-2.png")
+    assert expand(["in [2020]*.png"]) == ("in [2020]-1.png", "in [2020]-2.png")
+
+
 def test_an_empty_name_is_not_the_current_folder() -> None:
     with pytest.raises(UsageError, match="an input has an empty name"):
         expand(["a.png", ""])

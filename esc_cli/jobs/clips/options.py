@@ -4,9 +4,10 @@ import math
 import re
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import get_args
 
 from esc_cli.errors import UsageError
-from esc_cli.media.video.containers import EncodeSettings
+from esc_cli.media.video.containers import EncodeSettings, SoundChoice
 
 _TIME = re.compile(r"(?:(?:(?P<hours>\d+):)?(?P<minutes>\d+):)?(?P<seconds>\d+(?:\.\d+)?)")
 
@@ -20,6 +21,7 @@ class ClipOptions:
 
     Attributes:
         encode: The settings of the encoder.
+        audio: What happens to sound.
         deinterlace: Whether to deinterlace interlaced clips. If False, they are refused.
         start_s: Start of the part that is kept, in seconds. None means the beginning of the clip.
         end_s: End of the part that is kept, in seconds. None means the end of the clip.
@@ -28,6 +30,7 @@ class ClipOptions:
     """
 
     encode: EncodeSettings = NO_SETTINGS
+    audio: SoundChoice = "auto"
     deinterlace: bool = False
     start_s: float | None = None
     end_s: float | None = None
@@ -38,8 +41,10 @@ class ClipOptions:
         """Check that the options do not contradict each other.
 
         Raises:
-            UsageError: The end is not after the start, or the preview has no frames.
+            UsageError: The end is not after the start, the preview has no frames, or a choice is unknown.
         """
+        if self.audio not in get_args(SoundChoice):
+            raise UsageError(f"{self.audio!r} is not a choice for sound", hint="use auto, copy or none")
         if self.end_s is not None and self.end_s <= (self.start_s or 0):
             raise UsageError("the end is not after the start")
         if self.preview is not None and self.preview < 1:

@@ -26,13 +26,13 @@ from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS, check_fits
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.containers import Container, EncodeSettings
+from esc_cli.media.video.containers import Container, EncodeSettings, SoundChoice
 from esc_cli.media.video.encoding import StreamWriter, check_settings, padding_notes
 from esc_cli.media.video.image_sequence import SequenceWriter, sequence_limitations
 from esc_cli.media.video.mux import SegmentsError, mux
 from esc_cli.media.video.reader import turned
 from esc_cli.media.video.sequence_names import SequenceNames, is_sequence, sequence_names
-from esc_cli.media.video.settings import alpha_notes, format_notes
+from esc_cli.media.video.settings import alpha_notes, caption_notes, format_notes
 from esc_cli.media.video.stream_copy import stream_copies
 from esc_cli.media.write import encode_file
 from esc_cli.storage.whole_files import atomic_path, write_whole
@@ -125,7 +125,7 @@ def output_of(source: Source, destination: Destination, clip: Clip, options: Cli
         return PreviewSheet(destination)
     format = choose_clip_format(destination, clip.container)
     if isinstance(format, Container):
-        return RawStream(format) if format.is_raw else ContainerFile(format)
+        return RawStream(format) if format.is_raw else ContainerFile(format, options.audio)
     if destination.path is None or not is_sequence(str(destination.path)):
         raise UsageError(
             f"{source.name} is a clip, but {format.name} is a picture format",
@@ -153,20 +153,29 @@ class _Encoded(ClipOutput):
     ) -> tuple[str, ...]:
         """Return sentences that say what the encoder changes."""
         changed = (*padding_notes(clip, *size, settings), *format_notes(clip, settings))
-        return (*clip.notes, *changed, *alpha_notes(clip, settings))
+        return (*clip.notes, *changed, *alpha_notes(clip, settings), *caption_notes(clip, settings))
 
 
 class ContainerFile(_Encoded):
-    """A clip in a container, encoded in segments that a later run can continue."""
+    """A clip in a container, encoded in segments that a later run can continue.
+
+    Args:
+        container: Container of the result.
+        audio: What happens to sound.
+    """
+
+    def __init__(self, container: Container, audio: SoundChoice) -> None:
+        super().__init__(container)
+        self._audio: SoundChoice = audio
 
     def limitations(
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
     ) -> tuple[str, ...]:
-        """Return sentences that say which streams cannot be kept and what the encoder changes."""
+        """Return sentences that say which streams are lost or converted and what the encoder changes."""
         lost = super().limitations(source, clip, size, settings)
         if not isinstance(source.content, Path) or _is_sequence(source):
             return lost
-        return (*lost, *stream_copies(source.content, self.format).lost)
+        return (*lost, *stream_copies(source.content, self.format, self._audio).notes)
 
     def make(self, work: "Work") -> tuple[str, ...]:
         """Encode the frames that no earlier run encoded, and mux everything."""
@@ -196,6 +205,7 @@ class ContainerFile(_Encoded):
             frames=frames,
             start_s=options.start_s,
             end_s=options.end_s,
+            sound=self._audio,
         )
         try:
             return write()

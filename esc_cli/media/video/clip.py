@@ -87,6 +87,7 @@ class Clip:
         start_pts: Timestamp of the first frame, in units of time_base.
         origin_s: Beginning of the file's own time, from which `start` and `end` are counted; nearly always 0.
         hdr: Static HDR metadata, or None.
+        captions: Whether the first frame carries closed captions. Source: CTA-708, ATSC A/53 part 4.
         stream_index: Index of the stream in the file.
         notes: One sentence for each unusual property.
     """
@@ -112,6 +113,7 @@ class Clip:
     origin_s: Fraction
     hdr: Hdr | None
     stream_index: int
+    captions: bool = False
     notes: tuple[str, ...] = ()
 
 
@@ -122,8 +124,8 @@ def probe_clip(source: ClipSource) -> Clip:
         source: A path, or a seekable binary file, which is read from its current position.
 
     Raises:
-        InputError: The source is missing, empty, cut off or not a clip, or it has no video stream or an
-            unknown codec.
+        InputError: The source is missing, empty, cut off or not a clip, or it has no video stream, an
+            unknown codec or Dolby Vision's own colors.
     """
     container = open_clip(source)
     with closing(container):
@@ -176,6 +178,8 @@ def clip_of(source: ClipSource, container: InputContainer, stream: VideoStream, 
         origin_s=_origin_s(container),
         hdr=_hdr(frame),
         stream_index=stream.index,
+        captions=has_captions(frame),
+        notes=_dynamic_notes(name_of(source), frame),
     )
 
 
@@ -251,9 +255,37 @@ def _side_data(frame: VideoFrame, kind: str) -> bytes:
         return b""
 
 
+def has_captions(frame: VideoFrame) -> bool:
+    """Return whether a frame carries closed captions."""
+    return bool(_side_data(frame, "A53_CC"))
+
+
 def _display_matrix(frame: VideoFrame) -> tuple[int, ...]:
     data = _side_data(frame, "DISPLAYMATRIX")
     return struct.unpack("=9i", data[:36]) if data else ()
+
+
+_DOVI_PROFILE, _DOVI_FULL_RANGE = 4, 10
+"""Places in the header of Dolby Vision's metadata. Source: libavutil/dovi_meta.h (AVDOVIRpuDataHeader)."""
+
+
+def _dynamic_notes(name: str, frame: VideoFrame) -> tuple[str, ...]:
+    """Return a note for each kind of metadata that tells displays how to show single scenes.
+
+    Raises:
+        InputError: The colors cannot be read without Dolby Vision's metadata. Source: the profiles of Dolby
+            Vision, version 1.3, and ff_dovi_guess_profile_hevc of FFmpeg.
+    """
+    notes = []
+    dolby_vision = _side_data(frame, "DOVI_METADATA")
+    if dolby_vision:
+        (first,) = struct.unpack("=Q", dolby_vision[:8])
+        if dolby_vision[first + _DOVI_PROFILE] == 0 and dolby_vision[first + _DOVI_FULL_RANGE]:
+            raise InputError(f"{name} is Dolby Vision of profile 5, whose colors this program cannot read")
+        notes.append("Dolby Vision's metadata cannot be kept: the result has the colors for other displays")
+    if _side_data(frame, "DYNAMIC_HDR_PLUS"):
+        notes.append("HDR10+ cannot be kept: the result has no metadata for single scenes")
+    return tuple(notes)
 
 
 def _hdr(frame: VideoFrame) -> Hdr | None:

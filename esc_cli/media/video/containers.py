@@ -4,9 +4,42 @@ Each container that clips are written to is one object, which holds all facts ab
 ``CONTAINERS``.
 """
 
+import re
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
+
+SoundChoice = Literal["auto", "copy", "none"]
+"""What happens to sound.
+
+``auto`` copies it where the container holds it, and converts the rest. ``copy`` leaves out what cannot be
+copied. ``none`` leaves out all sound.
+"""
+
+
+@dataclass(frozen=True)
+class SoundEncoder:
+    """An encoder for sound that a container cannot hold as it is.
+
+    Attributes:
+        name: Name of the format, in messages.
+        ffmpeg_name: FFmpeg's name of the encoder.
+        lossless: Whether the sound stays the same to the last bit.
+        channel_bit_rate: Bits per second for each channel at 48 kHz, far above what listeners can tell from
+            the source; 0 if the encoder has no such setting.
+    """
+
+    name: str
+    ffmpeg_name: str
+    lossless: bool = False
+    channel_bit_rate: int = 0
+
+
+OPUS = SoundEncoder("Opus", "libopus", channel_bit_rate=96_000)
+AAC = SoundEncoder("AAC", "aac", channel_bit_rate=128_000)
+FLAC = SoundEncoder("FLAC", "flac", lossless=True)
+ALAC = SoundEncoder("Apple Lossless", "alac", lossless=True)
 
 
 @dataclass(frozen=True)
@@ -24,6 +57,9 @@ class Container:
             of VP9 is side data, which only Matroska and WebM hold.
         trial_codec: Any encoder that the container accepts. Before the work, the muxer is tried with a tiny
             video of this encoder and each stream that is to be copied.
+        sound: Encoders for sound that cannot be copied, the preferred one first.
+        cover: How a picture of the film is stored: as a track that is marked as a picture, or as an attached
+            file; None if it cannot be stored, which the muxer does not say.
     """
 
     name: str
@@ -33,6 +69,13 @@ class Container:
     is_raw: bool = False
     alpha_codec: str | None = None
     trial_codec: str = "vp8"
+    sound: tuple[SoundEncoder, ...] = (OPUS, FLAC)
+    cover: Literal["track", "attachment"] | None = None
+
+    @property
+    def is_iso(self) -> bool:
+        """Whether the file is made of the boxes of MP4 and MOV."""
+        return False
 
     def result_bytes(self, values: int, depth_bits: int) -> float:
         """Estimate the size of a result, in bytes, from its values (height x width x channels x frames)."""
@@ -56,6 +99,11 @@ class Container:
 class IsoContainer(Container):
     """MP4 or MOV."""
 
+    @property
+    def is_iso(self) -> bool:
+        """Whether the file is made of the boxes of MP4 and MOV."""
+        return True
+
     def muxer_options(self, time_base: Fraction) -> dict[str, str]:
         """Set the unit of durations to the clip's time base or a part of it; the default is 1 ms."""
         unit = time_base.denominator
@@ -77,20 +125,44 @@ class WebM(Container):
         return "libsvtav1" if depth_bits > 8 and not alpha else "libvpx-vp9"
 
 
-MP4 = IsoContainer("MP4", (".mp4", ".m4v"), "mp4", trial_codec="mpeg4")
-MOV = IsoContainer("QuickTime", (".mov",), "mov", alpha_codec="prores_ks", trial_codec="mpeg4")
-MATROSKA = Container("Matroska", (".mkv",), "matroska", alpha_codec="libvpx-vp9")
-WEBM = WebM("WebM", (".webm",), "webm", bytes_a_value=0.0025, alpha_codec="libvpx-vp9")
+MP4 = IsoContainer("MP4", (".mp4", ".m4v"), "mp4", trial_codec="mpeg4", sound=(AAC, FLAC), cover="track")
+MOV = IsoContainer(
+    "QuickTime", (".mov",), "mov", alpha_codec="prores_ks", trial_codec="mpeg4", sound=(AAC, ALAC)
+)
+MATROSKA = Container("Matroska", (".mkv",), "matroska", alpha_codec="libvpx-vp9", cover="attachment")
+WEBM = WebM("WebM", (".webm",), "webm", bytes_a_value=0.0025, alpha_codec="libvpx-vp9", sound=(OPUS,))
 YUV4MPEG2 = Container("YUV4MPEG2", (".y4m",), "yuv4mpegpipe", 0.5, is_raw=True)
 
 CONTAINERS = (MP4, MOV, MATROSKA, WEBM, YUV4MPEG2)
 
-_ONLY_READ = (".avi", ".flv", ".wmv", ".mpg", ".mpeg", ".ts", ".m2ts", ".mts", ".3gp", ".ogv", ".vob", ".mxf")
+_ONLY_READ = (
+    *(
+        ".avi",
+        ".flv",
+        ".f4v",
+        ".wmv",
+        ".asf",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".m2ts",
+        ".mts",
+        ".vob",
+        ".3gp",
+        ".3g2",
+    ),
+    *(".ogv", ".mxf", ".nut", ".ivf"),
+    *(".264", ".h264", ".265", ".h265", ".hevc", ".obu", ".vc1", ".m1v", ".m2v", ".dv", ".dif"),
+)
 
 CLIP_EXTENSIONS = frozenset(
     (*(extension for container in CONTAINERS for extension in container.extensions), *_ONLY_READ)
 )
 """Extensions that mark a file as a clip, even if the program cannot read it."""
+
+
+STDIN_COPY = "standard input"
+"""The file name of a copy of standard input, which is what messages call it."""
 
 
 def container_by_extension(path: Path) -> Container | None:
@@ -151,6 +223,23 @@ _SIGNATURES = (
 )
 """Signatures of the other containers. Source: their specifications, and FFmpeg's libavformat."""
 
+_RAW = re.compile(
+    rb"\0?\0\0\x01(?:"
+    rb"[\x07\x27\x47\x67][BMXdnz\xf4,SV\x76\x80]"  # H.264
+    rb"|\x09[\x10\x30\x50\x70\x90\xb0\xd0\xf0]|\x06[\0\x01\x05]"  # H.264
+    rb"|[\x40\x42\x46\x4e]\x01"  # H.265
+    rb"|[\xb0\xb5\x20-\x2f]|\0\0\0\x01[\x20-\x2f]"  # MPEG-4; ICO begins with the same four bytes
+    rb"|\x0f"  # VC-1
+    rb")"
+    rb"|\x12\0\x0a[\x08-\x12]"  # AV1
+    rb"|\x1f\x07\0[\x3f\xbf]"  # DV
+)
+"""The first bytes of streams without a container: start code, kind of unit and, for H.264, the profile.
+
+Source: ITU-T H.264, 7.4.1 and annex A; H.265, 7.4.2; ISO/IEC 14496-2, 6.2.1; SMPTE 421, E.5; AV1, 5.3;
+IEC 61834-2.
+"""
+
 
 def looks_like_clip(head: bytes) -> bool:
     """Return whether a file may contain video.
@@ -166,6 +255,7 @@ def looks_like_clip(head: bytes) -> bool:
         or _is_iso_media(head)
         or (head[:4] == b"RIFF" and head[8:12] == b"AVI ")
         or _is_mpeg_ts(head)
+        or _RAW.match(head) is not None
     )
 
 

@@ -82,8 +82,10 @@ class _Writer:
             rate = clip.frame_rate or _USUAL_RATE
             self._stream = cast(VideoStream, self._container.add_stream(settings.codec or "", rate=rate))
             _configure(self._stream.codec_context, clip, (height, width), self._format, self._tags)
+            # libx265 does not write closed captions by default
+            captions = {"a53cc": "1"} if clip.captions and settings.codec == "libx265" else {}
             options = _options(clip.hdr, settings, width) | _location_of_chroma(self._format)
-            self._stream.codec_context.options = options
+            self._stream.codec_context.options = captions | options
 
     def __enter__(self) -> Self:
         return self
@@ -104,7 +106,7 @@ class _Writer:
             OutputError: The frame cannot be written.
             DiskFullError: There is no space left.
         """
-        image = to_frame(frame.color, frame.alpha, self._format, self._tags)
+        image = to_frame(frame.color, frame.alpha, self._format, self._tags, frame.captions)
         image.pts, image.time_base = frame.pts, self._clip.time_base
         image.duration = frame.duration or 0
         with writing_errors(self._target):

@@ -232,6 +232,8 @@ def sequence_limitations(clip: Clip, format: PictureFormat) -> tuple[str, ...]:
 def _of_clips(clip: Clip) -> Iterator[str]:
     if clip.container not in _WITHOUT_STREAMS:
         yield "only the frames are kept: pictures have no sound, subtitles, chapters or timestamps"
+    if clip.captions:
+        yield "closed captions are not kept"
     if clip.hdr is not None or clip.color.transfer in _HDR_TRANSFERS or clip.color.primaries == _BT2020:
         yield "HDR and BT.2020 colors are not converted, and the pictures do not state their color space"
     if clip.sample_aspect_ratio not in (None, 1):

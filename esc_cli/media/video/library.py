@@ -2,7 +2,8 @@
 
 import errno
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -12,7 +13,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
 from esc_cli.errors import DiskFullError, InputError, OutOfMemoryError, OutputError
-from esc_cli.media.video.containers import looks_like_clip
+from esc_cli.media.video.containers import STDIN_COPY, looks_like_clip
 from esc_cli.media.video.truncation import Counted, ends_early
 
 ClipSource = Path | BinaryIO
@@ -25,7 +26,9 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 def name_of(source: ClipSource) -> str:
     """Return the name of a clip in messages."""
-    return str(source) if isinstance(source, Path) else "the video stream"
+    if not isinstance(source, Path):
+        return "the video stream"
+    return STDIN_COPY if source.name == STDIN_COPY else str(source)
 
 
 @contextmanager
@@ -86,11 +89,47 @@ def packets_of(container: InputContainer, *streams: Stream) -> Iterator["Packet[
                 yield packet
 
 
-def open_clip(source: ClipSource) -> InputContainer:
+_FAR = {"probesize": "100000000", "analyzeduration": "3600000000"}
+"""How far a file is searched for sound that begins late: 100 MB, which are held in memory, or an hour."""
+
+
+def open_with_sound(source: Path) -> InputContainer:
+    """Open a clip; if a track of sound begins late, read on until its parameters are known.
+
+    FFmpeg reads only the first seconds of a recording. Without the parameters, no container takes the track.
+
+    Raises:
+        InputError: The source cannot be opened; see ``open_clip``.
+    """
+    file = open_clip(source)
+    known = (stream.codec_context is None or stream.codec_context.channels for stream in file.streams.audio)
+    if all(known):
+        return file
+    file.close()
+    return open_clip(source, _FAR)
+
+
+_FAR_PACKETS = 100_000
+
+
+def first_packets(source: Path, index: int) -> Iterator["Packet[Stream]"]:
+    """Yield the packets of one stream from the beginning, as ``packets_of`` does, unless they are far away.
+
+    Raises:
+        InputError: The source cannot be opened; see ``open_clip``.
+    """
+    with closing(open_with_sound(source)) as file:
+        for packet in islice(packets_of(file), _FAR_PACKETS):
+            if packet.stream.index == index:
+                yield packet
+
+
+def open_clip(source: ClipSource, options: dict[str, str] | None = None) -> InputContainer:
     """Open a container for reading; the caller closes it.
 
     Args:
         source: A path, or a binary file, which need not be seekable (a pipe of YUV4MPEG2).
+        options: Options of FFmpeg's reader.
 
     Raises:
         InputError: The source is missing, a folder, empty, cut off or not a clip.
@@ -100,7 +139,9 @@ def open_clip(source: ClipSource) -> InputContainer:
         _check_file(source)
     try:
         # Undecodable bytes in a tag are no reason to refuse the clip.
-        return av.open(_readable(source), mode="r", metadata_errors=TAG_ERRORS)
+        return av.open(
+            _readable(source), mode="r", metadata_errors=TAG_ERRORS, container_options=options or {}
+        )
     except av.error.EOFError as error:
         raise InputError(f"{name} is empty") from error
     except av.FFmpegError as error:

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import av
-from av import Packet, VideoStream
+from av import AudioStream, Packet, VideoStream
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
@@ -20,17 +20,26 @@ if TYPE_CHECKING:
 
 from esc_cli.errors import InputError, OutputError
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.containers import Container
+from esc_cli.media.video.containers import Container, SoundChoice
 from esc_cli.media.video.encoding import FIRST_PTS
+from esc_cli.media.video.iso_tags import keep_iso_tags
 from esc_cli.media.video.library import (
     open_clip,
     open_target,
+    open_with_sound,
     packets_of,
     reading_errors,
     writing_errors,
 )
 from esc_cli.media.video.reader import exact_s
-from esc_cli.media.video.stream_copy import Copies, add_copy, stream_copies
+from esc_cli.media.video.sound import SoundConverter
+from esc_cli.media.video.stream_copy import (
+    Copies,
+    add_conversion,
+    add_copy,
+    add_cover,
+    stream_copies,
+)
 
 _MUXERS_OWN_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder"))
 _NO_DURATION_S = Fraction(1, 1000)
@@ -78,6 +87,7 @@ def mux(
     start_s: float | None = None,
     end_s: float | None = None,
     with_copies: bool = True,
+    sound: SoundChoice = "auto",
 ) -> tuple[str, ...]:
     """Write the result: the video of the segments, and the other streams that the container supports.
 
@@ -97,6 +107,7 @@ def mux(
         end_s: End of the kept part, counted from the beginning of the source file. None means that nothing is
             cut off at the end.
         with_copies: Whether to copy the other streams.
+        sound: What happens to sound.
 
     Returns:
         A sentence if packets were left out.
@@ -109,10 +120,10 @@ def mux(
     """
     cut = _cut_of(clip, start_s, end_s)
     with ExitStack() as stack:
-        low = None if source is None else stack.enter_context(closing(open_clip(source)))
+        low = None if source is None else stack.enter_context(closing(open_with_sound(source)))
         held = Copies((), ())
         if source is not None and with_copies:
-            held = stream_copies(source, container)
+            held = stream_copies(source, container, sound)
         high = open_target(target, container.ffmpeg_name, container.muxer_options(clip.time_base))
         try:
             with reading_errors(str(source)):
@@ -123,11 +134,14 @@ def mux(
                         hint="run the same command again, which makes it anew",
                     )
                 refused = _write(low, high, video, held, clip, cut)
+                tags = dict(high.metadata)
         except BaseException:
             _give_up(high)
             raise
         with writing_errors(target):
             high.close()
+            if source is not None and container.is_iso:
+                keep_iso_tags(source, target, _missing_tags(tags, target))
     if refused and _count_of_frames(target) != video.count:
         raise OutputError(f"{container.name} refuses frames of the video")
     return (f"{refused} damaged packets of sound or subtitles were left out",) if refused else ()
@@ -143,6 +157,13 @@ def _cut_of(clip: Clip, start_s: float | None, end_s: float | None) -> _Cut:
     if start is not None:
         return _Cut(start, end, -start)
     return _Cut(None, end, -clip.origin_s if clip.container in _CLOCKED else Fraction(0))
+
+
+def _missing_tags(tags: Mapping[str, str], target: Path) -> dict[str, str]:
+    """Return the tags that are not in the target, with the names that Matroska spells in capitals."""
+    with closing(open_clip(target)) as file:
+        there = {key.lower() for key in file.metadata}
+    return {key.lower(): value for key, value in tags.items() if key.lower() not in there}
 
 
 def _give_up(high: OutputContainer) -> None:
@@ -161,7 +182,7 @@ def _write(
     if low is None:
         video.stream = _add_video(high, video, clip)
     else:
-        copied = _copied(low, _add_streams(low, high, video, held, clip), cut)
+        copied = _copied(low, *_add_streams(low, high, video, held, clip), cut)
         high.metadata.update({k: v for k, v in low.metadata.items() if k.lower() not in _MUXERS_OWN_TAGS})
         high.set_chapters(_chapters(low, cut))
     with writing_errors(high.name.removeprefix("file:")):
@@ -178,16 +199,25 @@ def _write(
 
 def _add_streams(
     low: InputContainer, high: OutputContainer, video: "_Video", held: Copies, clip: Clip
-) -> dict[int, Stream]:
-    """Add all streams in the source's order; return the copied ones by their index in the source."""
-    streams = {}
+) -> tuple[dict[int, Stream], dict[int, SoundConverter]]:
+    """Add all streams in the source's order.
+
+    Returns:
+        The copied streams and the converters of sound, by their index in the source.
+    """
+    streams, converters = {}, {}
     for stream in low.streams:
         if stream.index == clip.stream_index:
             video.stream = _add_video(high, video, clip, stream.metadata)
             video.stream.disposition = stream.disposition
         elif stream.index in held.streams:
             streams[stream.index] = add_copy(high, stream)
-    return streams
+        elif stream.index in held.covers:
+            add_cover(high, stream, held.covers[stream.index])
+        elif stream.index in held.conversions:
+            way, track = held.conversions[stream.index], cast(AudioStream, stream)
+            converters[stream.index] = SoundConverter(way, track, add_conversion(high, track, way))
+    return streams, converters
 
 
 def _add_video(
@@ -289,9 +319,11 @@ def _video_packets(file: InputContainer) -> Iterator["Packet[Stream]"]:
 # Everything else
 
 
-def _copied(low: InputContainer, streams: dict[int, Stream], cut: _Cut) -> Iterator["Packet[Stream]"]:
+def _copied(
+    low: InputContainer, streams: dict[int, Stream], converters: dict[int, SoundConverter], cut: _Cut
+) -> Iterator["Packet[Stream]"]:
     """Yield the packets of the other streams."""
-    clocks = {index: _Clock() for index in streams}
+    clocks = {index: _Clock() for index in (*streams, *converters)}
     for packet in packets_of(low):
         index = packet.stream.index
         if packet.size and index in streams and _cut_to(clocks[index].steadied(packet), cut):
@@ -300,6 +332,23 @@ def _copied(low: InputContainer, streams: dict[int, Stream], cut: _Cut) -> Itera
             packet.pts = None if packet.pts is None else packet.pts + shift
             packet.dts = None if packet.dts is None else packet.dts + shift
             yield packet
+        elif packet.size and index in converters:
+            yield from _converted(converters[index], clocks[index].steadied(packet), cut)
+    for converter in converters.values():
+        yield from _converted(converter, None, cut)
+
+
+def _converted(
+    converter: SoundConverter, packet: "Packet[Stream] | None", cut: _Cut
+) -> Iterator["Packet[Stream]"]:
+    """Yield the converted sound of a packet that is in the part; None yields the last packets."""
+    for frame in converter.frames(cast("Packet[AudioStream] | None", packet)):
+        unit = Fraction(frame.time_base or 1)
+        if cut.keeps((frame.pts or 0) * unit):
+            frame.pts = (frame.pts or 0) + round(cut.shift_s / unit)
+            yield from converter.encoded(frame)
+    if packet is None:
+        yield from converter.encoded(None)
 
 
 class _Clock:

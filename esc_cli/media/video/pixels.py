@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from av import VideoFrame
+from av.video.frame import PictureType
 from av.video.reformatter import ColorRange, Interpolation
 from torch import Tensor
 from torch.nn import functional as F
@@ -91,7 +92,13 @@ def to_rgb(frame: VideoFrame, clip: Clip) -> tuple[Tensor, Tensor | None]:
     return tensor[:, :3], tensor[:, 3:] if clip.alpha else None
 
 
-def to_frame(color: Tensor, alpha: Tensor | None, pixel_format: str, tags: ColorTags) -> VideoFrame:
+def to_frame(
+    color: Tensor,
+    alpha: Tensor | None,
+    pixel_format: str,
+    tags: ColorTags,
+    captions: VideoFrame | None = None,
+) -> VideoFrame:
     """Make an av.VideoFrame for an encoder.
 
     If chroma is subsampled, the last row or column is repeated until the size can be halved. If the pixel
@@ -102,6 +109,7 @@ def to_frame(color: Tensor, alpha: Tensor | None, pixel_format: str, tags: Color
         alpha: Alpha tensor, (1, 1, H, W), same dtype as `color`; None means opaque if the format has alpha.
         pixel_format: FFmpeg's name of the pixel format that the encoder takes.
         tags: Color tags of the stream.
+        captions: A frame whose closed captions the new frame gets; None if there are none.
     """
     if alpha is not None and not has_alpha(pixel_format):
         color, alpha = composite(color, alpha, _WHITE), None
@@ -111,10 +119,20 @@ def to_frame(color: Tensor, alpha: Tensor | None, pixel_format: str, tags: Color
     format = ("gbrap" if len(values) == 4 else "gbrp") + ("16le" if values.dtype == np.uint16 else "")
     if values.dtype == np.uint16 and not av.VideoFormat(pixel_format).is_rgb:
         values = np.concatenate((values[:3] - (values[:3] >> 8), values[3:]))
-    frame = av.VideoFrame(width, height, format)
+    frame = _new_frame(height, width, format, captions)
     for index, plane in zip(_PLANES, values, strict=False):
         _plane(frame, index)[:, :width] = plane
     return _converted(frame, pixel_format, tags)
+
+
+def _new_frame(height: int, width: int, format: str, captions: VideoFrame | None) -> VideoFrame:
+    """Return a frame with the captions of another one, but without its other properties."""
+    if captions is None:
+        return av.VideoFrame(width, height, format)
+    frame = captions.reformat(width=width, height=height, format=format)
+    frame.pict_type = PictureType.NONE  # an encoder would choose the same type
+    frame.color_primaries = frame.color_trc = UNSPECIFIED
+    return frame
 
 
 def encoded_size(height: int, width: int, pixel_format: str) -> tuple[int, int]:

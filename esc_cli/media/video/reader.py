@@ -12,7 +12,7 @@ from av import VideoFrame
 from torch import Tensor
 
 from esc_cli.errors import InputError
-from esc_cli.media.video.clip import Clip, clip_of, main_stream
+from esc_cli.media.video.clip import Clip, clip_of, has_captions, main_stream
 from esc_cli.media.video.decoding import decoded, deinterlaced
 from esc_cli.media.video.frame_times import FrameTimes, has_display_times
 from esc_cli.media.video.library import ClipSource, name_of, open_clip, packets_of, reading_errors
@@ -37,6 +37,7 @@ class Frame:
         alpha: Alpha tensor, (1, 1, H, W), with the dtype of `color`; or None.
         can_be_sought: Whether a seek to the timestamp finds this frame, which it does not if timestamps of
             the file up to this frame are missing, equal or out of order.
+        captions: A tiny frame that carries the closed captions of the frame; or None.
     """
 
     color: Tensor
@@ -44,6 +45,7 @@ class Frame:
     duration: int | None = None
     alpha: Tensor | None = None
     can_be_sought: bool = True
+    captions: VideoFrame | None = None
 
 
 def turned(frame: Frame, rotation_deg: int) -> Frame:
@@ -227,7 +229,7 @@ class VideoReader:
                 continue
             self.damaged_frames += bool(frame.is_corrupt)
             color, alpha = to_rgb(frame, self.clip)
-            yield Frame(color, pts, frame.duration or None, alpha, not times.disturbed)
+            yield Frame(color, pts, frame.duration or None, alpha, not times.disturbed, _captions(frame))
 
     def _check(self, frame: VideoFrame) -> VideoFrame:
         if frame.interlaced_frame and not self._deinterlace:
@@ -238,6 +240,11 @@ class VideoReader:
                 f"{frame.width}x{frame.height} in the middle, which is not supported"
             )
         return frame
+
+
+def _captions(frame: VideoFrame) -> VideoFrame | None:
+    """Return a tiny copy of a frame with captions; PyAV moves them only from one frame to another."""
+    return frame.reformat(width=2, height=2, format="gray") if has_captions(frame) else None
 
 
 def exact_s(time_s: float) -> Fraction:

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import cast
 
 import av
-from av import Codec
+from av import Codec, CodecContext
 from av.video.codeccontext import VideoCodecContext
 
 from esc_cli.errors import UsageError
@@ -151,6 +151,23 @@ def format_notes(clip: Clip, settings: EncodeSettings) -> tuple[str, ...]:
     return (f"{' and '.join(lost)} in {name}",) if lost else ()
 
 
+def caption_notes(clip: Clip, settings: EncodeSettings) -> tuple[str, ...]:
+    """Return a note if the clip has closed captions in its frames, but the encoder does not write them.
+
+    Args:
+        clip: The source clip.
+        settings: Complete settings.
+    """
+    codec = settings.codec or ""
+    if not clip.captions or _CAPTION_OPTIONS & _private_options(av.CodecContext.create(codec, "w")):
+        return ()
+    return (f"the encoder {codec} cannot keep closed captions (libx264 and libx265 can)",)
+
+
+def _private_options(context: CodecContext) -> set[str]:
+    return {option.name for option in context.supported_options.private}
+
+
 def _encoder(name: str) -> Codec:
     try:
         return av.Codec(name, "w")
@@ -158,12 +175,15 @@ def _encoder(name: str) -> Codec:
         raise UsageError(f"there is no video encoder named {name!r}", hint=_ENCODERS_HINT) from error
 
 
+_CAPTION_OPTIONS = {"a53cc", "a53_cc"}
+"""The options with which encoders write captions of frames. Source: FFmpeg's manual."""
+
 _ENCODERS_HINT = "use libx264, libx265, libvpx-vp9, libsvtav1, prores_ks or ffv1, which are always available"
 
 
 def _stated_options(context: VideoCodecContext, settings: EncodeSettings) -> dict[str, str]:
     """Return the quality, the preset and the further options under the encoder's own names."""
-    known = {option.name for option in context.supported_options.private}
+    known = _private_options(context)
     options: dict[str, str] = {}
     quality = next((name for name in _QUALITY_OPTIONS if name in known), None)
     crf = settings.crf if settings.crf is not None else _DEFAULT_CRF.get(context.codec.name)

@@ -3,6 +3,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import av
+import numpy as np
 import pytest
 
 from esc_cli.media.video.clip import Clip
@@ -82,12 +84,18 @@ CLIPS = {
     "mpeg-ts": (b"\x47" + bytes(187)) * 5,
     "m2ts": (bytes(4) + b"\x47" + bytes(187)) * 5,
     "flv": b"FLV\x01\x05",
+    "dv": b"\x1f\x07\x00\xbf\xf8\x78\x78\x78",
 }
 OTHERS = {
     "avif": box(b"avif"),
     "avif sequence": box(b"avis"),
     "heic": box(b"heic"),
     "jpeg xl": struct.pack(">I4sI", 12, b"JXL ", 0x0D0A870A) + box(b"jxl "),
+    "icon": struct.pack("<HHHBBBB", 0, 1, 1, 32, 32, 0, 0),
+    "icon of many pictures": struct.pack("<HHHBBBB", 0, 1, 0x20, 32, 32, 0, 0),
+    "cursor": struct.pack("<HHHBBBB", 0, 2, 1, 32, 32, 0, 0),
+    "targa": struct.pack("<BBBHHB", 0, 0, 2, 0, 0, 0),
+    "start code alone": b"\x00\x00\x00\x01",
     "webp": b"RIFF\x00\x00\x00\x00WEBPVP8 ",
     "png": b"\x89PNG\r\n\x1a\n",
     "a text with G": b"Good morning, dear reader" * 60,
@@ -103,6 +111,33 @@ def test_clips(name: str) -> None:
 @pytest.mark.parametrize("name", OTHERS)
 def test_no_clips(name: str) -> None:
     assert not looks_like_clip(OTHERS[name])
+
+
+RAW = {
+    "h264": ("libx264", "h264", {}),
+    "h264 with delimiters": ("libx264", "h264", {"x264-params": "aud=1"}),
+    "hevc": ("libx265", "hevc", {"x265-params": "log-level=none"}),
+    "hevc with delimiters": ("libx265", "hevc", {"x265-params": "log-level=none:aud=1"}),
+    "mpeg4": ("mpeg4", "m4v", {}),
+    "mpeg2": ("mpeg2video", "mpeg2video", {}),
+}
+
+
+@pytest.mark.parametrize("kind", RAW)
+def test_streams_without_a_container_are_clips(kind: str, tmp_path: Path) -> None:
+    codec, muxer, options = RAW[kind]
+    raw = tmp_path / "a name without an extension"
+    with av.open(raw, "w", format=muxer) as file:
+        stream = file.add_stream(codec, rate=25, options=options)
+        stream.height, stream.width, stream.pix_fmt = 96, 128, "yuv420p"
+        for number in range(10):
+            frame = av.VideoFrame.from_ndarray(np.full((96, 128, 3), 20 * number, np.uint8), "rgb24")
+            file.mux(stream.encode(frame.reformat(format="yuv420p")))
+        file.mux(stream.encode(None))
+    assert looks_like_clip(raw.read_bytes()[:1000])
+    with VideoReader(raw) as reader:
+        levels = [float(frame.color.float().mean()) for frame in reader]
+    assert levels == pytest.approx(range(0, 200, 20), abs=6)
 
 
 def test_webm_is_told_from_matroska() -> None:

@@ -1,3 +1,4 @@
+import io
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import pairwise
@@ -5,14 +6,17 @@ from pathlib import Path
 from typing import Any, cast
 
 import av
+import numpy as np
 import pytest
 from av import Packet
 from av.container import InputContainer
 from av.stream import Stream
+from PIL import Image
 
 from esc_cli.errors import DiskFullError, InputError
 from esc_cli.media.video.containers import (
     MATROSKA,
+    MOV,
     MP4,
     WEBM,
     Container,
@@ -245,6 +249,17 @@ def with_subtitles(clip: Path, cues_ms: Sequence[tuple[int, int]]) -> Path:
     return target
 
 
+def test_subtitles_of_pictures_state_their_size(make_clip: Maker, enlarge: Callable[..., Path]) -> None:
+    """Without a size, players assume that of the film, which is another one now."""
+    source = make_clip("in.mkv", more=lambda target, _: target.add_stream("dvdsub"))
+    with av.open(source) as file:
+        before = file.streams.subtitles[0].codec_context.extradata
+    once = enlarge(source, "once.mkv")
+    for target in (once, enlarge(once, "twice.mkv")):
+        with av.open(target) as file:
+            assert file.streams.subtitles[0].codec_context.extradata == b"size: 64x48\n" + before
+
+
 def test_attachments_and_dispositions(make_clip: Maker, enlarge: Callable[..., Path], told: Probe) -> None:
     def more(target: Any, _: Any) -> None:
         target.add_attachment("font.ttf", "application/x-truetype-font", b"abc" * 40)
@@ -261,6 +276,46 @@ def test_attachments_and_dispositions(make_clip: Maker, enlarge: Callable[..., P
         assert file.streams.attachments[0].data == b"abc" * 40
 
 
+def with_cover(path: Path, picture: bytes) -> Path:
+    """Make a clip with a cover: a file in Matroska, and a track that is marked as a picture in MP4."""
+    with av.open(path, "w") as target:
+        film: Any = target.add_stream("mpeg4", rate=25)
+        film.width, film.height, film.pix_fmt = 64, 48, "yuv420p"
+        if path.suffix == ".mkv":
+            target.add_attachment("cover.jpg", "image/jpeg", picture)
+        else:
+            cover: Any = target.add_stream("mjpeg", rate=1)
+            cover.width, cover.height, cover.pix_fmt = 8, 6, "yuvj420p"
+            cover.disposition = av.stream.Disposition.attached_pic
+        for number in range(10):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), number * 20, np.uint8), "rgb24")
+            target.mux(film.encode(frame.reformat(format="yuv420p")))
+        target.mux(film.encode(None))
+        if path.suffix != ".mkv":
+            packet = Packet(picture)
+            packet.stream, packet.pts, packet.dts, packet.time_base = cover, 0, 0, Fraction(1, 25)
+            target.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("name", ["in.mp4", "in.mkv"])
+@pytest.mark.parametrize("target", ["out.mp4", "out.mkv"])
+def test_a_cover_stays_a_cover(tmp_path: Path, enlarge: Callable[..., Path], name: str, target: str) -> None:
+    content = io.BytesIO()
+    Image.new("RGB", (8, 6), "red").save(content, "JPEG")
+    source = with_cover(tmp_path / name, content.getvalue())
+    with av.open(enlarge(source, target)) as file:
+        film, cover = file.streams.video
+        pictured = av.stream.Disposition.attached_pic
+        assert (bool(film.disposition & pictured), bool(cover.disposition & pictured)) == (False, True)
+        packets = [bytes(packet) for packet in file.demux(cover) if packet.size]
+        assert packets == [content.getvalue()]
+        if target == "out.mkv":
+            assert (cover.metadata["filename"], cover.metadata["mimetype"]) == ("cover.jpg", "image/jpeg")
+    called = "'cover.jpg'" if name == "in.mkv" else "1"
+    assert stream_copies(source, MOV).lost == (f"the cover {called} cannot be kept in QuickTime",)
+
+
 def test_h265_in_mp4_is_called_hvc1(make_clip: Maker, enlarge: Callable[..., Path], told: Probe) -> None:
     source = make_clip(codec="libx265", pixel_format="yuv420p10le", options={"x265-params": "log-level=none"})
     assert told(enlarge(source))["streams"][0]["codec_tag_string"] == "hvc1"
@@ -274,12 +329,28 @@ def test_alpha_passes_webm(make_clip: Maker, enlarge: Callable[..., Path]) -> No
 
 
 def test_what_the_container_cannot_hold_is_said(make_clip: Maker, enlarge: Callable[..., Path]) -> None:
-    source = make_clip("in.mkv", sound=(("aac", "eng"), ("libopus", "deu")))
+    source = with_subtitles(make_clip("in.mp4"), [(100, 300)])
     held = stream_copies(source, WEBM)
-    assert held.streams == (2,)
-    assert held.lost == ("the audio track 1 (aac, eng) cannot be kept in WebM",)
+    assert held.streams == ()
+    assert held.lost == held.notes == ("the subtitle track 1 (srt) cannot be kept in WebM",)
     with av.open(enlarge(source, "out.webm")) as file:
-        assert [stream.type for stream in file.streams] == ["video", "audio"]
+        assert [stream.type for stream in file.streams] == ["video"]
+
+
+def test_lost_data_of_broadcasts_is_said(make_clip: Maker) -> None:
+    """FFmpeg writes cues for advertisements (SCTE-35) to MPEG-TS as data of an unknown kind."""
+
+    def more(target: Any, _: Any) -> None:
+        for codec in ("scte_35", "klv"):
+            target.add_data_stream(codec)
+
+    source = make_clip(
+        "in.ts", times=[index * 3600 for index in range(10)], time_base=TS_TIME_BASE, more=more
+    )
+    assert stream_copies(source, MATROSKA).lost == (
+        "the data track 1 (bin_data) cannot be kept in Matroska",
+        "the data track 2 (klv) cannot be kept in Matroska",
+    )
 
 
 def test_everything_is_held_by_its_own_kind(make_clip: Maker) -> None:
