@@ -84,8 +84,12 @@ def short_segments(monkeypatch: pytest.MonkeyPatch) -> int:
 
 
 @pytest.fixture
-def network_calls() -> Iterator[list[int]]:
-    """Yield a list that gets one entry for each call of the baseline network."""
+def network_calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
+    """Yield a list that gets one entry for each call of the baseline network on frames.
+
+    The calls that estimate the time are left out.
+    """
+    monkeypatch.setattr("esc_cli.jobs.estimate._LARGEST_SHARE", 0.0)
     calls: list[int] = []
     hook = register_module_forward_pre_hook(  # type: ignore[no-untyped-call]
         lambda module, _: calls.append(1) if type(module).__name__ == "Interpolation" else None
