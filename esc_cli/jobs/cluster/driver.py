@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections import Counter, deque
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future
@@ -22,15 +23,21 @@ LOCAL = "local"
 """The address that stands for a cluster of this machine alone, which is started for the run."""
 
 MOST_DEATHS = 3
-"""Number of workers that a task may cost. A task whose workers always die is a failure."""
+"""Number of workers that a task may cost while it is alone on them. A task whose workers die is a failure."""
 
 CORES_A_WORKER = 1
 """Cores of a worker without a GPU. See docs/cluster.md for what was measured."""
 
 _ANSWERS_WITHIN_S = 10.0
 
+_STRAGGLERS_S = 20.0
+"""Time after which the work begins without the workers that are not ready yet."""
+
+_PAUSE_S = 0.002
+"""Time between two looks at the workers. A task takes longer, and Ctrl-C is noticed at once."""
+
 _PATIENCE_S = 300.0
-"""Time in which a worker must have loaded its networks."""
+"""Time in which a worker must have loaded its networks, at the start and after it died."""
 
 _FAREWELL_S = 3.0
 """Time in which the workers may complete what they are publishing when the run ends early."""
@@ -43,13 +50,15 @@ class _Hand:
     Attributes:
         actor: Ray's handle of the worker.
         node: Name of its machine.
-        check: The call that tells when the worker is ready again; None if it is ready.
+        check: The call that tells whether the worker is ready; None if there is none.
+        lost_at: Time at which the worker died; None if it is alive.
         running: Tasks that it is doing, by Ray's stream of their events.
     """
 
     actor: Any
     node: str = ""
     check: Any = None
+    lost_at: float | None = None
     running: dict[Any, Task] = field(default_factory=dict)
 
 
@@ -67,7 +76,8 @@ class Driver:
         self._job = job
         self._listener = listener
         self._hands: list[_Hand] = []
-        self._deaths: Counter[int] = Counter()
+        self._suspects: set[int] = set()  # tasks that were on a worker when it died
+        self._deaths: Counter[int] = Counter()  # of workers on which a task was alone
         self._models: set[str] = set()
 
     def outcomes(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Future[Done]]]:
@@ -107,23 +117,30 @@ class Driver:
                 ray.kill(hand.actor)
 
     def _check_all(self) -> None:
-        """Wait until all workers are ready, and refuse the run if one of them cannot do the work."""
+        """Wait until the workers are ready, and refuse the run if one of them cannot do the work.
+
+        Ray may not find room for all of them. Those that are late join when they are ready.
+        """
         import ray
 
-        checks = {hand.actor.check.remote(): hand for hand in self._hands}
-        missing, waited_s = list(checks), 0.0
-        while missing and waited_s < _PATIENCE_S:
-            ready, missing = ray.wait(missing, timeout=HEARS_SIGNALS_EVERY_S)
-            waited_s += 0 if ready else HEARS_SIGNALS_EVERY_S
+        begun = time.monotonic()
+        for hand in self._hands:
+            hand.lost_at, hand.check = begun, hand.actor.check.remote()
+        while time.monotonic() - begun < _PATIENCE_S:
+            checks = {hand.check: hand for hand in self._hands if hand.check is not None}
+            ready, _ = ray.wait(list(checks), timeout=HEARS_SIGNALS_EVERY_S)
             for check in ready:
                 checks[check].node = _node(check)
-        if missing:
-            raise DeviceError(f"{len(missing)} workers of the cluster did not start within {_PATIENCE_S:g} s")
-        self._tell_of_workers()
+                checks[check].check = checks[check].lost_at = None
+            late = len(checks) > len(ready)
+            if not late or (len(checks) < len(self._hands) and time.monotonic() - begun > _STRAGGLERS_S):
+                self._tell_of_workers()
+                return
+        raise DeviceError(f"no worker of the cluster started within {_PATIENCE_S:g} s")
 
     def _tell_of_workers(self) -> None:
-        nodes = sorted({hand.node for hand in self._hands})
-        self._listener(Workers(len(self._hands), tuple(nodes)))
+        nodes = [hand.node for hand in self._hands if hand.lost_at is None]
+        self._listener(Workers(len(nodes), tuple(sorted(set(nodes)))))
 
     def _hand_out(self, waiting: deque[Task]) -> None:
         """Give tasks to the workers that have room.
@@ -131,13 +148,13 @@ class Driver:
         A task that has cost a worker is done alone, so that it cannot take others with it.
         """
         for hand in self._hands:
-            while waiting and hand.check is None and self._has_room(hand, waiting[0]):
+            while waiting and hand.lost_at is None and self._has_room(hand, waiting[0]):
                 task = waiting.popleft()
                 stream = hand.actor.make.options(num_returns="streaming").remote(task)
                 hand.running[stream] = task
 
     def _has_room(self, hand: _Hand, task: Task) -> bool:
-        alone = any(self._deaths[one.number] for one in (task, *hand.running.values()))
+        alone = any(one.number in self._suspects for one in (task, *hand.running.values()))
         return not hand.running if alone else len(hand.running) < AT_ONCE
 
     def _ready(self) -> list[tuple[_Hand, Any]]:
@@ -147,9 +164,11 @@ class Driver:
         owners = {stream: hand for hand in self._hands for stream in hand.running}
         owners |= {hand.check: hand for hand in self._hands if hand.check is not None}
         waited = list(owners)
-        ready, _ = ray.wait(waited, num_returns=len(waited), timeout=0)
+        ready: list[Any] = []
+        if waited:
+            ready, _ = ray.wait(waited, num_returns=len(waited), timeout=0)
         if not ready:
-            ready, _ = ray.wait(waited, num_returns=1, timeout=HEARS_SIGNALS_EVERY_S)
+            time.sleep(_PAUSE_S)
         return [(owners[one], one) for one in ready]
 
     def _heard(self, hand: _Hand, stream: Any, waiting: deque[Task]) -> Iterator[tuple[Task, Future[Done]]]:
@@ -183,9 +202,10 @@ class Driver:
     def _lost(self, hand: _Hand, waiting: deque[Task]) -> Iterator[tuple[Task, Future[Done]]]:
         """Give the tasks of a worker that died to others. Ray starts the worker again where there is room."""
         tasks, hand.running = list(hand.running.values()), {}
-        hand.check = hand.actor.check.remote()
+        hand.lost_at, hand.check = time.monotonic(), hand.actor.check.remote()
         for task in reversed(tasks):
-            self._deaths[task.number] += 1
+            self._deaths[task.number] += len(tasks) == 1
+            self._suspects.add(task.number)
             self._listener(WorkerLost(hand.node, task.source.name))
             if self._deaths[task.number] < MOST_DEATHS:
                 waiting.appendleft(task)
@@ -194,16 +214,26 @@ class Driver:
                 yield task, _future(Outcome(None, error))
 
     def _returned(self, hand: _Hand) -> None:
+        """Take a worker back that Ray has started again, or ask again later, or give it up."""
         import ray
 
-        check, hand.check = hand.check, None
         try:
-            hand.node = _node(check)
-        except (ray.exceptions.RayError, EscError):
-            self._hands.remove(hand)
-            if not self._hands:
-                raise DeviceError("no worker of the cluster is left") from None
+            hand.node = _node(hand.check)
+            hand.check = hand.lost_at = None
             self._tell_of_workers()
+        except ray.exceptions.RayError:
+            time.sleep(_PAUSE_S)
+            hand.check = hand.actor.check.remote()
+            if time.monotonic() - cast(float, hand.lost_at) > _PATIENCE_S:
+                self._give_up(hand)
+        except EscError:
+            self._give_up(hand)
+
+    def _give_up(self, hand: _Hand) -> None:
+        self._hands.remove(hand)
+        if not self._hands:
+            raise DeviceError("no worker of the cluster is left")
+        self._tell_of_workers()
 
 
 def _node(check: Any) -> str:
@@ -252,11 +282,21 @@ def _connected(address: str) -> Iterator[None]:
             f"there is no Ray cluster at {address!r}", hint=f"use --ray {LOCAL} for this machine alone"
         ) from error
     try:
+        _silence(ray)
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, handler)  # Ray has replaced it by one that ends at once
         yield
     finally:
         ray.shutdown()
+
+
+def _silence(ray: Any) -> None:
+    """Stop Ray from printing its messages about dead workers on standard output, where results may go.
+
+    Ray has no option for this: ``log_to_driver`` concerns only what workers print.
+    """
+    if hasattr(ray._private.worker, "print_to_stdstream"):
+        ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _check_answers(address: str) -> None:
