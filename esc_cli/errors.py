@@ -7,6 +7,7 @@ may rely on the exit codes.
 import difflib
 from collections.abc import Iterable
 from enum import IntEnum
+from typing import Self
 
 DEBUG_VARIABLE = "ESC_UPSCALE_DEBUG"
 """Environment variable that makes an unexpected error show its traceback, for bug reports."""
@@ -41,6 +42,10 @@ class EscError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __reduce__(self) -> tuple[type[Self], tuple[str, str | None]]:
+        """Keep the hint when an error goes from one process to another."""
+        return type(self), (self.message, self.hint)
 
     def __str__(self) -> str:
         return self.message if self.hint is None else f"{self.message} ({self.hint})"

@@ -27,6 +27,8 @@ from esc_cli.jobs.events import (
     Skipped,
     Started,
     Summary,
+    WorkerLost,
+    Workers,
     as_json,
     json_line,
 )
@@ -128,11 +130,8 @@ class Reporter:
                 say_error(_failed_line(event), event.hint)
             case Planned() if self._dry_run and not self._json:
                 answer(_planned_line(event))
-            case Planned() if self._verbose:
-                self._say(_planned_line(event))
             case Planned():
-                self._planned += 1
-                self._losses.update(event.lost)
+                self._plan(event)
             case Done():
                 self._done += 1
                 notes = [note for note in event.notes if note not in self._said]
@@ -143,10 +142,19 @@ class Reporter:
                 self._say(*_engine_lines(event, verbose=self._verbose))
             case Estimate():
                 self._say(*_estimate_lines(event))
+            case Workers() | WorkerLost():
+                self._say(_worker_line(event))
             case Summary() if _counted(event) > 1:
                 self._say(_summary_line(event), *_failure_lines(event))
             case Summary() if event.skipped and self._unsaid is not None:
                 self._say(self._unsaid)
+
+    def _plan(self, event: Planned) -> None:
+        if self._verbose:
+            self._say(_planned_line(event))
+        else:
+            self._planned += 1
+            self._losses.update(event.lost)
 
     def _say_losses(self) -> None:
         """Print once, before the work, what the results cannot keep."""
@@ -171,7 +179,10 @@ class Reporter:
 
 
 class _Bars:
-    """Progress bars for the current picture and, if there are several, for all; only on a terminal."""
+    """Progress bars for the current picture and, if there are several, for all; only on a terminal.
+
+    With the workers of a cluster, several pictures are current, and only the bar for all is shown.
+    """
 
     def __init__(self, console: Console, *, visible: bool) -> None:
         self._progress = Progress(
@@ -186,33 +197,40 @@ class _Bars:
             disable=not (visible and console.is_terminal),
         )
         self.start, self.stop = self._progress.start, self._progress.stop
-        self._ends_px = [0]  # cumulative pixels at the end of each planned picture
-        self._number = 0
+        self._px: dict[str, int] = {}
+        self._shares: dict[str, float] = {}  # of each picture that was begun, what is done of it
+        self._finished = 0
+        self._workers = 0
         self._all: TaskID | None = None
         self._picture: TaskID | None = None
 
     def __call__(self, event: Event) -> None:
         match event:
             case Planned():
-                self._ends_px.append(self._ends_px[-1] + event.height * event.width * event.frames)
+                self._px[event.input] = event.height * event.width * event.frames
+            case Workers():
+                self._workers = event.workers
             case Started():
                 self._start(event)
             case Progressed():
                 self._advance(event)
+            case Done() | Failed() | Skipped() if event.input in self._px:
+                self._finished += 1
+                self._count(event.input, 1.0)
 
     def _start(self, event: Started) -> None:
         if self._picture is not None:
             self._progress.remove_task(self._picture)
         if event.total > 1 and self._all is None:
-            self._all = self._progress.add_task("", total=self._ends_px[-1])
-        self._number = event.number
+            self._all = self._progress.add_task("", total=sum(self._px.values()))
         if self._all is not None:
-            self._progress.update(
-                self._all,
-                completed=self._ends_px[event.number - 1],
-                description=f"picture {event.number} of {event.total}",
-            )
-        self._picture = self._progress.add_task(printable(Path(event.input).name), total=None)
+            if self._workers:
+                description = f"{self._finished} of {event.total}, {self._workers} workers"
+            else:
+                description = f"picture {event.number} of {event.total}"
+            self._progress.update(self._all, description=description)
+        if not self._workers or event.total == 1:
+            self._picture = self._progress.add_task(printable(Path(event.input).name), total=None)
 
     def _advance(self, event: Progressed) -> None:
         if self._picture is not None:
@@ -220,10 +238,14 @@ class _Bars:
         if self._picture is not None and event.frames_per_second is not None:
             name = printable(Path(event.input).name)
             self._progress.update(self._picture, description=f"{name} {_speed(event.frames_per_second)}")
+        self._count(event.input, event.done / event.total)
+
+    def _count(self, name: str, share: float) -> None:
+        """Advance the bar for all by what is newly done of one picture."""
+        more = share - self._shares.get(name, 0.0)
+        self._shares[name] = share
         if self._all is not None:
-            before_px, after_px = self._ends_px[self._number - 1 : self._number + 1]
-            completed = before_px + (after_px - before_px) * event.done / event.total
-            self._progress.update(self._all, completed=completed)
+            self._progress.advance(self._all, more * self._px.get(name, 0))
 
 
 def _print_line(line: str) -> None:
@@ -290,6 +312,16 @@ def _estimate_lines(event: Estimate) -> list[str]:
     costs += [_size(event.disk_bytes)]
     about = f", about {' and '.join(costs)}" if event.files else ""
     return [f"{', '.join(counts)}{about}", *(f"warning: {sentence}" for sentence in event.warnings)]
+
+
+def _worker_line(event: Workers | WorkerLost) -> str:
+    if isinstance(event, WorkerLost):
+        return f"{event.input}: the worker on {event.node} was lost, and the input is tried again"
+    return f"{_number(event.workers, 'worker')} on {_number(len(event.nodes), 'machine')}"
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count} {thing}" + ("" if count == 1 else "s")
 
 
 def _counted(event: Summary) -> int:

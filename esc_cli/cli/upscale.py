@@ -174,6 +174,15 @@ def upscale(
             help="Runtime of the network. auto uses another one than torch if that saves time.",
         ),
     ] = AUTO,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            metavar="ADDRESS",
+            help="Ray cluster that does the work: local for all GPUs or cores of this machine, auto for the "
+            "cluster that this machine belongs to, or ray://HOST:PORT.",
+        ),
+    ] = None,
     workers: Annotated[
         int | None,
         typer.Option("--jobs", "-j", min=1, metavar="N", help="Number of threads that read and write."),

@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import starmap
 from pathlib import Path
-from typing import cast
+from typing import Literal, cast
 
 import torch
 
@@ -70,20 +70,21 @@ _LARGEST_SHARE = 0.05
 """Largest share of the estimated time that the trials may take. A dry run makes one trial in any case."""
 
 
-def estimate_plan(plan: Plan, chooser: Chooser, *, only_if_cheap: bool) -> Estimate:
+def estimate_plan(plan: Plan, chooser: Chooser, *, timed: Literal["always", "if cheap", "never"]) -> Estimate:
     """Estimate the time and the disk space of a plan.
 
     Args:
         plan: The plan. Its networks are timed on a small picture of noise.
         chooser: The source of the networks. If no model is chosen yet, the one for clean pictures is timed.
-        only_if_cheap: Whether to leave out the time of small jobs, whose trials would take as long as the
-            work itself.
+        timed: Whether to estimate the time. For a small job, the trials would take as long as the work
+            itself, so "if cheap" leaves it out.
 
     Raises:
         EscError: A network cannot be run.
     """
     disk_bytes = sum(_result_bytes(task) for task in plan.tasks)
     free = _free_disk_bytes(plan.tasks)
+    seconds = None if timed == "never" else _seconds(plan.tasks, chooser, only_if_cheap=timed == "if cheap")
     warnings = []
     if free is not None and disk_bytes > free:
         needed = _megabytes(disk_bytes)
@@ -94,7 +95,7 @@ def estimate_plan(plan: Plan, chooser: Chooser, *, only_if_cheap: bool) -> Estim
         skipped=len(plan.skipped),
         failed=len(plan.failures),
         passed_over=plan.passed_over,
-        seconds=_seconds(plan.tasks, chooser, only_if_cheap=only_if_cheap),
+        seconds=seconds,
         disk_bytes=disk_bytes,
         free_disk_bytes=free,
         warnings=tuple(warnings),

@@ -162,6 +162,27 @@ class Refused:
 
 
 @dataclass(frozen=True)
+class Workers:
+    """The workers of a cluster are ready. It is sent again if their number changes.
+
+    ``nodes`` are the names of their machines.
+    """
+
+    workers: int
+    nodes: tuple[str, ...]
+    event: Literal["workers"] = "workers"
+
+
+@dataclass(frozen=True)
+class WorkerLost:
+    """A worker of a cluster died while it worked on an input, which is then tried again."""
+
+    node: str
+    input: str
+    event: Literal["worker_lost"] = "worker_lost"
+
+
+@dataclass(frozen=True)
 class Summary:
     """The run is over.
 
@@ -180,7 +201,20 @@ class Summary:
     event: Literal["summary"] = "summary"
 
 
-Event = Engine | Planned | Estimate | Started | Progressed | Done | Skipped | Failed | Refused | Summary
+Event = (
+    Engine
+    | Planned
+    | Estimate
+    | Started
+    | Progressed
+    | Done
+    | Skipped
+    | Failed
+    | Refused
+    | Workers
+    | WorkerLost
+    | Summary
+)
 Listener = Callable[[Event], None]
 
 

@@ -34,6 +34,8 @@ class Options(EnhancementOptions):
         max_megapixels: Limit of the input size, in megapixels. Larger inputs are refused. The default is 500.
         workers: Number of threads that read and write. The default is one per CPU, at most 4.
         shard: Shard of the inputs to do. ``2/8`` is the second of eight.
+        cluster: Ray cluster that does the work: ``local`` for all GPUs or cores of this machine, ``auto``, or
+            an address such as ``ray://head:10001``. None means this process.
         fail_fast: Whether to end the run at the first failure.
         video_codec: For clips: FFmpeg's name of an encoder or codec. The default is H.264, or H.265 for more
             than 8 bits.
@@ -63,6 +65,7 @@ class Options(EnhancementOptions):
     max_megapixels: float | None = field(default=None, metadata=NO_EFFECT)
     workers: int | None = field(default=None, metadata=NO_EFFECT)
     shard: str | None = field(default=None, metadata=NO_EFFECT)
+    cluster: str | None = field(default=None, metadata=NO_EFFECT)
     fail_fast: bool = field(default=False, metadata=NO_EFFECT)
     video_codec: str | None = field(default=None, metadata=RESOLVED)
     crf: float | None = field(default=None, metadata=RESOLVED)

@@ -106,7 +106,7 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     to_do, skipped = _sorted_out(tasks, up_to_date, options.when_there)
     _refuse_unwritable(to_do)
     return Plan(
-        tasks=tuple(to_do),
+        tasks=tuple(replace(task, number=number) for number, task in enumerate(to_do, start=1)),
         up_to_date=tuple(up_to_date),
         skipped=tuple(skipped),
         failures=failures,

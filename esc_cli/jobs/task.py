@@ -28,6 +28,7 @@ class Task:
         recipe: Everything that the result depends on except the bytes of the input. None means that no record
             is kept.
         choice: The model. None if it is chosen when the source is read, or if nothing is enlarged.
+        number: Place of the task among those of its run, from 1.
     """
 
     source: Source
@@ -39,6 +40,7 @@ class Task:
     lost: tuple[str, ...]
     recipe: Recipe | None = None
     choice: Choice | None = None
+    number: int = 0
 
     @property
     def factor(self) -> float:

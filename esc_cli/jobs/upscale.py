@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, cast, overload
 
 from PIL import Image
 
@@ -16,15 +16,18 @@ from esc_cli.enhancement.models import Models
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import ExitCode, InputError, UsageError
 from esc_cli.jobs.clips.task import ClipTask
+from esc_cli.jobs.cluster.driver import Driver
+from esc_cli.jobs.cluster.worker import Job
 from esc_cli.jobs.estimate import estimate_plan, with_choices
 from esc_cli.jobs.events import Engine, Event, Listener, Planned, Skipped
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.plan import Plan, Request, make_plan
 from esc_cli.jobs.record import Recipe
-from esc_cli.jobs.run import engine_event, exit_code, failed, run_plan, target_name, told
+from esc_cli.jobs.run import Outcomes, exit_code, failed, outcomes_here, run_plan
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
 from esc_cli.jobs.task import Task
+from esc_cli.jobs.work import Work, engine_event, target_name, told
 from esc_cli.media.formats.encoding import pillow_image
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.fitting import fitted
@@ -32,6 +35,7 @@ from esc_cli.media.metadata.iptc import IPTC_RESOURCE
 from esc_cli.media.metadata.kinds import ALL_METADATA
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.read import picture_from_image
+from esc_cli.version import program_version
 
 
 @dataclass(frozen=True)
@@ -97,11 +101,46 @@ def _run(
     plan = make_plan(request, lambda task: task_recipe(task, chooser, options))
     if dry_run:
         plan = with_choices(plan, chooser, options.largest_px)
-    _announce(plan, chooser, listener, dry_run=dry_run)
+    here = dry_run or options.cluster is None
+    _announce(plan, chooser, listener, dry_run=dry_run, here=here)
     if dry_run:
         return Report(plan, plan.failures)
+    work = _work_here if here else _work_on_cluster
+    outcomes = work(plan, chooser, size, options, listener)
+    return Report(plan, run_plan(plan, outcomes, options, listener))
+
+
+def _work_here(
+    plan: Plan, chooser: Chooser, size: Geometry, options: Options, listener: Listener
+) -> Outcomes:
     enlarger = Enlarger(chooser.default, size, options.consistency, _job_px(plan))
-    return Report(plan, run_plan(plan, chooser, enlarger, options, listener))
+    told_of = set() if chooser.is_auto else {chooser.name}
+    return outcomes_here(plan, Work(chooser, enlarger, options, len(plan.tasks), listener, told_of), options)
+
+
+def _work_on_cluster(
+    plan: Plan, chooser: Chooser, size: Geometry, options: Options, listener: Listener
+) -> Outcomes:
+    """Return the outcomes of the work on the workers of a cluster.
+
+    Raises:
+        UsageError: A stream is among the inputs or outputs, which other processes cannot read or write.
+    """
+    places = [(task.source.content, task.target) for task in plan.tasks]
+    if any(not isinstance(source, Path) or target is None for source, target in places):
+        raise UsageError("a cluster cannot use standard input and output", hint="name files")
+    factor = max((task.factor for task in plan.tasks), default=1.0)
+    job = Job(
+        options=options.but(cluster=None),
+        size=size,
+        job_px=_job_px(plan),
+        total=len(plan.tasks),
+        folder=Path.cwd(),
+        version=program_version(),
+        networks=(factor, chooser.recipe(factor)),
+        places=cast("tuple[tuple[Path, Path], ...]", tuple(places[:1])),
+    )
+    return Driver(str(options.cluster), job, listener).outcomes(plan.tasks)
 
 
 @overload
@@ -203,8 +242,11 @@ def _job_px(plan: Plan) -> dict[tuple[int, int], int]:
     return dict(by_size.most_common(KEPT_SHAPES))
 
 
-def _announce(plan: Plan, chooser: Chooser, listener: Listener, *, dry_run: bool) -> None:
-    """Report what will be done, what is already done and what cannot be done."""
+def _announce(plan: Plan, chooser: Chooser, listener: Listener, *, dry_run: bool, here: bool) -> None:
+    """Report what will be done, what is already done and what cannot be done.
+
+    The workers of a cluster report their own engines, and their speed is not known here.
+    """
     for task in plan.tasks:
         listener(_planned(task, chooser))
     for task, reason in (
@@ -214,9 +256,9 @@ def _announce(plan: Plan, chooser: Chooser, listener: Listener, *, dry_run: bool
         listener(Skipped(task.source.name, target_name(task), reason))
     for failure in plan.failures:
         listener(failed(failure))
-    for engine in _engines(plan, chooser):
+    for engine in _engines(plan, chooser) if here else ():
         listener(engine)
-    estimate = estimate_plan(plan, chooser, only_if_cheap=not dry_run)
+    estimate = estimate_plan(plan, chooser, timed="always" if dry_run else "if cheap" if here else "never")
     if dry_run or not plan.names_one or estimate.seconds is not None or estimate.warnings:
         listener(estimate)
 

@@ -37,6 +37,7 @@ OTHERS: dict[str, Any] = {
     "max_megapixels": 1,
     "workers": 2,
     "shard": "1/1",
+    "cluster": "local",
     "fail_fast": True,
 }
 """For each option of pictures, a value that differs from ``BASE`` or the default."""

@@ -1,0 +1,193 @@
+"""A worker of a cluster: it loads the networks once, and makes results, each from reading to publishing."""
+
+import os
+import platform
+import queue
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+
+from esc_cli.enhancement.choice import Chooser
+from esc_cli.enhancement.enlarge import Enlarger
+from esc_cli.enhancement.size import Geometry
+from esc_cli.errors import EscError, InputError, OutputError, UsageError, as_ours
+from esc_cli.jobs.clips.task import ClipTask
+from esc_cli.jobs.events import Done, Event, Progressed
+from esc_cli.jobs.options import Options
+from esc_cli.jobs.task import PictureTask, Task
+from esc_cli.jobs.work import SkipError, Work
+from esc_cli.version import program_version
+
+AT_ONCE = 3
+"""Tasks that a worker does at the same time: one is read, one is enlarged, and one is written."""
+
+_TOLD_EVERY_S = 0.25
+"""Interval at which a worker sends the events of a task that is not finished."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """What a worker needs to know of a run.
+
+    Attributes:
+        options: The options of the run.
+        size: The rule for the size of the results.
+        job_px: Number of pixels of all pictures of a size, as the enlarger takes it.
+        total: Number of tasks of the run.
+        folder: The current folder of the driver, to which relative paths refer.
+        version: The version of the driver's program.
+        networks: A factor by which pictures are enlarged, and the recipe of the driver's networks for it.
+        places: Inputs and results that every worker must be able to read and write, as an example.
+        threads: Number of threads that a worker's network may use.
+    """
+
+    options: Options
+    size: Geometry
+    job_px: Mapping[tuple[int, int], int]
+    total: int
+    folder: Path
+    version: str
+    networks: tuple[float, Mapping[str, Any]]
+    places: tuple[tuple[Path, Path], ...]
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a task ended.
+
+    Attributes:
+        done: The ``done`` event, or None.
+        error: The exception that ended the task, or None.
+    """
+
+    done: Done | None
+    error: EscError | SkipError | None
+
+
+class Worker:
+    """A worker. Its methods are called by the driver, from several threads.
+
+    Args:
+        job: The job, which is the same for all workers of a run.
+    """
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._network = threading.Lock()
+        self._ended = threading.Event()
+        self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="esc-upscale")
+        self._told_of: set[str] = set()
+
+    def check(self) -> tuple[str, EscError | None]:
+        """Return the name of the worker's machine, and what prevents the worker from doing the job."""
+        try:
+            _check(self._job)
+            with self._network:
+                _ = self._made
+        except Exception as error:  # noqa: BLE001 - the driver reports it
+            return platform.node(), as_ours(error)
+        return platform.node(), None
+
+    def make(self, task: Task) -> Iterator[Sequence[Event | Outcome]]:
+        """Do a task. The events are sent in lists, and the outcome is the last item of the last list."""
+        events: queue.SimpleQueue[Event] = queue.SimpleQueue()
+        future = self._pool.submit(self._done, task, events.put)
+        while not _is_finished(future):
+            told = _drained(events)
+            if told:
+                yield told
+        yield [*_drained(events), _outcome(future)]
+
+    def end(self) -> None:
+        """Publish nothing more, and wait until the results that are being published are complete."""
+        self._ended.set()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    @cached_property
+    def _made(self) -> tuple[Chooser, Enlarger]:
+        """The networks of the job. They are made once, after the worker has checked itself."""
+        job = self._job
+        torch.set_num_threads(job.threads)
+        chooser = Chooser(job.options)
+        return chooser, Enlarger(chooser.default, job.size, job.options.consistency, job.job_px)
+
+    def _done(self, task: Task, listener: Callable[[Event], None]) -> Done:
+        with self._network:
+            chooser, enlarger = self._made
+        work = Work(chooser, enlarger, self._job.options, self._job.total, listener, self._told_of)
+        if isinstance(task, ClipTask):
+            with self._network:
+                return work.make_clip(task)
+        picture = cast(PictureTask, task)
+        loaded = work.read(picture)
+        with self._network:
+            high = work.enlarge(picture, loaded)
+        del loaded
+        return work.write(picture, high, self._ended)
+
+
+def _is_finished(future: Future[Done]) -> bool:
+    return bool(wait([future], timeout=_TOLD_EVERY_S).done)
+
+
+def _drained(events: "queue.SimpleQueue[Event]") -> list[Event]:
+    """Return the events since the last call. Of successive progress events, only the last one is returned."""
+    told: list[Event] = []
+    while not events.empty():
+        event = events.get()
+        if told and isinstance(event, Progressed) and isinstance(told[-1], Progressed):
+            told.pop()
+        told.append(event)
+    return told
+
+
+def _outcome(future: Future[Done]) -> Outcome:
+    error = future.exception()
+    if error is None:
+        return Outcome(future.result(), None)
+    return Outcome(None, error if isinstance(error, SkipError) else as_ours(cast(Exception, error)))
+
+
+def _check(job: Job) -> None:
+    """Check that a worker runs the same program with the same weights, and sees the same files.
+
+    Raises:
+        EscError: It does not.
+    """
+    if program_version() != job.version:
+        raise UsageError(f"it has version {program_version()} of this program instead of {job.version}")
+    try:
+        os.chdir(job.folder)
+    except OSError as error:
+        raise InputError(f"it cannot see the folder {job.folder}: {error.strerror}") from error
+    factor, networks = job.networks
+    if Chooser(job.options).recipe(factor) != networks:
+        raise UsageError("it has other weights")
+    for source, target in job.places:
+        _check_readable(source)
+        _check_writable(target.absolute())
+
+
+def _check_readable(source: Path) -> None:
+    try:
+        if not source.is_dir() and "%" not in source.name:  # an image sequence is a pattern
+            source.open("rb").close()
+    except OSError as error:
+        raise InputError(f"it cannot read {source}: {error.strerror}") from error
+
+
+def _check_writable(target: Path) -> None:
+    folder = next(parent for parent in target.parents if parent.is_dir())
+    try:
+        with tempfile.NamedTemporaryFile(prefix=".esc-upscale-", dir=folder):
+            pass
+    except OSError as error:
+        raise OutputError(f"it cannot write to {folder}: {error.strerror}") from error

@@ -1,0 +1,263 @@
+"""Make the result of one task: read, enlarge, write, and record it.
+
+This is the same work on one machine and on the workers of a cluster.
+"""
+
+import os
+import threading
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import cast
+
+from esc_cli.enhancement.choice import Choice, Chooser, looks_at
+from esc_cli.enhancement.enlarge import Enlarger
+from esc_cli.enhancement.models import Models, name_of
+from esc_cli.errors import InputError
+from esc_cli.jobs.clips.run import make_clip
+from esc_cli.jobs.clips.samples import looks_at_clip
+from esc_cli.jobs.clips.task import ClipTask
+from esc_cli.jobs.events import Done, Engine, Listener, Progressed, Started
+from esc_cli.jobs.options import Options
+from esc_cli.jobs.plan import refuse_existing
+from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
+from esc_cli.jobs.streams import STDOUT, write_stdout
+from esc_cli.jobs.task import PictureTask, Task
+from esc_cli.media.metadata.fitting import metadata_lost
+from esc_cli.media.picture import PictureFile
+from esc_cli.media.read import read_file
+from esc_cli.media.write import encode_file, held_by
+from esc_cli.storage.whole_files import make_folder, write_whole
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A picture file in memory, with the identity of the file that was read and the chosen model."""
+
+    file: PictureFile
+    stamp: Stamp | None
+    choice: Choice | None
+
+
+@dataclass(frozen=True)
+class HighFile:
+    """A result that is not written yet."""
+
+    file: PictureFile
+    stamp: Stamp | None
+    choice: Choice | None
+    seconds: float
+    ways: tuple[str, ...]
+
+
+class SkipError(Exception):
+    """A result appeared after planning and is kept. The message is the ``reason`` of ``Skipped``."""
+
+
+class EndedError(Exception):
+    """The run has ended, so a result that is not published yet must not be published."""
+
+
+class Work:
+    """The work on the tasks of a run.
+
+    Args:
+        chooser: The chooser of each file's model.
+        enlarger: The enlarger for the size of the results. Its models are replaced by those of each file.
+        options: The options of the run.
+        total: Number of tasks of the run, for events.
+        listener: A function that receives the events of the work.
+        told_of: Names of the models whose ``engine`` event was already sent. Further names are added to it.
+    """
+
+    def __init__(
+        self,
+        chooser: Chooser,
+        enlarger: Enlarger,
+        options: Options,
+        total: int,
+        listener: Listener,
+        told_of: set[str],
+    ) -> None:
+        self._chooser = chooser
+        self._enlarger = enlarger
+        self._options = options
+        self._total = total
+        self._listener = listener
+        self._told_of = told_of
+
+    def read(self, task: PictureTask) -> Loaded:
+        """Read a picture and choose its model.
+
+        Raises:
+            InputError: The picture cannot be read, or it changed after the work was planned.
+            SkipError: The result appeared after planning.
+        """
+        source = task.source.content
+        self._check_free(task)
+        if isinstance(source, bytes):
+            file, stamp = read_file(source, self._options.largest_px), None
+        else:
+            file, stamp = self._read_path(task, cast(Path, source))  # frames from a pipe belong to a clip
+        return Loaded(file, stamp, self._chooser.choose(task.factor, lambda: looks_at(file)))
+
+    def _read_path(self, task: PictureTask, source: Path) -> tuple[PictureFile, Stamp | None]:
+        before = status_of(source)
+        file = read_file(source, self._options.largest_px)
+        if (file.first.height, file.first.width) != (task.probe.height, task.probe.width):
+            raise InputError(f"{source} changed after the work was planned")
+        return file, None if task.recipe is None else stamp_unchanged(source, before)
+
+    def enlarge(self, task: PictureTask, loaded: Loaded) -> HighFile:
+        """Enlarge a picture that was read.
+
+        Raises:
+            DeviceError: The device cannot run the network, or has too little memory.
+            SkipError: The result appeared after planning.
+        """
+        self._check_free(task)
+        name, enlarger = task.source.name, self._begun_by(task, loaded.choice)
+        begun = time.monotonic()
+        low = held_by(task.format, loaded.file)
+        result = enlarger(low, lambda done, total: self._listener(Progressed(name, done, total)))
+        seconds = seconds_since(begun)
+        return HighFile(result.file, loaded.stamp, loaded.choice, seconds, result.ways)
+
+    def _begun_by(self, task: Task, choice: Choice | None) -> Enlarger:
+        """Report that the network begins with a task, and return the enlarger that runs it.
+
+        When a chosen model is used for the first time, its ``engine`` event is reported first.
+        """
+        models = self._chooser.models(choice)
+        if choice is not None and choice.model not in self._told_of:
+            self._listener(cast(Engine, engine_event(models, task.factor)))
+            self._told_of.add(choice.model)
+        self._listener(Started(task.source.name, task.number, self._total))
+        return replace(self._enlarger, models=models)
+
+    def write(self, task: PictureTask, high: HighFile, ended: threading.Event) -> Done:
+        """Encode and publish a result, with its record.
+
+        Args:
+            task: The task.
+            high: The enlarged picture.
+            ended: Whether the run has ended. If it is set, nothing is published any more.
+
+        Raises:
+            OutputError: The result cannot be written.
+            SkipError: The result appeared after planning.
+            EndedError: The run has ended.
+        """
+        begun = time.monotonic()
+        models = self._chooser.models(high.choice)
+        provenance = models.provenance(task.factor, high.file.first.color.dtype)
+        encoded = encode_file(high.file, task.format, replace(self._options.write, provenance=provenance))
+        if task.target is None:
+            write_stdout(encoded)
+        else:
+            self._publish(task, task.target, encoded, high, ended)
+        first = high.file.first
+        too_large = metadata_lost(first.metadata, task.format, self._options.write.keep)
+        notes = tuple(dict.fromkeys((*first.notes, *task.lost, *too_large, *_unenlarged(high.choice))))
+        seconds = round(high.seconds + seconds_since(begun), 3)
+        name = task.source.name
+        size = first.height, first.width
+        return Done(name, target_name(task), *size, seconds, notes, high.ways, *told(high.choice))
+
+    def _publish(
+        self, task: Task, target: Path, encoded: bytes, high: HighFile, ended: threading.Event
+    ) -> None:
+        """Write a result, unless the run has ended.
+
+        The record is written just before the result gets its name.
+        """
+        self._check_free(task)
+
+        def record(status: os.stat_result) -> None:
+            if ended.is_set():
+                raise EndedError
+            if high.stamp is not None and task.recipe is not None:
+                result, (model, _) = Stamp.of_content(encoded, status), told(high.choice)
+                write_record(target, high.stamp, result, task.recipe, model)
+
+        make_folder(target.parent, task.source.folder_mode)
+        replace_it = self._options.when_there == "overwrite"
+        mode = task.source.mode
+        write_whole(target, encoded, mode=mode, replace=replace_it, before_publishing=record)
+
+    def make_clip(self, task: ClipTask) -> Done:
+        """Make a clip. Its finished parts are kept for a later run, whatever happens."""
+        self._check_free(task)
+        name, begun = task.source.name, time.monotonic()
+        choice = self._chooser.choose(task.factor, lambda: looks_at_clip(task))
+        enlarger = self._begun_by(task, choice)
+        frame_px = task.probe.height * task.probe.width
+
+        def publish(complete: Path | None) -> None:
+            self._check_free(task)
+            if complete is not None and task.recipe is not None and isinstance(task.source.content, Path):
+                source, result = Stamp.of(task.source.content), Stamp.of(complete)
+                write_record(cast(Path, task.target), source, result, task.recipe, told(choice)[0])
+
+        def report(frames: int, frames_per_second: float) -> None:
+            total = max(frames, task.probe.frames)
+            self._listener(Progressed(name, frames * frame_px, total * frame_px, round(frames_per_second, 3)))
+
+        write = replace(self._options.write, provenance=enlarger.models.provenance(task.factor))
+        made = make_clip(task, enlarger, write, publish, report)
+        seconds, size = seconds_since(begun), (task.height, task.width)
+        notes = (*made.notes, *_unenlarged(choice))
+        return Done(name, target_name(task), *size, seconds, notes, made.ways, *told(choice))
+
+    def _check_free(self, task: Task) -> None:
+        """Check whether the result appeared after planning.
+
+        Raises:
+            SkipError: The result is up to date, or is kept because of the options.
+            OutputExistsError: The result exists, and the options allow neither replacing nor skipping it.
+        """
+        if not task.is_there:
+            return
+        if task.is_up_to_date:
+            raise SkipError("up to date")
+        if self._options.when_there == "skip":
+            raise SkipError("there already")
+        if self._options.when_there == "refuse":
+            refuse_existing([task])
+
+
+def engine_event(models: Models, factor: float) -> Engine | None:
+    """Return the event that describes the network, or None if there is nothing to enlarge."""
+    upscaler = models.upscaler(factor)
+    if upscaler is None:
+        return None
+    return Engine(
+        model=models.name,
+        passes=models.passes(factor),
+        device=str(upscaler.device),
+        device_reason=upscaler.device_reason,
+        precision=name_of(upscaler.precision),
+        precision_reason=upscaler.precision_reason,
+        attention=upscaler.attention,
+        attention_reason=upscaler.attention_reason,
+    )
+
+
+def told(choice: Choice | None) -> tuple[str | None, str | None]:
+    """Return the model and the reason for it, as events contain them."""
+    return (None, None) if choice is None else (choice.model, choice.reason)
+
+
+def _unenlarged(choice: Choice | None) -> tuple[str, ...]:
+    """Return the note for a result without a model, which was at most resized."""
+    return ("no network was run, since the result is not larger than its source",) if choice is None else ()
+
+
+def target_name(task: Task) -> str:
+    """Return the name of a task's result in events."""
+    return STDOUT if task.target is None else str(task.target)
+
+
+def seconds_since(begun: float) -> float:
+    """Return the seconds since a time of ``time.monotonic``, as events contain them."""
+    return round(time.monotonic() - begun, 3)

@@ -1,0 +1,285 @@
+"""Run a real Ray cluster of three nodes on this machine, and compare its results with a plain run's."""
+
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.enhancement.choice import Chooser
+from esc_cli.enhancement.size import Geometry
+from esc_cli.errors import ExitCode, InputError, UsageError
+from esc_cli.jobs.cluster.driver import Driver
+from esc_cli.jobs.cluster.worker import Job, Worker
+from esc_cli.jobs.events import Done, Event, Skipped, WorkerLost, Workers
+from esc_cli.jobs.options import Options
+from esc_cli.jobs.task import Task
+from esc_cli.jobs.upscale import Report, upscale_files
+from esc_cli.networks.architectures.interpolation import Interpolation, InterpolationConfig
+from esc_cli.version import program_version
+
+pytest.importorskip("ray", reason="needs the extra ray")
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+
+NODES = 3
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Start a cluster of several nodes with one core each."""
+    from ray.cluster_utils import Cluster
+
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    cluster = Cluster()
+    try:
+        for _ in range(NODES):
+            cluster.add_node(num_cpus=1, include_dashboard=False)
+        yield cluster
+    finally:
+        cluster.shutdown()
+
+
+@pytest.fixture
+def address(cluster: Any) -> str:
+    return str(cluster.address)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a tree of small pictures, some of them damaged, and make its parent the current folder."""
+    monkeypatch.chdir(tmp_path)
+    for number in range(24):
+        path = Path(f"in/{number % 3}/{number}.png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.effect_noise((30 + number, 20), 60).convert("RGB").save(path)
+        if number % 8 == 5:
+            path.write_bytes(path.read_bytes()[:300])
+    return tmp_path
+
+
+def run(output: str, cluster: str | None, **options: Any) -> tuple[list[Event], Report]:
+    heard: list[Event] = []
+    asked = {"model": "nearest", "scale": 2, "device": "cpu", "recursive": True, **options}
+    return heard, upscale_files(["in"], output, listener=heard.append, cluster=cluster, **asked)
+
+
+def files(folder: str) -> dict[str, bytes]:
+    """Return the results in a folder, without their records."""
+    found = (path for path in Path(folder).rglob("*") if path.is_file() and path.suffix != ".json")
+    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+
+
+def test_a_cluster_does_what_a_plain_run_does(folder: Path, address: str) -> None:
+    _, plain = run("plain", None)
+    heard, report = run("spread", address)
+    assert files("spread") == files("plain")
+    assert sorted(map(str, report.failures)) == sorted(map(str, plain.failures))
+    assert report.exit_code is plain.exit_code is ExitCode.SOME_FAILED
+    assert [event.workers for event in heard if isinstance(event, Workers)][-1] == NODES
+    assert sum(isinstance(event, Done) for event in heard) == len(files("plain")) == 21
+    again, _ = run("spread", None)  # a plain run finds the records
+    assert sum(isinstance(event, Skipped) for event in again) == 21
+    assert not any(isinstance(event, Done) for event in again)
+
+
+def test_a_clip_on_a_worker(folder: Path, address: str) -> None:
+    import av
+    import numpy as np
+
+    with av.open("in/clip.mp4", "w") as target:
+        stream: Any = target.add_stream("libx264", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        for number in range(9):
+            frame = av.VideoFrame.from_ndarray(np.full((24, 32, 3), 20 * number, np.uint8), "rgb24")
+            frame.pts = number
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode(None))
+    run("plain", None), run("spread", address)
+    assert files("spread")["clip.mp4"] == files("plain")["clip.mp4"]
+
+
+class Deadly(nn.Module):
+    """A network that kills its process when a picture is 37 pixels wide, and that takes a while."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = InterpolationConfig(2, "nearest")
+        self.inner = Interpolation(self.config)
+
+    def forward(self, low: Tensor, *rest: Any, **more: Any) -> Tensor:
+        time.sleep(0.05)
+        if low.shape[-1] == 37:
+            os.kill(os.getpid(), signal.SIGKILL)
+        high: Tensor = self.inner(low, *rest, **more)
+        return high
+
+
+@pytest.fixture
+def by_value() -> Iterator[None]:
+    """Send the classes of this module to the workers, which cannot import it."""
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    yield
+    cloudpickle.unregister_pickle_by_value(sys.modules[__name__])
+
+
+def deadly() -> Checkpoint:
+    network = Deadly().eval()
+    return Checkpoint(network, network.config, 2, "deadly", "deadly", "a test", "digest")
+
+
+@pytest.mark.usefixtures("by_value")
+def test_a_picture_that_kills_its_workers_is_a_failure_and_costs_no_other(
+    folder: Path, address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    heard, report = run("spread", address, model=deadly())
+    killed = [failure for failure in report.failures if "workers died" in str(failure)]
+    assert [failure.name for failure in killed] == ["in/1/7.png"]
+    assert killed[0].error.exit_code is ExitCode.DEVICE
+    assert sum(event.input == "in/1/7.png" for event in heard if isinstance(event, WorkerLost)) in (3, 4)
+    assert len(files("spread")) == 20
+    assert capsys.readouterr().out == ""  # where results and events may go
+
+
+def worker_processes() -> list[int]:
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                command = (process / "cmdline").read_bytes()
+            except OSError:
+                continue
+            if b"ray::Worker" in command:
+                found.append(int(process.name))
+    return found
+
+
+def kill_workers(stop: threading.Event, count: int) -> None:
+    random = torch.Generator().manual_seed(1)
+    for _ in range(count):
+        processes = worker_processes()
+        if processes:
+            chosen = int(torch.randint(len(processes), (1,), generator=random))
+            os.kill(processes[chosen], signal.SIGKILL)
+        if stop.wait(1.5):
+            return
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes as Linux shows them")
+@pytest.mark.usefixtures("by_value")
+def test_killed_workers_lose_nothing(folder: Path, address: str) -> None:
+    run("plain", None)
+    Path("in/1/7.png").unlink()
+    stop = threading.Event()
+    killer = threading.Thread(target=kill_workers, args=(stop, 4))
+
+    def listen(event: Event) -> None:
+        heard.append(event)
+        if isinstance(event, Workers) and not killer.is_alive() and not killer.ident:
+            killer.start()
+
+    heard: list[Event] = []
+    options: dict[str, Any] = {"model": deadly(), "scale": 2, "device": "cpu", "recursive": True}
+    report = upscale_files(["in"], "spread", listener=listen, cluster=address, **options)
+    stop.set(), killer.join()
+    assert len(report.failures) == 3  # the damaged ones
+    expected = {name: data for name, data in files("plain").items() if name != "1/7.png"}
+    assert files("spread").keys() == expected.keys()
+    done = [event.input for event in heard if isinstance(event, Done)]
+    assert len(done) == len(set(done)) == 20
+
+
+@pytest.mark.usefixtures("by_value")
+def test_a_lost_machine_loses_nothing(folder: Path, cluster: Any) -> None:
+    Path("in/1/7.png").unlink()
+    nodes = [cluster.add_node(num_cpus=1)]
+
+    def listen(event: Event) -> None:
+        heard.append(event)
+        if nodes and sum(isinstance(event, Done) for event in heard) == 4:
+            cluster.remove_node(nodes.pop(), allow_graceful=False)
+
+    heard: list[Event] = []
+    options: dict[str, Any] = {"model": deadly(), "scale": 2, "device": "cpu", "recursive": True}
+    report = upscale_files(["in"], "spread", listener=listen, cluster=cluster.address, **options)
+    assert len(report.failures) == 3  # the damaged ones
+    assert len(files("spread")) == 20
+
+
+def test_a_killed_driver_leaves_what_the_next_run_continues(folder: Path, address: str) -> None:
+    """A plain run continues, and nothing half-written is left."""
+    _, plain = run("plain", None)
+    command = [sys.executable, "-m", "esc_cli", "in", "-r", "-o", "spread/", "-m", "nearest", "-s", "2"]
+    with subprocess.Popen([*command, "-d", "cpu", "--ray", address], stderr=subprocess.DEVNULL) as driver:
+        while driver.poll() is None and not files("spread"):
+            time.sleep(0.01)
+        assert driver.poll() is None
+        driver.kill()
+    heard, report = run("spread", None)
+    assert files("spread") == files("plain")
+    assert len(report.failures) == len(plain.failures)
+    assert sum(isinstance(event, Done | Skipped) for event in heard) == len(files("plain"))
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nonsense"])
+def test_a_cluster_that_is_not_there(folder: Path, address: str) -> None:
+    with pytest.raises(UsageError, match=f"there is no Ray cluster at '{address}'"):
+        run("spread", address)
+
+
+def a_job(**changes: Any) -> Job:
+    options = Options(model="nearest", scale=2, device="cpu")
+    recipe = Chooser(options).recipe(2)
+    place = Path("in/0/0.png"), Path("out/0.png")
+    size = Geometry.of_scale(2)
+    return replace(Job(options, size, {}, 1, Path.cwd(), program_version(), (2, recipe), (place,)), **changes)
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"version": "0.0.1"}, r"version .* of this program instead of 0\.0\.1"),
+        ({"folder": Path("/no such folder")}, "cannot see the folder"),
+        ({"networks": (2, {"models": ["other"]})}, "other weights"),
+        ({"places": ((Path("in/none.png"), Path("out/none.png")),)}, "cannot read in/none.png: No such file"),
+        ({"places": ((Path("in/0/0.png"), Path("/proc/none.png")),)}, "cannot write to /proc"),
+    ],
+)
+def test_a_worker_that_cannot_do_the_work_says_why(
+    folder: Path, changes: dict[str, Any], problem: str
+) -> None:
+    assert Worker(a_job()).check()[1] is None
+    node, error = Worker(a_job(**changes)).check()
+    assert node == platform.node()
+    assert re.search(problem, str(error))
+
+
+def test_a_machine_that_cannot_do_the_work_is_named(folder: Path, address: str) -> None:
+    job = a_job(places=((Path("in/none.png"), Path("out/none.png")),))
+    task = replace(planned_tasks()[0], number=1)
+    with pytest.raises(InputError, match=rf"^the worker on {platform.node()} cannot do the work: it cannot"):
+        next(Driver(address, job, lambda event: None).outcomes([task]))
+
+
+def planned_tasks() -> tuple[Task, ...]:
+    return upscale_files(["in"], "out", model="nearest", scale=2, recursive=True, dry_run=True).plan.tasks
+
+
+def test_streams_are_refused(folder: Path) -> None:
+    with pytest.raises(UsageError, match="a cluster cannot use standard input and output"):
+        upscale_files(["in/0/0.png"], "-", model="nearest", scale=2, cluster="local")
