@@ -49,7 +49,7 @@ def run_plan(plan: Plan, outcomes: Outcomes, options: Options, listener: Listene
 
 def outcomes_here(plan: Plan, work: Work, options: Options) -> Outcomes:
     """Do the work of a plan in this process: first the pictures, which overlap, then clip after clip."""
-    stages = Stages(work.read, work.enlarge, work.write, _low_bytes, _high_bytes)
+    stages = Stages(work.read, work.enlarge, work.write, low_bytes, high_bytes)
     workers = options.workers or min(MOST_WORKERS, os.cpu_count() or 1)
     waiting_bytes = host_free_bytes() // _SHARE_FOR_WAITING
     pictures = [task for task in plan.tasks if isinstance(task, PictureTask)]
@@ -131,11 +131,13 @@ def failed(failure: Failure) -> Failed:
     return Failed(failure.name, failure.error.message, failure.error.hint, int(failure.error.exit_code))
 
 
-def _low_bytes(task: Task) -> int:
+def low_bytes(task: Task) -> int:
+    """Return the memory of a task's pictures when they are read."""
     return task.low_px * _bytes_a_pixel(task)
 
 
-def _high_bytes(task: Task) -> int:
+def high_bytes(task: Task) -> int:
+    """Return the memory of a task's enlarged pictures."""
     return task.height * task.width * task.probe.frames * _bytes_a_pixel(task)
 
 

@@ -17,13 +17,14 @@ from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import ExitCode, InputError, UsageError
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.cluster.driver import Driver
-from esc_cli.jobs.cluster.worker import Job
+from esc_cli.jobs.cluster.worker import AT_ONCE, IDLE_BYTES, Job
 from esc_cli.jobs.estimate import estimate_plan, with_choices
 from esc_cli.jobs.events import Engine, Event, Listener, Planned, Skipped
 from esc_cli.jobs.options import Options
+from esc_cli.jobs.pipeline import WAITING
 from esc_cli.jobs.plan import Plan, Request, make_plan
 from esc_cli.jobs.record import Recipe
-from esc_cli.jobs.run import Outcomes, exit_code, failed, outcomes_here, run_plan
+from esc_cli.jobs.run import Outcomes, exit_code, failed, high_bytes, low_bytes, outcomes_here, run_plan
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
 from esc_cli.jobs.task import Task
@@ -138,9 +139,16 @@ def _work_on_cluster(
         folder=Path.cwd(),
         version=program_version(),
         networks=(factor, chooser.recipe(factor)),
+        worker_bytes=IDLE_BYTES + AT_ONCE * max(map(_picture_bytes, plan.tasks), default=0),
         places=cast("tuple[tuple[Path, Path], ...]", tuple(places[:1])),
     )
     return Driver(str(options.cluster), job, listener).outcomes(plan.tasks)
+
+
+def _picture_bytes(task: Task) -> int:
+    """Return the memory of a task; of a clip, only a few frames are in memory."""
+    frames = task.probe.frames / WAITING if isinstance(task, ClipTask) else 1
+    return round((low_bytes(task) + high_bytes(task)) / max(frames, 1))
 
 
 @overload

@@ -7,7 +7,7 @@ import socket
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -322,7 +322,7 @@ def _actors(job: Job, tasks: int) -> list[Any]:
     import ray
 
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    resources, workers = _shares(nodes, on_cpu=job.options.device == "cpu")
+    resources, workers = shares(nodes, job.worker_bytes, on_cpu=job.options.device == "cpu")
     if not workers:
         raise DeviceError("the cluster has neither a GPU nor a CPU core that is free for a worker")
     job = replace(job, threads=int(resources["num_cpus"]))
@@ -332,10 +332,23 @@ def _actors(job: Job, tasks: int) -> list[Any]:
     return [remote.remote(job) for _ in range(min(workers, tasks))]
 
 
-def _shares(nodes: Sequence[dict[str, float]], *, on_cpu: bool) -> tuple[dict[str, Any], int]:
-    """Return what a worker gets of a machine, as Ray's options, and the number of workers."""
-    gpus = 0 if on_cpu else int(sum(node.get("GPU", 0) for node in nodes))
-    if gpus:
-        return {"num_gpus": 1, "num_cpus": 1}, gpus
-    cores = sum(int(node.get("CPU", 0)) // CORES_A_WORKER for node in nodes)
-    return {"num_cpus": CORES_A_WORKER}, cores
+def shares(
+    nodes: Sequence[Mapping[str, float]], worker_bytes: int, *, on_cpu: bool
+) -> tuple[dict[str, Any], int]:
+    """Divide the machines of a cluster among workers.
+
+    Args:
+        nodes: What each machine has, in Ray's terms: ``CPU``, ``GPU``, ``memory``.
+        worker_bytes: Memory of a worker. If no machine has so much, no memory is reserved.
+        on_cpu: Whether GPUs are not used.
+
+    Returns:
+        What each worker gets, as Ray's options for actors, and the number of workers.
+    """
+    with_gpus = not on_cpu and any(node.get("GPU", 0) >= 1 for node in nodes)
+    unit, cores = ("GPU", 1) if with_gpus else ("CPU", CORES_A_WORKER)
+    counts = [(int(node.get(unit, 0)) // cores, int(node.get("memory", 0)) // worker_bytes) for node in nodes]
+    options: dict[str, Any] = {"num_cpus": CORES_A_WORKER, **({"num_gpus": 1} if with_gpus else {})}
+    if any(min(count) for count in counts):
+        return {**options, "memory": worker_bytes}, sum(min(count) for count in counts)
+    return options, sum(count for count, _ in counts)

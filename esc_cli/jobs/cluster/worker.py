@@ -28,6 +28,9 @@ from esc_cli.version import program_version
 AT_ONCE = 3
 """Tasks that a worker does at the same time: one is read, one is enlarged, and one is written."""
 
+IDLE_BYTES = 2**30
+"""Memory that a worker has for the program and its networks, in addition to its pictures."""
+
 _TOLD_EVERY_S = 0.25
 """Interval at which a worker sends the events of a task that is not finished."""
 
@@ -45,6 +48,7 @@ class Job:
         version: The version of the driver's program.
         networks: A factor by which pictures are enlarged, and the recipe of the driver's networks for it.
         places: Inputs and results that every worker must be able to read and write, as an example.
+        worker_bytes: Memory that a worker may need.
         threads: Number of threads that a worker's network may use.
     """
 
@@ -56,6 +60,7 @@ class Job:
     version: str
     networks: tuple[float, Mapping[str, Any]]
     places: tuple[tuple[Path, Path], ...]
+    worker_bytes: int = IDLE_BYTES
     threads: int = 1
 
 

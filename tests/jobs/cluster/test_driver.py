@@ -22,7 +22,7 @@ from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.enhancement.choice import Chooser
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import ExitCode, InputError, UsageError
-from esc_cli.jobs.cluster.driver import Driver
+from esc_cli.jobs.cluster.driver import Driver, shares
 from esc_cli.jobs.cluster.worker import Job, Worker
 from esc_cli.jobs.events import Done, Event, Skipped, WorkerLost, Workers
 from esc_cli.jobs.options import Options
@@ -278,6 +278,31 @@ def test_a_machine_that_cannot_do_the_work_is_named(folder: Path, address: str) 
 
 def planned_tasks() -> tuple[Task, ...]:
     return upscale_files(["in"], "out", model="nearest", scale=2, recursive=True, dry_run=True).plan.tasks
+
+
+GB = 2**30
+
+
+@pytest.mark.parametrize(
+    ("nodes", "on_cpu", "expected"),
+    [
+        ([{"CPU": 4.0, "memory": 8 * GB}], False, ({"num_cpus": 1, "memory": 2 * GB}, 4)),
+        ([{"CPU": 4.0, "memory": 5 * GB}, {"CPU": 1.0, "memory": 9 * GB}], False, ({"memory": 2 * GB}, 3)),
+        (
+            [{"CPU": 8.0, "GPU": 2.0, "memory": 64 * GB}, {"CPU": 64.0, "memory": 9 * GB}],
+            False,
+            ({"num_gpus": 1}, 2),
+        ),
+        ([{"CPU": 8.0, "GPU": 2.0, "memory": 64 * GB}], True, ({"num_cpus": 1}, 8)),
+        ([{"CPU": 2.0, "memory": 1 * GB}], False, ({"num_cpus": 1}, 2)),
+        ([{"memory": 64 * GB}], False, ({}, 0)),
+    ],
+)
+def test_shares(nodes: list[dict[str, float]], on_cpu: bool, expected: tuple[dict[str, Any], int]) -> None:
+    options, workers = shares(nodes, 2 * GB, on_cpu=on_cpu)
+    assert workers == expected[1]
+    assert options.items() >= expected[0].items()
+    assert ("memory" in options) == any(node.get("memory", 0) >= 2 * GB and workers for node in nodes)
 
 
 def test_streams_are_refused(folder: Path) -> None:
