@@ -83,6 +83,7 @@ def _opener(source: Source, destination: Destination, options: ClipOptions) -> C
         deinterlace=options.deinterlace,
         start_s=options.start_s,
         end_s=options.end_s,
+        strict=options.strict,
     )
 
 

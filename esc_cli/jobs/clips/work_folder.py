@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from esc_cli.errors import OutputError
+from esc_cli.media.video.reader import UNDAMAGED, Damage
 from esc_cli.storage.whole_files import make_folder, output_error, write_whole
 
 try:
@@ -31,8 +32,9 @@ class WorkFolder:
     """The folder of a clip's finished segments.
 
     It is a context manager that leaves only files from which a later run can resume. A complete segment is
-    named ``NUMBER_PTS.mkv``, where PTS is the timestamp of its last frame. Segments that were made from
-    another input or with other settings are deleted.
+    named ``NUMBER_PTS.mkv``, where PTS is the timestamp of its last frame. If there is damage in it, the
+    numbers of lost and of repaired frames follow: ``NUMBER_PTS_LOST_REPAIRED.mkv``. Segments that were made
+    from another input or with other settings are deleted.
 
     Attributes:
         target: The file of the result.
@@ -105,11 +107,17 @@ class WorkFolder:
         segments = self.segments
         return int(segments[-1].stem.split("_")[1]) if segments else None
 
+    @property
+    def damage(self) -> Damage:
+        """The damage in the frames of all finished segments, also of those that earlier runs made."""
+        counts = (map(int, path.stem.split("_")[2:]) for path in self.segments)
+        return sum((Damage(*count) for count in counts), UNDAMAGED)
+
     def new_segment(self) -> Path:
         """Return the path of the file in which the next segment is made."""
         return self.path / f"{len(self.segments):06d}.part"
 
-    def finish(self, partial: Path, last_pts: int) -> None:
+    def finish(self, partial: Path, last_pts: int, damage: Damage = UNDAMAGED) -> None:
         """Flush a complete segment to the disk, and then give it its name.
 
         Raises:
@@ -119,7 +127,8 @@ class WorkFolder:
         try:
             with partial.open("rb+") as file:
                 os.fsync(file.fileno())
-            partial.rename(self.path / f"{partial.stem}_{last_pts}.mkv")
+            counts = "" if damage == UNDAMAGED else f"_{damage.lost}_{damage.repaired}"
+            partial.rename(self.path / f"{partial.stem}_{last_pts}{counts}.mkv")
         except OSError as error:
             raise output_error(f"cannot write {partial}", error) from error
 

@@ -65,7 +65,7 @@ class SequenceReader:
         clip: Facts about the clip that will be encoded from the pictures. It is BT.709 of limited range with
             4:2:0 chroma, which every player supports, or of full range if all pictures are gray. Its codec is
             the name of the first picture's format.
-        damaged_frames: Always 0, because damaged pictures are refused.
+        skipped: Always 0, because damaged pictures are refused.
 
     Args:
         pattern: A name for which ``is_sequence`` returns True.
@@ -89,7 +89,7 @@ class SequenceReader:
     ) -> None:
         if frame_rate <= 0:
             raise UsageError(f"the frame rate must be above 0, not {frame_rate}")
-        self.damaged_frames = 0
+        self.skipped = 0
         self._paths = sequence_names(pattern).files()
         self.clip: Clip = _surveyed(self._paths, Fraction(frame_rate))
         self._begin = 0 if start_s is None else max(0, pts_at(self.clip, start_s))

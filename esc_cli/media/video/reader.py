@@ -4,20 +4,40 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
-from typing import Self
+from typing import NamedTuple, Self
 
 import av
 from av import VideoFrame
 from torch import Tensor
 
-from esc_cli.errors import InputError
+from esc_cli.errors import DamageError, InputError
 from esc_cli.media.video.clip import Clip, clip_of, main_stream
-from esc_cli.media.video.decoding import decoded, deinterlaced
+from esc_cli.media.video.decoding import Decoding, deinterlaced
 from esc_cli.media.video.library import ClipSource, name_of, open_clip
 from esc_cli.media.video.pixels import to_rgb
 
 _STEPS_BACK_S = (0, 2, 20)
 """How far before its timestamp a frame is looked for, because some indices use decoding times."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """The damage in some frames.
+
+    Attributes:
+        lost: Number of frames that could not be decoded, and for which the frame before them stands.
+        repaired: Number of frames that were repaired by the decoder.
+    """
+
+    lost: int = 0
+    repaired: int = 0
+
+    def __add__(self, other: "Damage") -> "Damage":
+        """Return the damage in the frames of both."""
+        return Damage(self.lost + other.lost, self.repaired + other.repaired)
+
+
+UNDAMAGED = Damage()
 
 
 @dataclass(frozen=True)
@@ -29,12 +49,21 @@ class Frame:
         pts: Timestamp, in units of the clip's time_base.
         duration: Duration, in units of the clip's time_base; None if the file does not state it.
         alpha: Alpha tensor, (1, 1, H, W), with the dtype of `color`; or None.
+        damage: The damage in the frame.
     """
 
     color: Tensor
     pts: int
     duration: int | None = None
     alpha: Tensor | None = None
+    damage: Damage = UNDAMAGED
+
+
+class _Raw(NamedTuple):
+    """Frames from the decoder, and the timestamps of the frames that it loses meanwhile."""
+
+    frames: Iterator[VideoFrame]
+    lost: list[int | None]
 
 
 def turned(frame: Frame, rotation_deg: int) -> Frame:
@@ -48,11 +77,12 @@ class VideoReader:
     """A context manager that reads the frames of a clip in display order.
 
     Timestamps are those of the file. If a frame has no timestamp, or one that is not later than the previous
-    frame's, its timestamp is one frame duration after the previous frame's.
+    frame's, its timestamp is one frame duration after the previous frame's. In the place of a frame that
+    cannot be decoded stands the one before it.
 
     Attributes:
         clip: Facts about the clip.
-        damaged_frames: Number of frames read so far that were damaged and repaired by the decoder.
+        skipped: Number of frames at the beginning that could not be decoded, and which are left out.
 
     Args:
         source: A path, or a binary file, which need not be seekable (a pipe).
@@ -61,6 +91,7 @@ class VideoReader:
             after this time. None means the beginning of the file.
         end_s: End time, counted from the beginning of the file. Frames at or after this time are left out.
             None means the end of the file.
+        strict: Whether damaged frames are refused.
 
     Raises:
         InputError: The source is missing, empty, cut off or not a clip; it has no video stream or an unknown
@@ -74,14 +105,16 @@ class VideoReader:
         deinterlace: bool = False,
         start_s: float | None = None,
         end_s: float | None = None,
+        strict: bool = False,
     ) -> None:
-        self.damaged_frames = 0
+        self._strict = strict
         self._name = name_of(source)
         self._deinterlace = deinterlace
         self._container = open_clip(source)
         try:
             self._stream = main_stream(self._container, self._name)
-            decoded_frames = decoded(self._container, self._stream, self._name)
+            decoding = self._decoding()
+            decoded_frames = iter(decoding)
             first = next(decoded_frames, None)
             if first is None:
                 raise InputError(f"{self._name} contains no frames")
@@ -91,7 +124,8 @@ class VideoReader:
         except BaseException:
             self.close()
             raise
-        self._unread: Iterator[VideoFrame] | None = chain((first,), decoded_frames)
+        self._unread: _Raw | None = _Raw(chain((first,), decoded_frames), decoding.lost)
+        self.skipped = 0 if start_s else decoding.skipped
         self._first_pts = None if start_s is None else pts_at(self.clip, start_s)
         self._end_pts = None if end_s is None else pts_at(self.clip, end_s)
 
@@ -109,7 +143,7 @@ class VideoReader:
         """Iterate over the frames; this is possible only once if the source cannot seek.
 
         Raises:
-            InputError: A frame is cut off, damaged, interlaced or of another size than the first.
+            InputError: A frame is interlaced or of another size than the first; if strict, also damaged.
         """
         if self._first_pts is not None:
             return self.frames_from(self._first_pts)
@@ -130,49 +164,91 @@ class VideoReader:
             InputError: A frame cannot be read (see ``__iter__``), or the source cannot seek.
         """
         self._unread = None
-        return self._frames(self._sought(pts), pts)
+        try:
+            for frame in self._frames(self._sought(pts), pts):
+                yield frame
+                pts = frame.pts + 1
+        except DamageError:
+            if self._strict:
+                raise
+            # What a decoder makes of damage depends on everything that it has decoded before.
+            yield from self._frames(self._from_beginning(), pts)
 
-    def _sought(self, pts: int) -> Iterator[VideoFrame]:
-        """Decode from a keyframe at or before a timestamp, or from the beginning if none is found."""
+    def _decoding(self, *, strict: bool | None = None) -> Decoding:
+        strict = self._strict if strict is None else strict
+        return Decoding(self._container, self._stream, self._name, strict=strict)
+
+    def _sought(self, pts: int) -> "_Raw":
+        """Decode from a keyframe at or before a timestamp, or from the beginning if none is found.
+
+        Damage is an error, unless the decoding is from the beginning.
+        """
         for back_s in _STEPS_BACK_S:
-            self._seek(pts - round(back_s / self.clip.time_base))
-            frames = decoded(self._container, self._stream, self._name)
+            if not self._seek(pts - round(back_s / self.clip.time_base)):
+                break
+            decoding = self._decoding(strict=True)
+            frames = iter(decoding)
             first = next(frames, None)
-            if first is not None and first.pts is not None and first.pts <= pts:
-                return chain((first,), frames)
-            if first is not None and first.pts is None:
+            if first is None:
+                continue
+            if first.pts is None:
                 break  # timestamps are counted from the beginning
-        self._seek(min(self._stream.start_time or 0, 0))
-        return decoded(self._container, self._stream, self._name)
+            if first.pts <= pts and not decoding.skipped:
+                return _Raw(chain((first,), frames), decoding.lost)
+        return self._from_beginning()
 
-    def _seek(self, pts: int) -> None:
+    def _from_beginning(self) -> "_Raw":
+        if not self._seek(min(self._stream.start_time or 0, 0)):
+            raise InputError(f"cannot seek in {self._name}")
+        decoding = self._decoding()
+        return _Raw(iter(decoding), decoding.lost)
+
+    def _seek(self, pts: int) -> bool:
+        """Return whether it was possible to go to a timestamp."""
         try:
             self._container.seek(pts, stream=self._stream)
-        except av.FFmpegError as error:
-            raise InputError(f"cannot seek in {self._name}") from error
+        except av.FFmpegError:
+            return False
+        return True
 
-    def _frames(self, raw: Iterator[VideoFrame], first_pts: int | None = None) -> Iterator[Frame]:
-        raw = (self._check(frame) for frame in raw)
+    def _frames(self, raw: "_Raw", first_pts: int | None = None) -> Iterator[Frame]:
+        frames: Iterator[VideoFrame] = (self._check(frame) for frame in raw.frames)
         if self._deinterlace:
-            raw = deinterlaced(raw, self.clip.time_base)
-        for frame, pts in self._timed(raw):
+            frames = deinterlaced(frames, self.clip.time_base)
+        for frame, pts, stands_in in self._timed(frames, raw.lost):
             if first_pts is not None and pts < first_pts:
                 continue
             if self._end_pts is not None and pts >= self._end_pts:
                 return
-            self.damaged_frames += bool(frame.is_corrupt)
             color, alpha = to_rgb(frame, self.clip)
-            yield Frame(color, pts, frame.duration or None, alpha)
+            damage = Damage(lost=1) if stands_in else Damage(repaired=int(frame.is_corrupt))
+            yield Frame(color, pts, frame.duration or None, alpha, damage)
 
-    def _timed(self, raw: Iterator[VideoFrame]) -> Iterator[tuple[VideoFrame, int]]:
-        """Yield each frame with its timestamp, which is later than the previous one."""
-        last: int | None = None
-        for frame in raw:
+    def _timed(
+        self, raw: Iterator[VideoFrame], lost: list[int | None]
+    ) -> Iterator[tuple[VideoFrame, int, bool]]:
+        """Yield each frame with its timestamp, which is later than the previous one.
+
+        A frame is yielded again for each lost frame that follows it, with True.
+        """
+        before: VideoFrame | None = None
+        last = 0
+        for frame in chain(raw, (None,)):
+            while before is not None and lost and _is_before(lost[0], frame):
+                pts = lost.pop(0)
+                last = max(last + 1, pts) if pts is not None else last + self._duration(before)
+                yield before, last, True
+            if frame is None:
+                return
             pts = self.clip.start_pts if frame.pts is None else frame.pts
-            if last is not None and (frame.pts is None or frame.pts <= last):
-                pts = last + (frame.duration or self._usual_duration())
-            last = frame.pts = pts
-            yield frame, pts
+            if before is not None and (frame.pts is None or frame.pts <= last):
+                pts = last + self._duration(frame)
+            before, last = frame, pts
+            frame.pts = pts
+            yield frame, pts, False
+
+    def _duration(self, frame: VideoFrame) -> int:
+        return int(frame.duration) or self._usual_duration()
 
     def _usual_duration(self) -> int:
         rate = self.clip.frame_rate or Fraction(25)
@@ -187,6 +263,10 @@ class VideoReader:
                 f"{frame.width}x{frame.height} in the middle, which is not supported"
             )
         return frame
+
+
+def _is_before(pts: int | None, frame: VideoFrame | None) -> bool:
+    return pts is None or frame is None or frame.pts is None or pts < frame.pts
 
 
 def exact_s(time_s: float) -> Fraction:

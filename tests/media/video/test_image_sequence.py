@@ -75,7 +75,7 @@ def test_frames_and_facts(tmp_path: Path, make_frames: FrameMaker) -> None:
     assert clip.duration_s == pytest.approx(5 * 1001 / 24000)
     assert (clip.pixel_format, clip.depth_bits, clip.alpha, clip.gray) == ("yuv420p", 8, False, False)
     assert clip.notes == ()
-    assert reader.damaged_frames == 0
+    assert reader.skipped == 0
 
 
 def test_from_the_middle_and_to_the_end(tmp_path: Path, make_frames: FrameMaker) -> None:
