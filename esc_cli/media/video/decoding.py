@@ -119,9 +119,13 @@ class _Awaited:
         self._damaged_pts = pts
 
     def is_too_late(self, frame: VideoFrame) -> bool:
-        """Return whether a frame comes after later ones, as it happens behind damage."""
-        given_up = frame.pts in self._lost or frame.pts == self._last_pts
-        return self._damaged_pts is not None and frame.pts is not None and given_up
+        """Return whether a frame comes after later ones, as it happens behind damage.
+
+        In joined recordings, timestamps begin again, which is not the same.
+        """
+        if self._damaged_pts is None or frame.pts is None or self._is_ahead(frame.pts):
+            return False
+        return frame.pts in self._lost or frame.pts > self._damaged_pts
 
     def arrived(self, frame: VideoFrame) -> list[int | None]:
         """Return the timestamps of lost frames before a frame that has come out of the decoder."""
@@ -135,7 +139,7 @@ class _Awaited:
         if self._damaged_pts is None:
             self._one_each = self._one_each and (not passed or self._last_pts is None)
         elif frame.key_frame and (frame.pts > self._damaged_pts or not self._is_ahead(frame.pts)):
-            self._damaged_pts = None  # in joined recordings, the timestamps of the next one may be lower
+            self._damaged_pts = None
             self._lost.clear()
         self._last_pts = frame.pts
         return lost

@@ -214,6 +214,16 @@ def test_frames_before_the_first_good_one_are_counted(make_damaged: Callable[...
         assert reader.skipped == 12
 
 
+@pytest.mark.parametrize("name", ["b.mp4", "b.avi"])
+def test_frames_behind_a_lost_first_one_keep_their_times(make_damaged: Callable[..., Any], name: str) -> None:
+    """The decoder yields frames out of order and twice."""
+    whole, path = make_damaged(name, 0)
+    with VideoReader(path) as reader:
+        seen = times(reader)
+        assert [time for time in whole if time >= seen[0]] == seen
+        assert len(seen) >= COUNT - 3
+
+
 def test_a_frame_that_is_missing_in_the_file_leaves_the_others_their_times(
     make_clip: Maker, tmp_path: Path
 ) -> None:
