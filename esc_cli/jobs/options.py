@@ -97,6 +97,11 @@ class Options(EnhancementOptions):
             raise UsageError(f"{self.max_megapixels:g} megapixels is not a valid limit for inputs")
         return int(self.max_megapixels * 10**6)
 
+    @property
+    def keeps_damaged(self) -> bool:
+        """Whether what can be read of a damaged picture is enlarged."""
+        return self.damaged == "keep"
+
     @cached_property
     def share(self) -> Shard | None:
         """The shard of the inputs to do. None means all."""

@@ -172,7 +172,8 @@ def _plan_task(source: Source, destination: Destination, request: Request) -> Ta
 def _plan_picture(source: Source, destination: Destination, request: Request) -> PictureTask:
     if isinstance(source.content, BufferedReader):
         raise InputError("frames came through standard input where a picture was expected")
-    header = probe(source.content, request.options.largest_px)
+    options = request.options
+    header = probe(source.content, options.largest_px, keep_damaged=options.keeps_damaged)
     format = choose_format(destination, header.format)
     height, width = request.size.size_of(header.height, header.width)
     check_fits(height, width, format)

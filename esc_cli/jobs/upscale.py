@@ -96,7 +96,7 @@ def _run(
     request = Request(tuple(map(str, inputs)), size, target, options, keep_records)
     plan = make_plan(request, lambda task: task_recipe(task, chooser, options))
     if dry_run:
-        plan = with_choices(plan, chooser, options.largest_px)
+        plan = with_choices(plan, chooser, options)
     _announce(plan, chooser, listener, estimate=dry_run or not plan.names_one)
     if dry_run:
         return Report(plan, plan.failures)
@@ -146,7 +146,7 @@ def upscale(
     if isinstance(source, Image.Image):
         if target is not None:
             raise UsageError("an image cannot have a target", hint="leave it out and save the returned image")
-        file = PictureFile((picture_from_image(source),))
+        file = PictureFile((picture_from_image(source, keep_damaged=chosen.keeps_damaged),))
         return _with_metadata(_enlarged(file, chosen).first)
     if not isinstance(source, str | os.PathLike):
         raise UsageError(

@@ -1,5 +1,6 @@
 """The base class of all picture formats, with the behavior that most formats share."""
 
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,7 +12,7 @@ from PIL.ImageFile import ImageFile
 
 from esc_cli.media.metadata.kinds import Held, Metadata
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
-from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES, Opened
+from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES, Opened, undecoded_share
 from esc_cli.media.pixels.bits import FLOAT_BITS
 
 if TYPE_CHECKING:  # headers are read without numpy and torch
@@ -132,8 +133,17 @@ class PictureFormat:
         """Check a file for damage that Pillow does not notice.
 
         Raises:
-            InputError: The file is damaged.
+            DamageError: The file is damaged.
         """
+
+    def missing_share(self, opened: Opened, content: bytes) -> float | None:
+        """Return the share of the pixels that a damaged file does not hold; None if it cannot be found out.
+
+        Args:
+            opened: The opened file.
+            content: Content of the same file.
+        """
+        return None
 
     def depth_bits(self, opened: Opened) -> int:
         """Return the bits per channel in the file; Pillow silently reduces color pictures to 8."""
@@ -285,6 +295,11 @@ class PictureFormat:
             metadata: The metadata of each picture, fitted to the format; later pages may have none.
         """
         return encoded
+
+
+def share_undecoded_by_pillow(format: PictureFormat, opened: Opened, content: bytes) -> float:
+    """Return the share of the pixels that Pillow, which must decode row by row, does not find in a file."""
+    return undecoded_share(format.open(io.BytesIO(content), opened.name, opened.largest_px) for _ in range(2))
 
 
 def is_deep_color_still(opened: Opened, depth_bits: int) -> bool:

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from esc_cli.media.formats.base import INT32_MAX, PictureFormat
+from esc_cli.media.formats.base import INT32_MAX, PictureFormat, share_undecoded_by_pillow
+from esc_cli.media.pillow import Opened
 
 if TYPE_CHECKING:
     from esc_cli.media.picture import Picture
@@ -23,6 +24,10 @@ class Bmp(PictureFormat):
     largest_px = 2**32 // 3 - 2**20
     holds = frozenset(("dpi",))
     bytes_a_value = 1.0
+
+    def missing_share(self, opened: Opened, content: bytes) -> float | None:
+        """Return the share of the rows that are missing."""
+        return share_undecoded_by_pillow(self, opened, content)
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
         """Mark the resolution as unknown unless the metadata has one; Pillow would write 96 dpi."""

@@ -14,7 +14,7 @@ from PIL import Image
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
 
-from esc_cli.errors import InputError, OutputError
+from esc_cli.errors import DamageError, OutputError
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.pillow import Opened
 
@@ -64,7 +64,7 @@ class Gif(PictureFormat):
         """Refuse a file that ends within a frame's header; Pillow would ignore the incomplete frame."""
         stream = opened.image.fp
         if stream is not None and ends_within_a_frame(stream):
-            raise InputError(f"{opened.name} is damaged or incomplete: it ends within a frame")
+            raise DamageError(f"{opened.name} is damaged or incomplete: it ends within a frame")
 
     def go_to(self, image: ImageFile, number: int) -> None:
         """Reset the disposal method and seek.

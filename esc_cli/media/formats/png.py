@@ -18,12 +18,13 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import Blend, Disposal, PngImageFile, iTXt
 
-from esc_cli.errors import InputError
+from esc_cli.errors import DamageError
 from esc_cli.media.formats.base import (
     INT32_MAX,
     PictureFormat,
     exif_orientation,
     is_deep_color_still,
+    share_undecoded_by_pillow,
 )
 from esc_cli.media.formats.jpeg import EXIF_IN_JPEG, XMP_IN_JPEG
 from esc_cli.media.metadata.iptc import iptc_of_resources, resource
@@ -90,7 +91,13 @@ class Png(PictureFormat):
         """Verify the checksums of the pixels, which Pillow reads but ignores."""
         stream = opened.image.fp
         if stream is not None and not pixels_are_intact(stream):
-            raise InputError(f"{opened.name} is damaged: a checksum does not match")
+            raise DamageError(f"{opened.name} is damaged: a checksum does not match")
+
+    def missing_share(self, opened: Opened, content: bytes) -> float | None:
+        """Return the share of a still; the frames of an animation are composed."""
+        if getattr(opened.image, "n_frames", 1) > 1:
+            return None
+        return share_undecoded_by_pillow(self, opened, content)
 
     def depth_bits(self, opened: Opened) -> int:
         """Read the bit depth from IHDR."""

@@ -16,7 +16,8 @@ from PIL import Image, TiffImagePlugin
 from PIL.TiffImagePlugin import AppendingTiffWriter, TiffImageFile
 
 from esc_cli.errors import OutputError
-from esc_cli.media.formats.base import INT32_MAX, PictureFormat
+from esc_cli.media.damage import keeps_damaged
+from esc_cli.media.formats.base import INT32_MAX, PictureFormat, share_undecoded_by_pillow
 from esc_cli.media.metadata.exif import (
     RESOLUTION_TAGS,
     STORAGE_TAGS,
@@ -63,6 +64,10 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _ORIENTATION, _SAMPLE_FORMAT = 258, 262, 274, 33
 _XMP, _IPTC, _PHOTOSHOP, _PROFILE = 700, 33723, 34377, 34675
 _METADATA_TAGS = RESOLUTION_TAGS | {_XMP, _IPTC, _PHOTOSHOP, _PROFILE, EXIF_DIRECTORY, GPS_DIRECTORY}
 
+_COMPRESSION, _UNCOMPRESSED = 259, 1
+_PLACES = ((273, 279), (324, 325))
+"""Tags with the offsets and sizes of strips, and of tiles. Source: TIFF 6.0, sections 8 and 15."""
+
 _UNSIGNED, _FLOATING = 1, 3
 _DEEP_SAMPLES = ((_UNSIGNED, 16), (_UNSIGNED, 32), (_FLOATING, 16), (_FLOATING, 32))
 
@@ -104,11 +109,13 @@ class Tiff(PictureFormat):
         image = opened.image
         samples = (_sample_format(image), self.depth_bits(opened))
         plain = _tags(image).get(_PHOTOMETRIC) in _PROFILE_SPACES
+        if keeps_damaged() and plain and samples == (_UNSIGNED, 8):
+            return _tags(image).get(_COMPRESSION) != _UNCOMPRESSED  # Pillow gives up at damaged strips
         return plain and samples in _DEEP_SAMPLES and (image.mode, *samples) != ("F", _FLOATING, 32)
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
         """Decode with libvips, which unpremultiplies associated alpha; other extra channels are dropped."""
-        from esc_cli.media.pixels.depth import from_floats, from_integers, from_wide_integers
+        from esc_cli.media.pixels.depth import Pixels, from_floats, from_integers, from_wide_integers
         from esc_cli.media.pixels.orientation import turned
 
         image = opened.image
@@ -117,7 +124,21 @@ class Tiff(PictureFormat):
         values = turned(values, turn if turn in range(1, 9) else 1)
         if self.is_floating(opened):
             return from_floats(values)
+        if values.dtype.itemsize == 1:
+            return Pixels(values)
         return from_integers(values, 16) if values.dtype.itemsize == 2 else from_wide_integers(values)
+
+    def missing_share(self, opened: Opened, content: bytes) -> float | None:
+        """Return the share of strips or tiles that the file does not hold to their ends."""
+        tags = _tags(opened.image)
+        if tags.get(_COMPRESSION) == _UNCOMPRESSED and not self.is_too_deep_for_pillow(opened):
+            return share_undecoded_by_pillow(self, opened, content)
+        for offsets, counts in _PLACES:
+            pieces = zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)
+            lost = [int(start + size > len(content)) for start, size in pieces]
+            if lost:
+                return sum(lost) / len(lost)
+        return None
 
     def orientation(self, image: Image.Image) -> int:
         """Return 1, because Pillow applies the orientation of a TIFF itself, to its size as well."""
