@@ -13,6 +13,7 @@ from av.stream import Stream
 
 from esc_cli.errors import DiskFullError, InputError, OutOfMemoryError, OutputError
 from esc_cli.media.video.containers import looks_like_clip
+from esc_cli.media.video.encryption import is_encrypted
 from esc_cli.media.video.truncation import Counted, ends_early
 
 ClipSource = Path | BinaryIO
@@ -137,6 +138,8 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
     if ends_early(path):
         raise InputError(f"{path} is cut off: its header states more data than the file contains")
+    if is_encrypted(path):
+        raise InputError(f"{path} is encrypted", hint="decrypt it first")
 
 
 def _no_clip(source: ClipSource, name: str) -> InputError:

@@ -263,6 +263,16 @@ def test_damaged_packets_of_a_stream_with_several_for_a_frame() -> None:
     assert decode(False, 10) == []  # 9 is a second field, although the damage is not long ago
 
 
+@pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "b.avi"])
+@pytest.mark.parametrize("rest", [b"\n", b"hello, world, this is no box", b"\xff" * 40])
+def test_stray_bytes_behind_a_clip_do_not_matter(make_clip: Maker, name: str, rest: bytes) -> None:
+    codec, options = CODECS[name]
+    path = make_clip(name, codec=codec, options=options)
+    path.write_bytes(path.read_bytes() + rest)
+    with VideoReader(path) as reader:
+        assert len(times(reader)) == len(TIMES)
+
+
 def test_a_change_of_size_is_refused(tmp_path: Path, make_clip: Maker) -> None:
     small = make_clip("a.ts", codec="mpeg2video", times=range(10), time_base=RATE, size=(48, 64))
     large = make_clip("b.ts", codec="mpeg2video", times=range(10), time_base=RATE, size=(64, 96))
