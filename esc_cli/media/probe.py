@@ -200,6 +200,7 @@ def first_only(file: Opened) -> tuple[str, ...]:
 
 def _changed_by_reading(file: Opened) -> Iterator[str]:
     image = file.image
+    yield from file.format.oddities(file)
     if several_of(file) is None:
         yield from first_only(file)
     conversion = conversion_note(image.mode, bool(image.info.get("icc_profile")))

@@ -129,6 +129,10 @@ class PictureFormat:
         self.load_plugin()
         return Image.open(file, formats=(self.pillow_name,))
 
+    def oddities(self, opened: Opened) -> Iterator[str]:
+        """Yield a sentence for each fault of a file that does not concern its pixels."""
+        return iter(())
+
     def check(self, opened: Opened) -> None:
         """Check a file for damage that Pillow does not notice.
 

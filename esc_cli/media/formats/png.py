@@ -51,6 +51,9 @@ _BIT_DEPTH_OFFSET = 24
 _PIXELS = (b"IDAT", b"fdAT")
 """The chunks with the pixels of a still, and of an animation's later frames."""
 
+_OF_FRAMES = (b"acTL", b"fcTL", b"fdAT")
+"""Chunks of animations, which are called metadata so that other programs ignore them."""
+
 _SIGNATURE_BYTES = 8
 
 # Source: PNG 11.3.2 and 11.3.3; XMP specification part 3, 1.1.5 (the keyword, and that it is not compressed);
@@ -86,6 +89,16 @@ class Png(PictureFormat):
     several = "frames"
     bytes_a_value = 0.3
     deep_share = 0.8
+
+    def open(self, file: IO[bytes], name: str, largest_px: int) -> ImageFile:
+        """Open a file. Pillow refuses wrong checksums also of chunks that programs may ignore."""
+        return super().open(with_right_checksums(file), name, largest_px)
+
+    def oddities(self, opened: Opened) -> Iterator[str]:
+        """Name the chunks whose checksums were corrected."""
+        if isinstance(opened.image.fp, _Mended):
+            names = ", ".join(dict.fromkeys(opened.image.fp.names))
+            yield f"the checksums of some chunks do not match ({names}), and their content is kept"
 
     def check(self, opened: Opened) -> None:
         """Verify the checksums of the pixels, which Pillow reads but ignores."""
@@ -359,6 +372,36 @@ def _text_chunk(keyword: str, text: str | iTXt) -> Chunk:
     language, translated_keyword = str(text.lang or ""), str(text.tkey or "")
     content = "\0".join((language, translated_keyword, text)).encode()
     return Chunk(b"iTXt", name + bytes(2) + content)  # not compressed
+
+
+class _Mended(io.BytesIO):
+    """A PNG whose checksums were corrected, with the names of their chunks."""
+
+    names: tuple[str, ...] = ()
+
+
+def with_right_checksums(file: IO[bytes]) -> IO[bytes]:
+    """Return a PNG in which the checksums of chunks match that programs may ignore.
+
+    The names of the other chunks begin with an upper-case letter. Source: PNG 5.4.
+
+    Args:
+        file: The file, positioned at its beginning. It is returned if nothing is to be corrected.
+    """
+    wrong: list[tuple[bytes, int, int]] = []
+    for name, length in _chunks(file):
+        start = file.tell() - len(name)
+        if name[:1].islower() and name not in _OF_FRAMES and not _is_intact(file, name, length):
+            wrong.append((name, start, start + len(name) + length))
+    file.seek(0)
+    if not wrong:
+        return file
+    content = bytearray(file.read())
+    for _, start, end in wrong:
+        content[end : end + 4] = zlib.crc32(content[start:end]).to_bytes(4, "big")
+    mended = _Mended(content)
+    mended.names = tuple(name.decode("ascii", "replace") for name, _, _ in wrong)
+    return mended
 
 
 def pixels_are_intact(file: IO[bytes]) -> bool:
