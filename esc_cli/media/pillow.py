@@ -1,5 +1,6 @@
 """Use Pillow without its warnings, with this program's limit on pixels, and with this program's errors."""
 
+import ctypes
 import logging
 import math
 import re
@@ -12,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
+from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError, _imaging
 
 from esc_cli.errors import DamageError, InputError, OutOfMemoryError
 from esc_cli.media.damage import WhileKeeping
@@ -192,10 +193,24 @@ def _apply_settings(undo: ExitStack) -> None:
     undo.callback(logging.getLogger("PIL").removeHandler, nobody)
     undo.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", ImageFile.LOAD_TRUNCATED_IMAGES)
     ImageFile.LOAD_TRUNCATED_IMAGES = WhileKeeping()  # type: ignore[assignment] # only asked whether it is true
+    _silence_libtiff(undo)
     undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     # Workflows in AI pictures exceed the megabyte that Pillow allows per chunk. All text is still limited.
     undo.callback(setattr, PngImagePlugin, "MAX_TEXT_CHUNK", PngImagePlugin.MAX_TEXT_CHUNK)
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
+
+
+def _silence_libtiff(undo: ExitStack) -> None:
+    """Stop libtiff from printing its errors, which Pillow raises as well. Source: TIFFError(3tiff).
+
+    Pillow offers no way. Where its libtiff cannot be reached, as on Windows, the errors are printed.
+    """
+    try:
+        set_handler = ctypes.CDLL(_imaging.__file__).TIFFSetErrorHandler
+    except (AttributeError, OSError):
+        return
+    set_handler.argtypes, set_handler.restype = (ctypes.c_void_p,), ctypes.c_void_p
+    undo.callback(set_handler, set_handler(None))
 
 
 def _set_limit() -> None:

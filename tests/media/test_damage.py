@@ -142,6 +142,12 @@ def test_harmless_oddities_of_jpegs_are_no_damage(insert: bytes) -> None:
     assert read_file(content[:tables] + insert + content[tables:] + b"a trailer").first.notes == ()
 
 
+def test_libraries_do_not_talk_to_the_user(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(DamageError):
+        read_file(cut(tiff_that_begins_with_its_directory(10)))
+    assert capfd.readouterr() == ("", "")
+
+
 def test_a_cut_animation_keeps_its_frames() -> None:
     images = [noise(seed) for seed in range(3)]
     for format in ("GIF", "PNG"):

@@ -75,7 +75,9 @@ def _opener(source: Source, destination: Destination, options: ClipOptions) -> C
     content = source.content
     if isinstance(content, Path) and is_sequence(str(content)):
         rate = _rate(destination, options)
-        return lambda: SequenceReader(str(content), rate, start_s=options.start_s, end_s=options.end_s)
+        return lambda: SequenceReader(
+            str(content), rate, start_s=options.start_s, end_s=options.end_s, strict=options.strict
+        )
     if options.frame_rate is not None:
         raise UsageError("--fps applies only to image sequences, as a clip keeps its own timestamps")
     return lambda: VideoReader(
