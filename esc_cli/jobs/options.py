@@ -36,8 +36,8 @@ class Options(EnhancementOptions):
         when_there: How to handle results that already exist and are not up to date.
         max_megapixels: Limit of the input size, in megapixels. Larger inputs are refused. The default is 500.
         damaged: How to handle damaged inputs. With ``keep``, what can be read is enlarged. With ``refuse``,
-            they are refused. With ``auto``, pictures are refused, while in a clip the last good frame stands
-            in for frames that cannot be decoded.
+            they are refused. With ``auto``, pictures and clips that are cut off are refused, while in a clip
+            the last good frame stands in for frames that cannot be decoded.
         workers: Number of threads that read and write. The default is one per CPU, at most 4.
         shard: Shard of the inputs to do. ``2/8`` is the second of eight.
         fail_fast: Whether to end the run at the first failure.
@@ -130,6 +130,7 @@ class Options(EnhancementOptions):
             preview=self.preview,
             frame_rate=None if self.fps is None else parse_rate(self.fps),
             strict=self.damaged == "refuse",
+            may_end_early=self.keeps_damaged,
         )
 
 

@@ -97,7 +97,7 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     planned, failures = _plan_tasks(sources, destination, request, write_recipe)
     tasks = _named_apart(planned)
     up_to_date = [task for task in tasks if task.is_up_to_date]
-    if names_one and replace(options.clips, strict=False) != DEFAULT_OPTIONS:
+    if names_one and replace(options.clips, strict=False, may_end_early=False) != DEFAULT_OPTIONS:
         _refuse_pictures(tasks)
     _refuse_collisions(tasks)
     there = [task for task in tasks if task.is_there]

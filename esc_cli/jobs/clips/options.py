@@ -26,6 +26,7 @@ class ClipOptions:
         preview: Number of frames on a sheet, which is made instead of a clip.
         frame_rate: Frames per second of an image sequence.
         strict: Whether damaged frames are refused.
+        may_end_early: Whether a clip that is cut off is kept as far as it goes.
     """
 
     encode: EncodeSettings = NO_SETTINGS
@@ -35,6 +36,7 @@ class ClipOptions:
     preview: int | None = None
     frame_rate: Fraction | None = None
     strict: bool = False
+    may_end_early: bool = False
 
     def __post_init__(self) -> None:
         """Check that the options do not contradict each other.

@@ -86,6 +86,7 @@ def _opener(source: Source, destination: Destination, options: ClipOptions) -> C
         start_s=options.start_s,
         end_s=options.end_s,
         strict=options.strict,
+        may_end_early=options.may_end_early,
     )
 
 

@@ -11,7 +11,8 @@ from av import Packet
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
-from esc_cli.errors import DiskFullError, InputError, OutOfMemoryError, OutputError
+from esc_cli.errors import DamageError, DiskFullError, InputError, OutOfMemoryError, OutputError
+from esc_cli.media.damage import KEEP_HINT
 from esc_cli.media.video.containers import looks_like_clip
 from esc_cli.media.video.encryption import is_encrypted
 from esc_cli.media.video.truncation import Counted, ends_early
@@ -84,25 +85,31 @@ def packets_of(container: InputContainer, *streams: Stream) -> Iterator["Packet[
                 yield packet
 
 
-def open_clip(source: ClipSource) -> InputContainer:
+def open_clip(source: ClipSource, *, may_end_early: bool = False) -> InputContainer:
     """Open a container for reading; the caller closes it.
 
     Args:
         source: A path, or a binary file, which need not be seekable (a pipe of YUV4MPEG2).
+        may_end_early: Whether to open a clip that is cut off, if its header can be read.
 
     Raises:
-        InputError: The source is missing, a folder, empty, cut off or not a clip.
+        InputError: The source is missing, a folder, empty or not a clip.
+        DamageError: The source is cut off.
     """
     name = name_of(source)
-    if isinstance(source, Path):
-        _check_file(source)
+    cut_off = isinstance(source, Path) and _is_cut_off(source)
     try:
         # Undecodable bytes in a tag are no reason to refuse the clip.
-        return av.open(_readable(source), mode="r", metadata_errors="surrogateescape")
+        container = av.open(_readable(source), mode="r", metadata_errors="surrogateescape")
     except av.error.EOFError as error:
         raise InputError(f"{name} is empty") from error
     except av.FFmpegError as error:
         raise _no_clip(source, name) from error
+    if cut_off and not may_end_early:
+        container.close()
+        sentence = f"{name} is cut off: its header states more data than the file contains"
+        raise DamageError(sentence, hint=KEEP_HINT)
+    return container
 
 
 def _url(target: ClipSource) -> str | BinaryIO:
@@ -126,7 +133,8 @@ def open_target(
         return av.open(_url(target), mode="w", format=container, container_options=options or {})
 
 
-def _check_file(path: Path) -> None:
+def _is_cut_off(path: Path) -> bool:
+    """Return whether a file is cut off, and refuse one that is no clip or is encrypted."""
     if path.is_dir():
         raise InputError(f"{path} is a folder")
     try:
@@ -136,10 +144,9 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path}: there is no such file") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    if ends_early(path):
-        raise InputError(f"{path} is cut off: its header states more data than the file contains")
     if is_encrypted(path):
         raise InputError(f"{path} is encrypted", hint="decrypt it first")
+    return ends_early(path)
 
 
 def _no_clip(source: ClipSource, name: str) -> InputError:

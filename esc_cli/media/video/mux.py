@@ -104,7 +104,7 @@ def mux(
         start_s = 0.0
     cut = _Cut(_own_time(clip, start_s), _own_time(clip, end_s))
     with ExitStack() as stack:
-        low = None if source is None else stack.enter_context(closing(open_clip(source)))
+        low = None if source is None else stack.enter_context(closing(open_clip(source, may_end_early=True)))
         held = Copies((), ())
         if source is not None and with_copies:
             held = stream_copies(source, container)

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple, Self
 
 import av
@@ -15,6 +16,7 @@ from esc_cli.media.video.clip import Clip, clip_of, main_stream
 from esc_cli.media.video.decoding import Decoding, deinterlaced
 from esc_cli.media.video.library import ClipSource, name_of, open_clip
 from esc_cli.media.video.pixels import to_rgb
+from esc_cli.media.video.truncation import ends_early
 
 _STEPS_BACK_S = (0, 2, 20)
 """How far before its timestamp a frame is looked for, because some indices use decoding times."""
@@ -92,6 +94,7 @@ class VideoReader:
         end_s: End time, counted from the beginning of the file. Frames at or after this time are left out.
             None means the end of the file.
         strict: Whether damaged frames are refused.
+        may_end_early: Whether to read a clip that is cut off, as far as it goes. The clip's notes say so.
 
     Raises:
         InputError: The source is missing, empty, cut off or not a clip; it has no video stream or an unknown
@@ -106,11 +109,12 @@ class VideoReader:
         start_s: float | None = None,
         end_s: float | None = None,
         strict: bool = False,
+        may_end_early: bool = False,
     ) -> None:
         self._strict = strict
         self._name = name_of(source)
         self._deinterlace = deinterlace
-        self._container = open_clip(source)
+        self._container = open_clip(source, may_end_early=may_end_early)
         try:
             self._stream = main_stream(self._container, self._name)
             decoding = self._decoding()
@@ -120,6 +124,9 @@ class VideoReader:
                 raise InputError(f"{self._name} contains no frames")
             self._first = first
             self.clip: Clip = clip_of(source, self._container, self._stream, first)
+            if may_end_early and isinstance(source, Path) and ends_early(source):
+                notes = (*self.clip.notes, "the file is cut off, and what is left of it is kept")
+                self.clip = replace(self.clip, notes=notes)
             self._check(first)
         except BaseException:
             self.close()

@@ -48,7 +48,7 @@ def stream_copies(source: Path, container: Container) -> Copies:
     Raises:
         InputError: The source is not a clip that can be read.
     """
-    file = open_clip(source)
+    file = open_clip(source, may_end_early=True)
     with closing(file), reading_errors(str(source)):
         main = main_stream(file, str(source))
         held, lost = [], []

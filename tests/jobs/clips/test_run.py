@@ -360,3 +360,21 @@ def test_an_interrupted_run_counts_all_damage(
     heard, _ = upscale(damaged)
     assert RESULT.read_bytes() == whole
     assert notes_of(heard) == notes
+
+
+def test_a_cut_off_clip_is_kept_as_far_as_it_goes(
+    make_clip: Maker, upscale: Upscale, decoded: Decode
+) -> None:
+    source = make_clip("in.mkv", codec="mpeg4")
+    with av.open(source) as file:
+        sixth = [bytes(packet) for packet in file.demux(video=0)][5]
+    content = source.read_bytes()
+    source.write_bytes(content[: content.index(sixth) + 9])
+    _, report = upscale(source)
+    (failure,) = report.failures
+    assert failure.error.message.startswith("in.mkv is cut off")
+    assert failure.error.hint == "to enlarge what can be read of it, use --damaged keep"
+    heard, report = upscale(source, damaged="keep")
+    assert report.exit_code is ExitCode.OK
+    assert "the file is cut off, and what is left of it is kept" in notes_of(heard)
+    assert 5 <= len(decoded("in_x2.mkv")) <= 6
