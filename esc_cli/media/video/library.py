@@ -98,16 +98,14 @@ def open_clip(source: ClipSource, *, may_end_early: bool = False) -> InputContai
     """
     name = name_of(source)
     cut_off = isinstance(source, Path) and _is_cut_off(source)
+    sentence = f"{name} is cut off: its header states more data than the file contains"
     try:
         # Undecodable bytes in a tag are no reason to refuse the clip.
         container = av.open(_readable(source), mode="r", metadata_errors="surrogateescape")
-    except av.error.EOFError as error:
-        raise InputError(f"{name} is empty") from error
     except av.FFmpegError as error:
-        raise _no_clip(source, name) from error
+        raise (InputError(sentence) if cut_off else _no_clip(source, name, error)) from error
     if cut_off and not may_end_early:
         container.close()
-        sentence = f"{name} is cut off: its header states more data than the file contains"
         raise DamageError(sentence, hint=KEEP_HINT)
     return container
 
@@ -149,8 +147,10 @@ def _is_cut_off(path: Path) -> bool:
     return ends_early(path)
 
 
-def _no_clip(source: ClipSource, name: str) -> InputError:
+def _no_clip(source: ClipSource, name: str, error: av.FFmpegError) -> InputError:
     """Return the error for a source that cannot be opened: a clip without its end, or not a clip."""
+    if isinstance(error, av.error.EOFError):
+        return InputError(f"{name} is empty")
     if isinstance(source, Path) and looks_like_clip(head_of(source)):
         return InputError(f"{name} is damaged or cut off: its index cannot be read")
     return InputError(f"{name} is not a clip that this program can read")
