@@ -38,6 +38,7 @@ OTHERS: dict[str, Any] = {
     "workers": 2,
     "shard": "1/1",
     "fail_fast": True,
+    "damaged": "keep",
 }
 """For each option of pictures, a value that differs from ``BASE`` or the default."""
 
