@@ -63,6 +63,10 @@ class InputError(EscError):
     exit_code = ExitCode.BAD_INPUT
 
 
+class DamageError(InputError):
+    """A part of an input is damaged, and the rest can perhaps be read."""
+
+
 class WeightsError(EscError):
     """A model is unknown, or its file is missing, damaged or does not hold a known network."""
 

@@ -111,6 +111,13 @@ def upscale(
             help=f"Metadata to keep: all, none, or a list of {','.join(METADATA)}.",
         ),
     ] = "all",
+    damaged: Annotated[
+        Literal["auto", "keep", "refuse"],
+        typer.Option(
+            help="What to do with damaged inputs: enlarge what can be read (keep), or refuse them. auto "
+            "refuses pictures, but repeats the last good frame of a clip where frames are damaged."
+        ),
+    ] = "auto",
     tta: Tta = False,
     consistency: Annotated[
         bool,

@@ -23,6 +23,7 @@ from esc_cli.errors import as_ours
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Estimate
+from esc_cli.jobs.options import Options
 from esc_cli.jobs.plan import Plan
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.task import Task
@@ -31,13 +32,13 @@ from esc_cli.media.picture import Picture
 from esc_cli.media.read import read_file
 
 
-def with_choices(plan: Plan, chooser: Chooser, largest_px: int) -> Plan:
+def with_choices(plan: Plan, chooser: Chooser, options: Options) -> Plan:
     """Choose the model of each task of a plan.
 
     Args:
         plan: The plan.
         chooser: The chooser of the models.
-        largest_px: Largest number of pixels of an input. Larger inputs are refused.
+        options: The options of the run.
 
     Returns:
         The plan with the chosen models. An input that cannot be decoded is a failure, as in the run.
@@ -45,17 +46,18 @@ def with_choices(plan: Plan, chooser: Chooser, largest_px: int) -> Plan:
     tasks, failures = [], list(plan.failures)
     for task in plan.tasks:
         try:
-            choice = chooser.choose(task.factor, partial(_looks, task, largest_px))
+            choice = chooser.choose(task.factor, partial(_looks, task, options))
             tasks.append(replace(task, choice=choice))
         except Exception as error:  # noqa: BLE001 - as in the run
             failures.append(Failure(task.source.name, as_ours(error)))
     return replace(plan, tasks=tuple(tasks), failures=tuple(failures))
 
 
-def _looks(task: Task, largest_px: int) -> Iterable[Traces]:
+def _looks(task: Task, options: Options) -> Iterable[Traces]:
     if isinstance(task, ClipTask):
         return looks_at_clip(task)
-    return looks_at(read_file(cast(Path | bytes, task.source.content), largest_px))
+    content = cast(Path | bytes, task.source.content)
+    return looks_at(read_file(content, options.largest_px, keep_damaged=options.keeps_damaged))
 
 
 _Way = tuple[Models, tuple[float, ...]]

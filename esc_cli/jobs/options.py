@@ -18,6 +18,9 @@ from esc_cli.media.video.containers import EncodeSettings, SoundChoice
 WhenThere = Literal["refuse", "overwrite", "skip"]
 """How to handle a result that already exists and is not up to date."""
 
+Damaged = Literal["auto", "keep", "refuse"]
+"""How to handle damaged inputs."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Options(EnhancementOptions):
@@ -32,6 +35,9 @@ class Options(EnhancementOptions):
         recursive: Whether to search subfolders.
         when_there: How to handle results that already exist and are not up to date.
         max_megapixels: Limit of the input size, in megapixels. Larger inputs are refused. The default is 500.
+        damaged: How to handle damaged inputs. With ``keep``, what can be read is enlarged. With ``refuse``,
+            they are refused. With ``auto``, pictures and clips that are cut off are refused, while in a clip
+            the last good frame stands in for frames that cannot be decoded.
         workers: Number of threads that read and write. The default is one per CPU, at most 4.
         shard: Shard of the inputs to do. ``2/8`` is the second of eight.
         cluster: Ray cluster that does the work: ``local`` for all GPUs or cores of this machine, ``auto``, or
@@ -63,6 +69,7 @@ class Options(EnhancementOptions):
     recursive: bool = field(default=False, metadata=NO_EFFECT)
     when_there: WhenThere = field(default="refuse", metadata=NO_EFFECT)
     max_megapixels: float | None = field(default=None, metadata=NO_EFFECT)
+    damaged: Damaged = field(default="auto", metadata=RECORDED)
     workers: int | None = field(default=None, metadata=NO_EFFECT)
     shard: str | None = field(default=None, metadata=NO_EFFECT)
     cluster: str | None = field(default=None, metadata=NO_EFFECT)
@@ -96,6 +103,11 @@ class Options(EnhancementOptions):
             raise UsageError(f"{self.max_megapixels:g} megapixels is not a valid limit for inputs")
         return int(self.max_megapixels * 10**6)
 
+    @property
+    def keeps_damaged(self) -> bool:
+        """Whether what can be read of a damaged picture is enlarged."""
+        return self.damaged == "keep"
+
     @cached_property
     def share(self) -> Shard | None:
         """The shard of the inputs to do. None means all."""
@@ -124,6 +136,8 @@ class Options(EnhancementOptions):
             end_s=None if self.end is None else parse_time(self.end),
             preview=self.preview,
             frame_rate=None if self.fps is None else parse_rate(self.fps),
+            strict=self.damaged == "refuse",
+            may_end_early=self.keeps_damaged,
         )
 
 

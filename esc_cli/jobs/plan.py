@@ -97,7 +97,7 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     planned, failures = _plan_tasks(sources, destination, request, write_recipe)
     tasks = _named_apart(planned)
     up_to_date = [task for task in tasks if task.is_up_to_date]
-    if names_one and options.clips != DEFAULT_OPTIONS:
+    if names_one and replace(options.clips, strict=False, may_end_early=False) != DEFAULT_OPTIONS:
         _refuse_pictures(tasks)
     _refuse_collisions(tasks)
     there = [task for task in tasks if task.is_there]
@@ -172,7 +172,8 @@ def _plan_task(source: Source, destination: Destination, request: Request) -> Ta
 def _plan_picture(source: Source, destination: Destination, request: Request) -> PictureTask:
     if isinstance(source.content, BufferedReader):
         raise InputError("frames came through standard input where a picture was expected")
-    header = probe(source.content, request.options.largest_px)
+    options = request.options
+    header = probe(source.content, options.largest_px, keep_damaged=options.keeps_damaged)
     format = choose_format(destination, header.format)
     height, width = request.size.size_of(header.height, header.width)
     check_fits(height, width, format)

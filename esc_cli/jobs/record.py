@@ -27,6 +27,9 @@ It increases when the records change, or when the same settings make a different
 
 _LONGEST_NAME_BYTES = 200
 
+_ALLOWED_DAMAGE = ("refuse", "auto", "keep")
+"""The values of the option for damaged inputs. Each of them allows what those before it allow."""
+
 Recipe = Mapping[str, Any]
 """Everything that a result depends on except the bytes of the input: model, size, format and so on.
 
@@ -69,11 +72,21 @@ class Stamp:
 
 
 def is_up_to_date(source: Path, target: Path, recipe: Recipe) -> bool:
-    """Return whether a result was made from this input's bytes by this recipe and was not changed since."""
+    """Return whether a result was made from this input's bytes by this recipe and was not changed since.
+
+    A result that was made although less damage was allowed would be the same now.
+    """
     found = _read(target)
-    if found is None or (found.version, found.recipe) != (VERSION, recipe):
+    if found is None or found.version != VERSION or not _makes_the_same(found.recipe, recipe):
         return False
     return found.result.matches(target) and found.source.matches(source)
+
+
+def _makes_the_same(made: Recipe, asked: Recipe) -> bool:
+    if made.get("damaged") not in _ALLOWED_DAMAGE:
+        return made == asked
+    allowed = _ALLOWED_DAMAGE[: _ALLOWED_DAMAGE.index(asked["damaged"]) + 1]
+    return made["damaged"] in allowed and {**made, "damaged": asked["damaged"]} == asked
 
 
 def size_and_time(path: Path) -> tuple[int, int] | None:

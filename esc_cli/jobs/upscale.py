@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -101,7 +101,7 @@ def _run(
     request = Request(tuple(map(str, inputs)), size, target, options, keep_records)
     plan = make_plan(request, lambda task: task_recipe(task, chooser, options))
     if dry_run:
-        plan = with_choices(plan, chooser, options.largest_px)
+        plan = with_choices(plan, chooser, options)
     here = dry_run or options.cluster is None
     _announce(plan, chooser, listener, dry_run=dry_run, here=here)
     if dry_run:
@@ -128,7 +128,7 @@ def _work_on_cluster(
         UsageError: A stream is among the inputs or outputs, which other processes cannot read or write.
     """
     places = [(task.source.content, task.target) for task in plan.tasks]
-    if any(not isinstance(source, Path) or target is None for source, target in places):
+    if any(task.source.is_stdin or task.target is None for task in plan.tasks):
         raise UsageError("a cluster cannot use standard input and output", hint="name files")
     factor = max((task.factor for task in plan.tasks), default=1.0)
     job = Job(
@@ -193,7 +193,7 @@ def upscale(
     if isinstance(source, Image.Image):
         if target is not None:
             raise UsageError("an image cannot have a target", hint="leave it out and save the returned image")
-        file = PictureFile((picture_from_image(source),))
+        file = PictureFile((picture_from_image(source, keep_damaged=chosen.keeps_damaged),))
         return _with_metadata(_enlarged(file, chosen).first)
     if not isinstance(source, str | os.PathLike):
         raise UsageError(
@@ -334,5 +334,7 @@ def task_recipe(task: Task, chooser: Chooser, options: Options) -> Recipe:
 
 
 def _clip_recipe(task: ClipTask) -> Recipe:
-    asked = {key: str(value) for key, value in asdict(task.options).items()}
+    # How damage is handled is one of the recorded options.
+    options = asdict(replace(task.options, strict=False, may_end_early=False))
+    asked = {key: str(value) for key, value in options.items()}
     return {**asked, "encode": {key: str(value) for key, value in asdict(task.settings).items()}}

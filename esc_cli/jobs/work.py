@@ -96,17 +96,20 @@ class Work:
         source = task.source.content
         self._check_free(task)
         if isinstance(source, bytes):
-            file, stamp = read_file(source, self._options.largest_px), None
+            file, stamp = self._read_file(source), None
         else:
             file, stamp = self._read_path(task, cast(Path, source))  # frames from a pipe belong to a clip
         return Loaded(file, stamp, self._chooser.choose(task.factor, lambda: looks_at(file)))
 
     def _read_path(self, task: PictureTask, source: Path) -> tuple[PictureFile, Stamp | None]:
         before = status_of(source)
-        file = read_file(source, self._options.largest_px)
+        file = self._read_file(source)
         if (file.first.height, file.first.width) != (task.probe.height, task.probe.width):
             raise InputError(f"{source} changed after the work was planned")
         return file, None if task.recipe is None else stamp_unchanged(source, before)
+
+    def _read_file(self, source: Path | bytes) -> PictureFile:
+        return read_file(source, self._options.largest_px, keep_damaged=self._options.keeps_damaged)
 
     def enlarge(self, task: PictureTask, loaded: Loaded) -> HighFile:
         """Enlarge a picture that was read.

@@ -4,8 +4,9 @@ from collections.abc import Iterator
 
 from PIL import Image
 
+from esc_cli.media.damage import keeps_damaged
 from esc_cli.media.picture import AnimationTiming
-from esc_cli.media.pillow import Opened, check_pixels, check_size, translated_errors
+from esc_cli.media.pillow import PILLOW_ERRORS, Opened, check_pixels, check_size, translated_errors
 
 
 def timing_of(file: Opened) -> AnimationTiming | None:
@@ -60,9 +61,26 @@ def _visited(file: Opened) -> Iterator[int]:
     """
     check_pixels(_total_px(file), file.name, file.largest_px)
     for number in _numbers(file):
-        file.format.go_to(file.image, number)
+        if not could_go_to(file, number):
+            return
         check_size(file)  # a page may be larger than the first one
         yield number
+
+
+def could_go_to(file: Opened, number: int) -> bool:
+    """Move to a frame or page. A damaged one ends the file if damaged pictures are kept.
+
+    Returns:
+        Whether the frame or page can be read. Errors of the first one, and of others if damaged pictures are
+        refused, are raised.
+    """
+    try:
+        file.format.go_to(file.image, number)
+    except PILLOW_ERRORS:
+        if number == _numbers(file).start or not keeps_damaged():
+            raise
+        return False
+    return True
 
 
 def _total_px(file: Opened) -> int:
@@ -72,6 +90,7 @@ def _total_px(file: Opened) -> int:
         return len(numbers) * image.height * image.width
     total_px = 0
     for number in numbers:
-        file.format.go_to(image, number)
+        if not could_go_to(file, number):
+            break
         total_px += image.height * image.width
     return total_px

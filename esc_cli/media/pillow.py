@@ -8,14 +8,15 @@ import struct
 import threading
 import warnings
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
-from esc_cli.errors import InputError, OutOfMemoryError
+from esc_cli.errors import DamageError, InputError, OutOfMemoryError
+from esc_cli.media.damage import WhileKeeping
 from esc_cli.media.libtiff import quiet_libtiff
 
 if TYPE_CHECKING:
@@ -97,7 +98,8 @@ def translated_errors(name: str) -> Iterator[None]:
     """Translate exceptions that Pillow raises inside the context into this program's errors.
 
     Raises:
-        InputError: The file is damaged, too large, or cannot be read.
+        InputError: The file is too large or cannot be read.
+        DamageError: The file is damaged.
         OutOfMemoryError: The pixels do not fit in memory.
     """
     try:
@@ -110,19 +112,41 @@ def translated_errors(name: str) -> Iterator[None]:
     except MemoryError as error:
         raise OutOfMemoryError(f"{name} does not fit in memory") from error
     except PILLOW_ERRORS as error:
-        raise InputError(_damage(name, error)) from error
+        raise _damage(name, error) from error
 
 
-def _damage(name: str, error: Exception) -> str:
+def _damage(name: str, error: Exception) -> InputError:
     """Describe an error in our own words: those of the libraries help nobody, or are wrong."""
     if isinstance(error, OSError) and error.strerror and error.errno not in _ERRORS_OF_DAMAGE:
-        return f"{name} cannot be read: {error.strerror}"
+        return InputError(f"{name} cannot be read: {error.strerror}")
     reason = str(error)
     if "MAX_TEXT" in reason:
-        return f"{name} holds more than {PngImagePlugin.MAX_TEXT_MEMORY >> 20} MB of text or color profile"
+        limit_mb = PngImagePlugin.MAX_TEXT_MEMORY >> 20
+        return InputError(f"{name} holds more than {limit_mb} MB of text or color profile")
     if _UNSUPPORTED.search(reason):
-        return f"{name} is damaged or of an unsupported kind"
-    return f"{name} is damaged or incomplete"
+        return DamageError(f"{name} is damaged or of an unsupported kind")
+    return DamageError(f"{name} is damaged or incomplete")
+
+
+def undecoded_share(images: Iterable[ImageFile.ImageFile]) -> float:
+    """Decode a damaged picture over two colors, and return the share of pixels that stay as they were.
+
+    Args:
+        images: The same picture, opened twice. Pillow must decode it row by row.
+    """
+    import numpy as np
+
+    decoded = []
+    for image, color in zip(images, (0, 255), strict=True):
+        bands = len(image.getbands())
+        image.im = Image.new(image.mode, image.size, color if bands == 1 else (color,) * bands).im
+        try:
+            image.load()
+        except PILLOW_ERRORS:
+            image.tile = []  # so that Pillow does not begin again
+        decoded.append(np.atleast_3d(np.asarray(image)))
+    first, second = decoded
+    return float((first != second).any(axis=2).mean())
 
 
 def _too_large(name: str, pixels: int) -> InputError:
@@ -178,6 +202,8 @@ def _apply_settings(undo: ExitStack) -> None:
     logging.getLogger("PIL").addHandler(nobody)
     undo.callback(logging.getLogger("PIL").removeHandler, nobody)
     undo.enter_context(quiet_libtiff())
+    undo.callback(setattr, ImageFile, "LOAD_TRUNCATED_IMAGES", ImageFile.LOAD_TRUNCATED_IMAGES)
+    ImageFile.LOAD_TRUNCATED_IMAGES = WhileKeeping()  # type: ignore[assignment] # only asked whether it is true
     undo.callback(setattr, Image, "MAX_IMAGE_PIXELS", Image.MAX_IMAGE_PIXELS)
     # Workflows in AI pictures exceed the megabyte that Pillow allows per chunk. All text is still limited.
     undo.callback(setattr, PngImagePlugin, "MAX_TEXT_CHUNK", PngImagePlugin.MAX_TEXT_CHUNK)

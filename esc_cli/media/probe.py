@@ -1,20 +1,30 @@
 """Read what a file holds from its header alone: no pixels are decoded, and torch is not loaded."""
 
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from PIL import Image, ImageFile
 
-from esc_cli.errors import InputError
+from esc_cli.errors import DamageError, InputError
+from esc_cli.media.damage import keeping_damaged, keeps_damaged, or_refuse
 from esc_cli.media.formats.base import Several, exif_orientation
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, format_of, sniff
 from esc_cli.media.metadata.exif import has_fixed_note
 from esc_cli.media.metadata.fitting import metadata_notes, metadata_of_header, part_sizes
 from esc_cli.media.metadata.kinds import Held
 from esc_cli.media.opening import CAMERA_RAW_EXTENSIONS, opened
-from esc_cli.media.pillow import LARGEST_INPUT_PX, WIDE_MODES, Opened, check_pixels, translated_errors
+from esc_cli.media.pillow import (
+    LARGEST_INPUT_PX,
+    PILLOW_ERRORS,
+    WIDE_MODES,
+    Opened,
+    check_pixels,
+    translated_errors,
+)
 from esc_cli.media.pixels.bits import FLOAT_BITS, WIDE_INTEGERS_NOTE, depth_class, reduction_note
 from esc_cli.media.pixels.orientation import TURNS_WHICH_SWAP_SIDES
 
@@ -84,17 +94,30 @@ class Probe:
     fixed_note: bool = False
 
 
-def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Probe:
+def probe(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX, *, keep_damaged: bool = False) -> Probe:
     """Read a picture's header.
 
     Args:
         source: A path, or the content of a file.
         largest_px: Maximum number of pixels of all frames or pages together.
+        keep_damaged: Whether to leave out frames and pages that cannot be read.
 
     Raises:
         InputError: The file is missing, empty, damaged, too large, a folder, or not a picture that this
             program reads.
     """
+    try:
+        return _probe(source, largest_px)
+    except DamageError as error:
+        return or_refuse(error, partial(_probe_of_the_rest, source, largest_px), keep=keep_damaged)
+
+
+def _probe_of_the_rest(source: Path | bytes, largest_px: int) -> Probe:
+    with keeping_damaged():
+        return _probe(source, largest_px)
+
+
+def _probe(source: Path | bytes, largest_px: int) -> Probe:
     with opened(source, largest_px) as file, translated_errors(file.name):
         height, width = upright_size(file.image)
         several = several_of(file)
@@ -143,7 +166,20 @@ def frames_of(file: Opened) -> int:
 
     They are the frames of an animation, the pages of a document, or the pictures in an MPO or HEIC.
     """
-    return int(getattr(file.image, "n_frames", 1)) - file.format.first_frame(file.image)
+    return _frames_of(file.image) - file.format.first_frame(file.image)
+
+
+def _frames_of(image: ImageFile.ImageFile) -> int:
+    """Return Pillow's number of frames; if damaged pictures are kept, only of those that can be read."""
+    if not (keeps_damaged() and hasattr(type(image), "n_frames")):
+        return int(getattr(image, "n_frames", 1))
+    for number in itertools.count(1):
+        try:
+            image.seek(number)
+        except PILLOW_ERRORS:
+            break
+    image.seek(0)
+    return number
 
 
 def several_of(file: Opened) -> Several | None:
@@ -168,6 +204,7 @@ def unread(file: Opened) -> tuple[str, ...]:
 
 
 def _changed_by_reading(file: Opened) -> Iterator[str]:
+    yield from file.format.oddities(file)
     yield from unread(file) if several_of(file) is None else file.format.companions(file)
     yield from _conversion(file)
     depth_bits = file.format.depth_bits(file)

@@ -4,15 +4,17 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import torch
 from PIL import Image
 from torch import Tensor
 
-from esc_cli.errors import InputError
+from esc_cli.errors import DamageError, InputError
+from esc_cli.media.damage import damage_note, keeping_damaged, or_refuse
 from esc_cli.media.formats.registry import DEFAULT, format_of
-from esc_cli.media.frames import frames, timing_of
+from esc_cli.media.frames import could_go_to, frames, timing_of
 from esc_cli.media.libtiff import notes_on_damage
 from esc_cli.media.metadata.fitting import metadata_notes, read_metadata
 from esc_cli.media.metadata.kinds import Metadata
@@ -20,6 +22,7 @@ from esc_cli.media.opening import opened
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.pillow import (
     LARGEST_INPUT_PX,
+    PILLOW_ERRORS,
     WIDE_MODES,
     Opened,
     check_pixels,
@@ -33,7 +36,9 @@ from esc_cli.media.pixels.orientation import turned
 from esc_cli.media.probe import frames_of, orientation, several_of, unread
 
 
-def read_file(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> PictureFile:
+def read_file(
+    source: Path | bytes, largest_px: int = LARGEST_INPUT_PX, *, keep_damaged: bool = False
+) -> PictureFile:
     """Read everything that a picture file holds, at full bit depth.
 
     Only the first picture of an MPO is read. Equal frames or pages become one object.
@@ -41,21 +46,42 @@ def read_file(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Pictu
     Args:
         source: A path, or the content of a file.
         largest_px: Maximum number of pixels of all frames or pages together.
+        keep_damaged: Whether to return what can be read of a damaged picture, with a note.
 
     Raises:
         InputError: The file is missing, empty, damaged, too large, a folder, or not a picture that this
             program reads.
         OutOfMemoryError: The pixels do not fit in memory.
     """
-    with _readable(source, largest_px) as file:
-        match several_of(file):
-            case "pages":
-                return PictureFile(tuple(_shared(_pages(file, source))))
-            case "frames":
-                return PictureFile(tuple(_shared(_frames(file))), timing_of(file))
-            case _:
-                first = _still(file, source)
-                return PictureFile((replace(first, notes=(*unread(file), *first.notes)),))
+    try:
+        with _readable(source, largest_px) as file:
+            return _everything(file, source)
+    except DamageError as error:
+        return or_refuse(error, partial(_what_is_left, source, largest_px), keep=keep_damaged)
+
+
+def _what_is_left(source: Path | bytes, largest_px: int) -> PictureFile:
+    """Return what can be read of a damaged picture; the first note says how much is missing."""
+    with keeping_damaged(), opened(source, largest_px) as file, translated_errors(file.name):
+        left = _everything(file, source)
+    share = None
+    if len(left.pictures) == 1:
+        with opened(source, largest_px) as file, translated_errors(file.name):
+            content = source if isinstance(source, bytes) else source.read_bytes()
+            share = file.format.missing_share(file, content)
+    first = replace(left.first, notes=(damage_note(file.name, share), *left.first.notes))
+    return replace(left, pictures=(first, *left.pictures[1:]))
+
+
+def _everything(file: Opened, source: Path | bytes) -> PictureFile:
+    match several_of(file):
+        case "pages":
+            return PictureFile(tuple(_shared(_pages(file, source))))
+        case "frames":
+            return PictureFile(tuple(_shared(_frames(file))), timing_of(file))
+        case _:
+            first = _still(file, source)
+            return PictureFile((replace(first, notes=(*unread(file), *first.notes)),))
 
 
 def read_picture(source: Path | bytes) -> Picture:
@@ -77,12 +103,13 @@ def read_picture(source: Path | bytes) -> Picture:
     return replace(with_depth(picture, 8), notes=notes)
 
 
-def picture_from_image(image: Image.Image) -> Picture:
+def picture_from_image(image: Image.Image, *, keep_damaged: bool = False) -> Picture:
     """Convert a Pillow image of any mode to a picture, with full bit depth, as if it came from a file.
 
     Args:
         image: Image that the caller has opened or made. It is decoded if necessary. If it is an animation,
             the current frame is used.
+        keep_damaged: Whether to use what can be read if the image comes from a damaged file.
 
     Raises:
         InputError: The image has no pixels, or it comes from a damaged file.
@@ -92,11 +119,26 @@ def picture_from_image(image: Image.Image) -> Picture:
         raise InputError("the image has no pixels")
     with quiet_pillow(), translated_errors("the image"):
         turn = orientation(image)
-        image.load()
+        notes = _load(image, keep_damaged=keep_damaged)
         pixels = pixels_of(image, 16 if image.mode in WIDE_MODES else 8)
         known = format_of(image)
         format_name = known.name if known is not None else str(image.format or DEFAULT.name)
-        return _picture(replace(pixels, values=turned(pixels.values, turn)), image, format_name)
+        notes = (*notes, *pixels.notes)
+        return _picture(replace(pixels, values=turned(pixels.values, turn), notes=notes), image, format_name)
+
+
+def _load(image: Image.Image, *, keep_damaged: bool) -> tuple[str, ...]:
+    """Decode an image, and return a note if it is damaged."""
+    try:
+        image.load()
+    except PILLOW_ERRORS:
+        if not keep_damaged:
+            raise
+    else:
+        return ()
+    with keeping_damaged():
+        image.load()
+    return (damage_note("the image", None),)
 
 
 @contextmanager
@@ -119,7 +161,8 @@ def _still(file: Opened, source: Path | bytes, page: int = 0) -> Picture:
 def _pages(file: Opened, source: Path | bytes) -> Iterator[Picture]:
     total_px = 0
     for page in range(frames_of(file)):
-        file.image.seek(page)
+        if not could_go_to(file, page):
+            return
         total_px += file.image.height * file.image.width
         check_pixels(total_px, file.name, file.largest_px)
         picture = _still(file, source, page)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from esc_cli.errors import InputError, OutputError
+from esc_cli.errors import DamageError, InputError, OutputError
+from esc_cli.media.damage import keeps_damaged
 
 Array = npt.NDArray[Any]
 
@@ -32,18 +33,20 @@ def decode(
         loader: The libvips operation that reads the file's format, such as "pngload_buffer".
         name: Name of the file in messages.
         fail_on: The libvips levels of errors at which decoding fails. The next level is tried if
-            decoding fails without a description.
+            decoding fails without a description. What can be read of a damaged picture is returned in any
+            case inside `keeping_damaged`.
         options: Options of the loader.
 
     Returns:
         Array of shape (H, W, C) with the file's own type and number of channels, which may be more than four.
 
     Raises:
-        InputError: The file is damaged, incomplete or of a kind that libvips does not read.
+        DamageError: The file is damaged, incomplete or of a kind that libvips does not read.
     """
     # From memory: libvips takes names as UTF-8 and looks for options in them, but a file may have any name.
     content = source if isinstance(source, bytes) else source.read_bytes()
     load = getattr(libvips().Image, loader)
+    fail_on = ("none",) if keeps_damaged() else fail_on
     for number, level in enumerate(fail_on, start=1):
         try:
             pixels: Array = load(content, access="sequential", fail_on=level, **options).numpy()
@@ -52,7 +55,7 @@ def decode(
             if number < len(fail_on) and not error.detail.strip():
                 continue
             # The message of libvips would not help: "Read error at row 4294967295".
-            raise InputError(f"{name} is damaged, incomplete, or of an unsupported kind") from error
+            raise DamageError(f"{name} is damaged, incomplete, or of an unsupported kind") from error
     raise ValueError("fail_on must not be empty")
 
 
@@ -90,6 +93,22 @@ def header(content: bytes, loader: str) -> Header:
     fields = {part: field for part, field in _FIELDS.items() if image.get_typeof(field)}
     metadata = {part: image.get(field) for part, field in fields.items()}
     return Header(image.height, image.width, image.bands, metadata)
+
+
+def warning(content: bytes, loader: str, texts: Sequence[str], **options: Any) -> bool:
+    """Return whether libvips warns of one of some texts when it decodes a picture, without its pixels.
+
+    Args:
+        content: Content of the file.
+        loader: The libvips operation that reads the file's format.
+        texts: Parts of the warnings that count. A decoder reports only its first warning.
+        options: Options of the loader.
+    """
+    try:
+        getattr(libvips().Image, loader)(content, access="sequential", fail_on="warning", **options).avg()
+    except libvips().Error as error:
+        return any(text in error.detail for text in texts)
+    return False
 
 
 def encode(

@@ -198,8 +198,9 @@ def test_bad_input(run: Run, name: str, make: Callable[[str], None], reason: str
     before = files()
     ended = run(name, *TWICE)
     assert ended.code == 3
-    assert len([line for line in sentences(ended) if not line.startswith("  ")]) == 1
-    assert reason is None or sentences(ended) == [f"esc-upscale: {name} {reason}"]
+    errors = [line for line in sentences(ended) if not line.startswith("  ")]  # without hints
+    assert len(errors) == 1
+    assert reason is None or errors == [f"esc-upscale: {name} {reason}"]
     assert files() == before
 
 

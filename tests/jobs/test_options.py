@@ -39,6 +39,7 @@ OTHERS: dict[str, Any] = {
     "shard": "1/1",
     "cluster": "local",
     "fail_fast": True,
+    "damaged": "keep",
 }
 """For each option of pictures, a value that differs from ``BASE`` or the default."""
 

@@ -228,10 +228,10 @@ def test_what_a_library_does_not_foresee_ends_no_other_file_s_work(
 ) -> None:
     save("in/a.png"), save("in/b.png")
 
-    def failing(source: Path, largest_px: int) -> Probe:
+    def failing(source: Path, largest_px: int, **options: Any) -> Probe:
         if source.name == "a.png":
             raise RecursionError("too deep")
-        return probe(source, largest_px)
+        return probe(source, largest_px, **options)
 
     monkeypatch.setattr("esc_cli.jobs.plan.probe", failing)
     made = plan("in")

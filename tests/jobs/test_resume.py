@@ -95,6 +95,33 @@ def test_other_settings_make_other_results(whole: list[str], options: dict[str, 
     assert run(when_there="overwrite", **options)[0].done == whole
 
 
+@pytest.mark.parametrize(
+    ("before", "now", "same"),
+    [
+        ("refuse", "auto", True),
+        ("auto", "keep", True),
+        ("refuse", "keep", True),
+        ("keep", "auto", False),
+        ("auto", "refuse", False),
+    ],
+)
+def test_results_of_whole_files_are_up_to_date_where_damage_is_allowed(
+    save: Save, before: str, now: str, same: bool
+) -> None:
+    save("in/a.png", size=(9, 7)), save("in/b.png", size=(99, 97))
+    made = Path("in/b.png").read_bytes()
+    Path("in/b.png").write_bytes(made[:-40])
+    heard, _ = run(damaged=before)
+    assert heard.done == ["in_x2/a.png", "in_x2/b.png"][: 1 + (before == "keep")]
+    if not same:
+        with pytest.raises(OutputExistsError):
+            run(damaged=now)
+        return
+    heard, _ = run(damaged=now)
+    assert heard.up_to_date == ["in_x2/a.png"]
+    assert heard.done == ["in_x2/b.png"][: now == "keep"]
+
+
 def test_a_model_that_was_chosen_is_no_model_that_was_named(save: Save) -> None:
     """The record names the chosen model, but records are compared by all models that could be chosen."""
     save("in/a.png", size=(9, 7)), save("in/b.png", size=(9, 7))

@@ -27,6 +27,8 @@ class ClipOptions:
         end_s: End of the part that is kept, in seconds. None means the end of the clip.
         preview: Number of frames on a sheet, which is made instead of a clip.
         frame_rate: Frames per second of an image sequence.
+        strict: Whether damaged frames are refused.
+        may_end_early: Whether a clip that is cut off is kept as far as it goes.
     """
 
     encode: EncodeSettings = NO_SETTINGS
@@ -36,6 +38,8 @@ class ClipOptions:
     end_s: float | None = None
     preview: int | None = None
     frame_rate: Fraction | None = None
+    strict: bool = False
+    may_end_early: bool = False
 
     def __post_init__(self) -> None:
         """Check that the options do not contradict each other.

@@ -30,7 +30,7 @@ from esc_cli.media.video.containers import Container, EncodeSettings, SoundChoic
 from esc_cli.media.video.encoding import StreamWriter, check_settings, padding_notes
 from esc_cli.media.video.image_sequence import SequenceWriter, sequence_limitations
 from esc_cli.media.video.mux import SegmentsError, mux
-from esc_cli.media.video.reader import turned
+from esc_cli.media.video.reader import Damage, turned
 from esc_cli.media.video.sequence_names import SequenceNames, is_sequence, sequence_names
 from esc_cli.media.video.settings import alpha_notes, caption_notes, format_notes
 from esc_cli.media.video.stream_copy import stream_copies
@@ -39,7 +39,7 @@ from esc_cli.storage.whole_files import atomic_path, write_whole
 
 if TYPE_CHECKING:
     from esc_cli.jobs.clips.run import Work
-    from esc_cli.jobs.clips.task import ClipTask, FrameSource
+    from esc_cli.jobs.clips.task import ClipTask
 
 
 class ClipOutput(ABC):
@@ -187,10 +187,11 @@ class ContainerFile(_Encoded):
             frames = done + work.run(rest, SegmentSink(folder, task), done)
             if not frames:
                 raise no_frame(task)
+            damage = folder.damage
             with atomic_path(folder.target, task.source.mode) as temporary:
                 left_out = self._mux(task, folder, frames, temporary)
                 work.publish(temporary)
-            return (*_repaired(reader), *left_out)
+            return (*_damaged(damage, reader.skipped), *left_out)
 
     def _mux(self, task: "ClipTask", folder: WorkFolder, frames: int, target: Path) -> tuple[str, ...]:
         """Mux everything; without the other streams if that fails, so that the frames are never lost."""
@@ -234,7 +235,7 @@ class RawStream(_Encoded):
         task = work.task
         with task.open() as reader, _stream_target(work) as file:
             work.run(iter(reader), StreamWriter(file, task.clip, task.height, task.width, task.settings))
-            return _repaired(reader)
+            return _damaged(work.frames.damage, reader.skipped)
 
 
 class ImageSequence(ClipOutput):
@@ -284,7 +285,7 @@ class ImageSequence(ClipOutput):
         )
         with task.open() as reader:
             work.run(iter(reader), sink)
-            return _repaired(reader)
+            return _damaged(work.frames.damage, reader.skipped)
 
 
 class PreviewSheet(ClipOutput):
@@ -325,12 +326,27 @@ class PreviewSheet(ClipOutput):
                 write_stdout(content)
             else:
                 write_whole(task.target, content, mode=task.source.mode)
-            return _repaired(reader)
+            return _damaged(work.frames.damage, reader.skipped)
 
 
-def _repaired(reader: "FrameSource") -> tuple[str, ...]:
-    count = reader.damaged_frames
-    return (f"{count} damaged frames were repaired by the decoder",) if count else ()
+def _damaged(damage: Damage, skipped: int) -> tuple[str, ...]:
+    """Return a sentence for each kind of damage.
+
+    Args:
+        damage: The damage in the frames of the result.
+        skipped: Number of frames before the first one that could be decoded.
+    """
+    sentences = (
+        (skipped, "damaged at the beginning, and the result begins after {them}"),
+        (damage.lost, "damaged, and the last good frame stands in for {them}"),
+        (damage.repaired, "damaged and {were} repaired by the decoder"),
+    )
+    return tuple(_counted(count, sentence) for count, sentence in sentences if count)
+
+
+def _counted(count: int, sentence: str) -> str:
+    were, them = ("was", "it") if count == 1 else ("were", "them")
+    return f"{count} frame{'s' if count > 1 else ''} {were} {sentence.format(them=them, were=were)}"
 
 
 def no_frame(task: "ClipTask") -> InputError:

@@ -76,7 +76,9 @@ def _opener(source: Source, destination: Destination, options: ClipOptions) -> C
     content = source.content
     if isinstance(content, Path) and is_sequence(str(content)):
         rate = _rate(destination, options)
-        return lambda: SequenceReader(str(content), rate, start_s=options.start_s, end_s=options.end_s)
+        return lambda: SequenceReader(
+            str(content), rate, start_s=options.start_s, end_s=options.end_s, strict=options.strict
+        )
     if options.frame_rate is not None:
         raise UsageError("--fps applies only to image sequences, as a clip keeps its own timestamps")
     return lambda: VideoReader(
@@ -84,6 +86,8 @@ def _opener(source: Source, destination: Destination, options: ClipOptions) -> C
         deinterlace=options.deinterlace,
         start_s=options.start_s,
         end_s=options.end_s,
+        strict=options.strict,
+        may_end_early=options.may_end_early,
     )
 
 

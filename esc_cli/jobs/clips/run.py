@@ -12,7 +12,7 @@ from esc_cli.jobs.clips.sinks import Sink, as_picture
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.pipeline import in_order
 from esc_cli.media.picture import Picture, WriteSettings
-from esc_cli.media.video.reader import Frame
+from esc_cli.media.video.reader import UNDAMAGED, Frame
 from esc_cli.storage.whole_files import make_folder
 
 Publish = Callable[[Path | None], None]
@@ -69,6 +69,7 @@ class FrameEnlarger:
     Attributes:
         model: The name of the model.
         ways: Sentences that say how the last computed frame went through the network.
+        damage: The damage in all frames.
     """
 
     def __init__(self, enlarger: Enlarger, task: ClipTask) -> None:
@@ -79,6 +80,7 @@ class FrameEnlarger:
         self._before: Frame | None = None
         self._high: Picture | None = None
         self.ways: tuple[str, ...] = ()
+        self.damage = UNDAMAGED
 
     def __call__(self, frame: Frame) -> Frame:
         """Enlarge the next frame."""
@@ -86,6 +88,7 @@ class FrameEnlarger:
             result = self._enlarger.to_size(self.as_picture(frame), self._size)
             self._high, self.ways = result.picture, result.ways
         self._before = frame
+        self.damage += frame.damage
         return replace(frame, color=self._high.color, alpha=self._high.alpha)
 
     def as_picture(self, frame: Frame) -> Picture:

@@ -10,7 +10,7 @@ from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.encoding import SegmentWriter
-from esc_cli.media.video.reader import Frame
+from esc_cli.media.video.reader import UNDAMAGED, Frame
 
 SEGMENT_FRAMES = 48
 """Number of frames in a segment, which is the most that a killed run loses.
@@ -48,6 +48,7 @@ class SegmentSink:
         self._path = Path()
         self._frames = 0
         self._last_pts: int | None = None
+        self._damage = UNDAMAGED
 
     def __enter__(self) -> Self:
         return self
@@ -69,14 +70,15 @@ class SegmentSink:
         self._writer.write(frame)
         self._frames += 1
         self._last_pts = frame.pts if frame.can_be_sought else None
+        self._damage += frame.damage
         if self._frames == SEGMENT_FRAMES:
             self._finish()
 
     def _finish(self) -> None:
         if self._writer is not None:
             self._writer.close()
-            self._folder.finish(self._path, self._frames, self._last_pts)
-        self._writer, self._frames = None, 0
+            self._folder.finish(self._path, self._frames, self._last_pts, self._damage)
+        self._writer, self._frames, self._damage = None, 0, UNDAMAGED
 
 
 def as_picture(frame: Frame, clip: Clip) -> Picture:

@@ -21,7 +21,7 @@ class FrameSource(Protocol):
     """A context manager that provides frames from a clip, a stream or an image sequence."""
 
     clip: Clip
-    damaged_frames: int
+    skipped: int
 
     def __enter__(self) -> Self: ...
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from esc_cli.errors import OutputError
+from esc_cli.media.video.reader import UNDAMAGED, Damage
 from esc_cli.storage.whole_files import flush_to_disk, make_folder, output_error, write_whole
 
 try:
@@ -33,8 +34,10 @@ class WorkFolder:
 
     It is a context manager that leaves only files from which a later run can resume. A complete segment is
     named ``NUMBER_FRAMES_PTS.mkv``, where FRAMES is the number of its frames, and PTS is the timestamp of the
-    last one, or ``unknown`` if a seek does not find it. Segments that were made from another input or with
-    other settings are deleted. Only the owner can enter the folder, since the clip may be private.
+    last one, or ``unknown`` if a seek does not find it. If there is damage in it, the numbers of lost and of
+    repaired frames follow: ``NUMBER_FRAMES_PTS_LOST_REPAIRED.mkv``. Segments that were made from another
+    input or with other settings are deleted. Only the owner can enter the folder, since the clip may be
+    private.
 
     Attributes:
         target: The file of the result.
@@ -113,17 +116,24 @@ class WorkFolder:
         pts = segments[-1].stem.split("_")[2] if segments else _UNKNOWN
         return None if pts == _UNKNOWN else int(pts)
 
+    @property
+    def damage(self) -> Damage:
+        """The damage in the frames of all finished segments, also of those that earlier runs made."""
+        counts = (map(int, path.stem.split("_")[3:]) for path in self.segments)
+        return sum((Damage(*count) for count in counts), UNDAMAGED)
+
     def new_segment(self) -> Path:
         """Return the path of the file in which the next segment is made."""
         return self.path / f"{len(self.segments):06d}.part"
 
-    def finish(self, partial: Path, frames: int, last_pts: int | None) -> None:
+    def finish(self, partial: Path, frames: int, last_pts: int | None, damage: Damage = UNDAMAGED) -> None:
         """Flush a complete segment to the disk, and then give it its name.
 
         Args:
             partial: The file of the segment.
             frames: Number of its frames.
             last_pts: Timestamp of its last frame; None if a seek does not find that frame.
+            damage: The damage in its frames.
 
         Raises:
             OutputError: The segment cannot be written.
@@ -133,7 +143,8 @@ class WorkFolder:
             with partial.open("rb+") as file:
                 flush_to_disk(file)
             pts = _UNKNOWN if last_pts is None else last_pts
-            partial.rename(self.path / f"{partial.stem}_{frames}_{pts}.mkv")
+            counts = "" if damage == UNDAMAGED else f"_{damage.lost}_{damage.repaired}"
+            partial.rename(self.path / f"{partial.stem}_{frames}_{pts}{counts}.mkv")
         except OSError as error:
             raise output_error(f"cannot write {partial}", error) from error
 

@@ -1,5 +1,6 @@
 """The base class of all picture formats, with the behavior that most formats share."""
 
+import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL.ImageFile import ImageFile
 from esc_cli.media.metadata.companions import companions_of_xmp
 from esc_cli.media.metadata.kinds import Held, Metadata, size_bytes
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
-from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES, Opened
+from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES, Opened, undecoded_share
 from esc_cli.media.pixels.bits import FLOAT_BITS
 
 if TYPE_CHECKING:  # headers are read without numpy and torch
@@ -140,12 +141,25 @@ class PictureFormat:
         self.load_plugin()
         return Image.open(file, formats=(self.pillow_name,))
 
+    def oddities(self, opened: Opened) -> Iterator[str]:
+        """Yield a sentence for each fault of a file that does not concern its pixels."""
+        return iter(())
+
     def check(self, opened: Opened) -> None:
         """Check a file for damage that Pillow does not notice.
 
         Raises:
-            InputError: The file is damaged.
+            DamageError: The file is damaged.
         """
+
+    def missing_share(self, opened: Opened, content: bytes) -> float | None:
+        """Return the share of the pixels that a damaged file does not hold; None if it cannot be found out.
+
+        Args:
+            opened: The opened file.
+            content: Content of the same file.
+        """
+        return None
 
     def depth_bits(self, opened: Opened) -> int:
         """Return the bits per channel in the file; Pillow silently reduces color pictures to 8."""
@@ -317,6 +331,11 @@ class PictureFormat:
 def converted_mode(image: Image.Image) -> str | None:
     """Return the mode of an image whose colors are converted to sRGB, otherwise None."""
     return image.mode if image.mode in ("CMYK", "LAB") else None
+
+
+def share_undecoded_by_pillow(format: PictureFormat, opened: Opened, content: bytes) -> float:
+    """Return the share of the pixels that Pillow, which must decode row by row, does not find in a file."""
+    return undecoded_share(format.open(io.BytesIO(content), opened.name, opened.largest_px) for _ in range(2))
 
 
 def is_deep_color_still(opened: Opened, depth_bits: int) -> bool:

@@ -7,7 +7,7 @@ from PIL.ImageFile import ImageFile
 
 from esc_cli.errors import InputError
 from esc_cli.media.formats.base import INT32_MAX, PictureFormat
-from esc_cli.media.formats.bmp_reading import BmpFile, read_header
+from esc_cli.media.formats.bmp_reading import RUNS, BmpFile, read_header
 from esc_cli.media.pillow import Opened
 
 if TYPE_CHECKING:
@@ -55,6 +55,14 @@ class Bmp(PictureFormat):
         if not isinstance(image, BmpFile):
             return super().decode_deep(opened, source, page)
         return Pixels(image.deep_values(), depth_class(self.depth_bits(opened)))
+
+    def missing_share(self, opened: Opened, content: bytes) -> float | None:
+        """Return the share of the rows that are missing; with runs, it is not known."""
+        header = opened.image.header if isinstance(opened.image, BmpFile) else None
+        if header is None or header.compression in RUNS:
+            return None
+        row_bytes = (header.width * header.bits + 31) // 32 * 4
+        return min(1.0, max(0.0, 1 - (len(content) - header.place) / (row_bytes * header.height)))
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
         """Mark the resolution as unknown unless the metadata has one; Pillow would write 96 dpi."""

@@ -23,6 +23,9 @@ _CORE_HEADER_BYTES, _OS2_HEADER_BYTES, _INFO_HEADER_BYTES, _MASKS_BYTES = 12, 64
 _MOST_HEADER_BYTES = 124
 
 _PLAIN, _RLE8, _RLE4, _BIT_FIELDS, _ALPHA_BIT_FIELDS = 0, 1, 2, 3, 6
+RUNS = (_RLE8, _RLE4)
+"""Compressions that store runs of equal pixels."""
+
 _OTHER_COMPRESSIONS = {4: "a JPEG", 5: "a PNG", 11: "CMYK", 12: "CMYK", 13: "CMYK"}
 _OS2_COMPRESSIONS = {3: "Huffman codes", 4: "24-bit runs"}
 _BITS = {_PLAIN: (1, 2, 4, 8, 16, 24, 32), _RLE8: (8,), _RLE4: (4,)}
@@ -234,7 +237,7 @@ class BmpFile(ImageFile.ImageFile):
         header = self.header
         if header.bits > 8:
             return self._fields(np.uint8)
-        indices = self._runs() if header.compression in (_RLE4, _RLE8) else _unpacked(self._rows(), header)
+        indices = self._runs() if header.compression in RUNS else _unpacked(self._rows(), header)
         table = np.frombuffer(header.palette.ljust(768, b"\0"), np.uint8).reshape(256, 3)
         colors = table[:, 0] if self.mode == "L" else table
         return cast("npt.NDArray[np.uint8]", colors[self._upright(indices)])

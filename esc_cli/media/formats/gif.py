@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from PIL.ImageFile import ImageFile
 
-from esc_cli.errors import InputError, OutputError
+from esc_cli.errors import DamageError, OutputError
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.gif_reading import LOOP_NAMES, XMP_NAME, XMP_TRAILER, GifFile
 from esc_cli.media.pillow import Opened
@@ -62,7 +62,7 @@ class Gif(PictureFormat):
     def check(self, opened: Opened) -> None:
         """Refuse a file that ends within a frame."""
         if isinstance(opened.image, GifFile) and opened.image.blocks.is_cut:
-            raise InputError(f"{opened.name} is damaged or incomplete: it ends within a frame")
+            raise DamageError(f"{opened.name} is damaged or incomplete: it ends within a frame")
 
     def plays(self, image: ImageFile) -> int:
         """Return the number of repetitions plus the first play; 0 means forever.

@@ -91,6 +91,10 @@ class Heic(HeifFormat):
 
         return Pixels(deep_pixels(source, opened.name), depth_class(self.depth_bits(opened)))
 
+    def missing_share(self, opened: Opened, content: bytes) -> float | None:
+        """Return 1: pillow-heif decodes nothing of a damaged picture, and returns a black one if asked to."""
+        return 1.0
+
     def encode_pixels(
         self,
         pictures: "Sequence[Picture]",

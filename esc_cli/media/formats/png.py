@@ -1,32 +1,46 @@
-"""PNG: chunks that Pillow does not fully read and write, more than 8 bits, and animations.
+"""PNG: metadata, more than 8 bits, and animations. `png_chunks.py` reads and writes chunks.
 
 Pillow decodes the patches of an animation correctly but composes them incorrectly. Where a partially
 transparent patch covers others, Pillow mixes the two opacities instead of adding them up, and it begins with
 the default image instead of an empty canvas.
 """
 
-import io
 import re
-import struct
-import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
-from PIL.PngImagePlugin import Blend, Disposal, PngImageFile, iTXt
+from PIL.PngImagePlugin import Blend, Disposal, PngImageFile
 
-from esc_cli.errors import InputError
+from esc_cli.errors import DamageError
 from esc_cli.media.formats.base import (
     INT32_MAX,
     PictureFormat,
     exif_orientation,
     is_deep_color_still,
+    share_undecoded_by_pillow,
 )
 from esc_cli.media.formats.jpeg import EXIF_IN_JPEG
+from esc_cli.media.formats.png_chunks import (
+    RAW_PROFILE,
+    Chunk,
+    Mended,
+    comment_chunk,
+    exif_block_chunk,
+    exif_chunk,
+    icc_chunk,
+    pixels_are_intact,
+    raw_profile,
+    raw_profile_chunk,
+    resolution_chunk,
+    text_chunks,
+    with_metadata_chunks,
+    with_right_checksums,
+    xmp_chunk,
+)
 from esc_cli.media.metadata.extended_xmp import XMP_IN_JPEG
 from esc_cli.media.metadata.iptc import iptc_of_resources, resource
 from esc_cli.media.metadata.kinds import Metadata
@@ -49,29 +63,8 @@ _DEEP_OPTIONS = {"compression": 4, "filter": "sub"}
 _BIT_DEPTH_OFFSET = 24
 """Position of the bit depth in the file. Source: PNG 11.2.1 (IHDR)."""
 
-_PIXELS = (b"IDAT", b"fdAT")
-"""The chunks with the pixels of a still, and of an animation's later frames."""
-
-_SIGNATURE_BYTES = 8
-
-# Source: PNG 11.3.2 and 11.3.3; XMP specification part 3, 1.1.5 (the keyword, and that it is not compressed);
-# ImageMagick's coders/png.c and ExifTool's PNG.pm (raw profiles).
-_XMP_KEYWORD = b"XML:com.adobe.xmp"
-_RAW_PROFILE = b"Raw profile type "
-_METADATA_KEYWORDS = (_XMP_KEYWORD, _RAW_PROFILE)
-_RAW_PROFILE_TEXT = re.compile(r"(?:[^\n]*\n){0,3}?[ \t]*(\d{1,9})[ \t\r]*\n([\s0-9A-Fa-f]*)")
-"""The kind, the size, and the content in hexadecimal digits on many lines."""
-_REPEATING = (b"exif:", b"icc:")
-"""Prefixes of keywords under which ImageMagick repeats, tag by tag, metadata that other chunks hold."""
-_TEXT_CHUNKS = (b"iTXt", b"zTXt", b"tEXt")
-_COLOR_CHUNKS = frozenset((b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"))
-_BYTES_A_LINE = 36
 _TIFF_HEADER = re.compile(rb"II\*\0|MM\0\*")
 _LARGEST_HEAD_BYTES = 20
-
-_METERS_AN_INCH = 0.0254
-_PER_METER = 1
-
 
 _GRAY_MODES = ("1", "L", "LA", "I;16")
 
@@ -92,11 +85,27 @@ class Png(PictureFormat):
     bytes_a_value = 0.3
     deep_share = 0.8
 
+    def open(self, file: IO[bytes], name: str, largest_px: int) -> ImageFile:
+        """Open a file. Pillow refuses wrong checksums also of chunks that programs may ignore."""
+        return super().open(with_right_checksums(file), name, largest_px)
+
+    def oddities(self, opened: Opened) -> Iterator[str]:
+        """Name the chunks whose checksums were corrected."""
+        if isinstance(opened.image.fp, Mended):
+            names = ", ".join(dict.fromkeys(opened.image.fp.names))
+            yield f"the checksums of some chunks do not match ({names}), and their content is kept"
+
     def check(self, opened: Opened) -> None:
         """Verify the checksums of the pixels, which Pillow reads but ignores."""
         stream = opened.image.fp
         if stream is not None and not pixels_are_intact(stream):
-            raise InputError(f"{opened.name} is damaged: a checksum does not match")
+            raise DamageError(f"{opened.name} is damaged: a checksum does not match")
+
+    def missing_share(self, opened: Opened, content: bytes) -> float | None:
+        """Return the share of a still; the frames of an animation are composed."""
+        if getattr(opened.image, "n_frames", 1) > 1:
+            return None
+        return share_undecoded_by_pillow(self, opened, content)
 
     def depth_bits(self, opened: Opened) -> int:
         """Read the bit depth from IHDR."""
@@ -187,7 +196,7 @@ class Png(PictureFormat):
 
 
 def _stored_metadata(image: PngImageFile) -> Metadata:
-    info, mark = image.info, _RAW_PROFILE.decode()
+    info, mark = image.info, RAW_PROFILE.decode()
     named = {key.lower(): text for key, text in info.items() if isinstance(key, str) and key.startswith(mark)}
     texts = {
         kind: raw_profile(named.get((mark + kind).lower()))
@@ -232,176 +241,6 @@ def _metadata_chunks(metadata: Metadata) -> "Iterator[Chunk]":
     yield from metadata.text or ()
     if metadata.comment is not None:
         yield comment_chunk(metadata.comment)
-
-
-# Chunks
-
-
-@dataclass(frozen=True)
-class Chunk:
-    """A chunk of a PNG.
-
-    Attributes:
-        name: Type of the chunk, four letters.
-        data: Content of the chunk.
-    """
-
-    name: bytes
-    data: bytes
-
-    def encoded(self) -> bytes:
-        """Return the chunk as it is stored in a file. Source: PNG 5.3."""
-        checksum = zlib.crc32(self.data, zlib.crc32(self.name))
-        return struct.pack(">I", len(self.data)) + self.name + self.data + struct.pack(">I", checksum)
-
-
-def icc_chunk(profile: bytes) -> Chunk:
-    """Return a chunk with a color profile."""
-    return Chunk(b"iCCP", b"ICC Profile\0\0" + zlib.compress(profile))
-
-
-def exif_block_chunk(exif: bytes) -> Chunk:
-    """Return a chunk with EXIF, which does not begin with "Exif" in a PNG."""
-    return Chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
-
-
-def xmp_chunk(packet: bytes) -> Chunk:
-    """Return a chunk with XMP."""
-    return Chunk(b"iTXt", _XMP_KEYWORD + bytes(5) + packet)
-
-
-def resolution_chunk(dpi: tuple[float, float]) -> Chunk:
-    """Return a chunk with a horizontal and a vertical resolution, given in dots per inch."""
-    across, down = (round(value / _METERS_AN_INCH) for value in dpi)
-    return Chunk(b"pHYs", struct.pack(">IIB", across, down, _PER_METER))
-
-
-def raw_profile_chunk(kind: str, content: bytes) -> Chunk:
-    """Return a chunk with metadata for which PNG has no chunk type.
-
-    The metadata is stored as ImageMagick does it, as hexadecimal text under a keyword.
-
-    Args:
-        kind: Kind of the metadata, such as "iptc".
-        content: The metadata; any bytes are allowed.
-    """
-    lines = (content[at : at + _BYTES_A_LINE].hex().encode() for at in range(0, len(content), _BYTES_A_LINE))
-    text = b"\n%s\n%8d\n%s\n" % (kind.encode(), len(content), b"\n".join(lines))
-    return Chunk(b"zTXt", _RAW_PROFILE + kind.encode() + b"\0\0" + zlib.compress(text))
-
-
-def raw_profile(text: object) -> bytes:
-    """Return the content of a raw profile's text; empty if the text is not a raw profile.
-
-    White space may differ from what ImageMagick writes, and the content may be shorter or longer than stated.
-    """
-    found = _RAW_PROFILE_TEXT.match(text) if isinstance(text, str) else None
-    if found is None:
-        return b""
-    digits = "".join(found[2].split())
-    return bytes.fromhex(digits[: min(2 * int(found[1]), len(digits) // 2 * 2)])
-
-
-def comment_chunk(comment: bytes) -> Chunk:
-    """Return a text chunk with a comment. Source: PNG 11.3.3.1 (keywords), 11.3.3.2 and 11.3.3.4."""
-    text = comment.replace(b"\0", b"")
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return Chunk(b"tEXt", b"Comment\0" + text)
-    return Chunk(b"iTXt", b"Comment" + bytes(5) + text)
-
-
-def with_metadata_chunks(png: bytes, chunks: Sequence[Chunk]) -> bytes:
-    """Insert chunks before the pixels of a PNG and remove the metadata that its encoder wrote.
-
-    Args:
-        png: Content of a finished file, still or animated.
-        chunks: The chunks to insert, in any order. All of them may come before the palette and the pixels.
-    """
-    with io.BytesIO(png) as file:
-        found = [(name, file.tell() - 8, length + 12) for name, length in _chunks(file)]
-    has_profile = any(chunk.name == b"iCCP" for chunk in chunks)
-    view = memoryview(png)
-    pieces: list[bytes | memoryview] = [view[:_SIGNATURE_BYTES]]
-    for name, start, size in found:
-        content = view[start + 8 : start + size - 4]
-        if not _is_metadata(name, content) and not (has_profile and name in _COLOR_CHUNKS):
-            pieces.append(view[start : start + size])
-        if name == b"IHDR":
-            pieces += [chunk.encoded() for chunk in chunks]
-    return b"".join(pieces)
-
-
-def _is_metadata(name: bytes, content: memoryview) -> bool:
-    if name in _TEXT_CHUNKS:
-        return bytes(content[: len(_RAW_PROFILE)]).startswith(_METADATA_KEYWORDS)
-    return name in (b"iCCP", b"eXIf", b"pHYs")
-
-
-def exif_chunk(file: IO[bytes]) -> bytes | None:
-    """Return the EXIF of a PNG, wherever it is stored, and restore the file position."""
-    here = file.tell()
-    try:
-        return next((file.read(length) for name, length in _chunks(file) if name == b"eXIf"), None)
-    finally:
-        file.seek(here)
-
-
-def text_chunks(image: PngImageFile) -> tuple[Chunk, ...]:
-    """Return the text of a PNG, except text that holds metadata of another kind.
-
-    Text after the pixels is included only if the pixels have been decoded. If several texts have the same
-    keyword, the last one is returned.
-
-    Source: PNG 11.3.3.2 and 11.3.3.4.
-    """
-    stream = getattr(image, "png", None)  # neither a decoded nor a copied image has it
-    texts = stream.im_text if stream is not None else getattr(image, "_text", None) or {}
-    return tuple(
-        _text_chunk(keyword, text)
-        for keyword, text in texts.items()
-        if not keyword.encode("latin-1").startswith((*_METADATA_KEYWORDS, *_REPEATING))
-    )
-
-
-def _text_chunk(keyword: str, text: str | iTXt) -> Chunk:
-    name = keyword.encode("latin-1") + b"\0"
-    if not isinstance(text, iTXt):
-        return Chunk(b"tEXt", name + text.encode("latin-1"))
-    language, translated_keyword = str(text.lang or ""), str(text.tkey or "")
-    content = "\0".join((language, translated_keyword, text)).encode()
-    return Chunk(b"iTXt", name + bytes(2) + content)  # not compressed
-
-
-def pixels_are_intact(file: IO[bytes]) -> bool:
-    """Return whether the checksums of a PNG's pixels match.
-
-    Pillow reads the checksums but ignores them. Without this check, a picture with damaged pixels would be
-    accepted. The file position is restored.
-    """
-    here = file.tell()
-    try:
-        return all(_is_intact(file, name, length) for name, length in _chunks(file) if name in _PIXELS)
-    finally:
-        file.seek(here)
-
-
-def _is_intact(file: IO[bytes], name: bytes, length: int) -> bool:
-    """Return whether the CRC matches the chunk's name and data. Source: PNG 5.5."""
-    computed = zlib.crc32(file.read(length), zlib.crc32(name)).to_bytes(4, "big")
-    return file.read(4) in (computed, b"")  # Pillow reports a file that ends here as incomplete
-
-
-def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Yield each chunk's name and length, with the file positioned at its data. Source: PNG 5.3."""
-    position = _SIGNATURE_BYTES
-    file.seek(position)
-    while len(head := file.read(8)) == 8:
-        length, name = cast(tuple[int, bytes], struct.unpack(">I4s", head))
-        yield name, length
-        position += length + 12
-        file.seek(position)
 
 
 # Animations

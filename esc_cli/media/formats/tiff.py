@@ -14,7 +14,7 @@ from PIL.TiffImagePlugin import AppendingTiffWriter, TiffImageFile
 
 from esc_cli.errors import OutputError
 from esc_cli.media.formats import tiff_kinds
-from esc_cli.media.formats.base import INT32_MAX, PictureFormat
+from esc_cli.media.formats.base import INT32_MAX, PictureFormat, share_undecoded_by_pillow
 from esc_cli.media.metadata.exif import (
     RESOLUTION_TAGS,
     STORAGE_TAGS,
@@ -65,6 +65,8 @@ _XMP, _IPTC, _PHOTOSHOP, _PROFILE = 700, 33723, 34377, 34675
 _METADATA_TAGS = RESOLUTION_TAGS | {_XMP, _IPTC, _PHOTOSHOP, _PROFILE, EXIF_DIRECTORY, GPS_DIRECTORY}
 
 _BIG_TIFF_OF_BIG_ENDIAN = b"MM\0+"
+_PLACES = ((273, 279), (324, 325))
+"""Tags with the offsets and sizes of strips, and of tiles. Source: TIFF 6.0, sections 8 and 15."""
 
 _PROFILE_SPACES = {0: b"GRAY", 1: b"GRAY", 2: b"RGB "}
 """The color space of a matching profile, by PhotometricInterpretation. Source: ICC.1:2022, 7.2.6."""
@@ -126,6 +128,18 @@ class Tiff(PictureFormat):
 
         pixels = tiff_kinds.decoded(opened.image, source, page, opened.name)
         return replace(pixels, values=turned(pixels.values, _orientation(opened.image)))
+
+    def missing_share(self, opened: Opened, content: bytes) -> float | None:
+        """Return the share of strips or tiles that the file does not hold to their ends."""
+        tags = tiff_kinds.tags_of(opened.image)
+        if not tiff_kinds.is_compressed(opened.image) and not self.is_too_deep_for_pillow(opened):
+            return share_undecoded_by_pillow(self, opened, content)
+        for offsets, counts in _PLACES:
+            pieces = zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)
+            lost = [int(start + size > len(content)) for start, size in pieces]
+            if lost:
+                return sum(lost) / len(lost)
+        return None
 
     def orientation(self, image: Image.Image) -> int:
         """Return 1, because Pillow applies the orientation of a TIFF itself, to its size as well.

@@ -18,6 +18,7 @@ from PIL import Image, TiffImagePlugin
 from PIL.TiffImagePlugin import TiffImageFile
 
 from esc_cli.errors import InputError
+from esc_cli.media.damage import keeps_damaged
 from esc_cli.media.tiff_directories import plain_pages
 
 if TYPE_CHECKING:
@@ -156,11 +157,19 @@ def converted_space(image: Image.Image) -> str | None:
     return _CONVERTED.get(_photometric(tags_of(image)))
 
 
+def is_compressed(image: Image.Image) -> bool:
+    """Return whether the current page is compressed."""
+    return bool(tags_of(image).get(_COMPRESSION, _RAW) != _RAW)
+
+
 # Who decodes
 
 
 def needs_libvips(image: Image.Image) -> bool:
-    """Return whether Pillow would drop bits of the current page, or read it wrongly, or not at all."""
+    """Return whether Pillow would drop bits of the current page, or read it wrongly, or not at all.
+
+    Of damaged pages, libvips returns more, because Pillow gives up at the first strip that is damaged.
+    """
     tags = tags_of(image)
     compression, photometric = tags.get(_COMPRESSION, _RAW), _photometric(tags)
     if _has_planes(image):
@@ -169,9 +178,11 @@ def needs_libvips(image: Image.Image) -> bool:
         return True
     if photometric == _YCBCR:
         return bool(compression == _RAW and tags.get(_SUBSAMPLING, _DEFAULT_SUBSAMPLING) != (1, 1))
-    deep = (_sample_format(tags), depth_bits(image)) in (*_DEEP_SAMPLES, *_SIGNED_SAMPLES)
+    samples = (_sample_format(tags), depth_bits(image))
+    deep = samples in (*_DEEP_SAMPLES, *_SIGNED_SAMPLES)
+    damaged = keeps_damaged() and samples == (_UNSIGNED, 8) and compression != _RAW
     plain = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
-    return plain and deep and compression not in _ONLY_PILLOW
+    return plain and (deep or damaged) and compression not in _ONLY_PILLOW
 
 
 def _left_to_libvips(image: Image.Image) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from esc_cli.media.formats.png import Chunk
+    from esc_cli.media.formats.png_chunks import Chunk
     from esc_cli.media.metadata.geo import Georeferencing
 
 Held = str

@@ -1,6 +1,7 @@
 """The order and the timestamps of decoded frames, where a file or its decoder leaves them in doubt."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from fractions import Fraction
 from heapq import heappop, heappush
 from typing import cast
@@ -39,6 +40,23 @@ def _reorders(stream: VideoStream) -> bool:
     return bool(stream.codec_context.codec.properties & _REORDER)
 
 
+@dataclass
+class Placed:
+    """A decoded frame and its place in time.
+
+    Attributes:
+        frame: The frame. It may have several places, if it stands in for lost frames.
+        pts: Timestamp, in units of the stream's time base; None if the file does not state it.
+        duration: Duration, in the same units; 0 if the file does not state it.
+        stands_in: Whether the frame stands in for a lost one.
+    """
+
+    frame: VideoFrame
+    pts: int | None
+    duration: int
+    stands_in: bool = False
+
+
 class FrameTimes:
     """Puts the frames of a clip in the order of their timestamps, and makes each one later than the previous.
 
@@ -68,13 +86,13 @@ class FrameTimes:
         self._last: tuple[int, int] | None = None  # the stated and the final timestamp of the last frame
         self._count = 0
 
-    def ordered(self, raw: Iterator[VideoFrame]) -> Iterator[VideoFrame]:
+    def ordered(self, raw: Iterator[Placed]) -> Iterator[Placed]:
         """Yield all frames, each with its final timestamp in ``pts``; a few frames are held back.
 
         Raises:
             InputError: The clip is damaged. All frames before are yielded first.
         """
-        frames: list[tuple[int, int, VideoFrame]] = []
+        frames: list[tuple[int, int, Placed]] = []
         stamps: list[int] = []
         damage: InputError | None = None
         try:
@@ -90,7 +108,7 @@ class FrameTimes:
         if damage is not None:
             raise damage
 
-    def _stamped(self, raw: Iterator[VideoFrame]) -> Iterator[tuple[int, VideoFrame]]:
+    def _stamped(self, raw: Iterator[Placed]) -> Iterator[tuple[int, Placed]]:
         """Yield a timestamp for each frame; only those of frames that came too early are in disorder."""
         shift, first, following, greatest = 0, None, self._start_pts, self._start_pts
         for frame in raw:
@@ -104,7 +122,7 @@ class FrameTimes:
             following = greatest + self._duration(frame)
             yield stamp, frame
 
-    def _next(self, frames: list[tuple[int, int, VideoFrame]], stamps: list[int]) -> VideoFrame:
+    def _next(self, frames: list[tuple[int, int, Placed]], stamps: list[int]) -> Placed:
         """Take the next frame and the next timestamp from the heaps."""
         _, number, frame = heappop(frames)
         pts = stamp = heappop(stamps)
@@ -116,7 +134,7 @@ class FrameTimes:
         frame.pts = pts
         return frame
 
-    def _between(self, last: int, stamps: list[int], frame: VideoFrame) -> int:
+    def _between(self, last: int, stamps: list[int], frame: Placed) -> int:
         """Return a timestamp for a frame whose own one is taken by the previous frame."""
         later = [stamp for stamp in stamps if stamp > last]
         if not later:
@@ -124,5 +142,5 @@ class FrameTimes:
         sharing = len(stamps) - len(later) + 2
         return last + max(1, (min(later) - last) // sharing)
 
-    def _duration(self, frame: VideoFrame) -> int:
+    def _duration(self, frame: Placed) -> int:
         return frame.duration or self._usual

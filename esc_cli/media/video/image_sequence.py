@@ -5,6 +5,7 @@ atomic, and ignores color profiles.
 """
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -12,7 +13,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from esc_cli.errors import InputError, UsageError
+from esc_cli.errors import DamageError, InputError, UsageError
 from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.limitations import limitations
@@ -22,7 +23,7 @@ from esc_cli.media.pixels.depth import with_depth
 from esc_cli.media.probe import Probe, probe
 from esc_cli.media.read import read_file
 from esc_cli.media.video.clip import Clip, ColorTags
-from esc_cli.media.video.reader import Frame, pts_at, turned
+from esc_cli.media.video.reader import Damage, Frame, pts_at, turned
 from esc_cli.media.video.sequence_names import is_sequence, sequence_names
 from esc_cli.media.write import encode_file
 from esc_cli.storage.whole_files import ORDINARY_MODE, make_folder, write_whole
@@ -65,13 +66,14 @@ class SequenceReader:
         clip: Facts about the clip that will be encoded from the pictures. It is BT.709 of limited range with
             4:2:0 chroma, which every player supports, or of full range if all pictures are gray. Its codec is
             the name of the first picture's format.
-        damaged_frames: Always 0, because damaged pictures are refused.
+        skipped: Always 0, because a sequence with a damaged first picture is refused.
 
     Args:
         pattern: A name for which ``is_sequence`` returns True.
         frame_rate: Frame rate, in frames per second.
         start_s: Start time. The first frame is the first one at or after this time. None means the beginning.
         end_s: End time. Frames at or after this time are left out. None means the end.
+        strict: Whether damaged pictures are refused. If not, the last good one stands in for them.
 
     Raises:
         UsageError: The frame rate is not above 0, or the pattern does not have exactly one number.
@@ -86,10 +88,12 @@ class SequenceReader:
         *,
         start_s: float | None = None,
         end_s: float | None = None,
+        strict: bool = False,
     ) -> None:
         if frame_rate <= 0:
             raise UsageError(f"the frame rate must be above 0, not {frame_rate}")
-        self.damaged_frames = 0
+        self.skipped = 0
+        self._strict = strict
         self._paths = sequence_names(pattern).files()
         self.clip: Clip = _surveyed(self._paths, Fraction(frame_rate))
         self._begin = 0 if start_s is None else max(0, pts_at(self.clip, start_s))
@@ -108,7 +112,8 @@ class SequenceReader:
         """Iterate over the frames; this is possible any number of times.
 
         Raises:
-            InputError: A picture is damaged, or its size, depth or transparency has changed in the meantime.
+            InputError: The size, depth or transparency of a picture has changed in the meantime; or the first
+                picture is damaged; or, if strict, any picture is.
         """
         return self.frames_from(self._begin)
 
@@ -129,9 +134,29 @@ class SequenceReader:
         Raises:
             InputError: A picture cannot be read; see ``__iter__``.
         """
+        before: Frame | None = None
         for index in range(max(0, pts), min(self._end, len(self._paths))):
-            picture = _read(self._paths[index], _kind_of_clip(self.clip))
-            yield Frame(picture.color, index, 1, picture.alpha)
+            try:
+                before = self._frame(index)
+            except DamageError:
+                if self._strict:
+                    raise
+                before = replace(before or self._good_before(index), pts=index, damage=Damage(lost=1))
+            yield before
+
+    def _frame(self, index: int) -> Frame:
+        picture = _read(self._paths[index], _kind_of_clip(self.clip))
+        return Frame(picture.color, index, 1, picture.alpha)
+
+    def _good_before(self, index: int) -> Frame:
+        """Return the last good frame before a damaged one; the error of the first one is raised."""
+        while True:
+            index -= 1
+            try:
+                return self._frame(max(index, 0))
+            except DamageError:
+                if index <= 0:
+                    raise
 
     def frames_after(self, count: int, pts: int | None) -> Iterator[Frame]:
         """Yield the frames that iteration yields after its first ones.

@@ -12,8 +12,10 @@ from av import Packet
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
-from esc_cli.errors import DiskFullError, InputError, OutOfMemoryError, OutputError
+from esc_cli.errors import DamageError, DiskFullError, InputError, OutOfMemoryError, OutputError
+from esc_cli.media.damage import KEEP_HINT
 from esc_cli.media.video.containers import STDIN_COPY, looks_like_clip
+from esc_cli.media.video.encryption import is_encrypted
 from esc_cli.media.video.truncation import Counted, ends_early
 
 ClipSource = Path | BinaryIO
@@ -97,16 +99,17 @@ def open_with_sound(source: Path) -> InputContainer:
     """Open a clip; if a track of sound begins late, read on until its parameters are known.
 
     FFmpeg reads only the first seconds of a recording. Without the parameters, no container takes the track.
+    The clip may be cut off, because the reader of its frames decides whether such a clip is kept.
 
     Raises:
         InputError: The source cannot be opened; see ``open_clip``.
     """
-    file = open_clip(source)
+    file = open_clip(source, may_end_early=True)
     known = (stream.codec_context is None or stream.codec_context.channels for stream in file.streams.audio)
     if all(known):
         return file
     file.close()
-    return open_clip(source, _FAR)
+    return open_clip(source, _FAR, may_end_early=True)
 
 
 _FAR_PACKETS = 100_000
@@ -124,28 +127,34 @@ def first_packets(source: Path, index: int) -> Iterator["Packet[Stream]"]:
                 yield packet
 
 
-def open_clip(source: ClipSource, options: dict[str, str] | None = None) -> InputContainer:
+def open_clip(
+    source: ClipSource, options: dict[str, str] | None = None, *, may_end_early: bool = False
+) -> InputContainer:
     """Open a container for reading; the caller closes it.
 
     Args:
         source: A path, or a binary file, which need not be seekable (a pipe of YUV4MPEG2).
         options: Options of FFmpeg's reader.
+        may_end_early: Whether to open a clip that is cut off, if its header can be read.
 
     Raises:
-        InputError: The source is missing, a folder, empty, cut off or not a clip.
+        InputError: The source is missing, a folder, empty or not a clip.
+        DamageError: The source is cut off.
     """
     name = name_of(source)
-    if isinstance(source, Path):
-        _check_file(source)
+    cut_off = isinstance(source, Path) and _is_cut_off(source)
+    sentence = f"{name} is cut off: its header states more data than the file contains"
     try:
         # Undecodable bytes in a tag are no reason to refuse the clip.
-        return av.open(
+        container = av.open(
             _readable(source), mode="r", metadata_errors=TAG_ERRORS, container_options=options or {}
         )
-    except av.error.EOFError as error:
-        raise InputError(f"{name} is empty") from error
     except av.FFmpegError as error:
-        raise _no_clip(source, name) from error
+        raise (InputError(sentence) if cut_off else _no_clip(source, name, error)) from error
+    if cut_off and not may_end_early:
+        container.close()
+        raise DamageError(sentence, hint=KEEP_HINT)
+    return container
 
 
 def _url(target: ClipSource) -> str | BinaryIO:
@@ -175,7 +184,8 @@ def open_target(
         )
 
 
-def _check_file(path: Path) -> None:
+def _is_cut_off(path: Path) -> bool:
+    """Return whether a file is cut off, and refuse one that is no clip or is encrypted."""
     if path.is_dir():
         raise InputError(f"{path} is a folder")
     try:
@@ -185,12 +195,15 @@ def _check_file(path: Path) -> None:
         raise InputError(f"{path}: there is no such file") from error
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror}") from error
-    if ends_early(path):
-        raise InputError(f"{path} is cut off: its header states more data than the file contains")
+    if is_encrypted(path):
+        raise InputError(f"{name_of(path)} is encrypted", hint="decrypt it first")
+    return ends_early(path)
 
 
-def _no_clip(source: ClipSource, name: str) -> InputError:
+def _no_clip(source: ClipSource, name: str, error: av.FFmpegError) -> InputError:
     """Return the error for a source that cannot be opened: a clip without its end, or not a clip."""
+    if isinstance(error, av.error.EOFError):
+        return InputError(f"{name} is empty")
     if isinstance(source, Path) and looks_like_clip(head_of(source)):
         return InputError(f"{name} is damaged or cut off: its index cannot be read")
     return InputError(f"{name} is not a clip that this program can read")

@@ -5,18 +5,20 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import chain
+from pathlib import Path
 from typing import Self, cast
 
 import av
 from av import VideoFrame
 from torch import Tensor
 
-from esc_cli.errors import InputError
+from esc_cli.errors import DamageError, InputError
 from esc_cli.media.video.clip import Clip, clip_of, has_captions, main_stream
-from esc_cli.media.video.decoding import decoded, deinterlaced
-from esc_cli.media.video.frame_times import FrameTimes, has_display_times
+from esc_cli.media.video.decoding import Decoding, deinterlaced
+from esc_cli.media.video.frame_times import FrameTimes, Placed, has_display_times
 from esc_cli.media.video.library import ClipSource, name_of, open_clip, packets_of, reading_errors
 from esc_cli.media.video.pixels import to_rgb
+from esc_cli.media.video.truncation import ends_early
 
 _NO_TIMESTAMPS = cast(int, av.format.Flags.no_timestamps.value)
 _CAN_BEGIN_AGAIN = cast(int, av.format.Flags.ts_discont.value)
@@ -24,6 +26,26 @@ _CAN_BEGIN_AGAIN = cast(int, av.format.Flags.ts_discont.value)
 
 _STEPS_BACK_S = (0, 2, 20)
 """How far before its timestamp a frame is looked for, because some indices use decoding times."""
+
+
+@dataclass(frozen=True)
+class Damage:
+    """The damage in some frames.
+
+    Attributes:
+        lost: Number of frames that could not be decoded, and for which the frame before them stands.
+        repaired: Number of frames that were repaired by the decoder.
+    """
+
+    lost: int = 0
+    repaired: int = 0
+
+    def __add__(self, other: "Damage") -> "Damage":
+        """Return the damage in the frames of both."""
+        return Damage(self.lost + other.lost, self.repaired + other.repaired)
+
+
+UNDAMAGED = Damage()
 
 
 @dataclass(frozen=True)
@@ -38,6 +60,7 @@ class Frame:
         can_be_sought: Whether a seek to the timestamp finds this frame, which it does not if timestamps of
             the file up to this frame are missing, equal or out of order.
         captions: A tiny frame that carries the closed captions of the frame; or None.
+        damage: The damage in the frame.
     """
 
     color: Tensor
@@ -46,6 +69,7 @@ class Frame:
     alpha: Tensor | None = None
     can_be_sought: bool = True
     captions: VideoFrame | None = None
+    damage: Damage = UNDAMAGED
 
 
 def turned(frame: Frame, rotation_deg: int) -> Frame:
@@ -59,11 +83,11 @@ class VideoReader:
     """A context manager that reads the frames of a clip in display order.
 
     Timestamps are those of the file. ``FrameTimes`` says what happens if they are missing, equal or out of
-    order.
+    order. In the place of a frame that cannot be decoded stands the one before it.
 
     Attributes:
         clip: Facts about the clip.
-        damaged_frames: Number of frames read so far that were damaged and repaired by the decoder.
+        skipped: Number of frames at the beginning that could not be decoded, and which are left out.
 
     Args:
         source: A path, or a binary file, which need not be seekable (a pipe).
@@ -72,6 +96,8 @@ class VideoReader:
             after this time. None means the beginning of the file.
         end_s: End time, counted from the beginning of the file. Frames at or after this time are left out.
             None means the end of the file.
+        strict: Whether damaged frames are refused.
+        may_end_early: Whether to read a clip that is cut off, as far as it goes. The clip's notes say so.
 
     Raises:
         InputError: The source is missing, empty, cut off or not a clip; it has no video stream or an unknown
@@ -85,24 +111,31 @@ class VideoReader:
         deinterlace: bool = False,
         start_s: float | None = None,
         end_s: float | None = None,
+        strict: bool = False,
+        may_end_early: bool = False,
     ) -> None:
-        self.damaged_frames = 0
+        self._strict = strict
         self._name = name_of(source)
         self._deinterlace = deinterlace
-        self._container = open_clip(source)
+        self._container = open_clip(source, may_end_early=may_end_early)
         try:
             self._stream = main_stream(self._container, self._name)
-            decoded_frames = decoded(self._container, self._stream, self._name)
+            decoding = self._decoding()
+            decoded_frames = iter(decoding)
             first = next(decoded_frames, None)
             if first is None:
                 raise InputError(f"{self._name} contains no frames")
             self._first = first
             self.clip: Clip = clip_of(source, self._container, self._stream, first)
+            if may_end_early and isinstance(source, Path) and ends_early(source):
+                notes = (*self.clip.notes, "the file is cut off, and what is left of it is kept")
+                self.clip = replace(self.clip, notes=notes)
             self._check(first)
         except BaseException:
             self.close()
             raise
-        self._unread: Iterator[VideoFrame] | None = chain((first,), decoded_frames)
+        self._unread: Iterator[Placed] | None = _filled(chain((first,), decoded_frames), decoding.lost)
+        self.skipped = 0 if start_s else decoding.skipped
         self._first_pts = None if start_s is None else pts_at(self.clip, start_s)
         self._end_pts = None if end_s is None else pts_at(self.clip, end_s)
 
@@ -120,7 +153,7 @@ class VideoReader:
         """Iterate over the frames; this is possible only once if the source cannot seek.
 
         Raises:
-            InputError: A frame is cut off, damaged, interlaced or of another size than the first.
+            InputError: A frame is interlaced or of another size than the first; if strict, also damaged.
         """
         raw, self._unread = self._unread, None
         if raw is None or self._first_pts is not None:
@@ -141,7 +174,19 @@ class VideoReader:
             InputError: A frame cannot be read (see ``__iter__``), or the source cannot seek.
         """
         self._unread = None
-        return self._frames(self._sought(pts), pts)
+        return self._frames_from(pts)
+
+    def _frames_from(self, pts: int, skip: int = 0) -> Iterator[Frame]:
+        given = 0
+        try:
+            for frame in self._frames(self._sought(pts), pts, skip):
+                yield frame
+                given += 1
+        except DamageError:
+            if self._strict:
+                raise
+            # What a decoder makes of damage depends on everything that it has decoded before.
+            yield from self._frames(self._rewound(), pts, skip + given)
 
     def frames_after(self, count: int, pts: int | None) -> Iterator[Frame]:
         """Iterate over the frames that iteration yields after its first ones; each is the same as there.
@@ -155,28 +200,48 @@ class VideoReader:
             InputError: A frame cannot be read (see ``__iter__``), or the source cannot seek.
         """
         self._unread = None
-        if pts is not None:
+        return self._begun_again(count) if pts is None else self._frames_after(count, pts)
+
+    def _frames_after(self, count: int, pts: int) -> Iterator[Frame]:
+        try:
             frames = self._frames(self._sought(pts), pts)
             last = next(frames, None)
             if last is not None and last.pts == pts and last.can_be_sought:
-                return frames
-        return self._begun_again(count)
+                for frame in frames:
+                    yield frame
+                    count += 1
+                return
+        except DamageError:
+            if self._strict:
+                raise
+        yield from self._begun_again(count)
 
     def _begun_again(self, skip: int = 0) -> Iterator[Frame]:
         if self._first_pts is not None:
-            return self._frames(self._sought(self._first_pts), self._first_pts, skip)
+            return self._frames_from(self._first_pts, skip)
         return self._frames(self._rewound(), None, skip)
 
-    def _sought(self, pts: int) -> Iterator[VideoFrame]:
-        """Decode from a keyframe at or before a timestamp, or from the beginning if none is found."""
+    def _decoding(self, *, strict: bool | None = None) -> Decoding:
+        strict = self._strict if strict is None else strict
+        return Decoding(self._container, self._stream, self._name, strict=strict)
+
+    def _sought(self, pts: int) -> Iterator[Placed]:
+        """Decode from a keyframe at or before a timestamp, or from the beginning if none is found.
+
+        Damage is an error, unless the decoding is from the beginning.
+        """
         for back_s in _STEPS_BACK_S if self._has_one_clock else ():
-            self._seek(max(pts - round(back_s / self.clip.time_base), self._beginning))
-            frames = decoded(self._container, self._stream, self._name)
+            if not self._seek(max(pts - round(back_s / self.clip.time_base), self._beginning)):
+                break
+            decoding = self._decoding(strict=True)
+            frames = iter(decoding)
             first = next(frames, None)
-            if first is not None and first.pts is not None and first.pts <= pts:
-                return chain((first,), frames)
-            if first is not None and first.pts is None:
+            if first is None:
+                continue
+            if first.pts is None:
                 break  # timestamps are counted from the beginning
+            if first.pts <= pts and not decoding.skipped:
+                return _filled(chain((first,), frames), decoding.lost)
         return self._rewound()
 
     @cached_property
@@ -188,7 +253,7 @@ class VideoReader:
         return not flags & _CAN_BEGIN_AGAIN or self._never_begins_again()
 
     def _never_begins_again(self) -> bool:
-        self._seek(self._beginning)
+        self._rewind()
         last: int | None = None
         with reading_errors(self._name):
             for packet in packets_of(self._container, self._stream):
@@ -197,25 +262,33 @@ class VideoReader:
                 last = last if packet.dts is None else packet.dts
         return True
 
-    def _rewound(self) -> Iterator[VideoFrame]:
-        self._seek(self._beginning)
-        return decoded(self._container, self._stream, self._name)
+    def _rewound(self) -> Iterator[Placed]:
+        self._rewind()
+        decoding = self._decoding()
+        return _filled(iter(decoding), decoding.lost)
+
+    def _rewind(self) -> None:
+        if not self._seek(self._beginning):
+            raise InputError(f"cannot seek in {self._name}")
 
     @property
     def _beginning(self) -> int:
         return min(self._stream.start_time or 0, 0)
 
-    def _seek(self, pts: int) -> None:
+    def _seek(self, pts: int) -> bool:
+        """Return whether it was possible to go to a timestamp."""
         try:
             self._container.seek(pts, stream=self._stream)
-        except av.FFmpegError as error:
-            raise InputError(f"cannot seek in {self._name}") from error
+        except av.FFmpegError:
+            return False
+        return True
 
     def _frames(
-        self, raw: Iterator[VideoFrame], first_pts: int | None = None, skip: int = 0
+        self, decoded: Iterator[Placed], first_pts: int | None = None, skip: int = 0
     ) -> Iterator[Frame]:
         times = FrameTimes(self.clip, self._stream)
-        raw = times.ordered(self._check(frame) for frame in raw)
+        lost: set[int] = set()
+        raw = _in_place(times.ordered(map(self._checked, decoded)), lost)
         if self._deinterlace:
             raw = deinterlaced(raw, self.clip.time_base)
         for frame in raw:
@@ -227,9 +300,17 @@ class VideoReader:
             if skip:
                 skip -= 1
                 continue
-            self.damaged_frames += bool(frame.is_corrupt)
             color, alpha = to_rgb(frame, self.clip)
-            yield Frame(color, pts, frame.duration or None, alpha, not times.disturbed, _captions(frame))
+            stands_in = pts in lost
+            damage = Damage(lost=1) if stands_in else Damage(repaired=int(frame.is_corrupt))
+            captions = None if stands_in else _captions(frame)  # they must not be shown twice
+            yield Frame(
+                color, pts, frame.duration or None, alpha, not times.disturbed, captions, damage=damage
+            )
+
+    def _checked(self, placed: Placed) -> Placed:
+        self._check(placed.frame)
+        return placed
 
     def _check(self, frame: VideoFrame) -> VideoFrame:
         if frame.interlaced_frame and not self._deinterlace:
@@ -240,6 +321,35 @@ class VideoReader:
                 f"{frame.width}x{frame.height} in the middle, which is not supported"
             )
         return frame
+
+
+def _filled(frames: Iterator[VideoFrame], lost: list[int | None]) -> Iterator[Placed]:
+    """Yield each frame, and again for each lost one that follows it.
+
+    Args:
+        frames: Decoded frames.
+        lost: The timestamps of frames that are lost while the others are decoded.
+    """
+    before: VideoFrame | None = None
+    for frame in chain(frames, (None,)):
+        while before is not None and lost and _is_before(lost[0], frame):
+            yield Placed(before, lost.pop(0), before.duration, stands_in=True)
+        if frame is not None:
+            yield Placed(frame, frame.pts, frame.duration)
+        before = frame
+
+
+def _is_before(pts: int | None, frame: VideoFrame | None) -> bool:
+    return pts is None or frame is None or frame.pts is None or pts < frame.pts
+
+
+def _in_place(frames: Iterator[Placed], lost: set[int]) -> Iterator[VideoFrame]:
+    """Yield frames with their timestamps, and collect the timestamps of lost ones."""
+    for placed in frames:
+        placed.frame.pts = placed.pts
+        if placed.stands_in and placed.pts is not None:
+            lost.add(placed.pts)
+        yield placed.frame
 
 
 def _captions(frame: VideoFrame) -> VideoFrame | None:

@@ -12,6 +12,13 @@ _SEGMENT = b"\x18\x53\x80\x67"
 """The element that holds all of a Matroska file except its header. Source: RFC 9559, 5.1."""
 
 
+_BOXES = frozenset(
+    b"ftyp moov moof mfra mdat imda free skip wide uuid meta meco udta sidx ssix styp prft emsg pdin "
+    b"pnot PICT junk".split()
+)
+"""Types of top-level boxes. Source: ISO/IEC 14496-12, table 1; QuickTime File Format, "Movie files"."""
+
+
 class Counted:
     """A stream that cannot seek, such as a pipe, and that counts the bytes read from it.
 
@@ -54,7 +61,7 @@ def ends_early(path: Path) -> bool:
         head = file.read(12)
         size_bytes = path.stat().st_size
         if head[4:8] == b"ftyp":
-            ends = _box_ends(file, size_bytes)
+            ends: Iterator[int] = (end for _, _, end in boxes_of(file, size_bytes))
         elif head[:4] == b"\x1aE\xdf\xa3":
             ends = _element_ends(file)
         elif head[:4] == b"RIFF":
@@ -64,8 +71,14 @@ def ends_early(path: Path) -> bool:
         return any(end > size_bytes for end in ends)
 
 
-def _box_ends(file: BinaryIO, size_bytes: int) -> Iterator[int]:
-    """Yield the end of each top-level box. Source: ISO/IEC 14496-12, 4.2."""
+def boxes_of(file: BinaryIO, size_bytes: int) -> Iterator[tuple[bytes, int, int]]:
+    """Yield the type, start and end of each top-level box of an MP4 or MOV, up to bytes that are no box.
+
+    A box with the length 0, which reaches to the end of the file, is left out. The last end may lie beyond
+    the end of the file.
+
+    Source: ISO/IEC 14496-12, 4.2.
+    """
     start = 0
     while start + 8 <= size_bytes:
         file.seek(start)
@@ -73,10 +86,10 @@ def _box_ends(file: BinaryIO, size_bytes: int) -> Iterator[int]:
         length = int.from_bytes(head[:4], "big")
         if length == 1:
             length = int.from_bytes(head[8:16], "big")
-        if length < 8:
-            return  # 0 means to the end of the file
+        if length < 8 or head[4:8] not in _BOXES:
+            return
+        yield head[4:8], start, start + length
         start += length
-        yield start
 
 
 def _element_ends(file: BinaryIO) -> Iterator[int]:

@@ -377,3 +377,74 @@ def test_deep_clips_of_few_frames(make_clip: Maker, upscale: Upscale, decoded: D
         _, report = upscale(source, output=f"{number}.mp4", preset="ultrafast", crf=30)
         assert report.failures == ()
         assert len(decoded(f"{number}.mp4")) == 2
+
+
+@pytest.fixture
+def damaged(make_clip: Maker) -> Path:
+    """Return a clip of 10 frames; the sixth packet and the last one cannot be decoded."""
+    source = make_clip("in.mp4", codec="mpeg4")
+    with av.open(source) as file:
+        packets = [bytes(packet) for packet in file.demux(video=0) if packet.size]
+    content = source.read_bytes()
+    for number in (5, 9):
+        content = content.replace(packets[number], bytes(len(packets[number])))
+    source.write_bytes(content)
+    return source
+
+
+def notes_of(heard: Any) -> tuple[str, ...]:
+    (done,) = [event for event in heard if isinstance(event, Done)]
+    return tuple(done.notes)
+
+
+def test_frames_that_cannot_be_decoded_are_replaced_and_counted(
+    damaged: Path, upscale: Upscale, decoded: Decode
+) -> None:
+    heard, report = upscale(damaged)
+    assert report.exit_code is ExitCode.OK
+    assert "2 frames were damaged, and the last good frame stands in for them" in notes_of(heard)
+    frames = decoded(RESULT, "rgb24")
+    assert len(frames) == FRAMES
+    assert np.abs(frames[5].astype(int) - frames[4]).mean() < 1
+    assert np.abs(frames[6].astype(int) - frames[5]).mean() > 1
+    upscale(damaged, output="frames/%02d.png")
+    assert len(list(Path("frames").glob("*.png"))) == FRAMES
+
+
+def test_damaged_clips_are_refused_on_request(damaged: Path, upscale: Upscale) -> None:
+    _, report = upscale(damaged, damaged="refuse")
+    assert report.exit_code is ExitCode.BAD_INPUT
+    assert str(report.failures[0].error).startswith("in.mp4 is damaged at 0.2")
+    assert files() == ["in.mp4"]
+
+
+@pytest.mark.parametrize("after", [4, 6, 9])
+def test_an_interrupted_run_counts_all_damage(
+    after: int, damaged: Path, upscale: Upscale, short_segments: int
+) -> None:
+    heard, _ = upscale(damaged)
+    whole, notes = RESULT.read_bytes(), notes_of(heard)
+    RESULT.unlink()
+    with pytest.raises(KeyboardInterrupt):
+        upscale(damaged, interrupt_after=after)
+    heard, _ = upscale(damaged)
+    assert RESULT.read_bytes() == whole
+    assert notes_of(heard) == notes
+
+
+def test_a_cut_off_clip_is_kept_as_far_as_it_goes(
+    make_clip: Maker, upscale: Upscale, decoded: Decode
+) -> None:
+    source = make_clip("in.mkv", codec="mpeg4")
+    with av.open(source) as file:
+        sixth = [bytes(packet) for packet in file.demux(video=0)][5]
+    content = source.read_bytes()
+    source.write_bytes(content[: content.index(sixth) + 9])
+    _, report = upscale(source)
+    (failure,) = report.failures
+    assert failure.error.message.startswith("in.mkv is cut off")
+    assert failure.error.hint == "to enlarge what can be read of it, use --damaged keep"
+    heard, report = upscale(source, damaged="keep")
+    assert report.exit_code is ExitCode.OK
+    assert "the file is cut off, and what is left of it is kept" in notes_of(heard)
+    assert 5 <= len(decoded("in_x2.mkv")) <= 6

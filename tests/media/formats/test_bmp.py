@@ -7,7 +7,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 import pytest
-from PIL import Image, ImageFile
+from PIL import Image
 
 from esc_cli.errors import InputError
 from esc_cli.media.formats.registry import FORMATS
@@ -339,15 +339,17 @@ def test_cut_files_are_refused(bits: int) -> None:
 
 
 @pytest.mark.parametrize("bits", [8, 24])
-def test_cut_files_are_decoded_if_pillow_is_told_to(bits: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+def test_what_is_left_of_cut_files_is_kept_and_the_rest_is_stated(bits: int) -> None:
     content = bmp((3, 4), bits, b"\1" * 12 * (bits // 8), palette=COLORS[:2] if bits == 8 else ())
-    whole, cut = shown(content), shown(content[: -2 * (bits // 8)])
+    left = read_file(content[: -2 * (bits // 8)], keep_damaged=True).first
+    whole, cut = shown(content), values(left)
     assert (cut[1:] == whole[1:]).all()
     assert not (cut[0] == whole[0]).all()
+    assert left.notes[0] == "the file is damaged: about 17 % of the picture is missing"
 
 
-def test_cut_runs_are_decoded_if_pillow_is_told_to(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ImageFile, "LOAD_TRUNCATED_IMAGES", True)
+def test_what_is_left_of_cut_runs_is_kept() -> None:
     content = bmp((2, 4), 8, run(4, 1) + END_OF_ROW + run(2, 2) + b"\2", RLE8, COLORS)
-    assert (shown(content) == np.array(COLORS)[[[2, 2, 0, 0], [1] * 4]]).all()
+    left = read_file(content, keep_damaged=True).first
+    assert (values(left) == np.array(COLORS)[[[2, 2, 0, 0], [1] * 4]]).all()
+    assert left.notes[0] == "the file is damaged, and what can be read of it is kept"

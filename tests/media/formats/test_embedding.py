@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin, TiffImagePlugin
 
-from esc_cli.media.formats.png import Chunk
+from esc_cli.media.formats.png_chunks import Chunk
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.fitting import fitted, read_metadata
 from esc_cli.media.metadata.kinds import Metadata

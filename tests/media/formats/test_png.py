@@ -9,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, PngImagePlugin
+from PIL import Image, ImageCms, PngImagePlugin
 
-from esc_cli.media.formats.png import (
+from esc_cli.errors import InputError
+from esc_cli.media.formats.png_chunks import (
     Chunk,
     exif_block_chunk,
     exif_chunk,
@@ -25,6 +27,8 @@ from esc_cli.media.formats.png import (
     with_metadata_chunks,
     xmp_chunk,
 )
+from esc_cli.media.probe import probe
+from esc_cli.media.read import read_file
 
 XMP = "<x:xmpmeta>Zoë</x:xmpmeta>".encode()
 
@@ -144,3 +148,52 @@ def test_imagemagick_and_we_understand_each_other(encode: Callable[..., bytes], 
     with Image.open(theirs) as image:
         image.load()
         assert raw_profile(image.info["Raw profile type iptc"]).startswith(captions)
+
+
+def with_a_wrong_checksum(png: bytes, name: bytes) -> bytes:
+    """Return a PNG in which the checksum of a chunk does not match."""
+    at = 8
+    while png[at + 4 : at + 8] != name:
+        at += 12 + struct.unpack_from(">I", png, at)[0]
+    end = at + 8 + struct.unpack_from(">I", png, at)[0]
+    return png[:end] + bytes(byte ^ 0xFF for byte in png[end : end + 4]) + png[end + 4 :]
+
+
+def png_with_metadata(mode: str = "RGB") -> bytes:
+    text = PngImagePlugin.PngInfo()
+    text.add_text("Title", "a IDAT tEXt title")
+    with io.BytesIO() as file:
+        profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+        image = Image.new(mode, (9, 7), 99)
+        image.save(file, "PNG", pnginfo=text, dpi=(300, 300), icc_profile=profile)
+        return file.getvalue()
+
+
+@pytest.mark.parametrize("name", [b"pHYs", b"iCCP", b"tEXt"])
+def test_wrong_checksums_of_metadata_are_no_damage(name: bytes) -> None:
+    whole = png_with_metadata()
+    content = with_a_wrong_checksum(whole, name)
+    assert content != whole
+    note = f"the checksums of some chunks do not match ({name.decode()}), and their content is kept"
+    assert probe(content).notes == (note,)
+    read, expected = read_file(content).first, read_file(whole).first
+    assert torch.equal(read.color, expected.color)
+    assert read.metadata == expected.metadata
+    assert probe(whole).notes == ()
+
+
+@pytest.mark.parametrize("name", [b"IHDR", b"PLTE", b"IDAT"])
+def test_wrong_checksums_of_pixels_are_damage(name: bytes) -> None:
+    content = with_a_wrong_checksum(png_with_metadata("P"), name)
+    with pytest.raises(InputError, match="is damaged"):
+        read_file(content)
+
+
+def test_wrong_checksums_of_frames_are_damage() -> None:
+    images = [Image.new("RGB", (9, 7), color) for color in ("red", "green")]
+    with io.BytesIO() as file:
+        images[0].save(file, "PNG", save_all=True, append_images=images[1:])
+        content = file.getvalue()
+    for name in (b"acTL", b"fcTL", b"fdAT"):
+        with pytest.raises(InputError, match="is damaged"):
+            read_file(with_a_wrong_checksum(content, name))

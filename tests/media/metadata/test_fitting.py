@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, PngImagePlugin
 
 from esc_cli.errors import UsageError
-from esc_cli.media.formats.png import Chunk
+from esc_cli.media.formats.png_chunks import Chunk
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.exif import exif_dpi
 from esc_cli.media.metadata.fitting import (

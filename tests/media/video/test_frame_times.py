@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from esc_cli.errors import InputError
 from esc_cli.media.video.clip import Clip, ColorTags
-from esc_cli.media.video.frame_times import FrameTimes
+from esc_cli.media.video.frame_times import FrameTimes, Placed
 from esc_cli.media.video.reader import Frame, VideoReader
 
 Maker = Callable[..., Path]
@@ -182,15 +182,14 @@ def timed(
 ) -> list[tuple[int, int]]:
     """Return the number and the timestamp of each frame, for given timestamps in the decoder's order."""
 
-    def frames() -> Iterator[VideoFrame]:
+    def frames() -> Iterator[Placed]:
         for number, stamp in enumerate(stamps):
             frame = VideoFrame(16, 16, "gray")
-            frame.pts, frame.duration = stamp, 40
             np.frombuffer(memoryview(frame.planes[0]), np.uint8)[0] = number
-            yield frame
+            yield Placed(frame, stamp, 40)
 
     made = frame_times(container, codec, stamps[0] or 0).ordered(frames())
-    return [(memoryview(frame.planes[0])[0], frame.pts or 0) for frame in made]
+    return [(memoryview(placed.frame.planes[0])[0], placed.pts or 0) for placed in made]
 
 
 def test_frames_without_a_time_follow() -> None:
@@ -209,11 +208,9 @@ def test_frames_of_a_codec_without_reordering_are_not_exchanged() -> None:
 
 
 def test_frames_before_damage_are_given() -> None:
-    def broken() -> Iterator[VideoFrame]:
+    def broken() -> Iterator[Placed]:
         for stamp in (0, 40, 80):
-            frame = VideoFrame(16, 16, "gray")
-            frame.pts, frame.duration = stamp, 40
-            yield frame
+            yield Placed(VideoFrame(16, 16, "gray"), stamp, 40)
         raise InputError("damaged")
 
     times = frame_times()

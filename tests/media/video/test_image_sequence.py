@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from esc_cli.errors import InputError, OutputError, UsageError
+from esc_cli.errors import DamageError, InputError, OutputError, UsageError
 from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.color.profiles import power_curve, rgb_profile
 from esc_cli.media.color.signalling import PRIMARIES
@@ -75,7 +75,7 @@ def test_frames_and_facts(tmp_path: Path, make_frames: FrameMaker) -> None:
     assert clip.duration_s == pytest.approx(5 * 1001 / 24000)
     assert (clip.pixel_format, clip.depth_bits, clip.alpha, clip.gray) == ("yuv420p", 8, False, False)
     assert clip.notes == ()
-    assert reader.damaged_frames == 0
+    assert reader.skipped == 0
 
 
 def test_from_the_middle_and_to_the_end(tmp_path: Path, make_frames: FrameMaker) -> None:
@@ -179,11 +179,32 @@ def test_no_picture_and_a_damaged_one(tmp_path: Path, make_frames: FrameMaker) -
     pattern = save(tmp_path, make_frames(range(3)))
     last = tmp_path / "003.png"
     last.write_bytes(last.read_bytes()[:-50])
-    with SequenceReader(pattern, FILM) as reader, pytest.raises(InputError, match=r"003\.png"):
+    with SequenceReader(pattern, FILM, strict=True) as reader, pytest.raises(InputError, match=r"003\.png"):
         list(reader)
     last.write_text("no picture")
     with pytest.raises(InputError, match=r"003\.png"):
         SequenceReader(pattern, FILM)
+
+
+def test_the_last_good_picture_stands_in_for_damaged_ones(tmp_path: Path, make_frames: FrameMaker) -> None:
+    pattern = save(tmp_path, make_frames(range(5)))
+    for number in (3, 4):
+        damaged = tmp_path / f"00{number}.png"
+        damaged.write_bytes(damaged.read_bytes()[:-50])
+    with SequenceReader(pattern, FILM) as reader:
+        whole = list(reader)
+        for first in range(5):
+            part = list(reader.frames_from(first))
+            assert [(frame.pts, frame.damage.lost) for frame in part] == [
+                (index, int(index in (2, 3))) for index in range(first, 5)
+            ]
+            assert all(torch.equal(a.color, b.color) for a, b in zip(part, whole[first:], strict=True))
+    assert torch.equal(whole[2].color, whole[1].color)
+    assert torch.equal(whole[3].color, whole[1].color)
+    assert not torch.equal(whole[4].color, whole[1].color)
+    (tmp_path / "001.png").write_bytes((tmp_path / "003.png").read_bytes())
+    with SequenceReader(pattern, FILM) as reader, pytest.raises(DamageError, match=r"001\.png"):
+        list(reader)
 
 
 @pytest.mark.parametrize("rate", [0, -25])

@@ -12,6 +12,16 @@ def test_a_box_longer_than_the_file(tmp_path: Path, length: int) -> None:
     assert ends_early(path) == (length > 8)
 
 
+@pytest.mark.parametrize("rest", [b"\n", bytes(7), bytes(8), b"hello, world", b"\xff" * 40, b"1234" * 5])
+def test_stray_bytes_behind_the_last_box(tmp_path: Path, rest: bytes) -> None:
+    path = tmp_path / "a.mp4"
+    boxes = b"\x00\x00\x00\x10ftypisom\x00\x00\x00\x00" + b"\x00\x00\x00\x0cmdat1234"
+    path.write_bytes(boxes + rest)
+    assert not ends_early(path)
+    path.write_bytes(boxes + b"\x00\x00\x10\x00moov")
+    assert ends_early(path)
+
+
 def test_a_box_of_64_bits_and_one_to_the_end(tmp_path: Path) -> None:
     path = tmp_path / "a.mp4"
     head = b"\x00\x00\x00\x10ftypisom\x00\x00\x00\x00"
