@@ -111,8 +111,9 @@ class Driver:
             self._check_all()
             yield
         finally:
-            farewells = [hand.actor.end.remote() for hand in self._hands]
-            ray.wait(farewells, num_returns=len(farewells), timeout=_FAREWELL_S)
+            farewells = [call for hand in self._hands if (call := _called(hand.actor.end)) is not None]
+            if farewells:
+                ray.wait(farewells, num_returns=len(farewells), timeout=_FAREWELL_S)
             for hand in self._hands:
                 ray.kill(hand.actor)
 
@@ -202,7 +203,7 @@ class Driver:
     def _lost(self, hand: _Hand, waiting: deque[Task]) -> Iterator[tuple[Task, Future[Done]]]:
         """Give the tasks of a worker that died to others. Ray starts the worker again where there is room."""
         tasks, hand.running = list(hand.running.values()), {}
-        hand.lost_at, hand.check = time.monotonic(), hand.actor.check.remote()
+        hand.lost_at, hand.check = time.monotonic(), _called(hand.actor.check)
         for task in reversed(tasks):
             self._deaths[task.number] += len(tasks) == 1
             self._suspects.add(task.number)
@@ -212,6 +213,8 @@ class Driver:
             else:
                 error = DeviceError(f"{MOST_DEATHS} workers died while they worked on this file")
                 yield task, _future(Outcome(None, error))
+        if hand.check is None:
+            self._give_up(hand)
 
     def _returned(self, hand: _Hand) -> None:
         """Take a worker back that Ray has started again, or ask again later, or give it up."""
@@ -223,8 +226,8 @@ class Driver:
             self._tell_of_workers()
         except ray.exceptions.RayError:
             time.sleep(_PAUSE_S)
-            hand.check = hand.actor.check.remote()
-            if time.monotonic() - cast(float, hand.lost_at) > _PATIENCE_S:
+            hand.check = _called(hand.actor.check)
+            if hand.check is None or time.monotonic() - cast(float, hand.lost_at) > _PATIENCE_S:
                 self._give_up(hand)
         except EscError:
             self._give_up(hand)
@@ -234,6 +237,14 @@ class Driver:
         if not self._hands:
             raise DeviceError("no worker of the cluster is left")
         self._tell_of_workers()
+
+
+def _called(method: Any) -> Any:
+    """Call a method of a worker, and return Ray's handle of the call; None if the worker is gone for good."""
+    try:
+        return method.remote()
+    except Exception:  # noqa: BLE001 - Ray has no class for this
+        return None
 
 
 def _node(check: Any) -> str:
