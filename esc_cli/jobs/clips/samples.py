@@ -13,17 +13,21 @@ from esc_cli.media.video.reader import Frame, pts_at
 def samples(reader: FrameSource, task: ClipTask, count: int) -> Iterator[Frame]:
     """Divide a clip into ``count`` equal parts, and yield one frame from the middle of each.
 
+    A part in which no frame begins after its middle gives its first frame, if one begins in it.
+
     Raises:
         InputError: The clip is damaged, or it cannot be read from the middle.
     """
     clip, options = task.clip, task.options
     start_s = options.start_s or 0.0
     end_s = min(options.end_s or float("inf"), clip.duration_s or start_s)
+    part_s = (end_s - start_s) / count
     for number in range(count):
-        time_s = start_s + (end_s - start_s) * (number + 0.5) / count
-        first = next(reader.frames_from(pts_at(clip, time_s)), None)
-        if first is not None:
-            yield first
+        for time_s in (start_s + part_s * (number + 0.5), start_s + part_s * number):
+            first = next(reader.frames_from(pts_at(clip, time_s)), None)
+            if first is not None:
+                yield first
+                break
 
 
 def looks_at_clip(task: ClipTask) -> list[Traces]:

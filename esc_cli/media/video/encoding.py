@@ -76,7 +76,8 @@ class _Writer:
     ) -> None:
         self._target, self._clip = name_of(target), clip
         self._format = settings.pixel_format or "yuv420p"
-        self._tags = written_tags(clip.color, clip.height, height, self._format)
+        encoder = settings.codec or ""
+        self._tags = written_tags(clip.color, clip.height, height, self._format, encoder)
         self._container = open_target(target, container.ffmpeg_name, container_options)
         with writing_errors(self._target):
             rate = clip.frame_rate or _USUAL_RATE

@@ -5,6 +5,7 @@ H.273, and 4:4:4 of limited range survives a round trip unchanged. In swscale, 1
 (255 * 256) in conversions to YUV, and to RGB from a limited range. In this program it is 65535.
 """
 
+import re
 from dataclasses import replace
 from fractions import Fraction
 from typing import cast
@@ -54,14 +55,22 @@ def matrix_of(color: ColorTags, height: int) -> int:
     return _BT709 if height >= _HIGH_DEFINITION_PX else _BT601
 
 
-def written_tags(color: ColorTags, low_height: int, high_height: int, pixel_format: str) -> ColorTags:
+_ONLY_LIMITED_RANGE = re.compile(r"prores|dnxhd|mpeg[124]|msmpeg4|libxvid|h26[13]|flv|wmv|libvpx$|libtheora")
+"""Encoders whose streams cannot state the range. Decoders assume the limited one."""
+
+
+def written_tags(
+    color: ColorTags, low_height: int, high_height: int, pixel_format: str, encoder: str
+) -> ColorTags:
     """Return the color tags of an upscaled stream.
 
     The tags are those of the source. The matrix is set only if the source states none and players would
-    assume another one at the larger size.
+    assume another one at the larger size. The range is limited if the encoder's streams cannot state it.
     """
     if av.VideoFormat(pixel_format).is_rgb:
         return replace(color, matrix=_RGB, full_range=True)
+    if color.full_range and _ONLY_LIMITED_RANGE.match(encoder):
+        color = replace(color, full_range=False)
     matrix = matrix_of(color, low_height)
     if color.matrix == _RGB or matrix != matrix_of(color, high_height):
         return replace(color, matrix=matrix)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain
 from pathlib import Path
 from typing import Self, cast
@@ -117,7 +117,9 @@ class VideoReader:
         self._strict = strict
         self._name = name_of(source)
         self._deinterlace = deinterlace
-        self._container = open_clip(source, may_end_early=may_end_early)
+        self._open = partial(open_clip, source, may_end_early=may_end_early)
+        self._can_open_again = isinstance(source, Path)
+        self._container = self._open()
         try:
             self._stream = main_stream(self._container, self._name)
             decoding = self._decoding()
@@ -268,8 +270,14 @@ class VideoReader:
         return _filled(iter(decoding), decoding.lost)
 
     def _rewind(self) -> None:
-        if not self._seek(self._beginning):
+        """Go to the beginning. A stream without a container, which has no index, is opened again."""
+        if self._seek(self._beginning):
+            return
+        if not self._can_open_again:
             raise InputError(f"cannot seek in {self._name}")
+        self._container.close()
+        self._container = self._open()
+        self._stream = main_stream(self._container, self._name)
 
     @property
     def _beginning(self) -> int:

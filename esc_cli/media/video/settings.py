@@ -49,6 +49,9 @@ _QUALITY_OPTIONS = ("crf", "cq", "qp", "global_quality")
 _USUAL_FORMATS = re.compile(r"gray(\d+le)?|yuva?4\d\dp(\d+le)?|p010le")
 """Formats to choose from: planar ones, and the hardware encoders' name for 4:2:0 with 10 bits."""
 
+_REFUSED_FORMATS = {"libvpx-vp9": frozenset(("yuva422p", "yuva444p", "gbrap"))}
+"""Pixel formats that FFmpeg lists for an encoder, but which the encoder does not start with."""
+
 _RAW_FORMATS = (
     *("gray", "gray10le", "gray12le", "gray16le", "yuv411p"),
     *(
@@ -221,6 +224,8 @@ def _pixel_format(clip: Clip, encoder: Codec, stated: str | None) -> str:
         if formats and stated not in formats:
             raise UsageError(f"{encoder.name} does not support the pixel format {stated!r}")
         return _checked(stated)
+    refused = _REFUSED_FORMATS.get(encoder.name, frozenset())
+    formats = [name for name in formats if name not in refused]
     return nearest_format(clip, formats) if formats else clip.pixel_format
 
 

@@ -99,3 +99,8 @@ def test_a_clip_that_cannot_be_read_from_its_middle_is_seen_at_its_beginning(
         dry_run=True,
     )
     assert [event.model for event in heard if isinstance(event, Planned)] == ["esc"]
+
+
+def test_a_clip_of_one_frame_has_a_preview(film: Callable[..., Path], upscale: Upscale) -> None:
+    _, report = upscale(film(0, count=1), preview=4)
+    assert not report.failures

@@ -98,11 +98,18 @@ def test_what_players_take_where_nothing_is_said() -> None:
 
 def test_the_matrix_is_stated_where_players_would_change_their_mind() -> None:
     unstated = ColorTags()
-    assert written_tags(unstated, 360, 700, "yuv420p") == unstated
-    assert written_tags(unstated, 360, 720, "yuv420p").matrix == 6
-    assert written_tags(unstated, 720, 1440, "yuv420p") == unstated
-    assert written_tags(ColorTags(matrix=5), 360, 720, "yuv420p").matrix == 5
-    assert written_tags(ColorTags(True, 0), 360, 720, "yuv444p").matrix == 6
+    assert written_tags(unstated, 360, 700, "yuv420p", "libx264") == unstated
+    assert written_tags(unstated, 360, 720, "yuv420p", "libx264").matrix == 6
+    assert written_tags(unstated, 720, 1440, "yuv420p", "libx264") == unstated
+    assert written_tags(ColorTags(matrix=5), 360, 720, "yuv420p", "libx264").matrix == 5
+    assert written_tags(ColorTags(True, 0), 360, 720, "yuv444p", "libx264").matrix == 6
+
+
+@pytest.mark.parametrize(
+    ("encoder", "full"), [("libx264", True), ("ffv1", True), ("prores_ks", False), ("mpeg4", False)]
+)
+def test_the_range_is_limited_where_a_stream_cannot_state_it(encoder: str, full: bool) -> None:
+    assert written_tags(ColorTags(full_range=True), 360, 720, "yuv422p10le", encoder).full_range == full
 
 
 @pytest.mark.parametrize("deep", [False, True])

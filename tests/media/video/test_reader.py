@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import av
+import numpy as np
 import pytest
 import torch
 
@@ -316,3 +317,24 @@ def test_a_change_of_size_is_refused(tmp_path: Path, make_clip: Maker) -> None:
     both.write_bytes(small.read_bytes() + large.read_bytes())
     with pytest.raises(InputError, match="changes its size from 64x48 to 96x64"), VideoReader(both) as reader:
         list(reader)
+
+
+def test_a_stream_without_a_container_is_read_from_its_middle(tmp_path: Path) -> None:
+    """It has no index, so it is opened again and decoded from the beginning."""
+    path = tmp_path / "in.264"
+    with av.open(path, "w", format="h264") as target:
+        stream: Any = target.add_stream("libx264", rate=25)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        for index in range(12):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 20 * index, np.uint8), "rgb24")
+            frame.pts = index
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode(None))
+    with VideoReader(path) as reader:
+        whole = list(reader)
+        rest = list(reader.frames_after(5, None))
+        later = list(reader.frames_from(whole[7].pts))
+    assert len(whole) == 12
+    for part, expected in ((rest, whole[5:]), (later, whole[7:])):
+        assert [frame.pts for frame in part] == [frame.pts for frame in expected]
+        assert all(torch.equal(a.color, b.color) for a, b in zip(part, expected, strict=True))

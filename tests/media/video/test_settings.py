@@ -152,3 +152,10 @@ def test_padding_is_said(clip: Clip) -> None:
     (note,) = padding_notes(clip, 97, 128, EncodeSettings("libx264", pixel_format="yuv420p"))
     assert "128x97 becomes 128x98" in note
     assert padding_notes(clip, 97, 127, EncodeSettings("libx264", pixel_format="yuv444p")) == ()
+
+
+@pytest.mark.parametrize("pixel_format", ["yuva420p", "yuva422p", "yuva444p", "bgra"])
+def test_vp9_holds_alpha_only_with_420(make_clip: Callable[..., Path], pixel_format: str) -> None:
+    clip = probe_clip(make_clip("in.mkv", codec="ffv1", pixel_format=pixel_format))
+    settings = check_settings(clip, MATROSKA, EncodeSettings())
+    assert (settings.codec, settings.pixel_format) == ("libvpx-vp9", "yuva420p")
