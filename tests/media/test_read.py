@@ -311,7 +311,7 @@ def test_integers_with_a_sign_are_moved_not_stretched(make_tiff: Callable[..., b
     values = np.array([[[-32_768], [-1], [0], [5000], [32_767]]], f"{order}i2")
     picture = first(make_tiff(values, 1))
     assert picture.color[0, 0, 0].tolist() == [0, 32_767, 32_768, 37_768, 65_535]
-    assert picture.notes == ("signed 16-bit integers became unsigned by adding 32,768",)
+    assert picture.notes == ("signed integers became unsigned: the lowest possible one is black",)
 
 
 def test_12_bits_in_a_tiff_fill_the_range(make_tiff: Callable[..., bytes]) -> None:

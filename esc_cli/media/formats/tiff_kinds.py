@@ -148,8 +148,8 @@ def is_floating(image: Image.Image) -> bool:
 
 
 def is_signed(image: Image.Image) -> bool:
-    """Return whether the current page stores integers of 16 bits with a sign, which are moved up."""
-    return _sample_format(tags_of(image)) == _SIGNED and depth_bits(image) == 16
+    """Return whether the current page stores integers of 8 or 16 bits with a sign, which are moved up."""
+    return _sample_format(tags_of(image)) == _SIGNED and depth_bits(image) in (8, 16)
 
 
 def converted_space(image: Image.Image) -> str | None:
@@ -331,10 +331,9 @@ def _numbers(values: "Array") -> "Pixels":
     if values.dtype.kind == "f":
         return from_floats(values)
     if values.dtype.itemsize == 1:
-        return Pixels(values)
+        return from_signed_integers(values, 8) if values.dtype.kind == "i" else Pixels(values)
     if values.dtype.itemsize == 2:
-        signed = values.dtype.kind == "i"
-        return from_signed_integers(values.astype(np.int32)) if signed else from_integers(values, 16)
+        return from_signed_integers(values) if values.dtype.kind == "i" else from_integers(values, 16)
     pixels = from_wide_integers(values)
     if values.shape[2] > 1 and values.max() > _LARGEST_SHORT:
         return replace(pixels, values=(values >> 16).astype(np.uint16))
@@ -385,7 +384,7 @@ def _lab_of_pillow(values: "Array", icc: bool) -> "Array":
 # Kinds that are registered in Pillow, so that it reads their headers
 
 
-_SIGNED_SAMPLES = ((_SIGNED, 16), (_SIGNED, 32))
+_SIGNED_SAMPLES = ((_SIGNED, 8), (_SIGNED, 16), (_SIGNED, 32))
 _DEEP_SAMPLES = ((_UNSIGNED, 16), (_UNSIGNED, 32), (_FLOATING, 16), (_FLOATING, 32))
 _EXTRAS = tuple(
     (*alpha, *(_UNKNOWN,) * others) for alpha in ((), (_ASSOCIATED,), (_UNASSOCIATED,)) for others in range(3)

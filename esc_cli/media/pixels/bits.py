@@ -10,8 +10,8 @@ WIDE_INTEGERS_NOTE = "32-bit integers were reduced to 16 bits per channel"
 """The note that a picture of integers has lost bit depth, since no picture has more than 16 bits."""
 
 
-SIGNED_NOTE = "signed 16-bit integers became unsigned by adding 32,768"
-"""The note on integers whose black is stored as -32,768."""
+SIGNED_NOTE = "signed integers became unsigned: the lowest possible one is black"
+"""The note on integers of 8 or 16 bits whose black is stored as -128 or -32,768."""
 
 
 def depth_class(file_bits: int) -> int:

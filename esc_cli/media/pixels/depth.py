@@ -70,9 +70,10 @@ def from_integers(values: Array, bits: int) -> Pixels:
     return Pixels(values, depth_class(bits))
 
 
-def from_signed_integers(values: Array) -> Pixels:
-    """Convert signed 16-bit integers of shape (H, W, C) to unsigned ones, without loss."""
-    return Pixels((values + 32_768).astype(np.uint16), 16, notes=(SIGNED_NOTE,))
+def from_signed_integers(values: Array, bits: int = 16) -> Pixels:
+    """Convert signed integers of 8 or 16 bits, of shape (H, W, C), to unsigned ones, without loss."""
+    moved = values.astype(np.int32) + 2 ** (bits - 1)
+    return Pixels(moved.astype(np.uint8 if bits == 8 else np.uint16), bits, notes=(SIGNED_NOTE,))
 
 
 def from_wide_integers(values: Array) -> Pixels:

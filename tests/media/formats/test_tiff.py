@@ -15,6 +15,7 @@ from PIL.TiffImagePlugin import AppendingTiffWriter, TiffImageFile
 
 from esc_cli.errors import InputError
 from esc_cli.media.picture import Picture
+from esc_cli.media.pixels.bits import SIGNED_NOTE
 from esc_cli.media.probe import probe
 from esc_cli.media.read import read_file
 
@@ -459,3 +460,12 @@ def test_planes_of_jpegs(encode: Callable[..., bytes], scene: Image.Image) -> No
     expected = np.dstack([np.asarray(Image.open(io.BytesIO(plane))) for plane in planes])
     file = tiff(expected, RGB, planes=True, compression=7, packed=planes)
     assert np.array_equal(channels_of(first(file)), expected)
+
+
+def test_bytes_with_a_sign_are_moved_up() -> None:
+    values = np.arange(-128, 128, dtype=np.int8).reshape(16, 16, 1)
+    content = tiff(values, 1)
+    picture = read_file(content).first
+    assert picture.notes == (SIGNED_NOTE,)
+    assert picture.color[0, 0].tolist() == (values[..., 0].astype(int) + 128).tolist()
+    assert SIGNED_NOTE in probe(content).notes
