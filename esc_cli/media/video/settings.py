@@ -15,7 +15,7 @@ from av.video.codeccontext import VideoCodecContext
 
 from esc_cli.errors import UsageError
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.containers import Container, EncodeSettings
+from esc_cli.media.video.containers import MATROSKA, Container, EncodeSettings
 from esc_cli.media.video.pixels import encoded_size, has_alpha
 
 __all__ = ["EncodeSettings", "alpha_notes", "check_settings", "encoded_size", "format_notes", "padding_notes"]
@@ -102,6 +102,8 @@ def check_settings(clip: Clip, container: Container, settings: EncodeSettings) -
         preset=None,
     )
     _try(complete, container)
+    if settings.codec is not None:
+        _try_segments(complete)
     return complete
 
 
@@ -288,6 +290,22 @@ def _try(settings: EncodeSettings, container: Container) -> None:
             target.start_encoding()
         except (ValueError, av.FFmpegError) as error:
             raise UsageError(f"{container.name} cannot hold a video stream of {codec}") from error
+
+
+def _try_segments(settings: EncodeSettings) -> None:
+    """Try whether Matroska, in which finished parts of a clip are kept, holds the encoder's stream.
+
+    FFmpeg's Matroska crashes with raw video, so that is not tried.
+    """
+    codec = settings.codec or ""
+    hint = "choose another encoder, such as ffv1 or libx264"
+    if codec == "rawvideo":
+        raise UsageError(f"finished parts of a clip cannot be kept with the encoder {codec}", hint=hint)
+    try:
+        _try(settings, MATROSKA)
+    except UsageError as error:
+        message = f"finished parts of a clip cannot be kept with the encoder {codec}"
+        raise UsageError(message, hint=hint) from error
 
 
 def _open(context: VideoCodecContext, settings: EncodeSettings) -> None:

@@ -159,3 +159,13 @@ def test_vp9_holds_alpha_only_with_420(make_clip: Callable[..., Path], pixel_for
     clip = probe_clip(make_clip("in.mkv", codec="ffv1", pixel_format=pixel_format))
     settings = check_settings(clip, MATROSKA, EncodeSettings())
     assert (settings.codec, settings.pixel_format) == ("libvpx-vp9", "yuva420p")
+
+
+@pytest.mark.parametrize("codec", ["rawvideo", "dnxhd"])
+def test_encoders_whose_segments_cannot_be_kept_are_refused(
+    make_clip: Callable[..., Path], codec: str
+) -> None:
+    """FFmpeg's Matroska crashes with raw video."""
+    options = (("profile", "dnxhr_hq"),) if codec == "dnxhd" else ()
+    with pytest.raises(UsageError, match=f"finished parts of a clip cannot be kept with the encoder {codec}"):
+        check_settings(probe_clip(make_clip()), MOV, EncodeSettings(codec, options=options))
