@@ -7,6 +7,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -129,6 +130,13 @@ def test_closed_streams_do_not_matter_where_files_are_named(
     assert files() == ["in.png", "in_x2.png"]
 
 
+def wait_for(path: Path) -> None:
+    """Wait until a file exists."""
+    end = time.monotonic() + TIMEOUT_S
+    while not path.exists() and time.monotonic() < end:
+        time.sleep(0.01)
+
+
 @pytest.mark.parametrize(
     ("number", "code", "sentence"),
     [
@@ -148,6 +156,7 @@ def test_a_signal_in_the_middle_of_the_work(
             event = json.loads(line)
             if event["event"] == "progress" and event["input"] == "2.png":
                 break
+        wait_for(Path("1_x4.png"))  # it is written while the next picture is enlarged
         program.send_signal(number)
         assert program.wait(TIMEOUT_S) == code
         assert program.stderr.read() == sentence
