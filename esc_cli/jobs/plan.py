@@ -62,7 +62,6 @@ class Plan:
             results of other inputs.
         names_one: Whether a single file was named, or a single folder without pictures. If it fails, the run
             ends with the exit code of its error.
-        when_there: How to handle results that appear during the work.
     """
 
     tasks: tuple[Task, ...]
@@ -71,7 +70,6 @@ class Plan:
     failures: tuple[Failure, ...]
     passed_over: int
     names_one: bool
-    when_there: WhenThere = "refuse"
 
 
 def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
@@ -97,7 +95,7 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     planned, failures = _plan_tasks(sources, destination, request, write_recipe)
     tasks = _named_apart(planned)
     up_to_date = [task for task in tasks if task.is_up_to_date]
-    if names_one and replace(options.clips, strict=False, may_end_early=False) != DEFAULT_OPTIONS:
+    if names_one and options.clips.apart_from_damage != DEFAULT_OPTIONS:
         _refuse_pictures(tasks)
     _refuse_collisions(tasks)
     there = [task for task in tasks if task.is_there]
@@ -112,7 +110,6 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
         failures=failures,
         passed_over=sources.passed_over + len(own_results),
         names_one=names_one,
-        when_there=options.when_there,
     )
 
 

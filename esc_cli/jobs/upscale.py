@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -335,6 +335,6 @@ def task_recipe(task: Task, chooser: Chooser, options: Options) -> Recipe:
 
 def _clip_recipe(task: ClipTask) -> Recipe:
     # How damage is handled is one of the recorded options.
-    options = asdict(replace(task.options, strict=False, may_end_early=False))
+    options = asdict(task.options.apart_from_damage)
     asked = {key: str(value) for key, value in options.items()}
     return {**asked, "encode": {key: str(value) for key, value in asdict(task.settings).items()}}

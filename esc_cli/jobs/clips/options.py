@@ -2,9 +2,9 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import get_args
+from typing import Self, get_args
 
 from esc_cli.errors import UsageError
 from esc_cli.media.video.containers import EncodeSettings, SoundChoice
@@ -53,6 +53,11 @@ class ClipOptions:
             raise UsageError("the end is not after the start")
         if self.preview is not None and self.preview < 1:
             raise UsageError(f"a preview must have at least 1 frame, not {self.preview}")
+
+    @property
+    def apart_from_damage(self) -> Self:
+        """The same options with the default for damage, which also applies to pictures."""
+        return replace(self, strict=False, may_end_early=False)
 
 
 def parse_time(text: str) -> float:

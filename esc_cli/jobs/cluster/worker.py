@@ -94,9 +94,10 @@ class Worker:
     def check(self) -> tuple[str, EscError | None]:
         """Return the name of the worker's machine, and what prevents the worker from doing the job."""
         try:
-            _check(self._job)
+            _check_program(self._job)
             with self._network:
-                _ = self._made
+                chooser, _ = self._made
+            _check_files(self._job, chooser)
         except Exception as error:  # noqa: BLE001 - the driver reports it
             return platform.node(), as_ours(error)
         return platform.node(), None
@@ -161,11 +162,12 @@ def _outcome(future: Future[Done]) -> Outcome:
     return Outcome(None, error if isinstance(error, SkipError) else as_ours(cast(Exception, error)))
 
 
-def _check(job: Job) -> None:
-    """Check that a worker runs the same program with the same weights, and sees the same files.
+def _check_program(job: Job) -> None:
+    """Check that a worker runs the same program, and go to the driver's folder.
 
     Raises:
-        EscError: It does not.
+        UsageError: The program is another one.
+        InputError: The worker does not see the folder.
     """
     if program_version() != job.version:
         raise UsageError(f"it has version {program_version()} of this program instead of {job.version}")
@@ -173,8 +175,16 @@ def _check(job: Job) -> None:
         os.chdir(job.folder)
     except OSError as error:
         raise InputError(f"it cannot see the folder {job.folder}: {error.strerror}") from error
+
+
+def _check_files(job: Job, chooser: Chooser) -> None:
+    """Check that a worker has the same weights, and sees the same files.
+
+    Raises:
+        EscError: It does not.
+    """
     factor, networks = job.networks
-    if Chooser(job.options).recipe(factor) != networks:
+    if chooser.recipe(factor) != networks:
         raise UsageError("it has other weights")
     for source, target in job.places:
         _check_readable(source)

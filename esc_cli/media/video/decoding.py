@@ -19,6 +19,8 @@ _SHOWS_ALPHA = {"vp8": "libvpx", "vp9": "libvpx-vp9"}
 """Decoders that return the alpha that WebM stores beside the video; FFmpeg's own decoders ignore it."""
 
 
+_DEINTERLACE = "mode=send_frame:parity=auto:deint=interlaced"
+
 _LEFT_CHROMA = {"chroma_sample_location": "left"}
 """The location of chroma for decoders that do not find one in the stream; players assume the same."""
 
@@ -204,7 +206,7 @@ def deinterlaced(frames: Iterable[VideoFrame], time_base: Fraction) -> Iterator[
     graph: Graph | None = None
     for frame in frames:
         if graph is None:
-            graph = _graph(frame, time_base)
+            graph = filter_graph(frame, time_base, "bwdif", _DEINTERLACE)
         graph.push(frame)
         yield from _pulled(graph, time_base)
     if graph is not None:
@@ -212,14 +214,22 @@ def deinterlaced(frames: Iterable[VideoFrame], time_base: Fraction) -> Iterator[
         yield from _pulled(graph, time_base)
 
 
-def _graph(frame: VideoFrame, time_base: Fraction) -> Graph:
-    graph = av.filter.Graph()
+def filter_graph(frame: VideoFrame, time_base: Fraction, filter: str, options: str) -> Graph:
+    """Return a graph with one of FFmpeg's filters, for frames like the given one.
+
+    Args:
+        frame: A frame of the size and the format that the graph takes.
+        time_base: Unit of the frames' timestamps.
+        filter: FFmpeg's name of the filter.
+        options: Options of the filter, as FFmpeg takes them.
+    """
+    graph = Graph()
     source = graph.add_buffer(
         width=frame.width, height=frame.height, format=frame.format, time_base=time_base
     )
-    filter = graph.add("bwdif", "mode=send_frame:parity=auto:deint=interlaced")
-    source.link_to(filter)
-    filter.link_to(graph.add("buffersink"))
+    filtered = graph.add(filter, options)
+    source.link_to(filtered)
+    filtered.link_to(graph.add("buffersink"))
     graph.configure()
     return graph
 

@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from esc_cli.media.pixels.alpha import composite
 from esc_cli.media.video.clip import UNSPECIFIED, Clip, ColorTags
+from esc_cli.media.video.decoding import filter_graph
 
 _EXACT = (
     Interpolation.AREA
@@ -187,15 +188,7 @@ def _with_left_chroma(frame: VideoFrame) -> VideoFrame:
 
     Source: ITU-T H.273, 8.7 (chroma sample location type 0).
     """
-    graph = av.filter.Graph()
-    time_base = frame.time_base or Fraction(1)
-    source = graph.add_buffer(
-        width=frame.width, height=frame.height, format=frame.format, time_base=time_base
-    )
-    located = graph.add("setparams", "chroma_location=left")
-    source.link_to(located)
-    located.link_to(graph.add("buffersink"))
-    graph.configure()
+    graph = filter_graph(frame, frame.time_base or Fraction(1), "setparams", "chroma_location=left")
     graph.push(frame)
     return cast(VideoFrame, graph.pull())
 
