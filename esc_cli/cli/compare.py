@@ -1,5 +1,7 @@
-"""``esc-upscale compare PICTURE``: show the results of several models on one sheet."""
+"""``esc-upscale compare PICTURE...``: show the results of several models on a sheet or a page."""
 
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,9 +15,12 @@ from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Json, Overwrite
 from esc_cli.cli.output import answer, answer_json, finite, printable, stderr_console
+from esc_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from esc_cli.evaluation.comparison import Column, Comparison
+    from esc_cli.engine.upscaler import ProgressCallback
+    from esc_cli.evaluation.comparison import Column, Comparison, Shown
+    from esc_cli.media.formats.base import PictureFormat
 
 app = new_application()
 
@@ -23,12 +28,23 @@ app = new_application()
 @app.command()
 @guarded
 def compare(
-    picture: Annotated[
-        Path, typer.Argument(help="Picture to enlarge. Transparent parts are shown on white.")
+    pictures: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="PICTURE",
+            help="Picture to enlarge, or several finished pictures for --html. "
+            "Transparent parts are shown on white.",
+        ),
     ],
     output: Annotated[
-        Path, typer.Option("--output", "-o", metavar="PATH", help="File to write the sheet to.")
-    ],
+        Path | None, typer.Option("--output", "-o", metavar="PATH", help="File to write a sheet of crops to.")
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(
+            "--html", metavar="PATH", help="File to write a page for a browser to, with a slider and a zoom."
+        ),
+    ] = None,
     model: Annotated[
         list[str] | None,
         typer.Option("--model", "-m", metavar="NAME|FILE", help="Model to compare. May be repeated."),
@@ -58,27 +74,40 @@ def compare(
     device: Device = "auto",
     json: Json = False,
 ) -> None:
-    """Show crops of a picture side by side: enlarged by bicubic, enlarged by each model, and the original.
+    """Show a picture enlarged by bicubic, enlarged by each model, and the original.
 
-    Each row shows one place: the places with the most detail, or those given with --crop. If the original is
-    known, the PSNR on luma is written below each crop.
+    A sheet (-o) shows crops side by side. Each row shows one place: the places with the most detail, or those
+    given with --crop. If the original is known, the PSNR on luma is written below each crop.
+
+    A page (--html) shows whole pictures in a browser, one over another with a slider between them. It needs
+    no network. With several pictures, nothing is enlarged: they are compared as they are.
     """
-    from esc_cli.storage.whole_files import check_target, write_whole
+    from esc_cli.storage.whole_files import check_target
 
-    check_target(output, replace=overwrite, inputs=[picture, original])
+    targets = {kind: path for kind, path in (("sheet", output), ("page", html)) if path is not None}
+    if not targets:
+        raise UsageError("nothing to write", hint="name a sheet with -o, a page with --html, or both")
+    for target in targets.values():
+        check_target(target, replace=overwrite, inputs=[*pictures, original])
+    if len(pictures) > 1:
+        if html is None or output or model or shrink or crop:
+            raise UsageError(
+                "several pictures are compared as they are, on a page",
+                hint="use only --html, --original and --overwrite, or name one picture",
+            )
+        _write_page_of_files(pictures, html, original, replace=overwrite)
+        return answer(str(html))
     from esc_cli.evaluation.comparison import compare as compare_models
     from esc_cli.evaluation.windows import Window
     from esc_cli.media.formats.registry import format_named
-    from esc_cli.media.picture import PictureFile
-    from esc_cli.media.write import encode_file
 
-    format = format_named(output.suffix or output.name)
-    console = stderr_console()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("comparing", total=None)
+    format = format_named(output.suffix or output.name) if output else None
+    models = model or [DEFAULT_MODEL]
+    page = _page(html, pictures[0], models, scale, shrink=shrink, replace=overwrite)
+    with page as show, _bar() as progress:
         comparison = compare_models(
-            picture,
-            model or [DEFAULT_MODEL],
+            pictures[0],
+            models,
             scale,
             original=original,
             shrink=shrink,
@@ -86,14 +115,67 @@ def compare(
             windows=[Window.parse(text) for text in crop or ()],
             count=crops,
             device=device,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
+            show=show,
         )
-    content = encode_file(PictureFile((comparison.sheet(),)), format)
-    write_whole(output, content, replace=overwrite)
+    if output and format:
+        _write_sheet(comparison, output, format, replace=overwrite)
     if json:
-        answer_json("comparison", sheet=str(output), **_facts(comparison))
-    else:
-        answer(_table(comparison, picture.name) if comparison.original else str(output))
+        written = {kind: str(path) for kind, path in targets.items()}
+        return answer_json("comparison", **written, **_facts(comparison))
+    if comparison.original:
+        return answer(_table(comparison, pictures[0].name))
+    for path in targets.values():
+        answer(str(path))
+    return None
+
+
+@contextmanager
+def _bar() -> Iterator["ProgressCallback"]:
+    """Show a progress bar, and yield the function that moves it."""
+    console = stderr_console()
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("comparing", total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _write_sheet(comparison: "Comparison", target: Path, format: "PictureFormat", *, replace: bool) -> None:
+    from esc_cli.media.picture import PictureFile
+    from esc_cli.media.write import encode_file
+    from esc_cli.storage.whole_files import write_whole
+
+    write_whole(target, encode_file(PictureFile((comparison.sheet(),)), format), replace=replace)
+
+
+@contextmanager
+def _page(
+    target: Path | None, picture: Path, models: Sequence[str], scale: int, *, shrink: bool, replace: bool
+) -> Iterator["Callable[[Shown], None] | None"]:
+    """Yield the function that adds a picture to the page, or None without a page."""
+    if target is None:
+        yield None
+        return
+    from esc_cli.evaluation.comparison import sizes_shown
+    from esc_cli.evaluation.viewer.page import written_page
+
+    sizes = sizes_shown(picture, models, scale, shrink=shrink)
+    with written_page(target, f"{picture.name} x{scale}", sizes, replace=replace) as page:
+        yield lambda shown: page.add(shown.name, shown.color, shown.facts())
+
+
+def _write_page_of_files(
+    pictures: Sequence[Path], target: Path, original: Path | None, *, replace: bool
+) -> None:
+    from esc_cli.evaluation.comparison import show_files
+    from esc_cli.evaluation.viewer.page import written_page
+    from esc_cli.media.probe import probe
+
+    known = [probe(path) for path in (*([original] if original else ()), *pictures)]
+    sizes = [(one.height, one.width) for one in known]
+    title = ", ".join(path.name for path in pictures)
+    with written_page(target, title, sizes, replace=replace) as page:
+        for shown in show_files(pictures, original):
+            page.add(shown.name, shown.color, shown.facts())
 
 
 def _facts(comparison: "Comparison") -> dict[str, Any]:

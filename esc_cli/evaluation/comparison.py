@@ -1,8 +1,9 @@
 """Compare the results of several models for one picture: crops side by side, and their PSNR."""
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from math import ceil
+from math import ceil, isfinite
 from pathlib import Path
 
 from torch import Tensor
@@ -16,13 +17,14 @@ from esc_cli.enhancement.traces import traces_of
 from esc_cli.errors import InputError, UsageError
 from esc_cli.evaluation.degradation.bicubic import crop_to_multiple, downscale
 from esc_cli.evaluation.evaluate import DegradationName, low_resolution
-from esc_cli.evaluation.metrics import crop_border, luma, psnr
+from esc_cli.evaluation.metrics import crop_border, luma, psnr, ssim
 from esc_cli.evaluation.windows import Window, most_detailed
 from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.contact_sheet import captioned, contact_sheet
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture
 from esc_cli.media.pixels.alpha import composite
+from esc_cli.media.probe import probe
 from esc_cli.media.read import read_picture
 from esc_cli.media.write import WHITE
 
@@ -59,6 +61,37 @@ class Column:
     def title(self) -> str:
         """Caption below the crops of this column."""
         return self.name if self.model in (None, self.name) else f"{self.name} ({self.model})"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A whole picture of a comparison, as it is shown.
+
+    Attributes:
+        name: Name of the picture, such as that of the model that made it.
+        color: Pixels (1, 3, H, W), uint8, sRGB, opaque.
+        psnr: PSNR without a border, in dB; None if nothing is compared.
+        ssim: SSIM without a border; None if nothing is compared.
+        seconds: Time that enlarging took; None if the picture was there before.
+    """
+
+    name: str
+    color: Tensor
+    psnr: float | None = None
+    ssim: float | None = None
+    seconds: float | None = None
+
+    def facts(self) -> dict[str, str]:
+        """Return the figures as texts, by their names."""
+        height, width = self.color.shape[-2:]
+        facts = {"size": f"{width}x{height}"}
+        if self.psnr is not None:
+            facts["PSNR, dB"] = f"{self.psnr:.2f}" if isfinite(self.psnr) else "equal"
+        if self.ssim is not None:
+            facts["SSIM"] = f"{self.ssim:.4f}"
+        if self.seconds is not None:
+            facts["seconds"] = f"{self.seconds:.2f}"
+        return facts
 
 
 @dataclass(frozen=True)
@@ -110,6 +143,7 @@ def compare(
     count: int = 3,
     device: str = "auto",
     progress: ProgressCallback | None = None,
+    show: Callable[[Shown], None] | None = None,
 ) -> Comparison:
     """Enlarge a picture by bicubic and by each model, and cut crops out of the results.
 
@@ -130,6 +164,8 @@ def compare(
         count: Largest number of windows that are chosen.
         device: Name of the device; see ``Upscaler``.
         progress: Function that is called with the low-resolution pixels done and to do, of all models.
+        show: Function that is called with each whole picture as soon as it is there: the original, the
+            picture to enlarge, then the results. None stays in memory.
 
     Raises:
         InputError: A file cannot be read or has the wrong size.
@@ -152,15 +188,56 @@ def compare(
     choosers = [Chooser(EnhancementOptions(model=name, device=device)) for name in names]
     for chooser in choosers:
         chooser.default.upscaler(scale)  # to raise errors before the work
+    show = show or (lambda _: None)
+    if subject.original is not None:
+        show(Shown("original", subject.original))
+    show(Shown("input", _shown(subject.low).color))
     made = []
     for number, (name, chooser) in enumerate(zip(names, choosers, strict=True)):
         choice = chooser.choose(scale, lambda: [traces_of(subject.low)])
         enlarger = Enlarger(chooser.models(choice), Geometry.of_scale(scale))
         size = scale * subject.low.height, scale * subject.low.width
+        start_s = time.perf_counter()
         high = enlarger.to_size(subject.low, size, share_of(progress, number, len(names))).picture
-        column = _column(name, _shown(high).color, subject, windows)
-        made.append(replace(column, model=enlarger.models.name))
+        seconds = time.perf_counter() - start_s
+        color = _shown(high).color
+        column = replace(_column(name, color, subject, windows), model=enlarger.models.name)
+        show(_compared(column.title, color, subject, seconds))
+        made.append(column)
     return Comparison(scale, tuple(windows), tuple(made), _original(subject, windows), subject.gray)
+
+
+def sizes_shown(source: Path, models: Sequence[str], scale: int, *, shrink: bool) -> list[tuple[int, int]]:
+    """Return the size (height, width) of each picture that ``compare`` shows.
+
+    Raises:
+        InputError: The file cannot be read.
+    """
+    known = probe(source)
+    low, high = (known.height, known.width), (scale * known.height, scale * known.width)
+    if shrink:
+        low, high = (known.height // scale, known.width // scale), low
+    return [low, *[high] * (len({BASELINE, *models}) + 1)]
+
+
+def show_files(sources: Sequence[Path], original: Path | None = None) -> Iterator[Shown]:
+    """Read finished pictures to compare them as they are, one after the other.
+
+    Args:
+        sources: Paths of the pictures.
+        original: Path of the picture that those of its size are compared with. It comes first.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    truth = None if original is None else read_picture(original)
+    subject = None if truth is None else _Subject(truth, _shown(truth).color, truth.gray, scale=1, zoom=1)
+    if subject is not None and subject.original is not None:
+        yield Shown("original", subject.original)
+    for source in sources:
+        color = _shown(read_picture(source)).color
+        is_like = subject is not None and color.shape == subject.low.color.shape
+        yield _compared(source.name, color, subject if is_like else None)
 
 
 # The pictures to compare
@@ -233,6 +310,18 @@ def _checked(windows: Sequence[Window], named: Picture) -> Sequence[Window]:
     if len({(window.height, window.width) for window in windows}) > 1:
         raise UsageError("all crops of a sheet must have the same size")
     return windows
+
+
+# The whole pictures
+
+
+def _compared(name: str, color: Tensor, subject: _Subject | None, seconds: float | None = None) -> Shown:
+    if subject is None or subject.original is None:
+        return Shown(name, color, seconds=seconds)
+    planes = [
+        crop_border(luma(picture, gray=subject.gray), subject.scale) for picture in (subject.original, color)
+    ]
+    return Shown(name, color, psnr(*planes), ssim(*planes), seconds)
 
 
 # The columns of the sheet

@@ -9,6 +9,9 @@ _FULL_RANGE = (0.299, 0.587, 0.114)
 
 SSIM_WINDOW_PX = 11
 _SSIM_SIGMA_PX = 1.5
+_SSIM_STRIP_PX = 256
+"""Rows that are compared at a time, so that memory holds few planes of a large picture."""
+
 _SSIM_C1 = (0.01 * 255) ** 2
 _SSIM_C2 = (0.03 * 255) ** 2
 
@@ -44,8 +47,18 @@ def ssim(first: Tensor, second: Tensor) -> float:
 
     Source: Wang et al. 2004 and its published MATLAB code, which the published tables use.
     """
-    sides = (min(SSIM_WINDOW_PX, side) for side in first.shape[-2:])
-    rows, columns = (_gaussian(side).to(first.device) for side in sides)
+    height, width = first.shape[-2:]
+    rows, columns = (_gaussian(min(SSIM_WINDOW_PX, side)).to(first.device) for side in (height, width))
+    last = len(rows) - 1
+    total = 0.0
+    for top in range(0, height - last, _SSIM_STRIP_PX):
+        strip = slice(top, top + _SSIM_STRIP_PX + last)
+        total += float(_similarity(first[..., strip, :], second[..., strip, :], rows, columns).sum())
+    return total / ((height - last) * (width - len(columns) + 1))
+
+
+def _similarity(first: Tensor, second: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Return the SSIM at each position of the window that has these weights for its rows and its columns."""
 
     def blur(plane: Tensor) -> Tensor:
         return F.conv2d(F.conv2d(plane, rows.view(1, 1, -1, 1)), columns.view(1, 1, 1, -1))
@@ -55,8 +68,7 @@ def ssim(first: Tensor, second: Tensor) -> float:
     variances = blur(x * x) - mean_x**2 + blur(y * y) - mean_y**2
     covariance = blur(x * y) - mean_x * mean_y
     structure = (2 * covariance + _SSIM_C2) / (variances + _SSIM_C2)
-    similarity = (2 * mean_x * mean_y + _SSIM_C1) / (mean_x**2 + mean_y**2 + _SSIM_C1) * structure
-    return float(similarity.mean())
+    return (2 * mean_x * mean_y + _SSIM_C1) / (mean_x**2 + mean_y**2 + _SSIM_C1) * structure
 
 
 def crop_border(picture: Tensor, border_px: int) -> Tensor:

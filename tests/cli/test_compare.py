@@ -99,3 +99,48 @@ def test_errors(run: Run, save: Save) -> None:
     assert run(*arguments, "sheet.png", "-d", "abacus").code == 5
     assert run(*arguments, "no/sheet.png").code == 6
     assert not Path("sheet.png").exists()
+
+
+def layers_of(page: str) -> list[dict[str, Any]]:
+    text = Path(page).read_text("utf-8")
+    layers: list[dict[str, Any]] = json.loads(text.split('id="page">')[1].split("</script>")[0])["layers"]
+    return layers
+
+
+def test_a_page_of_models(run: Run, save: Save) -> None:
+    save("a.png", size=(48, 40))
+    ended = run("compare", "a.png", "-m", "nearest", "-s", 2, "--shrink", "--html", "a.html", "--json")
+    assert (ended.code, ended.stderr) == (0, "")
+    facts = json.loads(ended.text)
+    assert (facts["page"], "sheet" in facts) == ("a.html", False)
+    layers = layers_of("a.html")
+    assert [layer["name"] for layer in layers] == ["original", "input", "bicubic", "nearest"]
+    assert [layer["width"] for layer in layers] == [48, 24, 48, 48]
+    assert layers[3]["facts"]["PSNR, dB"] == f"{facts['models'][1]['psnr']:.2f}"
+    assert run("compare", "a.png", "-m", "nearest", "-s", 2, "--html", "a.html").code == 6
+    both = ("--html", "a.html", "-o", "sheet.png", "--overwrite")
+    assert run("compare", "a.png", "-m", "nearest", "-s", 2, *both).text.split() == ["sheet.png", "a.html"]
+    assert [layer["name"] for layer in layers_of("a.html")] == ["input", "bicubic", "nearest"]
+
+
+def test_a_page_of_finished_pictures(run: Run, save: Save) -> None:
+    save("before.png", size=(12, 10))
+    Path("truth.png").write_bytes(save("after.png", size=(24, 20)).read_bytes())
+    ended = run("compare", "before.png", "after.png", "--original", "truth.png", "--html", "page.html")
+    assert (ended.code, ended.text.strip()) == (0, "page.html")
+    layers = layers_of("page.html")
+    assert [layer["name"] for layer in layers] == ["original", "before.png", "after.png"]
+    assert ["PSNR, dB" in layer["facts"] for layer in layers] == [False, False, True]
+    assert layers[2]["facts"]["PSNR, dB"] == "equal"
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("-o", "s.png"), ("-o", "s.png", "--html", "p.html"), ("--html", "p.html", "-m", "nearest")],
+)
+def test_several_pictures_are_only_for_pages(run: Run, save: Save, options: tuple[str, ...]) -> None:
+    save("a.png", size=(12, 10))
+    save("b.png", size=(24, 20))
+    ended = run("compare", "a.png", "b.png", *options)
+    assert ended.code == 2
+    assert not list(Path().glob("[sp].*"))

@@ -58,3 +58,10 @@ def test_ssim_of_small_pictures(shape: tuple[int, int]) -> None:
 def test_border_is_cut_as_far_as_there_is_one() -> None:
     assert crop_border(torch.zeros(1, 1, 10, 9), 3).shape == (1, 1, 4, 3)
     assert crop_border(torch.zeros(1, 1, 4, 1), 3).shape == (1, 1, 2, 1)
+
+
+def test_ssim_of_a_high_picture_is_that_of_its_parts() -> None:
+    first, second = (torch.rand(1, 1, 600, 40, dtype=torch.float64) * 255 for _ in range(2))
+    # A window of 11 rows begins in rows 0 to 289 of the upper part, and in rows 290 to 589 of the lower one.
+    upper, lower = (ssim(first[..., rows, :], second[..., rows, :]) for rows in (slice(300), slice(290, 600)))
+    assert ssim(first, second) == pytest.approx((290 * upper + 300 * lower) / 590, abs=1e-12)
