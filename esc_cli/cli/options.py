@@ -75,6 +75,23 @@ Degradation = Annotated[
         help="How pictures are shrunk: bicubic, robust (slight blur, noise, JPEG) or real (as Real-ESRGAN)."
     ),
 ]
+Config = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", help="Configuration file to read instead of the usual one."),
+]
+NoConfig = Annotated[bool, typer.Option("--no-config", help="Read no configuration file.")]
+Use = Annotated[
+    str | None,
+    typer.Option("--use", metavar="NAME", help="Set of options to take from the configuration file."),
+]
+PrintConfig = Annotated[
+    bool,
+    typer.Option(
+        "--print-config",
+        allow_from_autoenv=False,
+        help="Print the options of the run as a configuration file and exit.",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON lines to stdout instead of text.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]

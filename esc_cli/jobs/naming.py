@@ -78,6 +78,11 @@ def decide_destination(names: Sequence[str], output: str | None, extension: str 
     return Destination(path, is_folder=False, to_stdout=False, format=_format_of_file(path, format))
 
 
+def names_format(output: str) -> bool:
+    """Return whether ``-o`` names a file whose extension is that of a format."""
+    return _format_of(Path(output)) is not None and not _has_folder((output,))
+
+
 def choose_format(destination: Destination, source_format: str) -> PictureFormat:
     """Choose the format of a picture: the requested one, else the input's own, else the nearest to that.
 
