@@ -42,6 +42,9 @@ class HelpCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments, and raise errors for invalid values with plain messages."""
+        if ctx.resilient_parsing:  # for completions, which would take twice as long with checked values
+            for parameter in self.get_params(ctx):
+                vars(parameter)["process_value"] = _unchecked
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
@@ -99,6 +102,10 @@ def new_application(**settings: Any) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
         **settings,
     )
+
+
+def _unchecked(context: Any, value: Any) -> Any:
+    return value
 
 
 def said_plainly(message: str) -> str:

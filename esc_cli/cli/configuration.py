@@ -87,7 +87,7 @@ class ConfiguredCommand(HelpCommand):
     def options(self) -> dict[str, TyperOption]:
         """The options that can be set in other places than the command line, by key."""
         options = (one for one in self.params if isinstance(one, TyperOption))
-        return {_key(option): option for option in options if option.allow_from_autoenv}
+        return {_key(one): one for one in options if one.allow_from_autoenv and not one.is_eager}
 
     def make_parser(self, ctx: Any) -> Any:
         """Add ``--no-NAME`` for each flag, because a file may have set it."""
@@ -159,6 +159,21 @@ class ConfiguredCommand(HelpCommand):
 def default_file() -> Path:
     """Return the place of the configuration file, which need not exist."""
     return Path(typer.get_app_dir("esc-upscale")) / "config.toml"
+
+
+def set_names(named: str | None) -> tuple[str, ...]:
+    """Return the names of the sets in a configuration file, or none if it cannot be read.
+
+    Args:
+        named: The file. None means the one that the environment names, or the one in the user's folder.
+    """
+    path = named or os.environ.get(f"{PREFIX}CONFIG")
+    try:
+        content = _content(default_file() if path is None else Path(path).expanduser(), must_exist=False)
+    except UsageError:
+        return ()
+    sets = (content or {}).get(SETS)
+    return tuple(sets) if isinstance(sets, dict) else ()
 
 
 def read_environment(command: ConfiguredCommand, ctx: Any) -> Layer:

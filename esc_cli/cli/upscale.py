@@ -7,17 +7,21 @@ from typing import Annotated, Any, Literal
 import typer
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL
+from esc_cli.cli import completion
 from esc_cli.cli.application import in_panels, new_application
 from esc_cli.cli.configuration import ConfiguredCommand, says_origins
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.main import COMMANDS
 from esc_cli.cli.options import (
+    PRECISIONS,
     Config,
     Device,
+    InstallCompletion,
     Json,
     NoConfig,
     PrintConfig,
     Quiet,
+    ShowCompletion,
     Tta,
     Use,
     read_factor,
@@ -124,6 +128,7 @@ def upscale(
             "--model",
             "-m",
             metavar="NAME|FILE",
+            autocompletion=completion.models,
             help="Model to use: auto, a shipped model, the file of any ESC checkpoint, nearest or bicubic. "
             "auto chooses a suitable model for each picture.",
         ),
@@ -134,6 +139,7 @@ def upscale(
             "--format",
             "-f",
             metavar="EXT",
+            autocompletion=completion.formats,
             help="Format of the results, such as png, webp or mkv. The default is that of each input.",
         ),
     ] = None,
@@ -144,6 +150,7 @@ def upscale(
         str,
         typer.Option(
             metavar="LIST",
+            autocompletion=completion.one_of("all", "none", *METADATA),
             help=f"Metadata to keep: all, none, or a list of {','.join(METADATA)}.",
         ),
     ] = "all",
@@ -190,6 +197,7 @@ def upscale(
             "-p",
             metavar="<auto|float32|bfloat16|float16>",
             parser=read_precision,
+            autocompletion=completion.one_of(*PRECISIONS),
             help="Number format that the network computes in.",
         ),
     ] = "auto",
@@ -217,6 +225,7 @@ def upscale(
         typer.Option(
             metavar=f"<{'|'.join(REQUESTS)}>",
             parser=read_runtime,
+            autocompletion=completion.one_of(*REQUESTS),
             help="Runtime of the network. auto uses another one than torch if that saves time.",
         ),
     ] = AUTO,
@@ -297,6 +306,8 @@ def upscale(
             help="Show the version and exit.",
         ),
     ] = False,
+    install_completion: InstallCompletion = False,
+    show_completion: ShowCompletion = False,
 ) -> ExitCode:
     """Make pictures and clips larger and better.
 
