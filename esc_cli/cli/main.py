@@ -19,6 +19,7 @@ COMMANDS = {
     "ablate": "train networks that differ in one part, and compare them",
     "analyze": "measure what a network attends to",
     "compare": "show the results of several models on one sheet",
+    "doctor": "check that every part works on this machine",
 }
 """Description of each command.
 
