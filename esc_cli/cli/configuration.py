@@ -26,6 +26,8 @@ from esc_cli.version import program_version
 
 P = ParamSpec("P")
 
+PROGRAM = "esc-upscale"
+
 PREFIX = "ESC_UPSCALE_"
 """The beginning of the names of environment variables."""
 
@@ -148,7 +150,7 @@ class ConfiguredCommand(HelpCommand):
         yield from read_file(chosen.get("config"), chosen.get("use"), self, ctx)
 
     def _as_toml(self, ctx: Any) -> Iterator[str]:
-        yield f"# esc-upscale {program_version()}"
+        yield f"# {PROGRAM} {program_version()}"
         for key, option in self.options.items():
             value = ctx.params.get(option.name)
             if value is not None and option.name not in _CHOOSING:
@@ -158,7 +160,10 @@ class ConfiguredCommand(HelpCommand):
 
 def default_file() -> Path:
     """Return the place of the configuration file, which need not exist."""
-    return Path(typer.get_app_dir("esc-upscale")) / "config.toml"
+    folder = Path(typer.get_app_dir(PROGRAM))
+    if not folder.is_absolute():  # XDG_CONFIG_HOME is empty or relative, and then counts as unset
+        folder = Path(os.path.expanduser("~/.config")) / PROGRAM  # noqa: PTH111 - there may be no home
+    return folder / "config.toml"
 
 
 def set_names(named: str | None) -> tuple[str, ...]:
@@ -302,9 +307,12 @@ def _refuse_unknown(
 
 
 def _layer(place: str, table: Mapping[str, Any], options: Mapping[str, TyperOption], ctx: Any) -> Layer:
-    keys, values = {}, {}
+    keys = dict[str, str]()
+    values = dict[str, Any]()
     for key, value in table.items():
         option = options.get(key) or options[key.replace("_", "-")]
+        if option.name in keys:
+            raise UsageError(f"{place}: {keys[option.name]!r} and {key!r} are the same option")
         keys[option.name] = key
         values[option.name] = _checked(value, option, f"{place}: {key}", ctx)
     return Layer(place, keys, values)
@@ -339,7 +347,7 @@ def _content(path: Path, *, must_exist: bool) -> dict[str, Any] | None:
     import tomllib
 
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         if must_exist:
             raise UsageError(f"there is no configuration file {str(path)!r}") from error

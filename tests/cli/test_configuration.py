@@ -167,6 +167,8 @@ def test_what_is_printed_is_taken_back(run: Run, monkeypatch: pytest.MonkeyPatch
         ("quality = [1]", "c.toml: quality: it must be one value, not a list"),
         ("tta = 2", "c.toml: tta: it must be true or false"),
         ("scale =", "c.toml: this is not valid TOML, at end of document"),
+        ("no-config = true", "c.toml: 'no-config' belongs on the command line, not in a file"),
+        ("fail-fast = 1\nfail_fast = 1", "c.toml: 'fail-fast' and 'fail_fast' are the same option"),
         ("= 1", "c.toml: this is not valid TOML, at line 1, column 1"),
     ],
 )
@@ -277,6 +279,24 @@ def test_the_home_folder_may_be_abbreviated(run: Run, monkeypatch: pytest.Monkey
     monkeypatch.setenv("HOME", "/home/me")
     write('model = "~/a.safetensors"')
     assert printed(run, "--config", "c.toml")["model"] == "/home/me/a.safetensors"
+
+
+@pytest.mark.parametrize("folder", ["", "relative"])
+def test_a_file_in_the_current_folder_is_not_read_by_chance(
+    run: Run, folder: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Source: XDG Base Directory Specification: relative paths are ignored, and empty means unset."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CONFIG_HOME", folder)
+    write("scale = 2", Path(folder) / "esc-upscale/config.toml")
+    assert "scale" not in printed(run)
+    write("scale = 3", tmp_path / ".config/esc-upscale/config.toml")
+    assert printed(run)["scale"] == 3
+
+
+def test_a_file_from_a_windows_editor(run: Run) -> None:
+    Path("c.toml").write_bytes(b"\xef\xbb\xbfscale = 2\r\ntile = 3\r\n")
+    assert printed(run, "--config", "c.toml")["tile"] == 3
 
 
 def test_details_say_which_places_were_used(run: Run, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
