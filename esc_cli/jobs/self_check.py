@@ -103,8 +103,8 @@ def all_checks() -> Iterator[Check]:
     yield from _runtimes()
     for format in FORMATS.values():
         yield _of_format(format)
-    with tempfile.TemporaryDirectory() as folder:
-        yield from _containers(Path(folder))
+    for container in CONTAINERS:
+        yield _check("container", container.name, partial(_container_works, container))
 
 
 def versions() -> dict[str, str]:
@@ -155,9 +155,16 @@ def _check(kind: str, name: str, trial: Callable[[], str], *, optional: bool = F
     except Exception as error:
         if os.environ.get(DEBUG_VARIABLE) and not isinstance(error, EscError):
             raise
-        ours = as_ours(error)
-        check = Check(kind, name, "fails", str(ours), 0.0, optional=optional, exit_code=int(ours.exit_code))
+        detail, code = _description(error), int(as_ours(error).exit_code)
+        check = Check(kind, name, "fails", detail, 0.0, optional=optional, exit_code=code)
     return replace(check, seconds=round(time.monotonic() - begun, 3))
+
+
+def _description(error: BaseException) -> str:
+    """Return the message of an error with its cause, which helps more than advice for users."""
+    if not isinstance(error, EscError):
+        return f"{type(error).__name__}: {error}"
+    return error.message if error.__cause__ is None else f"{error.message}: {_description(error.__cause__)}"
 
 
 def _device_works(name: str) -> str:
@@ -239,27 +246,29 @@ def _format_works(format: PictureFormat) -> str:
     return ", ".join(format.extensions)
 
 
-def _containers(folder: Path) -> Iterator[Check]:
+def _container_works(container: Container) -> str:
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            return _works_in(Path(folder), container)
+    except OSError as error:
+        raise OutputError(f"temporary files cannot be written: {error.strerror}") from error
+
+
+def _works_in(folder: Path, container: Container) -> str:
+    """Make a clip of a few pictures as the command does, and read it."""
     picture = Picture(_gradient(), None, gray=False, metadata=Metadata(), format=DEFAULT.name)
+    content = encode_file(PictureFile((picture,)), DEFAULT)
     for number in range(_FRAMES):
-        content = encode_file(PictureFile((picture,)), DEFAULT)
         (folder / f"{number}{DEFAULT.extensions[0]}").write_bytes(content)
-    for container in CONTAINERS:
-        yield _check("container", container.name, partial(_container_works, container, folder))
-
-
-def _container_works(container: Container, folder: Path) -> str:
-    frames = folder / f"%d{DEFAULT.extensions[0]}"
-    target = folder / f"clip{container.extensions[0]}"
-    report = upscale_files([frames], target, model="nearest", scale=1, fps="25", device="cpu")
-    for failure in report.failures:
+    frames, target = folder / f"%d{DEFAULT.extensions[0]}", folder / f"clip{container.extensions[0]}"
+    for failure in upscale_files([frames], target, model="nearest", scale=1, fps="25", device="cpu").failures:
         raise failure.error
     with VideoReader(target) as reader:
         colors = [frame.color for frame in reader]
         codec = reader.clip.codec
     if len(colors) != _FRAMES:
         raise OutputError(f"{len(colors)} of {_FRAMES} frames are left")
-    _compare(colors[0], _gradient())
+    _compare(colors[0], picture.color)
     return f"{', '.join(container.extensions)}; {codec}"
 
 

@@ -80,8 +80,23 @@ def test_an_optional_part_that_fails_is_named_only(run: Run, monkeypatch: pytest
     module = type(sys)("pillow_heif")
     module.__spec__ = type(sys.__spec__)("pillow_heif", None)
     monkeypatch.setitem(sys.modules, "pillow_heif", module)
-    assert checks(run)["HEIC"]["state"] == "fails"
+    check = checks(run)["HEIC"]
+    assert check["state"] == "fails"
+    assert "HEIC: AttributeError: module 'pillow_heif' has no attribute" in check["detail"]
     assert run("doctor").text.splitlines()[-1] == "These parts fail: HEIC"
+
+
+def test_without_a_temporary_folder_clips_are_not_tried(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail() -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", fail)
+    found = checks(run, code=6)
+    assert found["MP4"]["detail"] == (
+        "temporary files cannot be written: No usable temporary directory found: "
+        "FileNotFoundError: [Errno 2] No usable temporary directory found"
+    )
+    assert found["PNG"]["state"] == "works"
 
 
 def test_the_configuration_in_force_is_shown(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
