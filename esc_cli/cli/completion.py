@@ -28,6 +28,9 @@ _TAILS = {
 Source: the script for zsh in click.shell_completion.
 """
 
+_ATTENTION = ("auto", "naive", "sdpa", "blocked", "flex", "flash")
+"""The backends by name. A test compares them with the registry, which loads torch."""
+
 _DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
 
 Completer = Callable[[typer.Context, str], list[str]]
@@ -128,6 +131,8 @@ def sets(context: typer.Context, incomplete: str) -> list[str]:
 
     return _like(incomplete, set_names(context.params.get("config")))
 
+
+attention = one_of(*_ATTENTION)
 
 devices = one_of(*_DEVICES)
 

@@ -158,6 +158,11 @@ class ConfiguredCommand(HelpCommand):
                 yield f"{key} = {_toml(value)}" + ("" if layer is None else f"  # {layer.place}")
 
 
+def file_named(name: str | None) -> Path:
+    """Return the path of the configuration file with a name, or of the usual one if there is no name."""
+    return default_file() if name is None else Path(os.path.expanduser(name))  # noqa: PTH111 - no such user
+
+
 def default_file() -> Path:
     """Return the place of the configuration file, which need not exist."""
     folder = Path(typer.get_app_dir(PROGRAM))
@@ -172,9 +177,9 @@ def set_names(named: str | None) -> tuple[str, ...]:
     Args:
         named: The file. None means the one that the environment names, or the one in the user's folder.
     """
-    path = named or os.environ.get(f"{PREFIX}CONFIG")
+    path = file_named(named or os.environ.get(f"{PREFIX}CONFIG") or None)
     try:
-        content = _content(default_file() if path is None else Path(path).expanduser(), must_exist=False)
+        content = _content(path, must_exist=False)
     except UsageError:
         return ()
     sets = (content or {}).get(SETS)
@@ -218,7 +223,7 @@ def read_file(named: str | None, chosen: str | None, command: ConfiguredCommand,
         UsageError: The file cannot be read, an option does not exist, a value is invalid, or there is no such
             set.
     """
-    path = default_file() if named is None else Path(named).expanduser()
+    path = file_named(named)
     content = _content(path, must_exist=named is not None or chosen is not None)
     if content is None:
         return
@@ -372,11 +377,15 @@ def _variable(parameter: Any) -> str:
 
 
 def _toml(value: Any) -> str:
-    """Write a value as TOML. Source: TOML v1.0.0; its basic strings are JSON's, except for DEL."""
+    """Write a value as TOML. Source: TOML v1.0.0; its basic strings are JSON's, except for DEL.
+
+    Control characters beyond DEL are escaped, too, because the terminal would obey them.
+    """
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, int | float):
         return repr(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(_toml(one) for one in value)}]"
-    return json.dumps(str(value), ensure_ascii=False).replace("\x7f", "\\u007f")
+    text = json.dumps(str(value), ensure_ascii=False)
+    return re.sub(r"[\x7f-\x9f]", lambda match: f"\\u{ord(match[0]):04x}", text)

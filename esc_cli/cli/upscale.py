@@ -217,7 +217,9 @@ def upscale(
     attention: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="How attention is computed: auto, naive, sdpa, blocked, flex or flash."
+            metavar="NAME",
+            autocompletion=completion.attention,
+            help="How attention is computed: auto, naive, sdpa, blocked, flex or flash.",
         ),
     ] = "auto",
     runtime: Annotated[

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
+
 Run = Callable[..., Any]
 Save = Callable[..., Path]
 
@@ -167,6 +169,11 @@ def test_every_choice_that_the_help_lists_is_completed(run: Run, monkeypatch: py
             listed = rest.partition(">")[0].split("|")
             assert words(run, f"{name.split()[-1]} ", monkeypatch) == listed
             monkeypatch.delenv("_ESC_UPSCALE_COMPLETE")
+
+
+def test_backends_of_attention_are_those_of_the_registry(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    completed = words(run, "--attention ", monkeypatch)
+    assert (completed[0], {*completed[1:]}) == ("auto", ATTENTION_BACKENDS.keys())
 
 
 def test_an_unknown_shell_is_refused(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

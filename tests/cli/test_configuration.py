@@ -141,7 +141,7 @@ def test_the_file_of_the_user_is_read_unless_another_one_is_named(run: Run, save
 
 def test_what_is_printed_is_taken_back(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ESC_UPSCALE_TTA", "yes")
-    write('model = "a \\"b\\" é\\t🙂\\u007f\\\\.safetensors"', default_file())
+    write('model = "a \\"b\\" é\\t🙂\\u007f\\u0085\\\\.safetensors"', default_file())
     arguments = ("--codec-option", "g=2", "--codec-option", "x=a b", "-s", "1.5", "-j", 2, "--size", "")
     ended = run("--print-config", *arguments)
     assert "tta = true  # the environment\n" in ended.text
@@ -150,7 +150,7 @@ def test_what_is_printed_is_taken_back(run: Run, monkeypatch: pytest.MonkeyPatch
     write(ended.text)
     values = printed(run, "--config", "c.toml")
     assert values == tomllib.loads(ended.text)
-    assert values["model"] == 'a "b" é\t🙂\x7f\\.safetensors'
+    assert values["model"] == 'a "b" é\t🙂\x7f\x85\\.safetensors'
     assert (values["codec-option"], values["scale"], values["tta"]) == (["g=2", "x=a b"], 1.5, True)
 
 
@@ -222,6 +222,10 @@ def test_an_error_of_the_run_says_which_options_were_not_typed(
     ("arguments", "said"),
     [
         (("--config", "no.toml"), "there is no configuration file 'no.toml'"),
+        (
+            ("--config", "~nobody-of-this-name/c.toml"),
+            "there is no configuration file '~nobody-of-this-name/c.toml'",
+        ),
         (("--config", "."), ".: the configuration file cannot be read: Is a directory"),
         (("--config", "c.toml", "--use", "foto"), "c.toml: there is no set 'foto'\n  did you mean 'photos'?"),
         (("--config", "c.toml", "--use", "b"), "c.toml: there is no set 'b'\n  its sets are photos, clips"),
