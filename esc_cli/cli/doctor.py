@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -111,6 +112,8 @@ def _show(title: str, rows: list[tuple[str, str, str]]) -> None:
         table.add_column(no_wrap=index < 2, overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(row[index])) for index in used))
-    answer(title)
-    answer(table)
-    answer("")
+    console = Console(highlight=False)
+    with console.capture() as captured:
+        console.print(table)
+    for line in (title, *captured.get().splitlines(), ""):
+        answer(line.rstrip())
