@@ -78,11 +78,6 @@ def decide_destination(names: Sequence[str], output: str | None, extension: str 
     return Destination(path, is_folder=False, to_stdout=False, format=_format_of_file(path, format))
 
 
-def names_format(output: str) -> bool:
-    """Return whether ``-o`` names a file whose extension is that of a format."""
-    return _format_of(Path(output)) is not None and not _has_folder((output,))
-
-
 def choose_format(destination: Destination, source_format: str) -> PictureFormat:
     """Choose the format of a picture: the requested one, else the input's own, else the nearest to that.
 
@@ -162,6 +157,11 @@ def results_folder(folder: Path, label: str) -> Path:
         raise UsageError(f"no folder can lie beside {str(folder)!r}", hint="name an output folder with -o")
     named_beside = folder.with_name if folder.name not in ("", "..") else absolute.with_name
     return named_beside(f"{absolute.name}_{label}")
+
+
+def names_format(output: str) -> bool:
+    """Return whether ``-o`` names a file whose extension is that of a format."""
+    return _format_of(Path(output)) is not None and not _has_folder((output,))
 
 
 def _means_folder(output: str, names: Sequence[str]) -> bool:
