@@ -13,6 +13,7 @@ from typer.core import TyperGroup
 
 from esc_cli.checkpoints.manifest import read_manifest
 from esc_cli.checkpoints.model_card import render_models_table
+from esc_cli.cli.configuration import default_file
 from esc_cli.cli.main import COMMANDS
 from esc_cli.errors import ExitCode
 from esc_cli.jobs.events import Event
@@ -69,8 +70,14 @@ def test_links_lead_somewhere(path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [pytest.param(words, id=place) for place, words in commands()])
-def test_every_command_is_understood(arguments: list[str]) -> None:
-    """Options and arguments are parsed as usual, but the command is not run."""
+def test_every_command_is_understood(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Options and arguments are parsed as usual, with the configuration file of the documents."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    default_file().parent.mkdir()
+    (example,) = re.findall(r"```toml\n(.*?)```", read("docs/configuration.md"), re.DOTALL)
+    default_file().write_text(example, encoding="utf-8")
     name, *rest = arguments if arguments[0] in COMMANDS else ("upscale", *arguments)
     command = typer.main.get_command(import_module(f"esc_cli.cli.{name}").app)
     context = command.make_context(name, rest.copy())

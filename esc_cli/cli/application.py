@@ -23,6 +23,7 @@ _CHECKS = {
     r"^Input should be a valid integer, (?:unable|got).*": "it must be a whole number.",
     r"^Input should be less than or equal to (\S+)$": r"it must be \1 or less.",
     r"^Input should be greater than or equal to (\S+)$": r"it must be \1 or more.",
+    r"^Input should be a valid boolean, unable.*": "it must be true or false.",
     r"^Value error, ": "",
 }
 """Plain error messages for invalid values, by the messages of the library that Typer uses."""
@@ -41,10 +42,13 @@ class HelpCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse the arguments, and raise errors for invalid values with plain messages."""
+        if ctx.resilient_parsing:  # for completions, which would take twice as long with checked values
+            for parameter in self.get_params(ctx):
+                vars(parameter)["process_value"] = _unchecked
         try:
             return super().parse_args(ctx, args)
         except typer.BadParameter as error:
-            error.message = _said_plainly(error.message)
+            error.message = said_plainly(error.message)
             raise
 
     def format_options(self, ctx: Any, formatter: Any) -> None:
@@ -64,10 +68,20 @@ class HelpCommand(TyperCommand):
 
 
 def in_panels(
-    begins: Mapping[str, str], after: Mapping[str, Mapping[str, str]] | None = None
+    begins: Mapping[str, str],
+    after: Mapping[str, Mapping[str, str]] | None = None,
+    base: type[HelpCommand] = HelpCommand,
+    **attributes: Any,
 ) -> type[HelpCommand]:
-    """Return a command class with these panels; see ``HelpCommand``."""
-    return type("PanelCommand", (HelpCommand,), {"begins": begins, "after": after or {}})
+    """Return a command class with these panels; see ``HelpCommand``.
+
+    Args:
+        begins: See ``HelpCommand``.
+        after: See ``HelpCommand``.
+        base: Class of the command.
+        attributes: Further attributes of the class.
+    """
+    return type("PanelCommand", (base,), {"begins": begins, "after": after or {}, **attributes})
 
 
 class _Application(typer.Typer):
@@ -90,7 +104,12 @@ def new_application(**settings: Any) -> typer.Typer:
     )
 
 
-def _said_plainly(message: str) -> str:
+def _unchecked(context: Any, value: Any) -> Any:
+    return value
+
+
+def said_plainly(message: str) -> str:
+    """Return the message of an invalid value in plain words."""
     for pattern, words in _CHECKS.items():
         message = re.sub(pattern, words, message)
     return message

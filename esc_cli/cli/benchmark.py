@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.cli import completion
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Device, Json, Overwrite
@@ -33,6 +34,7 @@ def benchmark(
             "--model",
             "-m",
             metavar="NAME|FILE",
+            autocompletion=completion.models,
             help=f"Model to measure. May be repeated. The default is {DEFAULT_MODEL}.",
         ),
     ] = None,

@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
+from esc_cli.cli import completion
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Json, Overwrite
@@ -47,7 +48,13 @@ def compare(
     ] = None,
     model: Annotated[
         list[str] | None,
-        typer.Option("--model", "-m", metavar="NAME|FILE", help="Model to compare. May be repeated."),
+        typer.Option(
+            "--model",
+            "-m",
+            metavar="NAME|FILE",
+            autocompletion=completion.models,
+            help="Model to compare. May be repeated.",
+        ),
     ] = None,
     scale: Annotated[
         int, typer.Option("--scale", "-s", min=2, help="Factor that all models enlarge by.")

@@ -4,7 +4,7 @@ import io
 import os
 import sys
 from importlib import import_module
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from esc_cli.errors import ExitCode, UsageError, did_you_mean
 
@@ -19,6 +19,7 @@ COMMANDS = {
     "ablate": "train networks that differ in one part, and compare them",
     "analyze": "measure what a network attends to",
     "compare": "show the results of several models on one sheet",
+    "doctor": "check that every part works on this machine",
 }
 """Description of each command.
 
@@ -42,6 +43,10 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> None:
+    from esc_cli.cli.completion import VARIABLE, complete
+
+    if VARIABLE in os.environ:
+        return complete(os.environ[VARIABLE], COMMANDS, _command)
     if arguments[:1] == [HELP]:
         arguments = _of_help(arguments[1:])
     _refuse_misspelt(arguments)
@@ -50,6 +55,7 @@ def _run(arguments: list[str]) -> None:
         _app(name)(args=arguments, prog_name=f"esc-upscale {name}")
     else:
         _app("upscale")(args=arguments or ["--help"], prog_name="esc-upscale")
+    return None
 
 
 def _of_help(commands: list[str]) -> list[str]:
@@ -79,3 +85,9 @@ def _let_stdout_escape() -> None:
 def _app(name: str) -> "typer.Typer":
     app: typer.Typer = import_module(f"esc_cli.cli.{name}").app
     return app
+
+
+def _command(name: str) -> Any:
+    from typer.main import get_command
+
+    return get_command(_app(name))

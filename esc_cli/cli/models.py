@@ -11,6 +11,7 @@ from rich.text import Text
 
 from esc_cli.checkpoints.manifest import ModelEntry, auto_models, read_manifest, verify
 from esc_cli.checkpoints.model_card import SETS
+from esc_cli.cli import completion
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Json, Overwrite
@@ -85,7 +86,12 @@ def _table(entries: Sequence[ModelEntry]) -> Table:
 @guarded
 def info(
     model: Annotated[
-        str, typer.Argument(metavar="NAME|FILE", help="Shipped model or checkpoint file to describe.")
+        str,
+        typer.Argument(
+            metavar="NAME|FILE",
+            autocompletion=completion.models,
+            help="Shipped model or checkpoint file to describe.",
+        ),
     ],
     scale: Annotated[
         int | None, typer.Option("--scale", "-s", help="Factor of the model, if it has several.")
@@ -119,7 +125,12 @@ def info(
 @guarded
 def average(
     checkpoints: Annotated[
-        list[str], typer.Argument(metavar="NAME|FILE...", help="Models to average, all of one network.")
+        list[str],
+        typer.Argument(
+            metavar="NAME|FILE...",
+            autocompletion=completion.models,
+            help="Models to average, all of one network.",
+        ),
     ],
     output: Annotated[
         Path,

@@ -5,9 +5,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from esc_cli.cli import completion
 from esc_cli.engine.executors.registry import REQUESTS
 
-_PRECISIONS = ("auto", "float32", "bfloat16", "float16")
+PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 _SHORT_PRECISIONS = {"fp32": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16"}
 
 
@@ -29,7 +30,7 @@ def read_precision(text: str) -> str:
     Raises:
         BadParameter: There is no such precision.
     """
-    return _one_of(_PRECISIONS, _SHORT_PRECISIONS.get(text, text))
+    return _one_of(PRECISIONS, _SHORT_PRECISIONS.get(text, text))
 
 
 def read_runtime(text: str) -> str:
@@ -53,13 +54,18 @@ Model = Annotated[
         "--model",
         "-m",
         metavar="NAME|FILE",
+        autocompletion=completion.models,
         help="Model to use: a shipped model, the file of any ESC checkpoint, nearest or bicubic.",
     ),
 ]
 Device = Annotated[
     str,
     typer.Option(
-        "--device", "-d", help="Device to run on: auto, cpu, cuda, cuda:1, mps, ...", metavar="DEVICE"
+        "--device",
+        "-d",
+        help="Device to run on: auto, cpu, cuda, cuda:1, mps, ...",
+        metavar="DEVICE",
+        autocompletion=completion.devices,
     ),
 ]
 Tta = Annotated[
@@ -73,6 +79,46 @@ Degradation = Annotated[
     Literal["bicubic", "robust", "real"],
     typer.Option(
         help="How pictures are shrunk: bicubic, robust (slight blur, noise, JPEG) or real (as Real-ESRGAN)."
+    ),
+]
+Config = Annotated[
+    str | None,
+    typer.Option("--config", metavar="FILE", help="Configuration file to read instead of the usual one."),
+]
+NoConfig = Annotated[bool, typer.Option("--no-config", help="Read no configuration file.")]
+Use = Annotated[
+    str | None,
+    typer.Option(
+        "--use",
+        metavar="NAME",
+        autocompletion=completion.sets,
+        help="Set of options to take from the configuration file.",
+    ),
+]
+PrintConfig = Annotated[
+    bool,
+    typer.Option(
+        "--print-config",
+        allow_from_autoenv=False,
+        help="Print the options of the run as a configuration file and exit.",
+    ),
+]
+InstallCompletion = Annotated[
+    bool,
+    typer.Option(
+        "--install-completion",
+        callback=completion.install,
+        is_eager=True,
+        help="Complete words in the current shell from now on, and exit.",
+    ),
+]
+ShowCompletion = Annotated[
+    bool,
+    typer.Option(
+        "--show-completion",
+        callback=completion.show,
+        is_eager=True,
+        help="Print the script that completes words in the current shell, and exit.",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Write JSON lines to stdout instead of text.")]

@@ -78,6 +78,11 @@ def say_error(message: str, hint: str | None = None) -> None:
         console.print(Text(f"  {printable(hint)}"))
 
 
+def say(message: str) -> None:
+    """Print a message on stderr."""
+    stderr_console().print(Text(printable(message)))
+
+
 def printable(text: str) -> str:
     """Escape control characters and invalid bytes: file names may have them, and terminals obey them."""
     return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda match: repr(match[0])[1:-1], text)

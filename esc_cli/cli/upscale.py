@@ -1,15 +1,33 @@
 """``esc-upscale INPUT...``: upscale pictures and clips."""
 
 import sys
-from typing import Annotated, Literal
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
 
 import typer
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL
+from esc_cli.cli import completion
 from esc_cli.cli.application import in_panels, new_application
+from esc_cli.cli.configuration import ConfiguredCommand, says_origins
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.main import COMMANDS
-from esc_cli.cli.options import Device, Json, Quiet, Tta, read_factor, read_precision, read_runtime
+from esc_cli.cli.options import (
+    PRECISIONS,
+    Config,
+    Device,
+    InstallCompletion,
+    Json,
+    NoConfig,
+    PrintConfig,
+    Quiet,
+    ShowCompletion,
+    Tta,
+    Use,
+    read_factor,
+    read_precision,
+    read_runtime,
+)
 from esc_cli.cli.output import Reporter, answer
 from esc_cli.engine.executors.registry import AUTO, REQUESTS
 from esc_cli.errors import ExitCode, UsageError
@@ -35,10 +53,24 @@ _PANELS = {
     "recursive": "Folders and batches",
     "device": "Device and speed",
     "video_codec": "Clips",
+    "use": "Configuration",
     "json": "Messages",
 }
 
 app = new_application()
+
+
+def _displaced(given: Mapping[str, Any]) -> Iterator[str]:
+    """Yield the options that contradict the given ones, and so are not taken from farther places."""
+    for pair in (("scale", "size"), ("overwrite", "skip_existing")):
+        for name, other in (pair, pair[::-1]):
+            if given.get(name):
+                yield other
+    if given.get("output"):
+        from esc_cli.jobs.naming import names_format
+
+        if names_format(given["output"]):
+            yield "format"
 
 
 def _print_version(asked: bool) -> None:
@@ -47,8 +79,12 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.command(cls=in_panels(_PANELS, {"Examples": _EXAMPLES, "Other commands": _COMMANDS}))
+_BELOW = {"Examples": _EXAMPLES, "Other commands": _COMMANDS}
+
+
+@app.command(cls=in_panels(_PANELS, _BELOW, ConfiguredCommand, displaced=staticmethod(_displaced)))
 @guarded
+@says_origins
 def upscale(
     context: typer.Context,
     inputs: Annotated[
@@ -60,7 +96,11 @@ def upscale(
     output: Annotated[
         str | None,
         typer.Option(
-            "--output", "-o", metavar="PATH", help="File or folder to write to, or - for standard output."
+            "--output",
+            "-o",
+            metavar="PATH",
+            allow_from_autoenv=False,
+            help="File or folder to write to, or - for standard output.",
         ),
     ] = None,
     scale: Annotated[
@@ -88,6 +128,7 @@ def upscale(
             "--model",
             "-m",
             metavar="NAME|FILE",
+            autocompletion=completion.models,
             help="Model to use: auto, a shipped model, the file of any ESC checkpoint, nearest or bicubic. "
             "auto chooses a suitable model for each picture.",
         ),
@@ -98,6 +139,7 @@ def upscale(
             "--format",
             "-f",
             metavar="EXT",
+            autocompletion=completion.formats,
             help="Format of the results, such as png, webp or mkv. The default is that of each input.",
         ),
     ] = None,
@@ -108,6 +150,7 @@ def upscale(
         str,
         typer.Option(
             metavar="LIST",
+            autocompletion=completion.one_of("all", "none", *METADATA),
             help=f"Metadata to keep: all, none, or a list of {','.join(METADATA)}.",
         ),
     ] = "all",
@@ -142,7 +185,10 @@ def upscale(
         bool, typer.Option("--skip-existing", help="Keep existing results, and skip their inputs.")
     ] = False,
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first failure.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show what would be done and exit.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", allow_from_autoenv=False, help="Show what would be done and exit."),
+    ] = False,
     device: Device = "auto",
     precision: Annotated[
         str,
@@ -151,6 +197,7 @@ def upscale(
             "-p",
             metavar="<auto|float32|bfloat16|float16>",
             parser=read_precision,
+            autocompletion=completion.one_of(*PRECISIONS),
             help="Number format that the network computes in.",
         ),
     ] = "auto",
@@ -170,7 +217,9 @@ def upscale(
     attention: Annotated[
         str,
         typer.Option(
-            metavar="NAME", help="How attention is computed: auto, naive, sdpa, blocked, flex or flash."
+            metavar="NAME",
+            autocompletion=completion.attention,
+            help="How attention is computed: auto, naive, sdpa, blocked, flex or flash.",
         ),
     ] = "auto",
     runtime: Annotated[
@@ -178,6 +227,7 @@ def upscale(
         typer.Option(
             metavar=f"<{'|'.join(REQUESTS)}>",
             parser=read_runtime,
+            autocompletion=completion.one_of(*REQUESTS),
             help="Runtime of the network. auto uses another one than torch if that saves time.",
         ),
     ] = AUTO,
@@ -238,6 +288,10 @@ def upscale(
         str | None,
         typer.Option(metavar="RATE", help="Frames per second of an image sequence, such as in/%06d.png."),
     ] = None,
+    use: Use = None,
+    config: Config = None,
+    no_config: NoConfig = False,
+    print_config: PrintConfig = False,
     json: Json = False,
     quiet: Quiet = False,
     verbose: Annotated[
@@ -246,9 +300,16 @@ def upscale(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", "-V", callback=_print_version, is_eager=True, help="Show the version and exit."
+            "--version",
+            "-V",
+            callback=_print_version,
+            is_eager=True,
+            allow_from_autoenv=False,
+            help="Show the version and exit.",
         ),
     ] = False,
+    install_completion: InstallCompletion = False,
+    show_completion: ShowCompletion = False,
 ) -> ExitCode:
     """Make pictures and clips larger and better.
 

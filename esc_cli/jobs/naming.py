@@ -159,6 +159,11 @@ def results_folder(folder: Path, label: str) -> Path:
     return named_beside(f"{absolute.name}_{label}")
 
 
+def names_format(output: str) -> bool:
+    """Return whether ``-o`` names a file whose extension is that of a format."""
+    return _format_of(Path(output)) is not None and not _has_folder((output,))
+
+
 def _means_folder(output: str, names: Sequence[str]) -> bool:
     return len(names) > 1 or _has_folder((output, *names)) or output.endswith(_SEPARATORS)
 
