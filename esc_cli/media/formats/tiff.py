@@ -126,7 +126,8 @@ class Tiff(PictureFormat):
         """Decode with libvips, which unpremultiplies associated alpha; other extra channels are dropped."""
         from esc_cli.media.pixels.orientation import turned
 
-        pixels = tiff_kinds.decoded(opened.image, source, page, opened.name)
+        number = cast(tiff_kinds.TiffPages, opened.image).directory_number(page)
+        pixels = tiff_kinds.decoded(opened.image, source, number, opened.name)
         return replace(pixels, values=turned(pixels.values, _orientation(opened.image)))
 
     def missing_share(self, opened: Opened, content: bytes) -> float | None:
@@ -150,8 +151,10 @@ class Tiff(PictureFormat):
         return _orientation(image) if isinstance(stored, bytes) else 1
 
     def companions(self, opened: Opened) -> Iterator[str]:
-        """Add a maker note that would be invalid anywhere else."""
+        """Add overviews, masks, and a maker note that would be invalid anywhere else."""
         yield from super().companions(opened)
+        contents = cast(tiff_kinds.TiffPages, opened.image).contents
+        yield from () if contents is None else contents.notes()
         try:
             with _page(cast(TiffImageFile, opened.image)) as (reader, page):
                 is_left_out = page_has_fixed_note(reader, page)

@@ -12,13 +12,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from PIL import Image, TiffImagePlugin
 from PIL.TiffImagePlugin import TiffImageFile
 
 from esc_cli.errors import InputError
 from esc_cli.media.damage import keeps_damaged
+from esc_cli.media.formats.tiff_pages import TiffContents, contents_of
+from esc_cli.media.pillow import PILLOW_ERRORS
 from esc_cli.media.tiff_directories import plain_pages
 
 if TYPE_CHECKING:
@@ -73,16 +75,43 @@ _TYPES = {_SIGNED: " with a sign", _FLOATING: " (floats)", 5: " (complex)", 6: "
 
 
 class TiffPages(TiffImageFile):
-    """Pillow's TIFF, with two differences.
+    """Pillow's TIFF, with three differences.
 
     Pillow takes planes apart while it opens a page, and fails where it does not expect them. libvips decodes
     planes, so Pillow does not see that there are any. A page that nothing here reads is refused by its kind.
+    Overviews and masks are no pages.
 
     Attributes:
         in_planes: Whether the current page has a plane for each channel; there may be only one.
+        contents: The pages among the directories; None if the file is damaged.
     """
 
     in_planes = False
+    contents: TiffContents | None = None
+
+    def _seek(self, frame: int) -> None:
+        if not self._frame_pos:
+            self._leave_out_others()
+        super()._seek(frame)
+
+    def _leave_out_others(self) -> None:
+        """If a file has more than pages, let Pillow know where the pages are, so that it seeks no others."""
+        file = cast(IO[bytes], self._fp)
+        size_bytes = file.seek(0, os.SEEK_END)
+        try:
+            self.contents = contents_of(file)
+        except PILLOW_ERRORS:
+            return  # Pillow reports the damage, or reads on in spite of it
+        if not (self.contents.overviews or self.contents.masks):
+            return
+        self._frame_pos = list(self.contents.starts)
+        self._tag_data_limits = [size_bytes] * len(self._frame_pos)
+        self._n_frames = len(self._frame_pos)
+        self.is_animated = self._n_frames > 1
+
+    def directory_number(self, page: int) -> int:
+        """Return the number of a page among all directories of the file."""
+        return page if self.contents is None else self.contents.numbers[page]
 
     def _setup(self) -> None:
         self.in_planes = self.tag_v2.get(_PLANAR, 1) == _SEPARATE_PLANES
