@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
+from PIL import Image
+from PIL.TiffImagePlugin import AppendingTiffWriter
 
 from esc_cli.errors import InputError
 from esc_cli.media.formats.registry import FORMATS
@@ -144,3 +146,32 @@ def test_damage_behind_the_pages_is_not_hidden() -> None:
     with pytest.raises(InputError):
         probe(bytes(file))
     assert read_file(bytes(file), keep_damaged=True).first.width == 64
+
+
+def described(value: int, description: str) -> bytes:
+    """Return a page with its own tags, as Pillow writes it."""
+    content = io.BytesIO()
+    tags = {270: description, 285: f"name of {description}", 315: f"artist of {description}"}
+    Image.new("L", (4, 3), value).save(content, "TIFF", tiffinfo=tags)
+    return content.getvalue()
+
+
+def test_pages_keep_their_own_tags() -> None:
+    """Equal pages share their pixels, but may have different tags. A page without tags gets none."""
+    content = io.BytesIO()
+    with AppendingTiffWriter(content) as writer:
+        for value, description in ((5, "one"), (9, "two"), (5, "three")):
+            writer.write(described(value, description))
+            writer.newFrame()
+        writer.write(file_of([page(4, 5)], LAYOUTS[0]))
+        writer.newFrame()
+    file = read_file(content.getvalue())
+    assert file.pictures[0].color is file.pictures[2].color
+    with Image.open(io.BytesIO(encode_file(file, FORMATS["TIFF"]))) as result:
+        found = []
+        for number in range(4):
+            result.seek(number)
+            found.append(tuple(result.tag_v2.get(tag) for tag in (270, 285, 315)))
+    assert found == [(one, f"name of {one}", f"artist of {one}") for one in ("one", "two", "three")] + [
+        (None, None, None)
+    ]
