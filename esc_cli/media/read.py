@@ -230,6 +230,7 @@ def _picture(pixels: Pixels, image: Image.Image, format_name: str, header: bytes
         pixels.depth_bits,
         pixels.value_range,
         jpeg_step=0.0 if known is None else known.jpeg_step(image),
+        no_data=pixels.no_data,
     )
 
 

@@ -20,6 +20,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from esc_cli.errors import InputError
 from esc_cli.media.damage import keeps_damaged
 from esc_cli.media.formats.tiff_pages import TiffContents, contents_of
+from esc_cli.media.metadata.no_data import no_data_of
 from esc_cli.media.pillow import PILLOW_ERRORS
 from esc_cli.media.tiff_directories import plain_pages
 
@@ -181,6 +182,17 @@ def is_signed(image: Image.Image) -> bool:
     return _sample_format(tags_of(image)) == _SIGNED and depth_bits(image) in (8, 16)
 
 
+def shift_of_values(image: Image.Image) -> int | None:
+    """Return what reading adds to each value of the current page; None if it changes them otherwise."""
+    tags, bits = tags_of(image), depth_bits(image)
+    kind = _sample_format(tags)
+    if kind == _FLOATING:
+        return 0
+    if _photometric(tags) not in (_BLACK_IS_ZERO, _RGB) or bits not in (8, 16):
+        return None
+    return 2 ** (bits - 1) if kind == _SIGNED else 0
+
+
 def converted_space(image: Image.Image) -> str | None:
     """Return "CMYK" or "LAB" if reading converts the current page to sRGB, otherwise None."""
     return _CONVERTED.get(_photometric(tags_of(image)))
@@ -254,7 +266,7 @@ def decoded(image: Image.Image, source: Path | bytes, page: int, name: str) -> "
     if _means_what_libvips_reads(image):
         values = decode_page(source, page, name)
         _check_size(values, image, name)
-        return _numbers(values[..., : len(image.getbands())])
+        return _numbers(values[..., : len(image.getbands())], image)
     values = _plain_samples(source, page, name, image)
     _check_size(values, image, name)
     return _pixels_of_samples(values, image)
@@ -273,7 +285,7 @@ def _pixels_of_samples(values: "Array", image: Image.Image) -> "Pixels":
     values = _straight(values[..., : _COLORS[photometric] + (image.mode in _ALPHA_MODES)], tags)
     if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
         return _through_pillow(values, photometric, image)
-    pixels = _numbers(values)
+    pixels = _numbers(values, image)
     if photometric == _WHITE_IS_ZERO:
         pixels.values[..., 0] = _white_of(pixels.values) - pixels.values[..., 0]
     return pixels
@@ -341,7 +353,7 @@ def _white_of(values: "Array") -> Any:
     return values.dtype.type(1 if values.dtype.kind == "f" else np.iinfo(values.dtype).max)
 
 
-def _numbers(values: "Array") -> "Pixels":
+def _numbers(values: "Array", image: Image.Image) -> "Pixels":
     """Scale gray or RGB, with or without alpha, to the types of pixels in memory.
 
     Of 32-bit integers, the largest is white in RGB and opaque in alpha, as TIFF 6.0 says, unless all of them
@@ -358,7 +370,7 @@ def _numbers(values: "Array") -> "Pixels":
     )
 
     if values.dtype.kind == "f":
-        return from_floats(values)
+        return from_floats(values, no_data_of(image))
     if values.dtype.itemsize == 1:
         return from_signed_integers(values, 8) if values.dtype.kind == "i" else Pixels(values)
     if values.dtype.itemsize == 2:
