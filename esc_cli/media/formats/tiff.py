@@ -127,7 +127,7 @@ class Tiff(PictureFormat):
         yield from notes_on_no_data(image, shift, floating=tiff_kinds.is_floating(image))
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
-        """Decode with libvips, which unpremultiplies associated alpha; other extra channels are dropped."""
+        """Decode with libvips. Associated alpha is divided out; other extra channels are dropped."""
         from esc_cli.media.pixels.orientation import turned
 
         number = cast(tiff_kinds.TiffPages, opened.image).directory_number(page)

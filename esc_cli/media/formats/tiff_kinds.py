@@ -223,7 +223,8 @@ def needs_libvips(image: Image.Image) -> bool:
     deep = samples in (*_DEEP_SAMPLES, *_SIGNED_SAMPLES)
     damaged = keeps_damaged() and samples == (_UNSIGNED, 8) and compression != _RAW
     plain = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
-    return plain and (deep or damaged) and compression not in _ONLY_PILLOW
+    needed = deep or damaged or _is_associated(tags)
+    return plain and needed and compression not in _ONLY_PILLOW
 
 
 def _left_to_libvips(image: Image.Image) -> bool:
@@ -312,13 +313,14 @@ def _means_what_libvips_reads(image: Image.Image) -> bool:
     """Return whether libvips applies the meaning of the samples itself, and rightly.
 
     libvips 8.18 reads gray planes with alpha wrongly, no tiles in planes, no Lab of 8 bits, and floats
-    with white at 0 as if black were there.
+    with white at 0 as if black were there. Where it divides by alpha, it rounds down, as Pillow does.
     """
     tags = tags_of(image)
     if tags.get(_COMPRESSION, _RAW) == _WEBP:
         return True
     in_planes = cast(TiffPages, image).in_planes
-    return not in_planes and _photometric(tags) in (_BLACK_IS_ZERO, _RGB, _YCBCR)
+    plain = _photometric(tags) in (_BLACK_IS_ZERO, _RGB, _YCBCR)
+    return plain and not in_planes and not _is_associated(tags)
 
 
 def _plain_samples(source: Path | bytes, page: int, name: str, image: Image.Image) -> "Array":
@@ -344,7 +346,12 @@ def _page_of_pillow(content: bytes, page: int, name: str) -> "Array":
 def _straight(values: "Array", tags: Mapping[int, Any]) -> "Array":
     from esc_cli.media.pixels.depth import unpremultiplied
 
-    return unpremultiplied(values) if tags.get(_EXTRA, ())[:1] == (_ASSOCIATED,) else values
+    return unpremultiplied(values) if _is_associated(tags) else values
+
+
+def _is_associated(tags: Mapping[int, Any]) -> bool:
+    """Return whether colors are multiplied by alpha."""
+    return bool(tags.get(_EXTRA, ())[:1] == (_ASSOCIATED,))
 
 
 def _white_of(values: "Array") -> Any:
@@ -443,12 +450,14 @@ _LEFT_TO_LIBVIPS = "left to libvips"
 def register_kinds() -> None:
     """Add kinds to Pillow's table of TIFFs, which could not be opened otherwise.
 
-    Existing entries are not changed. Of the new kinds, Pillow decodes only gray floats of 64 bits.
+    Existing entries are not changed. Of the new kinds, Pillow decodes only gray floats of 64 bits and gray of
+    12 bits, which is packed in the same way in both byte orders.
     """
     table = cast(dict[_Kind, tuple[str, str]], TiffImagePlugin.OPEN_INFO)
     for order, letter in ((b"II", ""), (b"MM", "B")):
         for gray in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):  # libvips reads no floats of 64 bits
             table.setdefault((order, gray, (_FLOATING,), 1, (64,), ()), ("F", f"F;64{letter}F"))
+            table.setdefault((order, gray, (_UNSIGNED,), 1, (12,), ()), ("I;16", "I;12"))
         for kind, mode in _kinds(order):
             table.setdefault(kind, (mode, _LEFT_TO_LIBVIPS))
 

@@ -131,12 +131,13 @@ def unpremultiplied(values: Array) -> Array:
 
     Source: TIFF 6.0, ExtraSamples 1 (associated alpha).
     """
-    alpha: Array = values[..., -1].astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
-    opaque = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
-    factor = np.divide(opaque, alpha, out=np.zeros_like(alpha), where=alpha > 0)
+    # The products of two values are exact, so that halves are rounded as halves.
+    alpha: Array = values[..., -1].astype(np.float64 if values.dtype.itemsize > 1 else np.float32)
+    opaque = alpha.dtype.type(1.0 if values.dtype.kind == "f" else np.iinfo(values.dtype).max)
     result = values.copy()
     for channel in range(values.shape[2] - 1):
-        straight = (values[..., channel] * factor).clip(0, opaque)
+        products = values[..., channel] * opaque
+        straight = np.divide(products, alpha, out=np.zeros_like(alpha), where=alpha > 0).clip(0, opaque)
         result[..., channel] = straight if values.dtype.kind == "f" else straight.round()
     return result
 
