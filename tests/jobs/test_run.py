@@ -363,3 +363,14 @@ def test_no_model_where_nothing_is_enlarged(save: Save) -> None:
     run = Run("in.png", model="auto", device="cpu", scale=None, size="50%")
     assert (run.heard(Planned)[0].model, run.heard(Done)[0].model) == (None, None)
     assert run.heard(Engine) == []
+
+
+@pytest.mark.parametrize(
+    "size", ["384x216", "384x216^", "384x216>", "384x216!", "100x", "x31", "7777@", "7777@>"]
+)
+def test_a_picture_is_named_by_the_size_that_it_has(save: Save, load: Load, size: str) -> None:
+    save("a.png", size=(50, 35))
+    Run("a.png", scale=None, size=size)
+    (result,) = (name for name in files() if name != "a.png")
+    width, height = load(result).size
+    assert result == f"a_{width}x{height}.png"
