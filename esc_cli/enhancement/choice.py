@@ -136,7 +136,7 @@ class Chooser:
 
 def looks_at(file: PictureFile) -> Iterable[Traces]:
     """Return the traces of some of a file's pictures, spread over the file."""
-    pictures = list({id(picture): picture for picture in file.pictures}.values())
+    pictures = list({id(picture.color): picture for picture in file.pictures}.values())
     count = min(MOST_LOOKS, len(pictures))
     return (traces_of(pictures[number * len(pictures) // count]) for number in range(count))
 

@@ -59,7 +59,7 @@ class Enlarger:
     job_px: Mapping[tuple[int, int], int] = field(default_factory=dict)
 
     def __call__(self, file: PictureFile, progress: ProgressCallback | None = None) -> EnlargedFile:
-        """Enlarge a still picture, or every frame and page. A repeated picture object is enlarged once.
+        """Enlarge a still, or every frame and page. Pictures that share their pixels are enlarged once.
 
         Args:
             file: The file that was read.
@@ -68,14 +68,17 @@ class Enlarger:
         Raises:
             OutOfMemoryError: The device has too little memory.
         """
-        different = {id(picture): picture for picture in file.pictures}
+        different = {id(picture.color): picture for picture in file.pictures}
         made = {
             key: self.to_size(picture, self._size_of(picture), share_of(progress, number, len(different)))
             for number, (key, picture) in enumerate(different.items())
         }
-        results = [made[id(picture)] for picture in file.pictures]
-        pictures = tuple(result.picture for result in results)
-        return EnlargedFile(dataclasses.replace(file, pictures=pictures), results[0].ways)
+        whole = {
+            id(low): dataclasses.replace(made[id(low.color)].picture, metadata=low.metadata)
+            for low in file.pictures
+        }
+        pictures = tuple(whole[id(low)] for low in file.pictures)
+        return EnlargedFile(dataclasses.replace(file, pictures=pictures), made[id(file.first.color)].ways)
 
     def to_size(
         self, picture: Picture, size: tuple[int, int], progress: ProgressCallback | None = None

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from esc_cli.errors import InputError
-from esc_cli.storage.whole_files import file_sha256, make_folder, write_whole
+from esc_cli.storage.whole_files import ORDINARY_MODE, file_sha256, make_folder, write_whole
 
 RECORDS_FOLDER = ".esc-upscale"
 
@@ -129,8 +129,23 @@ def _read(target: Path) -> _Record | None:
         return None
 
 
-def write_record(target: Path, source: Stamp, result: Stamp, recipe: Recipe, model: str | None) -> None:
+def write_record(
+    target: Path,
+    source: Stamp,
+    result: Stamp,
+    recipe: Recipe,
+    model: str | None,
+    mode: int = ORDINARY_MODE,
+) -> None:
     """Write the record of a result: its input, its recipe and the model, if one was chosen for it.
+
+    Args:
+        target: The file of the result.
+        source: The identity of the input.
+        result: The identity of the result.
+        recipe: The recipe of the result.
+        model: The model, if one was chosen.
+        mode: The permission bits of the record.
 
     Raises:
         OutputError: The record cannot be written.
@@ -144,7 +159,7 @@ def write_record(target: Path, source: Stamp, result: Stamp, recipe: Recipe, mod
     }
     path = record_path(target)
     make_folder(path.parent)
-    write_whole(path, json.dumps(record).encode("ascii"))
+    write_whole(path, json.dumps(record).encode("ascii"), mode=mode)
 
 
 def record_path(target: Path) -> Path:

@@ -16,7 +16,7 @@ from esc_cli.media.formats.registry import PICTURE_EXTENSIONS
 from esc_cli.media.probe import is_picture
 from esc_cli.media.video.containers import CLIP_EXTENSIONS
 from esc_cli.media.video.sequence_names import is_sequence, sequence_names
-from esc_cli.storage.whole_files import folder_mode_of, mode_of
+from esc_cli.storage.whole_files import folder_mode_of, make_folder, mode_of
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,25 @@ class Source:
         name = str(self.content)
         return mode_of(sequence_names(name).found() if is_sequence(name) else [self.content])
 
-    @property
-    def folder_mode(self) -> int:
-        """The permission bits of the folder that was named, which folders of results get, too."""
-        return 0o777 if self.folder is None else folder_mode_of(self.folder)
+    def make_folder_of_result(self, folder: Path) -> None:
+        """Create the folder of a result, and those above it, with the permissions of the source's folders.
+
+        Args:
+            folder: The folder of the result. It lies as deep in the folder of all results as the source lies
+                in the folder that was named.
+
+        Raises:
+            OutputError: A folder cannot be created.
+            DiskFullError: There is no space left for a folder.
+        """
+        if self.folder is None:
+            make_folder(folder)
+            return
+        below = self.relative.parent
+        for inner in reversed((below, *below.parents)):
+            outside = len(below.parts) - len(inner.parts)
+            result = (folder, *folder.parents)[outside]
+            make_folder(result, folder_mode_of(self.folder / inner))
 
 
 @dataclass(frozen=True)

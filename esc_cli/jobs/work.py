@@ -27,7 +27,7 @@ from esc_cli.media.metadata.fitting import metadata_lost
 from esc_cli.media.picture import PictureFile
 from esc_cli.media.read import read_file
 from esc_cli.media.write import encode_file, held_by
-from esc_cli.storage.whole_files import make_folder, write_whole
+from esc_cli.storage.whole_files import write_whole
 
 
 @dataclass(frozen=True)
@@ -175,17 +175,17 @@ class Work:
         The record is written just before the result gets its name.
         """
         self._check_free(task)
+        mode = task.source.mode
 
         def record(status: os.stat_result) -> None:
             if ended.is_set():
                 raise EndedError
             if high.stamp is not None and task.recipe is not None:
                 result, (model, _) = Stamp.of_content(encoded, status), told(high.choice)
-                write_record(target, high.stamp, result, task.recipe, model)
+                write_record(target, high.stamp, result, task.recipe, model, mode)
 
-        make_folder(target.parent, task.source.folder_mode)
+        task.source.make_folder_of_result(target.parent)
         replace_it = self._options.when_there == "overwrite"
-        mode = task.source.mode
         write_whole(target, encoded, mode=mode, replace=replace_it, before_publishing=record)
 
     def make_clip(self, task: ClipTask) -> Done:
@@ -200,7 +200,8 @@ class Work:
             self._check_free(task)
             if complete is not None and task.recipe is not None and isinstance(task.source.content, Path):
                 source, result = Stamp.of(task.source.content), Stamp.of(complete)
-                write_record(cast(Path, task.target), source, result, task.recipe, told(choice)[0])
+                target, mode = cast(Path, task.target), task.source.mode
+                write_record(target, source, result, task.recipe, told(choice)[0], mode)
 
         def report(frames: int, frames_per_second: float) -> None:
             total = max(frames, task.probe.frames)

@@ -49,7 +49,11 @@ def _of_transparency(probe: Probe, format: PictureFormat) -> Iterator[str]:
 def _of_depth(probe: Probe, format: PictureFormat) -> Iterator[str]:
     most = max(bits for bits in format.depths_bits if bits != FLOAT_BITS)
     if probe.floating and FLOAT_BITS not in format.depths_bits:
-        yield f"floats are converted to {most} bits per channel: {format.name} cannot hold floats"
+        no_number = "becomes transparent" if format.alpha else "becomes white"
+        yield (
+            f"floats are converted to {most} bits per channel, and NaN {no_number}: "
+            f"{format.name} cannot hold floats"
+        )
     elif not probe.floating and probe.depth_bits > most:
         yield f"{probe.depth_bits} bits per channel are reduced to {most}: {format.name} cannot hold more"
 

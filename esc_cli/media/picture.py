@@ -27,6 +27,9 @@ class Picture:
             this depth, or with the next higher depth that the output format offers.
         value_range: The values that 0 and 1 stand for, if the file holds floats.
         jpeg_step: Quantization step of the low luma frequencies if the file is a JPEG, otherwise 0.
+        no_data: The value of pixels without data in a file of floats, NaN or a number. Alpha marks these
+            pixels while the picture is in memory. Files of floats get the value instead. None means that
+            alpha, if there is any, is transparency.
     """
 
     color: "Tensor"
@@ -38,6 +41,7 @@ class Picture:
     depth_bits: int = 8
     value_range: tuple[float, float] = (0.0, 1.0)
     jpeg_step: float = 0.0
+    no_data: float | None = None
 
     @property
     def height(self) -> int:

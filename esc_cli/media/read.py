@@ -41,7 +41,8 @@ def read_file(
 ) -> PictureFile:
     """Read everything that a picture file holds, at full bit depth.
 
-    Only the first picture of an MPO is read. Equal frames or pages become one object.
+    Only the first picture of an MPO is read. Equal frames become one object, and equal pages share their
+    pixels.
 
     Args:
         source: A path, or the content of a file.
@@ -76,9 +77,9 @@ def _what_is_left(source: Path | bytes, largest_px: int) -> PictureFile:
 def _everything(file: Opened, source: Path | bytes) -> PictureFile:
     match several_of(file):
         case "pages":
-            return PictureFile(tuple(_shared(_pages(file, source))))
+            return PictureFile(tuple(_shared(_pages(file, source), own_metadata=True)))
         case "frames":
-            return PictureFile(tuple(_shared(_frames(file))), timing_of(file))
+            return PictureFile(tuple(_shared(_frames(file), own_metadata=False)), timing_of(file))
         case _:
             first = _still(file, source)
             return PictureFile((replace(first, notes=(*unread(file), *first.notes)),))
@@ -165,8 +166,7 @@ def _pages(file: Opened, source: Path | bytes) -> Iterator[Picture]:
             return
         total_px += file.image.height * file.image.width
         check_pixels(total_px, file.name, file.largest_px)
-        picture = _still(file, source, page)
-        yield picture if page == 0 else replace(picture, metadata=_of_every_page(picture.metadata))
+        yield _still(file, source, page)
 
 
 def _frames(file: Opened) -> Iterator[Picture]:
@@ -187,15 +187,21 @@ def _of_every_page(metadata: Metadata) -> Metadata:
     return Metadata(icc_profile=metadata.icc_profile, dpi=metadata.dpi, geo=metadata.geo)
 
 
-def _shared(pictures: Iterable[Picture]) -> Iterator[Picture]:
-    """Yield the pictures; those that look the same become one object, so that they are upscaled once."""
+def _shared(pictures: Iterable[Picture], *, own_metadata: bool) -> Iterator[Picture]:
+    """Yield the pictures; those that look the same share their pixels, so that they are upscaled once.
+
+    Args:
+        pictures: The frames or pages of a file.
+        own_metadata: Whether each picture keeps its own metadata. If not, equal pictures become one object.
+    """
     known: dict[tuple[object, ...], Picture] = {}
     for picture in pictures:
         digest = hashlib.sha256(picture.color.numpy().data)
         if picture.alpha is not None:
             digest.update(picture.alpha.numpy().data)
         looks = (digest.digest(), picture.color.shape, picture.value_range, _of_every_page(picture.metadata))
-        yield known.setdefault(looks, picture)
+        same = known.setdefault(looks, picture)
+        yield replace(same, metadata=picture.metadata) if own_metadata and same is not picture else same
 
 
 # Pixels
@@ -224,6 +230,7 @@ def _picture(pixels: Pixels, image: Image.Image, format_name: str, header: bytes
         pixels.depth_bits,
         pixels.value_range,
         jpeg_step=0.0 if known is None else known.jpeg_step(image),
+        no_data=pixels.no_data,
     )
 
 

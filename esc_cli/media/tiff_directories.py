@@ -231,9 +231,14 @@ class TiffReader:
 
     def number(self, entry: Entry) -> int:
         """Read the first whole number of an entry, such as an offset."""
+        return self.numbers(entry)[0]
+
+    def numbers(self, entry: Entry) -> tuple[int, ...]:
+        """Read all whole numbers of an entry."""
         field = self.field(entry)
         kind = {1: "B", 2: "H", 4: "I", 8: "Q"}[_number_bytes(field.type)]
-        return int(struct.unpack_from(self.layout.order + kind, field.data)[0])
+        count = len(field.data) // _number_bytes(field.type)
+        return struct.unpack(f"{self.layout.order}{count}{kind}", field.data)
 
     def extent(self, entry: Entry) -> tuple[int, int]:
         """Return where a value begins and ends in the file; (0, 0) if it lies in the entry itself."""

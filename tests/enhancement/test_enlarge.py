@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,12 @@ from torch import Tensor
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.upscaler import Upscaler
-from esc_cli.enhancement.enlarge import GRAY_STRIP_ROWS, enlarge, make_gray
+from esc_cli.enhancement.enlarge import GRAY_STRIP_ROWS, Enlarger, enlarge, make_gray
+from esc_cli.enhancement.models import Models
+from esc_cli.enhancement.options import EnhancementOptions
+from esc_cli.enhancement.size import Geometry
 from esc_cli.media.metadata.kinds import Metadata
-from esc_cli.media.picture import Picture
+from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.read import read_picture
 from esc_cli.networks.architectures.esc import ESCConfig
 from esc_cli.networks.architectures.registry import build_network
@@ -126,6 +130,20 @@ def test_progress_rises_once_over_colour_and_alpha() -> None:
     assert len(done) == 8
     assert done == sorted(done)
     assert {report[1] for report in reports} == {done[-1]}
+
+
+def test_pages_that_share_their_pixels_are_enlarged_once_and_keep_their_own_metadata() -> None:
+    first = picture(noise(4, 4))
+    same = replace(first, metadata=Metadata(icc_profile=b"profile", xmp=b"of the second"))
+    other = picture(noise(2, 2))
+    steps: list[int] = []
+    enlarger = Enlarger(Models(EnhancementOptions(model="nearest")), Geometry.of_scale(2))
+    high = enlarger(PictureFile((first, same, other, first)), lambda done, total: steps.append(done)).file
+    assert [one.height for one in high.pictures] == [8, 8, 4, 8]
+    assert [one.metadata.xmp for one in high.pictures] == [None, b"of the second", None, None]
+    assert high.pictures[0] is high.pictures[3]
+    assert high.pictures[0].color is high.pictures[1].color
+    assert len(steps) == 2
 
 
 def test_the_callers_picture_is_not_changed(save: Save) -> None:

@@ -120,17 +120,22 @@ def test_good_and_bad_in_a_folder(save: Save) -> None:
 def test_what_is_private_stays_private(save: Save) -> None:
     mask = os.umask(0o022)
     try:
-        for name, mode in (("in/a.png", 0o600), ("in/sub/b.png", 0o644), ("c.png", 0o640)):
+        for name, mode in (("in/a.png", 0o600), ("in/sub/deep/b.png", 0o644), ("c.png", 0o640)):
             save(name).chmod(mode)
-        Path("in").chmod(0o700)
+        for name, mode in (("in", 0o755), ("in/sub", 0o700), ("in/sub/deep", 0o500)):
+            Path(name).chmod(mode)
         Run("in", recursive=True), Run("c.png"), Run("c.png", when_there="overwrite")
+        Run("in", recursive=True, output="new/out")
     finally:
         os.umask(mask)
     modes = {
         name: stat.S_IMODE(Path(name).stat().st_mode)
-        for name in ("in_x2", "in_x2/sub", "in_x2/a.png", "in_x2/sub/b.png", "c_x2.png")
+        for folder in ("in_x2", "new/out")
+        for name in (folder, *(f"{folder}/{one}" for one in ("sub", "sub/deep", "a.png", "sub/deep/b.png")))
     }
-    assert list(modes.values()) == [0o700, 0o700, 0o600, 0o644, 0o640]
+    assert list(modes.values()) == [0o755, 0o700, 0o700, 0o600, 0o644] * 2
+    records = ("c_x2.png", ".esc-upscale/c_x2.png.json", "in_x2/.esc-upscale/a.png.json")
+    assert [stat.S_IMODE(Path(name).stat().st_mode) for name in records] == [0o640, 0o640, 0o600]
 
 
 def test_a_disk_without_hard_links_does_not_fail_the_run(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -358,3 +363,14 @@ def test_no_model_where_nothing_is_enlarged(save: Save) -> None:
     run = Run("in.png", model="auto", device="cpu", scale=None, size="50%")
     assert (run.heard(Planned)[0].model, run.heard(Done)[0].model) == (None, None)
     assert run.heard(Engine) == []
+
+
+@pytest.mark.parametrize(
+    "size", ["384x216", "384x216^", "384x216>", "384x216!", "100x", "x31", "7777@", "7777@>"]
+)
+def test_a_picture_is_named_by_the_size_that_it_has(save: Save, load: Load, size: str) -> None:
+    save("a.png", size=(50, 35))
+    Run("a.png", scale=None, size=size)
+    (result,) = (name for name in files() if name != "a.png")
+    width, height = load(result).size
+    assert result == f"a_{width}x{height}.png"

@@ -10,6 +10,7 @@ from esc_cli.media.probe import Probe
 PLAIN = Probe("PNG", 10, 10, 1, alpha=False)
 DEEP = replace(PLAIN, depth_bits=16)
 FLOATS = replace(PLAIN, format="TIFF", depth_bits=32, floating=True)
+FLOATS_TO = "floats are converted to {} bits per channel, and NaN becomes {}: {} cannot hold floats"
 
 
 @pytest.mark.parametrize(
@@ -28,8 +29,8 @@ FLOATS = replace(PLAIN, format="TIFF", depth_bits=32, floating=True)
         (replace(PLAIN, depth_bits=10), "AVIF", ()),
         (replace(PLAIN, depth_bits=10), "PNG", ()),
         (FLOATS, "TIFF", ()),
-        (FLOATS, "PNG", ("floats are converted to 16 bits per channel: PNG cannot hold floats",)),
-        (FLOATS, "BMP", ("floats are converted to 8 bits per channel: BMP cannot hold floats",)),
+        (FLOATS, "PNG", (FLOATS_TO.format(16, "transparent", "PNG"),)),
+        (FLOATS, "BMP", (FLOATS_TO.format(8, "white", "BMP"),)),
         (replace(PLAIN, frames=31, several="frames"), "WEBP", ()),
         (
             replace(PLAIN, frames=31, several="frames"),

@@ -30,6 +30,7 @@ from esc_cli.media.video.containers import Container, EncodeSettings, SoundChoic
 from esc_cli.media.video.encoding import StreamWriter, check_settings, padding_notes
 from esc_cli.media.video.image_sequence import SequenceWriter, sequence_limitations
 from esc_cli.media.video.mux import SegmentsError, mux
+from esc_cli.media.video.pixels import encoded_size
 from esc_cli.media.video.reader import Damage, turned
 from esc_cli.media.video.sequence_names import SequenceNames, is_sequence, sequence_names
 from esc_cli.media.video.settings import alpha_notes, caption_notes, format_notes
@@ -73,6 +74,16 @@ class ClipOutput(ABC):
         """
         if isinstance(self.format, PictureFormat):
             check_fits(height, width, self.format)
+
+    def displayed_size(self, clip: Clip, size: tuple[int, int], settings: EncodeSettings) -> tuple[int, int]:
+        """Return the height and width of the result's frames, after rotation.
+
+        Args:
+            clip: The source clip.
+            size: Height and width of the enlarged frames, before rotation.
+            settings: Complete settings.
+        """
+        return size if clip.rotation_deg % 180 == 0 else size[::-1]
 
     def is_there(self, target: Path | None) -> bool:
         """Return whether the result's name is taken."""
@@ -147,6 +158,11 @@ class _Encoded(ClipOutput):
     def settings(self, clip: Clip, asked: EncodeSettings) -> EncodeSettings:
         """Complete the settings of the encoder."""
         return check_settings(clip, self.format, asked)
+
+    def displayed_size(self, clip: Clip, size: tuple[int, int], settings: EncodeSettings) -> tuple[int, int]:
+        """Return the height and width of the stream's frames, after rotation. The stream may be padded."""
+        stored = encoded_size(*size, settings.pixel_format or clip.pixel_format)
+        return super().displayed_size(clip, stored, settings)
 
     def limitations(
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings

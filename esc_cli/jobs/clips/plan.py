@@ -55,7 +55,8 @@ def plan_clip(source: Source, destination: Destination, size: Geometry, options:
     output = output_of(source, destination, clip, options)
     output.check_size(height, width)
     settings = output.settings(clip, options.encode)
-    labels = (f"{label}{output.label}" for label in (size.label, size.file_label((height, width))))
+    displayed = output.displayed_size(clip, (height, width), settings)
+    labels = (f"{label}{output.label}" for label in (size.label, size.file_label(displayed)))
     return ClipTask(
         source=source,
         target=target_path(source, destination, output.format, *labels),

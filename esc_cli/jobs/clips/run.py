@@ -13,7 +13,6 @@ from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.pipeline import in_order
 from esc_cli.media.picture import Picture, WriteSettings
 from esc_cli.media.video.reader import UNDAMAGED, Frame
-from esc_cli.storage.whole_files import make_folder
 
 Publish = Callable[[Path | None], None]
 """A function that is called with the complete file of a result, before the file gets its name.
@@ -58,7 +57,7 @@ def make_clip(
     """
     frames = FrameEnlarger(enlarger, task)
     if task.target is not None:
-        make_folder(task.target.parent, task.source.folder_mode)
+        task.source.make_folder_of_result(task.target.parent)
     notes = task.output.make(Work(task, frames, write, publish, report))
     return Made((*task.lost, *notes), frames.ways)
 

@@ -18,6 +18,7 @@ from esc_cli.media.pixels.depth import Array, with_depth
 if TYPE_CHECKING:
     from esc_cli.media.formats.base import PictureFormat
 
+_HALF = 0.5
 _MOST_PLAYS = 2**16 - 1
 """The loop count has 16 bits. Source: WebP RFC 9649, 2.7.1.1."""
 
@@ -29,7 +30,7 @@ def pillow_image(picture: Picture) -> Image.Image:
         An image in mode L, LA, RGB or RGBA, reduced to 8 bits. Gray without alpha and with more than 8 bits
         has mode I;16 or F.
     """
-    if picture.gray and picture.alpha is None and picture.depth_bits > 8:
+    if picture.gray and picture.depth_bits > 8 and (picture.alpha is None or picture.no_data is not None):
         return Image.fromarray(values_of(picture)[..., 0])
     narrow = with_depth(picture, 8)
     planes = [*narrow.color[0], *(() if narrow.alpha is None else narrow.alpha[0])]  # each (H, W)
@@ -50,13 +51,19 @@ def images_of(pictures: Sequence[Picture]) -> list[Image.Image]:
 
 
 def values_of(picture: Picture) -> Array:
-    """Return the pixels, (H, W, C), as stored in a file: one channel for gray, floats in their own range."""
+    """Return the pixels, (H, W, C), as stored in a file: one channel for gray, floats in their own range.
+
+    Where less than half of a pixel has data, it has the value for none.
+    """
     planes = list(picture.color[0, :1] if picture.gray else picture.color[0])
     values = [plane.numpy() for plane in planes]
     if picture.depth_bits == FLOAT_BITS:
         black, white = picture.value_range
         values = [plane * np.float32(white - black) + np.float32(black) for plane in values]
-    if picture.alpha is not None:
+    if picture.alpha is not None and picture.no_data is not None:
+        has_data = picture.alpha[0, 0].numpy() >= _HALF
+        values = [np.where(has_data, plane, np.float32(picture.no_data)) for plane in values]
+    elif picture.alpha is not None:
         values.append(picture.alpha[0, 0].numpy())
     return np.stack(values, axis=2)
 

@@ -27,6 +27,7 @@ from esc_cli.media.metadata.exif import (
 from esc_cli.media.metadata.geo import geo_of_page
 from esc_cli.media.metadata.iptc import iptc_of_resources, iptc_of_stream
 from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.metadata.no_data import fitted_no_data, notes_on_no_data
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.pillow import PILLOW_ERRORS, Opened
 from esc_cli.media.pixels.bits import FLOAT_BITS, SIGNED_NOTE
@@ -118,15 +119,19 @@ class Tiff(PictureFormat):
         return tiff_kinds.needs_libvips(opened.image)
 
     def reading_notes(self, opened: Opened) -> Iterator[str]:
-        """Yield the conversion of numbers with a sign."""
-        if tiff_kinds.is_signed(opened.image):
+        """Yield the conversion of numbers with a sign, and what happens to pixels without data."""
+        image = opened.image
+        if tiff_kinds.is_signed(image):
             yield SIGNED_NOTE
+        shift = tiff_kinds.shift_of_values(image)
+        yield from notes_on_no_data(image, shift, floating=tiff_kinds.is_floating(image))
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
-        """Decode with libvips, which unpremultiplies associated alpha; other extra channels are dropped."""
+        """Decode with libvips. Associated alpha is divided out; other extra channels are dropped."""
         from esc_cli.media.pixels.orientation import turned
 
-        pixels = tiff_kinds.decoded(opened.image, source, page, opened.name)
+        number = cast(tiff_kinds.TiffPages, opened.image).directory_number(page)
+        pixels = tiff_kinds.decoded(opened.image, source, number, opened.name)
         return replace(pixels, values=turned(pixels.values, _orientation(opened.image)))
 
     def missing_share(self, opened: Opened, content: bytes) -> float | None:
@@ -150,8 +155,10 @@ class Tiff(PictureFormat):
         return _orientation(image) if isinstance(stored, bytes) else 1
 
     def companions(self, opened: Opened) -> Iterator[str]:
-        """Add a maker note that would be invalid anywhere else."""
+        """Add overviews, masks, and a maker note that would be invalid anywhere else."""
         yield from super().companions(opened)
+        contents = cast(tiff_kinds.TiffPages, opened.image).contents
+        yield from () if contents is None else contents.notes()
         try:
             with _page(cast(TiffImageFile, opened.image)) as (reader, page):
                 is_left_out = page_has_fixed_note(reader, page)
@@ -246,7 +253,8 @@ def _stored_metadata(image: TiffImageFile) -> Metadata:
             if tag in page.entries
         }
         captions = iptc_of_stream(read.get(_IPTC, b"")) or iptc_of_resources(read.get(_PHOTOSHOP, b""))
-        exif, dpi, geo = exif_of_page(reader, page), dpi_of_page(reader, page), geo_of_page(reader, page)
+        exif = exif_of_page(reader, page, fitted_no_data(image, tiff_kinds.shift_of_values(image)))
+        dpi, geo = dpi_of_page(reader, page), geo_of_page(reader, page)
     return Metadata(read.get(_PROFILE), exif, read.get(_XMP), dpi, captions, geo=geo)
 
 

@@ -12,13 +12,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from PIL import Image, TiffImagePlugin
 from PIL.TiffImagePlugin import TiffImageFile
 
 from esc_cli.errors import InputError
 from esc_cli.media.damage import keeps_damaged
+from esc_cli.media.formats.tiff_pages import TiffContents, contents_of
+from esc_cli.media.metadata.no_data import no_data_of
+from esc_cli.media.pillow import PILLOW_ERRORS
 from esc_cli.media.tiff_directories import plain_pages
 
 if TYPE_CHECKING:
@@ -73,16 +76,43 @@ _TYPES = {_SIGNED: " with a sign", _FLOATING: " (floats)", 5: " (complex)", 6: "
 
 
 class TiffPages(TiffImageFile):
-    """Pillow's TIFF, with two differences.
+    """Pillow's TIFF, with three differences.
 
     Pillow takes planes apart while it opens a page, and fails where it does not expect them. libvips decodes
     planes, so Pillow does not see that there are any. A page that nothing here reads is refused by its kind.
+    Overviews and masks are no pages.
 
     Attributes:
         in_planes: Whether the current page has a plane for each channel; there may be only one.
+        contents: The pages among the directories; None if the file is damaged.
     """
 
     in_planes = False
+    contents: TiffContents | None = None
+
+    def _seek(self, frame: int) -> None:
+        if not self._frame_pos:
+            self._leave_out_others()
+        super()._seek(frame)
+
+    def _leave_out_others(self) -> None:
+        """If a file has more than pages, let Pillow know where the pages are, so that it seeks no others."""
+        file = cast(IO[bytes], self._fp)
+        size_bytes = file.seek(0, os.SEEK_END)
+        try:
+            self.contents = contents_of(file)
+        except PILLOW_ERRORS:
+            return  # Pillow reports the damage, or reads on in spite of it
+        if not (self.contents.overviews or self.contents.masks):
+            return
+        self._frame_pos = list(self.contents.starts)
+        self._tag_data_limits = [size_bytes] * len(self._frame_pos)
+        self._n_frames = len(self._frame_pos)
+        self.is_animated = self._n_frames > 1
+
+    def directory_number(self, page: int) -> int:
+        """Return the number of a page among all directories of the file."""
+        return page if self.contents is None else self.contents.numbers[page]
 
     def _setup(self) -> None:
         self.in_planes = self.tag_v2.get(_PLANAR, 1) == _SEPARATE_PLANES
@@ -152,6 +182,17 @@ def is_signed(image: Image.Image) -> bool:
     return _sample_format(tags_of(image)) == _SIGNED and depth_bits(image) in (8, 16)
 
 
+def shift_of_values(image: Image.Image) -> int | None:
+    """Return what reading adds to each value of the current page; None if it changes them otherwise."""
+    tags, bits = tags_of(image), depth_bits(image)
+    kind = _sample_format(tags)
+    if kind == _FLOATING:
+        return 0
+    if _photometric(tags) not in (_BLACK_IS_ZERO, _RGB) or bits not in (8, 16):
+        return None
+    return 2 ** (bits - 1) if kind == _SIGNED else 0
+
+
 def converted_space(image: Image.Image) -> str | None:
     """Return "CMYK" or "LAB" if reading converts the current page to sRGB, otherwise None."""
     return _CONVERTED.get(_photometric(tags_of(image)))
@@ -182,7 +223,8 @@ def needs_libvips(image: Image.Image) -> bool:
     deep = samples in (*_DEEP_SAMPLES, *_SIGNED_SAMPLES)
     damaged = keeps_damaged() and samples == (_UNSIGNED, 8) and compression != _RAW
     plain = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
-    return plain and (deep or damaged) and compression not in _ONLY_PILLOW
+    needed = deep or damaged or _is_associated(tags)
+    return plain and needed and compression not in _ONLY_PILLOW
 
 
 def _left_to_libvips(image: Image.Image) -> bool:
@@ -225,7 +267,7 @@ def decoded(image: Image.Image, source: Path | bytes, page: int, name: str) -> "
     if _means_what_libvips_reads(image):
         values = decode_page(source, page, name)
         _check_size(values, image, name)
-        return _numbers(values[..., : len(image.getbands())])
+        return _numbers(values[..., : len(image.getbands())], image)
     values = _plain_samples(source, page, name, image)
     _check_size(values, image, name)
     return _pixels_of_samples(values, image)
@@ -244,7 +286,7 @@ def _pixels_of_samples(values: "Array", image: Image.Image) -> "Pixels":
     values = _straight(values[..., : _COLORS[photometric] + (image.mode in _ALPHA_MODES)], tags)
     if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
         return _through_pillow(values, photometric, image)
-    pixels = _numbers(values)
+    pixels = _numbers(values, image)
     if photometric == _WHITE_IS_ZERO:
         pixels.values[..., 0] = _white_of(pixels.values) - pixels.values[..., 0]
     return pixels
@@ -271,13 +313,14 @@ def _means_what_libvips_reads(image: Image.Image) -> bool:
     """Return whether libvips applies the meaning of the samples itself, and rightly.
 
     libvips 8.18 reads gray planes with alpha wrongly, no tiles in planes, no Lab of 8 bits, and floats
-    with white at 0 as if black were there.
+    with white at 0 as if black were there. Where it divides by alpha, it rounds down, as Pillow does.
     """
     tags = tags_of(image)
     if tags.get(_COMPRESSION, _RAW) == _WEBP:
         return True
     in_planes = cast(TiffPages, image).in_planes
-    return not in_planes and _photometric(tags) in (_BLACK_IS_ZERO, _RGB, _YCBCR)
+    plain = _photometric(tags) in (_BLACK_IS_ZERO, _RGB, _YCBCR)
+    return plain and not in_planes and not _is_associated(tags)
 
 
 def _plain_samples(source: Path | bytes, page: int, name: str, image: Image.Image) -> "Array":
@@ -303,7 +346,12 @@ def _page_of_pillow(content: bytes, page: int, name: str) -> "Array":
 def _straight(values: "Array", tags: Mapping[int, Any]) -> "Array":
     from esc_cli.media.pixels.depth import unpremultiplied
 
-    return unpremultiplied(values) if tags.get(_EXTRA, ())[:1] == (_ASSOCIATED,) else values
+    return unpremultiplied(values) if _is_associated(tags) else values
+
+
+def _is_associated(tags: Mapping[int, Any]) -> bool:
+    """Return whether colors are multiplied by alpha."""
+    return bool(tags.get(_EXTRA, ())[:1] == (_ASSOCIATED,))
 
 
 def _white_of(values: "Array") -> Any:
@@ -312,7 +360,7 @@ def _white_of(values: "Array") -> Any:
     return values.dtype.type(1 if values.dtype.kind == "f" else np.iinfo(values.dtype).max)
 
 
-def _numbers(values: "Array") -> "Pixels":
+def _numbers(values: "Array", image: Image.Image) -> "Pixels":
     """Scale gray or RGB, with or without alpha, to the types of pixels in memory.
 
     Of 32-bit integers, the largest is white in RGB and opaque in alpha, as TIFF 6.0 says, unless all of them
@@ -329,7 +377,7 @@ def _numbers(values: "Array") -> "Pixels":
     )
 
     if values.dtype.kind == "f":
-        return from_floats(values)
+        return from_floats(values, no_data_of(image))
     if values.dtype.itemsize == 1:
         return from_signed_integers(values, 8) if values.dtype.kind == "i" else Pixels(values)
     if values.dtype.itemsize == 2:
@@ -402,12 +450,14 @@ _LEFT_TO_LIBVIPS = "left to libvips"
 def register_kinds() -> None:
     """Add kinds to Pillow's table of TIFFs, which could not be opened otherwise.
 
-    Existing entries are not changed. Of the new kinds, Pillow decodes only gray floats of 64 bits.
+    Existing entries are not changed. Of the new kinds, Pillow decodes only gray floats of 64 bits and gray of
+    12 bits, which is packed in the same way in both byte orders.
     """
     table = cast(dict[_Kind, tuple[str, str]], TiffImagePlugin.OPEN_INFO)
     for order, letter in ((b"II", ""), (b"MM", "B")):
         for gray in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):  # libvips reads no floats of 64 bits
             table.setdefault((order, gray, (_FLOATING,), 1, (64,), ()), ("F", f"F;64{letter}F"))
+            table.setdefault((order, gray, (_UNSIGNED,), 1, (12,), ()), ("I;16", "I;12"))
         for kind, mode in _kinds(order):
             table.setdefault(kind, (mode, _LEFT_TO_LIBVIPS))
 

@@ -9,6 +9,7 @@ import re
 import struct
 from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
+from types import MappingProxyType
 
 from esc_cli.media.tiff_directories import (
     EXIF_DIRECTORY,
@@ -97,18 +98,22 @@ def exif_of_block(block: bytes) -> bytes | None:
     return _if_any(_changed(_without_mark(block), dict.fromkeys(dropped), {}))
 
 
-def exif_of_page(reader: TiffReader, page: Directory) -> bytes | None:
+def exif_of_page(
+    reader: TiffReader, page: Directory, changes: Changes = MappingProxyType({})
+) -> bytes | None:
     """Gather EXIF from the tags of a TIFF's page.
 
     Args:
         reader: Reader of the TIFF.
         page: Directory of the page.
+        changes: New values by tag; None removes the tag.
 
     Returns:
         A block that begins with "Exif"; None if the page has no tags for it. It has no maker note that
         would be invalid in it.
     """
-    kept = reader.tree(page, without=STORAGE_TAGS | RESOLUTION_TAGS)
+    kept = reader.tree(page, without=STORAGE_TAGS | RESOLUTION_TAGS | changes.keys())
+    kept |= {tag: field for tag, field in changes.items() if field is not None}
     return _if_any(_new_block(_movable(kept), Layout(reader.layout.order, big=False)))
 
 

@@ -10,6 +10,10 @@ WIDE_INTEGERS_NOTE = "32-bit integers were reduced to 16 bits per channel"
 """The note that a picture of integers has lost bit depth, since no picture has more than 16 bits."""
 
 
+INFINITE_NOTE = "infinite values became the largest and the smallest finite ones"
+"""The note on floats beyond all numbers."""
+
+
 SIGNED_NOTE = "signed integers became unsigned: the lowest possible one is black"
 """The note on integers of 8 or 16 bits whose black is stored as -128 or -32,768."""
 

@@ -1,5 +1,6 @@
 """Bit depth: convert the numbers in files to pixels, and pictures from one depth to another."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from esc_cli.media.picture import Picture
-from esc_cli.media.pixels.bits import FLOAT_BITS, SIGNED_NOTE, WIDE_INTEGERS_NOTE, depth_class
+from esc_cli.media.pixels.bits import FLOAT_BITS, INFINITE_NOTE, SIGNED_NOTE, WIDE_INTEGERS_NOTE, depth_class
 
 Array = npt.NDArray[Any]
 
@@ -25,12 +26,14 @@ class Pixels:
         depth_bits: See `Picture`.
         value_range: See `Picture`.
         notes: Sentences about what was changed when reading.
+        no_data: See `Picture`.
     """
 
     values: Array
     depth_bits: int = 8
     value_range: tuple[float, float] = (0.0, 1.0)
     notes: tuple[str, ...] = ()
+    no_data: float | None = None
 
     @property
     def gray(self) -> bool:
@@ -83,19 +86,44 @@ def from_wide_integers(values: Array) -> Pixels:
     return Pixels(scaled.round().astype(np.uint16), 16, notes=(WIDE_INTEGERS_NOTE,))
 
 
-def from_floats(values: Array) -> Pixels:
+def from_floats(values: Array, no_data: float | None = None) -> Pixels:
     """Scale floats of shape (H, W, C) to [0, 1]; the last channel is alpha if there are two or four.
 
-    NaN becomes black. Alpha may have the range of the colors, or always [0, 1].
+    Pixels without data become transparent. Without alpha of its own, the picture gets an alpha that marks
+    them. Alpha may have the range of the colors, or always [0, 1].
+
+    Args:
+        values: The floats.
+        no_data: The value of pixels without data, besides NaN.
     """
     colors = values.shape[2] - (values.shape[2] in (2, 4))
-    black, white = _range(values[..., :colors], (1.0, 255.0, 65_535.0))
-    scaled = np.empty(values.shape, np.float32)
+    missing = _missing(values[..., :colors], no_data)
+    black, white = _range(values[..., :colors], (1.0, 255.0, 65_535.0), missing)
+    is_marked = colors == values.shape[2] and missing is not None
+    scaled = np.empty((*values.shape[:2], values.shape[2] + is_marked), np.float32)
     for channel in range(values.shape[2]):  # one at a time, since floats take much memory
         plane = values[..., channel]
         low, high = (black, white) if channel < colors else (0.0, _white_of_alpha(plane, white))
         scaled[..., channel] = _between(plane, low, high)
-    return Pixels(scaled, FLOAT_BITS, (black, white))
+    if is_marked:
+        scaled[..., -1] = 1
+    if missing is not None:
+        scaled[missing] = 0
+    notes = (INFINITE_NOTE,) if np.isinf(values[..., :colors]).any() else ()
+    mark = no_data if no_data is not None else math.nan
+    return Pixels(scaled, FLOAT_BITS, (black, white), notes, mark if is_marked else None)
+
+
+def _missing(colors: Array, no_data: float | None) -> Array | None:
+    """Return which pixels of (H, W, C) have no data: any channel is NaN, or all have the value; None if none.
+
+    The value is compared as the type of the colors stores it.
+    """
+    missing: Array = np.logical_or.reduce(np.isnan(colors), axis=2)
+    if no_data is not None:
+        with np.errstate(over="ignore"):
+            missing = np.logical_or(missing, (colors == colors.dtype.type(no_data)).all(axis=2))
+    return missing if missing.any() else None
 
 
 def unpremultiplied(values: Array) -> Array:
@@ -103,24 +131,26 @@ def unpremultiplied(values: Array) -> Array:
 
     Source: TIFF 6.0, ExtraSamples 1 (associated alpha).
     """
-    alpha: Array = values[..., -1].astype(np.float64 if values.dtype.itemsize > 2 else np.float32)
-    opaque = 1.0 if values.dtype.kind == "f" else float(np.iinfo(values.dtype).max)
-    factor = np.divide(opaque, alpha, out=np.zeros_like(alpha), where=alpha > 0)
+    # The products of two values are exact, so that halves are rounded as halves.
+    alpha: Array = values[..., -1].astype(np.float64 if values.dtype.itemsize > 1 else np.float32)
+    opaque = alpha.dtype.type(1.0 if values.dtype.kind == "f" else np.iinfo(values.dtype).max)
     result = values.copy()
     for channel in range(values.shape[2] - 1):
-        straight = (values[..., channel] * factor).clip(0, opaque)
+        products = values[..., channel] * opaque
+        straight = np.divide(products, alpha, out=np.zeros_like(alpha), where=alpha > 0).clip(0, opaque)
         result[..., channel] = straight if values.dtype.kind == "f" else straight.round()
     return result
 
 
-def _range(values: Array, usual: Sequence[float]) -> tuple[float, float]:
-    """Return the black and white of numbers whose type does not define them.
+def _range(values: Array, usual: Sequence[float], missing: Array | None = None) -> tuple[float, float]:
+    """Return the black and white of numbers whose type does not define them, except of missing pixels.
 
     The result is the smallest usual range that holds all numbers. A range other than the first is taken only
     if the numbers fill more than an eighth of it: a float photo that overshoots 1 is not a dark photo in [0,
     255]. If no usual range is suitable, the numbers' own range is taken.
     """
-    finite = values[np.isfinite(values)]
+    finite = values if missing is None else values[~missing]
+    finite = finite[np.isfinite(finite)]
     low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
     filled = (white for white in usual if high <= white and (white == usual[0] or high > white / 8))
     return min(low, 0.0), next(filled, high)
@@ -146,11 +176,14 @@ def with_depth(picture: Picture, bits: int) -> Picture:
     Args:
         picture: Picture of any depth.
         bits: 8, 10, 12 or 16; 32 changes nothing. 10 and 12 bits are scaled to the full 16 bits.
+
+    Returns:
+        The picture. Pixels without data are marked by alpha alone.
     """
     if bits >= picture.depth_bits:
         return picture
     alpha = None if picture.alpha is None else _reduced(picture.alpha, bits)
-    return replace(picture, color=_reduced(picture.color, bits), alpha=alpha, depth_bits=bits)
+    return replace(picture, color=_reduced(picture.color, bits), alpha=alpha, depth_bits=bits, no_data=None)
 
 
 def quantized(values: Array, bits: int) -> Array:

@@ -1,9 +1,12 @@
 """Convert pixels from every Pillow mode to gray or RGB, with or without alpha, at full bit depth."""
 
+from dataclasses import replace
+
 import numpy as np
 from PIL import Image, TiffImagePlugin
 
 from esc_cli.media.color.converted import cmyk_to_rgb, conversion_note, lab_to_rgb
+from esc_cli.media.metadata.no_data import no_data_of
 from esc_cli.media.pillow import WIDE_MODES
 from esc_cli.media.pixels.bits import reduction_note
 from esc_cli.media.pixels.depth import (
@@ -66,7 +69,7 @@ def _wide(image: Image.Image, file_bits: int) -> Pixels:
     values = np.asarray(image)[..., np.newaxis]
     transparent = image.info.get("transparency")
     if values.dtype.kind == "f":
-        pixels = from_floats(values)
+        pixels = from_floats(values, no_data_of(image))
     elif values.dtype.itemsize == 2:
         pixels = from_integers(values.astype(np.uint16, copy=False), min(file_bits, 16))
     elif file_bits == 16 and _is_signed(image):
@@ -75,10 +78,10 @@ def _wide(image: Image.Image, file_bits: int) -> Pixels:
         pixels = from_wide_integers(values)
     gray = pixels.values
     if _is_negative(image):
-        gray = _opaque(gray) - gray
+        gray = np.concatenate((_opaque(gray) - gray[..., :1], gray[..., 1:]), axis=2)
     if isinstance(transparent, int):
         gray = np.concatenate((gray, _opaque(gray) * (values != transparent).astype(gray.dtype)), axis=2)
-    return Pixels(gray, pixels.depth_bits, pixels.value_range, pixels.notes)
+    return replace(pixels, values=gray)
 
 
 def _is_signed(image: Image.Image) -> bool:

@@ -320,7 +320,7 @@ def _clip_of(first: Probe, frames: int, gray: bool, frame_rate: Fraction, notes:
 def _notes(probed: Probe) -> Iterator[str]:
     yield from probed.notes
     if probed.floating:
-        yield "floats are converted to 16 bits per channel"
+        yield "floats are converted to 16 bits per channel, and NaN to black"
     if "icc_profile" in probed.parts:
         yield "the pictures are converted from their color profiles to sRGB"
     if probed.parts - {"icc_profile", "dpi"}:
@@ -328,7 +328,8 @@ def _notes(probed: Probe) -> Iterator[str]:
 
 
 def _read(path: Path, kind: _Kind) -> Picture:
-    picture = with_depth(read_file(path).first, 16)
+    read = read_file(path).first
+    picture = with_depth(read if read.no_data is None else replace(read, alpha=None), 16)
     _check_kind(path, _kind_of_picture(picture), kind)
     return to_srgb(picture)
 

@@ -219,6 +219,31 @@ def test_a_size_is_that_of_the_clip_as_it_is_shown(
     assert frame.shape[:2] == ((192, 256) if rotation_deg == 90 else (144, 192))
 
 
+@pytest.mark.parametrize(
+    ("size", "pixel_format", "rotation_deg", "name"),
+    [
+        ("384x216", "yuv420p", 0, "in_288x216.mp4"),
+        ("101x", "yuv420p", 0, "in_102x76.mp4"),
+        ("101x", "yuv444p", 0, "in_101x76.mp4"),
+        ("101x101^", "yuv420p", 0, "in_136x102.mp4"),
+        ("51x51>", "yuv420p", 0, "in_52x38.mp4"),
+        ("101x", "yuv420p", 90, "in_102x136.mp4"),
+        ("101x", "yuv420p", 180, "in_102x76.mp4"),
+        ("101x75!", "yuv422p", 0, "in_102x75.mp4"),
+    ],
+)
+def test_a_clip_is_named_by_the_size_that_it_has(
+    make_clip: Maker, upscale: Upscale, size: str, pixel_format: str, rotation_deg: int, name: str
+) -> None:
+    source = make_clip(shown=(0, 1), pixel_format=pixel_format, rotation_deg=rotation_deg)
+    _, report = upscale(source, scale=None, size=size)
+    assert report.exit_code == 0
+    with av.open(name) as container:
+        stream = container.streams.video[0]
+        sides = (stream.width, stream.height)[:: -1 if rotation_deg == 90 else 1]
+    assert f"in_{sides[0]}x{sides[1]}.mp4" == name
+
+
 def test_frames_as_pictures_and_back(make_clip: Maker, upscale: Upscale, decoded: Decode) -> None:
     source = make_clip("in.mkv", codec="ffv1", pixel_format="bgr0")
     upscale(source, output="frames/%03d.png")

@@ -469,3 +469,37 @@ def test_bytes_with_a_sign_are_moved_up() -> None:
     assert picture.notes == (SIGNED_NOTE,)
     assert picture.color[0, 0].tolist() == (values[..., 0].astype(int) + 128).tolist()
     assert SIGNED_NOTE in probe(content).notes
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("white_is_zero", [False, True])
+@pytest.mark.parametrize("compression", [RAW, DEFLATE])
+def test_gray_of_12_bits(order: str, white_is_zero: bool, compression: int) -> None:
+    values = noise(1, "u2", (5, 7)) >> 4
+    rows = ["".join(f"{value:012b}" for value in row).ljust(88, "0") for row in values[..., 0]]
+    packed = [b"".join(int(row, 2).to_bytes(11) for row in rows)]
+    bits: dict[int, tuple[int, tuple[int, ...]]] = {258: (SHORT, (12,))}
+    file = tiff(
+        values, int(not white_is_zero), order=order, compression=compression, packed=packed, tags=bits
+    )
+    shown = 4095 - values if white_is_zero else values
+    picture = first(file)
+    assert (picture.depth_bits, probe(file).depth_bits) == (12, 12)
+    assert np.array_equal(channels_of(picture), (shown / 4095 * 65_535).round())
+
+
+@pytest.mark.parametrize("type", ["u1", "u2", "f4"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_associated_alpha_is_divided_out_with_rounding(type: str, channels: int, order: str) -> None:
+    values = noise(channels + 1, type, (40, 30))
+    opaque = 1 if type == "f4" else np.iinfo(type).max
+    values[..., :-1] = values[..., :-1] * (values[..., -1:] / opaque)
+    alpha = values[..., -1:].astype(float)
+    straight = (values[..., :-1].astype(float) * opaque) / np.where(alpha, alpha, 1)
+    result = channels_of(first(tiff(values, 2 if channels == 3 else 1, extra=(1,), order=order)))
+    assert np.array_equal(result[..., -1], values[..., -1])
+    if type == "f4":
+        assert np.allclose(result[..., :-1], straight)
+    else:
+        assert np.array_equal(result[..., :-1], straight.round())

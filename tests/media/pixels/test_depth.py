@@ -42,6 +42,7 @@ def test_floats_are_parts_of_their_range() -> None:
     assert pixels.values.dtype == np.float32
     assert pixels.values[0, :, 0].tolist() == [0, 1, 0, 1]
     assert pixels.values[0, :, 1].tolist() == [0.5, 1, 0, 0.25]  # alpha in [0, 1], whatever the colors' range
+    assert pixels.no_data is None
     of_bytes = from_floats(np.array([[[51.0, 102.0], [255.0, 255.0]]]))
     assert of_bytes.values[0, 0].tolist() == pytest.approx([0.2, 0.4])  # alpha in the range of the colors
 

@@ -129,7 +129,7 @@ def test_floats_become_16_bits(tmp_path: Path, make_picture: PictureMaker) -> No
     pattern = save_pictures(tmp_path, [deep(make_picture(), 32)], "TIFF")
     with SequenceReader(pattern, FILM) as reader:
         assert torch.equal(next(iter(reader)).color, deep(make_picture()).color)
-    assert reader.clip.notes == ("floats are converted to 16 bits per channel",)
+    assert reader.clip.notes == ("floats are converted to 16 bits per channel, and NaN to black",)
 
 
 def test_colors_become_srgb(tmp_path: Path, make_picture: PictureMaker) -> None:
