@@ -208,9 +208,9 @@ class Work:
 
         write = replace(self._options.write, provenance=enlarger.models.provenance(task.factor))
         made = make_clip(task, enlarger, write, publish, report)
-        seconds, size = seconds_since(begun), (task.height, task.width)
+        seconds = seconds_since(begun)
         notes = (*made.notes, *_unenlarged(choice))
-        return Done(name, target_name(task), *size, seconds, notes, made.ways, *told(choice))
+        return Done(name, target_name(task), *made.size, seconds, notes, made.ways, *told(choice))
 
     def _check_free(self, task: Task) -> None:
         """Check whether the result appeared after planning.

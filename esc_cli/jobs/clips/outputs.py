@@ -8,26 +8,27 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from esc_cli.errors import DiskFullError, InputError, OutputError, UsageError
-from esc_cli.jobs.clips.options import NO_SETTINGS, ClipOptions
-from esc_cli.jobs.clips.samples import samples
+from esc_cli.jobs.clips.options import NO_SETTINGS, ClipOptions, time_text
+from esc_cli.jobs.clips.samples import spread
 from esc_cli.jobs.clips.sinks import SegmentSink
 from esc_cli.jobs.clips.work_folder import WorkFolder
 from esc_cli.jobs.naming import Destination, choose_clip_format
 from esc_cli.jobs.record import Stamp
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.streams import stdout_errors, stdout_file, write_stdout
-from esc_cli.media.contact_sheet import contact_sheet
+from esc_cli.media.contact_sheet import LINE_PX, captioned, contact_sheet, sheet_size
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS, check_fits
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.containers import Container, EncodeSettings, SoundChoice
-from esc_cli.media.video.encoding import StreamWriter, check_settings, padding_notes
+from esc_cli.media.video.encoding import StreamWriter, check_settings, encoded_size, padding_notes
 from esc_cli.media.video.image_sequence import SequenceWriter, sequence_limitations
 from esc_cli.media.video.mux import SegmentsError, mux
 from esc_cli.media.video.reader import Damage, turned
@@ -40,6 +41,19 @@ from esc_cli.storage.whole_files import atomic_path, write_whole
 if TYPE_CHECKING:
     from esc_cli.jobs.clips.run import Work
     from esc_cli.jobs.clips.task import ClipTask
+
+
+@dataclass(frozen=True)
+class Written:
+    """A result that was written.
+
+    Attributes:
+        size: Size of its frames or of its picture, (height, width), in pixels.
+        notes: A sentence for each thing that was repaired or left out.
+    """
+
+    size: tuple[int, int]
+    notes: tuple[str, ...]
 
 
 class ClipOutput(ABC):
@@ -92,14 +106,15 @@ class ClipOutput(ABC):
         """
 
     @abstractmethod
-    def make(self, work: "Work") -> tuple[str, ...]:
+    def written_size(self, task: "ClipTask") -> tuple[int, int]:
+        """Return the size of a result's frames or of its picture, (height, width), as far as it is known."""
+
+    @abstractmethod
+    def make(self, work: "Work") -> Written:
         """Make the result.
 
         Args:
             work: The task, the enlarger of its frames, and the functions to call.
-
-        Returns:
-            A sentence for each thing that was repaired or left out.
 
         Raises:
             InputError: The clip is damaged, or there is no frame in the part that is kept.
@@ -148,6 +163,10 @@ class _Encoded(ClipOutput):
         """Complete the settings of the encoder."""
         return check_settings(clip, self.format, asked)
 
+    def written_size(self, task: "ClipTask") -> tuple[int, int]:
+        """Return the size of the frames with the rows and columns that the encoder needs."""
+        return encoded_size(task.height, task.width, task.settings.pixel_format or task.clip.pixel_format)
+
     def limitations(
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
     ) -> tuple[str, ...]:
@@ -177,7 +196,7 @@ class ContainerFile(_Encoded):
             return lost
         return (*lost, *stream_copies(source.content, self.format, self._audio).notes)
 
-    def make(self, work: "Work") -> tuple[str, ...]:
+    def make(self, work: "Work") -> Written:
         """Encode the frames that no earlier run encoded, and mux everything."""
         task = work.task
         identity = _identity(task, work.frames.model)
@@ -191,7 +210,7 @@ class ContainerFile(_Encoded):
             with atomic_path(folder.target, task.source.mode) as temporary:
                 left_out = self._mux(task, folder, frames, temporary)
                 work.publish(temporary)
-            return (*_damaged(damage, reader.skipped), *left_out)
+            return Written(self.written_size(task), (*_damaged(damage, reader.skipped), *left_out))
 
     def _mux(self, task: "ClipTask", folder: WorkFolder, frames: int, target: Path) -> tuple[str, ...]:
         """Mux everything; without the other streams if that fails, so that the frames are never lost."""
@@ -230,12 +249,12 @@ class RawStream(_Encoded):
         lost = super().limitations(source, clip, size, settings)
         return (*lost, f"{self.format.name} holds only frames, without their timestamps")
 
-    def make(self, work: "Work") -> tuple[str, ...]:
+    def make(self, work: "Work") -> Written:
         """Write one frame after the other."""
         task = work.task
         with task.open() as reader, _stream_target(work) as file:
             work.run(iter(reader), StreamWriter(file, task.clip, task.height, task.width, task.settings))
-            return _damaged(work.frames.damage, reader.skipped)
+            return Written(self.written_size(task), _damaged(work.frames.damage, reader.skipped))
 
 
 class ImageSequence(ClipOutput):
@@ -271,7 +290,11 @@ class ImageSequence(ClipOutput):
         """Return sentences that say what pictures cannot hold of a clip."""
         return (*clip.notes, *sequence_limitations(clip, self.format))
 
-    def make(self, work: "Work") -> tuple[str, ...]:
+    def written_size(self, task: "ClipTask") -> tuple[int, int]:
+        """Return the size of the pictures, which are upright."""
+        return _upright(task)
+
+    def make(self, work: "Work") -> Written:
         """Write the pictures."""
         work.publish(None)
         task, clip = work.task, work.task.clip
@@ -285,11 +308,11 @@ class ImageSequence(ClipOutput):
         )
         with task.open() as reader:
             work.run(iter(reader), sink)
-            return _damaged(work.frames.damage, reader.skipped)
+            return Written(self.written_size(task), _damaged(work.frames.damage, reader.skipped))
 
 
 class PreviewSheet(ClipOutput):
-    """A picture of a few frames at equal distances.
+    """A picture of a few frames at equal distances, each with its time in the clip below it.
 
     Raises:
         UsageError: The format of the result is a container for clips.
@@ -309,24 +332,37 @@ class PreviewSheet(ClipOutput):
         """Return only the notes from reading."""
         return clip.notes
 
-    def make(self, work: "Work") -> tuple[str, ...]:
+    def written_size(self, task: "ClipTask") -> tuple[int, int]:
+        """Return the size of a sheet of the planned number of frames."""
+        height, width = _upright(task)
+        return sheet_size(task.probe.frames, height + LINE_PX, width)
+
+    def make(self, work: "Work") -> Written:
         """Enlarge a few frames and put them on a sheet."""
         pictures: list[Picture] = []
         task, begun = work.task, time.monotonic()
         with task.open() as reader:
-            for number, low in enumerate(samples(reader, task, task.options.preview or 1), start=1):
+            for number, low in enumerate(spread(reader, task, task.options.preview or 1), start=1):
                 high = turned(work.frames(low), task.clip.rotation_deg)
-                pictures.append(work.frames.as_picture(high))
+                time_s = high.pts * task.clip.time_base - task.clip.origin_s
+                pictures.append(captioned(work.frames.as_picture(high), (time_text(time_s),)))
                 work.report(number, number / max(time.monotonic() - begun, 1e-9))
             if not pictures:
                 raise no_frame(task)
-            content = encode_file(PictureFile((contact_sheet(pictures),)), self.format, work.write)
+            sheet = contact_sheet(pictures)
+            content = encode_file(PictureFile((sheet,)), self.format, work.write)
             work.publish(None)
             if task.target is None:
                 write_stdout(content)
             else:
                 write_whole(task.target, content, mode=task.source.mode)
-            return _damaged(work.frames.damage, reader.skipped)
+            size = sheet.height, sheet.width
+            return Written(size, _damaged(work.frames.damage, reader.skipped))
+
+
+def _upright(task: "ClipTask") -> tuple[int, int]:
+    turns = task.clip.rotation_deg % 180 != 0
+    return (task.width, task.height) if turns else (task.height, task.width)
 
 
 def _damaged(damage: Damage, skipped: int) -> tuple[str, ...]:
