@@ -32,6 +32,7 @@ from esc_cli.media.video.encoding import StreamWriter, check_settings, encoded_s
 from esc_cli.media.video.image_sequence import SequenceWriter, sequence_limitations
 from esc_cli.media.video.mux import SegmentsError, mux
 from esc_cli.media.video.reader import Damage, turned
+from esc_cli.media.video.rehearsal import rehearse
 from esc_cli.media.video.sequence_names import SequenceNames, is_sequence, sequence_names
 from esc_cli.media.video.settings import alpha_notes, caption_notes, format_notes
 from esc_cli.media.video.stream_copy import stream_copies
@@ -69,8 +70,13 @@ class ClipOutput(ABC):
     label = ""
     is_one_file = True
 
-    def settings(self, clip: Clip, asked: EncodeSettings) -> EncodeSettings:
+    def settings(self, clip: Clip, asked: EncodeSettings, size: tuple[int, int]) -> EncodeSettings:
         """Complete the settings of the encoder. Pictures have none.
+
+        Args:
+            clip: The properties of the source clip.
+            asked: The settings that the user chose.
+            size: The size of the result's frames, (height, width).
 
         Raises:
             UsageError: Settings were given for pictures, or do not fit.
@@ -159,7 +165,7 @@ class _Encoded(ClipOutput):
     def __init__(self, container: Container) -> None:
         self.format: Container = container
 
-    def settings(self, clip: Clip, asked: EncodeSettings) -> EncodeSettings:
+    def settings(self, clip: Clip, asked: EncodeSettings, size: tuple[int, int]) -> EncodeSettings:
         """Complete the settings of the encoder."""
         return check_settings(clip, self.format, asked)
 
@@ -186,6 +192,13 @@ class ContainerFile(_Encoded):
     def __init__(self, container: Container, audio: SoundChoice) -> None:
         super().__init__(container)
         self._audio: SoundChoice = audio
+
+    def settings(self, clip: Clip, asked: EncodeSettings, size: tuple[int, int]) -> EncodeSettings:
+        """Complete the settings, and try an encoder that the user chose on a few frames."""
+        complete = super().settings(clip, asked, size)
+        if asked.codec is not None:
+            rehearse(clip, self.format, size, complete)
+        return complete
 
     def limitations(
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings

@@ -54,7 +54,7 @@ def plan_clip(source: Source, destination: Destination, size: Geometry, options:
     height, width = _size_of(clip, size)
     output = output_of(source, destination, clip, options)
     output.check_size(height, width)
-    settings = output.settings(clip, options.encode)
+    settings = output.settings(clip, options.encode, (height, width))
     labels = (f"{label}{output.label}" for label in (size.label, size.file_label((height, width))))
     return ClipTask(
         source=source,
