@@ -42,14 +42,16 @@ def main() -> None:
 
 
 def _run(arguments: list[str]) -> None:
+    from esc_cli.cli.application import run_application
+
     if arguments[:1] == [HELP]:
         arguments = _of_help(arguments[1:])
     _refuse_misspelt(arguments)
     if arguments and arguments[0] in COMMANDS:
         name = arguments.pop(0)
-        _app(name)(args=arguments, prog_name=f"esc-upscale {name}")
+        run_application(_app(name), arguments, f"esc-upscale {name}")
     else:
-        _app("upscale")(args=arguments or ["--help"], prog_name="esc-upscale")
+        run_application(_app("upscale"), arguments or ["--help"], "esc-upscale")
 
 
 def _of_help(commands: list[str]) -> list[str]:

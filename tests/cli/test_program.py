@@ -159,7 +159,10 @@ def test_a_signal_in_the_middle_of_the_work(
         wait_for(Path("1_x4.png"))  # it is written while the next picture is enlarged
         program.send_signal(number)
         assert program.wait(TIMEOUT_S) == code
-        assert program.stderr.read() == sentence
+        hint = "1 of 2 files are done; run the same command again to continue"
+        assert program.stderr.read() == sentence + f"  {hint}\n".encode()
+        last = json.loads(program.stdout.read().splitlines()[-1])
+    assert (last["event"], last["hint"], last["exit_code"]) == ("stopped", hint, code)
     assert files() == ["1.png", "1_x4.png", "2.png"]
 
 
@@ -175,7 +178,8 @@ def test_an_interrupted_run_says_how_far_it_came(start: Start, save: Save) -> No
         assert program.wait(TIMEOUT_S) == 130
         said = program.stderr.read().decode().splitlines()
     # If a signal arrives while Rich prints a line, Rich prints the line again.
-    assert said[-2:] == ["1 of 2 done; run the same command again to continue", "esc-upscale: interrupted"]
+    hint = "1 of 2 files are done; run the same command again to continue"
+    assert said[-2:] == ["esc-upscale: interrupted", f"  {hint}"]
 
 
 def read_terminal(descriptor: int) -> str:

@@ -6,7 +6,7 @@
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +18,7 @@ from esc_cli.jobs.clips.options import NO_SETTINGS, ClipOptions, time_text
 from esc_cli.jobs.clips.samples import spread
 from esc_cli.jobs.clips.sinks import SegmentSink
 from esc_cli.jobs.clips.work_folder import WorkFolder
+from esc_cli.jobs.events import CONTINUE
 from esc_cli.jobs.naming import Destination, choose_clip_format
 from esc_cli.jobs.record import Stamp
 from esc_cli.jobs.sources import Source
@@ -213,7 +214,11 @@ class ContainerFile(_Encoded):
         """Encode the frames that no earlier run encoded, and mux everything."""
         task = work.task
         identity = _identity(task, work.frames.model)
-        with task.open() as reader, WorkFolder(cast(Path, task.target), identity) as folder:
+        with (
+            task.open() as reader,
+            WorkFolder(cast(Path, task.target), identity) as folder,
+            _noting(lambda: _kept(task, folder, can_go_on=identity is not None)),
+        ):
             done = folder.frames
             rest = reader.frames_after(done, folder.last_pts) if done else iter(reader)
             frames = done + work.run(rest, SegmentSink(folder, task), done)
@@ -265,7 +270,7 @@ class RawStream(_Encoded):
     def make(self, work: "Work") -> Written:
         """Write one frame after the other."""
         task = work.task
-        with task.open() as reader, _stream_target(work) as file:
+        with _noting(lambda: _nothing_kept(task)), task.open() as reader, _stream_target(work) as file:
             work.run(iter(reader), StreamWriter(file, task.clip, task.height, task.width, task.settings))
             return Written(self.written_size(task), _damaged(work.frames.damage, reader.skipped))
 
@@ -319,7 +324,7 @@ class ImageSequence(ClipOutput):
             rotation_deg=clip.rotation_deg,
             mode=task.source.mode,
         )
-        with task.open() as reader:
+        with _noting(lambda: _pictures_kept(task, sink)), task.open() as reader:
             work.run(iter(reader), sink)
             return Written(self.written_size(task), _damaged(work.frames.damage, reader.skipped))
 
@@ -354,7 +359,7 @@ class PreviewSheet(ClipOutput):
         """Enlarge a few frames and put them on a sheet."""
         pictures: list[Picture] = []
         task, begun = work.task, time.monotonic()
-        with task.open() as reader:
+        with _noting(lambda: _nothing_kept(task)), task.open() as reader:
             for number, low in enumerate(spread(reader, task, task.options.preview or 1), start=1):
                 high = turned(work.frames(low), task.clip.rotation_deg)
                 time_s = high.pts * task.clip.time_base - task.clip.origin_s
@@ -371,6 +376,36 @@ class PreviewSheet(ClipOutput):
                 write_whole(task.target, content, mode=task.source.mode)
             size = sheet.height, sheet.width
             return Written(size, _damaged(work.frames.damage, reader.skipped))
+
+
+@contextmanager
+def _noting(notes: Callable[[], tuple[str, ...]]) -> Iterator[None]:
+    """Note on the exception of a signal, such as Ctrl-C, what is done."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        for note in notes():
+            error.add_note(note)
+        raise
+
+
+def _kept(task: "ClipTask", folder: WorkFolder, *, can_go_on: bool) -> tuple[str, ...]:
+    if not can_go_on:
+        return _nothing_kept(task)
+    frames = folder.frames
+    total = max(frames, task.probe.frames)
+    return f"{frames} of {total} frames of {task.source.name} are done and kept", CONTINUE
+
+
+def _pictures_kept(task: "ClipTask", sink: SequenceWriter) -> tuple[str, ...]:
+    many = f"{sink.written} pictures of {task.source.name} are written"
+    return (f"{many}, which the same command with --overwrite makes again" if sink.written else many,)
+
+
+def _nothing_kept(task: "ClipTask") -> tuple[str, ...]:
+    return (f"nothing of {task.source.name} is kept",)
 
 
 def _upright(task: "ClipTask") -> tuple[int, int]:
