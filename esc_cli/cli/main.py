@@ -1,5 +1,6 @@
 """``esc-upscale``: upscale pictures, unless the first word is a command."""
 
+import atexit
 import io
 import os
 import sys
@@ -38,7 +39,27 @@ def main() -> None:
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None
     _let_stdout_escape()
     arguments = sys.argv[1:]
-    raise SystemExit(int(exit_code_of(lambda: _run(arguments))))
+    try:
+        code = int(exit_code_of(lambda: _run(arguments)))
+    except SystemExit as end:
+        _leave_threads(end.code)
+        raise
+    _leave_threads(code)
+    raise SystemExit(code)
+
+
+def _leave_threads(code: object) -> None:
+    """End the process at once if a stopped run has left a thread that is still encoding.
+
+    Python would wait for it. What it makes is in memory only, and is not published any more.
+    """
+    if not (code and isinstance(code, int)):
+        return
+    from esc_cli.jobs.pipeline import threads_at_work
+
+    if threads_at_work():
+        atexit._run_exitfuncs()
+        os._exit(code)
 
 
 def _run(arguments: list[str]) -> None:
