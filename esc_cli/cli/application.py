@@ -3,10 +3,16 @@
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 import typer
 from typer.core import TyperCommand
+
+from esc_cli.cli.guard import told
+from esc_cli.jobs.events import Refused
+
+_Mistake = cast(Any, typer.BadParameter.__base__)
+"""The class of all errors in arguments, for which Typer has no name of its own."""
 
 _TYPE_WORDS = {
     r"^(\w+) <(list\[str\]|str|path)>$": r"\1",
@@ -106,6 +112,27 @@ def new_application(**settings: Any) -> typer.Typer:
 
 def _unchecked(context: Any, value: Any) -> Any:
     return value
+
+
+def run_application(application: typer.Typer, arguments: list[str], name: str) -> None:
+    """Run a command. A mistake in its arguments is shown with the command's usage, and told as an event.
+
+    Args:
+        application: The application of the command.
+        arguments: The arguments of the command.
+        name: Name of the command, for its usage.
+
+    Raises:
+        SystemExit: The command fails.
+    """
+    try:
+        code = application(args=arguments, prog_name=name, standalone_mode=False)
+    except _Mistake as error:
+        error.show()
+        sentence = error.format_message().removesuffix(".")
+        raise SystemExit(told(Refused(sentence, f"see {name} -h", error.exit_code))) from error
+    if code:
+        raise SystemExit(code)
 
 
 def said_plainly(message: str) -> str:

@@ -1,19 +1,21 @@
-"""Turn errors into messages and exit codes.
+"""Turn errors into messages, events and exit codes.
 
-This is the only place that does so. No traceback reaches a user.
+This is the only place that does so. No traceback reaches a user. With ``--json``, every run that fails or is
+stopped ends with an event on stdout that has the message, the hint and the exit code.
 """
 
 import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import wraps
 from types import FrameType
 from typing import ParamSpec, TextIO
 
-from esc_cli.cli.output import say_error
+from esc_cli.cli.output import print_event, say_error
 from esc_cli.errors import DEBUG_VARIABLE, EscError, ExitCode, unforeseen
+from esc_cli.jobs.events import Refused, Stopped
 
 P = ParamSpec("P")
 
@@ -48,13 +50,11 @@ def exit_code_of(command: Callable[[], ExitCode | None]) -> ExitCode:
             return command() or ExitCode.OK
     except EscError as error:
         say_error(error.message, error.hint)
-        return error.exit_code
-    except KeyboardInterrupt:
-        say_error("interrupted")
-        return ExitCode.INTERRUPTED
-    except _TerminatedError:
-        say_error("terminated")
-        return ExitCode.TERMINATED
+        return told(Refused(error.message, error.hint, int(error.exit_code)))
+    except KeyboardInterrupt as error:
+        return _stopped("interrupted", error, ExitCode.INTERRUPTED)
+    except _TerminatedError as error:
+        return _stopped("terminated", error, ExitCode.TERMINATED)
     except BrokenPipeError:
         return ExitCode.CANNOT_WRITE  # the reader has closed the pipe, which needs no message
     except Exception as error:
@@ -62,10 +62,28 @@ def exit_code_of(command: Callable[[], ExitCode | None]) -> ExitCode:
             raise
         bug = unforeseen(error)
         say_error(bug.message, bug.hint)
-        return bug.exit_code
+        return told(Stopped(bug.message, bug.hint, int(bug.exit_code)))
     finally:
         _settle(sys.stdout)
         _settle(sys.stderr)
+
+
+def told(event: Refused | Stopped) -> ExitCode:
+    """Print the last event of a run on stdout if the user wants events, and return its exit code.
+
+    The options may be the mistake, so the arguments are searched for the one that asks for events.
+    """
+    if "--json" in sys.argv:
+        with suppress(EscError, OSError):  # another failure must not replace this one
+            print_event(event)
+    return ExitCode(event.exit_code)
+
+
+def _stopped(message: str, error: BaseException, code: ExitCode) -> ExitCode:
+    """Say that a signal stopped the run, and what its work noted about what is done."""
+    hint = "; ".join(getattr(error, "__notes__", ())) or None
+    say_error(message, hint)
+    return told(Stopped(message, hint, int(code)))
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """``esc-upscale``: upscale pictures, unless the first word is a command."""
 
+import atexit
 import io
 import os
 import sys
@@ -39,10 +40,31 @@ def main() -> None:
         raise SystemExit(int(ExitCode.INTERRUPTED)) from None
     _let_stdout_escape()
     arguments = sys.argv[1:]
-    raise SystemExit(int(exit_code_of(lambda: _run(arguments))))
+    try:
+        code = int(exit_code_of(lambda: _run(arguments)))
+    except SystemExit as end:
+        _leave_threads(end.code)
+        raise
+    _leave_threads(code)
+    raise SystemExit(code)
+
+
+def _leave_threads(code: object) -> None:
+    """End the process at once if a stopped run has left a thread that is still encoding.
+
+    Python would wait for it. What it makes is in memory only, and is not published any more.
+    """
+    if not (code and isinstance(code, int)):
+        return
+    from esc_cli.jobs.pipeline import threads_at_work
+
+    if threads_at_work():
+        atexit._run_exitfuncs()
+        os._exit(code)
 
 
 def _run(arguments: list[str]) -> None:
+    from esc_cli.cli.application import run_application
     from esc_cli.cli.completion import VARIABLE, complete
 
     if VARIABLE in os.environ:
@@ -52,9 +74,9 @@ def _run(arguments: list[str]) -> None:
     _refuse_misspelt(arguments)
     if arguments and arguments[0] in COMMANDS:
         name = arguments.pop(0)
-        _app(name)(args=arguments, prog_name=f"esc-upscale {name}")
+        run_application(_app(name), arguments, f"esc-upscale {name}")
     else:
-        _app("upscale")(args=arguments or ["--help"], prog_name="esc-upscale")
+        run_application(_app("upscale"), arguments or ["--help"], "esc-upscale")
     return None
 
 

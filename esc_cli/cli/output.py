@@ -14,7 +14,6 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from rich.table import Column
 from rich.text import Text
 
-from esc_cli.errors import EscError
 from esc_cli.jobs.events import (
     Done,
     Engine,
@@ -23,7 +22,6 @@ from esc_cli.jobs.events import (
     Failed,
     Planned,
     Progressed,
-    Refused,
     Skipped,
     Started,
     Summary,
@@ -103,7 +101,7 @@ class Reporter:
         self._talks = not (quiet or json)
         self._verbose = verbose
         self._unsaid: str | None = None
-        self._planned = self._done = 0
+        self._planned = 0
         self._losses: Counter[str] = Counter()
         self._said: set[str] = set()
         self._dry_run = dry_run
@@ -118,16 +116,12 @@ class Reporter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bars.stop()
-        if kind is not None and not issubclass(kind, Exception) and self._planned > 1:  # Ctrl-C and the like
-            self._say(f"{self._done} of {self._planned} done; run the same command again to continue")
-        if self._json and isinstance(error, EscError):
-            _print_line(as_json(Refused(error.message, error.hint, int(error.exit_code))))
 
     def __call__(self, event: Event) -> None:
         """Print one event."""
         self._bars(event)
         if self._json:
-            _print_line(as_json(event))
+            print_event(event)
         if not isinstance(event, Planned | Skipped | Failed):
             self._say_losses()
         match event:
@@ -138,7 +132,6 @@ class Reporter:
             case Planned():
                 self._plan(event)
             case Done():
-                self._done += 1
                 notes = [note for note in event.notes if note not in self._said]
                 self._say(_done_line(event), *_done_details(event, notes, verbose=self._verbose))
             case Skipped():
@@ -251,6 +244,15 @@ class _Bars:
         self._shares[name] = share
         if self._all is not None:
             self._progress.advance(self._all, more * self._px.get(name, 0))
+
+
+def print_event(event: Event) -> None:
+    """Print an event on stdout, as one line of JSON.
+
+    Raises:
+        OutputError: stdout cannot be written to.
+    """
+    _print_line(as_json(event))
 
 
 def _print_line(line: str) -> None:

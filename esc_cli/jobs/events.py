@@ -15,6 +15,10 @@ It increases when a field changes its meaning or is removed. New fields and even
 """
 
 
+CONTINUE = "run the same command again to continue"
+"""The note on an exception that ends a run which a later run can continue."""
+
+
 @dataclass(frozen=True)
 class Engine:
     """The model, the device and the settings of the work. It is sent once for each model.
@@ -153,12 +157,28 @@ class Failed:
 
 @dataclass(frozen=True)
 class Refused:
-    """The run ends before its work, for a reason that concerns no single input. No summary follows."""
+    """The run ends for a reason that concerns no single input, nearly always before its work.
+
+    No summary follows. The reason may be a mistake in the options.
+    """
 
     message: str
     hint: str | None
     exit_code: int
     event: Literal["refused"] = "refused"
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """A signal or a bug of this program ended the run. No summary follows.
+
+    ``hint`` says what is done, and how to continue.
+    """
+
+    message: str
+    hint: str | None
+    exit_code: int
+    event: Literal["stopped"] = "stopped"
 
 
 @dataclass(frozen=True)
@@ -211,6 +231,7 @@ Event = (
     | Skipped
     | Failed
     | Refused
+    | Stopped
     | Workers
     | WorkerLost
     | Summary

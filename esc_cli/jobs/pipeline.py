@@ -7,6 +7,7 @@ order.
 """
 
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -27,11 +28,45 @@ HEARS_SIGNALS_EVERY_S = 0.1
 If the system delivered Ctrl-C to another thread, the waiting thread notices it only when it wakes up.
 """
 
+PATIENCE_S = 1.0
+"""How long threads may go on after a run was stopped; encoding a large HEIC file takes minutes."""
+
+_THREADS = "esc-upscale"
+"""The beginning of the names of all threads."""
+
 Item = TypeVar("Item")
 Read = TypeVar("Read")
 Made = TypeVar("Made")
 Written = TypeVar("Written")
 Result = TypeVar("Result")
+
+
+class Ending(threading.Event):
+    """Set when a run has ended. What is published when it ends becomes complete or is removed."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = threading.Condition()
+        self._publishing = 0
+
+    @contextmanager
+    def publishing(self) -> Iterator[None]:
+        """Mark the time in which files exist that must not be left behind."""
+        with self._changed:
+            self._publishing += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._publishing -= 1
+                self._changed.notify_all()
+
+    def finish(self) -> None:
+        """Set it, and wait until nothing is being published."""
+        self.set()
+        with self._changed:
+            while self._publishing:
+                self._changed.wait(HEARS_SIGNALS_EVERY_S)
 
 
 @dataclass(frozen=True)
@@ -49,7 +84,7 @@ class Stages(Generic[Item, Read, Made, Written]):
 
     read: Callable[[Item], Read]
     make: Callable[[Item, Read], Made]
-    write: Callable[[Item, Made, threading.Event], Written]
+    write: Callable[[Item, Made, Ending], Written]
     read_bytes: Callable[[Item], int]
     made_bytes: Callable[[Item], int]
 
@@ -60,7 +95,8 @@ def overlapped(
     """Pass items through three stages that overlap.
 
     The loop over the outcomes may end by an exception, Ctrl-C or ``break``. Whatever ends it, no new work is
-    started, and no thread is still at work afterwards.
+    started, and nothing is published afterwards. A thread that is reading or encoding may go on for a while,
+    because an encoder cannot be stopped; what it makes is dropped.
 
     Args:
         items: The items, in the order in which they are made.
@@ -75,7 +111,7 @@ def overlapped(
     coming = deque(items)
     reading: _Queue[Item, Read] = _Queue(workers, waiting_bytes)
     writing: _Queue[Item, Written] = _Queue(workers, waiting_bytes)
-    ended = threading.Event()
+    ended = Ending()
     with _pool(workers, ended) as pool:
         while coming or reading:
             while coming and reading.has_room(stages.read_bytes(coming[0])):
@@ -149,10 +185,10 @@ def _made(make: Callable[[Item, Read], Made], item: Item, read: Future[Read]) ->
 
 def _passed_on(
     pool: ThreadPoolExecutor,
-    write: Callable[[Item, Made, threading.Event], Written],
+    write: Callable[[Item, Made, Ending], Written],
     item: Item,
     made: Future[Made],
-    ended: threading.Event,
+    ended: Ending,
 ) -> Future[Written]:
     error = made.exception()
     if error is None:
@@ -163,13 +199,27 @@ def _passed_on(
 
 
 @contextmanager
-def _pool(workers: int, ended: threading.Event) -> Iterator[ThreadPoolExecutor]:
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="esc-upscale")
+def _pool(workers: int, ended: Ending) -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(workers, thread_name_prefix=_THREADS)
     try:
         yield pool
-    finally:
-        ended.set()
-        pool.shutdown(wait=True, cancel_futures=True)
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        ended.finish()
+        _wait_for_threads()
+        raise
+    pool.shutdown(wait=True)
+
+
+def threads_at_work() -> list[threading.Thread]:
+    """Return the threads of runs. After a run, these are threads that read or encode what is not needed."""
+    return [thread for thread in threading.enumerate() if thread.name.startswith(_THREADS)]
+
+
+def _wait_for_threads() -> None:
+    end = time.monotonic() + PATIENCE_S
+    for thread in threads_at_work():
+        thread.join(max(0.0, end - time.monotonic()))
 
 
 def in_order(items: Iterator[Read], make: Callable[[Read], Made], write: Callable[[Made], object]) -> None:
@@ -205,7 +255,7 @@ def _result(future: Future[Result]) -> Result:
 
 @contextmanager
 def _thread(name: str) -> Iterator[ThreadPoolExecutor]:
-    pool = ThreadPoolExecutor(1, thread_name_prefix=f"esc-upscale-{name}")
+    pool = ThreadPoolExecutor(1, thread_name_prefix=f"{_THREADS}-{name}")
     try:
         yield pool
     finally:

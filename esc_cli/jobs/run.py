@@ -10,7 +10,7 @@ from functools import partial
 from esc_cli.engine.memory.free import host_free_bytes
 from esc_cli.errors import DEBUG_VARIABLE, DiskFullError, EscError, ExitCode, as_ours
 from esc_cli.jobs.clips.task import ClipTask
-from esc_cli.jobs.events import Done, Failed, Listener, Skipped, Summary
+from esc_cli.jobs.events import CONTINUE, Done, Failed, Listener, Skipped, Summary
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import Stages, attempted, overlapped
 from esc_cli.jobs.plan import Plan
@@ -27,6 +27,9 @@ Reading and writing keep up with any network on the CPU with one thread, and on 
 _SHARE_FOR_WAITING = 8
 """Pictures that wait before or after the network may take an eighth of the free memory."""
 
+
+_MOST_UNREPORTED = 32
+"""At most this many results are searched for, because the number of pictures in work is limited."""
 
 Outcomes = Generator[tuple[Task, Future[Done]]]
 """The tasks of a run in any order, each with its ``done`` event or its exception."""
@@ -78,18 +81,42 @@ class _Run:
         self._options = options
         self._listener = listener
         self._failures = list(plan.failures)
-        self._done = 0
+        self._done = self._reported = 0
         self._turned_up = 0
 
     def carry_out(self, outcomes: Outcomes) -> tuple[Failure, ...]:
         begun = time.monotonic()
+        try:
+            self._carry_out(outcomes)
+        except Exception:
+            raise
+        except BaseException as error:  # Ctrl-C and the like
+            self._note_progress(error)
+            raise
+        self._listener(self._summary(seconds_since(begun)))
+        return tuple(self._failures)
+
+    def _carry_out(self, outcomes: Outcomes) -> None:
         with closing(outcomes):
             if not (self._options.fail_fast and self._failures):
                 for task, outcome in outcomes:
+                    self._reported += 1
                     if self._ends_with(task, outcome):
                         break
-        self._listener(self._summary(seconds_since(begun)))
-        return tuple(self._failures)
+
+    def _note_progress(self, error: BaseException) -> None:
+        """Note on an exception how many of several files are done.
+
+        Some results may be written whose outcome has not been reported yet.
+        """
+        tasks = self._plan.tasks
+        if len(tasks) < 2:
+            return
+        unreported = tasks[self._reported : self._reported + _MOST_UNREPORTED]
+        done = self._done + sum(task.is_up_to_date for task in unreported)
+        error.add_note(f"{done} of {len(tasks)} files are done")
+        if CONTINUE not in error.__notes__:
+            error.add_note(CONTINUE)
 
     def _ends_with(self, task: Task, outcome: Future[Done]) -> bool:
         """Count and report an outcome. Return whether the run ends with it."""

@@ -48,6 +48,11 @@ class Task:
         return max(self.height / self.probe.height, self.width / self.probe.width)
 
     @property
+    def written_size(self) -> tuple[int, int]:
+        """Size of the written picture or frames, (height, width), in pixels."""
+        return self.height, self.width
+
+    @property
     def low_px(self) -> int:
         """Number of pixels of the source, in all its frames or pages."""
         return self.probe.height * self.probe.width * self.probe.frames

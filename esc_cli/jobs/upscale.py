@@ -287,14 +287,15 @@ def _engines(plan: Plan, chooser: Chooser) -> Iterator[Engine]:
 def _planned(task: Task, chooser: Chooser) -> Planned:
     unread = chooser.name if chooser.default.enlarges(task.factor) else None
     model, reason = (unread, None) if task.choice is None else told(task.choice)
+    output_height, output_width = task.written_size
     return Planned(
         input=task.source.name,
         output=target_name(task),
         format=task.format.name,
         height=task.probe.height,
         width=task.probe.width,
-        output_height=task.height,
-        output_width=task.width,
+        output_height=output_height,
+        output_width=output_width,
         frames=task.probe.frames,
         lost=task.lost,
         model=model,

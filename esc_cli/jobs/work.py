@@ -4,7 +4,6 @@ This is the same work on one machine and on the workers of a cluster.
 """
 
 import os
-import threading
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,6 +18,7 @@ from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done, Engine, Listener, Progressed, Started
 from esc_cli.jobs.options import Options
+from esc_cli.jobs.pipeline import Ending
 from esc_cli.jobs.plan import refuse_existing
 from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
 from esc_cli.jobs.streams import STDOUT, write_stdout
@@ -138,7 +138,7 @@ class Work:
         self._listener(Started(task.source.name, task.number, self._total))
         return replace(self._enlarger, models=models)
 
-    def write(self, task: PictureTask, high: HighFile, ended: threading.Event) -> Done:
+    def write(self, task: PictureTask, high: HighFile, ended: Ending) -> Done:
         """Encode and publish a result, with its record.
 
         Args:
@@ -158,7 +158,8 @@ class Work:
         if task.target is None:
             write_stdout(encoded)
         else:
-            self._publish(task, task.target, encoded, high, ended)
+            with ended.publishing():
+                self._publish(task, task.target, encoded, high, ended)
         first = high.file.first
         too_large = metadata_lost(first.metadata, task.format, self._options.write.keep)
         notes = tuple(dict.fromkeys((*first.notes, *task.lost, *too_large, *_unenlarged(high.choice))))
@@ -167,13 +168,13 @@ class Work:
         size = first.height, first.width
         return Done(name, target_name(task), *size, seconds, notes, high.ways, *told(high.choice))
 
-    def _publish(
-        self, task: Task, target: Path, encoded: bytes, high: HighFile, ended: threading.Event
-    ) -> None:
+    def _publish(self, task: Task, target: Path, encoded: bytes, high: HighFile, ended: Ending) -> None:
         """Write a result, unless the run has ended.
 
         The record is written just before the result gets its name.
         """
+        if ended.is_set():
+            raise EndedError
         self._check_free(task)
         mode = task.source.mode
 
@@ -209,9 +210,9 @@ class Work:
 
         write = replace(self._options.write, provenance=enlarger.models.provenance(task.factor))
         made = make_clip(task, enlarger, write, publish, report)
-        seconds, size = seconds_since(begun), (task.height, task.width)
+        seconds = seconds_since(begun)
         notes = (*made.notes, *_unenlarged(choice))
-        return Done(name, target_name(task), *size, seconds, notes, made.ways, *told(choice))
+        return Done(name, target_name(task), *made.size, seconds, notes, made.ways, *told(choice))
 
     def _check_free(self, task: Task) -> None:
         """Check whether the result appeared after planning.

@@ -40,6 +40,12 @@ def contact_sheet(pictures: Sequence[Picture], columns: int | None = None) -> Pi
     return replace(first, color=color, alpha=None, gray=all(picture.gray for picture in pictures))
 
 
+def sheet_size(count: int, height: int, width: int) -> tuple[int, int]:
+    """Return the size, (height, width), of a sheet of some pictures of this size."""
+    columns = _best_columns(count, height, width)
+    return _side_px(math.ceil(count / columns), height), _side_px(columns, width)
+
+
 def _best_columns(count: int, height: int, width: int) -> int:
     """Return the number of columns that makes a sheet of pictures of this size most nearly square."""
     return min(range(1, count + 1), key=lambda columns: _imbalance(count, columns, height, width))
@@ -81,7 +87,7 @@ def captioned(picture: Picture, lines: Sequence[str]) -> Picture:
     """Put a black strip with white text below a picture.
 
     Args:
-        picture: Opaque picture of 8 bits.
+        picture: Picture of 8 or 16 bits. If it is not opaque, it is composited on black.
         lines: Lines of text, from top to bottom. If a line is wider than the picture, only its end is shown:
             the end of a file's path says more than its beginning.
 
@@ -93,7 +99,8 @@ def captioned(picture: Picture, lines: Sequence[str]) -> Picture:
     for number, line in enumerate(lines):
         text = _fitted(line.replace("\n", " "), draw, font, picture.width - 2 * _MARGIN_PX)
         draw.text((_MARGIN_PX, number * LINE_PX), text, fill=_WHITE, font=font)
-    return replace(picture, color=torch.cat((picture.color, _planes(strip)), dim=2))
+    color = torch.cat((_opaque(picture), _planes(strip, picture.color)), dim=2)
+    return replace(picture, color=color, alpha=None)
 
 
 def _fitted(
@@ -107,7 +114,9 @@ def _fitted(
     return text
 
 
-def _planes(strip: Image.Image) -> Tensor:
-    """Return a tensor of shape (1, 3, H, W) with three equal planes."""
+def _planes(strip: Image.Image, color: Tensor) -> Tensor:
+    """Return a tensor of shape (1, 3, H, W) with three equal planes, of the type of a picture."""
     plane = torch.from_numpy(np.array(strip))
+    if color.dtype == torch.uint16:
+        plane = (plane.to(torch.int32) * 257).to(torch.uint16)
     return plane.expand(1, 3, *plane.shape)

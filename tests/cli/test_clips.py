@@ -415,13 +415,40 @@ def test_a_signal_leaves_what_is_done(
                 break
         program.send_signal(number)
         assert program.wait(TIMEOUT_S) == code
-        assert program.stderr.read() == sentence
+        last = json.loads(program.stdout.read().splitlines()[-1])
+        said = program.stderr.read()
+    kept = sum(int(path.stem.split("_")[1]) for path in Path().rglob("*.mkv"))
+    assert 48 <= kept < 160
+    hint = f"{kept} of 160 frames of in.mp4 are done and kept; run the same command again to continue"
+    assert said == sentence + f"  {hint}\n".encode()
+    assert (last["event"], last["hint"], last["exit_code"]) == ("stopped", hint, code)
     assert {Path(name).suffix for name in files()} == {".mp4", ".mkv", ".json"}
     events = [json.loads(line) for line in run("in.mp4", *TWICE, "--json").text.splitlines()]
     progress = [event["done"] for event in events if event["event"] == "progress"]
     assert progress[0] > 48 * 48 * 64
     assert progress[-1] == 160 * 48 * 64
     assert files() == ["in.mp4", "in_x2.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("output", "said"),
+    [
+        ("%d.png", "pictures of in.mp4 are written, which the same command with --overwrite makes again"),
+        ("out.y4m", "nothing of in.mp4 is kept"),
+    ],
+)
+def test_an_interrupted_run_that_cannot_go_on_says_so(start: Start, output: str, said: str) -> None:
+    make_clip(frames=160)
+    with start("in.mp4", *TWICE, "-o", output, "--json", variables=ONE_THREAD) as program:
+        assert program.stdout is not None
+        for line in program.stdout:
+            if json.loads(line).get("done", 0) >= 20 * 48 * 64:
+                break
+        program.send_signal(signal.SIGINT)
+        assert program.wait(TIMEOUT_S) == 130
+        hint = json.loads(program.stdout.read().splitlines()[-1])["hint"]
+    written = len(list(Path().glob("*.png")))
+    assert hint == (f"{written} {said}" if written else said)
 
 
 def little_room() -> None:

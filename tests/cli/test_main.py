@@ -1,3 +1,4 @@
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,3 +107,42 @@ def test_losses_are_said_once_and_before_the_work(run: Run, save: Save) -> None:
     assert lines[0] == f"{loss} (2 of 2 files)"
     assert sum(loss in line for line in lines) == 1
     assert run("in/a.png", "-f", "jpg", "-m", "nearest", "-s", 2).stderr.splitlines()[0] == loss
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("in.png", "-s", "x"), 2, "'x' is not a factor such as 2 or 1.5"),
+        (("in.png", "--scael", "2"), 2, "No such option: --scael"),
+        ((), 2, "Missing argument 'INPUT'"),
+        (("in.png", "--overwrite", "--skip-existing"), 2, "contradict each other"),
+        (("in.png", "-o", "-"), 2, "cannot both go to standard output"),
+        (("in.png", "--size", "0x0"), 2, "size"),
+        (("in.png", "-m", "unknown"), 4, "there is no model 'unknown'"),
+        (("in.png", "-m", "nearest", "-s", "2", "-d", "cuda:99"), 5, "cuda:99"),
+        (("in.png", "-m", "nearest", "-s", "2", "-o", "in.png/a.png"), 6, "is not a folder"),
+        (("modles",), 2, "there is no command and no file 'modles'"),
+        (("models", "infoo"), 2, "No such command 'infoo'"),
+        (("models", "info", "unknown"), 4, "there is no model 'unknown'"),
+    ],
+)
+def test_with_json_every_failure_ends_with_its_event(
+    run: Run, save: Save, arguments: tuple[str, ...], code: int, words: str
+) -> None:
+    save("in.png")
+    ended = run(*arguments, "--json")
+    assert ended.code == code
+    last = json.loads(ended.text.splitlines()[-1])
+    assert (last["version"], last["event"], last["exit_code"]) == (2, "refused", code)
+    assert words in last["message"]
+    assert last["message"] in ended.stderr
+    assert ended.text.count('"refused"') == 1
+
+
+def test_with_json_a_bug_is_an_event(run: Run, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    save("in.png")
+    monkeypatch.setattr("esc_cli.jobs.early.expand", lambda names: 1 / 0)
+    ended = run("in.png", "--json")
+    last = json.loads(ended.text.splitlines()[-1])
+    assert (ended.code, last["event"], last["exit_code"]) == (1, "stopped", 1)
+    assert "ZeroDivisionError" in last["message"]

@@ -159,8 +159,39 @@ def test_a_signal_in_the_middle_of_the_work(
         wait_for(Path("1_x4.png"))  # it is written while the next picture is enlarged
         program.send_signal(number)
         assert program.wait(TIMEOUT_S) == code
-        assert program.stderr.read() == sentence
+        hint = "1 of 2 files are done; run the same command again to continue"
+        assert program.stderr.read() == sentence + f"  {hint}\n".encode()
+        last = json.loads(program.stdout.read().splitlines()[-1])
+    assert (last["event"], last["hint"], last["exit_code"]) == ("stopped", hint, code)
     assert files() == ["1.png", "1_x4.png", "2.png"]
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "word"),
+    [(signal.SIGTERM, 143, "terminated"), (signal.SIGINT, 130, "interrupted")],
+)
+def test_a_signal_does_not_wait_for_a_slow_encoder(
+    start: Start, save: Save, number: signal.Signals, code: int, word: str
+) -> None:
+    """AVIF of this noise takes far more than a minute to encode."""
+    save("in.png", size=(2000, 2000))
+    arguments = ("in.png", "-m", "nearest", "-d", "cpu", "-s", 2, "-o", "out.avif", "-q", 95)
+    with start(*arguments, "--json", variables={"OMP_NUM_THREADS": "1"}) as program:
+        assert program.stdout is not None
+        assert program.stderr is not None
+        for line in program.stdout:
+            event = json.loads(line)
+            if event["event"] == "progress" and event["done"] == event["total"]:
+                break
+        time.sleep(2)
+        begun = time.monotonic()
+        program.send_signal(number)
+        assert program.wait(TIMEOUT_S) == code
+        assert time.monotonic() - begun < 15
+        assert program.stderr.read() == f"esc-upscale: {word}\n".encode()
+        last = json.loads(program.stdout.read().splitlines()[-1])
+    assert (last["event"], last["exit_code"]) == ("stopped", code)
+    assert [path.name for path in Path().iterdir() if path.is_file()] == ["in.png"]
 
 
 def test_an_interrupted_run_says_how_far_it_came(start: Start, save: Save) -> None:
@@ -175,7 +206,8 @@ def test_an_interrupted_run_says_how_far_it_came(start: Start, save: Save) -> No
         assert program.wait(TIMEOUT_S) == 130
         said = program.stderr.read().decode().splitlines()
     # If a signal arrives while Rich prints a line, Rich prints the line again.
-    assert said[-2:] == ["1 of 2 done; run the same command again to continue", "esc-upscale: interrupted"]
+    hint = "1 of 2 files are done; run the same command again to continue"
+    assert said[-2:] == ["esc-upscale: interrupted", f"  {hint}"]
 
 
 def read_terminal(descriptor: int) -> str:

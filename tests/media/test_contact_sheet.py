@@ -110,6 +110,16 @@ def test_the_picture_stays_above_its_lines(make_picture: Make) -> None:
     assert (result.width, result.gray, result.metadata) == (picture.width, picture.gray, picture.metadata)
 
 
+def test_text_is_white_on_any_kind_of_picture() -> None:
+    deep = replace(of_width(240), color=torch.full((1, 3, 2, 240), 20_000, dtype=torch.uint16))
+    result = captioned(deep, ("esc",))
+    assert torch.equal(result.color[..., 2:, :].to(torch.int32), strip("esc").to(torch.int32) * 257)
+    clear = replace(of_width(240), alpha=torch.zeros((1, 1, 2, 240), dtype=torch.uint8))
+    shown = captioned(clear, ("esc",))
+    assert (shown.alpha, int(shown.color[..., :2, :].max())) == (None, 0)
+    assert torch.equal(shown.color[..., 2:, :], strip("esc"))
+
+
 def test_text_is_white_on_black_and_without_color() -> None:
     written = strip("esc")
     assert (int(written.min()), int(written.max())) == (0, 255)

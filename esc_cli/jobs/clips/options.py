@@ -73,6 +73,15 @@ def parse_time(text: str) -> float:
     return 3600 * hours + 60 * minutes + float(match["seconds"])
 
 
+def time_text(time: Fraction) -> str:
+    """Return a time, in seconds, as ``parse_time`` reads it: ``M:SS.mmm`` or ``H:MM:SS.mmm``."""
+    milliseconds = max(0, round(time * 1000))
+    minutes, rest = divmod(milliseconds, 60_000)
+    hours, minutes = divmod(minutes, 60)
+    seconds = f"{rest // 1000:02d}.{rest % 1000:03d}"
+    return f"{hours}:{minutes:02d}:{seconds}" if hours else f"{minutes}:{seconds}"
+
+
 def parse_rate(text: str) -> Fraction:
     """Parse a number of frames per second: ``25``, ``23.976`` or ``24000/1001``.
 

@@ -6,22 +6,24 @@
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from esc_cli.errors import DiskFullError, InputError, OutputError, UsageError
-from esc_cli.jobs.clips.options import NO_SETTINGS, ClipOptions
-from esc_cli.jobs.clips.samples import samples
+from esc_cli.jobs.clips.options import NO_SETTINGS, ClipOptions, time_text
+from esc_cli.jobs.clips.samples import spread
 from esc_cli.jobs.clips.sinks import SegmentSink
 from esc_cli.jobs.clips.work_folder import WorkFolder
+from esc_cli.jobs.events import CONTINUE
 from esc_cli.jobs.naming import Destination, choose_clip_format
 from esc_cli.jobs.record import Stamp
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.streams import stdout_errors, stdout_file, write_stdout
-from esc_cli.media.contact_sheet import contact_sheet
+from esc_cli.media.contact_sheet import LINE_PX, captioned, contact_sheet, sheet_size
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS, check_fits
 from esc_cli.media.picture import Picture, PictureFile
@@ -32,6 +34,7 @@ from esc_cli.media.video.image_sequence import SequenceWriter, sequence_limitati
 from esc_cli.media.video.mux import SegmentsError, mux
 from esc_cli.media.video.pixels import encoded_size
 from esc_cli.media.video.reader import Damage, turned
+from esc_cli.media.video.rehearsal import rehearse
 from esc_cli.media.video.sequence_names import SequenceNames, is_sequence, sequence_names
 from esc_cli.media.video.settings import alpha_notes, caption_notes, format_notes
 from esc_cli.media.video.stream_copy import stream_copies
@@ -41,6 +44,19 @@ from esc_cli.storage.whole_files import atomic_path, write_whole
 if TYPE_CHECKING:
     from esc_cli.jobs.clips.run import Work
     from esc_cli.jobs.clips.task import ClipTask
+
+
+@dataclass(frozen=True)
+class Written:
+    """A result that was written.
+
+    Attributes:
+        size: Size of its frames or of its picture, (height, width), in pixels.
+        notes: A sentence for each thing that was repaired or left out.
+    """
+
+    size: tuple[int, int]
+    notes: tuple[str, ...]
 
 
 class ClipOutput(ABC):
@@ -56,8 +72,13 @@ class ClipOutput(ABC):
     label = ""
     is_one_file = True
 
-    def settings(self, clip: Clip, asked: EncodeSettings) -> EncodeSettings:
+    def settings(self, clip: Clip, asked: EncodeSettings, size: tuple[int, int]) -> EncodeSettings:
         """Complete the settings of the encoder. Pictures have none.
+
+        Args:
+            clip: The properties of the source clip.
+            asked: The settings that the user chose.
+            size: The size of the result's frames, (height, width).
 
         Raises:
             UsageError: Settings were given for pictures, or do not fit.
@@ -102,15 +123,16 @@ class ClipOutput(ABC):
             settings: The complete settings of the encoder.
         """
 
+    def written_size(self, task: "ClipTask") -> tuple[int, int]:
+        """Return the size of a result's frames or of its picture, (height, width), as far as it is known."""
+        return self.displayed_size(task.clip, (task.height, task.width), task.settings)
+
     @abstractmethod
-    def make(self, work: "Work") -> tuple[str, ...]:
+    def make(self, work: "Work") -> Written:
         """Make the result.
 
         Args:
             work: The task, the enlarger of its frames, and the functions to call.
-
-        Returns:
-            A sentence for each thing that was repaired or left out.
 
         Raises:
             InputError: The clip is damaged, or there is no frame in the part that is kept.
@@ -155,7 +177,7 @@ class _Encoded(ClipOutput):
     def __init__(self, container: Container) -> None:
         self.format: Container = container
 
-    def settings(self, clip: Clip, asked: EncodeSettings) -> EncodeSettings:
+    def settings(self, clip: Clip, asked: EncodeSettings, size: tuple[int, int]) -> EncodeSettings:
         """Complete the settings of the encoder."""
         return check_settings(clip, self.format, asked)
 
@@ -184,6 +206,13 @@ class ContainerFile(_Encoded):
         super().__init__(container)
         self._audio: SoundChoice = audio
 
+    def settings(self, clip: Clip, asked: EncodeSettings, size: tuple[int, int]) -> EncodeSettings:
+        """Complete the settings, and try an encoder that the user chose on a few frames."""
+        complete = super().settings(clip, asked, size)
+        if asked.codec is not None:
+            rehearse(clip, self.format, size, complete)
+        return complete
+
     def limitations(
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
     ) -> tuple[str, ...]:
@@ -193,11 +222,15 @@ class ContainerFile(_Encoded):
             return lost
         return (*lost, *stream_copies(source.content, self.format, self._audio).notes)
 
-    def make(self, work: "Work") -> tuple[str, ...]:
+    def make(self, work: "Work") -> Written:
         """Encode the frames that no earlier run encoded, and mux everything."""
         task = work.task
         identity = _identity(task, work.frames.model)
-        with task.open() as reader, WorkFolder(cast(Path, task.target), identity) as folder:
+        with (
+            task.open() as reader,
+            WorkFolder(cast(Path, task.target), identity) as folder,
+            _noting(lambda: _kept(task, folder, can_go_on=identity is not None)),
+        ):
             done = folder.frames
             rest = reader.frames_after(done, folder.last_pts) if done else iter(reader)
             frames = done + work.run(rest, SegmentSink(folder, task), done)
@@ -207,7 +240,7 @@ class ContainerFile(_Encoded):
             with atomic_path(folder.target, task.source.mode) as temporary:
                 left_out = self._mux(task, folder, frames, temporary)
                 work.publish(temporary)
-            return (*_damaged(damage, reader.skipped), *left_out)
+            return Written(self.written_size(task), (*_damaged(damage, reader.skipped), *left_out))
 
     def _mux(self, task: "ClipTask", folder: WorkFolder, frames: int, target: Path) -> tuple[str, ...]:
         """Mux everything; without the other streams if that fails, so that the frames are never lost."""
@@ -246,12 +279,12 @@ class RawStream(_Encoded):
         lost = super().limitations(source, clip, size, settings)
         return (*lost, f"{self.format.name} holds only frames, without their timestamps")
 
-    def make(self, work: "Work") -> tuple[str, ...]:
+    def make(self, work: "Work") -> Written:
         """Write one frame after the other."""
         task = work.task
-        with task.open() as reader, _stream_target(work) as file:
+        with _noting(lambda: _nothing_kept(task)), task.open() as reader, _stream_target(work) as file:
             work.run(iter(reader), StreamWriter(file, task.clip, task.height, task.width, task.settings))
-            return _damaged(work.frames.damage, reader.skipped)
+            return Written(self.written_size(task), _damaged(work.frames.damage, reader.skipped))
 
 
 class ImageSequence(ClipOutput):
@@ -287,7 +320,7 @@ class ImageSequence(ClipOutput):
         """Return sentences that say what pictures cannot hold of a clip."""
         return (*clip.notes, *sequence_limitations(clip, self.format))
 
-    def make(self, work: "Work") -> tuple[str, ...]:
+    def make(self, work: "Work") -> Written:
         """Write the pictures."""
         work.publish(None)
         task, clip = work.task, work.task.clip
@@ -299,13 +332,13 @@ class ImageSequence(ClipOutput):
             rotation_deg=clip.rotation_deg,
             mode=task.source.mode,
         )
-        with task.open() as reader:
+        with _noting(lambda: _pictures_kept(task, sink)), task.open() as reader:
             work.run(iter(reader), sink)
-            return _damaged(work.frames.damage, reader.skipped)
+            return Written(self.written_size(task), _damaged(work.frames.damage, reader.skipped))
 
 
 class PreviewSheet(ClipOutput):
-    """A picture of a few frames at equal distances.
+    """A picture of a few frames at equal distances, each with its time in the clip below it.
 
     Raises:
         UsageError: The format of the result is a container for clips.
@@ -325,24 +358,62 @@ class PreviewSheet(ClipOutput):
         """Return only the notes from reading."""
         return clip.notes
 
-    def make(self, work: "Work") -> tuple[str, ...]:
+    def written_size(self, task: "ClipTask") -> tuple[int, int]:
+        """Return the size of a sheet of the planned number of frames."""
+        height, width = super().written_size(task)
+        return sheet_size(task.probe.frames, height + LINE_PX, width)
+
+    def make(self, work: "Work") -> Written:
         """Enlarge a few frames and put them on a sheet."""
         pictures: list[Picture] = []
         task, begun = work.task, time.monotonic()
-        with task.open() as reader:
-            for number, low in enumerate(samples(reader, task, task.options.preview or 1), start=1):
+        with _noting(lambda: _nothing_kept(task)), task.open() as reader:
+            for number, low in enumerate(spread(reader, task, task.options.preview or 1), start=1):
                 high = turned(work.frames(low), task.clip.rotation_deg)
-                pictures.append(work.frames.as_picture(high))
+                time_s = high.pts * task.clip.time_base - task.clip.origin_s
+                pictures.append(captioned(work.frames.as_picture(high), (time_text(time_s),)))
                 work.report(number, number / max(time.monotonic() - begun, 1e-9))
             if not pictures:
                 raise no_frame(task)
-            content = encode_file(PictureFile((contact_sheet(pictures),)), self.format, work.write)
+            sheet = contact_sheet(pictures)
+            content = encode_file(PictureFile((sheet,)), self.format, work.write)
             work.publish(None)
             if task.target is None:
                 write_stdout(content)
             else:
                 write_whole(task.target, content, mode=task.source.mode)
-            return _damaged(work.frames.damage, reader.skipped)
+            size = sheet.height, sheet.width
+            return Written(size, _damaged(work.frames.damage, reader.skipped))
+
+
+@contextmanager
+def _noting(notes: Callable[[], tuple[str, ...]]) -> Iterator[None]:
+    """Note on the exception of a signal, such as Ctrl-C, what is done."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException as error:
+        for note in notes():
+            error.add_note(note)
+        raise
+
+
+def _kept(task: "ClipTask", folder: WorkFolder, *, can_go_on: bool) -> tuple[str, ...]:
+    if not can_go_on:
+        return _nothing_kept(task)
+    frames = folder.frames
+    total = max(frames, task.probe.frames)
+    return f"{frames} of {total} frames of {task.source.name} are done and kept", CONTINUE
+
+
+def _pictures_kept(task: "ClipTask", sink: SequenceWriter) -> tuple[str, ...]:
+    many = f"{sink.written} pictures of {task.source.name} are written"
+    return (f"{many}, which the same command with --overwrite makes again" if sink.written else many,)
+
+
+def _nothing_kept(task: "ClipTask") -> tuple[str, ...]:
+    return (f"nothing of {task.source.name} is kept",)
 
 
 def _damaged(damage: Damage, skipped: int) -> tuple[str, ...]:

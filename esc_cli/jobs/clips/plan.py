@@ -15,7 +15,7 @@ from esc_cli.jobs.clips.task import ClipTask, FrameSource
 from esc_cli.jobs.naming import Destination, target_path
 from esc_cli.jobs.sources import Source
 from esc_cli.media.probe import Probe
-from esc_cli.media.video.clip import Clip
+from esc_cli.media.video.clip import Clip, counted
 from esc_cli.media.video.containers import CLIP_EXTENSIONS, looks_like_clip
 from esc_cli.media.video.image_sequence import SequenceReader
 from esc_cli.media.video.library import head_of
@@ -54,14 +54,14 @@ def plan_clip(source: Source, destination: Destination, size: Geometry, options:
     height, width = _size_of(clip, size)
     output = output_of(source, destination, clip, options)
     output.check_size(height, width)
-    settings = output.settings(clip, options.encode)
+    settings = output.settings(clip, options.encode, (height, width))
     displayed = output.displayed_size(clip, (height, width), settings)
     labels = (f"{label}{output.label}" for label in (size.label, size.file_label(displayed)))
     return ClipTask(
         source=source,
         target=target_path(source, destination, output.format, *labels),
         output=output,
-        probe=_probe(clip, options),
+        probe=_probe(clip, _frames(source, clip, options)),
         height=height,
         width=width,
         lost=output.limitations(source, clip, (height, width), settings),
@@ -123,12 +123,12 @@ def _size_of(clip: Clip, size: Geometry) -> tuple[int, int]:
     return height, width
 
 
-def _probe(clip: Clip, options: ClipOptions) -> Probe:
+def _probe(clip: Clip, frames: int) -> Probe:
     return Probe(
         format=clip.container,
         height=clip.height,
         width=clip.width,
-        frames=_frames(clip, options),
+        frames=frames,
         alpha=clip.alpha,
         depth_bits=8 if clip.depth_bits <= 8 else 16,
         gray=clip.gray,
@@ -136,20 +136,28 @@ def _probe(clip: Clip, options: ClipOptions) -> Probe:
     )
 
 
-def _frames(clip: Clip, options: ClipOptions) -> int:
-    """Estimate the number of frames in the part that is kept. It is 1 if nothing is known.
+def _frames(source: Source, clip: Clip, options: ClipOptions) -> int:
+    """Estimate the number of frames that are read: all in the part that is kept, or those of a preview.
+
+    It is 1 if nothing is known, as for a pipe.
 
     Raises:
         InputError: The part that is kept has no frames.
     """
+    if isinstance(source.content, Path) and source.content.is_file():
+        clip = counted(source.content, clip)
+    kept = _kept(clip, options)
     if options.preview is not None:
-        return options.preview
-    frames = clip.frames or 1
-    if clip.frame_rate is None or clip.duration_s is None:
-        return frames
+        return options.preview if kept is None else min(options.preview, kept)
+    return kept or 1
+
+
+def _kept(clip: Clip, options: ClipOptions) -> int | None:
+    """Estimate the number of frames in the part that is kept; None if nothing is known."""
+    if clip.frames is None or not clip.duration_s:
+        return clip.frames
     start_s = options.start_s or 0
     end_s = min(clip.duration_s, options.end_s or clip.duration_s)
     if start_s >= clip.duration_s:
         raise InputError(f"the clip ends at {clip.duration_s:.2f} s, before the requested start")
-    kept = (end_s - start_s) / clip.duration_s
-    return max(1, round(frames * kept))
+    return max(1, round(clip.frames * (end_s - start_s) / clip.duration_s))

@@ -29,10 +29,12 @@ class Made:
     """The outcome of making a clip.
 
     Attributes:
+        size: Size of the result's frames or of its picture, (height, width), in pixels.
         notes: Sentences that say what could not be kept.
         ways: Sentences that say how the frames went through the network.
     """
 
+    size: tuple[int, int]
     notes: tuple[str, ...]
     ways: tuple[str, ...]
 
@@ -58,8 +60,8 @@ def make_clip(
     frames = FrameEnlarger(enlarger, task)
     if task.target is not None:
         task.source.make_folder_of_result(task.target.parent)
-    notes = task.output.make(Work(task, frames, write, publish, report))
-    return Made((*task.lost, *notes), frames.ways)
+    written = task.output.make(Work(task, frames, write, publish, report))
+    return Made(written.size, (*task.lost, *written.notes), frames.ways)
 
 
 class FrameEnlarger:

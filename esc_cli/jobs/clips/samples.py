@@ -10,6 +10,26 @@ from esc_cli.jobs.clips.task import ClipTask, FrameSource
 from esc_cli.media.video.reader import Frame, pts_at
 
 
+def spread(reader: FrameSource, task: ClipTask, count: int) -> Iterator[Frame]:
+    """Yield different frames at equal distances: ``count``, or all if there are fewer.
+
+    If equal parts of the time do not give enough frames, as in a short clip, or one whose duration is not
+    known, all frames are decoded and counted.
+
+    Raises:
+        InputError: The clip is damaged, or it cannot be read from the middle.
+    """
+    chosen = sorted({frame.pts for frame in samples(reader, task, count)})
+    if len(chosen) == count:
+        yield from (next(reader.frames_from(pts)) for pts in chosen)
+        return
+    begin = pts_at(task.clip, task.options.start_s) if task.options.start_s else task.clip.start_pts
+    there = [frame.pts for frame in reader.frames_from(begin)]
+    kept = min(count, len(there))
+    wanted = {there[(2 * number + 1) * len(there) // (2 * kept)] for number in range(kept)}
+    yield from (frame for frame in reader.frames_from(begin) if frame.pts in wanted)
+
+
 def samples(reader: FrameSource, task: ClipTask, count: int) -> Iterator[Frame]:
     """Divide a clip into ``count`` equal parts, and yield one frame from the middle of each.
 

@@ -63,6 +63,11 @@ class ClipTask(Task):
     identity: Recipe = field(default_factory=dict)
 
     @property
+    def written_size(self) -> tuple[int, int]:
+        """Size of the written frames or picture, (height, width), as far as it is known before the work."""
+        return self.output.written_size(self)
+
+    @property
     def is_there(self) -> bool:
         """Whether the result's name is taken. For an image sequence, any of its names counts."""
         return self.output.is_there(self.target)

@@ -21,6 +21,7 @@ from esc_cli.errors import EscError, InputError, OutputError, UsageError, as_our
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done, Event, Progressed
 from esc_cli.jobs.options import Options
+from esc_cli.jobs.pipeline import Ending
 from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.jobs.work import SkipError, Work
 from esc_cli.version import program_version
@@ -87,7 +88,7 @@ class Worker:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._network = threading.Lock()
-        self._ended = threading.Event()
+        self._ended = Ending()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="esc-upscale")
         self._told_of: set[str] = set()
 

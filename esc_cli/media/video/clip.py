@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -17,9 +17,9 @@ from av.video.codeccontext import VideoCodecContext
 from esc_cli.errors import InputError
 from esc_cli.media.video.containers import is_webm, looks_like_clip
 from esc_cli.media.video.decoding import decoded
-from esc_cli.media.video.library import ClipSource, head_of, name_of, open_clip
+from esc_cli.media.video.library import ClipSource, head_of, name_of, open_clip, packets_of, reading_errors
 
-__all__ = ["Clip", "ColorTags", "Hdr", "clip_of", "looks_like_clip", "main_stream", "probe_clip"]
+__all__ = ["Clip", "ColorTags", "Hdr", "clip_of", "counted", "looks_like_clip", "main_stream", "probe_clip"]
 
 UNSPECIFIED = 2
 """The code point of H.273 for an unspecified matrix, primaries or transfer."""
@@ -134,6 +134,34 @@ def probe_clip(source: ClipSource) -> Clip:
         if frame is None:
             raise InputError(f"{name_of(source)} contains no frames")
         return clip_of(source, container, stream, frame)
+
+
+_GUESSED = ("mpeg",)
+"""Containers whose duration may be a guess from the bit rate that the video states."""
+
+
+def counted(source: Path, clip: Clip) -> Clip:
+    """Return the facts with the number of frames and the duration, which some files do not state.
+
+    For such files, as streams without a container, the packets are counted. That takes as long as reading the
+    file.
+
+    Raises:
+        InputError: The source cannot be read.
+    """
+    if clip.frames is not None and clip.container not in _GUESSED:
+        return clip
+    frames, end, start = 0, None, clip.start_pts
+    with closing(open_clip(source, may_end_early=True)) as container, reading_errors(name_of(source)):
+        for packet in packets_of(container, main_stream(container, name_of(source))):
+            frames += bool(packet.size)
+            if packet.pts is not None:
+                end = max(end or start, packet.pts + (packet.duration or 0))
+    if end is not None:
+        return replace(clip, frames=frames, duration_s=float((end - start) * clip.time_base))
+    return replace(
+        clip, frames=frames, duration_s=float(frames / clip.frame_rate) if clip.frame_rate else None
+    )
 
 
 def main_stream(container: InputContainer, name: str) -> VideoStream:

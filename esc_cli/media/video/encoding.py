@@ -24,6 +24,7 @@ from esc_cli.media.video.settings import (
     EncodeSettings,
     check_settings,
     encoded_size,
+    encoders_clock,
     padding_notes,
 )
 
@@ -80,9 +81,11 @@ class _Writer:
         self._tags = written_tags(clip.color, clip.height, height, self._format, encoder)
         self._container = open_target(target, container.ffmpeg_name, container_options)
         with writing_errors(self._target):
-            rate = clip.frame_rate or _USUAL_RATE
-            self._stream = cast(VideoStream, self._container.add_stream(settings.codec or "", rate=rate))
-            _configure(self._stream.codec_context, clip, (height, width), self._format, self._tags)
+            self._time_base, rate = encoders_clock(encoder, clip)
+            self._stream = cast(VideoStream, self._container.add_stream(encoder, rate=rate))
+            context = self._stream.codec_context
+            _configure(context, clip, (height, width), self._format, self._tags)
+            context.time_base, context.framerate = self._time_base, rate
             # libx265 does not write closed captions by default
             captions = {"a53cc": "1"} if clip.captions and settings.codec == "libx265" else {}
             options = _options(clip.hdr, settings, width) | _location_of_chroma(self._format)
@@ -108,10 +111,14 @@ class _Writer:
             DiskFullError: There is no space left.
         """
         image = to_frame(frame.color, frame.alpha, self._format, self._tags, frame.captions)
-        image.pts, image.time_base = frame.pts, self._clip.time_base
-        image.duration = frame.duration or 0
+        image.pts, image.duration = self._encoders_time(frame)
+        image.time_base = self._time_base
         with writing_errors(self._target):
             self._mux(self._stream.encode(image))
+
+    def _encoders_time(self, frame: Frame) -> tuple[int, int]:
+        """Return the timestamp and the duration that the encoder gets for a frame."""
+        return frame.pts, frame.duration or 0
 
     def close(self) -> None:
         """Flush the encoder and complete the file.
@@ -160,6 +167,7 @@ class SegmentWriter(_Writer):
         self._first_pts: int | None = None
         self._packets = 0
         self._durations: dict[int, int] = {}
+        self._times: list[int] = []
         self._usual_duration = max(1, round(1 / ((clip.frame_rate or _USUAL_RATE) * clip.time_base)))
         super().__init__(path, MATROSKA, clip, height, width, settings, {"fflags": "+bitexact"})
 
@@ -171,8 +179,17 @@ class SegmentWriter(_Writer):
         self._durations[frame.pts] = frame.duration or self._usual_duration
         super().write(frame)
 
+    def _encoders_time(self, frame: Frame) -> tuple[int, int]:
+        """Count the frames for an encoder that does not take the clip's time base."""
+        if self._time_base == self._clip.time_base:
+            return super()._encoders_time(frame)
+        self._times.append(frame.pts)
+        return len(self._times) - 1, 1
+
     def _mux(self, packets: list["Packet[VideoStream]"]) -> None:
         for packet in packets:
+            if self._times and packet.pts is not None:
+                packet.pts = self._times[packet.pts]
             # Some encoders leave out durations. Readers of Matroska then take 1 / frame rate, in seconds.
             packet.duration = self._durations.pop(packet.pts or 0, self._usual_duration)
             packet.pts = (packet.pts or 0) - (self._first_pts or 0)
@@ -220,8 +237,6 @@ def _configure(
 ) -> None:
     context.height, context.width = encoded_size(*size, pixel_format)
     context.pix_fmt = pixel_format
-    context.time_base = clip.time_base
-    context.framerate = clip.frame_rate or _USUAL_RATE
     context.flags |= _WITH_DURATIONS
     # By default, PyAV requests threads within a frame, for which x264 would split each frame into slices.
     context.thread_type = "FRAME"

@@ -177,6 +177,9 @@ class SequenceWriter:
     The values are written unchanged and without a profile, so programs read them as sRGB. Pictures have 16
     bits if the frames have 16 bits and the format supports them. Existing files are replaced.
 
+    Attributes:
+        written: Number of pictures that are written.
+
     Args:
         pattern: A name with one number, see ``is_sequence``; its folder is created.
         format: Format of the pictures, whatever the extension of the pattern is.
@@ -208,6 +211,7 @@ class SequenceWriter:
         self._format, self._settings = format, settings
         self._gray, self._rotation_deg = gray, rotation_deg
         self._number, self._mode = first_number, mode
+        self.written = 0
         make_folder(self._names.folder)
 
     def __enter__(self) -> Self:
@@ -231,6 +235,7 @@ class SequenceWriter:
         content = encode_file(PictureFile((self._picture(frame),)), self._format, self._settings)
         write_whole(self.path(self._number), content, mode=self._mode)
         self._number += 1
+        self.written += 1
 
     def _picture(self, frame: Frame) -> Picture:
         upright = turned(frame, self._rotation_deg)

@@ -1,6 +1,7 @@
 """Muxing of segments and the source's other streams into one file, without encoding again."""
 
 import heapq
+import math
 from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
@@ -31,7 +32,7 @@ from esc_cli.media.video.library import (
     reading_errors,
     writing_errors,
 )
-from esc_cli.media.video.reader import exact_s
+from esc_cli.media.video.reader import exact_s, pts_at
 from esc_cli.media.video.sound import SoundConverter
 from esc_cli.media.video.stream_copy import (
     Copies,
@@ -44,6 +45,9 @@ from esc_cli.media.video.stream_copy import (
 _MUXERS_OWN_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder"))
 _NO_DURATION_S = Fraction(1, 1000)
 """The unit of Matroska's timestamps, which some files state as the duration of a frame."""
+
+_FINE_UNIT_S = Fraction(1, 1000)
+"""The coarsest unit of time in which copied packets are shifted: half of it is not noticed."""
 
 _CLOCKED = ("mpegts", "mpeg")
 """Containers whose timestamps come from a running clock; the timestamps of the result begin at zero."""
@@ -153,8 +157,13 @@ def _count_of_frames(file: Path) -> int:
 
 
 def _cut_of(clip: Clip, start_s: float | None, end_s: float | None) -> _Cut:
-    start, end = (None if time is None else exact_s(time) + clip.origin_s for time in (start_s, end_s))
-    if start is not None:
+    """Return the kept part. It starts where a frame can start, so that one shift is exact for all streams.
+
+    AVI counts frames, so its unit is a whole frame.
+    """
+    end = None if end_s is None else exact_s(end_s) + clip.origin_s
+    if start_s is not None:
+        start = pts_at(clip, start_s) * clip.time_base
         return _Cut(start, end, -start)
     return _Cut(None, end, -clip.origin_s if clip.container in _CLOCKED else Fraction(0))
 
@@ -327,15 +336,23 @@ def _copied(
     for packet in packets_of(low):
         index = packet.stream.index
         if packet.size and index in streams and _cut_to(clocks[index].steadied(packet), cut):
-            shift = round(cut.shift_s / packet.time_base)
             packet.stream = streams[index]
-            packet.pts = None if packet.pts is None else packet.pts + shift
-            packet.dts = None if packet.dts is None else packet.dts + shift
-            yield packet
+            yield _shifted(packet, cut.shift_s)
         elif packet.size and index in converters:
             yield from _converted(converters[index], clocks[index].steadied(packet), cut)
     for converter in converters.values():
         yield from _converted(converter, None, cut)
+
+
+def _shifted(packet: "Packet[Stream]", shift_s: Fraction) -> "Packet[Stream]":
+    """Shift a packet, in parts of its unit if that is coarse: AVI counts packets of sound."""
+    parts = math.ceil(packet.time_base / _FINE_UNIT_S)
+    unit = packet.time_base / parts
+    shift = round(shift_s / unit)
+    packet.pts = None if packet.pts is None else packet.pts * parts + shift
+    packet.dts = None if packet.dts is None else packet.dts * parts + shift
+    packet.duration, packet.time_base = (packet.duration or 0) * parts, unit
+    return packet
 
 
 def _converted(

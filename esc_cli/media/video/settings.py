@@ -18,7 +18,16 @@ from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.containers import MATROSKA, Container, EncodeSettings
 from esc_cli.media.video.pixels import encoded_size, has_alpha
 
-__all__ = ["EncodeSettings", "alpha_notes", "check_settings", "encoded_size", "format_notes", "padding_notes"]
+__all__ = [
+    "EncodeSettings",
+    "alpha_notes",
+    "check_settings",
+    "encoded_size",
+    "encoders_clock",
+    "format_notes",
+    "open_at",
+    "padding_notes",
+]
 
 _DEFAULT_CRF = {"libx264": 15.0, "libx265": 14.0, "libvpx-vp9": 18.0, "libsvtav1": 17.0}
 """Values for which the mean PSNR of luma is 38 dB or more, even with strong grain, and 36 dB for pure noise.
@@ -320,6 +329,47 @@ def _open(context: VideoCodecContext, settings: EncodeSettings) -> None:
         raise UsageError(f"{settings.codec} does not start{stated and f' with {stated}'}") from error
     if context.options:
         raise UsageError(f"{settings.codec} has no option {next(iter(context.options))!r}")
+
+
+def open_at(clip: Clip, size: tuple[int, int], settings: EncodeSettings) -> bool:
+    """Return whether an encoder starts with frames of a size, in the time base that it gets for a clip.
+
+    Args:
+        clip: The source clip.
+        size: Size of the frames, (height, width), in pixels.
+        settings: Complete settings.
+    """
+    context = cast(VideoCodecContext, av.CodecContext.create(settings.codec or "", "w"))
+    context.height, context.width = encoded_size(*size, settings.pixel_format or clip.pixel_format)
+    context.pix_fmt = settings.pixel_format
+    context.time_base, context.framerate = encoders_clock(settings.codec or "", clip)
+    context.options = dict(settings.options)
+    try:
+        context.open()
+    except av.FFmpegError:
+        return False
+    return True
+
+
+_LARGEST_UNIT = {"mpeg4": 65_535}
+"""The most units of time in a second that some encoders take. Source: FFmpeg, libavcodec/mpeg4videoenc.c."""
+
+_USUAL_RATE = Fraction(25)
+
+
+def encoders_clock(codec: str, clip: Clip) -> tuple[Fraction, Fraction]:
+    """Return the time base and the frame rate for an encoder.
+
+    They are those of the clip, unless the encoder has only some rates, as for MPEG-2, or a coarser time base.
+    It then counts frames at the nearest rate that it has, and the container keeps the timestamps.
+    """
+    rate = clip.frame_rate or _USUAL_RATE
+    rates = [Fraction(each.numerator, each.denominator) for each in av.Codec(codec, "w").frame_rates or ()]
+    if rates:
+        rate = min(rates, key=lambda known: abs(known / rate - 1))
+    elif clip.time_base.denominator <= _LARGEST_UNIT.get(codec, clip.time_base.denominator):
+        return clip.time_base, rate
+    return 1 / rate, rate
 
 
 def _check_names(settings: EncodeSettings) -> None:

@@ -5,7 +5,7 @@ import stat
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import chdir, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from PIL import Image
 
 from esc_cli.errors import ExitCode, InputError, OutputError
 from esc_cli.jobs.clips.work_folder import folder_of
-from esc_cli.jobs.events import Done, Skipped
+from esc_cli.jobs.events import Done, Event, Planned, Skipped
 from esc_cli.media.video.clip import probe_clip
 
 Maker = Callable[..., Path]
@@ -290,10 +290,77 @@ def test_a_preview(make_clip: Maker, upscale: Upscale, frames: int, columns: int
     source = make_clip()
     upscale(source, preview=frames)
     with Image.open("in_x2_preview.png") as sheet:
-        width, height = sheet.size
-    assert 256 * columns <= width < 256 * columns + 16 * (columns + 1)
-    assert 192 * rows <= height < 192 * rows + 16 * (rows + 1)
+        assert sheet.size == (256 * columns + 8 * (columns - 1), (192 + 22) * rows + 8 * (rows - 1))
     assert not RESULT.exists()
+
+
+@pytest.mark.parametrize("name", ["in.mp4", "in.mkv", "in.h264"])
+@pytest.mark.parametrize("count", [7, 9, 12, 15, 20])
+def test_a_preview_has_as_many_frames_as_there_are(
+    make_clip: Maker, upscale: Upscale, name: str, count: int
+) -> None:
+    source = make_clip(name, shown=range(15))
+    heard, report = upscale(source, preview=count, output="sheet.png")
+    assert report.exit_code is ExitCode.OK
+    assert heard.frames == list(range(1, min(count, 15) + 1))
+    with Image.open("sheet.png") as sheet:
+        assert sizes(heard) == [sheet.size[::-1]] * 2
+
+
+def test_a_preview_says_the_time_of_each_frame(make_clip: Maker, upscale: Upscale) -> None:
+    """Compare with a clip of one still, in which the only differences are the times."""
+    source = make_clip("in.mkv", shown=(0,) * 10, codec="ffv1")
+    upscale(source, preview=2, output="sheet.png")
+    upscale(source, preview=2, start="0.2", output="later.png")
+    sheet, later = (np.array(Image.open(name)) for name in ("sheet.png", "later.png"))
+    frames = slice(0, 192)
+    assert np.array_equal(sheet[frames], later[frames])
+    assert sheet[192:].max() == 255
+    assert not np.array_equal(sheet[192:], later[192:])
+
+
+@pytest.mark.parametrize(
+    ("output", "options", "size"),
+    [
+        ("out.mkv", {}, (144, 194)),
+        ("out.mkv", {"pixel_format": "yuv444p"}, (144, 193)),
+        ("out.y4m", {}, (144, 194)),
+        ("%d.png", {}, (144, 193)),
+    ],
+)
+def test_the_events_say_the_size_of_the_file(
+    make_clip: Maker,
+    upscale: Upscale,
+    decoded: Decode,
+    output: str,
+    options: dict[str, str],
+    size: tuple[int, int],
+) -> None:
+    source = make_clip(shown=(0, 1))
+    heard, _ = upscale(source, output=output, scale=None, size="193x144!", **options)
+    written = decoded(output.replace("%d", "1"), "rgb24")[0].shape[:2]
+    assert [written, *sizes(heard)] == [size] * 3
+
+
+def test_the_events_say_the_size_of_upright_pictures(make_clip: Maker, upscale: Upscale) -> None:
+    heard, _ = upscale(make_clip(shown=(0, 1), rotation_deg=90), output="%d.png")
+    with Image.open("1.png") as picture:
+        assert [picture.size[::-1], *sizes(heard)] == [(256, 192)] * 3
+
+
+def sizes(heard: Iterable[Event]) -> list[tuple[int, int]]:
+    return [(e.output_height, e.output_width) for e in heard if isinstance(e, Planned | Done)]
+
+
+@pytest.mark.parametrize("name", ["in.h264", "in.mpg", "in.ivf", "in.mkv", "in.ts"])
+@pytest.mark.parametrize(("cut", "frames"), [({}, 15), ({"start": "0.2", "end": "0.4"}, 5)], ids=str)
+def test_the_plan_counts_the_frames_of_the_part(
+    make_clip: Maker, upscale: Upscale, name: str, cut: dict[str, str], frames: int
+) -> None:
+    codec = {"in.mpg": "mpeg1video", "in.ivf": "libvpx-vp9"}.get(name, "libx264")
+    heard, _ = upscale(make_clip(name, shown=range(15), codec=codec), dry_run=True, output="o.mkv", **cut)
+    (plan,) = (event for event in heard if isinstance(event, Planned))
+    assert plan.frames == frames
 
 
 def test_the_part_between_start_and_end(make_clip: Maker, upscale: Upscale, decoded: Decode) -> None:

@@ -46,13 +46,15 @@ def sound(stream: Any) -> list[Any]:
     return packets + list(stream.encode(None))
 
 
-def made(path: Path, offset_ms: int) -> Path:
+def made(path: Path, offset_ms: int, video_codec: str = "libx264", sound_codec: str = "ac3") -> Path:
     """Make a clip with a flash and a click, which comes later by an offset."""
+    options = OPTIONS if video_codec == "libx264" else {}
     with av.open(path, "w") as target:
-        video: Any = target.add_stream("libx264", rate=RATE, options=OPTIONS)
+        video: Any = target.add_stream(video_codec, rate=RATE, options=options)
         video.height = video.width = 32
-        video.pix_fmt, video.codec_context.time_base = "yuv420p", Fraction(1, 1000)
-        audio = target.add_stream("ac3", rate=SAMPLES, layout="mono")
+        unit = Fraction(1, RATE) if path.suffix == ".avi" else Fraction(1, 1000)
+        video.pix_fmt, video.codec_context.time_base = "yuv420p", unit
+        audio = target.add_stream(sound_codec, rate=SAMPLES, layout="mono")
         streams = [(pictures(video), max(0, -offset_ms)), (sound(audio), max(0, offset_ms))]
         for packets, delay_ms in streams:
             for packet in packets:
@@ -106,6 +108,22 @@ def test_sound_keeps_its_distance_to_the_picture(tmp_path: Path, kind: str, offs
         for cut in CUTS:
             target = doubled(source, tmp_path / f"out.{extension}", *cut)
             moved[extension, cut] = abs(distance_s(target) - before)
+    assert {where: s for where, s in moved.items() if s > TOLERANCE_S} == {}
+
+
+@pytest.mark.parametrize("sound_codec", ["ac3", "aac", "adpcm_ms"])
+def test_a_container_that_counts_frames_and_packets_stays_synchronous(
+    tmp_path: Path, sound_codec: str
+) -> None:
+    source = made(tmp_path / "in.avi", 0, "mpeg4", sound_codec)
+    with av.open(source) as file:
+        assert file.streams.video[0].time_base == Fraction(1, RATE)
+    before = distance_s(source)
+    moved = {}
+    for extension in ("mp4", "mkv", "mov"):
+        for start_s in (0.13, 0.19, 0.41, 0.72):
+            target = doubled(source, tmp_path / f"out.{extension}", start_s, None)
+            moved[extension, start_s] = abs(distance_s(target) - before)
     assert {where: s for where, s in moved.items() if s > TOLERANCE_S} == {}
 
 
