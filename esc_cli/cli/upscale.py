@@ -32,7 +32,7 @@ _COMMANDS = {
 _PANELS = {
     "output": "Main options",
     "format": "Results",
-    "recursive": "Folders and batches",
+    "files_from": "Folders and batches",
     "device": "Device and speed",
     "video_codec": "Clips",
     "json": "Messages",
@@ -52,11 +52,11 @@ def _print_version(asked: bool) -> None:
 def upscale(
     context: typer.Context,
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="INPUT", help="Files, folders or patterns to enlarge, or - for standard input."
         ),
-    ],
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -125,6 +125,14 @@ def upscale(
             "--consistency", help="Correct the result until it gives the input when it is shrunk again."
         ),
     ] = False,
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also enlarge the files that a list names, one a line or separated by NUL. - is standard "
+            "input. In a folder named with -o, the results keep the folders of the names.",
+        ),
+    ] = None,
     recursive: Annotated[
         bool,
         typer.Option("--recursive", "-r", help="Include subfolders. The results keep the folder structure."),
@@ -255,6 +263,7 @@ def upscale(
     Results go beside the inputs: photo.png becomes photo_x4.png, and a folder becomes folder_x4. Results
     that are up to date are kept, so an interrupted run continues when it is started again.
     """
+    inputs = inputs or []
     if overwrite and skip_existing:
         raise UsageError("--overwrite and --skip-existing contradict each other")
     _check_streams(inputs, output, json=json, dry_run=dry_run)

@@ -47,7 +47,9 @@ def goes_to_stdout(names: Sequence[str], output: str | None) -> bool:
     return output == STDOUT or (output is None and STDIN in names)
 
 
-def decide_destination(names: Sequence[str], output: str | None, extension: str | None) -> Destination:
+def decide_destination(
+    names: Sequence[str], output: str | None, extension: str | None, *, several: bool = False
+) -> Destination:
     """Parse ``-o`` and ``-f``.
 
     Args:
@@ -56,13 +58,14 @@ def decide_destination(names: Sequence[str], output: str | None, extension: str 
             with a slash, if there are several inputs, or if an input is a folder. In the last two cases, a
             name that does not exist and has the extension of a format is refused.
         extension: The name of a format, or None.
+        several: Whether there are several inputs, however many names there are.
 
     Raises:
         UsageError: The options contradict each other or the inputs, or the format cannot be written.
     """
     format = None if extension is None else container_named(extension) or format_named(extension)
     if goes_to_stdout(names, output):
-        if len(names) > 1 or _has_folder(names):
+        if several or len(names) > 1 or _has_folder(names):
             raise UsageError(
                 "only one picture can go to standard output", hint="name a folder for the results with -o"
             )
@@ -72,7 +75,7 @@ def decide_destination(names: Sequence[str], output: str | None, extension: str 
     if not output:
         raise UsageError("the output has an empty name")
     path = Path(output)
-    if _means_folder(output, names):
+    if several or _means_folder(output, names):
         _check_folder(path, output)
         return Destination(path, is_folder=True, to_stdout=False, format=format)
     return Destination(path, is_folder=False, to_stdout=False, format=_format_of_file(path, format))
@@ -137,7 +140,7 @@ def target_path(
     if destination.path is not None and not destination.is_folder:
         return destination.path
     if destination.path is not None:
-        return destination.path / _with_extension(source.relative, format)
+        return destination.path / _with_extension(source.below_output, format)
     if source.folder is not None:
         return results_folder(source.folder, label) / _with_extension(source.relative, format)
     named = _with_extension(Path(source.name), format)

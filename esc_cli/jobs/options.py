@@ -32,6 +32,7 @@ class Options(EnhancementOptions):
         format: Name of a format, such as ``png``. The default is the format of each input.
         quality: Quality of lossy formats, 1 to 100.
         metadata: Metadata to keep: ``all``, ``none``, or some of ``icc,exif,xmp,dpi,iptc,text,comment,geo``.
+        files_from: File that lists further inputs, or ``-`` for standard input.
         recursive: Whether to search subfolders.
         when_there: How to handle results that already exist and are not up to date.
         max_megapixels: Limit of the input size, in megapixels. Larger inputs are refused. The default is 500.
@@ -66,6 +67,7 @@ class Options(EnhancementOptions):
     format: str | None = field(default=None, metadata=RESOLVED)
     quality: int | None = field(default=None, metadata=RECORDED)
     metadata: str = field(default="all", metadata=RESOLVED)
+    files_from: str | None = field(default=None, metadata=NO_EFFECT)
     recursive: bool = field(default=False, metadata=NO_EFFECT)
     when_there: WhenThere = field(default="refuse", metadata=NO_EFFECT)
     max_megapixels: float | None = field(default=None, metadata=NO_EFFECT)
@@ -102,6 +104,11 @@ class Options(EnhancementOptions):
         if not 0 < self.max_megapixels < math.inf:
             raise UsageError(f"{self.max_megapixels:g} megapixels is not a valid limit for inputs")
         return int(self.max_megapixels * 10**6)
+
+    @property
+    def lists_files(self) -> bool:
+        """Whether a list names inputs. If so, there may be several, and their results go to a folder."""
+        return self.files_from is not None
 
     @property
     def keeps_damaged(self) -> bool:

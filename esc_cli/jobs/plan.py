@@ -13,6 +13,7 @@ from esc_cli.errors import InputError, OutputError, OutputExistsError, UsageErro
 from esc_cli.jobs.clips.options import DEFAULT_OPTIONS
 from esc_cli.jobs.clips.plan import is_clip, plan_clip
 from esc_cli.jobs.clips.task import ClipTask
+from esc_cli.jobs.file_lists import names_in_list
 from esc_cli.jobs.naming import (
     Destination,
     choose_format,
@@ -81,17 +82,19 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
 
     Raises:
         UsageError: The request contradicts itself.
+        InputError: The list of inputs cannot be read.
         OutputExistsError: A result already exists, is not up to date, and must not be touched.
         OutputError: Two results would have the same name, a result would replace an input, or the folder of a
             result cannot be written to.
     """
     options, names = request.options, expand(request.inputs)
-    destination = decide_destination(names, request.output, options.format)
-    never = _folders_of_results(names, destination, request.size.label)
-    found = find_sources(names, recursive=options.recursive, never=never, shard=options.share)
+    listed = names_in_list(options.files_from)
+    destination = decide_destination(names, request.output, options.format, several=options.lists_files)
+    never = _folders_of_results((*names, *listed), destination, request.size.label)
+    found = find_sources(names, listed=listed, recursive=options.recursive, never=never, shard=options.share)
     own_results = _own_results(found.pictures)
     sources = replace(found, pictures=tuple(one for one in found.pictures if one not in own_results))
-    names_one = _names_one(names, sources)
+    names_one = not options.lists_files and _names_one(names, sources)
     planned, failures = _plan_tasks(sources, destination, request, write_recipe)
     tasks = _named_apart(planned)
     up_to_date = [task for task in tasks if task.is_up_to_date]
@@ -211,8 +214,10 @@ def _sorted_out(
 
 def _names_one(names: Sequence[str], sources: Sources) -> bool:
     """Return whether the user named only one file, or only one folder without pictures."""
+    if len(names) != 1:
+        return False
     is_folder = os.path.isdir(names[0]) and sources.pictures  # noqa: PTH112 - as in sources
-    return len(names) == 1 and not is_folder
+    return not is_folder
 
 
 def _check_name(target: Path | None) -> None:

@@ -47,6 +47,10 @@ in.png in2.png -o -
 in.png -o there.png
 in.png --metadata all,exif
 in.png --metadata gps
+-s 2
+--files-from missing.txt
+--files-from in.png -o -
+- --files-from -
 in.png --shard 3/2
 in.png --shard x
 in.png --tiling sometimes

@@ -406,3 +406,13 @@ def test_a_profile_and_gray_and_orientation_arrive(run: Run, save: Save, load: L
     assert load("out/in.jpg").info["icc_profile"] == profile
     assert load("out/in.jpg").size == (12, 16)
     assert load("out/gray.png").mode == "L"
+
+
+def test_a_list_through_standard_input(run: Run, save: Save) -> None:
+    save("in/a 1.png"), save("in/b.png")
+    ended = run("--files-from", "-", "-o", "out", *NEAREST, stdin=b"in/a 1.png\0in/b.png\0in/c.png\0")
+    assert ended.code == 7
+    assert "in/c.png: there is no such file\n" in ended.stderr
+    assert files() == ["in/a 1.png", "in/b.png", "out/in/a 1.png", "out/in/b.png"]
+    ended = run("--files-from", "-", "-o", "out", *NEAREST)
+    assert (ended.code, ended.stderr) == (0, "0 to do\n")

@@ -32,6 +32,7 @@ OTHERS: dict[str, Any] = {
     "metadata": "none",
     "attention": "naive",
     "runtime": "torch",
+    "files_from": "list.txt",
     "recursive": True,
     "when_there": "skip",
     "max_megapixels": 1,
@@ -74,6 +75,7 @@ def test_results_depend_on_an_option_as_it_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save("in.png")
+    Path("list.txt").write_text("in.png")
     (effect,) = (one.metadata["effect"] for one in fields(Options) if one.name == name)
     if name in CLIPS:
         assert effect == "resolved"
