@@ -32,7 +32,7 @@ _COMMANDS = {
 _PANELS = {
     "output": "Main options",
     "format": "Results",
-    "files_from": "Folders and batches",
+    "name": "Folders and batches",
     "device": "Device and speed",
     "video_codec": "Clips",
     "json": "Messages",
@@ -125,6 +125,14 @@ def upscale(
             "--consistency", help="Correct the result until it gives the input when it is shrunk again."
         ),
     ] = False,
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEMPLATE",
+            help="Name of each result, such as {stem}_{scale}x. The fields are {stem}, {scale}, {width}, "
+            "{height} and {model}. The extension is added.",
+        ),
+    ] = None,
     files_from: Annotated[
         str | None,
         typer.Option(

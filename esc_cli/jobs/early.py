@@ -7,7 +7,7 @@ from esc_cli.checkpoints.manifest import AUTO_MODEL, is_name
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import InputError, UsageError
 from esc_cli.jobs.file_lists import names_in_list
-from esc_cli.jobs.naming import decide_destination
+from esc_cli.jobs.naming import check_template, decide_destination
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.sources import expand
 from esc_cli.jobs.streams import STDIN
@@ -33,7 +33,8 @@ def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *,
         raise UsageError("no input is named", hint="name files or folders, or a list with --files-from")
     if STDIN in names and options.files_from == STDIN:
         raise UsageError("a picture and the list of inputs cannot both come through standard input")
-    decide_destination(names, output, options.format, several=options.lists_files)
+    destination = decide_destination(names, output, options.format, several=options.lists_files)
+    check_template(destination, options.template)
     if options.files_from != STDIN:
         names_in_list(options.files_from)
     if options.size is not None:

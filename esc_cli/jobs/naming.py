@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esc_cli.errors import UsageError
+from esc_cli.jobs.name_templates import NameTemplate
 from esc_cli.jobs.sources import Source, without_extension
 from esc_cli.jobs.streams import STDIN, STDOUT
 from esc_cli.media.formats.base import PictureFormat
@@ -79,6 +80,23 @@ def decide_destination(
         _check_folder(path, output)
         return Destination(path, is_folder=True, to_stdout=False, format=format)
     return Destination(path, is_folder=False, to_stdout=False, format=_format_of_file(path, format))
+
+
+def check_template(destination: Destination, template: NameTemplate | None) -> None:
+    """Refuse a template for the name of a result that has a name already, or needs none.
+
+    Raises:
+        UsageError: The result goes to a named file or to standard output.
+    """
+    if template is None or destination.is_folder:
+        return
+    if destination.to_stdout:
+        raise UsageError("standard output has no name, so --name does not apply")
+    if destination.path is not None:
+        raise UsageError(
+            f"the result has two names, {str(destination.path)!r} and {template.text!r}",
+            hint=f"to name a folder with -o, end the name with {os.sep}",
+        )
 
 
 def choose_format(destination: Destination, source_format: str) -> PictureFormat:

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
 
+from esc_cli.checkpoints.manifest import AUTO_MODEL
 from esc_cli.enhancement.options import NO_EFFECT, RECORDED, RESOLVED, EnhancementOptions
 from esc_cli.errors import UsageError
 from esc_cli.jobs.clips.options import ClipOptions, check_crf, parse_option, parse_rate, parse_time
+from esc_cli.jobs.name_templates import NameTemplate
 from esc_cli.jobs.sources import Shard
 from esc_cli.media.metadata.fitting import parse_metadata_list
 from esc_cli.media.picture import WriteSettings
@@ -32,6 +34,7 @@ class Options(EnhancementOptions):
         format: Name of a format, such as ``png``. The default is the format of each input.
         quality: Quality of lossy formats, 1 to 100.
         metadata: Metadata to keep: ``all``, ``none``, or some of ``icc,exif,xmp,dpi,iptc,text,comment,geo``.
+        name: Template for the names of results without their extension, such as ``{stem}_{scale}x``.
         files_from: File that lists further inputs, or ``-`` for standard input.
         recursive: Whether to search subfolders.
         when_there: How to handle results that already exist and are not up to date.
@@ -67,6 +70,7 @@ class Options(EnhancementOptions):
     format: str | None = field(default=None, metadata=RESOLVED)
     quality: int | None = field(default=None, metadata=RECORDED)
     metadata: str = field(default="all", metadata=RESOLVED)
+    name: str | None = field(default=None, metadata=NO_EFFECT)
     files_from: str | None = field(default=None, metadata=NO_EFFECT)
     recursive: bool = field(default=False, metadata=NO_EFFECT)
     when_there: WhenThere = field(default="refuse", metadata=NO_EFFECT)
@@ -94,7 +98,7 @@ class Options(EnhancementOptions):
             raise UsageError(f"the number of threads must be at least 1, not {self.workers}")
         if self.scale is not None and self.size is not None:
             raise UsageError("a scale and a size cannot be used together", hint="use -s or --size")
-        _ = self.largest_px, self.share, self.write, self.clips
+        _ = self.largest_px, self.share, self.write, self.clips, self.template
 
     @cached_property
     def largest_px(self) -> int:
@@ -104,6 +108,17 @@ class Options(EnhancementOptions):
         if not 0 < self.max_megapixels < math.inf:
             raise UsageError(f"{self.max_megapixels:g} megapixels is not a valid limit for inputs")
         return int(self.max_megapixels * 10**6)
+
+    @cached_property
+    def template(self) -> NameTemplate | None:
+        """The template for the names of results."""
+        template = None if self.name is None else NameTemplate.parse(self.name)
+        if template is not None and template.needs("model") and self.model == AUTO_MODEL:
+            raise UsageError(
+                "the model is not known before a picture is read, so names cannot have {model}",
+                hint="choose a model with -m",
+            )
+        return template
 
     @property
     def lists_files(self) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
 
+from esc_cli.checkpoints.manifest import AUTO_MODEL
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import InputError, OutputError, OutputExistsError, UsageError, as_ours
 from esc_cli.jobs.clips.options import DEFAULT_OPTIONS
@@ -16,6 +17,7 @@ from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.file_lists import names_in_list
 from esc_cli.jobs.naming import (
     Destination,
+    check_template,
     choose_format,
     decide_destination,
     results_folder,
@@ -23,7 +25,7 @@ from esc_cli.jobs.naming import (
 )
 from esc_cli.jobs.options import DEFAULTS, Options, WhenThere
 from esc_cli.jobs.record import RECORDS_FOLDER, made_from, size_and_time
-from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources
+from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources, without_extension
 from esc_cli.jobs.task import PictureTask, Task, WriteRecipe
 from esc_cli.media.formats.registry import check_fits
 from esc_cli.media.limitations import limitations
@@ -41,6 +43,7 @@ class Request:
         options: All other options.
         keep_records: Whether to record how each result was made, so that a later run can skip it if it is up
             to date.
+        model: The name of the model, for the names of results.
     """
 
     inputs: tuple[str, ...]
@@ -48,6 +51,7 @@ class Request:
     output: str | None = None
     options: Options = DEFAULTS
     keep_records: bool = True
+    model: str = AUTO_MODEL
 
 
 @dataclass(frozen=True)
@@ -90,6 +94,7 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     options, names = request.options, expand(request.inputs)
     listed = names_in_list(options.files_from)
     destination = decide_destination(names, request.output, options.format, several=options.lists_files)
+    check_template(destination, options.template)
     never = _folders_of_results((*names, *listed), destination, request.size.label)
     found = find_sources(names, listed=listed, recursive=options.recursive, never=never, shard=options.share)
     own_results = _own_results(found.pictures)
@@ -100,7 +105,7 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     up_to_date = [task for task in tasks if task.is_up_to_date]
     if names_one and options.clips.apart_from_damage != DEFAULT_OPTIONS:
         _refuse_pictures(tasks)
-    _refuse_collisions(tasks)
+    _refuse_collisions(tasks, options)
     there = [task for task in tasks if task.is_there]
     _refuse_own_inputs(there, sources.pictures)
     _refuse_unreplaceable(there)
@@ -162,11 +167,30 @@ def _own_results(sources: Sequence[Source]) -> set[Source]:
 
 
 def _plan_task(source: Source, destination: Destination, request: Request) -> Task:
+    task: Task
     if is_clip(source):
         task = plan_clip(source, destination, request.size, request.options.clips)
-        _check_name(task.target)
-        return task
-    return _plan_picture(source, destination, request)
+    else:
+        task = _plan_picture(source, destination, request)
+    target = _named_by_template(task, request)
+    _check_name(target)
+    return replace(task, target=target)
+
+
+def _named_by_template(task: Task, request: Request) -> Path | None:
+    template, target = request.options.template, task.target
+    if template is None or target is None:
+        return target
+    name = template.fill(
+        {
+            "stem": without_extension(task.source.relative).name,
+            "scale": request.size.factor_label(task.factor),
+            "width": task.width,
+            "height": task.height,
+            "model": request.model.replace("/", "_").replace(os.sep, "_"),
+        }
+    )
+    return target.with_name(f"{name}{target.suffix}")
 
 
 def _plan_picture(source: Source, destination: Destination, request: Request) -> PictureTask:
@@ -179,7 +203,6 @@ def _plan_picture(source: Source, destination: Destination, request: Request) ->
     check_fits(height, width, format)
     labels = request.size.label, request.size.file_label((height, width))
     target = target_path(source, destination, format, *labels)
-    _check_name(target)
     lost = limitations(header, format, request.options.write.keep)
     if height * width * header.frames > request.options.largest_px:
         lost = (*lost, _hard_to_read(height * width * header.frames))
@@ -256,7 +279,10 @@ def _with_ending(target: Path, source: Source) -> Path:
     return target.with_name(f"{target.stem}_{ending[1:]}{target.suffix}")
 
 
-def _refuse_collisions(tasks: Iterable[Task]) -> None:
+def _refuse_collisions(tasks: Iterable[Task], options: Options) -> None:
+    hint = "upscale them one by one and name each result with -o"
+    if options.template is not None and not options.template.needs("stem"):
+        hint = "put {stem} into the name"
     owners: dict[str, Task] = {}
     for task in tasks:
         if task.target is None:
@@ -265,7 +291,7 @@ def _refuse_collisions(tasks: Iterable[Task]) -> None:
         if owner is not task:
             raise OutputError(
                 f"{owner.source.name!r} and {task.source.name!r} would both become {str(task.target)!r}",
-                hint="upscale them one by one and name each result with -o",
+                hint=hint,
             )
 
 

@@ -98,7 +98,7 @@ def _run(
     chooser = Chooser(options)
     size = _geometry(chooser.default, options)
     target = None if output is None else str(output)
-    request = Request(tuple(map(str, inputs)), size, target, options, keep_records)
+    request = Request(tuple(map(str, inputs)), size, target, options, keep_records, chooser.name)
     plan = make_plan(request, lambda task: task_recipe(task, chooser, options))
     if dry_run:
         plan = with_choices(plan, chooser, options)

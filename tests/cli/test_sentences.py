@@ -47,6 +47,18 @@ in.png in2.png -o -
 in.png -o there.png
 in.png --metadata all,exif
 in.png --metadata gps
+in.png --name {stem}_{size}
+in.png --name {steam}
+in.png --name '{width:05}'
+in.png --name {stem
+in.png --name ' '
+in.png --name big/{stem}
+in.png --name {stem}.webp
+in.png --name {stem}
+in.png --name {stem}_{model} -m auto
+in.png --name {stem}_big -o out.png
+in.png --name {stem}_big -o -
+in.png in2.png --name big
 -s 2
 --files-from missing.txt
 --files-from in.png -o -

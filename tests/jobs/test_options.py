@@ -32,6 +32,7 @@ OTHERS: dict[str, Any] = {
     "metadata": "none",
     "attention": "naive",
     "runtime": "torch",
+    "name": "{stem} {scale}",
     "files_from": "list.txt",
     "recursive": True,
     "when_there": "skip",
