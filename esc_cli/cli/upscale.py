@@ -118,6 +118,9 @@ def upscale(
             "refuses pictures, but repeats the last good frame of a clip where frames are damaged."
         ),
     ] = "auto",
+    keep_dates: Annotated[
+        bool, typer.Option("--keep-dates", help="Give results the modification time of their inputs.")
+    ] = False,
     tta: Tta = False,
     consistency: Annotated[
         bool,

@@ -35,6 +35,7 @@ class Options(EnhancementOptions):
         quality: Quality of lossy formats, 1 to 100.
         metadata: Metadata to keep: ``all``, ``none``, or some of ``icc,exif,xmp,dpi,iptc,text,comment,geo``.
         name: Template for the names of results without their extension, such as ``{stem}_{scale}x``.
+        keep_dates: Whether results get the time of last modification of their input.
         files_from: File that lists further inputs, or ``-`` for standard input.
         recursive: Whether to search subfolders.
         when_there: How to handle results that already exist and are not up to date.
@@ -71,6 +72,7 @@ class Options(EnhancementOptions):
     quality: int | None = field(default=None, metadata=RECORDED)
     metadata: str = field(default="all", metadata=RESOLVED)
     name: str | None = field(default=None, metadata=NO_EFFECT)
+    keep_dates: bool = field(default=False, metadata=NO_EFFECT)
     files_from: str | None = field(default=None, metadata=NO_EFFECT)
     recursive: bool = field(default=False, metadata=NO_EFFECT)
     when_there: WhenThere = field(default="refuse", metadata=NO_EFFECT)

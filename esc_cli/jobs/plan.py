@@ -174,7 +174,10 @@ def _plan_task(source: Source, destination: Destination, request: Request) -> Ta
         task = _plan_picture(source, destination, request)
     target = _named_by_template(task, request)
     _check_name(target)
-    return replace(task, target=target)
+    lost = task.lost
+    if request.options.keep_dates and (source.is_stdin or target is None):
+        lost = (*lost, "a stream has no date, so none is kept")
+    return replace(task, target=target, lost=lost)
 
 
 def _named_by_template(task: Task, request: Request) -> Path | None:

@@ -15,7 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from esc_cli.errors import InputError
-from esc_cli.storage.whole_files import file_sha256, make_folder, write_whole
+from esc_cli.storage.whole_files import (
+    file_sha256,
+    make_folder,
+    output_error,
+    set_modified,
+    write_whole,
+)
 
 RECORDS_FOLDER = ".esc-upscale"
 
@@ -145,6 +151,21 @@ def write_record(target: Path, source: Stamp, result: Stamp, recipe: Recipe, mod
     path = record_path(target)
     make_folder(path.parent)
     write_whole(path, json.dumps(record).encode("ascii"))
+
+
+def redate(target: Path, modified_ns: int) -> None:
+    """Set the time of last modification of a result that is up to date, and note it in its record.
+
+    Raises:
+        OutputError: The time cannot be set, or the record cannot be written.
+    """
+    try:
+        set_modified(target, modified_ns)
+        record = json.loads(record_path(target).read_bytes())
+        record["output"]["modified_ns"] = target.stat().st_mtime_ns  # a disk may round it
+    except OSError as error:
+        raise output_error(f"cannot set the date of {str(target)!r}", error) from error
+    write_whole(record_path(target), json.dumps(record).encode("ascii"))
 
 
 def record_path(target: Path) -> Path:

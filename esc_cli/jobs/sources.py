@@ -12,6 +12,7 @@ from pathlib import Path
 
 from esc_cli.errors import EscError, InputError, UsageError
 from esc_cli.jobs.file_lists import place_below
+from esc_cli.jobs.record import size_and_time
 from esc_cli.jobs.streams import STDIN, read_stdin, stdin_frames
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS
 from esc_cli.media.probe import is_picture
@@ -95,6 +96,15 @@ class Source:
             return mode_of(())
         name = str(self.content)
         return mode_of(sequence_names(name).found() if is_sequence(name) else [self.content])
+
+    @property
+    def modified_ns(self) -> int | None:
+        """The time of last modification of its files, of which the latest counts; None for a stream."""
+        if self.is_stdin or not isinstance(self.content, Path):
+            return None
+        name = str(self.content)
+        files = sequence_names(name).found() if is_sequence(name) else [self.content]
+        return max((status[1] for file in files if (status := size_and_time(file))), default=None)
 
     @property
     def folder_mode(self) -> int:

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -14,7 +14,7 @@ from esc_cli.enhancement.choice import Chooser, looks_at
 from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.models import Models
 from esc_cli.enhancement.size import Geometry
-from esc_cli.errors import ExitCode, InputError, UsageError
+from esc_cli.errors import EscError, ExitCode, InputError, UsageError, as_ours
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.cluster.driver import Driver
 from esc_cli.jobs.cluster.worker import AT_ONCE, IDLE_BYTES, Job
@@ -23,7 +23,7 @@ from esc_cli.jobs.events import Engine, Event, Listener, Planned, Skipped
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import WAITING
 from esc_cli.jobs.plan import Plan, Request, make_plan
-from esc_cli.jobs.record import Recipe
+from esc_cli.jobs.record import Recipe, redate, size_and_time
 from esc_cli.jobs.run import Outcomes, exit_code, failed, high_bytes, low_bytes, outcomes_here, run_plan
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
@@ -102,6 +102,8 @@ def _run(
     plan = make_plan(request, lambda task: task_recipe(task, chooser, options))
     if dry_run:
         plan = with_choices(plan, chooser, options)
+    elif options.keep_dates:
+        plan = _with_dates(plan)
     here = dry_run or options.cluster is None
     _announce(plan, chooser, listener, dry_run=dry_run, here=here)
     if dry_run:
@@ -109,6 +111,19 @@ def _run(
     work = _work_here if here else _work_on_cluster
     outcomes = work(plan, chooser, size, options, listener)
     return Report(plan, run_plan(plan, outcomes, options, listener))
+
+
+def _with_dates(plan: Plan) -> Plan:
+    """Set the dates of results that are up to date. Return the plan with those that it failed for."""
+    failures = []
+    for task in plan.up_to_date:
+        target, modified_ns = cast(Path, task.target), task.source.modified_ns
+        try:
+            if modified_ns is not None and (size_and_time(target) or (0, 0))[1] != modified_ns:
+                redate(target, modified_ns)
+        except EscError as error:
+            failures.append(Failure(task.source.name, as_ours(error)))
+    return replace(plan, failures=(*plan.failures, *failures))
 
 
 def _work_here(

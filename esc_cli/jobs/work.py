@@ -24,10 +24,10 @@ from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
 from esc_cli.jobs.streams import STDOUT, write_stdout
 from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.media.metadata.fitting import metadata_lost
-from esc_cli.media.picture import PictureFile
+from esc_cli.media.picture import PictureFile, WriteSettings
 from esc_cli.media.read import read_file
 from esc_cli.media.write import encode_file, held_by
-from esc_cli.storage.whole_files import make_folder, write_whole
+from esc_cli.storage.whole_files import make_folder, set_modified, write_whole
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Work:
         begun = time.monotonic()
         models = self._chooser.models(high.choice)
         provenance = models.provenance(task.factor, high.file.first.color.dtype)
-        encoded = encode_file(high.file, task.format, replace(self._options.write, provenance=provenance))
+        encoded = encode_file(high.file, task.format, self._write_settings(task, provenance))
         if task.target is None:
             write_stdout(encoded)
         else:
@@ -186,7 +186,18 @@ class Work:
         make_folder(target.parent, task.source.folder_mode)
         replace_it = self._options.when_there == "overwrite"
         mode = task.source.mode
-        write_whole(target, encoded, mode=mode, replace=replace_it, before_publishing=record)
+        write_whole(
+            target,
+            encoded,
+            mode=mode,
+            replace=replace_it,
+            modified_ns=self._write_settings(task).modified_ns,
+            before_publishing=record,
+        )
+
+    def _write_settings(self, task: Task, provenance: str | None = None) -> WriteSettings:
+        modified_ns = task.source.modified_ns if self._options.keep_dates else None
+        return replace(self._options.write, provenance=provenance, modified_ns=modified_ns)
 
     def make_clip(self, task: ClipTask) -> Done:
         """Make a clip. Its finished parts are kept for a later run, whatever happens."""
@@ -198,6 +209,8 @@ class Work:
 
         def publish(complete: Path | None) -> None:
             self._check_free(task)
+            if complete is not None and write.modified_ns is not None:
+                set_modified(complete, write.modified_ns)
             if complete is not None and task.recipe is not None and isinstance(task.source.content, Path):
                 source, result = Stamp.of(task.source.content), Stamp.of(complete)
                 write_record(cast(Path, task.target), source, result, task.recipe, told(choice)[0])
@@ -206,7 +219,7 @@ class Work:
             total = max(frames, task.probe.frames)
             self._listener(Progressed(name, frames * frame_px, total * frame_px, round(frames_per_second, 3)))
 
-        write = replace(self._options.write, provenance=enlarger.models.provenance(task.factor))
+        write = self._write_settings(task, enlarger.models.provenance(task.factor))
         made = make_clip(task, enlarger, write, publish, report)
         seconds, size = seconds_since(begun), (task.height, task.width)
         notes = (*made.notes, *_unenlarged(choice))

@@ -91,11 +91,13 @@ class WriteSettings:
         keep: The parts of the metadata that are written.
         provenance: The program, model and settings that made the picture, for EXIF's ProcessingSoftware. None
             means that they are not written.
+        modified_ns: Time of last modification that the files get. None means the time of writing.
     """
 
     quality: int | None = None
     keep: frozenset[Held] = ALL_METADATA
     provenance: str | None = None
+    modified_ns: int | None = None
 
 
 DEFAULT = WriteSettings()

@@ -98,6 +98,7 @@ def write_whole(
     *,
     mode: int = ORDINARY_MODE,
     replace: bool = True,
+    modified_ns: int | None = None,
     before_publishing: Callable[[os.stat_result], None] | None = None,
 ) -> None:
     """Write a file that gets its name only when it is complete, as with ``atomic_path``.
@@ -110,6 +111,7 @@ def write_whole(
         mode: Permission bits of the file, from which the process's mask is subtracted.
         replace: Whether an existing file is replaced. If not, an existing file is an error, even if it
             appears at the last moment.
+        modified_ns: Time of last modification of the file. None means now.
         before_publishing: Called with the status of the complete file just before the file gets its name.
             An exception from it prevents that. It is called again if the file has to be written again,
             because the first one could not get a name.
@@ -124,16 +126,30 @@ def write_whole(
         def fill(file: IO[bytes]) -> None:
             file.write(content)
             flush_to_disk(file)
-            if before_publishing is not None:
-                before_publishing(os.fstat(file.fileno()))
 
-        if not _is_written_nameless(partial, mode, fill):
+        def settle(place: int | Path) -> None:
+            if modified_ns is not None:
+                set_modified(place, modified_ns)
+            if before_publishing is not None:
+                before_publishing(os.stat(place))  # noqa: PTH116 - it may be a descriptor
+
+        if not _is_written_nameless(partial, mode, fill, settle):
             with _new_file(partial, mode) as file:
                 fill(file)
+            settle(partial)  # only now, because Windows sets the time when the file is closed
         if replace:
             partial.replace(published)
         else:
             _publish_new(partial, published, target)
+
+
+def set_modified(place: int | Path, modified_ns: int) -> None:
+    """Set the time of last modification of a file, which is named or open.
+
+    Raises:
+        OSError: The time cannot be set.
+    """
+    os.utime(place, ns=(os.stat(place).st_atime_ns, modified_ns))  # noqa: PTH116 - as above
 
 
 def flush_to_disk(file: IO[bytes]) -> None:
@@ -197,7 +213,9 @@ def _hidden(target: Path) -> Iterator[tuple[Path, Path]]:
         _remove(partial)
 
 
-def _is_written_nameless(partial: Path, mode: int, fill: Callable[[IO[bytes]], None]) -> bool:
+def _is_written_nameless(
+    partial: Path, mode: int, fill: Callable[[IO[bytes]], None], settle: Callable[[int | Path], None]
+) -> bool:
     """Write a file that gets its name afterwards. Return False if the system or the disk does not allow that.
 
     Android and some network disks deny links.
@@ -212,6 +230,7 @@ def _is_written_nameless(partial: Path, mode: int, fill: Callable[[IO[bytes]], N
         return False
     with os.fdopen(descriptor, "wb") as file:
         fill(file)
+        settle(file.fileno())
         try:
             # ``src_dir_fd`` has no effect on an absolute path, but makes Python follow the symbolic link.
             os.link(f"{_DESCRIPTORS}/{file.fileno()}", partial, src_dir_fd=file.fileno())

@@ -416,3 +416,9 @@ def test_a_list_through_standard_input(run: Run, save: Save) -> None:
     assert files() == ["in/a 1.png", "in/b.png", "out/in/a 1.png", "out/in/b.png"]
     ended = run("--files-from", "-", "-o", "out", *NEAREST)
     assert (ended.code, ended.stderr) == (0, "0 to do\n")
+
+
+def test_a_stream_has_no_date_to_keep(run: Run, save: Save) -> None:
+    content = save("in.png").read_bytes()
+    ended = run("-", "-o", "out.png", "--keep-dates", *NEAREST, stdin=content)
+    assert (ended.code, ended.stderr.count("a stream has no date, so none is kept")) == (0, 1)

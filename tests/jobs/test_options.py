@@ -33,6 +33,7 @@ OTHERS: dict[str, Any] = {
     "attention": "naive",
     "runtime": "torch",
     "name": "{stem} {scale}",
+    "keep_dates": True,
     "files_from": "list.txt",
     "recursive": True,
     "when_there": "skip",

@@ -325,7 +325,8 @@ class PreviewSheet(ClipOutput):
             if task.target is None:
                 write_stdout(content)
             else:
-                write_whole(task.target, content, mode=task.source.mode)
+                modified_ns = work.write.modified_ns
+                write_whole(task.target, content, mode=task.source.mode, modified_ns=modified_ns)
             return _damaged(work.frames.damage, reader.skipped)
 
 
