@@ -136,6 +136,15 @@ def upscale(
             "{height} and {model}. The extension is added.",
         ),
     ] = None,
+    in_place: Annotated[
+        bool,
+        typer.Option("--in-place", help="Replace the inputs by their results. Needs --backup or --yes."),
+    ] = False,
+    backup: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Folder that keeps the originals of inputs that are replaced."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Replace inputs without a backup.")] = False,
     files_from: Annotated[
         str | None,
         typer.Option(

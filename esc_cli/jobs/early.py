@@ -7,6 +7,7 @@ from esc_cli.checkpoints.manifest import AUTO_MODEL, is_name
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import InputError, UsageError
 from esc_cli.jobs.file_lists import names_in_list
+from esc_cli.jobs.in_place import check_replaceable
 from esc_cli.jobs.naming import check_template, decide_destination
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.sources import expand
@@ -35,6 +36,8 @@ def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *,
         raise UsageError("a picture and the list of inputs cannot both come through standard input")
     destination = decide_destination(names, output, options.format, several=options.lists_files)
     check_template(destination, options.template)
+    if options.in_place:
+        check_replaceable(names, output)
     if options.files_from != STDIN:
         names_in_list(options.files_from)
     if options.size is not None:

@@ -4,12 +4,14 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL
 from esc_cli.enhancement.options import NO_EFFECT, RECORDED, RESOLVED, EnhancementOptions
 from esc_cli.errors import UsageError
 from esc_cli.jobs.clips.options import ClipOptions, check_crf, parse_option, parse_rate, parse_time
+from esc_cli.jobs.in_place import check_in_place
 from esc_cli.jobs.name_templates import NameTemplate
 from esc_cli.jobs.sources import Shard
 from esc_cli.media.metadata.fitting import parse_metadata_list
@@ -36,6 +38,9 @@ class Options(EnhancementOptions):
         metadata: Metadata to keep: ``all``, ``none``, or some of ``icc,exif,xmp,dpi,iptc,text,comment,geo``.
         name: Template for the names of results without their extension, such as ``{stem}_{scale}x``.
         keep_dates: Whether results get the time of last modification of their input.
+        in_place: Whether results replace their inputs. Needs ``backup`` or ``yes``.
+        backup: Folder that keeps the originals of results that replace their inputs.
+        yes: Whether originals that are replaced need no backup.
         files_from: File that lists further inputs, or ``-`` for standard input.
         recursive: Whether to search subfolders.
         when_there: How to handle results that already exist and are not up to date.
@@ -73,6 +78,9 @@ class Options(EnhancementOptions):
     metadata: str = field(default="all", metadata=RESOLVED)
     name: str | None = field(default=None, metadata=NO_EFFECT)
     keep_dates: bool = field(default=False, metadata=NO_EFFECT)
+    in_place: bool = field(default=False, metadata=RESOLVED)
+    backup: str | Path | None = field(default=None, metadata=NO_EFFECT)
+    yes: bool = field(default=False, metadata=NO_EFFECT)
     files_from: str | None = field(default=None, metadata=NO_EFFECT)
     recursive: bool = field(default=False, metadata=NO_EFFECT)
     when_there: WhenThere = field(default="refuse", metadata=NO_EFFECT)
@@ -100,6 +108,7 @@ class Options(EnhancementOptions):
             raise UsageError(f"the number of threads must be at least 1, not {self.workers}")
         if self.scale is not None and self.size is not None:
             raise UsageError("a scale and a size cannot be used together", hint="use -s or --size")
+        check_in_place(self)
         _ = self.largest_px, self.share, self.write, self.clips, self.template
 
     @cached_property
@@ -160,7 +169,7 @@ class Options(EnhancementOptions):
             end_s=None if self.end is None else parse_time(self.end),
             preview=self.preview,
             frame_rate=None if self.fps is None else parse_rate(self.fps),
-            strict=self.damaged == "refuse",
+            strict=self.damaged == "refuse" or (self.in_place and not self.keeps_damaged),
             may_end_early=self.keeps_damaged,
         )
 

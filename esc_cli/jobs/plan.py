@@ -15,6 +15,12 @@ from esc_cli.jobs.clips.options import DEFAULT_OPTIONS
 from esc_cli.jobs.clips.plan import is_clip, plan_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.file_lists import names_in_list
+from esc_cli.jobs.in_place import (
+    check_replaceable,
+    refuse_backup_collisions,
+    refuse_lost_backups,
+    replacing,
+)
 from esc_cli.jobs.naming import (
     Destination,
     check_template,
@@ -95,7 +101,10 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     listed = names_in_list(options.files_from)
     destination = decide_destination(names, request.output, options.format, several=options.lists_files)
     check_template(destination, options.template)
+    if options.in_place:
+        check_replaceable(names, request.output)
     never = _folders_of_results((*names, *listed), destination, request.size.label)
+    never += [] if options.backup is None else [Path(options.backup)]
     found = find_sources(names, listed=listed, recursive=options.recursive, never=never, shard=options.share)
     own_results = _own_results(found.pictures)
     sources = replace(found, pictures=tuple(one for one in found.pictures if one not in own_results))
@@ -106,10 +115,12 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     if names_one and options.clips.apart_from_damage != DEFAULT_OPTIONS:
         _refuse_pictures(tasks)
     _refuse_collisions(tasks, options)
-    there = [task for task in tasks if task.is_there]
+    refuse_backup_collisions(tasks)
+    there = [task for task in tasks if task.is_there and task.in_place is None]
     _refuse_own_inputs(there, sources.pictures)
     _refuse_unreplaceable(there)
     to_do, skipped = _sorted_out(tasks, up_to_date, options.when_there)
+    refuse_lost_backups(to_do)
     _refuse_unwritable(to_do)
     return Plan(
         tasks=tuple(replace(task, number=number) for number, task in enumerate(to_do, start=1)),
@@ -172,6 +183,8 @@ def _plan_task(source: Source, destination: Destination, request: Request) -> Ta
         task = plan_clip(source, destination, request.size, request.options.clips)
     else:
         task = _plan_picture(source, destination, request)
+    if request.options.in_place:
+        task = replacing(task, request.size.label, request.options.backup)
     target = _named_by_template(task, request)
     _check_name(target)
     lost = task.lost
@@ -337,6 +350,12 @@ def refuse_existing(there: Sequence[Task]) -> None:
     Raises:
         OutputExistsError: The sequence is not empty.
     """
+    for task in there:
+        if task.in_place is not None:
+            raise OutputExistsError(
+                f"{task.source.name!r} was replaced before, with other settings",
+                hint="restore the original, or use --overwrite to enlarge it again, or --skip-existing",
+            )
     if there:
         more = f" and {len(there) - 1} more already exist" if len(there) > 1 else " already exists"
         raise OutputExistsError(f"{str(there[0].target)!r}{more}", hint="use --overwrite or --skip-existing")
@@ -351,7 +370,8 @@ def _refuse_unreplaceable(there: Sequence[Task]) -> None:
 
 def _refuse_unwritable(tasks: Iterable[Task]) -> None:
     """Check before the work, as far as possible, whether the results can be written."""
-    for folder in dict.fromkeys(task.target.absolute().parent for task in tasks if task.target is not None):
+    files = [file for task in tasks for file in (task.target, task.backup) if file is not None]
+    for folder in dict.fromkeys(file.absolute().parent for file in files):
         existing = next(parent for parent in (folder, *folder.parents) if os.path.lexists(parent))
         if not existing.is_dir():
             raise OutputError(f"cannot write results to {str(folder)!r}: {existing.name!r} is not a folder")

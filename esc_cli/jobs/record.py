@@ -83,12 +83,13 @@ def is_up_to_date(source: Path, target: Path, recipe: Recipe) -> bool:
     A result that was made although less damage was allowed would be the same now.
     """
     found = _read(target)
-    if found is None or found.version != VERSION or not _makes_the_same(found.recipe, recipe):
+    if found is None or found.version != VERSION or not makes_the_same(found.recipe, recipe):
         return False
     return found.result.matches(target) and found.source.matches(source)
 
 
-def _makes_the_same(made: Recipe, asked: Recipe) -> bool:
+def makes_the_same(made: Recipe, asked: Recipe) -> bool:
+    """Return whether a result that was made by one recipe is also that of another."""
     if made.get("damaged") not in _ALLOWED_DAMAGE:
         return made == asked
     allowed = _ALLOWED_DAMAGE[: _ALLOWED_DAMAGE.index(asked["damaged"]) + 1]
@@ -151,6 +152,24 @@ def write_record(target: Path, source: Stamp, result: Stamp, recipe: Recipe, mod
     path = record_path(target)
     make_folder(path.parent)
     write_whole(path, json.dumps(record).encode("ascii"))
+
+
+def replaced(target: Path) -> Recipe | None:
+    """Return the recipe of a result that replaced its input; None if it did not, or was changed since."""
+    found = _read(target)
+    if found is None or "in_place" not in found.recipe or not found.result.matches(target):
+        return None
+    looks_alike = found.source.size_bytes == found.result.size_bytes
+    if looks_alike and not _has_digest(target, found.result.sha256):
+        return None  # the run was killed before the result got the name of the input
+    return found.recipe if found.version == VERSION else {"in_place": found.recipe["in_place"]}
+
+
+def _has_digest(path: Path, sha256: str) -> bool:
+    try:
+        return file_sha256(path) == sha256
+    except OSError:
+        return False
 
 
 def redate(target: Path, modified_ns: int) -> None:

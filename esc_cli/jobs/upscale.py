@@ -23,7 +23,7 @@ from esc_cli.jobs.events import Engine, Event, Listener, Planned, Skipped
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import WAITING
 from esc_cli.jobs.plan import Plan, Request, make_plan
-from esc_cli.jobs.record import Recipe, redate, size_and_time
+from esc_cli.jobs.record import Recipe, redate, replaced, size_and_time
 from esc_cli.jobs.run import Outcomes, exit_code, failed, high_bytes, low_bytes, outcomes_here, run_plan
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
@@ -217,6 +217,8 @@ def upscale(
         )
     if Path(source).is_dir():
         raise InputError(f"{str(source)!r} is a folder, not a picture", hint="use upscale_files for folders")
+    if chosen.in_place:
+        raise UsageError("a picture is replaced only by the command and by upscale_files")
     if STDIN in (str(source), str(target)):
         raise UsageError("only the command can use standard input and output, so name files")
     if not os.path.lexists(source):
@@ -338,18 +340,31 @@ def _ignore(event: Event) -> None:
 def task_recipe(task: Task, chooser: Chooser, options: Options) -> Recipe:
     """Return everything that a task's result depends on except the bytes of the input, as a JSON object."""
     recipe = {
-        **chooser.recipe(task.factor),
+        **_size_and_networks(task, chooser),
         **options.recorded,
-        "height": task.height,
-        "width": task.width,
         "format": task.format.name,
         "metadata": sorted(options.write.keep),
     }
     return {**recipe, "clip": _clip_recipe(task)} if isinstance(task, ClipTask) else recipe
 
 
+def _size_and_networks(task: Task, chooser: Chooser) -> dict[str, Any]:
+    """Return the size of a result and the networks that make it.
+
+    An input that was replaced does not have its first size any more. Therefore, the record of a result that
+    replaces its input has the rule for the size and the factor, and a later run takes the factor from there.
+    """
+    if task.in_place is None or task.target is None:
+        return {**chooser.recipe(task.factor), "height": task.height, "width": task.width}
+    made = replaced(task.target)
+    factor = task.factor if made is None else made["in_place"]["factor"]
+    return {**chooser.recipe(factor), "in_place": {"rule": task.in_place.rule, "factor": factor}}
+
+
 def _clip_recipe(task: ClipTask) -> Recipe:
     # How damage is handled is one of the recorded options.
     options = asdict(task.options.apart_from_damage)
     asked = {key: str(value) for key, value in options.items()}
+    if task.in_place is not None:
+        return asked  # the settings of the encoder follow from the original, which is not there any more
     return {**asked, "encode": {key: str(value) for key, value in asdict(task.settings).items()}}

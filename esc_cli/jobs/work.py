@@ -18,6 +18,7 @@ from esc_cli.jobs.clips.run import make_clip
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done, Engine, Listener, Progressed, Started
+from esc_cli.jobs.in_place import set_original_aside
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.plan import refuse_existing
 from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
@@ -179,12 +180,14 @@ class Work:
         def record(status: os.stat_result) -> None:
             if ended.is_set():
                 raise EndedError
+            if task.in_place is not None:
+                set_original_aside(task, high.stamp)
             if high.stamp is not None and task.recipe is not None:
                 result, (model, _) = Stamp.of_content(encoded, status), told(high.choice)
                 write_record(target, high.stamp, result, task.recipe, model)
 
         make_folder(target.parent, task.source.folder_mode)
-        replace_it = self._options.when_there == "overwrite"
+        replace_it = task.in_place is not None or self._options.when_there == "overwrite"
         mode = task.source.mode
         write_whole(
             target,
@@ -206,9 +209,12 @@ class Work:
         choice = self._chooser.choose(task.factor, lambda: looks_at_clip(task))
         enlarger = self._begun_by(task, choice)
         frame_px = task.probe.height * task.probe.width
+        original = None if task.in_place is None else Stamp.of(cast(Path, task.source.content))
 
         def publish(complete: Path | None) -> None:
             self._check_free(task)
+            if original is not None:
+                set_original_aside(task, original)
             if complete is not None and write.modified_ns is not None:
                 set_modified(complete, write.modified_ns)
             if complete is not None and task.recipe is not None and isinstance(task.source.content, Path):

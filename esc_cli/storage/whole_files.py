@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -287,6 +288,62 @@ def make_folder(folder: Path, mode: int = _EVERYTHING) -> None:
         folder.mkdir(exist_ok=True)  # fails if something else has the name
     except OSError as error:
         raise output_error(f"cannot make the folder {str(folder)!r}", error) from error
+
+
+def back_up(source: Path, backup: Path) -> None:
+    """Keep a file under a second name, so that its first name can be given to another file.
+
+    The backup is a hard link where the disk allows it, and otherwise a complete copy with the date and the
+    permissions of the file. When this returns, it is on the disk.
+
+    Raises:
+        OutputExistsError: The backup already exists and has other content.
+        OutputError: The backup cannot be written.
+        DiskFullError: There is no space left for the backup.
+    """
+    make_folder(backup.parent, folder_mode_of(source.parent))
+    original = Path(os.path.realpath(source))
+    if is_other_file(original, backup):
+        raise OutputExistsError(
+            f"the backup {str(backup)!r} already exists and is another file",
+            hint="name another folder with --backup",
+        )
+    if not os.path.lexists(backup):
+        try:
+            backup.hardlink_to(original)
+        except OSError:  # another disk, or one without hard links
+            _copy_whole(original, backup)
+    _flush_folder(backup.parent)
+
+
+def is_other_file(source: Path, other: Path) -> bool:
+    """Return whether a name is taken by a file whose content is not that of the source."""
+    if not os.path.lexists(other):
+        return False
+    if not other.is_file():
+        return True
+    if source.samefile(other):
+        return False
+    return source.stat().st_size != other.stat().st_size or file_sha256(source) != file_sha256(other)
+
+
+def _copy_whole(source: Path, target: Path) -> None:
+    with _hidden(target) as (partial, published):
+        with source.open("rb") as original, _new_file(partial, _OWNERS) as file:
+            shutil.copyfileobj(original, file)
+            flush_to_disk(file)
+        shutil.copystat(source, partial)
+        _publish_new(partial, published, target)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, where the system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def output_error(what: str, error: OSError) -> OutputError:

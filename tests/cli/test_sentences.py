@@ -59,6 +59,13 @@ in.png --name {stem}_{model} -m auto
 in.png --name {stem}_big -o out.png
 in.png --name {stem}_big -o -
 in.png in2.png --name big
+in.png --in-place
+in.png --backup kept
+in.png --in-place --yes -o out.png
+in.png --in-place --yes -f webp
+in.png --in-place --backup .
+- --in-place --yes
+clip.mp4 --in-place --yes --start 1
 -s 2
 --files-from missing.txt
 --files-from in.png -o -

@@ -422,3 +422,28 @@ def test_a_stream_has_no_date_to_keep(run: Run, save: Save) -> None:
     content = save("in.png").read_bytes()
     ended = run("-", "-o", "out.png", "--keep-dates", *NEAREST, stdin=content)
     assert (ended.code, ended.stderr.count("a stream has no date, so none is kept")) == (0, 1)
+
+
+def test_a_killed_run_in_place_loses_nothing(
+    run: Run, save: Save, load: Load, start: Callable[..., Any]
+) -> None:
+    originals = {f"{number}.png": save(f"in/{number}.png").read_bytes() for number in range(30)}
+    arguments = ("in", *NEAREST, "-s", 2, "--in-place", "--backup", "kept", "-j", 1)
+    process = start(*arguments, "--json")
+    for line in process.stdout:
+        if json.loads(line)["event"] == "done":
+            break
+    process.kill()
+    process.communicate()
+    sizes = {name: load(f"in/{name}").size for name in originals}
+    assert (16, 12) in sizes.values()
+    for name, content in originals.items():
+        if sizes[name] == (8, 6):
+            assert Path("in", name).read_bytes() == content
+        else:
+            assert Path("kept", name).read_bytes() == content
+    ended = run(*arguments)
+    assert ended.code == 0
+    assert {load(f"in/{name}").size for name in originals} == {(16, 12)}
+    assert all(Path("kept", name).read_bytes() == content for name, content in originals.items())
+    assert run(*arguments).stderr.splitlines()[-1].startswith("0 done, 30 skipped")

@@ -34,6 +34,9 @@ OTHERS: dict[str, Any] = {
     "runtime": "torch",
     "name": "{stem} {scale}",
     "keep_dates": True,
+    "in_place": True,
+    "backup": "originals",
+    "yes": True,
     "files_from": "list.txt",
     "recursive": True,
     "when_there": "skip",
@@ -45,6 +48,13 @@ OTHERS: dict[str, Any] = {
     "damaged": "keep",
 }
 """For each option of pictures, a value that differs from ``BASE`` or the default."""
+
+TOGETHER: dict[str, dict[str, Any]] = {
+    "in_place": {"backup": "kept"},
+    "backup": {"in_place": True, "yes": True},
+    "yes": {"in_place": True, "backup": "originals"},
+}
+"""For some options, others without which they are refused."""
 
 CLIPS = (
     "video_codec",
@@ -85,7 +95,9 @@ def test_results_depend_on_an_option_as_it_says(
     if name == "device":  # tests have only one device
         assert effect == "none"
         return
-    assert (recipe(**{name: OTHERS[name]}) == recipe()) == (effect == "none")
+    others = TOGETHER.get(name, {})
+    without = recipe() if name == "in_place" else recipe(**others)
+    assert (recipe(**{**others, name: OTHERS[name]}) == without) == (effect == "none")
 
 
 def test_options_of_the_engine_are_those_of_the_upscaler() -> None:

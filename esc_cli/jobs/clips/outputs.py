@@ -181,10 +181,11 @@ class ContainerFile(_Encoded):
         """Encode the frames that no earlier run encoded, and mux everything."""
         task = work.task
         identity = _identity(task, work.frames.model)
-        with task.open() as reader, WorkFolder(cast(Path, task.target), identity) as folder:
+        with WorkFolder(cast(Path, task.target), identity) as folder:
             done = folder.frames
-            rest = reader.frames_after(done, folder.last_pts) if done else iter(reader)
-            frames = done + work.run(rest, SegmentSink(folder, task), done)
+            with task.open() as reader:  # closed before the result may replace the clip
+                rest = reader.frames_after(done, folder.last_pts) if done else iter(reader)
+                frames = done + work.run(rest, SegmentSink(folder, task), done)
             if not frames:
                 raise no_frame(task)
             damage = folder.damage

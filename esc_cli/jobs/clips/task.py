@@ -63,6 +63,6 @@ class ClipTask(Task):
     identity: Recipe = field(default_factory=dict)
 
     @property
-    def is_there(self) -> bool:
+    def _is_taken(self) -> bool:
         """Whether the result's name is taken. For an image sequence, any of its names counts."""
         return self.output.is_there(self.target)
