@@ -172,6 +172,11 @@ class Reporter:
         else:
             self._unsaid = _up_to_date_line(event)
 
+    def note(self, sentence: str | None) -> None:
+        """Print a note about the whole run, if there is one."""
+        if sentence is not None:
+            self._say(f"note: {sentence}")
+
     def _say(self, *lines: str) -> None:
         """Print lines on stderr, unless ``quiet`` or ``json`` is set."""
         for line in lines if self._talks else ():
@@ -300,7 +305,10 @@ def _engine_lines(event: Engine, *, verbose: bool) -> list[str]:
         f"  {event.precision}: {event.precision_reason}",
         f"  attention {event.attention}: {event.attention_reason}",
     )
-    return [line, *(reasons if verbose else ())]
+    threads = (
+        [] if event.threads is None else [f"  {_number(event.threads, 'thread')}: {event.threads_reason}"]
+    )
+    return [line, *((*reasons, *threads) if verbose else ())]
 
 
 def _estimate_lines(event: Estimate) -> list[str]:

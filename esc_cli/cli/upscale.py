@@ -222,6 +222,20 @@ def upscale(
         int | None,
         typer.Option("--jobs", "-j", min=1, metavar="N", help="Number of threads that read and write."),
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of threads that run the network on the CPU. The default is one per core.",
+        ),
+    ] = None,
+    nice: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=19, metavar="N", help="Let other programs run first: 19 yields most. Not on Windows."
+        ),
+    ] = None,
     video_codec: Annotated[
         str | None, typer.Option(metavar="NAME", help="Encoder to use, such as libx265.")
     ] = None,
@@ -288,12 +302,14 @@ def upscale(
         raise UsageError("--overwrite and --skip-existing contradict each other")
     _check_streams(inputs, output, json=json, dry_run=dry_run)
     from esc_cli.jobs.early import refuse_early
+    from esc_cli.jobs.niceness import be_nice
     from esc_cli.jobs.options import Options
 
     options = {name: value for name, value in context.params.items() if name in Options.names()}
     if overwrite or skip_existing:
         options["when_there"] = "overwrite" if overwrite else "skip"
     with Reporter(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run) as reporter:
+        reporter.note(be_nice(nice))
         refuse_early(inputs, output, Options.of(options), missing=not (json or dry_run))
         from esc_cli.jobs.upscale import upscale_files
 

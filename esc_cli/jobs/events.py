@@ -20,7 +20,7 @@ class Engine:
     """The model, the device and the settings of the work. It is sent once for each model.
 
     It comes before the first ``start`` of its model. It also comes before the ``estimate``, unless the model
-    is chosen when a picture is read.
+    is chosen when a picture is read. ``threads`` is the number that the network runs with, on the CPU only.
     """
 
     model: str
@@ -31,6 +31,8 @@ class Engine:
     precision_reason: str
     attention: str
     attention_reason: str
+    threads: int | None
+    threads_reason: str | None
     event: Literal["engine"] = "engine"
 
 

@@ -13,6 +13,7 @@ from esc_cli.errors import UsageError
 from esc_cli.jobs.clips.options import ClipOptions, check_crf, parse_option, parse_rate, parse_time
 from esc_cli.jobs.in_place import check_in_place
 from esc_cli.jobs.name_templates import NameTemplate
+from esc_cli.jobs.niceness import MOST_NICE
 from esc_cli.jobs.sources import Shard
 from esc_cli.media.metadata.fitting import parse_metadata_list
 from esc_cli.media.picture import WriteSettings
@@ -48,6 +49,9 @@ class Options(EnhancementOptions):
         damaged: How to handle damaged inputs. With ``keep``, what can be read is enlarged. With ``refuse``,
             they are refused. With ``auto``, pictures and clips that are cut off are refused, while in a clip
             the last good frame stands in for frames that cannot be decoded.
+        threads: Number of threads that run the network on the CPU. The default is one per core.
+        nice: Lowest niceness of the command and of the workers of a cluster, 0 to 19. The system runs other
+            programs first.
         workers: Number of threads that read and write. The default is one per CPU, at most 4.
         shard: Shard of the inputs to do. ``2/8`` is the second of eight.
         cluster: Ray cluster that does the work: ``local`` for all GPUs or cores of this machine, ``auto``, or
@@ -86,6 +90,8 @@ class Options(EnhancementOptions):
     when_there: WhenThere = field(default="refuse", metadata=NO_EFFECT)
     max_megapixels: float | None = field(default=None, metadata=NO_EFFECT)
     damaged: Damaged = field(default="auto", metadata=RECORDED)
+    threads: int | None = field(default=None, metadata=NO_EFFECT)
+    nice: int | None = field(default=None, metadata=NO_EFFECT)
     workers: int | None = field(default=None, metadata=NO_EFFECT)
     shard: str | None = field(default=None, metadata=NO_EFFECT)
     cluster: str | None = field(default=None, metadata=NO_EFFECT)
@@ -106,6 +112,10 @@ class Options(EnhancementOptions):
         """Check all values before any work."""
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"the number of threads must be at least 1, not {self.workers}")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"the network needs at least 1 thread, not {self.threads}")
+        if self.nice is not None and not 0 <= self.nice <= MOST_NICE:
+            raise UsageError(f"{self.nice} is not a niceness", hint=f"use 0 to {MOST_NICE}")
         if self.scale is not None and self.size is not None:
             raise UsageError("a scale and a size cannot be used together", hint="use -s or --size")
         check_in_place(self)

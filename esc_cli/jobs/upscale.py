@@ -10,6 +10,7 @@ from typing import Any, cast, overload
 from PIL import Image
 
 from esc_cli.engine.executors.base import KEPT_SHAPES
+from esc_cli.engine.threads import computing_with
 from esc_cli.enhancement.choice import Chooser, looks_at
 from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.models import Models
@@ -83,7 +84,9 @@ def upscale_files(
         TypeError: An option does not exist.
     """
     listener = _ignore if listener is None else listener
-    return _run(inputs, output, Options.of(options), listener, dry_run=dry_run)
+    chosen = Options.of(options)
+    with computing_with(chosen.threads):
+        return _run(inputs, output, chosen, listener, dry_run=dry_run)
 
 
 def _run(
@@ -105,7 +108,7 @@ def _run(
     elif options.keep_dates:
         plan = _with_dates(plan)
     here = dry_run or options.cluster is None
-    _announce(plan, chooser, listener, dry_run=dry_run, here=here)
+    _announce(plan, chooser, listener, dry_run=dry_run, here=here, threads=options.threads)
     if dry_run:
         return Report(plan, plan.failures)
     work = _work_here if here else _work_on_cluster
@@ -209,7 +212,8 @@ def upscale(
         if target is not None:
             raise UsageError("an image cannot have a target", hint="leave it out and save the returned image")
         file = PictureFile((picture_from_image(source, keep_damaged=chosen.keeps_damaged),))
-        return _with_metadata(_enlarged(file, chosen).first)
+        with computing_with(chosen.threads):
+            return _with_metadata(_enlarged(file, chosen).first)
     if not isinstance(source, str | os.PathLike):
         raise UsageError(
             f"the source must be a file or a Pillow image, not of the type {type(source).__name__}",
@@ -225,7 +229,8 @@ def upscale(
         raise InputError(f"{source}: there is no such file")  # patterns are refused, too
     # A single picture is not divided into shards.
     chosen = chosen.but(when_there="overwrite" if overwrite else "refuse", shard=None)
-    report = _run([source], target, chosen, _ignore, keep_records=False)
+    with computing_with(chosen.threads):
+        report = _run([source], target, chosen, _ignore, keep_records=False)
     if report.failures:
         raise report.failures[0].error
     (written,) = (task.target for task in report.plan.tasks if task.target is not None)
@@ -267,7 +272,9 @@ def _job_px(plan: Plan) -> dict[tuple[int, int], int]:
     return dict(by_size.most_common(KEPT_SHAPES))
 
 
-def _announce(plan: Plan, chooser: Chooser, listener: Listener, *, dry_run: bool, here: bool) -> None:
+def _announce(
+    plan: Plan, chooser: Chooser, listener: Listener, *, dry_run: bool, here: bool, threads: int | None
+) -> None:
     """Report what will be done, what is already done and what cannot be done.
 
     The workers of a cluster report their own engines, and their speed is not known here.
@@ -281,14 +288,14 @@ def _announce(plan: Plan, chooser: Chooser, listener: Listener, *, dry_run: bool
         listener(Skipped(task.source.name, target_name(task), reason))
     for failure in plan.failures:
         listener(failed(failure))
-    for engine in _engines(plan, chooser) if here else ():
+    for engine in _engines(plan, chooser, threads) if here else ():
         listener(engine)
     estimate = estimate_plan(plan, chooser, timed="always" if dry_run else "if cheap" if here else "never")
     if dry_run or not plan.names_one or estimate.seconds is not None or estimate.warnings:
         listener(estimate)
 
 
-def _engines(plan: Plan, chooser: Chooser) -> Iterator[Engine]:
+def _engines(plan: Plan, chooser: Chooser, threads: int | None) -> Iterator[Engine]:
     """Yield the event of each model that is known to be run, for the largest factor that it is run for."""
     factors: dict[Models, float] = {}
     for task in plan.tasks:
@@ -296,7 +303,7 @@ def _engines(plan: Plan, chooser: Chooser) -> Iterator[Engine]:
             models = chooser.models(task.choice)
             factors[models] = max(factors.get(models, 0), task.factor)
     for models, factor in factors.items():
-        engine = engine_event(models, factor)
+        engine = engine_event(models, factor, threads)
         if engine is not None:
             yield engine
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from esc_cli.engine.threads import threads_in_use
 from esc_cli.enhancement.choice import Choice, Chooser, looks_at
 from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.models import Models, name_of
@@ -134,7 +135,7 @@ class Work:
         """
         models = self._chooser.models(choice)
         if choice is not None and choice.model not in self._told_of:
-            self._listener(cast(Engine, engine_event(models, task.factor)))
+            self._listener(cast(Engine, engine_event(models, task.factor, self._options.threads)))
             self._told_of.add(choice.model)
         self._listener(Started(task.source.name, task.number, self._total))
         return replace(self._enlarger, models=models)
@@ -248,11 +249,18 @@ class Work:
             refuse_existing([task])
 
 
-def engine_event(models: Models, factor: float) -> Engine | None:
-    """Return the event that describes the network, or None if there is nothing to enlarge."""
+def engine_event(models: Models, factor: float, threads: int | None) -> Engine | None:
+    """Return the event that describes the network, or None if there is nothing to enlarge.
+
+    Args:
+        models: The networks.
+        factor: The factor that pictures are enlarged by.
+        threads: The number of threads that the user asked for, or None.
+    """
     upscaler = models.upscaler(factor)
     if upscaler is None:
         return None
+    used, reason = threads_in_use(threads) if upscaler.device.type == "cpu" else (None, None)
     return Engine(
         model=models.name,
         passes=models.passes(factor),
@@ -262,6 +270,8 @@ def engine_event(models: Models, factor: float) -> Engine | None:
         precision_reason=upscaler.precision_reason,
         attention=upscaler.attention,
         attention_reason=upscaler.attention_reason,
+        threads=used,
+        threads_reason=reason,
     )
 
 

@@ -82,6 +82,8 @@ in.png --precision int8
 in.png -d tpu
 in.png -d cuda:99
 in.png -j 0
+in.png --threads 0
+in.png --nice 20
 in.png --overwrite --skip-existing
 in.png -o - --json
 in.png --crf -1

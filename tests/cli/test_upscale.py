@@ -447,3 +447,18 @@ def test_a_killed_run_in_place_loses_nothing(
     assert {load(f"in/{name}").size for name in originals} == {(16, 12)}
     assert all(Path("kept", name).read_bytes() == content for name, content in originals.items())
     assert run(*arguments).stderr.splitlines()[-1].startswith("0 done, 30 skipped")
+
+
+def test_verbose_says_how_many_threads_run(start: Callable[..., Any], save: Save) -> None:
+    """A process of its own is used, because the niceness cannot be lowered again."""
+    save("in.png")
+    process = start("in.png", *NEAREST, "-d", "cpu", "-v", "--threads", 1, "--nice", 19)
+    _, said = process.communicate()
+    assert (process.returncode, said.decode().count("\n  1 thread: asked for\n")) == (0, 1)
+
+
+def test_programs_hear_how_many_threads_run(run: Run, save: Save) -> None:
+    save("in.png")
+    ended = run("in.png", *NEAREST, "-d", "cpu", "--json", "--threads", 1)
+    (engine,) = (event for event in events(ended.text) if event["event"] == "engine")
+    assert (engine["threads"], engine["threads_reason"]) == (1, "asked for")

@@ -41,6 +41,8 @@ OTHERS: dict[str, Any] = {
     "recursive": True,
     "when_there": "skip",
     "max_megapixels": 1,
+    "threads": 1,
+    "nice": 0,
     "workers": 2,
     "shard": "1/1",
     "cluster": "local",
@@ -129,6 +131,8 @@ def test_options_of_clips_reach_clips() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        ({"threads": 0}, "the network needs at least 1 thread, not 0"),
+        ({"nice": 20}, "20 is not a niceness"),
         ({"workers": 0}, "the number of threads must be at least 1, not 0"),
         ({"scale": 2, "size": "50%"}, "a scale and a size cannot be used together"),
         ({"max_megapixels": 0}, "0 megapixels is not a valid limit"),
