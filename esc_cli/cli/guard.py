@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import wraps
 from types import FrameType
 from typing import ParamSpec, TextIO
@@ -46,26 +47,43 @@ def exit_code_of(command: Callable[[], ExitCode | None]) -> ExitCode:
     try:
         with _signals_raise():
             return command() or ExitCode.OK
-    except EscError as error:
-        say_error(error.message, error.hint)
-        return error.exit_code
-    except KeyboardInterrupt:
-        say_error("interrupted")
-        return ExitCode.INTERRUPTED
-    except _TerminatedError:
-        say_error("terminated")
-        return ExitCode.TERMINATED
-    except BrokenPipeError:
-        return ExitCode.CANNOT_WRITE  # the reader has closed the pipe, which needs no message
-    except Exception as error:
-        if os.environ.get(DEBUG_VARIABLE):
+    except (Exception, KeyboardInterrupt, _TerminatedError) as error:
+        ending = ending_of(error)
+        if ending.code is ExitCode.BUG and os.environ.get(DEBUG_VARIABLE) and not isinstance(error, EscError):
             raise
-        bug = unforeseen(error)
-        say_error(bug.message, bug.hint)
-        return bug.exit_code
+        if ending.message is not None:
+            say_error(ending.message, ending.hint)
+        return ending.code
     finally:
         _settle(sys.stdout)
         _settle(sys.stderr)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command ends because of an exception: its exit code, and what it says, if anything."""
+
+    code: ExitCode
+    message: str | None
+    hint: str | None = None
+
+
+def ending_of(error: BaseException) -> Ending:
+    """Return how a command ends because of an exception."""
+    match error:
+        case EscError():
+            return Ending(error.exit_code, error.message, error.hint)
+        case KeyboardInterrupt():
+            return Ending(ExitCode.INTERRUPTED, "interrupted")
+        case _TerminatedError():
+            return Ending(ExitCode.TERMINATED, "terminated")
+        case BrokenPipeError():
+            return Ending(ExitCode.CANNOT_WRITE, None)  # the reader has closed the pipe
+        case Exception():
+            bug = unforeseen(error)
+            return Ending(bug.exit_code, bug.message, bug.hint)
+        case _:
+            return Ending(ExitCode.BUG, None)
 
 
 @contextmanager

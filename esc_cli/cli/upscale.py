@@ -8,6 +8,7 @@ import typer
 from esc_cli.checkpoints.manifest import AUTO_MODEL
 from esc_cli.cli.application import in_panels, new_application
 from esc_cli.cli.guard import guarded
+from esc_cli.cli.log_file import LogFile
 from esc_cli.cli.main import COMMANDS
 from esc_cli.cli.options import Device, Json, Quiet, Tta, read_factor, read_precision, read_runtime
 from esc_cli.cli.output import Reporter, answer
@@ -282,6 +283,14 @@ def upscale(
     ] = None,
     json: Json = False,
     quiet: Quiet = False,
+    log_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also append all messages to a file, with their times, or all events if its name ends in "
+            ".jsonl.",
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show how each input is processed, and why.")
     ] = False,
@@ -308,7 +317,10 @@ def upscale(
     options = {name: value for name, value in context.params.items() if name in Options.names()}
     if overwrite or skip_existing:
         options["when_there"] = "overwrite" if overwrite else "skip"
-    with Reporter(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run) as reporter:
+    with (
+        LogFile(log_file) as log,
+        Reporter(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run, log=log) as reporter,
+    ):
         reporter.note(be_nice(nice))
         refuse_early(inputs, output, Options.of(options), missing=not (json or dry_run))
         from esc_cli.jobs.upscale import upscale_files

@@ -66,6 +66,8 @@ in.png --in-place --yes -f webp
 in.png --in-place --backup .
 - --in-place --yes
 clip.mp4 --in-place --yes --start 1
+in.png --log-file in2.png
+in.png --log-file missing/log.txt
 -s 2
 --files-from missing.txt
 --files-from in.png -o -
