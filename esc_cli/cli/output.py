@@ -28,6 +28,7 @@ from esc_cli.jobs.events import (
     Skipped,
     Started,
     Summary,
+    Watching,
     WorkerLost,
     Workers,
     as_json,
@@ -159,12 +160,10 @@ class Reporter:
                 self._say(_done_line(event), *_done_details(event, notes, verbose=self._verbose))
             case Skipped():
                 self._skip(event)
-            case Engine():
-                self._say(*_engine_lines(event, verbose=self._verbose))
-            case Estimate():
-                self._say(*_estimate_lines(event))
-            case Workers() | WorkerLost():
-                self._say(_worker_line(event))
+            case Engine() | Estimate() | Workers() | WorkerLost():
+                self._say(*_lines_about_the_run(event, verbose=self._verbose))
+            case Watching():
+                self._say_watching(event)
             case Summary() if _counted(event) > 1:
                 self._say(_summary_line(event), *_failure_lines(event))
             case Summary() if event.skipped and self._unsaid is not None:
@@ -199,6 +198,12 @@ class Reporter:
             self._say(_up_to_date_line(event))
         else:
             self._unsaid = _up_to_date_line(event)
+
+    def _say_watching(self, event: Watching) -> None:
+        line = f"watching {', '.join(event.folders)}; end with Ctrl-C"
+        if line not in self._said:  # once is enough
+            self._said.add(line)
+            self._say(line)
 
     def note(self, sentence: str | None) -> None:
         """Print a note about the whole run, if there is one."""
@@ -284,6 +289,9 @@ class _Bars:
                 self._px[event.input] = event.height * event.width * event.frames
             case Workers():
                 self._workers = event.workers
+            case Watching() if self._picture is not None:
+                self._progress.remove_task(self._picture)
+                self._picture = None
             case Started():
                 self._start(event)
             case Progressed():
@@ -364,6 +372,16 @@ def _way(event: Planned | Done) -> str:
 
 def _spoken(name: str, stream: str) -> str:
     return stream if name in (STDIN, STDOUT) else name
+
+
+def _lines_about_the_run(event: Engine | Estimate | Workers | WorkerLost, *, verbose: bool) -> list[str]:
+    match event:
+        case Engine():
+            return _engine_lines(event, verbose=verbose)
+        case Estimate():
+            return _estimate_lines(event)
+        case _:
+            return [_worker_line(event)]
 
 
 def _engine_lines(event: Engine, *, verbose: bool) -> list[str]:

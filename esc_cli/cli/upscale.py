@@ -166,6 +166,10 @@ def upscale(
         float | None,
         typer.Option(metavar="MP", help="Refuse inputs with more megapixels. The default is 500."),
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option("--watch", help="Wait for further files in the folders, until Ctrl-C."),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")] = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Keep existing results, and skip their inputs.")
@@ -310,7 +314,7 @@ def upscale(
     if overwrite and skip_existing:
         raise UsageError("--overwrite and --skip-existing contradict each other")
     _check_streams(inputs, output, json=json, dry_run=dry_run)
-    from esc_cli.jobs.early import refuse_early
+    from esc_cli.jobs.early import refuse_early, refuse_watch
     from esc_cli.jobs.niceness import be_nice
     from esc_cli.jobs.options import Options
 
@@ -322,7 +326,13 @@ def upscale(
         Reporter(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run, log=log) as reporter,
     ):
         reporter.note(be_nice(nice))
+        if watch:
+            refuse_watch(inputs, output, Options.of(options), dry_run=dry_run)
         refuse_early(inputs, output, Options.of(options), missing=not (json or dry_run))
+        if watch:
+            from esc_cli.jobs.watch import watch_folders
+
+            return watch_folders(inputs, output, Options.of(options), reporter)
         from esc_cli.jobs.upscale import upscale_files
 
         report = upscale_files(inputs, output, listener=reporter, dry_run=dry_run, **options)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL, is_name
 from esc_cli.enhancement.size import Geometry
@@ -11,7 +12,33 @@ from esc_cli.jobs.in_place import check_replaceable
 from esc_cli.jobs.naming import check_template, decide_destination
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.sources import expand
-from esc_cli.jobs.streams import STDIN
+from esc_cli.jobs.streams import STDIN, STDOUT
+
+
+def refuse_watch(inputs: Sequence[str], output: str | None, options: Options, *, dry_run: bool) -> None:
+    """Refuse a watch that cannot work.
+
+    Raises:
+        UsageError: The package is not installed, an input is not a folder, or options contradict a watch.
+    """
+    for name in inputs:
+        if not os.path.isdir(name):  # noqa: PTH112 - as in sources
+            raise UsageError(f"only folders can be watched, and {name!r} is not one")
+    contradictions = {
+        "--dry-run": dry_run,
+        "-o -": output == STDOUT,
+        "--files-from": options.lists_files,
+        "--fail-fast": options.fail_fast,
+        "--ray": options.cluster is not None,
+    }
+    for name, is_set in contradictions.items():
+        if is_set:
+            raise UsageError(f"--watch and {name} contradict each other")
+    if find_spec("watchfiles") is None:
+        raise UsageError(
+            "folders cannot be watched: the required package is not installed",
+            hint='pip install "esc-upscale[watch]"',
+        )
 
 
 def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *, missing: bool) -> None:

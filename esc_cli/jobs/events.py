@@ -185,6 +185,14 @@ class WorkerLost:
 
 
 @dataclass(frozen=True)
+class Watching:
+    """All files that are complete are done, and the program waits for others. ``folders`` are watched."""
+
+    folders: tuple[str, ...]
+    event: Literal["watching"] = "watching"
+
+
+@dataclass(frozen=True)
 class Summary:
     """The run is over.
 
@@ -215,6 +223,7 @@ Event = (
     | Refused
     | Workers
     | WorkerLost
+    | Watching
     | Summary
 )
 Listener = Callable[[Event], None]

@@ -50,6 +50,7 @@ class Request:
         keep_records: Whether to record how each result was made, so that a later run can skip it if it is up
             to date.
         model: The name of the model, for the names of results.
+        only: The files of the folders that are taken. None means all.
     """
 
     inputs: tuple[str, ...]
@@ -58,6 +59,7 @@ class Request:
     options: Options = DEFAULTS
     keep_records: bool = True
     model: str = AUTO_MODEL
+    only: frozenset[Path] | None = None
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,14 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
         check_replaceable(names, request.output)
     never = _folders_of_results((*names, *listed), destination, request.size.label)
     never += [] if options.backup is None else [Path(options.backup)]
-    found = find_sources(names, listed=listed, recursive=options.recursive, never=never, shard=options.share)
+    found = find_sources(
+        names,
+        listed=listed,
+        recursive=options.recursive,
+        never=never,
+        shard=options.share,
+        only=request.only,
+    )
     own_results = _own_results(found.pictures)
     sources = replace(found, pictures=tuple(one for one in found.pictures if one not in own_results))
     names_one = not options.lists_files and _names_one(names, sources)

@@ -162,6 +162,7 @@ def find_sources(
     recursive: bool,
     never: Iterable[Path] = (),
     shard: Shard | None = None,
+    only: frozenset[Path] | None = None,
 ) -> Sources:
     """Find the pictures and clips that the user named.
 
@@ -171,8 +172,9 @@ def find_sources(
         recursive: Whether to search the subfolders of folders, too, and those that are linked there.
         never: Folders that are not searched, because results go there.
         shard: The shard of the pictures to keep. None means all.
+        only: The files of the folders that are taken. None means all.
     """
-    finder = _Finder(recursive, never)
+    finder = _Finder(recursive, never, only)
     for name in names:
         finder.add(name)
     for name in listed:
@@ -189,10 +191,22 @@ def without_extension(path: Path) -> Path:
     return path.with_suffix("") if path.suffix.lower() in PICTURE_EXTENSIONS | CLIP_EXTENSIONS else path
 
 
+def files_in(folder: Path, *, recursive: bool, never: Iterable[Path] = ()) -> list[Path]:
+    """Return the files of a folder by name, without hidden ones.
+
+    Args:
+        folder: The folder.
+        recursive: Whether to search its subfolders, too.
+        never: Folders that are not searched.
+    """
+    return _Finder(recursive, never).files_in(folder)
+
+
 class _Finder:
     """Collects the results of ``find_sources``."""
 
-    def __init__(self, recursive: bool, never: Iterable[Path]) -> None:
+    def __init__(self, recursive: bool, never: Iterable[Path], only: frozenset[Path] | None = None) -> None:
+        self._only = only
         self.pictures: list[Source] = []
         self.failures: list[Failure] = []
         self.passed_over = 0
@@ -217,19 +231,21 @@ class _Finder:
 
     def _add_folder(self, folder: Path, listed: Path | None) -> None:
         found_before = len(self.pictures) + len(self.failures)
-        for file in self._walk(folder):
+        for file in self.files_in(folder):
+            if self._only is not None and file not in self._only:
+                continue
             if is_picture(file) or file.suffix.lower() in CLIP_EXTENSIONS:
                 relative = file.relative_to(folder)
                 below = None if listed is None else listed / relative
                 self.pictures.append(Source(file, relative, folder, listed=below))
             else:
                 self.passed_over += 1
-        if len(self.pictures) + len(self.failures) == found_before:
+        if self._only is None and len(self.pictures) + len(self.failures) == found_before:
             hint = None if self._recursive else "use -r to search its subfolders, too"
             error = InputError(f"there are no pictures or clips in the folder {str(folder)!r}", hint)
             self.failures.append(Failure(str(folder), error))
 
-    def _walk(self, folder: Path) -> list[Path]:
+    def files_in(self, folder: Path) -> list[Path]:
         """Return the files of a folder by name, without hidden ones.
 
         A folder that is linked is searched, too, unless it is searched under its own name or through another

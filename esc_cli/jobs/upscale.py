@@ -86,10 +86,10 @@ def upscale_files(
     listener = _ignore if listener is None else listener
     chosen = Options.of(options)
     with computing_with(chosen.threads):
-        return _run(inputs, output, chosen, listener, dry_run=dry_run)
+        return run_job(inputs, output, chosen, listener, dry_run=dry_run)
 
 
-def _run(
+def run_job(
     inputs: Sequence[str | Path],
     output: str | Path | None,
     options: Options,
@@ -97,11 +97,28 @@ def _run(
     *,
     dry_run: bool = False,
     keep_records: bool = True,
+    chooser: Chooser | None = None,
+    only: frozenset[Path] | None = None,
 ) -> Report:
-    chooser = Chooser(options)
-    size = _geometry(chooser.default, options)
+    """Plan a run and carry it out; see ``upscale_files``.
+
+    Args:
+        inputs: Files, folders, patterns, or ``-`` for standard input.
+        output: A file, a folder, or ``-`` for standard output. None means beside the inputs.
+        options: All options.
+        listener: A function that receives all events.
+        dry_run: Whether to make only the plan.
+        keep_records: Whether to record how each result was made.
+        chooser: The networks of an earlier run with the same options. None means that they are loaded.
+        only: The files of the folders that are taken. None means all.
+
+    Raises:
+        EscError: The run cannot begin, and nothing was written. The error is an instance of a subclass.
+    """
+    chooser = chooser or Chooser(options)
+    size = geometry_of(chooser.default, options)
     target = None if output is None else str(output)
-    request = Request(tuple(map(str, inputs)), size, target, options, keep_records, chooser.name)
+    request = Request(tuple(map(str, inputs)), size, target, options, keep_records, chooser.name, only)
     plan = make_plan(request, lambda task: task_recipe(task, chooser, options))
     if dry_run:
         plan = with_choices(plan, chooser, options)
@@ -230,7 +247,7 @@ def upscale(
     # A single picture is not divided into shards.
     chosen = chosen.but(when_there="overwrite" if overwrite else "refuse", shard=None)
     with computing_with(chosen.threads):
-        report = _run([source], target, chosen, _ignore, keep_records=False)
+        report = run_job([source], target, chosen, _ignore, keep_records=False)
     if report.failures:
         raise report.failures[0].error
     (written,) = (task.target for task in report.plan.tasks if task.target is not None)
@@ -239,17 +256,20 @@ def upscale(
 
 def _enlarged(file: PictureFile, options: Options) -> PictureFile:
     chooser = Chooser(options)
-    size = _geometry(chooser.default, options)
+    size = geometry_of(chooser.default, options)
     height, width = size.size_of(file.first.height, file.first.width)
     factor = max(height / file.first.height, width / file.first.width)
     choice = chooser.choose(factor, lambda: looks_at(file))
     return Enlarger(chooser.models(choice), size, options.consistency)(file).file
 
 
-def _geometry(models: Models, options: Options) -> Geometry:
+def geometry_of(models: Models, options: Options) -> Geometry:
     """Return the requested size.
 
     If it is a scale, its network is loaded at once, so that an error occurs before the work.
+
+    Raises:
+        UsageError: The size is not valid, or out of the model's reach.
     """
     if options.size is not None:
         return Geometry.parse(options.size)

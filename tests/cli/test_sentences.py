@@ -68,6 +68,8 @@ in.png --in-place --backup .
 clip.mp4 --in-place --yes --start 1
 in.png --log-file in2.png
 in.png --log-file missing/log.txt
+in.png --watch
+frames --watch --fail-fast
 -s 2
 --files-from missing.txt
 --files-from in.png -o -

@@ -13,7 +13,7 @@ from esc_cli.enhancement.choice import Chooser
 from esc_cli.errors import UsageError
 from esc_cli.jobs.options import DEFAULTS, Options
 from esc_cli.jobs.plan import Request, make_plan
-from esc_cli.jobs.upscale import _geometry, task_recipe
+from esc_cli.jobs.upscale import geometry_of, task_recipe
 
 BASE: dict[str, Any] = {"model": "nearest", "device": "cpu"}
 
@@ -78,7 +78,7 @@ def recipe(**options: Any) -> Any:
     """Return everything that the result of a picture depends on, as in the record beside it."""
     chosen = Options(**(BASE | options))
     chooser = Chooser(chosen)
-    request = Request(("in.png",), _geometry(chooser.default, chosen), options=chosen)
+    request = Request(("in.png",), geometry_of(chooser.default, chosen), options=chosen)
     (task,) = make_plan(request, lambda task: {}).tasks
     return task_recipe(task, chooser, chosen)
 
