@@ -129,6 +129,13 @@ def upscale(
             "--consistency", help="Correct the result until it gives the input when it is shrunk again."
         ),
     ] = False,
+    alpha: Annotated[
+        Literal["opacity", "data"],
+        typer.Option(
+            help="What alpha means. With data, as in textures of games, colors are enlarged as they are, "
+            "also where alpha is 0."
+        ),
+    ] = "opacity",
     name: Annotated[
         str | None,
         typer.Option(

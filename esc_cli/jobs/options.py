@@ -110,6 +110,7 @@ class Options(EnhancementOptions):
 
     def __post_init__(self) -> None:
         """Check all values before any work."""
+        super().__post_init__()
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"the number of threads must be at least 1, not {self.workers}")
         if self.threads is not None and self.threads < 1:

@@ -229,11 +229,18 @@ def _plan_picture(source: Source, destination: Destination, request: Request) ->
     labels = request.size.label, request.size.file_label((height, width))
     target = target_path(source, destination, format, *labels)
     lost = limitations(header, format, request.options.write.keep)
+    hidden = options.alpha == "data" and header.alpha and format.alpha
+    if hidden and not format.keeps_hidden_colors(options.quality):
+        lost = (*lost, f"{format.name} loses the colors under alpha 0{_as_lossy(options.quality)}")
     if height * width * header.frames > request.options.largest_px:
         lost = (*lost, _hard_to_read(height * width * header.frames))
     return PictureTask(
         source=source, target=target, format=format, probe=header, height=height, width=width, lost=lost
     )
+
+
+def _as_lossy(quality: int | None) -> str:
+    return "" if quality is None else f" at quality {quality}"
 
 
 def _hard_to_read(pixels: int) -> str:

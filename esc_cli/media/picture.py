@@ -27,6 +27,7 @@ class Picture:
             this depth, or with the next higher depth that the output format offers.
         value_range: The values that 0 and 1 stand for, if the file holds floats.
         jpeg_step: Quantization step of the low luma frequencies if the file is a JPEG, otherwise 0.
+        alpha_is_data: Whether alpha is a channel of data, so that colors count also where it is 0.
     """
 
     color: "Tensor"
@@ -38,6 +39,7 @@ class Picture:
     depth_bits: int = 8
     value_range: tuple[float, float] = (0.0, 1.0)
     jpeg_step: float = 0.0
+    alpha_is_data: bool = False
 
     @property
     def height(self) -> int:

@@ -462,3 +462,17 @@ def test_programs_hear_how_many_threads_run(run: Run, save: Save) -> None:
     ended = run("in.png", *NEAREST, "-d", "cpu", "--json", "--threads", 1)
     (engine,) = (event for event in events(ended.text) if event["event"] == "engine")
     assert (engine["threads"], engine["threads_reason"]) == (1, "asked for")
+
+
+def test_colors_under_alpha_are_data(run: Run, save: Save, load: Load) -> None:
+    noise = load(save("noise.png", size=(8, 6)))
+    noise.putalpha(0)
+    noise.save("in.png")
+    ended = run("in.png", "-m", "bicubic", "-s", 2, "-o", "out.webp", "--alpha", "data")
+    assert "note" not in ended.stderr
+    run("noise.png", "-m", "bicubic", "-s", 2, "-o", "opaque.png")
+    result = load("out.webp")
+    assert result.getchannel("A").getextrema() == (0, 0)
+    assert result.convert("RGB").tobytes() == load("opaque.png").tobytes()
+    ended = run("in.png", "-m", "bicubic", "-s", 2, "-o", "out.gif", "--alpha", "data")
+    assert "note: GIF loses the colors under alpha 0\n" in ended.stderr

@@ -27,6 +27,7 @@ OTHERS: dict[str, Any] = {
     "scale": 3,
     "size": "50%",
     "consistency": True,
+    "alpha": "data",
     "format": "webp",
     "quality": 50,
     "metadata": "none",
@@ -109,6 +110,11 @@ def test_options_of_the_engine_are_those_of_the_upscaler() -> None:
         assert name == "model" or value == signature[name].default
 
 
+def test_options_that_were_added_later_leave_earlier_records_valid() -> None:
+    assert "alpha" not in DEFAULTS.recorded
+    assert Options(alpha="data").recorded["alpha"] == "data"
+
+
 def test_options_of_clips_reach_clips() -> None:
     values: dict[str, Any] = {
         "video_codec": "libx265",
@@ -133,6 +139,7 @@ def test_options_of_clips_reach_clips() -> None:
     [
         ({"threads": 0}, "the network needs at least 1 thread, not 0"),
         ({"nice": 20}, "20 is not a niceness"),
+        ({"alpha": "depth"}, "'depth' is not a meaning of alpha"),
         ({"workers": 0}, "the number of threads must be at least 1, not 0"),
         ({"scale": 2, "size": "50%"}, "a scale and a size cannot be used together"),
         ({"max_megapixels": 0}, "0 megapixels is not a valid limit"),

@@ -125,7 +125,10 @@ class Worker:
         job = self._job
         torch.set_num_threads(min(job.threads, job.options.threads or job.threads))
         chooser = Chooser(job.options)
-        return chooser, Enlarger(chooser.default, job.size, job.options.consistency, job.job_px)
+        alpha_is_data = job.options.alpha == "data"
+        return chooser, Enlarger(
+            chooser.default, job.size, job.options.consistency, job.job_px, alpha_is_data
+        )
 
     def _done(self, task: Task, listener: Callable[[Event], None]) -> Done:
         with self._network:
