@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from functools import wraps
 from types import FrameType
 from typing import ParamSpec, TextIO
@@ -48,24 +49,46 @@ def exit_code_of(command: Callable[[], ExitCode | None]) -> ExitCode:
     try:
         with _signals_raise():
             return command() or ExitCode.OK
-    except EscError as error:
-        say_error(error.message, error.hint)
-        return told(Refused(error.message, error.hint, int(error.exit_code)))
-    except KeyboardInterrupt as error:
-        return _stopped("interrupted", error, ExitCode.INTERRUPTED)
-    except _TerminatedError as error:
-        return _stopped("terminated", error, ExitCode.TERMINATED)
-    except BrokenPipeError:
-        return ExitCode.CANNOT_WRITE  # the reader has closed the pipe, which needs no message
-    except Exception as error:
-        if os.environ.get(DEBUG_VARIABLE):
+    except (Exception, KeyboardInterrupt, _TerminatedError) as error:
+        ending = ending_of(error)
+        if ending.code is ExitCode.BUG and os.environ.get(DEBUG_VARIABLE) and not isinstance(error, EscError):
             raise
-        bug = unforeseen(error)
-        say_error(bug.message, bug.hint)
-        return told(Stopped(bug.message, bug.hint, int(bug.exit_code)))
+        if ending.message is None:
+            return ending.code
+        say_error(ending.message, ending.hint)
+        event = Refused if isinstance(error, EscError) else Stopped
+        return told(event(ending.message, ending.hint, int(ending.code)))
     finally:
         _settle(sys.stdout)
         _settle(sys.stderr)
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a command ends because of an exception: its exit code, and what it says, if anything."""
+
+    code: ExitCode
+    message: str | None
+    hint: str | None = None
+
+
+def ending_of(error: BaseException) -> Ending:
+    """Return how a command ends because of an exception. The work may have noted on it what is done."""
+    done = "; ".join(getattr(error, "__notes__", ())) or None
+    match error:
+        case EscError():
+            return Ending(error.exit_code, error.message, error.hint)
+        case KeyboardInterrupt():
+            return Ending(ExitCode.INTERRUPTED, "interrupted", done)
+        case _TerminatedError():
+            return Ending(ExitCode.TERMINATED, "terminated", done)
+        case BrokenPipeError():
+            return Ending(ExitCode.CANNOT_WRITE, None)  # the reader has closed the pipe
+        case Exception():
+            bug = unforeseen(error)
+            return Ending(bug.exit_code, bug.message, bug.hint)
+        case _:
+            return Ending(ExitCode.BUG, None)
 
 
 def told(event: Refused | Stopped) -> ExitCode:
@@ -77,13 +100,6 @@ def told(event: Refused | Stopped) -> ExitCode:
         with suppress(EscError, OSError):  # another failure must not replace this one
             print_event(event)
     return ExitCode(event.exit_code)
-
-
-def _stopped(message: str, error: BaseException, code: ExitCode) -> ExitCode:
-    """Say that a signal stopped the run, and what its work noted about what is done."""
-    hint = "; ".join(getattr(error, "__notes__", ())) or None
-    say_error(message, hint)
-    return told(Stopped(message, hint, int(code)))
 
 
 @contextmanager

@@ -3,11 +3,12 @@
 import math
 import re
 import sys
+import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
@@ -25,6 +26,7 @@ from esc_cli.jobs.events import (
     Skipped,
     Started,
     Summary,
+    Watching,
     WorkerLost,
     Workers,
     as_json,
@@ -34,6 +36,20 @@ from esc_cli.jobs.streams import STDIN, STDOUT, stdout_errors
 
 SPEED_OVER_S = 600
 """The time left is estimated from the last ten minutes of work: a tile may take a minute on a CPU."""
+
+
+LINE_EVERY_S = 60
+"""Seconds between the lines about the progress of one input, which stand for the bars of a terminal."""
+
+
+class Log(Protocol):
+    """A file that receives everything that happens."""
+
+    def event(self, event: Event) -> None:
+        """Take an event."""
+
+    def say(self, *lines: str) -> None:
+        """Take messages."""
 
 
 def stderr_console() -> Console:
@@ -94,10 +110,14 @@ class Reporter:
         quiet: Whether to print only errors.
         verbose: Whether to print details.
         dry_run: Whether the plan is the answer of the command, which is printed on stdout.
+        log: Also receives all events, and all messages even if they are not printed.
     """
 
-    def __init__(self, *, json: bool, quiet: bool, verbose: bool, dry_run: bool) -> None:
+    def __init__(
+        self, *, json: bool, quiet: bool, verbose: bool, dry_run: bool, log: Log | None = None
+    ) -> None:
         self._json = json
+        self._log = log
         self._talks = not (quiet or json)
         self._verbose = verbose
         self._unsaid: str | None = None
@@ -106,6 +126,7 @@ class Reporter:
         self._said: set[str] = set()
         self._dry_run = dry_run
         self._console = stderr_console()
+        self._lines = _ProgressLines()
         self._bars = _Bars(self._console, visible=self._talks and not dry_run)
 
     def __enter__(self) -> Self:
@@ -119,14 +140,15 @@ class Reporter:
 
     def __call__(self, event: Event) -> None:
         """Print one event."""
-        self._bars(event)
-        if self._json:
-            print_event(event)
+        self._pass_on(event)
         if not isinstance(event, Planned | Skipped | Failed):
             self._say_losses()
         match event:
             case Failed():
                 say_error(_failed_line(event), event.hint)
+                self._record(_failed_line(event), *([event.hint] if event.hint else []))
+            case Started() | Progressed():
+                self._say_progress(event)
             case Planned() if self._dry_run and not self._json:
                 answer(_planned_line(event))
             case Planned():
@@ -136,16 +158,21 @@ class Reporter:
                 self._say(_done_line(event), *_done_details(event, notes, verbose=self._verbose))
             case Skipped():
                 self._skip(event)
-            case Engine():
-                self._say(*_engine_lines(event, verbose=self._verbose))
-            case Estimate():
-                self._say(*_estimate_lines(event))
-            case Workers() | WorkerLost():
-                self._say(_worker_line(event))
+            case Engine() | Estimate() | Workers() | WorkerLost():
+                self._say(*_lines_about_the_run(event, verbose=self._verbose))
+            case Watching():
+                self._say_watching(event)
             case Summary() if _counted(event) > 1:
                 self._say(_summary_line(event), *_failure_lines(event))
             case Summary() if event.skipped and self._unsaid is not None:
                 self._say(self._unsaid)
+
+    def _pass_on(self, event: Event) -> None:
+        self._bars(event)
+        if self._log is not None:
+            self._log.event(event)
+        if self._json:
+            print_event(event)
 
     def _plan(self, event: Planned) -> None:
         if self._verbose:
@@ -170,10 +197,62 @@ class Reporter:
         else:
             self._unsaid = _up_to_date_line(event)
 
+    def _say_watching(self, event: Watching) -> None:
+        line = f"watching {', '.join(event.folders)}; end with Ctrl-C"
+        if line not in self._said:  # once is enough
+            self._said.add(line)
+            self._say(line)
+
+    def note(self, sentence: str | None) -> None:
+        """Print a note about the whole run, if there is one."""
+        if sentence is not None:
+            self._say(f"note: {sentence}")
+
+    def _say_progress(self, event: Started | Progressed) -> None:
+        """Print the progress of long work in lines, where there are no bars."""
+        line = self._lines(event)
+        if line is None:
+            return
+        self._record(line)
+        if self._talks and not self._console.is_terminal:
+            self._print(line)
+
     def _say(self, *lines: str) -> None:
-        """Print lines on stderr, unless ``quiet`` or ``json`` is set."""
-        for line in lines if self._talks else ():
+        """Print lines on stderr, unless ``quiet`` or ``json`` is set. The log has them in any case."""
+        self._record(*lines)
+        if self._talks:
+            self._print(*lines)
+
+    def _print(self, *lines: str) -> None:
+        for line in lines:
             self._console.print(Text(printable(line)))
+
+    def _record(self, *lines: str) -> None:
+        if self._log is not None:
+            self._log.say(*map(printable, lines))
+
+
+class _ProgressLines:
+    """Makes a line about the progress of an input once in a while."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, float] = {}
+        self._said = time.monotonic()
+
+    def __call__(self, event: Started | Progressed) -> str | None:
+        """Return the line for an event, or None if the last line is too recent."""
+        now = time.monotonic()
+        begun = self._begun.setdefault(event.input, now)
+        if isinstance(event, Started):
+            self._begun = {event.input: now}
+            self._said = now
+        if isinstance(event, Started) or event.done >= event.total or now - self._said < LINE_EVERY_S:
+            return None
+        self._said = now
+        share = event.done / event.total
+        left = _duration((now - begun) * (1 - share) / max(share, 1e-9))
+        speed = "" if event.frames_per_second is None else f", {_speed(event.frames_per_second)}"
+        return f"{_spoken(event.input, 'standard input')}: {share:.0%}{speed}, about {left} left"
 
 
 class _Bars:
@@ -208,6 +287,9 @@ class _Bars:
                 self._px[event.input] = event.height * event.width * event.frames
             case Workers():
                 self._workers = event.workers
+            case Watching() if self._picture is not None:
+                self._progress.remove_task(self._picture)
+                self._picture = None
             case Started():
                 self._start(event)
             case Progressed():
@@ -299,6 +381,16 @@ def _spoken(name: str, stream: str) -> str:
     return stream if name in (STDIN, STDOUT) else name
 
 
+def _lines_about_the_run(event: Engine | Estimate | Workers | WorkerLost, *, verbose: bool) -> list[str]:
+    match event:
+        case Engine():
+            return _engine_lines(event, verbose=verbose)
+        case Estimate():
+            return _estimate_lines(event)
+        case _:
+            return [_worker_line(event)]
+
+
 def _engine_lines(event: Engine, *, verbose: bool) -> list[str]:
     passes = " then ".join(f"x{scale}" for scale in event.passes)
     line = f"{event.model} {passes} on {event.device} in {event.precision}"
@@ -307,7 +399,10 @@ def _engine_lines(event: Engine, *, verbose: bool) -> list[str]:
         f"  {event.precision}: {event.precision_reason}",
         f"  attention {event.attention}: {event.attention_reason}",
     )
-    return [line, *(reasons if verbose else ())]
+    threads = (
+        [] if event.threads is None else [f"  {_number(event.threads, 'thread')}: {event.threads_reason}"]
+    )
+    return [line, *((*reasons, *threads) if verbose else ())]
 
 
 def _estimate_lines(event: Estimate) -> list[str]:

@@ -11,6 +11,7 @@ from esc_cli.cli import completion
 from esc_cli.cli.application import in_panels, new_application
 from esc_cli.cli.configuration import ConfiguredCommand, says_origins
 from esc_cli.cli.guard import guarded
+from esc_cli.cli.log_file import LogFile
 from esc_cli.cli.main import COMMANDS
 from esc_cli.cli.options import (
     PRECISIONS,
@@ -50,7 +51,7 @@ _COMMANDS = {
 _PANELS = {
     "output": "Main options",
     "format": "Results",
-    "recursive": "Folders and batches",
+    "name": "Folders and batches",
     "device": "Device and speed",
     "video_codec": "Clips",
     "use": "Configuration",
@@ -70,7 +71,9 @@ def _displaced(given: Mapping[str, Any]) -> Iterator[str]:
         from esc_cli.jobs.naming import names_format
 
         if names_format(given["output"]):
-            yield "format"
+            yield from ("format", "name")
+        elif given["output"] == "-":
+            yield "name"
 
 
 def _print_version(asked: bool) -> None:
@@ -88,11 +91,11 @@ _BELOW = {"Examples": _EXAMPLES, "Other commands": _COMMANDS}
 def upscale(
     context: typer.Context,
     inputs: Annotated[
-        list[str],
+        list[str] | None,
         typer.Argument(
             metavar="INPUT", help="Files, folders or patterns to enlarge, or - for standard input."
         ),
-    ],
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option(
@@ -161,6 +164,9 @@ def upscale(
             "refuses pictures, but repeats the last good frame of a clip where frames are damaged."
         ),
     ] = "auto",
+    keep_dates: Annotated[
+        bool, typer.Option("--keep-dates", help="Give results the modification time of their inputs.")
+    ] = False,
     tta: Tta = False,
     consistency: Annotated[
         bool,
@@ -168,6 +174,45 @@ def upscale(
             "--consistency", help="Correct the result until it gives the input when it is shrunk again."
         ),
     ] = False,
+    alpha: Annotated[
+        Literal["opacity", "data"],
+        typer.Option(
+            help="What alpha means. With data, as in textures of games, colors are enlarged as they are, "
+            "also where alpha is 0."
+        ),
+    ] = "opacity",
+    name: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEMPLATE",
+            help="Name of each result, such as {stem}_{scale}x. The fields are {stem}, {scale}, {width}, "
+            "{height} and {model}. The extension is added.",
+        ),
+    ] = None,
+    in_place: Annotated[
+        bool,
+        typer.Option(
+            "--in-place",
+            allow_from_autoenv=False,
+            help="Replace the inputs by their results. Needs --backup or --yes.",
+        ),
+    ] = False,
+    backup: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", help="Folder that keeps the originals of inputs that are replaced."),
+    ] = None,
+    yes: Annotated[
+        bool, typer.Option("--yes", allow_from_autoenv=False, help="Replace inputs without a backup.")
+    ] = False,
+    files_from: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            allow_from_autoenv=False,
+            help="Also enlarge the files that a list names, one a line or separated by NUL. - is standard "
+            "input. In a folder named with -o, the results keep the folders of the names.",
+        ),
+    ] = None,
     recursive: Annotated[
         bool,
         typer.Option("--recursive", "-r", help="Include subfolders. The results keep the folder structure."),
@@ -180,6 +225,14 @@ def upscale(
         float | None,
         typer.Option(metavar="MP", help="Refuse inputs with more megapixels. The default is 500."),
     ] = None,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch",
+            allow_from_autoenv=False,
+            help="Wait for further files in the folders, until Ctrl-C.",
+        ),
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace existing results.")] = False,
     skip_existing: Annotated[
         bool, typer.Option("--skip-existing", help="Keep existing results, and skip their inputs.")
@@ -244,6 +297,20 @@ def upscale(
         int | None,
         typer.Option("--jobs", "-j", min=1, metavar="N", help="Number of threads that read and write."),
     ] = None,
+    threads: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Number of threads that run the network on the CPU. The default is one per core.",
+        ),
+    ] = None,
+    nice: Annotated[
+        int | None,
+        typer.Option(
+            min=0, max=19, metavar="N", help="Let other programs run first: 19 yields most. Not on Windows."
+        ),
+    ] = None,
     video_codec: Annotated[
         str | None, typer.Option(metavar="NAME", help="Encoder to use, such as libx265.")
     ] = None,
@@ -294,6 +361,14 @@ def upscale(
     print_config: PrintConfig = False,
     json: Json = False,
     quiet: Quiet = False,
+    log_file: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            help="Also append all messages to a file, with their times, or all events if its name ends in "
+            ".jsonl.",
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show how each input is processed, and why.")
     ] = False,
@@ -316,17 +391,29 @@ def upscale(
     Results go beside the inputs: photo.png becomes photo_x4.png, and a folder becomes folder_x4. Results
     that are up to date are kept, so an interrupted run continues when it is started again.
     """
+    inputs = inputs or []
     if overwrite and skip_existing:
         raise UsageError("--overwrite and --skip-existing contradict each other")
     _check_streams(inputs, output, json=json, dry_run=dry_run)
-    from esc_cli.jobs.early import refuse_early
+    from esc_cli.jobs.early import refuse_early, refuse_watch
+    from esc_cli.jobs.niceness import be_nice
     from esc_cli.jobs.options import Options
 
     options = {name: value for name, value in context.params.items() if name in Options.names()}
     if overwrite or skip_existing:
         options["when_there"] = "overwrite" if overwrite else "skip"
-    with Reporter(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run) as reporter:
+    with (
+        LogFile(log_file) as log,
+        Reporter(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run, log=log) as reporter,
+    ):
+        reporter.note(be_nice(nice))
+        if watch:
+            refuse_watch(inputs, output, Options.of(options), dry_run=dry_run)
         refuse_early(inputs, output, Options.of(options), missing=not (json or dry_run))
+        if watch:
+            from esc_cli.jobs.watch import watch_folders
+
+            return watch_folders(inputs, output, Options.of(options), reporter)
         from esc_cli.jobs.upscale import upscale_files
 
         report = upscale_files(inputs, output, listener=reporter, dry_run=dry_run, **options)

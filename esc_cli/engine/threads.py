@@ -5,11 +5,16 @@ A container may have fewer cores than its machine.
 
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
 
 from esc_cli.engine.memory.control_groups import group_folders
+
+_VARIABLE = "OMP_NUM_THREADS"
+"""Environment variable that sets the number of threads of torch and many other programs."""
 
 
 def usable_cores(root: Path = Path("/")) -> int:
@@ -24,6 +29,37 @@ def usable_cores(root: Path = Path("/")) -> int:
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quotas = [math.ceil(cores) for cores in _quotas(root)]
     return max(min([allowed, *quotas]), 1)
+
+
+@contextmanager
+def computing_with(threads: int | None) -> Iterator[None]:
+    """Limit torch's threads inside this context. OpenVINO takes over torch's number.
+
+    Args:
+        threads: Number of threads. None means one per core. There are never more than cores that may be used.
+    """
+    before = torch.get_num_threads()
+    limit_threads()
+    if threads is not None:
+        torch.set_num_threads(min(threads, usable_cores()))
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def threads_in_use(asked: int | None) -> tuple[int, str]:
+    """Return the number of torch's threads, and the reason for it.
+
+    Args:
+        asked: The number that the user asked for, or None.
+    """
+    threads = torch.get_num_threads()
+    if asked is None:
+        reason = f"set by {_VARIABLE}" if _VARIABLE in os.environ else "one per core"
+    else:
+        reason = "asked for" if threads == asked else f"{asked} asked for, but there are no more cores"
+    return threads, reason
 
 
 def limit_threads() -> None:

@@ -11,7 +11,7 @@ from esc_cli.engine.upscaler import ProgressCallback, Upscaler
 from esc_cli.enhancement.bleeding import bleed
 from esc_cli.enhancement.consistency import keep_flat, make_consistent
 from esc_cli.enhancement.models import Models
-from esc_cli.enhancement.resize import resize_with_alpha
+from esc_cli.enhancement.resize import resize, resize_with_alpha
 from esc_cli.enhancement.size import Geometry
 from esc_cli.enhancement.tone import tone_of
 from esc_cli.media.picture import Picture, PictureFile
@@ -51,12 +51,14 @@ class Enlarger:
         size: Rule for the size of the results.
         consistency: Whether to correct results until they nearly equal the input when made small again.
         job_px: Number of pixels of all pictures of a size, by (height, width), if there are many.
+        alpha_is_data: Whether alpha is a channel of data, and the colors under alpha 0 count.
     """
 
     models: Models
     size: Geometry
     consistency: bool = False
     job_px: Mapping[tuple[int, int], int] = field(default_factory=dict)
+    alpha_is_data: bool = False
 
     def __call__(self, file: PictureFile, progress: ProgressCallback | None = None) -> EnlargedFile:
         """Enlarge a still, or every frame and page. Pictures that share their pixels are enlarged once.
@@ -85,6 +87,7 @@ class Enlarger:
     ) -> Enlarged:
         """Enlarge a picture, or several of one size as (N, 3, H, W), to a given size."""
         job_px = self.job_px.get((picture.height, picture.width))
+        picture = dataclasses.replace(picture, alpha_is_data=self.alpha_is_data)
         return enlarge(picture, self._upscaler(picture, size), size, self.consistency, progress, job_px)
 
     def _size_of(self, picture: Picture) -> tuple[int, int]:
@@ -105,9 +108,10 @@ def enlarge(
     """Enlarge a picture, including its transparency and tone.
 
     Colors under transparent pixels are first filled from visible ones, so that the network sees no false
-    edges. The alpha channel goes through the network as a gray picture. Values that are proportional to light
-    are encoded like sRGB while the network sees them (see ``tone``). If the network's scale is above the
-    requested one, the result is resized down. An arbitrary-scale network makes the requested size itself.
+    edges, unless alpha is a channel of data. The alpha channel goes through the network as a gray picture.
+    Values that are proportional to light are encoded like sRGB while the network sees them (see ``tone``). If
+    the network's scale is above the requested one, the result is resized down. An arbitrary-scale network
+    makes the requested size itself.
 
     Args:
         picture: Picture of any bit depth.
@@ -131,11 +135,12 @@ def enlarge(
             None if picture.alpha is None else picture.alpha[..., :1, :1].expand(-1, -1, *color.shape[-2:])
         )
     else:
-        visible = low if upscaler.keeps_pixels else bleed(low, picture.alpha)
+        counts = upscaler.keeps_pixels or picture.alpha_is_data
+        visible = low if counts else bleed(low, picture.alpha)
         planes = [visible, picture.alpha.expand(-1, 3, -1, -1)]
         (color, gray_alpha), ways = _upscaled(planes, upscaler, size, consistency, progress, job_px)
         alpha = make_gray(gray_alpha)[:, :1]
-    color, alpha = resize_with_alpha(color, alpha, *size, linear_light=True)
+    color, alpha = _to_size(color, alpha, size, picture)
     if tone is not None:
         color = tone.decode(color, picture.color.dtype)
     color = make_gray(color) if picture.gray else color
@@ -144,8 +149,17 @@ def enlarge(
 
 def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
     """Shrink a picture, or keep its size, without a network."""
-    color, alpha = resize_with_alpha(picture.color, picture.alpha, *size, linear_light=True)
+    color, alpha = _to_size(picture.color, picture.alpha, size, picture)
     return dataclasses.replace(picture, color=color, alpha=alpha)
+
+
+def _to_size(
+    color: Tensor, alpha: Tensor | None, size: tuple[int, int], picture: Picture
+) -> tuple[Tensor, Tensor | None]:
+    """Resize colors and alpha, which weighs the colors unless it is a channel of data."""
+    if alpha is None or not picture.alpha_is_data:
+        return resize_with_alpha(color, alpha, *size, linear_light=True)
+    return resize(color, *size, linear_light=True), resize(alpha, *size)
 
 
 def make_gray(color: Tensor) -> Tensor:

@@ -1,13 +1,13 @@
 """Options for enlarging pictures: the model, the device, and how the network runs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL
-from esc_cli.errors import did_you_mean
+from esc_cli.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
     from esc_cli.checkpoints.checkpoint import Checkpoint
@@ -20,8 +20,14 @@ RESOLVED = {"effect": "resolved"}
 """Marks options whose effect is part of the record: a model's digest, a size in pixels, encoder settings."""
 NO_EFFECT = {"effect": "none"}
 """Marks options that do not change results."""
+ADDED_LATER = {"added later": True}
+"""Marks options whose default is not recorded, so that records from before the option stay valid."""
 _ENGINE = {"engine": True}
 """Marks options that ``Upscaler`` also has."""
+
+
+ALPHA = ("opacity", "data")
+"""The meanings that alpha may have."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,8 @@ class EnhancementOptions:
         runtime: See ``Upscaler``.
         tta: See ``Upscaler``.
         consistency: Whether to correct results until they nearly equal their source when made small again.
+        alpha: ``opacity``, or ``data`` if alpha is a channel of data, as in textures of games. Then the
+            colors are enlarged as they are, also where alpha is 0.
     """
 
     model: "str | Path | Checkpoint" = field(default=AUTO_MODEL, metadata=RESOLVED | _ENGINE)
@@ -53,6 +61,16 @@ class EnhancementOptions:
     runtime: str = field(default="auto", metadata=NO_EFFECT | _ENGINE)
     tta: bool = field(default=False, metadata=RECORDED | _ENGINE)
     consistency: bool = field(default=False, metadata=RECORDED)
+    alpha: Literal["opacity", "data"] = field(default="opacity", metadata=RECORDED | ADDED_LATER)
+
+    def __post_init__(self) -> None:
+        """Check the values that no other object checks.
+
+        Raises:
+            UsageError: A choice is unknown.
+        """
+        if self.alpha not in ALPHA:
+            raise UsageError(f"{self.alpha!r} is not a meaning of alpha", hint="use opacity or data")
 
     @classmethod
     def names(cls) -> tuple[str, ...]:
@@ -85,5 +103,8 @@ class EnhancementOptions:
     @cached_property
     def recorded(self) -> dict[str, Any]:
         """The options whose values are part of the record of a result."""
-        chosen = (one.name for one in fields(self) if one.metadata["effect"] == "recorded")
-        return {name: getattr(self, name) for name in chosen}
+        return {one.name: getattr(self, one.name) for one in fields(self) if self._is_recorded(one)}
+
+    def _is_recorded(self, one: "Field[Any]") -> bool:
+        is_left_out = "added later" in one.metadata and getattr(self, one.name) == one.default
+        return one.metadata["effect"] == "recorded" and not is_left_out

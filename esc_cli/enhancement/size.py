@@ -89,6 +89,10 @@ class Geometry(ABC):
         """Return a short text for the name of one result, whose size, (height, width), is known."""
         return self.label
 
+    def factor_label(self, factor: float) -> str:
+        """Return the factor of the rule as a short text, or that of one result if the rule has none."""
+        return f"{round(factor, 3):g}"
+
 
 @dataclass(frozen=True)
 class _Factor(Geometry):
@@ -103,6 +107,10 @@ class _Factor(Geometry):
     def label(self) -> str:
         return f"x{self.factor:g}"
 
+    def factor_label(self, factor: float) -> str:
+        """Return the factor of the rule. That of a result may differ, because sides are rounded."""
+        return f"{self.factor:g}"
+
 
 @dataclass(frozen=True)
 class _Percent(Geometry):
@@ -113,6 +121,10 @@ class _Percent(Geometry):
 
     def size_of(self, height: int, width: int) -> tuple[int, int]:
         return _rounded(self.down * height / 100), _rounded(self.across * width / 100)
+
+    def factor_label(self, factor: float) -> str:
+        """Return the factor of the rule if it is one for both sides, else that of the result."""
+        return f"{self.across / 100:.6g}" if self.across == self.down else super().factor_label(factor)
 
     @property
     def label(self) -> str:

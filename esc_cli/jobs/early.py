@@ -2,14 +2,43 @@
 
 import os
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL, is_name
 from esc_cli.enhancement.size import Geometry
-from esc_cli.errors import InputError
-from esc_cli.jobs.naming import decide_destination
+from esc_cli.errors import InputError, UsageError
+from esc_cli.jobs.file_lists import names_in_list
+from esc_cli.jobs.in_place import check_replaceable
+from esc_cli.jobs.naming import check_template, decide_destination
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.sources import expand
-from esc_cli.jobs.streams import STDIN
+from esc_cli.jobs.streams import STDIN, STDOUT
+
+
+def refuse_watch(inputs: Sequence[str], output: str | None, options: Options, *, dry_run: bool) -> None:
+    """Refuse a watch that cannot work.
+
+    Raises:
+        UsageError: The package is not installed, an input is not a folder, or options contradict a watch.
+    """
+    for name in inputs:
+        if not os.path.isdir(name):  # noqa: PTH112 - as in sources
+            raise UsageError(f"only folders can be watched, and {name!r} is not one")
+    contradictions = {
+        "--dry-run": dry_run,
+        "-o -": output == STDOUT,
+        "--files-from": options.lists_files,
+        "--fail-fast": options.fail_fast,
+        "--ray": options.cluster is not None,
+    }
+    for name, is_set in contradictions.items():
+        if is_set:
+            raise UsageError(f"--watch and {name} contradict each other")
+    if find_spec("watchfiles") is None:
+        raise UsageError(
+            "folders cannot be watched: the required package is not installed",
+            hint='pip install "esc-upscale[watch]"',
+        )
 
 
 def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *, missing: bool) -> None:
@@ -23,12 +52,21 @@ def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *,
             in its events instead.
 
     Raises:
-        UsageError: The output, the size or the scale is invalid.
+        UsageError: No input is named, or the output, the size or the scale is invalid.
         WeightsError: The model does not exist.
-        InputError: The only input does not exist.
+        InputError: The only input does not exist, or the list of inputs cannot be read.
     """
     names = expand(inputs)
-    decide_destination(names, output, options.format)
+    if not names and not options.lists_files:
+        raise UsageError("no input is named", hint="name files or folders, or a list with --files-from")
+    if STDIN in names and options.files_from == STDIN:
+        raise UsageError("a picture and the list of inputs cannot both come through standard input")
+    destination = decide_destination(names, output, options.format, several=options.lists_files)
+    check_template(destination, options.template)
+    if options.in_place:
+        check_replaceable(names, output)
+    if options.files_from != STDIN:
+        names_in_list(options.files_from)
     if options.size is not None:
         Geometry.parse(options.size)
     elif options.scale is not None:
@@ -36,5 +74,5 @@ def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *,
     if isinstance(options.model, str) and options.model != AUTO_MODEL:
         is_name(options.model)
     only = names[0] if len(names) == 1 and names[0] != STDIN and "%" not in names[0] else None
-    if missing and only is not None and not os.path.lexists(only):
+    if missing and not options.lists_files and only is not None and not os.path.lexists(only):
         raise InputError(f"{only}: there is no such file")

@@ -24,7 +24,7 @@ class Engine:
     """The model, the device and the settings of the work. It is sent once for each model.
 
     It comes before the first ``start`` of its model. It also comes before the ``estimate``, unless the model
-    is chosen when a picture is read.
+    is chosen when a picture is read. ``threads`` is the number that the network runs with, on the CPU only.
     """
 
     model: str
@@ -35,6 +35,8 @@ class Engine:
     precision_reason: str
     attention: str
     attention_reason: str
+    threads: int | None
+    threads_reason: str | None
     event: Literal["engine"] = "engine"
 
 
@@ -203,6 +205,14 @@ class WorkerLost:
 
 
 @dataclass(frozen=True)
+class Watching:
+    """All files that are complete are done, and the program waits for others. ``folders`` are watched."""
+
+    folders: tuple[str, ...]
+    event: Literal["watching"] = "watching"
+
+
+@dataclass(frozen=True)
 class Summary:
     """The run is over.
 
@@ -234,6 +244,7 @@ Event = (
     | Stopped
     | Workers
     | WorkerLost
+    | Watching
     | Summary
 )
 Listener = Callable[[Event], None]

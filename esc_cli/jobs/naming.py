@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esc_cli.errors import UsageError
+from esc_cli.jobs.name_templates import NameTemplate
 from esc_cli.jobs.sources import Source, without_extension
 from esc_cli.jobs.streams import STDIN, STDOUT
 from esc_cli.media.formats.base import PictureFormat
@@ -47,7 +48,9 @@ def goes_to_stdout(names: Sequence[str], output: str | None) -> bool:
     return output == STDOUT or (output is None and STDIN in names)
 
 
-def decide_destination(names: Sequence[str], output: str | None, extension: str | None) -> Destination:
+def decide_destination(
+    names: Sequence[str], output: str | None, extension: str | None, *, several: bool = False
+) -> Destination:
     """Parse ``-o`` and ``-f``.
 
     Args:
@@ -56,13 +59,14 @@ def decide_destination(names: Sequence[str], output: str | None, extension: str 
             with a slash, if there are several inputs, or if an input is a folder. In the last two cases, a
             name that does not exist and has the extension of a format is refused.
         extension: The name of a format, or None.
+        several: Whether there are several inputs, however many names there are.
 
     Raises:
         UsageError: The options contradict each other or the inputs, or the format cannot be written.
     """
     format = None if extension is None else container_named(extension) or format_named(extension)
     if goes_to_stdout(names, output):
-        if len(names) > 1 or _has_folder(names):
+        if several or len(names) > 1 or _has_folder(names):
             raise UsageError(
                 "only one picture can go to standard output", hint="name a folder for the results with -o"
             )
@@ -72,10 +76,27 @@ def decide_destination(names: Sequence[str], output: str | None, extension: str 
     if not output:
         raise UsageError("the output has an empty name")
     path = Path(output)
-    if _means_folder(output, names):
+    if several or _means_folder(output, names):
         _check_folder(path, output)
         return Destination(path, is_folder=True, to_stdout=False, format=format)
     return Destination(path, is_folder=False, to_stdout=False, format=_format_of_file(path, format))
+
+
+def check_template(destination: Destination, template: NameTemplate | None) -> None:
+    """Refuse a template for the name of a result that has a name already, or needs none.
+
+    Raises:
+        UsageError: The result goes to a named file or to standard output.
+    """
+    if template is None or destination.is_folder:
+        return
+    if destination.to_stdout:
+        raise UsageError("standard output has no name, so --name does not apply")
+    if destination.path is not None:
+        raise UsageError(
+            f"the result has two names, {str(destination.path)!r} and {template.text!r}",
+            hint=f"to name a folder with -o, end the name with {os.sep}",
+        )
 
 
 def choose_format(destination: Destination, source_format: str) -> PictureFormat:
@@ -137,7 +158,7 @@ def target_path(
     if destination.path is not None and not destination.is_folder:
         return destination.path
     if destination.path is not None:
-        return destination.path / _with_extension(source.relative, format)
+        return destination.path / _with_extension(source.below_output, format)
     if source.folder is not None:
         return results_folder(source.folder, label) / _with_extension(source.relative, format)
     named = _with_extension(Path(source.name), format)

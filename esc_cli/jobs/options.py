@@ -4,11 +4,16 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
+from esc_cli.checkpoints.manifest import AUTO_MODEL
 from esc_cli.enhancement.options import NO_EFFECT, RECORDED, RESOLVED, EnhancementOptions
 from esc_cli.errors import UsageError
 from esc_cli.jobs.clips.options import ClipOptions, check_crf, parse_option, parse_rate, parse_time
+from esc_cli.jobs.in_place import check_in_place
+from esc_cli.jobs.name_templates import NameTemplate
+from esc_cli.jobs.niceness import MOST_NICE
 from esc_cli.jobs.sources import Shard
 from esc_cli.media.metadata.fitting import parse_metadata_list
 from esc_cli.media.picture import WriteSettings
@@ -32,12 +37,21 @@ class Options(EnhancementOptions):
         format: Name of a format, such as ``png``. The default is the format of each input.
         quality: Quality of lossy formats, 1 to 100.
         metadata: Metadata to keep: ``all``, ``none``, or some of ``icc,exif,xmp,dpi,iptc,text,comment,geo``.
+        name: Template for the names of results without their extension, such as ``{stem}_{scale}x``.
+        keep_dates: Whether results get the time of last modification of their input.
+        in_place: Whether results replace their inputs. Needs ``backup`` or ``yes``.
+        backup: Folder that keeps the originals of results that replace their inputs.
+        yes: Whether originals that are replaced need no backup.
+        files_from: File that lists further inputs, or ``-`` for standard input.
         recursive: Whether to search subfolders.
         when_there: How to handle results that already exist and are not up to date.
         max_megapixels: Limit of the input size, in megapixels. Larger inputs are refused. The default is 500.
         damaged: How to handle damaged inputs. With ``keep``, what can be read is enlarged. With ``refuse``,
             they are refused. With ``auto``, pictures and clips that are cut off are refused, while in a clip
             the last good frame stands in for frames that cannot be decoded.
+        threads: Number of threads that run the network on the CPU. The default is one per core.
+        nice: Lowest niceness of the command and of the workers of a cluster, 0 to 19. The system runs other
+            programs first.
         workers: Number of threads that read and write. The default is one per CPU, at most 4.
         shard: Shard of the inputs to do. ``2/8`` is the second of eight.
         cluster: Ray cluster that does the work: ``local`` for all GPUs or cores of this machine, ``auto``, or
@@ -66,10 +80,18 @@ class Options(EnhancementOptions):
     format: str | None = field(default=None, metadata=RESOLVED)
     quality: int | None = field(default=None, metadata=RECORDED)
     metadata: str = field(default="all", metadata=RESOLVED)
+    name: str | None = field(default=None, metadata=NO_EFFECT)
+    keep_dates: bool = field(default=False, metadata=NO_EFFECT)
+    in_place: bool = field(default=False, metadata=RESOLVED)
+    backup: str | Path | None = field(default=None, metadata=NO_EFFECT)
+    yes: bool = field(default=False, metadata=NO_EFFECT)
+    files_from: str | None = field(default=None, metadata=NO_EFFECT)
     recursive: bool = field(default=False, metadata=NO_EFFECT)
     when_there: WhenThere = field(default="refuse", metadata=NO_EFFECT)
     max_megapixels: float | None = field(default=None, metadata=NO_EFFECT)
     damaged: Damaged = field(default="auto", metadata=RECORDED)
+    threads: int | None = field(default=None, metadata=NO_EFFECT)
+    nice: int | None = field(default=None, metadata=NO_EFFECT)
     workers: int | None = field(default=None, metadata=NO_EFFECT)
     shard: str | None = field(default=None, metadata=NO_EFFECT)
     cluster: str | None = field(default=None, metadata=NO_EFFECT)
@@ -88,11 +110,17 @@ class Options(EnhancementOptions):
 
     def __post_init__(self) -> None:
         """Check all values before any work."""
+        super().__post_init__()
         if self.workers is not None and self.workers < 1:
             raise UsageError(f"the number of threads must be at least 1, not {self.workers}")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError(f"the network needs at least 1 thread, not {self.threads}")
+        if self.nice is not None and not 0 <= self.nice <= MOST_NICE:
+            raise UsageError(f"{self.nice} is not a niceness", hint=f"use 0 to {MOST_NICE}")
         if self.scale is not None and self.size is not None:
             raise UsageError("a scale and a size cannot be used together", hint="use -s or --size")
-        _ = self.largest_px, self.share, self.write, self.clips
+        check_in_place(self)
+        _ = self.largest_px, self.share, self.write, self.clips, self.template
 
     @cached_property
     def largest_px(self) -> int:
@@ -102,6 +130,22 @@ class Options(EnhancementOptions):
         if not 0 < self.max_megapixels < math.inf:
             raise UsageError(f"{self.max_megapixels:g} megapixels is not a valid limit for inputs")
         return int(self.max_megapixels * 10**6)
+
+    @cached_property
+    def template(self) -> NameTemplate | None:
+        """The template for the names of results."""
+        template = None if self.name is None else NameTemplate.parse(self.name)
+        if template is not None and template.needs("model") and self.model == AUTO_MODEL:
+            raise UsageError(
+                "the model is not known before a picture is read, so names cannot have {model}",
+                hint="choose a model with -m",
+            )
+        return template
+
+    @property
+    def lists_files(self) -> bool:
+        """Whether a list names inputs. If so, there may be several, and their results go to a folder."""
+        return self.files_from is not None
 
     @property
     def keeps_damaged(self) -> bool:
@@ -136,7 +180,7 @@ class Options(EnhancementOptions):
             end_s=None if self.end is None else parse_time(self.end),
             preview=self.preview,
             frame_rate=None if self.fps is None else parse_rate(self.fps),
-            strict=self.damaged == "refuse",
+            strict=self.damaged == "refuse" or (self.in_place and not self.keeps_damaged),
             may_end_early=self.keeps_damaged,
         )
 

@@ -8,13 +8,22 @@ from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
 
+from esc_cli.checkpoints.manifest import AUTO_MODEL
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import InputError, OutputError, OutputExistsError, UsageError, as_ours
 from esc_cli.jobs.clips.options import DEFAULT_OPTIONS
 from esc_cli.jobs.clips.plan import is_clip, plan_clip
 from esc_cli.jobs.clips.task import ClipTask
+from esc_cli.jobs.file_lists import names_in_list
+from esc_cli.jobs.in_place import (
+    check_replaceable,
+    refuse_backup_collisions,
+    refuse_lost_backups,
+    replacing,
+)
 from esc_cli.jobs.naming import (
     Destination,
+    check_template,
     choose_format,
     decide_destination,
     results_folder,
@@ -22,7 +31,7 @@ from esc_cli.jobs.naming import (
 )
 from esc_cli.jobs.options import DEFAULTS, Options, WhenThere
 from esc_cli.jobs.record import RECORDS_FOLDER, made_from, size_and_time
-from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources
+from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources, without_extension
 from esc_cli.jobs.task import PictureTask, Task, WriteRecipe
 from esc_cli.media.formats.registry import check_fits
 from esc_cli.media.limitations import limitations
@@ -40,6 +49,8 @@ class Request:
         options: All other options.
         keep_records: Whether to record how each result was made, so that a later run can skip it if it is up
             to date.
+        model: The name of the model, for the names of results.
+        only: The files of the folders that are taken. None means all.
     """
 
     inputs: tuple[str, ...]
@@ -47,6 +58,8 @@ class Request:
     output: str | None = None
     options: Options = DEFAULTS
     keep_records: bool = True
+    model: str = AUTO_MODEL
+    only: frozenset[Path] | None = None
 
 
 @dataclass(frozen=True)
@@ -81,27 +94,42 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
 
     Raises:
         UsageError: The request contradicts itself.
+        InputError: The list of inputs cannot be read.
         OutputExistsError: A result already exists, is not up to date, and must not be touched.
         OutputError: Two results would have the same name, a result would replace an input, or the folder of a
             result cannot be written to.
     """
     options, names = request.options, expand(request.inputs)
-    destination = decide_destination(names, request.output, options.format)
-    never = _folders_of_results(names, destination, request.size.label)
-    found = find_sources(names, recursive=options.recursive, never=never, shard=options.share)
+    listed = names_in_list(options.files_from)
+    destination = decide_destination(names, request.output, options.format, several=options.lists_files)
+    check_template(destination, options.template)
+    if options.in_place:
+        check_replaceable(names, request.output)
+    never = _folders_of_results((*names, *listed), destination, request.size.label)
+    never += [] if options.backup is None else [Path(options.backup)]
+    found = find_sources(
+        names,
+        listed=listed,
+        recursive=options.recursive,
+        never=never,
+        shard=options.share,
+        only=request.only,
+    )
     own_results = _own_results(found.pictures)
     sources = replace(found, pictures=tuple(one for one in found.pictures if one not in own_results))
-    names_one = _names_one(names, sources)
+    names_one = not options.lists_files and _names_one(names, sources)
     planned, failures = _plan_tasks(sources, destination, request, write_recipe)
     tasks = _named_apart(planned)
     up_to_date = [task for task in tasks if task.is_up_to_date]
     if names_one and options.clips.apart_from_damage != DEFAULT_OPTIONS:
         _refuse_pictures(tasks)
-    _refuse_collisions(tasks)
-    there = [task for task in tasks if task.is_there]
+    _refuse_collisions(tasks, options)
+    refuse_backup_collisions(tasks)
+    there = [task for task in tasks if task.is_there and task.in_place is None]
     _refuse_own_inputs(there, sources.pictures)
     _refuse_unreplaceable(there)
     to_do, skipped = _sorted_out(tasks, up_to_date, options.when_there)
+    refuse_lost_backups(to_do)
     _refuse_unwritable(to_do)
     return Plan(
         tasks=tuple(replace(task, number=number) for number, task in enumerate(to_do, start=1)),
@@ -159,11 +187,35 @@ def _own_results(sources: Sequence[Source]) -> set[Source]:
 
 
 def _plan_task(source: Source, destination: Destination, request: Request) -> Task:
+    task: Task
     if is_clip(source):
         task = plan_clip(source, destination, request.size, request.options.clips)
-        _check_name(task.target)
-        return task
-    return _plan_picture(source, destination, request)
+    else:
+        task = _plan_picture(source, destination, request)
+    if request.options.in_place:
+        task = replacing(task, request.size.label, request.options.backup)
+    target = _named_by_template(task, request)
+    _check_name(target)
+    lost = task.lost
+    if request.options.keep_dates and (source.is_stdin or target is None):
+        lost = (*lost, "a stream has no date, so none is kept")
+    return replace(task, target=target, lost=lost)
+
+
+def _named_by_template(task: Task, request: Request) -> Path | None:
+    template, target = request.options.template, task.target
+    if template is None or target is None:
+        return target
+    name = template.fill(
+        {
+            "stem": without_extension(task.source.relative).name,
+            "scale": request.size.factor_label(task.factor),
+            "width": task.width,
+            "height": task.height,
+            "model": request.model.replace("/", "_").replace(os.sep, "_"),
+        }
+    )
+    return target.with_name(f"{name}{target.suffix}")
 
 
 def _plan_picture(source: Source, destination: Destination, request: Request) -> PictureTask:
@@ -176,13 +228,19 @@ def _plan_picture(source: Source, destination: Destination, request: Request) ->
     check_fits(height, width, format)
     labels = request.size.label, request.size.file_label((height, width))
     target = target_path(source, destination, format, *labels)
-    _check_name(target)
     lost = limitations(header, format, request.options.write.keep)
+    hidden = options.alpha == "data" and header.alpha and format.alpha
+    if hidden and not format.keeps_hidden_colors(options.quality):
+        lost = (*lost, f"{format.name} loses the colors under alpha 0{_as_lossy(options.quality)}")
     if height * width * header.frames > request.options.largest_px:
         lost = (*lost, _hard_to_read(height * width * header.frames))
     return PictureTask(
         source=source, target=target, format=format, probe=header, height=height, width=width, lost=lost
     )
+
+
+def _as_lossy(quality: int | None) -> str:
+    return "" if quality is None else f" at quality {quality}"
 
 
 def _hard_to_read(pixels: int) -> str:
@@ -211,8 +269,10 @@ def _sorted_out(
 
 def _names_one(names: Sequence[str], sources: Sources) -> bool:
     """Return whether the user named only one file, or only one folder without pictures."""
+    if len(names) != 1:
+        return False
     is_folder = os.path.isdir(names[0]) and sources.pictures  # noqa: PTH112 - as in sources
-    return len(names) == 1 and not is_folder
+    return not is_folder
 
 
 def _check_name(target: Path | None) -> None:
@@ -251,7 +311,10 @@ def _with_ending(target: Path, source: Source) -> Path:
     return target.with_name(f"{target.stem}_{ending[1:]}{target.suffix}")
 
 
-def _refuse_collisions(tasks: Iterable[Task]) -> None:
+def _refuse_collisions(tasks: Iterable[Task], options: Options) -> None:
+    hint = "upscale them one by one and name each result with -o"
+    if options.template is not None and not options.template.needs("stem"):
+        hint = "put {stem} into the name"
     owners: dict[str, Task] = {}
     for task in tasks:
         if task.target is None:
@@ -260,7 +323,7 @@ def _refuse_collisions(tasks: Iterable[Task]) -> None:
         if owner is not task:
             raise OutputError(
                 f"{owner.source.name!r} and {task.source.name!r} would both become {str(task.target)!r}",
-                hint="upscale them one by one and name each result with -o",
+                hint=hint,
             )
 
 
@@ -303,6 +366,12 @@ def refuse_existing(there: Sequence[Task]) -> None:
     Raises:
         OutputExistsError: The sequence is not empty.
     """
+    for task in there:
+        if task.in_place is not None:
+            raise OutputExistsError(
+                f"{task.source.name!r} was replaced before, with other settings",
+                hint="restore the original, or use --overwrite to enlarge it again, or --skip-existing",
+            )
     if there:
         more = f" and {len(there) - 1} more already exist" if len(there) > 1 else " already exists"
         raise OutputExistsError(f"{str(there[0].target)!r}{more}", hint="use --overwrite or --skip-existing")
@@ -317,7 +386,8 @@ def _refuse_unreplaceable(there: Sequence[Task]) -> None:
 
 def _refuse_unwritable(tasks: Iterable[Task]) -> None:
     """Check before the work, as far as possible, whether the results can be written."""
-    for folder in dict.fromkeys(task.target.absolute().parent for task in tasks if task.target is not None):
+    files = [file for task in tasks for file in (task.target, task.backup) if file is not None]
+    for folder in dict.fromkeys(file.absolute().parent for file in files):
         existing = next(parent for parent in (folder, *folder.parents) if os.path.lexists(parent))
         if not existing.is_dir():
             raise OutputError(f"cannot write results to {str(folder)!r}: {existing.name!r} is not a folder")

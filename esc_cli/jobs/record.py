@@ -15,7 +15,15 @@ from pathlib import Path
 from typing import Any
 
 from esc_cli.errors import InputError
-from esc_cli.storage.whole_files import ORDINARY_MODE, file_sha256, make_folder, write_whole
+from esc_cli.storage.whole_files import (
+    ORDINARY_MODE,
+    file_sha256,
+    make_folder,
+    mode_of,
+    output_error,
+    set_modified,
+    write_whole,
+)
 
 RECORDS_FOLDER = ".esc-upscale"
 
@@ -77,12 +85,13 @@ def is_up_to_date(source: Path, target: Path, recipe: Recipe) -> bool:
     A result that was made although less damage was allowed would be the same now.
     """
     found = _read(target)
-    if found is None or found.version != VERSION or not _makes_the_same(found.recipe, recipe):
+    if found is None or found.version != VERSION or not makes_the_same(found.recipe, recipe):
         return False
     return found.result.matches(target) and found.source.matches(source)
 
 
-def _makes_the_same(made: Recipe, asked: Recipe) -> bool:
+def makes_the_same(made: Recipe, asked: Recipe) -> bool:
+    """Return whether a result that was made by one recipe is also that of another."""
     if made.get("damaged") not in _ALLOWED_DAMAGE:
         return made == asked
     allowed = _ALLOWED_DAMAGE[: _ALLOWED_DAMAGE.index(asked["damaged"]) + 1]
@@ -160,6 +169,40 @@ def write_record(
     path = record_path(target)
     make_folder(path.parent)
     write_whole(path, json.dumps(record).encode("ascii"), mode=mode)
+
+
+def replaced(target: Path) -> Recipe | None:
+    """Return the recipe of a result that replaced its input; None if it did not, or was changed since."""
+    found = _read(target)
+    if found is None or "in_place" not in found.recipe or not found.result.matches(target):
+        return None
+    looks_alike = found.source.size_bytes == found.result.size_bytes
+    if looks_alike and not _has_digest(target, found.result.sha256):
+        return None  # the run was killed before the result got the name of the input
+    return found.recipe if found.version == VERSION else {"in_place": found.recipe["in_place"]}
+
+
+def _has_digest(path: Path, sha256: str) -> bool:
+    try:
+        return file_sha256(path) == sha256
+    except OSError:
+        return False
+
+
+def redate(target: Path, modified_ns: int) -> None:
+    """Set the time of last modification of a result that is up to date, and note it in its record.
+
+    Raises:
+        OutputError: The time cannot be set, or the record cannot be written.
+    """
+    path = record_path(target)
+    try:
+        set_modified(target, modified_ns)
+        record = json.loads(path.read_bytes())
+        record["output"]["modified_ns"] = target.stat().st_mtime_ns  # a disk may round it
+    except OSError as error:
+        raise output_error(f"cannot set the date of {str(target)!r}", error) from error
+    write_whole(path, json.dumps(record).encode("ascii"), mode=mode_of([path]))
 
 
 def record_path(target: Path) -> Path:

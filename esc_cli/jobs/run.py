@@ -53,7 +53,7 @@ def run_plan(plan: Plan, outcomes: Outcomes, options: Options, listener: Listene
 def outcomes_here(plan: Plan, work: Work, options: Options) -> Outcomes:
     """Do the work of a plan in this process: first the pictures, which overlap, then clip after clip."""
     stages = Stages(work.read, work.enlarge, work.write, low_bytes, high_bytes)
-    workers = options.workers or min(MOST_WORKERS, os.cpu_count() or 1)
+    workers = options.workers or min(MOST_WORKERS, options.threads or MOST_WORKERS, os.cpu_count() or 1)
     waiting_bytes = host_free_bytes() // _SHARE_FOR_WAITING
     pictures = [task for task in plan.tasks if isinstance(task, PictureTask)]
     yield from overlapped(pictures, stages, workers=workers, waiting_bytes=waiting_bytes)

@@ -11,6 +11,8 @@ from io import BufferedReader
 from pathlib import Path
 
 from esc_cli.errors import EscError, InputError, UsageError
+from esc_cli.jobs.file_lists import place_below
+from esc_cli.jobs.record import size_and_time
 from esc_cli.jobs.streams import STDIN, read_stdin, stdin_frames
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS
 from esc_cli.media.probe import is_picture
@@ -68,12 +70,19 @@ class Source:
         relative: The path relative to ``folder``, or the bare name of a file that was named directly.
         folder: The named folder in which the file was found. None if the file was named directly.
         is_stdin: Whether the source came through standard input.
+        listed: For an input of a list, the place of its result below a folder for all results.
     """
 
     content: Path | bytes | BufferedReader
     relative: Path
     folder: Path | None = None
     is_stdin: bool = False
+    listed: Path | None = None
+
+    @property
+    def below_output(self) -> Path:
+        """The place of its result below a folder for all results, with its own extension."""
+        return self.relative if self.listed is None else self.listed
 
     @property
     def name(self) -> str:
@@ -107,6 +116,15 @@ class Source:
             outside = len(below.parts) - len(inner.parts)
             result = (folder, *folder.parents)[outside]
             make_folder(result, folder_mode_of(self.folder / inner))
+
+    @property
+    def modified_ns(self) -> int | None:
+        """The time of last modification of its files, of which the latest counts; None for a stream."""
+        if self.is_stdin or not isinstance(self.content, Path):
+            return None
+        name = str(self.content)
+        files = sequence_names(name).found() if is_sequence(name) else [self.content]
+        return max((status[1] for file in files if (status := size_and_time(file))), default=None)
 
 
 @dataclass(frozen=True)
@@ -153,19 +171,29 @@ def expand(names: Sequence[str]) -> tuple[str, ...]:
 
 
 def find_sources(
-    names: Sequence[str], *, recursive: bool, never: Iterable[Path] = (), shard: Shard | None = None
+    names: Sequence[str],
+    *,
+    listed: Sequence[str] = (),
+    recursive: bool,
+    never: Iterable[Path] = (),
+    shard: Shard | None = None,
+    only: frozenset[Path] | None = None,
 ) -> Sources:
     """Find the pictures and clips that the user named.
 
     Args:
         names: Files, folders, or ``-`` for standard input. Standard input is read here.
+        listed: Files and folders that a list names. Below a folder for all results, they keep their folders.
         recursive: Whether to search the subfolders of folders, too, and those that are linked there.
         never: Folders that are not searched, because results go there.
         shard: The shard of the pictures to keep. None means all.
+        only: The files of the folders that are taken. None means all.
     """
-    finder = _Finder(recursive, never)
+    finder = _Finder(recursive, never, only)
     for name in names:
         finder.add(name)
+    for name in listed:
+        finder.add(name, place_below(name))
     pictures = dict.fromkeys(finder.pictures)
     share = (
         picture for picture in pictures if shard is None or shard.has(without_extension(picture.relative))
@@ -178,24 +206,36 @@ def without_extension(path: Path) -> Path:
     return path.with_suffix("") if path.suffix.lower() in PICTURE_EXTENSIONS | CLIP_EXTENSIONS else path
 
 
+def files_in(folder: Path, *, recursive: bool, never: Iterable[Path] = ()) -> list[Path]:
+    """Return the files of a folder by name, without hidden ones.
+
+    Args:
+        folder: The folder.
+        recursive: Whether to search its subfolders, too.
+        never: Folders that are not searched.
+    """
+    return _Finder(recursive, never).files_in(folder)
+
+
 class _Finder:
     """Collects the results of ``find_sources``."""
 
-    def __init__(self, recursive: bool, never: Iterable[Path]) -> None:
+    def __init__(self, recursive: bool, never: Iterable[Path], only: frozenset[Path] | None = None) -> None:
+        self._only = only
         self.pictures: list[Source] = []
         self.failures: list[Failure] = []
         self.passed_over = 0
         self._recursive = recursive
         self._never = frozenset(os.path.realpath(folder) for folder in never)
 
-    def add(self, name: str) -> None:
+    def add(self, name: str, listed: Path | None = None) -> None:
         path = Path(name)
         if name == STDIN:
             self._add_stdin()
         elif os.path.isdir(path):  # noqa: PTH112 - Path.is_dir raises on names that are too long
-            self._add_folder(path)
+            self._add_folder(path, listed)
         else:
-            self.pictures.append(Source(path, Path(path.name)))
+            self.pictures.append(Source(path, Path(path.name), listed=listed))
 
     def _add_stdin(self) -> None:
         try:
@@ -204,19 +244,23 @@ class _Finder:
         except EscError as error:
             self.failures.append(Failure(STDIN, error))
 
-    def _add_folder(self, folder: Path) -> None:
+    def _add_folder(self, folder: Path, listed: Path | None) -> None:
         found_before = len(self.pictures) + len(self.failures)
-        for file in self._walk(folder):
+        for file in self.files_in(folder):
+            if self._only is not None and file not in self._only:
+                continue
             if is_picture(file) or file.suffix.lower() in CLIP_EXTENSIONS:
-                self.pictures.append(Source(file, file.relative_to(folder), folder))
+                relative = file.relative_to(folder)
+                below = None if listed is None else listed / relative
+                self.pictures.append(Source(file, relative, folder, listed=below))
             else:
                 self.passed_over += 1
-        if len(self.pictures) + len(self.failures) == found_before:
+        if self._only is None and len(self.pictures) + len(self.failures) == found_before:
             hint = None if self._recursive else "use -r to search its subfolders, too"
             error = InputError(f"there are no pictures or clips in the folder {str(folder)!r}", hint)
             self.failures.append(Failure(str(folder), error))
 
-    def _walk(self, folder: Path) -> list[Path]:
+    def files_in(self, folder: Path) -> list[Path]:
         """Return the files of a folder by name, without hidden ones.
 
         A folder that is linked is searched, too, unless it is searched under its own name or through another

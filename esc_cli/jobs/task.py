@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esc_cli.enhancement.choice import Choice
-from esc_cli.jobs.record import Recipe, is_up_to_date
+from esc_cli.jobs.in_place import InPlace
+from esc_cli.jobs.record import Recipe, is_up_to_date, makes_the_same, replaced
 from esc_cli.jobs.sources import Source
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.probe import Probe
@@ -28,6 +29,7 @@ class Task:
         recipe: Everything that the result depends on except the bytes of the input. None means that no record
             is kept.
         choice: The model. None if it is chosen when the source is read, or if nothing is enlarged.
+        in_place: How the result replaces its input. None means that it has a name of its own.
         number: Place of the task among those of its run, from 1.
     """
 
@@ -40,6 +42,7 @@ class Task:
     lost: tuple[str, ...]
     recipe: Recipe | None = None
     choice: Choice | None = None
+    in_place: InPlace | None = None
     number: int = 0
 
     @property
@@ -58,8 +61,19 @@ class Task:
         return self.probe.height * self.probe.width * self.probe.frames
 
     @property
+    def backup(self) -> Path | None:
+        """The file that keeps the original, if the result replaces it."""
+        return None if self.in_place is None else self.in_place.backup
+
+    @property
     def is_there(self) -> bool:
-        """Whether the result's name is taken."""
+        """Whether the result's name is taken. An input that is to be replaced counts if it was before."""
+        if self.in_place is not None and self.target is not None:
+            return replaced(self.target) is not None
+        return self._is_taken
+
+    @property
+    def _is_taken(self) -> bool:
         return self.target is not None and os.path.lexists(self.target)
 
     @property
@@ -68,6 +82,9 @@ class Task:
         source = self.source.content
         if self.recipe is None or self.target is None or not isinstance(source, Path):
             return False
+        if self.in_place is not None:
+            made = replaced(self.target)
+            return made is not None and makes_the_same(made, self.recipe)
         return is_up_to_date(source, self.target, self.recipe)
 
 

@@ -3,18 +3,19 @@
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, cast, overload
 
 from PIL import Image
 
 from esc_cli.engine.executors.base import KEPT_SHAPES
+from esc_cli.engine.threads import computing_with
 from esc_cli.enhancement.choice import Chooser, looks_at
 from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.models import Models
 from esc_cli.enhancement.size import Geometry
-from esc_cli.errors import ExitCode, InputError, UsageError
+from esc_cli.errors import EscError, ExitCode, InputError, UsageError, as_ours
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.cluster.driver import Driver
 from esc_cli.jobs.cluster.worker import AT_ONCE, IDLE_BYTES, Job
@@ -23,7 +24,7 @@ from esc_cli.jobs.events import Engine, Event, Listener, Planned, Skipped
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import WAITING
 from esc_cli.jobs.plan import Plan, Request, make_plan
-from esc_cli.jobs.record import Recipe
+from esc_cli.jobs.record import Recipe, redate, replaced, size_and_time
 from esc_cli.jobs.run import Outcomes, exit_code, failed, high_bytes, low_bytes, outcomes_here, run_plan
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
@@ -83,10 +84,12 @@ def upscale_files(
         TypeError: An option does not exist.
     """
     listener = _ignore if listener is None else listener
-    return _run(inputs, output, Options.of(options), listener, dry_run=dry_run)
+    chosen = Options.of(options)
+    with computing_with(chosen.threads):
+        return run_job(inputs, output, chosen, listener, dry_run=dry_run)
 
 
-def _run(
+def run_job(
     inputs: Sequence[str | Path],
     output: str | Path | None,
     options: Options,
@@ -94,16 +97,35 @@ def _run(
     *,
     dry_run: bool = False,
     keep_records: bool = True,
+    chooser: Chooser | None = None,
+    only: frozenset[Path] | None = None,
 ) -> Report:
-    chooser = Chooser(options)
-    size = _geometry(chooser.default, options)
+    """Plan a run and carry it out; see ``upscale_files``.
+
+    Args:
+        inputs: Files, folders, patterns, or ``-`` for standard input.
+        output: A file, a folder, or ``-`` for standard output. None means beside the inputs.
+        options: All options.
+        listener: A function that receives all events.
+        dry_run: Whether to make only the plan.
+        keep_records: Whether to record how each result was made.
+        chooser: The networks of an earlier run with the same options. None means that they are loaded.
+        only: The files of the folders that are taken. None means all.
+
+    Raises:
+        EscError: The run cannot begin, and nothing was written. The error is an instance of a subclass.
+    """
+    chooser = chooser or Chooser(options)
+    size = geometry_of(chooser.default, options)
     target = None if output is None else str(output)
-    request = Request(tuple(map(str, inputs)), size, target, options, keep_records)
+    request = Request(tuple(map(str, inputs)), size, target, options, keep_records, chooser.name, only)
     plan = make_plan(request, lambda task: task_recipe(task, chooser, options))
     if dry_run:
         plan = with_choices(plan, chooser, options)
+    elif options.keep_dates:
+        plan = _with_dates(plan)
     here = dry_run or options.cluster is None
-    _announce(plan, chooser, listener, dry_run=dry_run, here=here)
+    _announce(plan, chooser, listener, dry_run=dry_run, here=here, threads=options.threads)
     if dry_run:
         return Report(plan, plan.failures)
     work = _work_here if here else _work_on_cluster
@@ -111,10 +133,24 @@ def _run(
     return Report(plan, run_plan(plan, outcomes, options, listener))
 
 
+def _with_dates(plan: Plan) -> Plan:
+    """Set the dates of results that are up to date. Return the plan with those that it failed for."""
+    failures = []
+    for task in plan.up_to_date:
+        target, modified_ns = cast(Path, task.target), task.source.modified_ns
+        try:
+            if modified_ns is not None and (size_and_time(target) or (0, 0))[1] != modified_ns:
+                redate(target, modified_ns)
+        except EscError as error:
+            failures.append(Failure(task.source.name, as_ours(error)))
+    return replace(plan, failures=(*plan.failures, *failures))
+
+
 def _work_here(
     plan: Plan, chooser: Chooser, size: Geometry, options: Options, listener: Listener
 ) -> Outcomes:
-    enlarger = Enlarger(chooser.default, size, options.consistency, _job_px(plan))
+    alpha_is_data = options.alpha == "data"
+    enlarger = Enlarger(chooser.default, size, options.consistency, _job_px(plan), alpha_is_data)
     told_of = set() if chooser.is_auto else {chooser.name}
     return outcomes_here(plan, Work(chooser, enlarger, options, len(plan.tasks), listener, told_of), options)
 
@@ -194,7 +230,8 @@ def upscale(
         if target is not None:
             raise UsageError("an image cannot have a target", hint="leave it out and save the returned image")
         file = PictureFile((picture_from_image(source, keep_damaged=chosen.keeps_damaged),))
-        return _with_metadata(_enlarged(file, chosen).first)
+        with computing_with(chosen.threads):
+            return _with_metadata(_enlarged(file, chosen).first)
     if not isinstance(source, str | os.PathLike):
         raise UsageError(
             f"the source must be a file or a Pillow image, not of the type {type(source).__name__}",
@@ -202,13 +239,16 @@ def upscale(
         )
     if Path(source).is_dir():
         raise InputError(f"{str(source)!r} is a folder, not a picture", hint="use upscale_files for folders")
+    if chosen.in_place:
+        raise UsageError("a picture is replaced only by the command and by upscale_files")
     if STDIN in (str(source), str(target)):
         raise UsageError("only the command can use standard input and output, so name files")
     if not os.path.lexists(source):
         raise InputError(f"{source}: there is no such file")  # patterns are refused, too
     # A single picture is not divided into shards.
     chosen = chosen.but(when_there="overwrite" if overwrite else "refuse", shard=None)
-    report = _run([source], target, chosen, _ignore, keep_records=False)
+    with computing_with(chosen.threads):
+        report = run_job([source], target, chosen, _ignore, keep_records=False)
     if report.failures:
         raise report.failures[0].error
     (written,) = (task.target for task in report.plan.tasks if task.target is not None)
@@ -217,17 +257,21 @@ def upscale(
 
 def _enlarged(file: PictureFile, options: Options) -> PictureFile:
     chooser = Chooser(options)
-    size = _geometry(chooser.default, options)
+    size = geometry_of(chooser.default, options)
     height, width = size.size_of(file.first.height, file.first.width)
     factor = max(height / file.first.height, width / file.first.width)
     choice = chooser.choose(factor, lambda: looks_at(file))
-    return Enlarger(chooser.models(choice), size, options.consistency)(file).file
+    enlarger = Enlarger(chooser.models(choice), size, options.consistency)
+    return replace(enlarger, alpha_is_data=options.alpha == "data")(file).file
 
 
-def _geometry(models: Models, options: Options) -> Geometry:
+def geometry_of(models: Models, options: Options) -> Geometry:
     """Return the requested size.
 
     If it is a scale, its network is loaded at once, so that an error occurs before the work.
+
+    Raises:
+        UsageError: The size is not valid, or out of the model's reach.
     """
     if options.size is not None:
         return Geometry.parse(options.size)
@@ -250,7 +294,9 @@ def _job_px(plan: Plan) -> dict[tuple[int, int], int]:
     return dict(by_size.most_common(KEPT_SHAPES))
 
 
-def _announce(plan: Plan, chooser: Chooser, listener: Listener, *, dry_run: bool, here: bool) -> None:
+def _announce(
+    plan: Plan, chooser: Chooser, listener: Listener, *, dry_run: bool, here: bool, threads: int | None
+) -> None:
     """Report what will be done, what is already done and what cannot be done.
 
     The workers of a cluster report their own engines, and their speed is not known here.
@@ -264,14 +310,14 @@ def _announce(plan: Plan, chooser: Chooser, listener: Listener, *, dry_run: bool
         listener(Skipped(task.source.name, target_name(task), reason))
     for failure in plan.failures:
         listener(failed(failure))
-    for engine in _engines(plan, chooser) if here else ():
+    for engine in _engines(plan, chooser, threads) if here else ():
         listener(engine)
     estimate = estimate_plan(plan, chooser, timed="always" if dry_run else "if cheap" if here else "never")
     if dry_run or not plan.names_one or estimate.seconds is not None or estimate.warnings:
         listener(estimate)
 
 
-def _engines(plan: Plan, chooser: Chooser) -> Iterator[Engine]:
+def _engines(plan: Plan, chooser: Chooser, threads: int | None) -> Iterator[Engine]:
     """Yield the event of each model that is known to be run, for the largest factor that it is run for."""
     factors: dict[Models, float] = {}
     for task in plan.tasks:
@@ -279,7 +325,7 @@ def _engines(plan: Plan, chooser: Chooser) -> Iterator[Engine]:
             models = chooser.models(task.choice)
             factors[models] = max(factors.get(models, 0), task.factor)
     for models, factor in factors.items():
-        engine = engine_event(models, factor)
+        engine = engine_event(models, factor, threads)
         if engine is not None:
             yield engine
 
@@ -324,18 +370,31 @@ def _ignore(event: Event) -> None:
 def task_recipe(task: Task, chooser: Chooser, options: Options) -> Recipe:
     """Return everything that a task's result depends on except the bytes of the input, as a JSON object."""
     recipe = {
-        **chooser.recipe(task.factor),
+        **_size_and_networks(task, chooser),
         **options.recorded,
-        "height": task.height,
-        "width": task.width,
         "format": task.format.name,
         "metadata": sorted(options.write.keep),
     }
     return {**recipe, "clip": _clip_recipe(task)} if isinstance(task, ClipTask) else recipe
 
 
+def _size_and_networks(task: Task, chooser: Chooser) -> dict[str, Any]:
+    """Return the size of a result and the networks that make it.
+
+    An input that was replaced does not have its first size any more. Therefore, the record of a result that
+    replaces its input has the rule for the size and the factor, and a later run takes the factor from there.
+    """
+    if task.in_place is None or task.target is None:
+        return {**chooser.recipe(task.factor), "height": task.height, "width": task.width}
+    made = replaced(task.target)
+    factor = task.factor if made is None else made["in_place"]["factor"]
+    return {**chooser.recipe(factor), "in_place": {"rule": task.in_place.rule, "factor": factor}}
+
+
 def _clip_recipe(task: ClipTask) -> Recipe:
     # How damage is handled is one of the recorded options.
     options = asdict(task.options.apart_from_damage)
     asked = {key: str(value) for key, value in options.items()}
+    if task.in_place is not None:
+        return asked  # the settings of the encoder follow from the original, which is not there any more
     return {**asked, "encode": {key: str(value) for key, value in asdict(task.settings).items()}}

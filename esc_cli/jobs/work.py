@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from esc_cli.engine.threads import threads_in_use
 from esc_cli.enhancement.choice import Choice, Chooser, looks_at
 from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.models import Models, name_of
@@ -17,6 +18,7 @@ from esc_cli.jobs.clips.run import make_clip
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done, Engine, Listener, Progressed, Started
+from esc_cli.jobs.in_place import set_original_aside
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import Ending
 from esc_cli.jobs.plan import refuse_existing
@@ -24,10 +26,10 @@ from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
 from esc_cli.jobs.streams import STDOUT, write_stdout
 from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.media.metadata.fitting import metadata_lost
-from esc_cli.media.picture import PictureFile
+from esc_cli.media.picture import PictureFile, WriteSettings
 from esc_cli.media.read import read_file
 from esc_cli.media.write import encode_file, held_by
-from esc_cli.storage.whole_files import write_whole
+from esc_cli.storage.whole_files import set_modified, write_whole
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ class Work:
         """
         models = self._chooser.models(choice)
         if choice is not None and choice.model not in self._told_of:
-            self._listener(cast(Engine, engine_event(models, task.factor)))
+            self._listener(cast(Engine, engine_event(models, task.factor, self._options.threads)))
             self._told_of.add(choice.model)
         self._listener(Started(task.source.name, task.number, self._total))
         return replace(self._enlarger, models=models)
@@ -154,7 +156,7 @@ class Work:
         begun = time.monotonic()
         models = self._chooser.models(high.choice)
         provenance = models.provenance(task.factor, high.file.first.color.dtype)
-        encoded = encode_file(high.file, task.format, replace(self._options.write, provenance=provenance))
+        encoded = encode_file(high.file, task.format, self._write_settings(task, provenance))
         if task.target is None:
             write_stdout(encoded)
         else:
@@ -181,13 +183,26 @@ class Work:
         def record(status: os.stat_result) -> None:
             if ended.is_set():
                 raise EndedError
+            if task.in_place is not None:
+                set_original_aside(task, high.stamp)
             if high.stamp is not None and task.recipe is not None:
                 result, (model, _) = Stamp.of_content(encoded, status), told(high.choice)
                 write_record(target, high.stamp, result, task.recipe, model, mode)
 
         task.source.make_folder_of_result(target.parent)
-        replace_it = self._options.when_there == "overwrite"
-        write_whole(target, encoded, mode=mode, replace=replace_it, before_publishing=record)
+        replace_it = task.in_place is not None or self._options.when_there == "overwrite"
+        write_whole(
+            target,
+            encoded,
+            mode=mode,
+            replace=replace_it,
+            modified_ns=self._write_settings(task).modified_ns,
+            before_publishing=record,
+        )
+
+    def _write_settings(self, task: Task, provenance: str | None = None) -> WriteSettings:
+        modified_ns = task.source.modified_ns if self._options.keep_dates else None
+        return replace(self._options.write, provenance=provenance, modified_ns=modified_ns)
 
     def make_clip(self, task: ClipTask) -> Done:
         """Make a clip. Its finished parts are kept for a later run, whatever happens."""
@@ -196,9 +211,14 @@ class Work:
         choice = self._chooser.choose(task.factor, lambda: looks_at_clip(task))
         enlarger = self._begun_by(task, choice)
         frame_px = task.probe.height * task.probe.width
+        original = None if task.in_place is None else Stamp.of(cast(Path, task.source.content))
 
         def publish(complete: Path | None) -> None:
             self._check_free(task)
+            if original is not None:
+                set_original_aside(task, original)
+            if complete is not None and write.modified_ns is not None:
+                set_modified(complete, write.modified_ns)
             if complete is not None and task.recipe is not None and isinstance(task.source.content, Path):
                 source, result = Stamp.of(task.source.content), Stamp.of(complete)
                 target, mode = cast(Path, task.target), task.source.mode
@@ -208,7 +228,7 @@ class Work:
             total = max(frames, task.probe.frames)
             self._listener(Progressed(name, frames * frame_px, total * frame_px, round(frames_per_second, 3)))
 
-        write = replace(self._options.write, provenance=enlarger.models.provenance(task.factor))
+        write = self._write_settings(task, enlarger.models.provenance(task.factor))
         made = make_clip(task, enlarger, write, publish, report)
         seconds = seconds_since(begun)
         notes = (*made.notes, *_unenlarged(choice))
@@ -231,11 +251,18 @@ class Work:
             refuse_existing([task])
 
 
-def engine_event(models: Models, factor: float) -> Engine | None:
-    """Return the event that describes the network, or None if there is nothing to enlarge."""
+def engine_event(models: Models, factor: float, threads: int | None) -> Engine | None:
+    """Return the event that describes the network, or None if there is nothing to enlarge.
+
+    Args:
+        models: The networks.
+        factor: The factor that pictures are enlarged by.
+        threads: The number of threads that the user asked for, or None.
+    """
     upscaler = models.upscaler(factor)
     if upscaler is None:
         return None
+    used, reason = threads_in_use(threads) if upscaler.device.type == "cpu" else (None, None)
     return Engine(
         model=models.name,
         passes=models.passes(factor),
@@ -245,6 +272,8 @@ def engine_event(models: Models, factor: float) -> Engine | None:
         precision_reason=upscaler.precision_reason,
         attention=upscaler.attention,
         attention_reason=upscaler.attention_reason,
+        threads=used,
+        threads_reason=reason,
     )
 
 

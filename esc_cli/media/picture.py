@@ -30,6 +30,7 @@ class Picture:
         no_data: The value of pixels without data in a file of floats, NaN or a number. Alpha marks these
             pixels while the picture is in memory. Files of floats get the value instead. None means that
             alpha, if there is any, is transparency.
+        alpha_is_data: Whether alpha is a channel of data, so that colors count also where it is 0.
     """
 
     color: "Tensor"
@@ -42,6 +43,7 @@ class Picture:
     value_range: tuple[float, float] = (0.0, 1.0)
     jpeg_step: float = 0.0
     no_data: float | None = None
+    alpha_is_data: bool = False
 
     @property
     def height(self) -> int:
@@ -95,11 +97,13 @@ class WriteSettings:
         keep: The parts of the metadata that are written.
         provenance: The program, model and settings that made the picture, for EXIF's ProcessingSoftware. None
             means that they are not written.
+        modified_ns: Time of last modification that the files get. None means the time of writing.
     """
 
     quality: int | None = None
     keep: frozenset[Held] = ALL_METADATA
     provenance: str | None = None
+    modified_ns: int | None = None
 
 
 DEFAULT = WriteSettings()

@@ -7,6 +7,7 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -98,6 +99,7 @@ def write_whole(
     *,
     mode: int = ORDINARY_MODE,
     replace: bool = True,
+    modified_ns: int | None = None,
     before_publishing: Callable[[os.stat_result], None] | None = None,
 ) -> None:
     """Write a file that gets its name only when it is complete, as with ``atomic_path``.
@@ -110,6 +112,7 @@ def write_whole(
         mode: Permission bits of the file, from which the process's mask is subtracted.
         replace: Whether an existing file is replaced. If not, an existing file is an error, even if it
             appears at the last moment.
+        modified_ns: Time of last modification of the file. None means now.
         before_publishing: Called with the status of the complete file just before the file gets its name.
             An exception from it prevents that. It is called again if the file has to be written again,
             because the first one could not get a name.
@@ -124,16 +127,30 @@ def write_whole(
         def fill(file: IO[bytes]) -> None:
             file.write(content)
             flush_to_disk(file)
-            if before_publishing is not None:
-                before_publishing(os.fstat(file.fileno()))
 
-        if not _is_written_nameless(partial, mode, fill):
+        def settle(place: int | Path) -> None:
+            if modified_ns is not None:
+                set_modified(place, modified_ns)
+            if before_publishing is not None:
+                before_publishing(os.stat(place))  # noqa: PTH116 - it may be a descriptor
+
+        if not _is_written_nameless(partial, mode, fill, settle):
             with _new_file(partial, mode) as file:
                 fill(file)
+            settle(partial)  # only now, because Windows sets the time when the file is closed
         if replace:
             partial.replace(published)
         else:
             _publish_new(partial, published, target)
+
+
+def set_modified(place: int | Path, modified_ns: int) -> None:
+    """Set the time of last modification of a file, which is named or open.
+
+    Raises:
+        OSError: The time cannot be set.
+    """
+    os.utime(place, ns=(os.stat(place).st_atime_ns, modified_ns))  # noqa: PTH116 - as above
 
 
 def flush_to_disk(file: IO[bytes]) -> None:
@@ -197,7 +214,9 @@ def _hidden(target: Path) -> Iterator[tuple[Path, Path]]:
         _remove(partial)
 
 
-def _is_written_nameless(partial: Path, mode: int, fill: Callable[[IO[bytes]], None]) -> bool:
+def _is_written_nameless(
+    partial: Path, mode: int, fill: Callable[[IO[bytes]], None], settle: Callable[[int | Path], None]
+) -> bool:
     """Write a file that gets its name afterwards. Return False if the system or the disk does not allow that.
 
     Android and some network disks deny links.
@@ -212,6 +231,7 @@ def _is_written_nameless(partial: Path, mode: int, fill: Callable[[IO[bytes]], N
         return False
     with os.fdopen(descriptor, "wb") as file:
         fill(file)
+        settle(file.fileno())
         try:
             # ``src_dir_fd`` has no effect on an absolute path, but makes Python follow the symbolic link.
             os.link(f"{_DESCRIPTORS}/{file.fileno()}", partial, src_dir_fd=file.fileno())
@@ -268,6 +288,62 @@ def make_folder(folder: Path, mode: int = _EVERYTHING) -> None:
         folder.mkdir(exist_ok=True)  # fails if something else has the name
     except OSError as error:
         raise output_error(f"cannot make the folder {str(folder)!r}", error) from error
+
+
+def back_up(source: Path, backup: Path) -> None:
+    """Keep a file under a second name, so that its first name can be given to another file.
+
+    The backup is a hard link where the disk allows it, and otherwise a complete copy with the date and the
+    permissions of the file. When this returns, it is on the disk.
+
+    Raises:
+        OutputExistsError: The backup already exists and has other content.
+        OutputError: The backup cannot be written.
+        DiskFullError: There is no space left for the backup.
+    """
+    make_folder(backup.parent, folder_mode_of(source.parent))
+    original = Path(os.path.realpath(source))
+    if is_other_file(original, backup):
+        raise OutputExistsError(
+            f"the backup {str(backup)!r} already exists and is another file",
+            hint="name another folder with --backup",
+        )
+    if not os.path.lexists(backup):
+        try:
+            backup.hardlink_to(original)
+        except OSError:  # another disk, or one without hard links
+            _copy_whole(original, backup)
+    _flush_folder(backup.parent)
+
+
+def is_other_file(source: Path, other: Path) -> bool:
+    """Return whether a name is taken by a file whose content is not that of the source."""
+    if not os.path.lexists(other):
+        return False
+    if not other.is_file():
+        return True
+    if source.samefile(other):
+        return False
+    return source.stat().st_size != other.stat().st_size or file_sha256(source) != file_sha256(other)
+
+
+def _copy_whole(source: Path, target: Path) -> None:
+    with _hidden(target) as (partial, published):
+        with source.open("rb") as original, _new_file(partial, _OWNERS) as file:
+            shutil.copyfileobj(original, file)
+            flush_to_disk(file)
+        shutil.copystat(source, partial)
+        _publish_new(partial, published, target)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Flush the names in a folder to the disk, where the system can do that."""
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def output_error(what: str, error: OSError) -> OutputError:

@@ -47,6 +47,33 @@ in.png in2.png -o -
 in.png -o there.png
 in.png --metadata all,exif
 in.png --metadata gps
+in.png --name {stem}_{size}
+in.png --name {steam}
+in.png --name '{width:05}'
+in.png --name {stem
+in.png --name ' '
+in.png --name big/{stem}
+in.png --name {stem}.webp
+in.png --name {stem}
+in.png --name {stem}_{model} -m auto
+in.png --name {stem}_big -o out.png
+in.png --name {stem}_big -o -
+in.png in2.png --name big
+in.png --in-place
+in.png --backup kept
+in.png --in-place --yes -o out.png
+in.png --in-place --yes -f webp
+in.png --in-place --backup .
+- --in-place --yes
+clip.mp4 --in-place --yes --start 1
+in.png --log-file in2.png
+in.png --log-file missing/log.txt
+in.png --watch
+frames --watch --fail-fast
+-s 2
+--files-from missing.txt
+--files-from in.png -o -
+- --files-from -
 in.png --shard 3/2
 in.png --shard x
 in.png --tiling sometimes
@@ -59,6 +86,8 @@ in.png --precision int8
 in.png -d tpu
 in.png -d cuda:99
 in.png -j 0
+in.png --threads 0
+in.png --nice 20
 in.png --overwrite --skip-existing
 in.png -o - --json
 in.png --crf -1

@@ -239,7 +239,8 @@ USAGE = [
 def test_usage_errors(run: Run, save: Save, arguments: tuple[str, ...], sentence: str) -> None:
     save("in.png")
     ended = run("in.png", *NEAREST, *arguments)
-    assert (ended.code, ended.stdout) == (2, b"")
+    assert ended.code == 2
+    assert (sentence in ended.text) if "--json" in arguments else (ended.stdout == b"")
     assert sentence in ended.stderr
     assert "Traceback" not in ended.stderr
     assert files() == ["in.png"]
@@ -406,3 +407,73 @@ def test_a_profile_and_gray_and_orientation_arrive(run: Run, save: Save, load: L
     assert load("out/in.jpg").info["icc_profile"] == profile
     assert load("out/in.jpg").size == (12, 16)
     assert load("out/gray.png").mode == "L"
+
+
+def test_a_list_through_standard_input(run: Run, save: Save) -> None:
+    save("in/a 1.png"), save("in/b.png")
+    ended = run("--files-from", "-", "-o", "out", *NEAREST, stdin=b"in/a 1.png\0in/b.png\0in/c.png\0")
+    assert ended.code == 7
+    assert "in/c.png: there is no such file\n" in ended.stderr
+    assert files() == ["in/a 1.png", "in/b.png", "out/in/a 1.png", "out/in/b.png"]
+    ended = run("--files-from", "-", "-o", "out", *NEAREST)
+    assert (ended.code, ended.stderr) == (0, "0 to do\n")
+
+
+def test_a_stream_has_no_date_to_keep(run: Run, save: Save) -> None:
+    content = save("in.png").read_bytes()
+    ended = run("-", "-o", "out.png", "--keep-dates", *NEAREST, stdin=content)
+    assert (ended.code, ended.stderr.count("a stream has no date, so none is kept")) == (0, 1)
+
+
+def test_a_killed_run_in_place_loses_nothing(
+    run: Run, save: Save, load: Load, start: Callable[..., Any]
+) -> None:
+    originals = {f"{number}.png": save(f"in/{number}.png").read_bytes() for number in range(30)}
+    arguments = ("in", *NEAREST, "-s", 2, "--in-place", "--backup", "kept", "-j", 1)
+    process = start(*arguments, "--json")
+    for line in process.stdout:
+        if json.loads(line)["event"] == "done":
+            break
+    process.kill()
+    process.communicate()
+    sizes = {name: load(f"in/{name}").size for name in originals}
+    assert (16, 12) in sizes.values()
+    for name, content in originals.items():
+        if sizes[name] == (8, 6):
+            assert Path("in", name).read_bytes() == content
+        else:
+            assert Path("kept", name).read_bytes() == content
+    ended = run(*arguments)
+    assert ended.code == 0
+    assert {load(f"in/{name}").size for name in originals} == {(16, 12)}
+    assert all(Path("kept", name).read_bytes() == content for name, content in originals.items())
+    assert run(*arguments).stderr.splitlines()[-1].startswith("0 done, 30 skipped")
+
+
+def test_verbose_says_how_many_threads_run(start: Callable[..., Any], save: Save) -> None:
+    """A process of its own is used, because the niceness cannot be lowered again."""
+    save("in.png")
+    process = start("in.png", *NEAREST, "-d", "cpu", "-v", "--threads", 1, "--nice", 19)
+    _, said = process.communicate()
+    assert (process.returncode, said.decode().count("\n  1 thread: asked for\n")) == (0, 1)
+
+
+def test_programs_hear_how_many_threads_run(run: Run, save: Save) -> None:
+    save("in.png")
+    ended = run("in.png", *NEAREST, "-d", "cpu", "--json", "--threads", 1)
+    (engine,) = (event for event in events(ended.text) if event["event"] == "engine")
+    assert (engine["threads"], engine["threads_reason"]) == (1, "asked for")
+
+
+def test_colors_under_alpha_are_data(run: Run, save: Save, load: Load) -> None:
+    noise = load(save("noise.png", size=(8, 6)))
+    noise.putalpha(0)
+    noise.save("in.png")
+    ended = run("in.png", "-m", "bicubic", "-s", 2, "-o", "out.webp", "--alpha", "data")
+    assert "note" not in ended.stderr
+    run("noise.png", "-m", "bicubic", "-s", 2, "-o", "opaque.png")
+    result = load("out.webp")
+    assert result.getchannel("A").getextrema() == (0, 0)
+    assert result.convert("RGB").tobytes() == load("opaque.png").tobytes()
+    ended = run("in.png", "-m", "bicubic", "-s", 2, "-o", "out.gif", "--alpha", "data")
+    assert "note: GIF loses the colors under alpha 0\n" in ended.stderr

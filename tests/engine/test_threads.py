@@ -4,7 +4,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
+from esc_cli.engine import threads
 from esc_cli.engine.threads import usable_cores
 
 AFFINITY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -64,3 +66,19 @@ def test_torch_is_limited_and_never_raised() -> None:
         "assert torch.get_num_threads() == threads.usable_cores()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_threads_are_limited_inside_a_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "usable_cores", lambda: 4)
+    before = torch.get_num_threads()
+    with threads.computing_with(3):
+        assert torch.get_num_threads() == 3
+        assert threads.threads_in_use(3) == (3, "asked for")
+    with threads.computing_with(99):
+        assert threads.threads_in_use(99) == (4, "99 asked for, but there are no more cores")
+        monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+        assert threads.threads_in_use(None) == (4, "one per core")
+    with threads.computing_with(None):
+        monkeypatch.setenv("OMP_NUM_THREADS", "1")
+        assert threads.threads_in_use(None) == (before, "set by OMP_NUM_THREADS")
+    assert torch.get_num_threads() == before

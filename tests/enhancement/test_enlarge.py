@@ -1,3 +1,4 @@
+import dataclasses
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -175,3 +176,26 @@ def test_nearest_leaves_colors_that_are_hardly_visible() -> None:
     assert not Upscaler("bicubic", scale=2).keeps_pixels
     high = enlarge(low, upscaler, (8, 8)).picture
     assert torch.equal(high.color, low.color.repeat_interleave(2, 2).repeat_interleave(2, 3))
+
+
+def test_alpha_that_is_data_leaves_colors_as_they_are(tinting: Upscaler) -> None:
+    color, alpha = noise(8, 8), noise(8, 8, 1).clone()
+    alpha[..., :4] = 0
+    opaque = enlarge(picture(color), tinting, (16, 16)).picture
+    data = dataclasses.replace(picture(color, alpha), alpha_is_data=True)
+    high = enlarge(data, tinting, (16, 16)).picture
+    assert torch.equal(high.color, opaque.color)
+    assert not torch.equal(enlarge(picture(color, alpha), tinting, (16, 16)).picture.color, opaque.color)
+    assert high.alpha is not None
+
+
+@pytest.mark.parametrize("size", [(12, 12), (6, 6), (8, 8)])
+def test_alpha_that_is_data_does_not_weigh_colors(tinting: Upscaler, size: tuple[int, int]) -> None:
+    color, alpha = noise(8, 8), noise(8, 8, 1).clone()
+    alpha[..., :4] = 0
+    upscaler = tinting if size[0] > 8 else None
+    data = dataclasses.replace(picture(color, alpha), alpha_is_data=True)
+    high = enlarge(data, upscaler, size).picture
+    assert torch.equal(high.color, enlarge(picture(color), upscaler, size).picture.color)
+    assert high.alpha is not None
+    assert high.alpha.shape[-2:] == size

@@ -13,7 +13,7 @@ from esc_cli.enhancement.choice import Chooser
 from esc_cli.errors import UsageError
 from esc_cli.jobs.options import DEFAULTS, Options
 from esc_cli.jobs.plan import Request, make_plan
-from esc_cli.jobs.upscale import _geometry, task_recipe
+from esc_cli.jobs.upscale import geometry_of, task_recipe
 
 BASE: dict[str, Any] = {"model": "nearest", "device": "cpu"}
 
@@ -27,14 +27,23 @@ OTHERS: dict[str, Any] = {
     "scale": 3,
     "size": "50%",
     "consistency": True,
+    "alpha": "data",
     "format": "webp",
     "quality": 50,
     "metadata": "none",
     "attention": "naive",
     "runtime": "torch",
+    "name": "{stem} {scale}",
+    "keep_dates": True,
+    "in_place": True,
+    "backup": "originals",
+    "yes": True,
+    "files_from": "list.txt",
     "recursive": True,
     "when_there": "skip",
     "max_megapixels": 1,
+    "threads": 1,
+    "nice": 0,
     "workers": 2,
     "shard": "1/1",
     "cluster": "local",
@@ -42,6 +51,13 @@ OTHERS: dict[str, Any] = {
     "damaged": "keep",
 }
 """For each option of pictures, a value that differs from ``BASE`` or the default."""
+
+TOGETHER: dict[str, dict[str, Any]] = {
+    "in_place": {"backup": "kept"},
+    "backup": {"in_place": True, "yes": True},
+    "yes": {"in_place": True, "backup": "originals"},
+}
+"""For some options, others without which they are refused."""
 
 CLIPS = (
     "video_codec",
@@ -63,7 +79,7 @@ def recipe(**options: Any) -> Any:
     """Return everything that the result of a picture depends on, as in the record beside it."""
     chosen = Options(**(BASE | options))
     chooser = Chooser(chosen)
-    request = Request(("in.png",), _geometry(chooser.default, chosen), options=chosen)
+    request = Request(("in.png",), geometry_of(chooser.default, chosen), options=chosen)
     (task,) = make_plan(request, lambda task: {}).tasks
     return task_recipe(task, chooser, chosen)
 
@@ -74,6 +90,7 @@ def test_results_depend_on_an_option_as_it_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     save("in.png")
+    Path("list.txt").write_text("in.png")
     (effect,) = (one.metadata["effect"] for one in fields(Options) if one.name == name)
     if name in CLIPS:
         assert effect == "resolved"
@@ -81,7 +98,9 @@ def test_results_depend_on_an_option_as_it_says(
     if name == "device":  # tests have only one device
         assert effect == "none"
         return
-    assert (recipe(**{name: OTHERS[name]}) == recipe()) == (effect == "none")
+    others = TOGETHER.get(name, {})
+    without = recipe() if name == "in_place" else recipe(**others)
+    assert (recipe(**{**others, name: OTHERS[name]}) == without) == (effect == "none")
 
 
 def test_options_of_the_engine_are_those_of_the_upscaler() -> None:
@@ -89,6 +108,11 @@ def test_options_of_the_engine_are_those_of_the_upscaler() -> None:
     assert {*DEFAULTS.engine, "scale"} == signature.keys()
     for name, value in DEFAULTS.engine.items():
         assert name == "model" or value == signature[name].default
+
+
+def test_options_that_were_added_later_leave_earlier_records_valid() -> None:
+    assert "alpha" not in DEFAULTS.recorded
+    assert Options(alpha="data").recorded["alpha"] == "data"
 
 
 def test_options_of_clips_reach_clips() -> None:
@@ -113,6 +137,9 @@ def test_options_of_clips_reach_clips() -> None:
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
+        ({"threads": 0}, "the network needs at least 1 thread, not 0"),
+        ({"nice": 20}, "20 is not a niceness"),
+        ({"alpha": "depth"}, "'depth' is not a meaning of alpha"),
         ({"workers": 0}, "the number of threads must be at least 1, not 0"),
         ({"scale": 2, "size": "50%"}, "a scale and a size cannot be used together"),
         ({"max_megapixels": 0}, "0 megapixels is not a valid limit"),

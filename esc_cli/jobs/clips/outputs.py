@@ -227,13 +227,13 @@ class ContainerFile(_Encoded):
         task = work.task
         identity = _identity(task, work.frames.model)
         with (
-            task.open() as reader,
             WorkFolder(cast(Path, task.target), identity) as folder,
             _noting(lambda: _kept(task, folder, can_go_on=identity is not None)),
         ):
             done = folder.frames
-            rest = reader.frames_after(done, folder.last_pts) if done else iter(reader)
-            frames = done + work.run(rest, SegmentSink(folder, task), done)
+            with task.open() as reader:  # closed before the result may replace the clip
+                rest = reader.frames_after(done, folder.last_pts) if done else iter(reader)
+                frames = done + work.run(rest, SegmentSink(folder, task), done)
             if not frames:
                 raise no_frame(task)
             damage = folder.damage
@@ -381,7 +381,8 @@ class PreviewSheet(ClipOutput):
             if task.target is None:
                 write_stdout(content)
             else:
-                write_whole(task.target, content, mode=task.source.mode)
+                modified_ns = work.write.modified_ns
+                write_whole(task.target, content, mode=task.source.mode, modified_ns=modified_ns)
             size = sheet.height, sheet.width
             return Written(size, _damaged(work.frames.damage, reader.skipped))
 

@@ -68,6 +68,6 @@ class ClipTask(Task):
         return self.output.written_size(self)
 
     @property
-    def is_there(self) -> bool:
+    def _is_taken(self) -> bool:
         """Whether the result's name is taken. For an image sequence, any of its names counts."""
         return self.output.is_there(self.target)

@@ -20,6 +20,7 @@ from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import EscError, InputError, OutputError, UsageError, as_ours
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done, Event, Progressed
+from esc_cli.jobs.niceness import be_nice
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import Ending
 from esc_cli.jobs.task import PictureTask, Task
@@ -86,6 +87,7 @@ class Worker:
     """
 
     def __init__(self, job: Job) -> None:
+        be_nice(job.options.nice)
         self._job = job
         self._network = threading.Lock()
         self._ended = Ending()
@@ -122,9 +124,12 @@ class Worker:
     def _made(self) -> tuple[Chooser, Enlarger]:
         """The networks of the job. They are made once, after the worker has checked itself."""
         job = self._job
-        torch.set_num_threads(job.threads)
+        torch.set_num_threads(min(job.threads, job.options.threads or job.threads))
         chooser = Chooser(job.options)
-        return chooser, Enlarger(chooser.default, job.size, job.options.consistency, job.job_px)
+        alpha_is_data = job.options.alpha == "data"
+        return chooser, Enlarger(
+            chooser.default, job.size, job.options.consistency, job.job_px, alpha_is_data
+        )
 
     def _done(self, task: Task, listener: Callable[[Event], None]) -> Done:
         with self._network:

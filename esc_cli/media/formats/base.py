@@ -297,6 +297,10 @@ class PictureFormat:
         options = self.pixel_options(pictures[0], quality) | self.metadata_options(metadata)
         return encode_with_pillow(pictures, timing, self, options)
 
+    def keeps_hidden_colors(self, quality: int | None) -> bool:
+        """Return whether colors are kept where alpha is 0."""
+        return self.alpha
+
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
         """Return the options of Pillow's encoder for the pixels."""
         return {}

@@ -45,6 +45,10 @@ class Gif(PictureFormat):
     several = "frames"
     bytes_a_value = 0.16
 
+    def keeps_hidden_colors(self, quality: int | None) -> bool:
+        """Return False, because transparent pixels share one entry of the palette."""
+        return False
+
     def stores_gray_as_rgb(self, *, alpha: bool, depth_bits: int) -> bool:
         """Return True, because a palette stores only colors."""
         return True

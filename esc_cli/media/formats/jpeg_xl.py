@@ -107,6 +107,10 @@ class JpegXl(PictureFormat):
         if any(name == b"jhgm" for name, _length in _boxes(io.BytesIO(opened.header))):
             yield GAIN_MAP
 
+    def keeps_hidden_colors(self, quality: int | None) -> bool:
+        """Return whether the result is lossless, because libjxl blurs colors under alpha 0 otherwise."""
+        return quality is None
+
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
         """Return lossless options if there is no quality."""
         return pixel_options(quality)

@@ -60,5 +60,6 @@ class WebP(PictureFormat):
         return content[:_FLAGS_OFFSET] + flags + content[_FLAGS_OFFSET + 1 :]
 
     def pixel_options(self, picture: "Picture", quality: int | None) -> dict[str, Any]:
-        """Return lossless options if there is no quality."""
-        return dict(_LOSSLESS_OPTIONS) if quality is None else {"quality": quality}
+        """Return lossless options if there is no quality. Hidden colors are kept only if they count."""
+        options = dict(_LOSSLESS_OPTIONS) if quality is None else {"quality": quality}
+        return {**options, "exact": True} if picture.alpha_is_data else options

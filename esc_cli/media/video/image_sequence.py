@@ -233,7 +233,8 @@ class SequenceWriter:
             OutOfMemoryError: There is not enough memory to encode the frame.
         """
         content = encode_file(PictureFile((self._picture(frame),)), self._format, self._settings)
-        write_whole(self.path(self._number), content, mode=self._mode)
+        modified_ns = self._settings.modified_ns
+        write_whole(self.path(self._number), content, mode=self._mode, modified_ns=modified_ns)
         self._number += 1
         self.written += 1
 
