@@ -166,6 +166,36 @@ class VideoReader:
         """Return the color of the file's first frame, (1, 3, H, W), without consuming the frame."""
         return to_rgb(self._first, self.clip)[0]
 
+    def times(self) -> tuple[int, ...] | None:
+        """Return the timestamps of the frames that iteration yields, which are read from the packets.
+
+        They are not certain, because a decoder may yield fewer or more frames than there are packets.
+
+        Returns:
+            The timestamps, in order. None if the packets do not tell them, or if the frames depend on all
+            frames before them, as deinterlaced ones do: the filter treats its first frame differently.
+
+        Raises:
+            InputError: The file cannot be read, or the source cannot seek.
+        """
+        if self._deinterlace or self.skipped or not self._has_one_clock:
+            return None
+        self._unread = None
+        self._rewind()
+        times: set[int] = set()
+        with reading_errors(self._name):
+            for packet in packets_of(self._container, self._stream):
+                if packet.size:
+                    if packet.pts is None or packet.pts in times or packet.is_discard or packet.is_corrupt:
+                        return None
+                    times.add(packet.pts)
+        return tuple(pts for pts in sorted(times) if self._keeps(pts))
+
+    def _keeps(self, pts: int) -> bool:
+        """Return whether a frame is between the start and the end."""
+        begun = self._first_pts is None or pts >= self._first_pts
+        return begun and (self._end_pts is None or pts < self._end_pts)
+
     def frames_from(self, pts: int) -> Iterator[Frame]:
         """Iterate over the frames from a timestamp on; each frame is the same as in the whole clip.
 
