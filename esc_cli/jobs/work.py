@@ -270,8 +270,15 @@ class Work:
             make_part(task, part, identity, turn)
             return turn.ways
 
-    def join(self, task: ClipTask, choice: Choice | None, ended: threading.Event) -> Done:
-        """Join the segments of a clip, which are all finished, and publish the result."""
+    def join(self, task: ClipTask, choice: Choice | None, frames: int, ended: threading.Event) -> Done:
+        """Join the segments of a clip, which are all finished, and publish the result.
+
+        Args:
+            task: The task of the clip.
+            choice: The model.
+            frames: Number of frames in all segments.
+            ended: Whether the run has ended. If it is set, nothing is published any more.
+        """
         self._check_free(task)
         begun, publish = time.monotonic(), self._publisher(task, choice)
 
@@ -280,7 +287,7 @@ class Work:
                 raise EndedError
             publish(complete)
 
-        notes = cast(ContainerFile, task.output.in_segments).join(task, publish_now)
+        notes = cast(ContainerFile, task.output.in_segments).join(task, publish_now, frames)
         return _clip_done(task, Made((*task.lost, *notes), ()), choice, seconds_since(begun))
 
     def _check_free(self, task: Task) -> None:

@@ -212,22 +212,24 @@ class ContainerFile(_Encoded):
         if following is None or not _begins_at(folder.found.get(number + gap), following.pts):
             folder.forget(number + gap)
 
-    def join(self, task: "ClipTask", publish: "Publish") -> tuple[str, ...]:
+    def join(self, task: "ClipTask", publish: "Publish", frames: int) -> tuple[str, ...]:
         """Mux segments that are all finished, while another process keeps their folder.
 
         Args:
             task: The task of the clip.
             publish: Function that is called when the result is complete except for its name.
+            frames: Number of frames in all segments.
 
         Returns:
             A sentence for each thing that was repaired or left out.
 
         Raises:
             InputError: The clip or a segment cannot be read.
-            OutputError: The result cannot be written.
+            OutputError: The result cannot be written, or this machine does not see all segments.
             DiskFullError: There is no space left.
         """
         folder = Segments(cast(Path, task.target), None)
+        folder.wait_for(frames)
         with task.open() as reader:
             return self._join(task, publish, reader, folder)
 

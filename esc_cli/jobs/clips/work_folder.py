@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import shutil
+import time
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,14 @@ It increases when the folder changes, or when the same settings make different s
 _MANIFEST = "manifest.json"
 _UNKNOWN = "unknown"
 _LONGEST_NAME_BYTES = 200
+
+_SEEN_WITHIN_S = 90.0
+"""Time in which this machine must see the segments that others have finished.
+
+A network file system may show new files after a minute. Source: nfs(5), acdirmax.
+"""
+
+_LOOKS_EVERY_S = 0.5
 
 
 class Segments:
@@ -120,6 +129,23 @@ class Segments:
             partial.replace(self.path / f"{number}_{frames}_{pts}{counts}.mkv")
         except OSError as error:
             raise output_error(f"cannot write {partial}", error) from error
+
+    def wait_for(self, frames: int) -> None:
+        """Wait until this machine sees all segments, which other machines have finished.
+
+        Args:
+            frames: Number of frames in all segments.
+
+        Raises:
+            OutputError: The segments do not appear.
+        """
+        begun = time.monotonic()
+        while (seen := self.frames) != frames:
+            if time.monotonic() - begun > _SEEN_WITHIN_S:
+                raise OutputError(
+                    f"this machine sees {seen} of {frames} finished frames in {str(self.path)!r}"
+                )
+            time.sleep(_LOOKS_EVERY_S)
 
     def forget(self, number: int) -> None:
         """Remove a segment and all later ones.

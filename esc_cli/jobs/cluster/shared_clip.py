@@ -121,7 +121,8 @@ class SharedClip:
             self.close()
             self._waiting.add(Whole(self._task))
         else:
-            self._waiting.add(Join(self._task, cast(Division, self._division).choice))
+            division = cast(Division, self._division)
+            self._waiting.add(Join(self._task, division.choice, len(division.times)))
 
     def _ended(self, outcome: Outcome) -> Outcome:
         """Return the outcome of the clip, and remove the folder of its segments if the result is there."""

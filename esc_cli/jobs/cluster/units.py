@@ -124,9 +124,11 @@ class Join(Unit):
 
     Attributes:
         choice: The model.
+        frames: Number of frames in all segments.
     """
 
     choice: Choice | None
+    frames: int
 
     @property
     def place(self) -> tuple[int, int]:
@@ -135,7 +137,7 @@ class Join(Unit):
 
     def carry_out(self, desk: Desk) -> Done:
         """Mux and publish."""
-        return desk.work.join(cast(ClipTask, self.task), self.choice, desk.ended)
+        return desk.work.join(cast(ClipTask, self.task), self.choice, self.frames, desk.ended)
 
 
 class Waiting:

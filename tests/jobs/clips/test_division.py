@@ -289,6 +289,31 @@ def test_a_clip_with_other_frames_than_its_packets_tell(make_clip: Maker, short_
     assert results("spread") == expected
 
 
+@pytest.mark.parametrize("returns", [True, False])
+def test_a_segment_that_this_machine_does_not_see_yet(
+    returns: bool, make_clip: Maker, short_segments: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A segment that has another name for a while stands for one that a network file system shows late."""
+    monkeypatch.setattr("esc_cli.jobs.clips.work_folder._SEEN_WITHIN_S", 20.0 if returns else 0.0)
+    source = make_clip(shown=range(FRAMES), options=PARAMETERS)
+    expected, _ = plain(source)
+    cluster = Cluster(source)
+    while not isinstance(cluster.waiting.first, Join):
+        assert not cluster.step()
+    segment = sorted(folder_of(cast(Path, cluster.task.target)).glob("*.mkv"))[-1]
+    hidden = segment.rename(segment.with_suffix(".late"))
+    timer = threading.Timer(0.7, hidden.rename, [segment])
+    if returns:
+        timer.start()
+    (outcome,) = cluster.step()
+    if returns:
+        assert outcome.error is None
+        assert results("spread") == expected
+    else:
+        assert "sees 16 of 18 finished frames" in str(outcome.error)
+        assert len(list(hidden.parent.glob("*.mkv"))) == 4
+
+
 def test_finished_segments_of_another_division_are_not_used(make_clip: Maker, short_segments: int) -> None:
     source = make_clip(shown=range(FRAMES), options=PARAMETERS)
     expected, _ = plain(source)
