@@ -4,17 +4,21 @@ This is the same work on one machine and on the workers of a cluster.
 """
 
 import os
+import threading
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 from esc_cli.engine.threads import threads_in_use
 from esc_cli.enhancement.choice import Choice, Chooser, looks_at
 from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.models import Models, name_of
 from esc_cli.errors import InputError
-from esc_cli.jobs.clips.run import make_clip
+from esc_cli.jobs.clips.division import Division, Part, Turn, make_part, times_of
+from esc_cli.jobs.clips.outputs import ContainerFile, identity_of
+from esc_cli.jobs.clips.run import FrameEnlarger, Made, Publish, make_clip
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done, Engine, Listener, Progressed, Started
@@ -207,32 +211,115 @@ class Work:
     def make_clip(self, task: ClipTask) -> Done:
         """Make a clip. Its finished parts are kept for a later run, whatever happens."""
         self._check_free(task)
-        name, begun = task.source.name, time.monotonic()
+        begun = time.monotonic()
         choice = self._chooser.choose(task.factor, lambda: looks_at_clip(task))
         enlarger = self._begun_by(task, choice)
-        frame_px = task.probe.height * task.probe.width
         original = None if task.in_place is None else Stamp.of(cast(Path, task.source.content))
+
+        def report(frames: int, frames_per_second: float) -> None:
+            total = max(frames, task.probe.frames)
+            self._listener(clip_progress(task, frames, total, frames_per_second))
+
+        write = self._write_settings(task, enlarger.models.provenance(task.factor))
+        made = make_clip(task, enlarger, write, self._publisher(task, choice, original), report)
+        return _clip_done(task, made, choice, seconds_since(begun))
+
+    def _publisher(self, task: ClipTask, choice: Choice | None, original: Stamp | None = None) -> Publish:
+        """Return the function that does what must be done just before the result of a clip gets its name.
+
+        Args:
+            task: The task of the clip.
+            choice: The model.
+            original: State of the clip before the work, if the result replaces it.
+        """
+        modified_ns = self._write_settings(task).modified_ns
 
         def publish(complete: Path | None) -> None:
             self._check_free(task)
             if original is not None:
                 set_original_aside(task, original)
-            if complete is not None and write.modified_ns is not None:
-                set_modified(complete, write.modified_ns)
+            if complete is not None and modified_ns is not None:
+                set_modified(complete, modified_ns)
             if complete is not None and task.recipe is not None and isinstance(task.source.content, Path):
                 source, result = Stamp.of(task.source.content), Stamp.of(complete)
                 target, mode = cast(Path, task.target), task.source.mode
                 write_record(target, source, result, task.recipe, told(choice)[0], mode)
 
-        def report(frames: int, frames_per_second: float) -> None:
-            total = max(frames, task.probe.frames)
-            self._listener(Progressed(name, frames * frame_px, total * frame_px, round(frames_per_second, 3)))
+        return publish
 
-        write = self._write_settings(task, enlarger.models.provenance(task.factor))
-        made = make_clip(task, enlarger, write, publish, report)
-        seconds = seconds_since(begun)
-        notes = (*made.notes, *_unenlarged(choice))
-        return Done(name, target_name(task), *made.size, seconds, notes, made.ways, *told(choice))
+    def divide(self, task: ClipTask) -> Division | None:
+        """Divide a clip into its segments. None means that one worker must make all of it.
+
+        Raises:
+            InputError: The clip cannot be read.
+            SkipError: The result appeared after planning.
+        """
+        self._check_free(task)
+        times = times_of(task)
+        if times is None:
+            return None
+        choice = self._chooser.choose(task.factor, lambda: looks_at_clip(task))
+        return Division(identity_of(task, self._chooser.models(choice).name), choice, times)
+
+    def make_part(
+        self,
+        task: ClipTask,
+        part: Part,
+        identity: Mapping[str, Any] | None,
+        choice: Choice | None,
+        network: threading.Lock,
+        ended: Ending,
+    ) -> tuple[str, ...]:
+        """Make one segment of a clip.
+
+        Args:
+            task: The task of the clip.
+            part: The segment.
+            identity: Everything that the segments depend on.
+            choice: The model.
+            network: The lock of the network. It is held from the first frame to the last.
+            ended: Whether the run has ended. If it is set, no further frame is made.
+
+        Returns:
+            Sentences that say how the last frame went through the network.
+
+        Raises:
+            InputError: The clip is damaged, or has other frames than its packets told.
+            OutputError: The segment cannot be written.
+            EndedError: The run has ended.
+        """
+
+        def report(frames: int) -> None:
+            if ended.is_set():
+                raise EndedError
+            self._listener(clip_progress(task, frames, len(part.times), 0))
+
+        with Turn(
+            network, lambda: FrameEnlarger(self._begun_by(task, choice), task), len(part.times), report
+        ) as turn:
+            make_part(task, part, identity, turn)
+            return turn.ways
+
+    def join(self, task: ClipTask, choice: Choice | None, frames: int, ended: Ending) -> Done:
+        """Join the segments of a clip, which are all finished, and publish the result.
+
+        Args:
+            task: The task of the clip.
+            choice: The model.
+            frames: Number of frames in all segments.
+            ended: Whether the run has ended. If it is set, nothing is published any more.
+        """
+        self._check_free(task)
+        begun, publish = time.monotonic(), self._publisher(task, choice)
+
+        def publish_now(complete: Path | None) -> None:
+            if ended.is_set():
+                raise EndedError
+            publish(complete)
+
+        written = cast(ContainerFile, task.output.in_segments).join(task, publish_now, frames)
+        made = Made(written.size, (*task.lost, *written.notes), ())
+        return _clip_done(task, made, choice, seconds_since(begun))
 
     def _check_free(self, task: Task) -> None:
         """Check whether the result appeared after planning.
@@ -275,6 +362,17 @@ def engine_event(models: Models, factor: float, threads: int | None) -> Engine |
         threads=used,
         threads_reason=reason,
     )
+
+
+def clip_progress(task: ClipTask, frames: int, total: int, frames_per_second: float) -> Progressed:
+    """Return the event for a number of finished frames of a clip."""
+    frame_px = task.probe.height * task.probe.width
+    return Progressed(task.source.name, frames * frame_px, total * frame_px, round(frames_per_second, 3))
+
+
+def _clip_done(task: ClipTask, made: Made, choice: Choice | None, seconds: float) -> Done:
+    notes = (*made.notes, *_unenlarged(choice))
+    return Done(task.source.name, target_name(task), *made.size, seconds, notes, made.ways, *told(choice))
 
 
 def told(choice: Choice | None) -> tuple[str | None, str | None]:

@@ -10,14 +10,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from esc_cli.errors import DiskFullError, InputError, OutputError, UsageError
+from esc_cli.jobs.clips import sinks
 from esc_cli.jobs.clips.options import NO_SETTINGS, ClipOptions, time_text
 from esc_cli.jobs.clips.samples import spread
 from esc_cli.jobs.clips.sinks import SegmentSink
-from esc_cli.jobs.clips.work_folder import WorkFolder
+from esc_cli.jobs.clips.work_folder import Segments, WorkFolder
 from esc_cli.jobs.events import CONTINUE
 from esc_cli.jobs.naming import Destination, choose_clip_format
 from esc_cli.jobs.record import Stamp
@@ -31,9 +33,9 @@ from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.containers import Container, EncodeSettings, SoundChoice
 from esc_cli.media.video.encoding import StreamWriter, check_settings, padding_notes
 from esc_cli.media.video.image_sequence import SequenceWriter, sequence_limitations
-from esc_cli.media.video.mux import SegmentsError, mux
+from esc_cli.media.video.mux import SegmentsError, first_pts_of, mux
 from esc_cli.media.video.pixels import encoded_size
-from esc_cli.media.video.reader import Damage, turned
+from esc_cli.media.video.reader import Damage, Frame, turned
 from esc_cli.media.video.rehearsal import rehearse
 from esc_cli.media.video.sequence_names import SequenceNames, is_sequence, sequence_names
 from esc_cli.media.video.settings import alpha_notes, caption_notes, format_notes
@@ -42,8 +44,8 @@ from esc_cli.media.write import encode_file
 from esc_cli.storage.whole_files import atomic_path, write_whole
 
 if TYPE_CHECKING:
-    from esc_cli.jobs.clips.run import Work
-    from esc_cli.jobs.clips.task import ClipTask
+    from esc_cli.jobs.clips.run import Publish, Work
+    from esc_cli.jobs.clips.task import ClipTask, FrameSource
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,11 @@ class ClipOutput(ABC):
     format: PictureFormat | Container
     label = ""
     is_one_file = True
+
+    @property
+    def in_segments(self) -> "ContainerFile | None":
+        """This output if it is joined from segments, which several workers can make; otherwise None."""
+        return None
 
     def settings(self, clip: Clip, asked: EncodeSettings, size: tuple[int, int]) -> EncodeSettings:
         """Complete the settings of the encoder. Pictures have none.
@@ -206,6 +213,11 @@ class ContainerFile(_Encoded):
         super().__init__(container)
         self._audio: SoundChoice = audio
 
+    @property
+    def in_segments(self) -> "ContainerFile":
+        """This output."""
+        return self
+
     def settings(self, clip: Clip, asked: EncodeSettings, size: tuple[int, int]) -> EncodeSettings:
         """Complete the settings, and try an encoder that the user chose on a few frames."""
         complete = super().settings(clip, asked, size)
@@ -225,24 +237,59 @@ class ContainerFile(_Encoded):
     def make(self, work: "Work") -> Written:
         """Encode the frames that no earlier run encoded, and mux everything."""
         task = work.task
-        identity = _identity(task, work.frames.model)
+        identity = identity_of(task, work.frames.model)
         with (
             WorkFolder(cast(Path, task.target), identity) as folder,
             _noting(lambda: _kept(task, folder, can_go_on=identity is not None)),
         ):
-            done = folder.frames
             with task.open() as reader:  # closed before the result may replace the clip
-                rest = reader.frames_after(done, folder.last_pts) if done else iter(reader)
-                frames = done + work.run(rest, SegmentSink(folder, task), done)
-            if not frames:
-                raise no_frame(task)
-            damage = folder.damage
-            with atomic_path(folder.target, task.source.mode) as temporary:
-                left_out = self._mux(task, folder, frames, temporary)
-                work.publish(temporary)
-            return Written(self.written_size(task), (*_damaged(damage, reader.skipped), *left_out))
+                while (gap := folder.gap) is not None:
+                    self._fill(work, reader, folder, gap)
+                sink = SegmentSink(folder, task, len(folder.segments))
+                work.run(_rest(reader, folder), sink, folder.frames)
+            return self._join(task, work.publish, reader, folder)
 
-    def _mux(self, task: "ClipTask", folder: WorkFolder, frames: int, target: Path) -> tuple[str, ...]:
+    def _fill(self, work: "Work", reader: "FrameSource", folder: Segments, gap: int) -> None:
+        """Encode the segments that are missing before a finished one.
+
+        The finished one was made in its place from what the packets of the clip told of its frames. If the
+        frames show that it belongs elsewhere, it and all later ones are removed.
+        """
+        number, rest = len(folder.segments), _rest(reader, folder)
+        sink = SegmentSink(folder, work.task, number)
+        work.run(islice(rest, gap * sinks.SEGMENT_FRAMES), sink, folder.frames_in_all)
+        following = next(rest, None)
+        if following is None or not _begins_at(folder.found.get(number + gap), following.pts):
+            folder.forget(number + gap)
+
+    def join(self, task: "ClipTask", publish: "Publish", frames: int) -> Written:
+        """Mux segments that are all finished, while another process keeps their folder.
+
+        Args:
+            task: The task of the clip.
+            publish: Function that is called when the result is complete except for its name.
+            frames: Number of frames in all segments.
+
+        Raises:
+            InputError: The clip or a segment cannot be read.
+            OutputError: The result cannot be written, or this machine does not see all segments.
+            DiskFullError: There is no space left.
+        """
+        folder = Segments(cast(Path, task.target), None)
+        folder.wait_for(frames)
+        with task.open() as reader:
+            return self._join(task, publish, reader, folder)
+
+    def _join(self, task: "ClipTask", publish: "Publish", reader: "FrameSource", folder: Segments) -> Written:
+        if not folder.segments:
+            raise no_frame(task)
+        damage = folder.damage
+        with atomic_path(folder.target, task.source.mode) as temporary:
+            left_out = self._mux(task, folder, temporary)
+            publish(temporary)
+        return Written(self.written_size(task), (*_damaged(damage, reader.skipped), *left_out))
+
+    def _mux(self, task: "ClipTask", folder: Segments, target: Path) -> tuple[str, ...]:
         """Mux everything; without the other streams if that fails, so that the frames are never lost."""
         source, options = task.source.content, task.options
         write = partial(
@@ -252,7 +299,7 @@ class ContainerFile(_Encoded):
             target,
             self.format,
             task.clip,
-            frames=frames,
+            frames=folder.frames,
             start_s=options.start_s,
             end_s=options.end_s,
             sound=self._audio,
@@ -260,7 +307,7 @@ class ContainerFile(_Encoded):
         try:
             return write()
         except SegmentsError:
-            folder.remove()
+            folder.forget(0)
             raise
         except DiskFullError:
             raise
@@ -403,7 +450,7 @@ def _noting(notes: Callable[[], tuple[str, ...]]) -> Iterator[None]:
 def _kept(task: "ClipTask", folder: WorkFolder, *, can_go_on: bool) -> tuple[str, ...]:
     if not can_go_on:
         return _nothing_kept(task)
-    frames = folder.frames
+    frames = folder.frames_in_all
     total = max(frames, task.probe.frames)
     return f"{frames} of {total} frames of {task.source.name} are done and kept", CONTINUE
 
@@ -442,7 +489,19 @@ def no_frame(task: "ClipTask") -> InputError:
     return InputError(f"{task.source.name} has no frame in the requested part")
 
 
-def _identity(task: "ClipTask", model: str) -> dict[str, object] | None:
+def _rest(reader: "FrameSource", folder: Segments) -> Iterator[Frame]:
+    """Return the frames after those of the finished segments up to the first that is missing."""
+    return reader.frames_after(folder.frames, folder.last_pts) if folder.segments else iter(reader)
+
+
+def _begins_at(segment: Path | None, pts: int) -> bool:
+    try:
+        return segment is not None and first_pts_of(segment) == pts
+    except SegmentsError:
+        return False
+
+
+def identity_of(task: "ClipTask", model: str) -> dict[str, object] | None:
     """Return everything that the segments depend on: the input's bytes, the recipe, and the chosen model.
 
     The value is None for a pipe, which can be read only once.

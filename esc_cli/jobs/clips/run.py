@@ -121,16 +121,13 @@ class Work:
     publish: Publish
     report: Progress
 
-    def run(self, low: Iterator[Frame], sink: Sink, done_before: int = 0) -> int:
+    def run(self, low: Iterator[Frame], sink: Sink, done_before: int = 0) -> None:
         """Enlarge frames and write them at the same time.
 
         Args:
             low: The frames to enlarge.
             sink: The sink for the enlarged frames.
             done_before: Number of frames that earlier runs made.
-
-        Returns:
-            The number of frames that this run made.
         """
         begun, done = time.monotonic(), 0
 
@@ -143,4 +140,3 @@ class Work:
 
         with sink:
             in_order(low, make, sink.write)
-        return done

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from esc_cli.jobs.clips.task import ClipTask
-from esc_cli.jobs.clips.work_folder import WorkFolder
+from esc_cli.jobs.clips.work_folder import Segments
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture
 from esc_cli.media.video.clip import Clip
@@ -39,10 +39,12 @@ class SegmentSink:
     Args:
         folder: The folder for the segments.
         task: The task of the clip.
+        number: Number of the first segment.
     """
 
-    def __init__(self, folder: WorkFolder, task: ClipTask) -> None:
+    def __init__(self, folder: Segments, task: ClipTask, number: int) -> None:
         self._folder = folder
+        self._number = number
         self._task = task
         self._writer: SegmentWriter | None = None
         self._path = Path()
@@ -64,7 +66,7 @@ class SegmentSink:
     def write(self, frame: Frame) -> None:
         """Encode a frame."""
         if self._writer is None:
-            self._path = self._folder.new_segment()
+            self._path = self._folder.new_segment(self._number)
             task = self._task
             self._writer = SegmentWriter(self._path, task.clip, task.height, task.width, task.settings)
         self._writer.write(frame)
@@ -78,6 +80,7 @@ class SegmentSink:
         if self._writer is not None:
             self._writer.close()
             self._folder.finish(self._path, self._frames, self._last_pts, self._damage)
+            self._number += 1
         self._writer, self._frames, self._damage = None, 0, UNDAMAGED
 
 

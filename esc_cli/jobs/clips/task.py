@@ -33,6 +33,10 @@ class FrameSource(Protocol):
         """Return the color of the first frame, (1, 3, H, W). Iteration still yields this frame."""
         ...
 
+    def times(self) -> tuple[int, ...] | None:
+        """Return the timestamps of the frames that iteration yields; None if they are not known before."""
+        ...
+
     def frames_from(self, pts: int) -> Iterator[Frame]:
         """Yield the frames from a timestamp on."""
         ...

@@ -3,7 +3,9 @@
 import hashlib
 import json
 import os
+import secrets
 import shutil
+import time
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,16 +30,143 @@ _MANIFEST = "manifest.json"
 _UNKNOWN = "unknown"
 _LONGEST_NAME_BYTES = 200
 
+_SEEN_WITHIN_S = 90.0
+"""Time in which this machine must see the segments that others have finished.
 
-class WorkFolder:
-    """The folder of a clip's finished segments.
+A network file system may show new files after a minute. Source: nfs(5), acdirmax.
+"""
 
-    It is a context manager that leaves only files from which a later run can resume. A complete segment is
-    named ``NUMBER_FRAMES_PTS.mkv``, where FRAMES is the number of its frames, and PTS is the timestamp of the
-    last one, or ``unknown`` if a seek does not find it. If there is damage in it, the numbers of lost and of
-    repaired frames follow: ``NUMBER_FRAMES_PTS_LOST_REPAIRED.mkv``. Segments that were made from another
-    input or with other settings are deleted. Only the owner can enter the folder, since the clip may be
-    private.
+_LOOKS_EVERY_S = 0.5
+
+
+class Segments:
+    """The finished segments of a clip, in the folder that a ``WorkFolder`` of this or another process keeps.
+
+    A complete segment is named ``NUMBER_FRAMES_PTS.mkv``, where FRAMES is the number of its frames, and PTS
+    is the timestamp of the last one, or ``unknown`` if a seek does not find it. If there is damage in it, the
+    numbers of lost and of repaired frames follow: ``NUMBER_FRAMES_PTS_LOST_REPAIRED.mkv``. Segments may be
+    missing, because several workers make them.
+
+    Attributes:
+        target: The file of the result.
+        path: The path of the folder.
+
+    Args:
+        target: The file of the result. The folder is hidden and lies beside it.
+        identity: Everything that the segments depend on, as a JSON object. None if no later run can resume.
+    """
+
+    def __init__(self, target: Path, identity: Mapping[str, Any] | None) -> None:
+        self.target = target
+        self.path = folder_of(target)
+        self._manifest = json.dumps({"version": VERSION, **(identity or {})}, sort_keys=True)
+
+    @property
+    def found(self) -> dict[int, Path]:
+        """All finished segments, by their numbers."""
+        return {number_of(path): path for path in self.path.glob("*_*_*.mkv")}
+
+    @property
+    def segments(self) -> tuple[Path, ...]:
+        """The finished segments, in order, up to the first that is missing."""
+        found = self.found
+        count = next(number for number in range(len(found) + 1) if number not in found)
+        return tuple(found[number] for number in range(count))
+
+    @property
+    def gap(self) -> int | None:
+        """Number of segments that are missing before the next finished one; None if none follows."""
+        count = len(self.segments)
+        return min((number - count for number in self.found if number > count), default=None)
+
+    @property
+    def frames(self) -> int:
+        """The number of frames in the finished segments up to the first that is missing."""
+        return sum(map(frames_in, self.segments))
+
+    @property
+    def frames_in_all(self) -> int:
+        """The number of frames in all finished segments."""
+        return sum(map(frames_in, self.found.values()))
+
+    @property
+    def last_pts(self) -> int | None:
+        """The timestamp of the last frame in ``frames``; None if there is none, or if it is not known."""
+        segments = self.segments
+        return last_pts_in(segments[-1]) if segments else None
+
+    @property
+    def damage(self) -> Damage:
+        """The damage in the frames of all finished segments, also of those that earlier runs made."""
+        counts = (map(int, path.stem.split("_")[3:]) for path in self.segments)
+        return sum((Damage(*count) for count in counts), UNDAMAGED)
+
+    def new_segment(self, number: int) -> Path:
+        """Return the path of a file in which a segment is made. No other process has the same path."""
+        return self.path / f"{number:06d}-{secrets.token_hex(4)}.part"
+
+    def finish(self, partial: Path, frames: int, last_pts: int | None, damage: Damage = UNDAMAGED) -> None:
+        """Flush a complete segment to the disk, and then give it its name.
+
+        Args:
+            partial: The file of the segment.
+            frames: Number of its frames.
+            last_pts: Timestamp of its last frame; None if a seek does not find that frame.
+            damage: The damage in its frames.
+
+        Raises:
+            OutputError: The segment cannot be written, or another run has begun anew with other settings.
+            DiskFullError: There is no space left.
+        """
+        number = partial.stem.split("-")[0]
+        pts = _UNKNOWN if last_pts is None else last_pts
+        counts = "" if damage == UNDAMAGED else f"_{damage.lost}_{damage.repaired}"
+        try:
+            with partial.open("rb+") as file:
+                flush_to_disk(file)
+            if _read(self.path / _MANIFEST) != self._manifest:
+                raise OutputError(f"another run is working on {str(self.target)!r}")
+            partial.replace(self.path / f"{number}_{frames}_{pts}{counts}.mkv")
+        except OSError as error:
+            raise output_error(f"cannot write {partial}", error) from error
+
+    def wait_for(self, frames: int) -> None:
+        """Wait until this machine sees all segments, which other machines have finished.
+
+        Args:
+            frames: Number of frames in all segments.
+
+        Raises:
+            OutputError: The segments do not appear.
+        """
+        begun = time.monotonic()
+        while (seen := self.frames) != frames:
+            if time.monotonic() - begun > _SEEN_WITHIN_S:
+                raise OutputError(
+                    f"this machine sees {seen} of {frames} finished frames in {str(self.path)!r}"
+                )
+            time.sleep(_LOOKS_EVERY_S)
+
+    def forget(self, number: int) -> None:
+        """Remove a segment and all later ones.
+
+        Raises:
+            OutputError: A segment cannot be removed.
+        """
+        for path in self.path.glob("*_*_*.mkv"):
+            try:
+                if number_of(path) >= number:
+                    path.unlink(missing_ok=True)
+            except OSError as error:
+                raise OutputError(f"cannot remove {str(path)!r}: {error.strerror}") from error
+
+
+class WorkFolder(Segments):
+    """The folder of a clip's finished segments, and the lock that keeps other runs away.
+
+    It is a context manager that leaves only files from which a later run can resume. Segments that were made
+    from another input or with other settings are deleted. Only the owner can enter the folder, since the clip
+    may be private.
 
     Attributes:
         target: The file of the result.
@@ -53,14 +182,12 @@ class WorkFolder:
     """
 
     def __init__(self, target: Path, identity: Mapping[str, Any] | None) -> None:
-        self.target = target
-        self.path = folder_of(target)
+        super().__init__(target, identity)
         self._can_go_on = identity is not None
-        manifest = json.dumps({"version": VERSION, **(identity or {})}, sort_keys=True)
         self._lock = _locked(self.path / _MANIFEST, target)
         try:
-            if identity is None or _read(self.path / _MANIFEST) != manifest:
-                self._begin(manifest)
+            if identity is None or _read(self.path / _MANIFEST) != self._manifest:
+                self._begin()
         except OutputError:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
@@ -75,17 +202,17 @@ class WorkFolder:
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is None:
             self.remove()
-        elif self._can_go_on and self.segments:
+        elif self._can_go_on and self.found:
             self._remove_rests()
         else:
             shutil.rmtree(self.path, ignore_errors=True)  # the original error matters more
         self._unlock()
 
-    def _begin(self, manifest: str) -> None:
+    def _begin(self) -> None:
         self.remove()
         self._unlock()
         make_folder(self.path, mode=0o700)
-        write_whole(self.path / _MANIFEST, manifest.encode("ascii"))
+        write_whole(self.path / _MANIFEST, self._manifest.encode("ascii"))
 
     def _unlock(self) -> None:
         if self._lock is not None:
@@ -96,57 +223,6 @@ class WorkFolder:
         """Remove incomplete segments, which may be the reason that the disk is full."""
         for rest in self.path.glob("*.part"):
             rest.unlink(missing_ok=True)
-
-    @property
-    def segments(self) -> tuple[Path, ...]:
-        """The finished segments, in order, up to the first that is missing."""
-        found = {int(path.stem.split("_")[0]): path for path in self.path.glob("*_*_*.mkv")}
-        count = next(number for number in range(len(found) + 1) if number not in found)
-        return tuple(found[number] for number in range(count))
-
-    @property
-    def frames(self) -> int:
-        """The number of frames in the finished segments."""
-        return sum(int(path.stem.split("_")[1]) for path in self.segments)
-
-    @property
-    def last_pts(self) -> int | None:
-        """The timestamp of the last finished frame; None if no frame is finished, or if it is not known."""
-        segments = self.segments
-        pts = segments[-1].stem.split("_")[2] if segments else _UNKNOWN
-        return None if pts == _UNKNOWN else int(pts)
-
-    @property
-    def damage(self) -> Damage:
-        """The damage in the frames of all finished segments, also of those that earlier runs made."""
-        counts = (map(int, path.stem.split("_")[3:]) for path in self.segments)
-        return sum((Damage(*count) for count in counts), UNDAMAGED)
-
-    def new_segment(self) -> Path:
-        """Return the path of the file in which the next segment is made."""
-        return self.path / f"{len(self.segments):06d}.part"
-
-    def finish(self, partial: Path, frames: int, last_pts: int | None, damage: Damage = UNDAMAGED) -> None:
-        """Flush a complete segment to the disk, and then give it its name.
-
-        Args:
-            partial: The file of the segment.
-            frames: Number of its frames.
-            last_pts: Timestamp of its last frame; None if a seek does not find that frame.
-            damage: The damage in its frames.
-
-        Raises:
-            OutputError: The segment cannot be written.
-            DiskFullError: There is no space left.
-        """
-        try:
-            with partial.open("rb+") as file:
-                flush_to_disk(file)
-            pts = _UNKNOWN if last_pts is None else last_pts
-            counts = "" if damage == UNDAMAGED else f"_{damage.lost}_{damage.repaired}"
-            partial.rename(self.path / f"{partial.stem}_{frames}_{pts}{counts}.mkv")
-        except OSError as error:
-            raise output_error(f"cannot write {partial}", error) from error
 
     def remove(self) -> None:
         """Remove the folder.
@@ -160,6 +236,22 @@ class WorkFolder:
             return
         except OSError as error:
             raise OutputError(f"cannot remove {str(self.path)!r}: {error.strerror}") from error
+
+
+def number_of(segment: Path) -> int:
+    """Return the number of a finished segment, counted from 0."""
+    return int(segment.stem.split("_")[0])
+
+
+def frames_in(segment: Path) -> int:
+    """Return the number of frames in a finished segment."""
+    return int(segment.stem.split("_")[1])
+
+
+def last_pts_in(segment: Path) -> int | None:
+    """Return the timestamp of the last frame in a finished segment; None if a seek does not find it."""
+    pts = segment.stem.split("_")[2]
+    return None if pts == _UNKNOWN else int(pts)
 
 
 def folder_of(target: Path) -> Path:

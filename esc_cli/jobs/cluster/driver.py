@@ -1,21 +1,27 @@
 """The driver of a run on a cluster: it hands out the tasks, and gives those of a lost worker to others."""
 
 import importlib.util
+import math
 import os
 import signal
 import socket
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
 from esc_cli.errors import DeviceError, EscError, UsageError
-from esc_cli.jobs.cluster.worker import AT_ONCE, Job, Outcome, Worker
-from esc_cli.jobs.events import Done, Engine, Event, Listener, WorkerLost, Workers
+from esc_cli.jobs.clips import sinks
+from esc_cli.jobs.clips.division import may_be_divided
+from esc_cli.jobs.clips.task import ClipTask
+from esc_cli.jobs.cluster.shared_clip import SharedClip
+from esc_cli.jobs.cluster.units import Divide, MakePart, Outcome, Unit, Waiting
+from esc_cli.jobs.cluster.worker import AT_ONCE, Job, Worker
+from esc_cli.jobs.events import Done, Engine, Event, Listener, Progressed, Started, WorkerLost, Workers
 from esc_cli.jobs.pipeline import HEARS_SIGNALS_EVERY_S
 from esc_cli.jobs.task import Task
 
@@ -23,7 +29,10 @@ LOCAL = "local"
 """The address that stands for a cluster of this machine alone, which is started for the run."""
 
 MOST_DEATHS = 3
-"""Number of workers that a task may cost while it is alone on them. A task whose workers die is a failure."""
+"""Number of workers that a task, or a segment of a clip, may cost while it is alone on them.
+
+A task whose workers die is a failure.
+"""
 
 CORES_A_WORKER = 1
 """Cores of a worker without a GPU. See docs/cluster.md for what was measured."""
@@ -52,14 +61,14 @@ class _Hand:
         node: Name of its machine.
         check: The call that tells whether the worker is ready; None if there is none.
         lost_at: Time at which the worker died; None if it is alive.
-        running: Tasks that it is doing, by Ray's stream of their events.
+        running: Units that it is doing, by Ray's stream of their events.
     """
 
     actor: Any
     node: str = ""
     check: Any = None
     lost_at: float | None = None
-    running: dict[Any, Task] = field(default_factory=dict)
+    running: dict[Any, Unit] = field(default_factory=dict)
 
 
 class Driver:
@@ -76,9 +85,11 @@ class Driver:
         self._job = job
         self._listener = listener
         self._hands: list[_Hand] = []
-        self._suspects: set[int] = set()  # tasks that were on a worker when it died
-        self._deaths: Counter[int] = Counter()  # of workers on which a task was alone
-        self._models: set[str] = set()
+        self._waiting = Waiting(())
+        self._clips: dict[int, SharedClip] = {}  # by the number of the task
+        self._suspects: set[tuple[int, int]] = set()  # places of units that were on a worker when it died
+        self._deaths: Counter[tuple[int, int]] = Counter()  # of workers on which a unit was alone
+        self._told_of: set[str | int] = set()  # models, and numbers of tasks
 
     def outcomes(self, tasks: Iterable[Task]) -> Generator[tuple[Task, Future[Done]]]:
         """Do tasks on the workers, and yield the outcome of each, in the order in which they end.
@@ -89,24 +100,29 @@ class Driver:
             InputError: A machine cannot read the inputs.
             OutputError: A machine cannot write results.
         """
-        waiting = deque(tasks)
-        if not waiting:
+        self._waiting = Waiting(tasks)
+        if not self._waiting:
             return
-        with _connected(self._address), self._workers(len(waiting)):
-            while waiting or any(hand.running for hand in self._hands):
-                self._hand_out(waiting)
+        with _connected(self._address), ExitStack() as folders, self._workers():
+            folders.callback(self._close_clips)
+            while self._waiting or any(hand.running for hand in self._hands):
+                self._hand_out()
                 for hand, stream in self._ready():
-                    yield from self._heard(hand, stream, waiting)
+                    yield from self._heard(hand, stream)
+
+    def _close_clips(self) -> None:
+        for clip in self._clips.values():
+            clip.close()
 
     @contextmanager
-    def _workers(self, tasks: int) -> Iterator[None]:
+    def _workers(self) -> Iterator[None]:
         """Start the workers and end them.
 
         They are ended politely: what is being published becomes complete, and nothing else is published.
         """
         import ray
 
-        self._hands = [_Hand(actor) for actor in _actors(self._job, tasks)]
+        self._hands = [_Hand(actor) for actor in _actors(self._job, _most_workers(self._waiting.tasks))]
         try:
             self._check_all()
             yield
@@ -131,10 +147,12 @@ class Driver:
             checks = {hand.check: hand for hand in self._hands if hand.check is not None}
             ready, _ = ray.wait(list(checks), timeout=HEARS_SIGNALS_EVERY_S)
             for check in ready:
-                checks[check].node = _node(check)
-                checks[check].check = checks[check].lost_at = None
-            late = len(checks) > len(ready)
-            if not late or (len(checks) < len(self._hands) and time.monotonic() - begun > _STRAGGLERS_S):
+                self._take(checks[check])
+            self._hands = [hand for hand in self._hands if hand.lost_at is None or hand.check is not None]
+            if not self._hands:
+                raise DeviceError("no worker of the cluster is left")
+            late = sum(hand.check is not None for hand in self._hands)
+            if not late or (late < len(self._hands) and time.monotonic() - begun > _STRAGGLERS_S):
                 self._tell_of_workers()
                 return
         raise DeviceError(f"no worker of the cluster started within {_PATIENCE_S:g} s")
@@ -143,19 +161,25 @@ class Driver:
         nodes = [hand.node for hand in self._hands if hand.lost_at is None]
         self._listener(Workers(len(nodes), tuple(sorted(set(nodes)))))
 
-    def _hand_out(self, waiting: deque[Task]) -> None:
-        """Give tasks to the workers that have room.
+    def _hand_out(self) -> None:
+        """Give units to the workers that have room, first to those that have the fewest.
 
-        A task that has cost a worker is done alone, so that it cannot take others with it.
+        A unit that has cost a worker is done alone, so that it cannot take others with it.
         """
-        for hand in self._hands:
-            while waiting and hand.lost_at is None and self._has_room(hand, waiting[0]):
-                task = waiting.popleft()
-                stream = hand.actor.make.options(num_returns="streaming").remote(task)
-                hand.running[stream] = task
+        for busy in range(AT_ONCE):
+            for hand in self._hands:
+                if not self._waiting:
+                    return
+                if hand.lost_at is None and len(hand.running) == busy and self._has_room(hand):
+                    unit = self._waiting.take()
+                    if isinstance(unit, Divide) and unit.task.number not in self._clips:
+                        self._clips[unit.task.number] = SharedClip(cast(ClipTask, unit.task), self._waiting)
+                    stream = hand.actor.make.options(num_returns="streaming").remote(unit)
+                    hand.running[stream] = unit
 
-    def _has_room(self, hand: _Hand, task: Task) -> bool:
-        alone = any(one.number in self._suspects for one in (task, *hand.running.values()))
+    def _has_room(self, hand: _Hand) -> bool:
+        units = (self._waiting.first, *hand.running.values())
+        alone = any(unit.place in self._suspects for unit in units)
         return not hand.running if alone else len(hand.running) < AT_ONCE
 
     def _ready(self) -> list[tuple[_Hand, Any]]:
@@ -172,7 +196,7 @@ class Driver:
             time.sleep(_PAUSE_S)
         return [(owners[one], one) for one in ready]
 
-    def _heard(self, hand: _Hand, stream: Any, waiting: deque[Task]) -> Iterator[tuple[Task, Future[Done]]]:
+    def _heard(self, hand: _Hand, stream: Any) -> Iterator[tuple[Task, Future[Done]]]:
         """Pass on what a worker has sent, and yield the outcome of a task that has ended."""
         import ray
 
@@ -181,55 +205,97 @@ class Driver:
             return
         if stream not in hand.running:
             return  # its worker was lost a moment ago
+        unit = hand.running[stream]
         try:
             message = ray.get(next(stream))
         except ray.exceptions.RayError:
-            yield from self._lost(hand, waiting)
+            yield from self._lost(hand)
             return
         for item in message:
             if isinstance(item, Outcome):
-                yield hand.running.pop(stream), _future(item)
+                del hand.running[stream]
+                yield from self._ended(unit, item)
             else:
-                self._pass_on(item)
+                self._pass_on(unit, item)
 
-    def _pass_on(self, event: Event) -> None:
-        """Pass on an event. Of all workers with a model, only one tells of its engine."""
-        if isinstance(event, Engine):
-            if event.model in self._models:
+    def _pass_on(self, unit: Unit, event: Event) -> None:
+        """Pass on an event.
+
+        Of all workers with a model, only one tells of its engine, and of all workers on a clip, only one
+        tells that it begins.
+        """
+        if isinstance(event, Engine | Started):
+            key = event.model if isinstance(event, Engine) else event.number
+            if key in self._told_of:
                 return
-            self._models.add(event.model)
+            self._told_of.add(key)
+        clip = self._clips.get(unit.task.number)
+        if isinstance(event, Progressed) and isinstance(unit, MakePart):
+            if clip is None:
+                return
+            event = clip.progress(unit, event)
         self._listener(event)
 
-    def _lost(self, hand: _Hand, waiting: deque[Task]) -> Iterator[tuple[Task, Future[Done]]]:
-        """Give the tasks of a worker that died to others. Ray starts the worker again where there is room."""
-        tasks, hand.running = list(hand.running.values()), {}
+    def _ended(self, unit: Unit, outcome: Outcome) -> Iterator[tuple[Task, Future[Done]]]:
+        """Yield the outcome of a task that has ended with one of its units."""
+        clip = self._clips.get(unit.task.number)
+        if clip is not None:
+            for last in clip.hear(unit, outcome):
+                del self._clips[unit.task.number]
+                yield unit.task, _future(last)
+        elif not isinstance(unit, MakePart):  # otherwise, the clip was given up while the segment was made
+            yield unit.task, _future(outcome)
+
+    def _lost(self, hand: _Hand) -> Iterator[tuple[Task, Future[Done]]]:
+        """Give the units of a worker that died to others. Ray starts the worker again where there is room."""
+        units, hand.running = list(hand.running.values()), {}
         hand.lost_at, hand.check = time.monotonic(), _called(hand.actor.check)
-        for task in reversed(tasks):
-            self._deaths[task.number] += len(tasks) == 1
-            self._suspects.add(task.number)
-            self._listener(WorkerLost(hand.node, task.source.name))
-            if self._deaths[task.number] < MOST_DEATHS:
-                waiting.appendleft(task)
+        for name in dict.fromkeys(unit.task.source.name for unit in units):
+            self._listener(WorkerLost(hand.node, name))
+        for unit in units:
+            self._deaths[unit.place] += len(units) == 1
+            self._suspects.add(unit.place)
+            if self._deaths[unit.place] < MOST_DEATHS:
+                self._try_again(unit)
             else:
                 error = DeviceError(f"{MOST_DEATHS} workers died while they worked on this file")
-                yield task, _future(Outcome(None, error))
+                yield from self._ended(unit, Outcome(None, error, is_deadly=True))
         if hand.check is None:
             self._give_up(hand)
 
-    def _returned(self, hand: _Hand) -> None:
-        """Take a worker back that Ray has started again, or ask again later, or give it up."""
+    def _try_again(self, unit: Unit) -> None:
+        clip = self._clips.get(unit.task.number)
+        if clip is not None:
+            clip.lost(unit)
+        elif isinstance(unit, MakePart):
+            return  # the clip was given up
+        self._waiting.add(unit)
+
+    def _take(self, hand: _Hand) -> None:
+        """Note that a worker is ready, or ask it again if it died. It has no check if it is gone for good.
+
+        Raises:
+            EscError: The worker cannot do the work.
+        """
         import ray
 
         try:
             hand.node = _node(hand.check)
             hand.check = hand.lost_at = None
-            self._tell_of_workers()
         except ray.exceptions.RayError:
             time.sleep(_PAUSE_S)
             hand.check = _called(hand.actor.check)
-            if hand.check is None or time.monotonic() - cast(float, hand.lost_at) > _PATIENCE_S:
-                self._give_up(hand)
+
+    def _returned(self, hand: _Hand) -> None:
+        """Take a worker back that Ray has started again, or ask again later, or give it up."""
+        try:
+            self._take(hand)
         except EscError:
+            self._give_up(hand)
+            return
+        if hand.lost_at is None:
+            self._tell_of_workers()
+        elif hand.check is None or time.monotonic() - hand.lost_at > _PATIENCE_S:
             self._give_up(hand)
 
     def _give_up(self, hand: _Hand) -> None:
@@ -263,11 +329,23 @@ def _node(check: Any) -> str:
 
 def _future(outcome: Outcome) -> Future[Done]:
     future: Future[Done] = Future()
-    if outcome.done is not None:
-        future.set_result(outcome.done)
+    if outcome.error is None:
+        future.set_result(outcome.made)
     else:
-        future.set_exception(cast(Exception, outcome.error))
+        future.set_exception(outcome.error)
     return future
+
+
+def _most_workers(tasks: Iterable[Task]) -> float:
+    """Return the largest number of workers that can work on tasks at the same time."""
+    return sum(_most_units(task) for task in tasks)
+
+
+def _most_units(task: Task) -> float:
+    if not isinstance(task, ClipTask) or not may_be_divided(task):
+        return 1
+    frames = math.inf if task.clip.frames is None else task.probe.frames
+    return max(1, frames / sinks.SEGMENT_FRAMES)
 
 
 @contextmanager
@@ -322,10 +400,12 @@ def _check_answers(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=_ANSWERS_WITHIN_S).close()
 
 
-def _actors(job: Job, tasks: int) -> list[Any]:
+def _actors(job: Job, most: float) -> list[Any]:
     """Start one worker for each GPU of the cluster, or for each share of the cores if there is no GPU.
 
-    There are no more workers than tasks.
+    Args:
+        job: The job of the workers.
+        most: The largest number of workers that have something to do.
 
     Raises:
         DeviceError: The cluster has no resources for a worker.
@@ -340,7 +420,7 @@ def _actors(job: Job, tasks: int) -> list[Any]:
     remote = ray.remote(Worker).options(
         max_restarts=-1, max_concurrency=AT_ONCE + 2, scheduling_strategy="SPREAD", **resources
     )
-    return [remote.remote(job) for _ in range(min(workers, tasks))]
+    return [remote.remote(job) for _ in range(min(workers, math.ceil(min(most, workers))))]
 
 
 def shares(

@@ -18,17 +18,16 @@ from esc_cli.enhancement.choice import Chooser
 from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import EscError, InputError, OutputError, UsageError, as_ours
-from esc_cli.jobs.clips.task import ClipTask
-from esc_cli.jobs.events import Done, Event, Progressed
+from esc_cli.jobs.cluster.units import Desk, Outcome, Unit
+from esc_cli.jobs.events import Event, Progressed
 from esc_cli.jobs.niceness import be_nice
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import Ending
-from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.jobs.work import SkipError, Work
 from esc_cli.version import program_version
 
 AT_ONCE = 3
-"""Tasks that a worker does at the same time: one is read, one is enlarged, and one is written."""
+"""Units that a worker does at the same time: one is read, one is enlarged, and one is written."""
 
 IDLE_BYTES = 2**30
 """Memory that a worker has for the program and its networks, in addition to its pictures."""
@@ -66,19 +65,6 @@ class Job:
     threads: int = 1
 
 
-@dataclass(frozen=True)
-class Outcome:
-    """How a task ended.
-
-    Attributes:
-        done: The ``done`` event, or None.
-        error: The exception that ended the task, or None.
-    """
-
-    done: Done | None
-    error: EscError | SkipError | None
-
-
 class Worker:
     """A worker. Its methods are called by the driver, from several threads.
 
@@ -90,6 +76,7 @@ class Worker:
         be_nice(job.options.nice)
         self._job = job
         self._network = threading.Lock()
+        self._making = threading.Lock()
         self._ended = Ending()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="esc-upscale")
         self._told_of: set[str] = set()
@@ -98,17 +85,17 @@ class Worker:
         """Return the name of the worker's machine, and what prevents the worker from doing the job."""
         try:
             _check_program(self._job)
-            with self._network:
+            with self._making:
                 chooser, _ = self._made
             _check_files(self._job, chooser)
         except Exception as error:  # noqa: BLE001 - the driver reports it
             return platform.node(), as_ours(error)
         return platform.node(), None
 
-    def make(self, task: Task) -> Iterator[Sequence[Event | Outcome]]:
-        """Do a task. The events are sent in lists, and the outcome is the last item of the last list."""
+    def make(self, unit: Unit) -> Iterator[Sequence[Event | Outcome]]:
+        """Do a unit. The events are sent in lists, and the outcome is the last item of the last list."""
         events: queue.SimpleQueue[Event] = queue.SimpleQueue()
-        future = self._pool.submit(self._done, task, events.put)
+        future = self._pool.submit(self._carried_out, unit, events.put)
         while not _is_finished(future):
             told = _drained(events)
             if told:
@@ -131,22 +118,14 @@ class Worker:
             chooser.default, job.size, job.options.consistency, job.job_px, alpha_is_data
         )
 
-    def _done(self, task: Task, listener: Callable[[Event], None]) -> Done:
-        with self._network:
+    def _carried_out(self, unit: Unit, listener: Callable[[Event], None]) -> Any:
+        with self._making:
             chooser, enlarger = self._made
         work = Work(chooser, enlarger, self._job.options, self._job.total, listener, self._told_of)
-        if isinstance(task, ClipTask):
-            with self._network:
-                return work.make_clip(task)
-        picture = cast(PictureTask, task)
-        loaded = work.read(picture)
-        with self._network:
-            high = work.enlarge(picture, loaded)
-        del loaded
-        return work.write(picture, high, self._ended)
+        return unit.carry_out(Desk(work, self._network, self._ended))
 
 
-def _is_finished(future: Future[Done]) -> bool:
+def _is_finished(future: Future[Any]) -> bool:
     return bool(wait([future], timeout=_TOLD_EVERY_S).done)
 
 
@@ -161,7 +140,7 @@ def _drained(events: "queue.SimpleQueue[Event]") -> list[Event]:
     return told
 
 
-def _outcome(future: Future[Done]) -> Outcome:
+def _outcome(future: Future[Any]) -> Outcome:
     error = future.exception()
     if error is None:
         return Outcome(future.result(), None)

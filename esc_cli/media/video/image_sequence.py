@@ -117,6 +117,10 @@ class SequenceReader:
         """
         return self.frames_from(self._begin)
 
+    def times(self) -> tuple[int, ...]:
+        """Return the timestamps of the frames that iteration yields."""
+        return tuple(range(self._begin, min(self._end, len(self._paths))))
+
     def peek(self) -> Tensor:
         """Return the color of the first picture, (1, 3, H, W).
 

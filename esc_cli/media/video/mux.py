@@ -321,6 +321,16 @@ def _opened(segment: Path) -> InputContainer:
     return file
 
 
+def first_pts_of(segment: Path) -> int:
+    """Return the timestamp of the first frame of a segment, in units of the clip's time_base.
+
+    Raises:
+        SegmentsError: The segment is damaged, or is not a segment.
+    """
+    with closing(_opened(segment)) as file:
+        return int(file.metadata[FIRST_PTS])
+
+
 def _video_packets(file: InputContainer) -> Iterator["Packet[Stream]"]:
     return (packet for packet in packets_of(file, file.streams.video[0]) if packet.size)
 

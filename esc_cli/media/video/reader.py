@@ -1,15 +1,17 @@
 """Reading the frames of a clip as RGB, each with its timestamp."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from functools import cached_property, partial
+from functools import cached_property, lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Self, cast
 
 import av
-from av import VideoFrame
+from av import Packet, VideoFrame
+from av.stream import Stream
 from torch import Tensor
 
 from esc_cli.errors import DamageError, InputError
@@ -118,7 +120,7 @@ class VideoReader:
         self._name = name_of(source)
         self._deinterlace = deinterlace
         self._open = partial(open_clip, source, may_end_early=may_end_early)
-        self._can_open_again = isinstance(source, Path)
+        self._path = source if isinstance(source, Path) else None
         self._container = self._open()
         try:
             self._stream = main_stream(self._container, self._name)
@@ -165,6 +167,36 @@ class VideoReader:
     def peek(self) -> Tensor:
         """Return the color of the file's first frame, (1, 3, H, W), without consuming the frame."""
         return to_rgb(self._first, self.clip)[0]
+
+    def times(self) -> tuple[int, ...] | None:
+        """Return the timestamps of the frames that iteration yields, which are read from the packets.
+
+        They are not certain, because a decoder may yield fewer or more frames than there are packets.
+
+        Returns:
+            The timestamps, in order. None if the packets do not tell them, or if the frames depend on all
+            frames before them, as deinterlaced ones do: the filter treats its first frame differently.
+
+        Raises:
+            InputError: The file cannot be read, or the source cannot seek.
+        """
+        if self._deinterlace or self.skipped or not self._has_one_clock:
+            return None
+        self._unread = None
+        self._rewind()
+        times: set[int] = set()
+        with reading_errors(self._name):
+            for packet in packets_of(self._container, self._stream):
+                if packet.size:
+                    if packet.pts is None or packet.pts in times or packet.is_discard or packet.is_corrupt:
+                        return None
+                    times.add(packet.pts)
+        return tuple(pts for pts in sorted(times) if self._keeps(pts))
+
+    def _keeps(self, pts: int) -> bool:
+        """Return whether a frame is between the start and the end."""
+        begun = self._first_pts is None or pts >= self._first_pts
+        return begun and (self._end_pts is None or pts < self._end_pts)
 
     def frames_from(self, pts: int) -> Iterator[Frame]:
         """Iterate over the frames from a timestamp on; each frame is the same as in the whole clip.
@@ -255,14 +287,12 @@ class VideoReader:
         return not flags & _CAN_BEGIN_AGAIN or self._never_begins_again()
 
     def _never_begins_again(self) -> bool:
+        if self._path is not None:
+            status = self._path.stat()
+            return _clock_of_file(self._path, status.st_size, status.st_mtime_ns)
         self._rewind()
-        last: int | None = None
         with reading_errors(self._name):
-            for packet in packets_of(self._container, self._stream):
-                if packet.dts is not None and last is not None and packet.dts < last:
-                    return False
-                last = last if packet.dts is None else packet.dts
-        return True
+            return _rises(packets_of(self._container, self._stream))
 
     def _rewound(self) -> Iterator[Placed]:
         self._rewind()
@@ -273,7 +303,7 @@ class VideoReader:
         """Go to the beginning. A stream without a container, which has no index, is opened again."""
         if self._seek(self._beginning):
             return
-        if not self._can_open_again:
+        if self._path is None:
             raise InputError(f"cannot seek in {self._name}")
         self._container.close()
         self._container = self._open()
@@ -329,6 +359,26 @@ class VideoReader:
                 f"{frame.width}x{frame.height} in the middle, which is not supported"
             )
         return frame
+
+
+@lru_cache(maxsize=64)
+def _clock_of_file(path: Path, size_bytes: int, modified_ns: int) -> bool:
+    """Return whether the timestamps of a file never begin again, for which all of the file is read.
+
+    The answer is kept, because a worker of a cluster opens a clip once for each segment.
+    """
+    with closing(open_clip(path, may_end_early=True)) as container, reading_errors(name_of(path)):
+        return _rises(packets_of(container, main_stream(container, name_of(path))))
+
+
+def _rises(packets: Iterator["Packet[Stream]"]) -> bool:
+    """Return whether the decoding times of packets never go back."""
+    last: int | None = None
+    for packet in packets:
+        if packet.dts is not None and last is not None and packet.dts < last:
+            return False
+        last = last if packet.dts is None else packet.dts
+    return True
 
 
 def _filled(frames: Iterator[VideoFrame], lost: list[int | None]) -> Iterator[Placed]:

@@ -109,11 +109,9 @@ def test_only_what_is_missing_is_computed(
     assert len(network_calls) == FRAMES - short_segments
 
 
-def test_an_interrupted_join_is_all_that_is_done_again(
-    make_clip: Maker, upscale: Upscale, network_calls: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The run fails at its last step: the system refuses to rename the complete file to the result."""
-    source = make_clip()
+@contextmanager
+def refused_result(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let a run fail at its last step: the system refuses to rename the complete file to the result."""
     replace = Path.replace
 
     def refuse(path: Path, target: Path) -> Path:
@@ -123,6 +121,14 @@ def test_an_interrupted_join_is_all_that_is_done_again(
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "replace", refuse)
+        yield
+
+
+def test_an_interrupted_join_is_all_that_is_done_again(
+    make_clip: Maker, upscale: Upscale, network_calls: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = make_clip()
+    with refused_result(monkeypatch):
         _, report = upscale(source)
     (failure,) = report.failures
     assert isinstance(failure.error, OutputError)
@@ -131,6 +137,53 @@ def test_an_interrupted_join_is_all_that_is_done_again(
     upscale(source)
     assert len(network_calls) == FRAMES
     assert RESULT.exists()
+
+
+@pytest.fixture
+def unjoined(
+    make_clip: Maker, upscale: Upscale, short_segments: int, monkeypatch: pytest.MonkeyPatch
+) -> bytes:
+    """Leave a folder with all segments of a clip, and return the bytes of the result."""
+    source = make_clip()
+    upscale(source)
+    whole = RESULT.read_bytes()
+    RESULT.unlink()
+    with refused_result(monkeypatch):
+        upscale(source)
+    assert len(list(FOLDER.glob("*.mkv"))) == 3
+    return whole
+
+
+def segment(number: int) -> Path:
+    (path,) = FOLDER.glob(f"{number:06d}_*.mkv")
+    return path
+
+
+@pytest.mark.parametrize("missing", [(0,), (1,), (0, 1), (2,), (0, 2)])
+def test_only_the_segments_that_workers_did_not_finish_are_made(
+    missing: tuple[int, ...], unjoined: bytes, upscale: Upscale, network_calls: list[int]
+) -> None:
+    frames = sum(int(segment(number).stem.split("_")[1]) for number in missing)
+    for number in missing:
+        segment(number).unlink()
+    heard, report = upscale("in.mp4")
+    assert report.failures == ()
+    assert len(network_calls) == frames
+    assert heard.frames == list(range(FRAMES - frames + 1, FRAMES + 1))
+    assert RESULT.read_bytes() == unjoined
+
+
+@pytest.mark.parametrize("content", ["another place", "damaged"])
+def test_a_segment_in_the_wrong_place_is_made_again(unjoined: bytes, content: str, upscale: Upscale) -> None:
+    second = segment(1).name
+    for number in (0, 1):
+        segment(number).unlink()
+    last = segment(2).rename(FOLDER / second)
+    if content == "damaged":
+        last.write_bytes(b"no segment")
+    _, report = upscale("in.mp4")
+    assert report.failures == ()
+    assert RESULT.read_bytes() == unjoined
 
 
 @pytest.mark.parametrize(

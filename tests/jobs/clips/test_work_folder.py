@@ -4,14 +4,14 @@ from pathlib import Path
 import pytest
 
 from esc_cli.errors import OutputError
-from esc_cli.jobs.clips.work_folder import WorkFolder, folder_of
+from esc_cli.jobs.clips.work_folder import Segments, WorkFolder, folder_of
 
 IDENTITY = {"recipe": {"model": "esc"}}
 FRAMES = 48
 
 
-def finish_segment(folder: WorkFolder, last_pts: int | None) -> None:
-    path = folder.new_segment()
+def finish_segment(folder: Segments, last_pts: int | None, number: int | None = None) -> None:
+    path = folder.new_segment(len(folder.segments) if number is None else number)
     path.write_bytes(b"frames")
     folder.finish(path, FRAMES, last_pts)
 
@@ -21,7 +21,7 @@ def broken_off(target: Path, *ends: int | None) -> Path:
     with pytest.raises(KeyboardInterrupt), WorkFolder(target, IDENTITY) as folder:
         for last_pts in ends:
             finish_segment(folder, last_pts)
-        folder.new_segment().write_bytes(b"fra")
+        folder.new_segment(len(ends)).write_bytes(b"fra")
         raise KeyboardInterrupt
     return folder.path
 
@@ -33,7 +33,7 @@ def test_finished_segments_stay_and_are_found(tmp_path: Path) -> None:
     ]  # fmt: skip
     folder = WorkFolder(tmp_path / "out.mp4", IDENTITY)
     assert [segment.name for segment in folder.segments] == ["000000_48_400.mkv", "000001_48_900.mkv"]
-    assert (folder.frames, folder.last_pts, folder.new_segment().name) == (96, 900, "000002.part")
+    assert (folder.frames, folder.last_pts, folder.gap) == (96, 900, None)
 
 
 def test_the_last_time_may_be_unknown(tmp_path: Path) -> None:
@@ -58,7 +58,30 @@ def test_what_a_kill_left_half_made_is_removed(tmp_path: Path) -> None:
 def test_segments_after_a_gap_do_not_count(tmp_path: Path) -> None:
     path = broken_off(tmp_path / "out.mp4", 400, 900, 1300)
     (path / "000001_48_900.mkv").unlink()
-    assert WorkFolder(tmp_path / "out.mp4", IDENTITY).last_pts == 400
+    folder = WorkFolder(tmp_path / "out.mp4", IDENTITY)
+    assert (folder.frames, folder.last_pts, folder.gap, folder.frames_in_all) == (48, 400, 1, 96)
+
+
+def test_segments_that_workers_made_stay_also_where_the_first_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), WorkFolder(tmp_path / "out.mp4", IDENTITY) as folder:
+        finish_segment(Segments(tmp_path / "out.mp4", IDENTITY), 1300, number=2)
+        raise KeyboardInterrupt
+    folder = WorkFolder(tmp_path / "out.mp4", IDENTITY)
+    assert (folder.segments, folder.last_pts, folder.gap) == ((), None, 2)
+    finish_segment(folder, 400)
+    folder.forget(1)
+    assert (len(folder.found), folder.gap) == (1, None)
+
+
+def test_a_worker_of_an_earlier_run_finishes_no_segment_for_other_settings(tmp_path: Path) -> None:
+    """Workers may live for a moment after their driver was killed, while the next run begins."""
+    target = tmp_path / "out.mp4"
+    broken_off(target, 400)
+    late = Segments(target, IDENTITY)
+    folder = WorkFolder(target, {"recipe": {"model": "esc-light"}})
+    with pytest.raises(OutputError, match="another run is working on"):
+        finish_segment(late, 900)
+    assert folder.found == {}
 
 
 @pytest.mark.parametrize("manifest", [b"", b"\xff", b'{"version": 0}', None], ids=repr)

@@ -10,9 +10,13 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from fractions import Fraction
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -24,7 +28,7 @@ from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import ExitCode, InputError, UsageError
 from esc_cli.jobs.cluster.driver import Driver, shares
 from esc_cli.jobs.cluster.worker import Job, Worker
-from esc_cli.jobs.events import Done, Event, Skipped, WorkerLost, Workers
+from esc_cli.jobs.events import Done, Event, Progressed, Skipped, Started, WorkerLost, Workers
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.task import Task
 from esc_cli.jobs.upscale import Report, upscale_files
@@ -83,33 +87,71 @@ def files(folder: str) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in found}
 
 
+FILM_FRAMES = 48 * 20 - 7
+"""Number of frames of 20 segments, of which the last one is shorter."""
+
+
+def make_film(path: str, frames: int = FILM_FRAMES) -> None:
+    """Make a film with sound, B-frames across the borders of segments, and a variable frame rate."""
+    with av.open(path, "w") as target:
+        stream: Any = target.add_stream("libx264", rate=25, options={"x264-params": "keyint=70:bframes=3"})
+        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        sound: Any = target.add_stream("aac", rate=8000, layout="mono")
+        for number in range(frames):
+            frame = av.VideoFrame.from_ndarray(np.full((24, 32, 3), 7 * number % 250, np.uint8), "rgb24")
+            frame.pts, frame.time_base = 40 * number + number % 3, Fraction(1, 1000)
+            target.mux(stream.encode(frame))
+        target.mux(stream.encode(None))
+        for number in range(frames * 320 // 1024):
+            tone = av.AudioFrame.from_ndarray(
+                np.full((1, 1024), 0.1 * (number % 2), np.float32), "fltp", "mono"
+            )
+            tone.sample_rate, tone.pts = 8000, 1024 * number
+            target.mux(sound.encode(tone))
+        target.mux(sound.encode(None))
+
+
+def digests(path: str) -> dict[str, list[Any]]:
+    """Return the digests of all packets of each stream, with their times, and of all frames."""
+    found: dict[str, list[Any]] = {}
+    with av.open(path) as file:
+        for packet in file.demux():
+            if packet.size:
+                times = packet.pts, packet.dts, packet.duration
+                found.setdefault(packet.stream.type, []).append((*times, sha256(bytes(packet)).hexdigest()))
+    with av.open(path) as file:
+        found["frames"] = [
+            (f.pts, sha256(f.to_ndarray().tobytes()).hexdigest()) for f in file.decode(video=0)
+        ]
+    return found
+
+
+def finished(folder: str) -> set[str]:
+    """Return the names of the finished segments in the hidden folders beside results."""
+    return {path.name for path in Path(folder).glob("**/.*.esc-upscale/*.mkv")}
+
+
 def test_a_cluster_does_what_a_plain_run_does(folder: Path, address: str) -> None:
+    """The run has pictures, a film that all workers make together, and a clip of one segment."""
+    make_film("in/film.mp4")
+    make_film("in/other.mp4", 40)
     _, plain = run("plain", None)
     heard, report = run("spread", address)
     assert files("spread") == files("plain")
+    assert digests("spread/film.mp4") == digests("plain/film.mp4")
+    assert len(digests("spread/film.mp4")["frames"]) == FILM_FRAMES
     assert sorted(map(str, report.failures)) == sorted(map(str, plain.failures))
     assert report.exit_code is plain.exit_code is ExitCode.SOME_FAILED
     assert [event.workers for event in heard if isinstance(event, Workers)][-1] == NODES
-    assert sum(isinstance(event, Done) for event in heard) == len(files("plain")) == 21
+    assert sum(isinstance(event, Done) for event in heard) == len(files("plain")) == 23
+    assert sum(isinstance(event, Started) for event in heard) == 23
+    told = [event for event in heard if isinstance(event, Progressed) and event.input == "in/film.mp4"]
+    assert all(event.frames_per_second for event in told)
+    assert told[-1].done <= told[-1].total == FILM_FRAMES * 24 * 32
     again, _ = run("spread", None)  # a plain run finds the records
-    assert sum(isinstance(event, Skipped) for event in again) == 21
+    assert sum(isinstance(event, Skipped) for event in again) == 23
     assert not any(isinstance(event, Done) for event in again)
-
-
-def test_a_clip_on_a_worker(folder: Path, address: str) -> None:
-    import av
-    import numpy as np
-
-    with av.open("in/clip.mp4", "w") as target:
-        stream: Any = target.add_stream("libx264", rate=25)
-        stream.width, stream.height, stream.pix_fmt = 32, 24, "yuv420p"
-        for number in range(9):
-            frame = av.VideoFrame.from_ndarray(np.full((24, 32, 3), 20 * number, np.uint8), "rgb24")
-            frame.pts = number
-            target.mux(stream.encode(frame))
-        target.mux(stream.encode(None))
-    run("plain", None), run("spread", address)
-    assert files("spread")["clip.mp4"] == files("plain")["clip.mp4"]
 
 
 class Deadly(nn.Module):
@@ -157,16 +199,19 @@ def test_a_picture_that_kills_its_workers_is_a_failure_and_costs_no_other(
 
 
 def worker_processes() -> list[int]:
-    found = []
-    for process in Path("/proc").iterdir():
-        if process.name.isdigit():
-            try:
-                command = (process / "cmdline").read_bytes()
-            except OSError:
-                continue
-            if b"ray::Worker" in command:
-                found.append(int(process.name))
-    return found
+    """Return the workers of this test's cluster, but not those of other runs on this machine."""
+    numbers = (int(path.name) for path in Path("/proc").iterdir() if path.name.isdigit())
+    return [number for number in numbers if is_our_worker(number)]
+
+
+def is_our_worker(process: int) -> bool:
+    try:
+        is_worker = b"ray::Worker" in Path(f"/proc/{process}/cmdline").read_bytes()
+        while is_worker and process not in (1, os.getpid()):
+            process = int(Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[1])
+    except OSError:
+        return False  # it has ended
+    return is_worker and process == os.getpid()
 
 
 def kill_workers(stop: threading.Event, count: int) -> None:
@@ -184,6 +229,8 @@ def kill_workers(stop: threading.Event, count: int) -> None:
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="finds processes as Linux shows them")
 @pytest.mark.usefixtures("by_value")
 def test_killed_workers_lose_nothing(folder: Path, address: str) -> None:
+    """The workers are killed while they make pictures and segments of a film."""
+    make_film("in/film.mp4", 200)
     run("plain", None)
     Path("in/1/7.png").unlink()
     stop = threading.Event()
@@ -201,19 +248,20 @@ def test_killed_workers_lose_nothing(folder: Path, address: str) -> None:
     assert len(report.failures) == 3  # the damaged ones
     expected = {name: data for name, data in files("plain").items() if name != "1/7.png"}
     assert files("spread").keys() == expected.keys()
+    assert files("spread")["film.mp4"] == expected["film.mp4"]
+    assert any(event.input == "in/film.mp4" for event in heard if isinstance(event, WorkerLost))
     done = [event.input for event in heard if isinstance(event, Done)]
-    assert len(done) == len(set(done)) == 20
+    assert len(done) == len(set(done)) == 21
 
 
 def remove_a_node(cluster: Any) -> object:
-    """Remove a node, but not the one that the driver uses, which the cluster refuses."""
-    for node in list(cluster.worker_nodes):
-        try:
-            cluster.remove_node(node, allow_graceful=False)
-        except ValueError:
-            continue
-        return node
-    raise AssertionError("there is no other node")
+    """Remove a node, but not the one that the driver uses: Ray would shut the driver down."""
+    import ray
+
+    mine = ray._private.worker.global_worker.node.raylet_socket_name
+    node = next(node for node in cluster.worker_nodes if node.raylet_socket_name != mine)
+    cluster.remove_node(node, allow_graceful=False)
+    return node
 
 
 @pytest.mark.usefixtures("by_value")
@@ -236,18 +284,24 @@ def test_a_lost_machine_loses_nothing(folder: Path, cluster: Any) -> None:
 
 
 def test_a_killed_driver_leaves_what_the_next_run_continues(folder: Path, address: str) -> None:
-    """A plain run continues, and nothing half-written is left."""
+    """A plain run continues, also with the segments of a film, and nothing half-written is left."""
+    make_film("in/film.mp4")
     _, plain = run("plain", None)
     command = [sys.executable, "-m", "esc_cli", "in", "-r", "-o", "spread/", "-m", "nearest", "-s", "2"]
     with subprocess.Popen([*command, "-d", "cpu", "--ray", address], stderr=subprocess.DEVNULL) as driver:
-        while driver.poll() is None and not files("spread"):
+        while driver.poll() is None and len(finished("spread")) < 4:
             time.sleep(0.01)
         assert driver.poll() is None
         driver.kill()
+    done = finished("spread")
+    assert not Path("spread/film.mp4").exists()
     heard, report = run("spread", None)
     assert files("spread") == files("plain")
+    assert finished("spread") == set()
     assert len(report.failures) == len(plain.failures)
     assert sum(isinstance(event, Done | Skipped) for event in heard) == len(files("plain"))
+    told = [event for event in heard if isinstance(event, Progressed) and event.input == "in/film.mp4"]
+    assert told[0].done > len(done) * 47 * 24 * 32
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nonsense"])

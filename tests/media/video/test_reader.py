@@ -1,7 +1,7 @@
 import os
 from collections.abc import Callable
 from fractions import Fraction
-from itertools import pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -338,3 +338,59 @@ def test_a_stream_without_a_container_is_read_from_its_middle(tmp_path: Path) ->
     for part, expected in ((rest, whole[5:]), (later, whole[7:])):
         assert [frame.pts for frame in part] == [frame.pts for frame in expected]
         assert all(torch.equal(a.color, b.color) for a, b in zip(part, expected, strict=True))
+
+
+PARTS = {
+    "closed.mp4": ("libx264", {"x264-params": "keyint=12:bframes=2:scenecut=0"}),
+    "open.mkv": ("libx264", {"x264-params": "keyint=12:bframes=3:b-adapt=0:scenecut=0:open-gop=1"}),
+    "refreshed.mp4": ("libx264", {"x264-params": "keyint=12:scenecut=0:intra-refresh=1:bframes=0"}),
+    "recorded.ts": ("libx264", {"x264-params": "keyint=12:bframes=2:scenecut=0"}),
+    "h265.mp4": ("libx265", {"x265-params": "keyint=12:bframes=3:scenecut=0:open-gop=1:log-level=0"}),
+    "mpeg4.mov": ("mpeg4", {"g": "12", "bf": "2"}),
+    "mpeg2.mkv": ("mpeg2video", {"g": "12", "bf": "2"}),
+    "vp9.webm": ("libvpx-vp9", {"g": "12", "deadline": "realtime", "cpu-used": "8"}),
+    "raw.y4m": ("wrapped_avframe", {}),
+}
+VARIABLE_TIMES = [number * 1001 + 400 * (number % 3) for number in range(40)]
+
+
+@pytest.mark.parametrize("name", PARTS)
+@pytest.mark.parametrize(("start_s", "end_s"), [(None, None), (0.3, 1.1)])
+def test_parts_of_a_clip_are_those_of_the_whole(
+    make_clip: Maker, name: str, start_s: float | None, end_s: float | None
+) -> None:
+    codec, options = PARTS[name]
+    steady = name in ("raw.y4m", "mpeg2.mkv")
+    path = make_clip(
+        name,
+        codec=codec,
+        options=options,
+        times=range(40) if steady else VARIABLE_TIMES,
+        time_base=RATE if steady else Fraction(1, 30000),
+    )
+    with VideoReader(path, start_s=start_s, end_s=end_s) as reader:
+        whole = list(reader)
+    with VideoReader(path, start_s=start_s, end_s=end_s) as reader:
+        expected = reader.times()
+        assert expected == tuple(frame.pts for frame in whole)
+        for first in range(7, len(whole), 7):
+            part = islice(reader.frames_after(first, expected[first - 1]), 7)
+            for frame, other in zip(part, whole[first : first + 7], strict=True):
+                assert (frame.pts, frame.duration) == (other.pts, other.duration)
+                assert torch.equal(frame.color, other.color)
+
+
+@pytest.mark.parametrize("kind", ["AVI", "interlaced", "skipped", "joined"])
+def test_clips_whose_packets_do_not_tell_the_frames(
+    make_clip: Maker, make_damaged: Callable[..., Any], tmp_path: Path, kind: str
+) -> None:
+    if kind == "skipped":
+        _, path = make_damaged("a.mp4", 0)
+    elif kind == "joined":
+        once = make_clip("in.ts", times=range(20), time_base=RATE).read_bytes()
+        path = tmp_path / "twice.ts"
+        path.write_bytes(once + once)
+    else:
+        path = make_clip("in.avi" if kind == "AVI" else "in.mkv", times=range(20), time_base=RATE)
+    with VideoReader(path, deinterlace=kind == "interlaced") as reader:
+        assert reader.times() is None
