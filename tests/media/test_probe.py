@@ -9,6 +9,9 @@ import pytest
 from PIL import Image
 
 from esc_cli.errors import InputError
+from esc_cli.media.formats.registry import FORMATS
+from esc_cli.media.limitations import limitations
+from esc_cli.media.metadata.kinds import ALL_METADATA
 from esc_cli.media.probe import Probe, is_picture, probe
 
 
@@ -33,6 +36,22 @@ def test_frames_are_counted(encode: Callable[..., bytes]) -> None:
         several = "pages" if format == "TIFF" else "frames"
         assert (probe(file).frames, probe(file).several) == (3, several), format
         assert probe(encode(frames[0], format)).several is None, format
+
+
+@pytest.mark.parametrize("count", [2, 3])
+@pytest.mark.parametrize("format", ["PNG", "GIF", "JPEG"])
+def test_a_default_image_that_is_left_out_is_said(
+    encode: Callable[..., bytes], count: int, format: str
+) -> None:
+    """The animation has one frame less; with one frame, the result is a still."""
+    pictures = [Image.new("L", (8, 8), shade) for shade in (0, 90, 180)[:count]]
+    file = encode(pictures[0], "PNG", save_all=True, append_images=pictures[1:], default_image=True)
+    note = "the default image, which is not a frame of the animation, is left out"
+    found = probe(file)
+    assert found.frames == count - 1
+    assert any(sentence.startswith(note) for sentence in limitations(found, FORMATS[format], ALL_METADATA))
+    usual = encode(pictures[0], "PNG", save_all=True, append_images=pictures[1:])
+    assert not any("default image" in sentence for sentence in probe(usual).notes)
 
 
 def test_frames_count_together_against_the_limit(encode: Callable[..., bytes]) -> None:

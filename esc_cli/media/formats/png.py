@@ -90,7 +90,12 @@ class Png(PictureFormat):
         return super().open(with_right_checksums(file), name, largest_px)
 
     def oddities(self, opened: Opened) -> Iterator[str]:
-        """Name the chunks whose checksums were corrected."""
+        """Name a default image that is left out, and the chunks whose checksums were corrected."""
+        if self.first_frame(opened.image):
+            yield (
+                "the default image, which is not a frame of the animation, is left out: it is shown only by "
+                "programs without animation"
+            )
         if isinstance(opened.image.fp, Mended):
             names = ", ".join(dict.fromkeys(opened.image.fp.names))
             yield f"the checksums of some chunks do not match ({names}), and their content is kept"

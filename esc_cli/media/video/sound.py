@@ -1,7 +1,8 @@
 """Conversion of sound that the container of the result cannot hold as it is."""
 
+import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -43,6 +44,7 @@ class Conversion:
         layout: Channel layout of the result, that of the source.
         sample_format: FFmpeg's name of the encoder's sample format.
         bit_rate: Bits per second; 0 if the encoder has no such setting.
+        losses: What becomes less, such as the sample rate, as continuations of a sentence.
     """
 
     encoder: SoundEncoder
@@ -50,6 +52,12 @@ class Conversion:
     layout: str
     sample_format: str
     bit_rate: int
+    losses: tuple[str, ...] = ()
+
+    @property
+    def described(self) -> str:
+        """The name of the format, and what becomes less."""
+        return "".join((self.encoder.name, *self.losses))
 
     def add_to(self, target: OutputContainer) -> AudioStream:
         """Add a stream for the converted sound to a container.
@@ -92,10 +100,30 @@ def conversion_of(source: Path, stream: AudioStream, container: Container) -> Co
     frame = _first_frame(source, stream)
     if frame is None:
         return None
-    lossless = Properties.LOSSLESS in Properties(stream.codec_context.codec.properties)
+    codec = stream.codec_context.codec
+    lossless = Properties.LOSSLESS in Properties(codec.properties)
     encoders = sorted(container.sound, key=lambda encoder: encoder.lossless != lossless)
     ways = (_conversion(encoder, frame, layout) for encoder in encoders for layout in _layouts(frame))
-    return next((way for way in ways if way.works()), None)
+    way = next((way for way in ways if way.works()), None)
+    return way and replace(way, losses=tuple(_losses(way, frame, codec.name, lossless=lossless)))
+
+
+_LOSSLESS_BITS = 24
+"""Most bits that the lossless encoders keep. Source: FFmpeg, libavcodec/flacenc.c and alacenc.c."""
+
+_PCM_BITS = re.compile(r"pcm_[suf](\d+)")
+
+
+def _losses(way: Conversion, frame: AudioFrame, codec: str, *, lossless: bool) -> Iterator[str]:
+    floating = frame.format.name.startswith(("flt", "dbl"))
+    pcm = _PCM_BITS.match(codec)
+    bits = int(pcm[1]) if pcm else 8 * frame.format.bytes if floating else 0
+    if way.encoder.lossless and lossless and bits > _LOSSLESS_BITS:
+        yield f", and its {'floats' if floating else 'values'} of {bits} bits become {_LOSSLESS_BITS} bits"
+    if lossless and not way.encoder.lossless:
+        yield ", which is lossy"
+    if way.rate_hz < frame.sample_rate:
+        yield f", and its {frame.sample_rate} Hz become {way.rate_hz} Hz"
 
 
 def _first_frame(source: Path, stream: AudioStream) -> AudioFrame | None:

@@ -81,7 +81,7 @@ def stream_copies(source: Path, container: Container, sound: SoundChoice = "auto
                 held.append(stream.index)
             elif sound == "auto" and (way := _conversion(source, stream, container)) is not None:
                 conversions[stream.index] = way
-                converted.append(f"the {_described(stream)} is converted to {way.encoder.name}")
+                converted.append(f"the {_described(stream)} is converted to {way.described}")
             else:
                 lost.append(f"the {_described(stream)} cannot be kept in {container.name}")
         return Copies(tuple(held), tuple(lost), covers, conversions, (*converted, *lost))

@@ -140,7 +140,7 @@ def test_converted_sound_stays_in_step(
     assert (copies.streams, copies.lost) == ((), ())
     (note,) = copies.notes
     assert note.startswith("the audio track 1 (")
-    assert note.endswith(f") is converted to {said}")
+    assert f") is converted to {said}" in note
     target = enlarged(source, container)
     before, after = heard_s(source), heard_s(target)
     assert len(before) == len(CLICKS_S)
@@ -239,3 +239,21 @@ def test_packets_that_a_muxer_refuses_are_converted(clicking: Clicks, tmp_path: 
     assert copies.streams == ()
     assert copies.notes == ("the audio track 1 (amrnb) is converted to AAC",)
     assert heard_s(enlarged(joined, MOV)) == pytest.approx(heard_s(joined), abs=0.002)
+
+
+@pytest.mark.parametrize(
+    ("codec", "rate", "container", "said"),
+    [
+        ("pcm_s16le", 44100, MP4, "FLAC"),
+        ("pcm_s24le", 44100, MP4, "FLAC"),
+        ("pcm_f32le", 44100, MP4, "FLAC, and its floats of 32 bits become 24 bits"),
+        ("pcm_s16le", 48000, WEBM, "Opus, which is lossy"),
+        ("flac", 96000, WEBM, "Opus, which is lossy, and its 96000 Hz become 48000 Hz"),
+    ],
+)
+def test_what_becomes_less_is_said(
+    clicking: Clicks, codec: str, rate: int, container: Container, said: str
+) -> None:
+    source = clicking("in.mkv", codec, rate=rate)
+    notes = stream_copies(source, container).notes
+    assert notes == (f"the audio track 1 ({codec}, fra) is converted to {said}",)
