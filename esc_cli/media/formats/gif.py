@@ -44,6 +44,8 @@ class Gif(PictureFormat):
     holds = frozenset(("comment", "xmp"))
     several = "frames"
     bytes_a_value = 0.16
+    reading_memory = 6.0
+    writing_memory = 13.0
 
     def stores_gray_as_rgb(self, *, alpha: bool, depth_bits: int) -> bool:
         """Return True, because a palette stores only colors."""
