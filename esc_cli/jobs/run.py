@@ -11,6 +11,7 @@ from esc_cli.engine.memory.free import host_free_bytes
 from esc_cli.errors import DEBUG_VARIABLE, DiskFullError, EscError, ExitCode, as_ours
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import CONTINUE, Done, Failed, Listener, Skipped, Summary
+from esc_cli.jobs.memory import SHARE_FOR_WAITING, high_bytes, low_bytes
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import Stages, attempted, overlapped
 from esc_cli.jobs.plan import Plan
@@ -23,10 +24,6 @@ MOST_WORKERS = 4
 
 Reading and writing keep up with any network on the CPU with one thread, and on a GPU with a few.
 """
-
-_SHARE_FOR_WAITING = 8
-"""Pictures that wait before or after the network may take an eighth of the free memory."""
-
 
 _MOST_UNREPORTED = 32
 """At most this many results are searched for, because the number of pictures in work is limited."""
@@ -54,7 +51,7 @@ def outcomes_here(plan: Plan, work: Work, options: Options) -> Outcomes:
     """Do the work of a plan in this process: first the pictures, which overlap, then clip after clip."""
     stages = Stages(work.read, work.enlarge, work.write, low_bytes, high_bytes)
     workers = options.workers or min(MOST_WORKERS, options.threads or MOST_WORKERS, os.cpu_count() or 1)
-    waiting_bytes = host_free_bytes() // _SHARE_FOR_WAITING
+    waiting_bytes = host_free_bytes() // SHARE_FOR_WAITING // 2  # before and after the network
     pictures = [task for task in plan.tasks if isinstance(task, PictureTask)]
     yield from overlapped(pictures, stages, workers=workers, waiting_bytes=waiting_bytes)
     for task in plan.tasks:
@@ -156,19 +153,3 @@ class _Run:
 def failed(failure: Failure) -> Failed:
     """Return the event of a failure."""
     return Failed(failure.name, failure.error.message, failure.error.hint, int(failure.error.exit_code))
-
-
-def low_bytes(task: Task) -> int:
-    """Return the memory of a task's pictures when they are read."""
-    return task.low_px * _bytes_a_pixel(task)
-
-
-def high_bytes(task: Task) -> int:
-    """Return the memory of a task's enlarged pictures."""
-    return task.height * task.width * task.probe.frames * _bytes_a_pixel(task)
-
-
-def _bytes_a_pixel(task: Task) -> int:
-    """Return the bytes of a pixel in memory: three or four channels, with the bytes of a sample."""
-    channel_bytes = 1 if task.probe.depth_bits <= 8 else 4 if task.probe.floating else 2
-    return channel_bytes * (4 if task.probe.alpha else 3)

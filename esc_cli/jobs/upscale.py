@@ -21,11 +21,12 @@ from esc_cli.jobs.cluster.driver import Driver
 from esc_cli.jobs.cluster.worker import AT_ONCE, IDLE_BYTES, Job
 from esc_cli.jobs.estimate import estimate_plan, with_choices
 from esc_cli.jobs.events import Engine, Event, Listener, Planned, Skipped
+from esc_cli.jobs.memory import high_bytes, low_bytes
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import WAITING
 from esc_cli.jobs.plan import Plan, Request, make_plan
 from esc_cli.jobs.record import Recipe, redate, replaced, size_and_time
-from esc_cli.jobs.run import Outcomes, exit_code, failed, high_bytes, low_bytes, outcomes_here, run_plan
+from esc_cli.jobs.run import Outcomes, exit_code, failed, outcomes_here, run_plan
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
 from esc_cli.jobs.task import Task

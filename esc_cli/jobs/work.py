@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from esc_cli.engine.memory.free import host_free_bytes
 from esc_cli.engine.threads import threads_in_use
 from esc_cli.enhancement.choice import Choice, Chooser, looks_at
 from esc_cli.enhancement.enlarge import Enlarger
@@ -23,6 +24,7 @@ from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done, Engine, Listener, Progressed, Started
 from esc_cli.jobs.in_place import set_original_aside
+from esc_cli.jobs.memory import check_room_for_reading, check_room_for_result
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import Ending
 from esc_cli.jobs.plan import refuse_existing
@@ -91,16 +93,19 @@ class Work:
         self._total = total
         self._listener = listener
         self._told_of = told_of
+        self._free_bytes = host_free_bytes()
 
     def read(self, task: PictureTask) -> Loaded:
         """Read a picture and choose its model.
 
         Raises:
             InputError: The picture cannot be read, or it changed after the work was planned.
+            OutOfMemoryError: There is too little memory.
             SkipError: The result appeared after planning.
         """
         source = task.source.content
         self._check_free(task)
+        check_room_for_reading(task, self._free_bytes)
         if isinstance(source, bytes):
             file, stamp = self._read_file(source), None
         else:
@@ -125,9 +130,10 @@ class Work:
             SkipError: The result appeared after planning.
         """
         self._check_free(task)
+        low = held_by(task.format, loaded.file)
+        check_room_for_result(task, low, self._free_bytes)
         name, enlarger = task.source.name, self._begun_by(task, loaded.choice)
         begun = time.monotonic()
-        low = held_by(task.format, loaded.file)
         result = enlarger(low, lambda done, total: self._listener(Progressed(name, done, total)))
         seconds = seconds_since(begun)
         return HighFile(result.file, loaded.stamp, loaded.choice, seconds, result.ways)

@@ -84,6 +84,8 @@ class Avif(heic.HeifFormat):
     largest_px = 16_384**2
     several = "frames"
     bytes_a_value = 0.035
+    reading_memory = 7.5
+    writing_memory = 18.0
 
     def stores_gray_as_rgb(self, *, alpha: bool, depth_bits: int) -> bool:
         """Return True for gray with alpha, and for everything that libvips encodes."""

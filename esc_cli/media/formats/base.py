@@ -59,6 +59,9 @@ class PictureFormat:
             better than other photos.
         deep_share: Share of the raw size that lossless compression leaves of pictures with more than 8 bits,
             whose lowest bits are noise; None if such pictures take as many bytes as others.
+        reading_memory: Peak memory of reading, as a multiple of the pixels in memory. Measured, and rounded
+            up (``.ci/picture_memory.py``).
+        writing_memory: Peak memory of writing, as a multiple of the pixels in memory, which it includes.
     """
 
     name: str
@@ -80,6 +83,8 @@ class PictureFormat:
     extra: str | None = None
     module: str | None = None
     deep_share: float | None = None
+    reading_memory: float = 5.5
+    writing_memory: float = 6.0
 
     def __init_subclass__(cls) -> None:
         """Set `pillow_name` to `name`, unless the subclass sets another one."""

@@ -44,6 +44,8 @@ class Gif(PictureFormat):
     holds = frozenset(("comment", "xmp"))
     several = "frames"
     bytes_a_value = 0.16
+    reading_memory = 6.0
+    writing_memory = 13.0
 
     def keeps_hidden_colors(self, quality: int | None) -> bool:
         """Return False, because transparent pixels share one entry of the palette."""

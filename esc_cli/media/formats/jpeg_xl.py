@@ -65,6 +65,8 @@ class JpegXl(PictureFormat):
     extra = "jxl"
     module = "pillow_jxl"
     bytes_a_value = 0.2
+    reading_memory = 8.0
+    writing_memory = 22.0
 
     def load_plugin(self) -> None:
         """Import the plugin, which registers itself."""

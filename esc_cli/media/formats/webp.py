@@ -31,6 +31,8 @@ class WebP(PictureFormat):
     holds = ICC_EXIF_XMP
     several = "frames"
     bytes_a_value = 0.23
+    reading_memory = 8.5
+    writing_memory = 11.0
 
     def stores_gray_as_rgb(self, *, alpha: bool, depth_bits: int) -> bool:
         """Return True, because libwebp always stores gray as RGB."""

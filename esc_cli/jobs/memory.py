@@ -1,0 +1,73 @@
+"""Estimate the memory that pictures take while they are read, wait and are written."""
+
+import sys
+
+from esc_cli.errors import OutOfMemoryError
+from esc_cli.jobs.task import PictureTask, Task
+from esc_cli.media.formats.registry import FORMATS
+from esc_cli.media.picture import PictureFile
+
+SHARE_FOR_WAITING = 8
+"""Pictures that wait before and after the network may take an eighth of the free memory together."""
+
+
+def low_bytes(task: Task) -> int:
+    """Return the most memory of a task's pictures while they are read, and as long as they wait."""
+    source = FORMATS.get(task.probe.format)
+    return round(task.low_px * _bytes_a_pixel(task) * (1 if source is None else source.reading_memory))
+
+
+def high_bytes(task: Task) -> int:
+    """Return the most memory of a task's enlarged pictures while they wait and are written."""
+    growth = task.height * task.width / (task.probe.height * task.probe.width)
+    times = task.format.writing_memory if isinstance(task, PictureTask) else 1
+    return round(task.low_px * growth * _bytes_a_pixel(task) * times)
+
+
+def check_room_for_reading(task: PictureTask, free_bytes: int) -> None:
+    """Refuse pictures that take more memory than there is while they are read.
+
+    Frames of an animation may be equal, which their header does not tell, so they are not counted.
+
+    Raises:
+        OutOfMemoryError: There is too little memory.
+    """
+    if task.probe.several != "frames":
+        _check(f"{task.source.name} needs", low_bytes(task), free_bytes, "close other programs")
+
+
+def check_room_for_result(task: PictureTask, low: PictureFile, free_bytes: int) -> None:
+    """Refuse a result that takes more memory than there is when it is written. Equal frames share theirs.
+
+    Args:
+        task: The task.
+        low: The pictures that are enlarged.
+        free_bytes: Free memory, without them.
+
+    Raises:
+        OutOfMemoryError: There is too little memory.
+    """
+    pictures = {id(picture.color): picture for picture in low.pictures}.values()
+    planes = [plane for one in pictures for plane in (one.color, one.alpha) if plane is not None]
+    pixels = sum(plane.numel() * plane.element_size() for plane in planes)
+    growth = task.height * task.width / (task.probe.height * task.probe.width)
+    needed = round(pixels * (1 + growth * task.format.writing_memory))
+    hint = "choose a smaller size or another format with -f, or close other programs"
+    _check(f"a {task.format.name} of {task.width}x{task.height} pixels needs", needed, free_bytes, hint)
+
+
+def _check(what: str, needed_bytes: int, free_bytes: int, hint: str) -> None:
+    if needed_bytes <= free_bytes or sys.platform == "win32":  # Windows does not tell how much is free
+        return
+    needed_mb, free_mb = (count // 2**20 for count in (needed_bytes, free_bytes))
+    message = f"{what} about {needed_mb} MB of memory, but only {free_mb} MB are free"
+    raise OutOfMemoryError(message, hint=hint)
+
+
+def _bytes_a_pixel(task: Task) -> int:
+    """Return the bytes of a pixel in memory: three or four channels, with the bytes of a sample.
+
+    Pictures of floats get alpha for pixels without data.
+    """
+    channel_bytes = 1 if task.probe.depth_bits <= 8 else 4 if task.probe.floating else 2
+    return channel_bytes * (4 if task.probe.alpha or task.probe.floating else 3)

@@ -1,0 +1,76 @@
+"""Test that the estimates of the memory for reading and writing are on the safe side.
+
+``.ci/picture_memory.py`` measures in fresh processes. Here, the peak of this process is reset every time.
+"""
+
+import ctypes
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from esc_cli.media.formats.registry import FORMATS
+from esc_cli.media.metadata.kinds import Metadata
+from esc_cli.media.picture import Picture, PictureFile
+from esc_cli.media.read import read_file
+from esc_cli.media.write import encode_file
+
+_STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+SIDE = 1200
+ALLOWANCE_BYTES = 8 * 2**20
+"""Memory that does not grow with the picture, such as a library that is loaded."""
+
+
+def now_and_peak_bytes() -> tuple[int, int]:
+    text = _STATUS.read_text()
+    now, peak = (re.search(rf"{key}:\s+(\d+)", text) for key in ("VmRSS", "VmHWM"))
+    assert now is not None
+    assert peak is not None
+    return int(now[1]) * 1024, int(peak[1]) * 1024
+
+
+def peak_of(work: Callable[[], object]) -> int:
+    """Return the memory that some work takes beyond what was there before. Source: proc_pid_clear_refs(5)."""
+    ctypes.CDLL(None).malloc_trim(0)  # memory that is kept for later would be used again
+    _RESET.write_text("5")
+    before, _ = now_and_peak_bytes()
+    result = work()
+    peak = now_and_peak_bytes()[1] - before
+    del result
+    return peak
+
+
+def drawn(dtype: torch.dtype, side: int = SIDE) -> Picture:
+    down, across = np.mgrid[:side, :side].astype(np.float32) / side
+    noise = np.random.default_rng(0).normal(0, 0.01, (3, side, side)).astype(np.float32)
+    shares = np.stack([0.5 + 0.4 * np.sin(8 * down + 5 * across + phase) for phase in range(3)]) + noise
+    bits, largest = {torch.uint8: (8, 255), torch.uint16: (16, 65_535), torch.float32: (32, 1)}[dtype]
+    color = torch.from_numpy(shares.clip(0, 1) * largest).to(dtype)[None]
+    return Picture(color, None, False, Metadata(), "PNG", depth_bits=bits)
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_trim"), reason="only glibc has malloc_trim")
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        *((name, torch.uint8) for name in FORMATS),
+        ("PNG", torch.uint16),
+        ("TIFF", torch.uint16),
+        ("TIFF", torch.float32),
+    ],
+)
+def test_reading_and_writing_take_no_more_than_is_estimated(name: str, dtype: torch.dtype) -> None:
+    format = FORMATS[name]
+    if not format.is_installed():
+        pytest.skip(f"{name} is not installed")
+    read_file(encode_file(PictureFile((drawn(dtype, 100),)), format))  # it loads the libraries
+    file = PictureFile((drawn(dtype),))
+    pixels_bytes = file.first.color.numel() * file.first.color.element_size()
+    encoded: list[bytes] = []
+    writing = peak_of(lambda: encoded.append(encode_file(file, format)))
+    assert pixels_bytes + writing <= format.writing_memory * pixels_bytes + ALLOWANCE_BYTES
+    reading = peak_of(lambda: read_file(encoded[0]))
+    assert reading <= format.reading_memory * pixels_bytes + ALLOWANCE_BYTES
