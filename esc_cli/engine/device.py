@@ -39,13 +39,21 @@ class DeviceChoice:
     """A device that was tried and works.
 
     Attributes:
-        device: The device, with its index if it has one.
+        device: The device, with its index if it has one. If a runtime has devices of its own, it is the CPU,
+            where the pictures are.
         reason: Reason for the choice, as the end of a sentence: "the first cuda device", "no accelerator:
             ...".
+        own_name: Name of a runtime's own device, or None.
     """
 
     device: torch.device
     reason: str
+    own_name: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the device for users."""
+        return self.own_name or str(self.device)
 
 
 @dataclass(frozen=True)
