@@ -188,7 +188,9 @@ def _padded(graph: Graph, size: GraphSize, config: NetworkConfig) -> tuple[Value
 def _padded_in_graph(graph: Graph, window_px: int, scale: int) -> tuple[Value, Callable[[Value], Value]]:
     """Pad the input by what the graph finds out to be missing; see ``_padded``."""
     sides = graph.node("Slice", graph.node("Shape", INPUT), torch.tensor([2]), torch.tensor([4]))
-    missing = graph.node("Mod", graph.node("Neg", sides), torch.tensor([window_px]))
+    # (window - 1) * side has the remainder of -side, and runtimes agree about it: it is not negative.
+    multiples = graph.node("Mul", sides, torch.tensor([window_px - 1]))
+    missing = graph.node("Mod", multiples, torch.tensor([window_px]))
     pads = graph.node("Concat", _NOT_PADDED, missing, axis=0)
     picture = graph.node("Pad", INPUT, pads, mode="reflect")
     return picture, lambda high: _cropped(graph, high, graph.node("Mul", sides, torch.tensor([scale])))

@@ -204,6 +204,19 @@ def test_obstacles(name: str, expected: str | None) -> None:
     problem = RUNTIME.obstacle(network, ON_CPU, torch.float32)
     assert problem is None if expected is None else expected in str(problem)
     assert "bfloat16" in str(RUNTIME.obstacle(network, ON_CPU, torch.bfloat16))
+    assert "on the CPU" in str(RUNTIME.obstacle(network, ON_CPU, torch.float16))
+
+
+@needs_onnx
+def test_half_precision_is_for_accelerators(
+    tiny_esc: Checkpoint, monkeypatch: pytest.MonkeyPatch, picture: Pictures
+) -> None:
+    with pytest.raises(DeviceError, match="on the CPU"):
+        Upscaler(tiny_esc, device="cpu", runtime="onnx", precision="float16")
+    Device(monkeypatch, "cuda", "cpu")
+    upscaler = Upscaler(tiny_esc, device="cuda", runtime="onnx", precision="float16")
+    assert upscaler(picture(16, 16)).shape == (1, 3, 32, 32)
+    assert (upscaler.device_name, upscaler.precision) == ("cuda:0", torch.float16)
 
 
 def test_baselines_are_left_to_torch() -> None:
