@@ -19,6 +19,7 @@ COMMANDS = {
     "train": "train a network on a folder of pictures",
     "ablate": "train networks that differ in one part, and compare them",
     "analyze": "measure what a network attends to",
+    "export": "write a model as an ONNX file for other programs",
     "compare": "show the results of several models on one sheet",
     "doctor": "check that every part works on this machine",
 }

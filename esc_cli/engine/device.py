@@ -39,13 +39,21 @@ class DeviceChoice:
     """A device that was tried and works.
 
     Attributes:
-        device: The device, with its index if it has one.
+        device: The device, with its index if it has one. If a runtime has devices of its own, it is the CPU,
+            where the pictures are.
         reason: Reason for the choice, as the end of a sentence: "the first cuda device", "no accelerator:
             ...".
+        own_name: Name of a runtime's own device, or None.
     """
 
     device: torch.device
     reason: str
+    own_name: str | None = None
+
+    @property
+    def name(self) -> str:
+        """Name of the device for users."""
+        return self.own_name or str(self.device)
 
 
 @dataclass(frozen=True)
@@ -118,13 +126,23 @@ def choose_precision(request: Precision, device: torch.device) -> PrecisionChoic
 
 
 def _automatic_precision(device: torch.device) -> PrecisionChoice:
-    if device.type == "cuda" and torch.cuda.get_device_capability(device) >= TENSOR_CORES:
+    if _has_tensor_cores(device):
         return PrecisionChoice(torch.float16, CUDA_FLOAT16)
     if device.type != "cpu":
         return PrecisionChoice(torch.float32, "half precision has not been measured on this device yet")
     if not has_fast_bfloat16(torch.cpu.get_capabilities()):
         return PrecisionChoice(torch.float32, "this processor has no instructions for bfloat16")
     return PrecisionChoice(torch.bfloat16, CPU_BFLOAT16)
+
+
+def _has_tensor_cores(device: torch.device) -> bool:
+    """Return whether a device is a GPU of NVIDIA with tensor cores.
+
+    AMD's GPUs are ``cuda`` devices, too, and their capability counts other generations.
+    """
+    if device.type != "cuda" or torch.version.hip is not None:
+        return False
+    return torch.cuda.get_device_capability(device) >= TENSOR_CORES
 
 
 def has_fast_bfloat16(capabilities: Mapping[str, object]) -> bool:

@@ -19,9 +19,9 @@ from esc_cli.checkpoints.checkpoint import (
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.checkpoints.scales import plan_passes
 from esc_cli.engine.attention_choice import choose_attention
-from esc_cli.engine.device import Precision, PrecisionChoice, choose_device, choose_precision
+from esc_cli.engine.device import Precision, PrecisionChoice, choose_precision
 from esc_cli.engine.executors.base import Runtime
-from esc_cli.engine.executors.registry import AUTO, choose_runtime, runtime_named
+from esc_cli.engine.executors.registry import AUTO, choose_device_for, choose_runtime, runtime_named
 from esc_cli.engine.memory.footprint import Work
 from esc_cli.engine.memory.free import free_bytes
 from esc_cli.engine.passes import Pass
@@ -66,7 +66,7 @@ class Upscaler:
         scale: Scale factor. Above the model's own scales, networks run one after the other. The default is 4
             if the model has that scale, else its largest scale. Only an arbitrary-scale model accepts a
             factor that is not a whole number.
-        device: ``auto``, or a device as torch names it.
+        device: ``auto``, or a device as torch names it. ONNX Runtime has devices of its own (``directml``).
         precision: ``auto``, ``float32``, ``bfloat16`` or ``float16``.
         tiling: ``none`` runs the whole picture at once. ``exact`` runs it in strips, with the same result.
             ``overlap`` runs it in blended tiles, which is an approximation. ``auto`` takes the fastest of the
@@ -76,13 +76,14 @@ class Upscaler:
             rounded up to multiples of the model's attention window.
         attention: ``auto``, or the backend of the window attention: ``naive``, ``sdpa``, ``flex``, ``flash``
             or ``blocked``.
-        runtime: ``torch``, ``openvino``, or ``auto`` for the one that saves the most time, its start
-            included. ``auto`` takes a runtime other than torch only for pictures that fit in memory whole.
+        runtime: ``torch``, ``openvino``, ``onnx``, or ``auto`` for the one that saves the most time, with its
+            start. ``auto`` takes a runtime other than torch only for pictures that fit in memory whole.
         tta: Whether each network's result is the mean over the eight flips and rotations of its picture (the
             self-ensemble). It is a little better, for eight times the work.
 
     Attributes:
-        device: Device that the networks run on.
+        device: Device that the networks run on. If the runtime has devices of its own, it is the CPU.
+        device_name: Name of the device that computes.
         device_reason: Reason for this device.
         precision: Type of weights and features. If the precision was ``auto``, only 8-bit results use this
             type, and all other results use float32.
@@ -115,8 +116,9 @@ class Upscaler:
         runtime: str = AUTO,
         tta: bool = False,
     ) -> None:
-        chosen_device = choose_device(device)
+        chosen_device, requested_runtime = choose_device_for(runtime, device)
         self.device, self.device_reason = chosen_device.device, chosen_device.reason
+        self.device_name = chosen_device.name
         chosen_precision = choose_precision(precision, self.device)
         model = open_model(model)
         self.passes = _planned_scales(model, scale)
@@ -143,8 +145,8 @@ class Upscaler:
         if runtime != AUTO:
             _refuse_what_is_missing(runtime_named(runtime), missing)
             for checkpoint in self._checkpoints.values():
-                choose_runtime(runtime, checkpoint.network, self.device, self.precision, 0)
-        self._runtime, self._missing = runtime, missing
+                choose_runtime(requested_runtime, checkpoint.network, self.device, self.precision, 0)
+        self._runtime, self._missing = requested_runtime, missing
         self._requests = {
             one: tiling_request(tiling, tile_px, overlap_px, checkpoint.config.window_size)
             for one, checkpoint in self._checkpoints.items()
@@ -169,7 +171,9 @@ class Upscaler:
     def __repr__(self) -> str:
         names = ", ".join(dict.fromkeys(checkpoint.name for checkpoint in self._checkpoints.values()))
         dtype = str(self.precision).removeprefix("torch.")
-        return f"<Upscaler {names} x{self.scale:g} on {self.device} in {dtype}, attention {self.attention}>"
+        return (
+            f"<Upscaler {names} x{self.scale:g} on {self.device_name} in {dtype}, attention {self.attention}>"
+        )
 
     @property
     def keeps_pixels(self) -> bool:

@@ -11,7 +11,8 @@ from esc_cli.checkpoints.checkpoint import (
     open_model,
 )
 from esc_cli.checkpoints.scales import reachable_scale
-from esc_cli.engine.device import choose_device, choose_precision
+from esc_cli.engine.device import choose_precision
+from esc_cli.engine.executors.registry import choose_device_for
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.enhancement.options import EnhancementOptions
 from esc_cli.version import program_version
@@ -29,8 +30,8 @@ class Models:
     """
 
     def __init__(self, options: EnhancementOptions) -> None:
-        device = choose_device(options.device).device
-        choose_precision(options.precision, device)
+        device, _ = choose_device_for(options.runtime, options.device)
+        choose_precision(options.precision, device.device)
         self._model = open_model(options.model)
         self._options = options.but(model=self._model)
         self._upscalers: dict[float, Upscaler] = {}

@@ -359,7 +359,7 @@ def engine_event(models: Models, factor: float, threads: int | None) -> Engine |
     return Engine(
         model=models.name,
         passes=models.passes(factor),
-        device=str(upscaler.device),
+        device=upscaler.device_name,
         device_reason=upscaler.device_reason,
         precision=name_of(upscaler.precision),
         precision_reason=upscaler.precision_reason,

@@ -81,7 +81,7 @@ in.png --tile 0
 in.png --tiling none --tile 64
 in.png --attention loud
 in.png --audio loud
-in.png --runtime onnx
+in.png --runtime ncnn
 in.png --precision int8
 in.png -d tpu
 in.png -d cuda:99
@@ -131,7 +131,16 @@ train folder_without_pictures -o run
 train frames -o run --preset esc-lite-x2
 train frames -o run --resume
 benchmark --size 3
-benchmark --runtime onnx
+benchmark --runtime ncnn
+export out.png
+export out.onnx -m unknown
+export out.onnx -m nearest
+export out.onnx -m auto
+export out.onnx -s 5
+export out.onnx -p bfloat16
+export out.onnx --size 3
+export out.onnx --size 8x99
+export missing/out.onnx
 help unknown
 """.strip().splitlines()
 """Arguments of commands that must fail, in a folder with the files that ``mistakes`` makes."""

@@ -58,6 +58,22 @@ def test_automatic_precision_elsewhere_is_full_and_says_why() -> None:
 
 
 @pytest.mark.parametrize(
+    ("hip", "capability", "expected"),
+    [
+        (None, (8, 9), torch.float16),
+        (None, (6, 1), torch.float32),
+        ("6.3", (11, 0), torch.float32),  # an AMD GPU, whose generations are counted differently
+    ],
+)
+def test_half_precision_is_automatic_only_on_gpus_that_it_was_meant_for(
+    monkeypatch: pytest.MonkeyPatch, hip: str | None, capability: tuple[int, int], expected: torch.dtype
+) -> None:
+    monkeypatch.setattr(torch.version, "hip", hip)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: capability)
+    assert choose_precision("auto", torch.device("cuda", 0)).dtype == expected
+
+
+@pytest.mark.parametrize(
     ("found", "fast"),
     [
         ({"avx512_bf16": True, "amx_bf16": False}, True),

@@ -1,1 +1,1 @@
-"""The runtimes that run networks, torch and OpenVINO, and their optimizations."""
+"""The runtimes that run networks, torch, OpenVINO and ONNX Runtime, and their optimizations."""

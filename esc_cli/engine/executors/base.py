@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.engine.device import DeviceChoice
 from esc_cli.engine.tiling.shared_statistics import Statistics
 from esc_cli.engine.tiling.tiles import Emit
 from esc_cli.networks.architectures.base import NetworkConfig
@@ -127,6 +128,7 @@ class Runtime(ABC):
         shares_statistics: Whether its executors accept statistics that the network pooled elsewhere.
         does_any_scale: Whether its executors run arbitrary-scale networks.
         has_attention_backends: Whether the backend of the window attention can be chosen.
+        has_own_devices: Whether the runtime names and chooses its devices itself.
     """
 
     name: str
@@ -136,6 +138,7 @@ class Runtime(ABC):
     shares_statistics: bool = False
     does_any_scale: bool = False
     has_attention_backends: bool = False
+    has_own_devices: bool = False
 
     @property
     def is_installed(self) -> bool:
@@ -145,6 +148,19 @@ class Runtime(ABC):
     def runs_on(self, device: torch.device) -> bool:
         """Return whether the runtime supports a device."""
         return True
+
+    def placed(self, device: str) -> "tuple[Runtime, DeviceChoice]":
+        """Return the runtime on one of its own devices, and that device.
+
+        Only runtimes with ``has_own_devices`` do this.
+
+        Args:
+            device: ``auto``, or the name of a device.
+
+        Raises:
+            DeviceError: The runtime has no such device here.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def obstacle(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> str | None:

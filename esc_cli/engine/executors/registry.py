@@ -10,11 +10,13 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from esc_cli.engine.device import DeviceChoice
     from esc_cli.engine.executors.base import Runtime
 
 MODULES = {
     "torch": "esc_cli.engine.executors.torch_executor",
     "openvino": "esc_cli.engine.executors.openvino_executor",
+    "onnx": "esc_cli.engine.executors.onnx_executor",
 }
 """The module of each runtime. It is loaded on first use, and its ``RUNTIME`` is the runtime."""
 
@@ -37,8 +39,32 @@ def runtime_named(name: str) -> "Runtime":
     return runtime
 
 
+def choose_device_for(runtime: str, device: str) -> "tuple[DeviceChoice, str | Runtime]":
+    """Choose the device. A runtime that has devices of its own chooses it.
+
+    Args:
+        runtime: The name of a runtime, or ``auto``.
+        device: ``auto``, or the name of a device of torch or of the runtime.
+
+    Returns:
+        The device, and the request for ``choose_runtime``.
+
+    Raises:
+        UsageError: The runtime does not exist.
+        DeviceError: The device does not exist here or cannot compute, or the runtime is not installed.
+    """
+    from esc_cli.engine.device import choose_device
+
+    named = None if runtime == AUTO else runtime_named(runtime)
+    if named is None or not named.has_own_devices:
+        return choose_device(device), runtime
+    _check_installed(named)
+    placed, choice = named.placed(device)
+    return choice, placed
+
+
 def choose_runtime(
-    request: str,
+    request: "str | Runtime",
     network: "nn.Module",
     device: "torch.device",
     dtype: "torch.dtype",
@@ -48,7 +74,7 @@ def choose_runtime(
     """Choose the runtime for a network and pictures of one size.
 
     Args:
-        request: The name of a runtime, or ``auto`` for the one that saves the most time, its start included,
+        request: A runtime or its name, or ``auto`` for the one that saves the most time, its start included,
             among those that are installed and can run the network.
         network: Network to run.
         device: Device to run on.
@@ -61,7 +87,7 @@ def choose_runtime(
         DeviceError: The requested runtime is not installed or cannot run this network.
     """
     if request != AUTO:
-        runtime = runtime_named(request)
+        runtime = runtime_named(request) if isinstance(request, str) else request
         _check(runtime, network, device, dtype)
         return runtime
     best, most_s = runtime_named("torch"), 0.0
@@ -77,10 +103,14 @@ def choose_runtime(
 
 
 def _check(runtime: "Runtime", network: "nn.Module", device: "torch.device", dtype: "torch.dtype") -> None:
-    if not runtime.is_installed:
-        hint = f"pip install 'esc-upscale[{runtime.name}]'"
-        raise DeviceError(f"{runtime.title} is not installed", hint=hint)
+    _check_installed(runtime)
     problem = runtime.obstacle(network, device, dtype)
     if problem is not None:
         hint = "choose the runtime torch or auto"
         raise DeviceError(f"{runtime.title} cannot be used here: {problem}", hint=hint)
+
+
+def _check_installed(runtime: "Runtime") -> None:
+    if not runtime.is_installed:
+        hint = f"pip install 'esc-upscale[{runtime.name}]'"
+        raise DeviceError(f"{runtime.title} is not installed", hint=hint)

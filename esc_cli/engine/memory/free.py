@@ -48,8 +48,9 @@ def free_bytes(device: torch.device) -> int:
 
 def release_reserve() -> None:
     """Release the memory that torch holds in reserve on an accelerator, so that pieces of other sizes fit."""
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+    accelerator = torch.accelerator.current_accelerator()
+    if accelerator is not None and torch.accelerator.is_available():
+        getattr(torch, accelerator.type).empty_cache()
 
 
 def host_free_bytes(root: Path = Path("/")) -> int:

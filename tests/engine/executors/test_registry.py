@@ -50,8 +50,8 @@ def test_each_runtime_answers_every_question(tiny_esc: Checkpoint, name: str) ->
 
 
 def test_an_unknown_runtime_is_refused(tiny_esc: Checkpoint) -> None:
-    with pytest.raises(UsageError, match="no runtime 'onnx'"):
-        choose(tiny_esc, "onnx")
+    with pytest.raises(UsageError, match="no runtime 'ncnn'"):
+        choose(tiny_esc, "ncnn")
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from esc_cli.engine.memory.free import free_bytes, host_free_bytes
+from esc_cli.engine.memory.free import free_bytes, host_free_bytes, release_reserve
 
 MEMINFO = "MemTotal:       8388608 kB\nMemFree:        1048576 kB\nMemAvailable:   4194304 kB\n"
 GIB = 2**30
@@ -68,3 +68,13 @@ def test_a_system_without_proc_still_gets_a_number(tmp_path: Path) -> None:
 
 def test_this_machine_has_memory() -> None:
     assert 0 < free_bytes(torch.device("cpu")) < 2**50
+
+
+@pytest.mark.parametrize("kind", ["cuda", "xpu", "mps"])
+def test_the_reserve_of_each_accelerator_is_released(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    released = []
+    monkeypatch.setattr(torch.accelerator, "is_available", lambda: True)
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", lambda: torch.device(kind))
+    monkeypatch.setattr(getattr(torch, kind), "empty_cache", lambda: released.append(kind))
+    release_reserve()
+    assert released == [kind]
