@@ -53,7 +53,7 @@ Model = Annotated[
         "--model",
         "-m",
         metavar="NAME|FILE",
-        help="Model to use: a shipped model, the file of any ESC checkpoint, nearest or bicubic.",
+        help="Model to use: a shipped model, the file of a checkpoint, nearest or bicubic.",
     ),
 ]
 Device = Annotated[
