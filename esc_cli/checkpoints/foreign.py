@@ -43,8 +43,9 @@ def _imported() -> ModuleType:
     try:
         return importlib.import_module("spandrel")
     except RuntimeError:
-        # A torchvision that was built for another torch has no operators, and fails where it describes two of
-        # them (vision issue 8326). Spandrel needs only functions of torchvision that are pure Python.
+        # A torchvision that was built for another torch, such as the CUDA build beside a CPU torch, has no
+        # operators, and fails where it describes these two ("operator torchvision::nms does not exist").
+        # Spandrel needs only functions of torchvision that are pure Python.
         for name in _MISSING_OPERATORS:
             torch.library.define(name, "(Tensor boxes, Tensor scores, float threshold) -> Tensor")
         return importlib.import_module("spandrel")
