@@ -18,7 +18,7 @@ from esc_cli.checkpoints.checkpoint import (
 )
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.checkpoints.scales import plan_passes
-from esc_cli.engine.attention_choice import choose_attention
+from esc_cli.engine.attention_choice import AttentionChoice, choose_attention
 from esc_cli.engine.device import Precision, PrecisionChoice, choose_device, choose_precision
 from esc_cli.engine.executors.base import Runtime
 from esc_cli.engine.executors.registry import AUTO, choose_runtime, runtime_named
@@ -126,12 +126,14 @@ class Upscaler:
         self._precision_is_free = precision == "auto"
         if self._precision_is_free and not any(map(_has_weights, self._checkpoints.values())):
             chosen_precision = PrecisionChoice(torch.float32, "a baseline has no weights to multiply with")
-        elif self._precision_is_free and any(one.config.opaque for one in self._checkpoints.values()):
+        elif self._precision_is_free and self._is_opaque:
             chosen_precision = PrecisionChoice(torch.float32, "the error of half precision is not known here")
         elif self._precision_is_free and runtime != AUTO:
             chosen_precision = self._suitable_precision(runtime_named(runtime), chosen_precision)
         self.precision, self.precision_reason = chosen_precision.dtype, chosen_precision.reason
         chosen_attention = choose_attention(attention, self.device, self.precision)
+        if self._is_opaque:
+            chosen_attention = AttentionChoice("naive", "the network is run as it is written")
         self.attention, self.attention_reason = chosen_attention.name, chosen_attention.reason
         for checkpoint in self._checkpoints.values():
             _refuse_what_is_unknown(checkpoint, self.precision, tiling, attention)
@@ -157,6 +159,10 @@ class Upscaler:
             _refuse_tiles(self._requests.values())
         self._runs: dict[tuple[float, torch.dtype, str], Pass | SelfEnsemble] = {}
         self.digests = tuple(self._checkpoints[one].sha256 for one in self.passes)
+
+    @property
+    def _is_opaque(self) -> bool:
+        return any(checkpoint.config.opaque for checkpoint in self._checkpoints.values())
 
     def _suitable_precision(self, runtime: Runtime, chosen: PrecisionChoice) -> PrecisionChoice:
         """Return a precision, or float32 if a runtime supports only that for these networks."""

@@ -99,6 +99,7 @@ def test_precision_is_full_unless_asked_for(picture: Pictures) -> None:
         torch.float32,
         "the error of half precision is not known here",
     )
+    assert upscaler.attention_reason == "the network is run as it is written"
     half = Upscaler(foreign(), device="cpu", precision="bfloat16")
     low = picture(20, 20, torch.float32)
     torch.testing.assert_close(half(low), upscaler(low), atol=0.02, rtol=0)
