@@ -73,6 +73,10 @@ class WeightsError(EscError):
     exit_code = ExitCode.WEIGHTS
 
 
+class UnknownNetworkError(WeightsError):
+    """The tensors of a file belong to no ESC network."""
+
+
 class DeviceError(EscError):
     """The device does not exist, or it cannot do what was requested."""
 

@@ -5,12 +5,16 @@ import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import torch
 from hypothesis import settings
 from PIL import Image, ImageDraw
+
+from esc_cli.checkpoints.foreign import is_spandrel_installed
+from esc_cli.checkpoints.foreign import spandrel as import_spandrel
 
 settings.register_profile("untimed", deadline=None)  # machines are shared, so a test may be slow
 settings.load_profile("untimed")
@@ -71,6 +75,14 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # for the programs that tests sta
 @pytest.fixture(autouse=True)
 def _same_random_numbers() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session")
+def spandrel() -> ModuleType:
+    """Return the library spandrel, which is optional."""
+    if not is_spandrel_installed():
+        pytest.skip("spandrel is not installed")
+    return import_spandrel()
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,8 @@ def average_weights(checkpoints: Sequence[Checkpoint]) -> dict[str, Tensor]:
         A state dict with the mean of the weights in float32, computed in float64.
 
     Raises:
-        WeightsError: The checkpoints belong to different networks, or the network has no weights.
+        WeightsError: The checkpoints belong to different networks, or the network has no weights or is not an
+            ESC network.
 
     Source: Wortsman et al., "Model soups: averaging weights of multiple fine-tuned models improves accuracy
     without increasing inference time" (ICML 2022), the uniform soup.
@@ -31,6 +32,8 @@ def average_weights(checkpoints: Sequence[Checkpoint]) -> dict[str, Tensor]:
     first = checkpoints[0]
     if not states[0]:
         raise WeightsError(f"{first.name!r} has no weights")
+    if first.config.opaque:
+        raise WeightsError("only ESC networks can be averaged")
     for other in checkpoints:
         if other.config != first.config:
             raise WeightsError(

@@ -3,11 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
-from esc_cli.checkpoints.files import read_state_dict
+from esc_cli.checkpoints.files import bare, read_tensors, without_prefixes
+from esc_cli.checkpoints.foreign import EXTRA, is_spandrel_installed, load_foreign
 from esc_cli.checkpoints.manifest import ModelEntry, is_baseline, is_name, read_manifest, verify
-from esc_cli.errors import WeightsError
+from esc_cli.errors import UnknownNetworkError, WeightsError
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
 from esc_cli.networks.architectures.registry import build_network, recognise, variant_name
@@ -41,7 +42,9 @@ class Checkpoint:
 
 
 def load_checkpoint(model: str | Path, scale: int | None = None) -> Checkpoint:
-    """Load a shipped model by its name, any ESC checkpoint by its path, or a baseline.
+    """Load a shipped model by its name, a checkpoint by its path, or a baseline.
+
+    A checkpoint of another family than ESC is loaded with spandrel, if that is installed.
 
     Args:
         model: A name (``esc-light``), a path (``ESC_DIV2K_X4.pth``), ``nearest`` or ``bicubic``.
@@ -115,8 +118,14 @@ def _shipped(model: str | Path) -> dict[int, ModelEntry]:
 
 
 def _from_file(path: Path, name: str) -> Checkpoint:
-    state = read_state_dict(path)
-    config = recognise(state)
+    tensors = read_tensors(path)
+    state = bare(tensors)
+    try:
+        config = recognise(state)
+    except UnknownNetworkError as error:
+        if not is_spandrel_installed():
+            raise WeightsError(error.message, hint=f"for networks of other families: {EXTRA}") from error
+        return _foreign(tensors, path, name)
     network = build_network(config)
     try:
         network.load_state_dict(state)
@@ -127,6 +136,12 @@ def _from_file(path: Path, name: str) -> Checkpoint:
     return Checkpoint(
         network.float().eval(), config, scale, name, variant_name(config), str(path), file_sha256(path)
     )
+
+
+def _foreign(tensors: dict[str, Tensor], path: Path, name: str) -> Checkpoint:
+    network = load_foreign(without_prefixes(tensors), str(path))
+    config = network.config
+    return Checkpoint(network, config, config.scale, name, config.architecture, str(path), file_sha256(path))
 
 
 def _interpolation(method: str, scale: int) -> Checkpoint:

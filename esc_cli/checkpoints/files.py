@@ -2,7 +2,7 @@
 
 import pickle
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,20 +14,30 @@ from torch import Tensor
 from esc_cli.checkpoints.manifest import PICKLE_SUFFIXES, WEIGHT_SUFFIXES
 from esc_cli.errors import WeightsError
 
-_WRAPPERS = ("params_ema", "params", "state_dict", "sd")
-"""Keys under which training frameworks (BasicSR, Lightning, LTE) store the tensors, preferred keys first."""
+_WRAPPERS = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "sd", "net")
+"""Keys under which training frameworks (BasicSR, neosr, Lightning, LTE) store tensors, preferred first."""
 
 _INNER_PREFIX = "encoder."
 """Prefix of the feature network in LTE's checkpoints. Here that network and the rest are one network."""
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
-    """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt`` file.
+    """Read the tensors of a file, under the names that they have in ESC's networks.
+
+    A prefix that all keys share is removed: data-parallel training adds ``module.``, a compiled network
+    ``_orig_mod.``, and Lightning the name of an attribute.
+
+    Raises:
+        WeightsError: See ``read_tensors``.
+    """
+    return bare(read_tensors(path))
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt`` file, under their own names.
 
     Training frameworks store the tensors under a key: ``params_ema`` is preferred to ``params``, and
-    ``params`` to tensors without a key. LTE stores them in ``model`` under ``sd``. A prefix that all keys
-    share is removed: data-parallel training adds ``module.``, a compiled network ``_orig_mod.``, and
-    Lightning the name of an attribute.
+    ``params`` to tensors without a key. LTE stores them in ``model`` under ``sd``.
 
     Raises:
         WeightsError: The file does not exist, is damaged, is of another kind, or cannot be unpickled from
@@ -40,14 +50,21 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     state = _unwrap(content)
     if not state:
         raise WeightsError(f"the model file {str(path)!r} holds no tensors")
-    return {key.removeprefix(_INNER_PREFIX): tensor for key, tensor in _without_prefix(state).items()}
+    return state
 
 
-def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Remove the prefixes that all keys share."""
+def bare(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Remove the prefixes that all keys share, and the prefix of LTE's feature network."""
+    *_, shortest = without_prefixes(state)
+    return {key.removeprefix(_INNER_PREFIX): tensor for key, tensor in shortest.items()}
+
+
+def without_prefixes(state: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """Yield a state dict as it is, then without the first prefix that all keys share, and so on."""
+    yield state
     while len({key.partition(".")[0] for key in state}) == 1 and all("." in key for key in state):
         state = {key.partition(".")[2]: tensor for key, tensor in state.items()}
-    return state
+        yield state
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -234,8 +234,8 @@ def _memory_lines(report: "BenchmarkReport") -> list[str]:
 
 def _title(work: "Workload") -> str:
     size = f"{work.height}x{work.width}"
-    macs = f"{work.macs / 10**9:,.1f} G multiply-accumulates"
-    return f"{work.model} x{work.scale} on {size}: {macs}, {work.parameters:,} parameters"
+    macs = "" if work.macs is None else f"{work.macs / 10**9:,.1f} G multiply-accumulates, "
+    return f"{work.model} x{work.scale} on {size}: {macs}{work.parameters:,} parameters"
 
 
 def _table(work: "Workload") -> Table:

@@ -55,7 +55,7 @@ Model = Annotated[
         "-m",
         metavar="NAME|FILE",
         autocompletion=completion.models,
-        help="Model to use: a shipped model, the file of any ESC checkpoint, nearest or bicubic.",
+        help="Model to use: a shipped model, the file of a checkpoint, nearest or bicubic.",
     ),
 ]
 Device = Annotated[

@@ -132,7 +132,7 @@ def upscale(
             "-m",
             metavar="NAME|FILE",
             autocompletion=completion.models,
-            help="Model to use: auto, a shipped model, the file of any ESC checkpoint, nearest or bicubic. "
+            help="Model to use: auto, a shipped model, the file of a checkpoint, nearest or bicubic. "
             "auto chooses a suitable model for each picture.",
         ),
     ] = AUTO_MODEL,

@@ -17,9 +17,9 @@ from esc_cli.engine.tiling.tiled import TiledRun, TileSizes
 from esc_cli.engine.tiling.tiles import Span
 from esc_cli.engine.transfer import Download
 from esc_cli.errors import OutOfMemoryError
-from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.base import NetworkConfig, TilingAdvice
 from esc_cli.networks.architectures.lte import Grid
-from esc_cli.networks.padding import pad_to_multiple
+from esc_cli.networks.padding import reflect_pad
 
 ReportPixels = Callable[[int], None]
 """Receives the number of low-resolution pixels that were finished since the last call."""
@@ -59,8 +59,8 @@ class Pass:
     ) -> PassResult:
         """Upscale a picture.
 
-        The picture is padded by reflection, at the right and the bottom, to a multiple of the attention
-        window, and the result is cropped, as in the published evaluation.
+        The picture is padded by reflection, at the right and the bottom, to a size that suits the network (a
+        multiple of the attention window), and the result is cropped, as in the published evaluation.
 
         Args:
             low: (N, 3, H, W), any pixel type, any device. It is not modified.
@@ -80,7 +80,10 @@ class Pass:
         retries, scale = executor.overflow_retries, executor.config.scale
         grid = None if size is None else Grid.between((height, width), size)
         high = _host_picture((n, 3, *(size or (scale * height, scale * width))), dtype)
-        padded = pad_to_multiple(low.to(executor.device), executor.config.window_size)
+        padded_height, padded_width = executor.config.padded_size(height, width)
+        padded = reflect_pad(
+            low.to(executor.device), right=padded_width - width, bottom=padded_height - height
+        )
         progress = _Progress(n * height * width, report)
         with Download(executor.device) as download:
             way = self._run(padded, _Output(high, scale, grid, progress, download))
@@ -102,7 +105,7 @@ class Pass:
         for way in ways:
             if work.area_px < self._too_large_px.get(way.mode, sys.maxsize):
                 if self._attempt(way, padded, output):
-                    return _in_words(way, left_bytes, executor.runtime)
+                    return _in_words(way, left_bytes, executor.runtime, config.tiling)
                 release_reserve()
                 if way is not ways[-1]:  # the last way is tried again for the next picture
                     self._too_large_px[way.mode] = work.area_px
@@ -214,11 +217,12 @@ def _as_large(config: NetworkConfig, grid: Grid | None) -> NetworkConfig:
     return replace(config, scale=math.ceil(max(grid.row_factor, grid.column_factor)))
 
 
-def _in_words(way: Way, left_bytes: int, runtime: Runtime) -> str:
+def _in_words(way: Way, left_bytes: int, runtime: Runtime, advice: TilingAdvice) -> str:
+    against = "" if advice == "supported" else " (this network's authors advise against tiles)"
     names = {
         "none": "the whole picture at once",
         "exact": "exact, in strips",
-        "overlap": f"tiles of {way.sizes.largest_px} pixels that overlap" if way.sizes else "",
+        "overlap": f"tiles of {way.sizes.largest_px} pixels that overlap{against}" if way.sizes else "",
     }
     needed, left = (f"{count // 2**20:,} MB" for count in (way.needed_bytes, left_bytes))
     by = "" if runtime.name == "torch" else f" by {runtime.title}"

@@ -18,7 +18,7 @@ from esc_cli.checkpoints.checkpoint import (
 )
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.checkpoints.scales import plan_passes
-from esc_cli.engine.attention_choice import choose_attention
+from esc_cli.engine.attention_choice import AttentionChoice, choose_attention
 from esc_cli.engine.device import Precision, PrecisionChoice, choose_precision
 from esc_cli.engine.executors.base import Runtime
 from esc_cli.engine.executors.registry import AUTO, choose_device_for, choose_runtime, runtime_named
@@ -61,8 +61,7 @@ class Upscaler:
     """Upscale pictures with a model.
 
     Args:
-        model: The name of a shipped model or a baseline, the path of an ESC checkpoint, or a loaded
-            checkpoint.
+        model: The name of a shipped model or a baseline, the path of a checkpoint, or a loaded checkpoint.
         scale: Scale factor. Above the model's own scales, networks run one after the other. The default is 4
             if the model has that scale, else its largest scale. Only an arbitrary-scale model accepts a
             factor that is not a whole number.
@@ -129,11 +128,17 @@ class Upscaler:
         self._precision_is_free = precision == "auto"
         if self._precision_is_free and not any(map(_has_weights, self._checkpoints.values())):
             chosen_precision = PrecisionChoice(torch.float32, "a baseline has no weights to multiply with")
+        elif self._precision_is_free and self._is_opaque:
+            chosen_precision = PrecisionChoice(torch.float32, "the error of half precision is not known here")
         elif self._precision_is_free and runtime != AUTO:
             chosen_precision = self._suitable_precision(runtime_named(runtime), chosen_precision)
         self.precision, self.precision_reason = chosen_precision.dtype, chosen_precision.reason
         chosen_attention = choose_attention(attention, self.device, self.precision)
+        if self._is_opaque:
+            chosen_attention = AttentionChoice("naive", "the network is run as it is written")
         self.attention, self.attention_reason = chosen_attention.name, chosen_attention.reason
+        for checkpoint in self._checkpoints.values():
+            _refuse_what_is_unknown(checkpoint, self.precision, tiling, attention)
         self.scale = math.prod(self.passes)
         self.does_any_scale = does_any_scale(model)
         missing = partial(
@@ -156,6 +161,10 @@ class Upscaler:
             _refuse_tiles(self._requests.values())
         self._runs: dict[tuple[float, torch.dtype, str], Pass | SelfEnsemble] = {}
         self.digests = tuple(self._checkpoints[one].sha256 for one in self.passes)
+
+    @property
+    def _is_opaque(self) -> bool:
+        return any(checkpoint.config.opaque for checkpoint in self._checkpoints.values())
 
     def _suitable_precision(self, runtime: Runtime, chosen: PrecisionChoice) -> PrecisionChoice:
         """Return a precision, or float32 if a runtime supports only that for these networks."""
@@ -333,6 +342,26 @@ def _refuse_tiles(requests: Iterable[TilingRequest]) -> None:
     """Refuse to run an arbitrary-scale model in tiles: its pixels lie on no grid that tiles could share."""
     if any(request.mode == "overlap" for request in requests):
         raise UsageError("an arbitrary-scale model cannot run in tiles", hint="choose tiling auto or exact")
+
+
+def _refuse_what_is_unknown(
+    checkpoint: Checkpoint, dtype: torch.dtype, tiling: Tiling, attention: str
+) -> None:
+    """Refuse what a network does not support, and what needs to know its steps if they are not known."""
+    if not checkpoint.config.supports(dtype):
+        name = str(dtype).removeprefix("torch.")
+        raise UsageError(
+            f"the network {checkpoint.variant} does not support {name}", hint="choose precision float32"
+        )
+    if checkpoint.config.opaque and tiling == "exact":
+        raise UsageError(
+            f"the network {checkpoint.variant} cannot run in exact strips, as its steps are not known",
+            hint="choose tiling auto, none or overlap",
+        )
+    if checkpoint.config.opaque and attention not in ("auto", "naive"):
+        raise UsageError(
+            f"the network {checkpoint.variant} has no attention to choose", hint="choose attention auto"
+        )
 
 
 def _refuse_what_is_missing(runtime: Runtime, missing: Callable[[Runtime], str | None]) -> None:

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.errors import DeviceError
+from esc_cli.networks.architectures.foreign import ForeignNetwork
 from esc_cli.networks.attention.windows import WindowAttentionBase, use_attention
 from esc_cli.networks.blocks import ChannelNorm
 from esc_cli.networks.folding import fold_pointwise
@@ -54,6 +55,8 @@ _TELEMETRY = "openvino_telemetry"
 
 def obstacle(network: nn.Module) -> str | None:
     """Return the reason against running a network with OpenVINO, as the end of a sentence, or None."""
+    if isinstance(network, ForeignNetwork):
+        return "it runs ESC's networks only"
     attentions = [module for module in network.modules() if isinstance(module, WindowAttentionBase)]
     if not attentions:
         return "a network without attention gains nothing from it"

@@ -41,7 +41,8 @@ class TorchExecutor(Executor):
         if device.type == "cpu":
             limit_threads()
         self._network = self._on_device(dtype)
-        self._graphed = GraphedNetwork(self._network) if device.type == "cuda" else None
+        can_record = device.type == "cuda" and not self.config.opaque  # others may wait for the device
+        self._graphed = GraphedNetwork(self._network) if can_record else None
 
     def __call__(
         self, picture: Tensor, grid: Grid | None = None, statistics: Statistics | None = None
@@ -155,7 +156,8 @@ class TorchExecutor(Executor):
         return self._on_device(torch.float32)
 
     def _on_device(self, dtype: torch.dtype) -> nn.Module:
-        return for_inference(self._checkpoint.network, self.device, dtype, self.attention)
+        attention = "naive" if self.config.opaque else self.attention  # which leaves a network as it is
+        return for_inference(self._checkpoint.network, self.device, dtype, attention)
 
 
 class _OverflowError(ArithmeticError):

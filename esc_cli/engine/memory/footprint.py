@@ -1,5 +1,6 @@
 """Estimate the peak memory of one run of a network from the network's widths."""
 
+import math
 from dataclasses import dataclass, replace
 
 import torch
@@ -39,6 +40,11 @@ class Work:
     runtime: Runtime
 
     @property
+    def can_stream(self) -> bool:
+        """Whether the pictures can be run in exact strips."""
+        return self.runtime.streams and not self.config.opaque
+
+    @property
     def area_px(self) -> int:
         """Number of pixels of all pictures."""
         return self.batch * self.height * self.width
@@ -48,6 +54,7 @@ class Work:
         inner = self._inside()
         memory = inner.config.memory()
         values = memory.values_per_pixel + _RESULT_MAPS * 3 * inner.config.scale**2
+        values += math.ceil(memory.values_per_square * inner.area_px)
         needed = self.runtime.fixed_bytes + inner.area_px * values * self.dtype.itemsize
         if self.attention == "naive":
             needed += _score_bytes(inner, inner.area_px)

@@ -129,7 +129,10 @@ def fits_whole(request: TilingRequest, work: Work, free_bytes: int) -> bool:
 def _automatic_ways(request: TilingRequest, work: Work, budget_bytes: int, on_cpu: bool) -> Iterator[Way]:
     """Yield the ways that fit: the whole picture if that is at least as fast, exact strips, then tiles."""
     whole, exact = Way("none", work.bytes_whole()), Way("exact", work.bytes_streamed())
-    if not work.runtime.streams or exact.needed_bytes >= whole.needed_bytes:
+    if work.config.tiling == "internal":  # the network bounds its memory itself
+        yield whole
+        return
+    if not work.can_stream or exact.needed_bytes >= whole.needed_bytes:
         fast = [whole]
     elif on_cpu and work.area_px > WHOLE_ON_CPU_PX:
         fast = [exact]

@@ -183,12 +183,13 @@ def _matmul(device: torch.device) -> Run:
 
 def _workload(task: BenchmarkTask, rows: Sequence[Row]) -> Workload:
     height, width = task.size
+    config = task.checkpoint.config
     return Workload(
         model=task.checkpoint.name,
-        scale=task.checkpoint.config.scale,
+        scale=config.scale,
         height=height,
         width=width,
-        macs=multiply_accumulates(task.checkpoint.config, height, width),
+        macs=None if config.opaque else multiply_accumulates(config, height, width),
         parameters=sum(weights.numel() for weights in task.checkpoint.network.parameters()),
         rows=tuple(rows),
     )

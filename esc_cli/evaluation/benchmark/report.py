@@ -63,7 +63,7 @@ class Workload:
         scale: Output pixels per input pixel.
         height: Height of the low-resolution picture, in pixels.
         width: Width of the low-resolution picture, in pixels.
-        macs: Number of multiply-accumulates.
+        macs: Number of multiply-accumulates. None for a network of another family than ESC.
         parameters: Number of parameters of the network.
         rows: All ways, with the reference first.
     """
@@ -72,7 +72,7 @@ class Workload:
     scale: int
     height: int
     width: int
-    macs: int
+    macs: int | None
     parameters: int
     rows: tuple[Row, ...]
 

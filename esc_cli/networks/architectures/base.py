@@ -2,12 +2,16 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import Field, dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor, nn
 
 State = Mapping[str, Tensor]
 """A state dict."""
+
+TilingAdvice = Literal["supported", "discouraged", "internal"]
+"""How well a network runs in tiles: well, badly, or not at all because it cuts the picture itself."""
 
 # Peak of resident memory over a whole forward pass in a fresh process (two threads, fused attention, the
 # attention biases included), torch 2.13 on an x86-64 CPU, MB:
@@ -37,6 +41,8 @@ class MemoryProfile:
         bias_layers: Number of attention layers.
         learned_factors: Whether the bias is learned as factors, so that only ``naive`` attention makes it
             dense.
+        values_per_square: Values that each pixel of the input adds to ``values_per_pixel``, in a network
+            whose memory grows faster than the picture.
     """
 
     values_per_pixel: int = 0
@@ -45,6 +51,7 @@ class MemoryProfile:
     bias_values: int = 0
     bias_layers: int = 0
     learned_factors: bool = False
+    values_per_square: float = 0.0
 
 
 class NetworkConfig:
@@ -56,6 +63,9 @@ class NetworkConfig:
         any_scale: Whether the network makes results of any size. ``scale`` is then only the default.
         pools: Whether the network pools over the whole picture. Tiles then differ from the whole picture,
             however large their overlap is.
+        opaque: Whether the steps of the network are not known here. It then runs only whole or in tiles, and
+            nothing in it is rewritten for speed.
+        tiling: How well the network runs in tiles.
     """
 
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]  # every subclass is a dataclass
@@ -63,6 +73,8 @@ class NetworkConfig:
     window_size: int
     any_scale: ClassVar[bool] = False
     pools: ClassVar[bool] = True
+    opaque: ClassVar[bool] = False
+    tiling: TilingAdvice = "supported"
 
     @property
     def body_factor(self) -> int:
@@ -81,6 +93,15 @@ class NetworkConfig:
     def memory(self) -> MemoryProfile:
         """Return the memory that the network needs for a picture."""
         return MemoryProfile()
+
+    def padded_size(self, height: int, width: int) -> tuple[int, int]:
+        """Return the size, (height, width), to which a picture is padded before the network runs."""
+        window_px = self.window_size
+        return height + -height % window_px, width + -width % window_px
+
+    def supports(self, dtype: torch.dtype) -> bool:
+        """Return whether the network can be run in a precision."""
+        return True
 
 
 class BlocksConfig(NetworkConfig):

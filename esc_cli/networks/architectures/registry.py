@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from esc_cli.errors import WeightsError
+from esc_cli.errors import UnknownNetworkError, WeightsError
 from esc_cli.networks.architectures import (
     esc,
     esc_flashbias,
@@ -44,7 +44,13 @@ _PUBLISHED_SCALE = 4
 
 
 def build_network(config: NetworkConfig) -> nn.Module:
-    """Make the network that a configuration describes, with newly initialized weights."""
+    """Make the network that a configuration describes, with newly initialized weights.
+
+    Raises:
+        WeightsError: The network is of another family than ESC.
+    """
+    if config.opaque:
+        raise WeightsError("only ESC networks can be built anew", hint="name an ESC model or checkpoint")
     return _BY_CONFIG[type(config)].network(config)
 
 
@@ -61,7 +67,8 @@ def recognise(state: State) -> NetworkConfig:
     """Return the configuration of the network that a state dict belongs to, found from its tensors alone.
 
     Raises:
-        WeightsError: The state dict does not belong to a network that can be built here.
+        UnknownNetworkError: The state dict does not belong to an ESC network.
+        WeightsError: The state dict belongs to an ESC network that cannot be built here.
     """
     problem: Exception = ValueError("its head is of an unknown kind")
     for architecture in ARCHITECTURES:
@@ -75,7 +82,9 @@ def recognise(state: State) -> NetworkConfig:
     bias = next((key for key in (FACTORS, COORDINATES, UNATTENDED) if key in state), TABLE)
     missing = [key for key in (entry(state), "blocks.0.proj.proj.weight", bias) if key not in state]
     if missing:
-        raise WeightsError(f"the file does not hold an ESC network: it has no tensor called {missing[0]!r}")
+        raise UnknownNetworkError(
+            f"the file does not hold an ESC network: it has no tensor called {missing[0]!r}"
+        )
     raise WeightsError(
         f"the file looks like an ESC network, but its tensors do not fit: {problem}"
     ) from problem

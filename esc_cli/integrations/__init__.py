@@ -1,0 +1,1 @@
+"""ESC inside other programs. Nothing else in this package imports these modules."""
