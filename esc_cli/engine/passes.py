@@ -130,7 +130,7 @@ class Pass:
         # The result is already allocated, but the system provides its pages only when they are written.
         left_bytes = free_bytes(executor.device) - (output.high.nbytes if on_host else 0)
         # If rows wrap, strips do not overwrite maps that are done. ESC-light x2 on 640x640 in strips takes
-        # 797 MB instead of 690, and deeper networks hold no more maps at a time.
+        # 797 MB instead of 690, and half of the free memory is left for other networks.
         usable_bytes = left_bytes // 2 if output.wraps.rows else left_bytes
         ways = choose_ways(self._request, work, usable_bytes, on_host)
         # The pixels of a grid lie on no other that tiles could share, and tiles have no opposite borders.
