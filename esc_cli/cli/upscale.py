@@ -174,6 +174,13 @@ def upscale(
             "--consistency", help="Correct the result until it gives the input when it is shrunk again."
         ),
     ] = False,
+    seamless: Annotated[
+        Literal["x", "y", "xy"] | None,
+        typer.Option(
+            help="Borders that wrap: x (left and right), y (top and bottom) or xy, for textures and "
+            "panoramas. The result wraps, too."
+        ),
+    ] = None,
     alpha: Annotated[
         Literal["opacity", "data"],
         typer.Option(

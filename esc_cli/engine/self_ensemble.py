@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.memory.free import host_free_bytes
 from esc_cli.engine.passes import Pass, PassResult, ReportPixels
 from esc_cli.engine.pixels import from_unit
@@ -64,7 +65,12 @@ class SelfEnsemble:
         self._pass = run
 
     def run(
-        self, low: Tensor, dtype: torch.dtype, report: ReportPixels, size: tuple[int, int] | None = None
+        self,
+        low: Tensor,
+        dtype: torch.dtype,
+        report: ReportPixels,
+        size: tuple[int, int] | None = None,
+        wraps: Wraps = NOT_WRAPPED,
     ) -> PassResult:
         """Upscale a picture to the mean of eight results in [0, 1], which is rounded once.
 
@@ -73,6 +79,7 @@ class SelfEnsemble:
             dtype: Pixel type of the result.
             report: Called with the low-resolution pixels as they are finished, 8 N H W in total.
             size: See ``Pass.run``.
+            wraps: See ``Pass.run``.
 
         Returns:
             The upscaled picture, (N, 3, scale H, scale W) or of ``size``, on the host.
@@ -83,10 +90,10 @@ class SelfEnsemble:
         """
         scale, (height, width) = self._pass.config.scale, low.shape[-2:]
         _check_room((*low.shape[:2], *(size or (scale * height, scale * width))))
-        first = self._run_turned(SYMMETRIES[0], low, report, size)
+        first = self._run_turned(SYMMETRIES[0], low, report, size, wraps)
         total, retries = first.high.numpy(), first.overflow_retries
         for symmetry in SYMMETRIES[1:]:
-            result = self._run_turned(symmetry, low, report, size)
+            result = self._run_turned(symmetry, low, report, size, wraps)
             np.add(total, symmetry.undo(result.high.numpy()), out=total)
             retries += result.overflow_retries
             del result  # free its memory before the next result is made
@@ -95,10 +102,16 @@ class SelfEnsemble:
         return PassResult(high, f"self-ensemble of {len(SYMMETRIES)}: {first.way}", retries)
 
     def _run_turned(
-        self, symmetry: Symmetry, low: Tensor, report: ReportPixels, size: tuple[int, int] | None
+        self,
+        symmetry: Symmetry,
+        low: Tensor,
+        report: ReportPixels,
+        size: tuple[int, int] | None,
+        wraps: Wraps,
     ) -> PassResult:
         turned_size = None if size is None else symmetry.size_of(size)
-        return self._pass.run(symmetry.apply(low), torch.float32, report, turned_size)
+        turned_wraps = wraps.turned(symmetry.turns)
+        return self._pass.run(symmetry.apply(low), torch.float32, report, turned_size, turned_wraps)
 
 
 def _check_room(shape: tuple[int, ...]) -> None:

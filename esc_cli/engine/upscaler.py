@@ -19,6 +19,7 @@ from esc_cli.checkpoints.checkpoint import (
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.checkpoints.scales import plan_passes
 from esc_cli.engine.attention_choice import AttentionChoice, choose_attention
+from esc_cli.engine.borders import Seamless, Wraps
 from esc_cli.engine.device import Precision, PrecisionChoice, choose_precision
 from esc_cli.engine.executors.base import Runtime
 from esc_cli.engine.executors.registry import AUTO, choose_device_for, choose_runtime, runtime_named
@@ -79,6 +80,8 @@ class Upscaler:
             start. ``auto`` takes a runtime other than torch only for pictures that fit in memory whole.
         tta: Whether each network's result is the mean over the eight flips and rotations of its picture (the
             self-ensemble). It is a little better, for eight times the work.
+        seamless: Axes along which pictures wrap: ``x`` (left and right), ``y`` or ``xy``, as textures and
+            panoramas do. Results wrap likewise. Only torch does this.
 
     Attributes:
         device: Device that the networks run on. If the runtime has devices of its own, it is the CPU.
@@ -93,6 +96,7 @@ class Upscaler:
         digests: The sha256 of each of these networks' files, so that a result can name what made it.
         scale: Product of ``passes``.
         does_any_scale: Whether the model is an arbitrary-scale model: one network makes results of any size.
+        wraps: Axes along which pictures wrap.
 
     Raises:
         UsageError: The scale is out of reach, a named precision, attention backend or runtime does not exist,
@@ -114,7 +118,9 @@ class Upscaler:
         attention: str = "auto",
         runtime: str = AUTO,
         tta: bool = False,
+        seamless: Seamless | None = None,
     ) -> None:
+        self.wraps = Wraps.parse(seamless)
         chosen_device, requested_runtime = choose_device_for(runtime, device)
         self.device, self.device_reason = chosen_device.device, chosen_device.reason
         self.device_name = chosen_device.name
@@ -146,6 +152,7 @@ class Upscaler:
             strips=tiling == "exact",
             attention=attention != "auto",
             any_scale=self.does_any_scale,
+            wraps=bool(self.wraps),
         )
         if runtime != AUTO:
             _refuse_what_is_missing(runtime_named(runtime), missing)
@@ -158,7 +165,15 @@ class Upscaler:
         }
         self._tta = tta
         if self.does_any_scale:
-            _refuse_tiles(self._requests.values())
+            _refuse_tiles(self._requests.values(), "an arbitrary-scale model cannot run in tiles")
+        if self.wraps:
+            _refuse_tiles(self._requests.values(), "a picture whose borders wrap cannot run in tiles")
+            if self.does_any_scale:
+                raise UsageError("an arbitrary-scale model cannot let borders wrap", "name another model")
+            if self._is_opaque:
+                raise UsageError(
+                    "the borders of a network cannot wrap if its steps are not known", "name an ESC model"
+                )
         self._runs: dict[tuple[float, torch.dtype, str], Pass | SelfEnsemble] = {}
         self.digests = tuple(self._checkpoints[one].sha256 for one in self.passes)
 
@@ -256,7 +271,8 @@ class Upscaler:
         try:
             with torch.inference_mode():
                 for position, run in enumerate(runs, start=1):
-                    result = run.run(low, dtype if position == len(runs) else between, meter.add, asked)
+                    kind = dtype if position == len(runs) else between
+                    result = run.run(low, kind, meter.add, asked, self.wraps)
                     low = result.high
                     ways.append(result.way)
                     retries += result.overflow_retries
@@ -338,10 +354,10 @@ def _work_px(low: Tensor, passes: tuple[float, ...]) -> int:
     return sum(int(first_px * math.prod(passes[:position]) ** 2) for position in range(len(passes)))
 
 
-def _refuse_tiles(requests: Iterable[TilingRequest]) -> None:
-    """Refuse to run an arbitrary-scale model in tiles: its pixels lie on no grid that tiles could share."""
+def _refuse_tiles(requests: Iterable[TilingRequest], message: str) -> None:
+    """Refuse tiles: pixels of any scale lie on no grid that tiles share, and tiles do not wrap."""
     if any(request.mode == "overlap" for request in requests):
-        raise UsageError("an arbitrary-scale model cannot run in tiles", hint="choose tiling auto or exact")
+        raise UsageError(message, hint="choose tiling auto or exact")
 
 
 def _refuse_what_is_unknown(

@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from esc_cli.engine.borders import NOT_WRAPPED, Wraps
+from esc_cli.engine.wrapping import pad_wrapped
 from esc_cli.enhancement.resize import resized_strips
 from esc_cli.media.pixels.alpha import largest_value
 
@@ -24,7 +26,7 @@ The worst picture of Set5 at x4 agrees with its input to 55 dB after the first a
 _STRIP_SAMPLES = 2**20
 
 
-def keep_flat(high: Tensor, low: Tensor) -> Tensor:
+def keep_flat(high: Tensor, low: Tensor, wraps: Wraps = NOT_WRAPPED) -> Tensor:
     """Make the result constant where the input is constant, up to the borders: flat white stays white.
 
     A pixel is flat if all pixels of the picture within ``FLAT_RADIUS_PX`` equal it in every channel. Besides
@@ -33,11 +35,14 @@ def keep_flat(high: Tensor, low: Tensor) -> Tensor:
     Args:
         high: (N, C, H, W), uint8, uint16 or float, on the host. It is modified in place.
         low: (N, C, h, w), same dtype. The input that ``high`` was made from, at any scale.
+        wraps: Axes along which the picture wraps.
 
     Returns:
         ``high``.
     """
-    flat = _flat(low)  # (N, 1, h, w)
+    rows_px, columns_px = FLAT_RADIUS_PX * wraps.rows, FLAT_RADIUS_PX * wraps.columns
+    flat = _flat(pad_wrapped(low, rows_px, columns_px))
+    flat = flat[..., rows_px : flat.shape[-2] - rows_px, columns_px : flat.shape[-1] - columns_px]
     if not bool(flat.any()):
         return high
     rows, columns = (_nearest(new, old) for new, old in zip(high.shape[-2:], low.shape[-2:], strict=True))

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.upscaler import ProgressCallback, Upscaler
-from esc_cli.enhancement.bleeding import bleed
 from esc_cli.enhancement.consistency import keep_flat, make_consistent
 from esc_cli.enhancement.models import Models
 from esc_cli.enhancement.resize import resize, resize_with_alpha
 from esc_cli.enhancement.size import Geometry
 from esc_cli.enhancement.tone import tone_of
+from esc_cli.enhancement.wrapping import Margins, wrapped_bleed
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.pixels.alpha import largest_value
 
@@ -88,7 +89,8 @@ class Enlarger:
         """Enlarge a picture, or several of one size as (N, 3, H, W), to a given size."""
         job_px = self.job_px.get((picture.height, picture.width))
         picture = dataclasses.replace(picture, alpha_is_data=self.alpha_is_data)
-        return enlarge(picture, self._upscaler(picture, size), size, self.consistency, progress, job_px)
+        upscaler, wraps = self._upscaler(picture, size), self.models.wraps
+        return enlarge(picture, upscaler, size, self.consistency, progress, job_px, wraps)
 
     def _size_of(self, picture: Picture) -> tuple[int, int]:
         return self.size.size_of(picture.height, picture.width)
@@ -104,6 +106,7 @@ def enlarge(
     consistency: bool = False,
     progress: ProgressCallback | None = None,
     job_px: int | None = None,
+    wraps: Wraps = NOT_WRAPPED,
 ) -> Enlarged:
     """Enlarge a picture, including its transparency and tone.
 
@@ -121,12 +124,13 @@ def enlarge(
         consistency: See ``Enlarger``.
         progress: Called with the work that is done and its total, in input pixels of all planes together.
         job_px: Number of pixels of all pictures of this size. The default is that of this picture.
+        wraps: Axes along which the picture wraps, as the upscaler was told.
 
     Raises:
         OutOfMemoryError: The device has too little memory.
     """
     if upscaler is None:
-        return Enlarged(_resized(picture, size))
+        return Enlarged(_resized(picture, size, wraps))
     tone = tone_of(picture.metadata.icc_profile, picture.gray)
     low = picture.color if tone is None else tone.encode(picture.color)
     if picture.alpha is None or _is_opaque(picture.alpha):
@@ -136,27 +140,32 @@ def enlarge(
         )
     else:
         counts = upscaler.keeps_pixels or picture.alpha_is_data
-        visible = low if counts else bleed(low, picture.alpha)
+        visible = low if counts else wrapped_bleed(low, picture.alpha, wraps)
         planes = [visible, picture.alpha.expand(-1, 3, -1, -1)]
         (color, gray_alpha), ways = _upscaled(planes, upscaler, size, consistency, progress, job_px)
         alpha = make_gray(gray_alpha)[:, :1]
-    color, alpha = _to_size(color, alpha, size, picture)
+    color, alpha = _to_size(color, alpha, size, picture, wraps)
     if tone is not None:
         color = tone.decode(color, picture.color.dtype)
     color = make_gray(color) if picture.gray else color
     return Enlarged(dataclasses.replace(picture, color=color, alpha=alpha), ways)
 
 
-def _resized(picture: Picture, size: tuple[int, int]) -> Picture:
+def _resized(picture: Picture, size: tuple[int, int], wraps: Wraps) -> Picture:
     """Shrink a picture, or keep its size, without a network."""
-    color, alpha = _to_size(picture.color, picture.alpha, size, picture)
+    color, alpha = _to_size(picture.color, picture.alpha, size, picture, wraps)
     return dataclasses.replace(picture, color=color, alpha=alpha)
 
 
 def _to_size(
-    color: Tensor, alpha: Tensor | None, size: tuple[int, int], picture: Picture
+    color: Tensor, alpha: Tensor | None, size: tuple[int, int], picture: Picture, wraps: Wraps
 ) -> tuple[Tensor, Tensor | None]:
     """Resize colors and alpha, which weighs the colors unless it is a channel of data."""
+    if wraps and color.shape[-2:] != size:
+        wide = Margins.between((color.shape[-2], color.shape[-1]), size, wraps)
+        wide_alpha = None if alpha is None else wide.add(alpha)
+        high, high_alpha = _to_size(wide.add(color), wide_alpha, wide.size, picture, NOT_WRAPPED)
+        return wide.crop(high), None if high_alpha is None else wide.crop(high_alpha)
     if alpha is None or not picture.alpha_is_data:
         return resize_with_alpha(color, alpha, *size, linear_light=True)
     return resize(color, *size, linear_light=True), resize(alpha, *size)
@@ -207,6 +216,6 @@ def _upscaled(
         share = share_of(progress, number, len(planes))
         result = upscaler.run(low, job_px=job_px, size=(height, width), progress=share)
         high = make_consistent(result.high, low) if consistency else result.high
-        results.append(keep_flat(high, low))
+        results.append(keep_flat(high, low, upscaler.wraps))
         ways = ways or result.ways
     return results, ways

@@ -11,6 +11,7 @@ from esc_cli.checkpoints.checkpoint import (
     open_model,
 )
 from esc_cli.checkpoints.scales import reachable_scale
+from esc_cli.engine.borders import Wraps
 from esc_cli.engine.device import choose_precision
 from esc_cli.engine.executors.registry import choose_device_for
 from esc_cli.engine.upscaler import Upscaler
@@ -40,6 +41,11 @@ class Models:
     def name(self) -> str:
         """Name of the model."""
         return self._model.name if isinstance(self._model, Checkpoint) else self._model
+
+    @property
+    def wraps(self) -> Wraps:
+        """The axes along which pictures wrap."""
+        return self._options.wraps
 
     def default(self) -> Upscaler:
         """Return the upscaler of the model's default scale."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL
+from esc_cli.engine.borders import Seamless, Wraps
 from esc_cli.errors import UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class EnhancementOptions:
         runtime: See ``Upscaler``.
         tta: See ``Upscaler``.
         consistency: Whether to correct results until they nearly equal their source when made small again.
+        seamless: See ``Upscaler``.
         alpha: ``opacity``, or ``data`` if alpha is a channel of data, as in textures of games. Then the
             colors are enlarged as they are, also where alpha is 0.
     """
@@ -61,6 +63,7 @@ class EnhancementOptions:
     runtime: str = field(default="auto", metadata=NO_EFFECT | _ENGINE)
     tta: bool = field(default=False, metadata=RECORDED | _ENGINE)
     consistency: bool = field(default=False, metadata=RECORDED)
+    seamless: "Seamless | None" = field(default=None, metadata=RECORDED | ADDED_LATER | _ENGINE)
     alpha: Literal["opacity", "data"] = field(default="opacity", metadata=RECORDED | ADDED_LATER)
 
     def __post_init__(self) -> None:
@@ -69,8 +72,18 @@ class EnhancementOptions:
         Raises:
             UsageError: A choice is unknown.
         """
+        if self.wraps and self.consistency:
+            raise UsageError(
+                "--seamless and --consistency contradict each other",
+                hint="leave one of them out: consistency does not know borders that wrap",
+            )
         if self.alpha not in ALPHA:
             raise UsageError(f"{self.alpha!r} is not a meaning of alpha", hint="use opacity or data")
+
+    @cached_property
+    def wraps(self) -> Wraps:
+        """The axes along which pictures wrap."""
+        return Wraps.parse(self.seamless)
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -190,6 +190,11 @@ def _plan_task(source: Source, destination: Destination, request: Request) -> Ta
     task: Task
     if is_clip(source):
         task = plan_clip(source, destination, request.size, request.options.clips)
+        if task.clip.rotation_deg % 180 and request.options.seamless in ("x", "y"):
+            raise InputError(
+                f"{source.name} is stored turned, so its borders can wrap only along both axes",
+                hint="use --seamless xy",
+            )
     else:
         task = _plan_picture(source, destination, request)
     if request.options.in_place:

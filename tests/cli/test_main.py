@@ -38,7 +38,7 @@ def test_only_a_first_word_is_a_command(run: Run, save: Save) -> None:
 def test_without_an_input(run: Run) -> None:
     ended = run("-s", 2)
     assert ended.code == 2
-    assert "Missing argument" in ended.stderr
+    assert "no input is named" in ended.stderr
 
 
 @pytest.mark.parametrize(

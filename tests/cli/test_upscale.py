@@ -477,3 +477,35 @@ def test_colors_under_alpha_are_data(run: Run, save: Save, load: Load) -> None:
     assert result.convert("RGB").tobytes() == load("opaque.png").tobytes()
     ended = run("in.png", "-m", "bicubic", "-s", 2, "-o", "out.gif", "--alpha", "data")
     assert "note: GIF loses the colors under alpha 0\n" in ended.stderr
+
+
+def test_a_texture_stays_tileable(run: Run, save: Save, load: Load) -> None:
+    texture = load(save("in.png", size=(64, 32)))
+    texture.rotate(0, translate=(0, 0)).save("a.png")
+    shifted = Image.new("RGB", texture.size)
+    shifted.paste(texture, (32, 0)), shifted.paste(texture, (-32, 0))
+    shifted.save("b.png")
+    for name in ("a.png", "b.png"):
+        run(
+            name,
+            "-m",
+            "esc-light",
+            "-s",
+            2,
+            "-p",
+            "float32",
+            "-d",
+            "cpu",
+            "--seamless",
+            "x",
+            "--runtime",
+            "torch",
+        )
+    high, expected = load("b_x2.png"), load("a_x2.png")
+    rolled = Image.new("RGB", high.size)
+    rolled.paste(expected, (64, 0)), rolled.paste(expected, (-64, 0))
+    difference = torch.frombuffer(bytearray(high.tobytes()), dtype=torch.uint8).int()
+    difference -= torch.frombuffer(bytearray(rolled.tobytes()), dtype=torch.uint8).int()
+    assert difference.abs().max() <= 1
+    refused = run("a.png", "--seamless", "x", "--tiling", "overlap", "-o", "c.png")
+    assert (refused.code, "cannot run in tiles" in refused.stderr) == (2, True)

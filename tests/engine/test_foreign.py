@@ -84,6 +84,7 @@ def test_advice_against_tiles_is_passed_on(picture: Pictures) -> None:
     ("option", "reason"),
     [
         ({"tiling": "exact"}, "Mixing cannot run in exact strips"),
+        ({"seamless": "x"}, "cannot wrap if its steps are not known"),
         ({"attention": "sdpa"}, "Mixing has no attention to choose"),
         ({"precision": "float16"}, "Mixing does not support float16"),
     ],

@@ -27,6 +27,7 @@ OTHERS: dict[str, Any] = {
     "scale": 3,
     "size": "50%",
     "consistency": True,
+    "seamless": "xy",
     "alpha": "data",
     "format": "webp",
     "quality": 50,
@@ -139,6 +140,8 @@ def test_options_of_clips_reach_clips() -> None:
     [
         ({"threads": 0}, "the network needs at least 1 thread, not 0"),
         ({"nice": 20}, "20 is not a niceness"),
+        ({"seamless": "z"}, "'z' is not a choice of borders"),
+        ({"seamless": "x", "consistency": True}, "--seamless and --consistency contradict"),
         ({"alpha": "depth"}, "'depth' is not a meaning of alpha"),
         ({"workers": 0}, "the number of threads must be at least 1, not 0"),
         ({"scale": 2, "size": "50%"}, "a scale and a size cannot be used together"),

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.device import DeviceChoice
 from esc_cli.engine.tiling.shared_statistics import Statistics
 from esc_cli.engine.tiling.tiles import Emit
@@ -45,7 +46,11 @@ class Executor(ABC):
 
     @abstractmethod
     def __call__(
-        self, picture: Tensor, grid: Grid | None = None, statistics: Statistics | None = None
+        self,
+        picture: Tensor,
+        grid: Grid | None = None,
+        statistics: Statistics | None = None,
+        wraps: Wraps = NOT_WRAPPED,
     ) -> Tensor:
         """Run the network.
 
@@ -55,6 +60,7 @@ class Executor(ABC):
                 it.
             statistics: Result of ``gather`` on another picture, to use instead of this picture's own
                 statistics. Only runtimes with ``shares_statistics`` get it.
+            wraps: Axes along which the picture wraps. Only runtimes with ``wraps_borders`` get any.
 
         Returns:
             (N, 3, scale H, scale W), or the size of ``grid``, float32, on the network's device. The values
@@ -92,6 +98,7 @@ class Executor(ABC):
         tick: Callable[[float], None] = lambda share: None,
         begin: Callable[[], None] = lambda: None,
         grid: Grid | None = None,
+        wraps: Wraps = NOT_WRAPPED,
     ) -> int:
         """Run the network strip by strip, with the same result as for the whole picture.
 
@@ -105,6 +112,7 @@ class Executor(ABC):
             tick: Called often, each time with the share of the work that was done since the last call.
             begin: Called when the work begins, and a second time if values overflow.
             grid: See ``__call__``.
+            wraps: See ``__call__``.
 
         Returns:
             Largest height of a strip at the end: less than ``most_rows`` if memory ran out.
@@ -129,6 +137,7 @@ class Runtime(ABC):
         does_any_scale: Whether its executors run arbitrary-scale networks.
         has_attention_backends: Whether the backend of the window attention can be chosen.
         has_own_devices: Whether the runtime names and chooses its devices itself.
+        wraps_borders: Whether its executors run pictures whose borders wrap.
     """
 
     name: str
@@ -139,6 +148,7 @@ class Runtime(ABC):
     does_any_scale: bool = False
     has_attention_backends: bool = False
     has_own_devices: bool = False
+    wraps_borders: bool = False
 
     @property
     def is_installed(self) -> bool:
@@ -194,13 +204,14 @@ class Runtime(ABC):
             attention: Backend of the window attention, if the runtime has several.
         """
 
-    def missing(self, *, strips: bool, attention: bool, any_scale: bool) -> str | None:
+    def missing(self, *, strips: bool, attention: bool, any_scale: bool, wraps: bool = False) -> str | None:
         """Return what the user asks for and the runtime cannot do, as the end of a sentence, or None.
 
         Args:
             strips: Whether the user asks for exact strips.
             attention: Whether the user asks for an attention backend.
             any_scale: Whether the network is an arbitrary-scale network.
+            wraps: Whether the user asks for borders that wrap.
         """
         if strips and not self.streams:
             return "run a picture in exact strips"
@@ -208,4 +219,6 @@ class Runtime(ABC):
             return "use another attention backend than its own"
         if any_scale and not self.does_any_scale:
             return "run an arbitrary-scale model"
+        if wraps and not self.wraps_borders:
+            return "let borders wrap"
         return None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.device import DeviceChoice
 from esc_cli.engine.executors.base import Executor, Runtime
 from esc_cli.engine.executors.onnx_providers import CPU, Place, choose_place, onnxruntime
@@ -45,7 +46,11 @@ class OnnxExecutor(Executor):
         limit_threads()
 
     def __call__(
-        self, picture: Tensor, grid: Grid | None = None, statistics: Statistics | None = None
+        self,
+        picture: Tensor,
+        grid: Grid | None = None,
+        statistics: Statistics | None = None,
+        wraps: Wraps = NOT_WRAPPED,
     ) -> Tensor:
         """Run the network. The first call makes and optimizes the graph."""
         low = to_unit(picture.cpu())

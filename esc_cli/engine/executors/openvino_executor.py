@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.executors.base import KEPT_SHAPES, Executor, Runtime
 from esc_cli.engine.executors.openvino_graph import (
     convert,
@@ -63,7 +64,11 @@ class OpenVinoExecutor(Executor):
         self._requests: OrderedDict[torch.Size, Any] = OrderedDict()
 
     def __call__(
-        self, picture: Tensor, grid: Grid | None = None, statistics: Statistics | None = None
+        self,
+        picture: Tensor,
+        grid: Grid | None = None,
+        statistics: Statistics | None = None,
+        wraps: Wraps = NOT_WRAPPED,
     ) -> Tensor:
         """Run the network. The first call on a shape compiles it."""
         low = to_unit(picture.cpu())

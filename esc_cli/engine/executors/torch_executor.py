@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.executors.base import Executor, Runtime
 from esc_cli.engine.executors.cuda_graphs import GraphedNetwork
 from esc_cli.engine.executors.inference import for_inference
@@ -17,7 +18,7 @@ from esc_cli.engine.pixels import is_finite, to_unit
 from esc_cli.engine.tf32 import without_tf32
 from esc_cli.engine.threads import limit_threads
 from esc_cli.engine.tiling.shared_statistics import Gathering, Given, Statistics
-from esc_cli.engine.tiling.streaming import StepCount, Strips
+from esc_cli.engine.tiling.streaming import StepCount, Strips, Wrapped
 from esc_cli.engine.tiling.tiles import Emit, Span
 from esc_cli.errors import DeviceError, WeightsError
 from esc_cli.networks.architectures.lte import Grid
@@ -45,21 +46,32 @@ class TorchExecutor(Executor):
         self._graphed = GraphedNetwork(self._network) if can_record else None
 
     def __call__(
-        self, picture: Tensor, grid: Grid | None = None, statistics: Statistics | None = None
+        self,
+        picture: Tensor,
+        grid: Grid | None = None,
+        statistics: Statistics | None = None,
+        wraps: Wraps = NOT_WRAPPED,
     ) -> Tensor:
         """Run the network."""
         low = to_unit(picture.to(self.device))
 
         def attempt(network: nn.Module) -> Tensor | None:
             with without_tf32(), self._translated_errors():
-                high = self._call(network, low, grid, statistics).float()
+                high = self._call(network, low, grid, statistics, wraps).float()
             return high if is_finite(high) else None
 
         return self._finite(attempt)
 
     def _call(
-        self, network: nn.Module, low: Tensor, grid: Grid | None, statistics: Statistics | None
+        self,
+        network: nn.Module,
+        low: Tensor,
+        grid: Grid | None,
+        statistics: Statistics | None,
+        wraps: Wraps,
     ) -> Tensor:
+        if wraps:
+            return network(low, Wrapped(wraps))  # type: ignore[no-any-return]
         if grid is not None:
             return network(low, grid=grid)  # type: ignore[no-any-return]
         if statistics is not None:
@@ -87,6 +99,7 @@ class TorchExecutor(Executor):
         tick: Callable[[float], None] = lambda share: None,
         begin: Callable[[], None] = lambda: None,
         grid: Grid | None = None,
+        wraps: Wraps = NOT_WRAPPED,
     ) -> int:
         """Run the network strip by strip."""
         if self._graphed:
@@ -96,7 +109,11 @@ class TorchExecutor(Executor):
         low = to_unit(picture.to(self.device))
         share = 1 / self._steps
         strips = Strips(
-            self.config.window_size, most_rows, lambda part: tick(part * share), self._translated_errors
+            self.config.window_size,
+            most_rows,
+            lambda part: tick(part * share),
+            self._translated_errors,
+            wraps,
         )
 
         def attempt(network: nn.Module) -> bool | None:
@@ -180,6 +197,7 @@ class TorchRuntime(Runtime):
     shares_statistics = True
     does_any_scale = True
     has_attention_backends = True
+    wraps_borders = True
 
     def obstacle(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
         """Return None: torch can run every network."""

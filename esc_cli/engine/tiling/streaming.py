@@ -16,8 +16,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.memory.free import release_reserve
 from esc_cli.engine.tiling.tiles import Emit, Span, round_up
+from esc_cli.engine.wrapping import (
+    is_inside,
+    margin_of,
+    pad_wrapped,
+    pieces,
+    reached,
+    unbounded,
+)
 from esc_cli.networks.runner import FeatureMap, Whole
 
 LEAST_ROWS = 32
@@ -98,6 +107,8 @@ class Strips:
         most_rows: Largest height of a strip. It only ever shrinks.
         tick: Called after each strip of each step with the strip's share of its map.
         guard: Makes the context in which strips, and nothing else, are computed. It can translate errors.
+        wraps: Axes along which the picture wraps. If rows do, no map is overwritten, because the last strip
+            reads the first rows again.
     """
 
     def __init__(
@@ -106,7 +117,9 @@ class Strips:
         most_rows: int,
         tick: Callable[[float], None] = lambda share: None,
         guard: Callable[[], AbstractContextManager[None]] = nullcontext,
+        wraps: Wraps = NOT_WRAPPED,
     ) -> None:
+        self._wraps = wraps
         self.least_rows = least_rows(window_px)
         self.most_rows = max(most_rows, self.least_rows)
         self._tick = tick
@@ -123,7 +136,7 @@ class Strips:
     ) -> FeatureMap:
         """Run a step strip by strip, or, if its result is not kept, when the result is read."""
         first = maps[0]
-        compute = _block_of(lambda *blocks: (function(*blocks),), maps, reach_px)
+        compute = _block_of(lambda *blocks: (function(*blocks),), maps, reach_px, align_px, self._wraps)
         reach_px += _reach_of(maps)
         if not keep:
             return Deferred(
@@ -140,7 +153,7 @@ class Strips:
         replaces: tuple[FeatureMap | None, FeatureMap | None],
     ) -> tuple[FeatureMap, FeatureMap]:
         """Run a step with two results strip by strip."""
-        compute = _block_of(function, maps, reach_px)
+        compute = _block_of(function, maps, reach_px, 1, self._wraps)
         reach_px += _reach_of(maps)
         first, second = self._stored(compute, maps[0], replaces, self._height(reach_px), reach_px)
         return first, second
@@ -151,10 +164,11 @@ class Strips:
 
     def unbounded(self, function: Callable[[Tensor, int, int], Tensor], features: FeatureMap) -> Deferred:
         """Return a map whose rows are computed from the whole map when they are read."""
-        height, width = features.shape[2:]
-        whole = _part_of(features, Span(0, height), Span(0, width))
+        margin, sides = margin_of(self._wraps), features.shape[2:]
+        rows, columns = (Span(-px, side + px) for px, side in zip(margin, sides, strict=True))
+        whole = _part_of(features, rows, columns)
         return Deferred(
-            lambda rows, columns: function(whole, rows.start, rows.stop),
+            lambda rows, columns: unbounded(function, whole, rows, margin),
             features.shape,
             features.dtype,
             spans_all_columns=True,
@@ -198,6 +212,8 @@ class Strips:
         strip is written only when no later strip reads the rows that it replaces.
         """
         height, width = source.shape[2:]
+        if self._wraps.rows:
+            targets = (None,) * len(targets)
         held: list[Tensor] = []
         pending: deque[tuple[Span, Strip]] = deque()
         for rows, strip in self._strips(compute, source, strip_rows):
@@ -259,25 +275,65 @@ class StepCount(Whole):
         return super().pair(function, *maps, **how)
 
 
-def _block_of(function: Callable[..., Block], maps: tuple[FeatureMap, ...], reach_px: int) -> ComputeBlock:
+class Wrapped(Whole):
+    """Run the steps on a whole picture whose borders wrap; see ``engine.wrapping``."""
+
+    def __init__(self, wraps: Wraps) -> None:
+        self._wraps = wraps
+
+    def local(
+        self,
+        function: Callable[..., Tensor],
+        *maps: FeatureMap,
+        reach_px: int,
+        align_px: int = 1,
+        **how: Any,
+    ) -> Tensor:
+        """Run a step on the maps with what it reads beyond their borders."""
+        compute = _block_of(lambda *blocks: (function(*blocks),), maps, reach_px, align_px, self._wraps)
+        return compute(*_whole_of(maps[0]))[0]
+
+    def pair(
+        self, function: Callable[..., tuple[Tensor, Tensor]], *maps: FeatureMap, reach_px: int, **how: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Run a step with two results likewise."""
+        first, second = _block_of(function, maps, reach_px, 1, self._wraps)(*_whole_of(maps[0]))
+        return first, second
+
+    def unbounded(self, function: Callable[[Tensor, int, int], Tensor], features: FeatureMap) -> Tensor:
+        """Compute all rows at once, with a margin that wraps."""
+        margin = margin_of(self._wraps)
+        padded = pad_wrapped(features, *margin)  # type: ignore[arg-type]
+        return unbounded(function, padded, Span(0, features.shape[2]), margin)
+
+
+def _whole_of(features: FeatureMap) -> tuple[Span, Span]:
+    height, width = features.shape[2:]
+    return Span(0, height), Span(0, width)
+
+
+def _block_of(
+    function: Callable[..., Block],
+    maps: tuple[FeatureMap, ...],
+    reach_px: int,
+    align_px: int,
+    wraps: Wraps,
+) -> ComputeBlock:
     """Return the function that computes a block of a step's results from the step's inputs."""
     height, width = maps[0].shape[2:]
 
     def compute(rows: Span, columns: Span) -> Block:
-        reached_rows, reached_columns = _widened(rows, reach_px, height), _widened(columns, reach_px, width)
+        reached_rows = reached(rows, reach_px, align_px, height, wraps=wraps.rows)
+        reached_columns = reached(columns, reach_px, align_px, width, wraps=wraps.columns)
         results = function(*(_part_of(one, reached_rows, reached_columns) for one in maps))
         scale = results[0].shape[2] // reached_rows.length
         inner_rows, inner_columns = (
-            slice(scale * (inner.start - reached.start), scale * (inner.stop - reached.start))
-            for inner, reached in ((rows, reached_rows), (columns, reached_columns))
+            slice(scale * (inner.start - outer.start), scale * (inner.stop - outer.start))
+            for inner, outer in ((rows, reached_rows), (columns, reached_columns))
         )
         return tuple(result[:, :, inner_rows, inner_columns] for result in results)
 
     return compute
-
-
-def _widened(span: Span, reach_px: int, length: int) -> Span:
-    return Span(max(0, span.start - reach_px), min(length, span.stop + reach_px))
 
 
 def _columns_of(source: FeatureMap, align_px: int) -> list[Span]:
@@ -297,6 +353,20 @@ def _columns_of(source: FeatureMap, align_px: int) -> list[Span]:
 
 
 def _part_of(source: FeatureMap, rows: Span, columns: Span) -> Tensor:
+    """Return a part of a map. Beyond a border, the map goes on at the opposite one."""
+    height, width = source.shape[2:]
+    if is_inside(rows, height) and is_inside(columns, width):
+        return _inner_part_of(source, rows, columns)
+    return torch.cat(
+        [
+            torch.cat([_inner_part_of(source, row, column) for column in pieces(columns, width)], dim=3)
+            for row in pieces(rows, height)
+        ],
+        dim=2,
+    )
+
+
+def _inner_part_of(source: FeatureMap, rows: Span, columns: Span) -> Tensor:
     if isinstance(source, Deferred):
         return source.block(rows, columns)
     return source[:, :, rows.start : rows.stop, columns.start : columns.stop]  # type: ignore[index, no-any-return]

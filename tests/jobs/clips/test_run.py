@@ -297,6 +297,16 @@ def test_a_clip_is_named_by_the_size_that_it_has(
     assert f"in_{sides[0]}x{sides[1]}.mp4" == name
 
 
+def test_borders_of_a_clip_wrap_as_it_is_shown(make_clip: Maker, upscale: Upscale, decoded: Decode) -> None:
+    upscale(make_clip("in.mp4", shown=(0, 1)), seamless="x", model="bicubic", output="out.mp4")
+    assert len(decoded("out.mp4", "rgb24")) == 2
+    turned = make_clip("turned.mp4", shown=(0, 1), rotation_deg=90)
+    _, report = upscale(turned, seamless="x", output="turned_out.mp4")
+    assert report.failures[0].error.message.endswith("its borders can wrap only along both axes")
+    _, report = upscale(turned, seamless="xy", model="bicubic", output="turned_out.mp4")
+    assert report.failures == ()
+
+
 def test_frames_as_pictures_and_back(make_clip: Maker, upscale: Upscale, decoded: Decode) -> None:
     source = make_clip("in.mkv", codec="ffv1", pixel_format="bgr0")
     upscale(source, output="frames/%03d.png")
