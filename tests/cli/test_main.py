@@ -114,7 +114,7 @@ def test_losses_are_said_once_and_before_the_work(run: Run, save: Save) -> None:
     [
         (("in.png", "-s", "x"), 2, "'x' is not a factor such as 2 or 1.5"),
         (("in.png", "--scael", "2"), 2, "No such option: --scael"),
-        ((), 2, "Missing argument 'INPUT'"),
+        ((), 2, "no input is named"),
         (("in.png", "--overwrite", "--skip-existing"), 2, "contradict each other"),
         (("in.png", "-o", "-"), 2, "cannot both go to standard output"),
         (("in.png", "--size", "0x0"), 2, "size"),

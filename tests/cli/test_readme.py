@@ -33,8 +33,11 @@ EXPECTED = {
     "esc-upscale clip.mp4 --preview 9": {"clip_x4_preview.png": None},
     "esc-upscale photo.jpg -m ESC_DIV2K_X4.pth": {},
     "esc-upscale photo.jpg --tta": {"photo_x4.jpg": (64, 48)},
+    "esc-upscale holiday --in-place --backup originals": {"originals/a.jpg": (8, 6)},
+    "esc-upscale compare photo.png -m esc -m esc-real --html photo.html": {"photo.html": None},
     "esc-upscale compare photo.png --shrink -m esc-light -m esc -o sheet.png": {"sheet.png": None},
     "esc-upscale evaluate Set5 -s 4 -m bicubic": {},
+    "esc-upscale export esc-x4.onnx": {"esc-x4.onnx": None},
 }
 """Each command with its results and their sizes; None where the size is not said."""
 
@@ -69,10 +72,12 @@ def test_the_readme_has_these_commands() -> None:
 @pytest.mark.usefixtures("inputs")
 @pytest.mark.parametrize("command", [one for one in EXPECTED if not one.endswith(".pth")])
 def test_a_command_does_what_the_readme_says(run: Run, load: Load, command: str) -> None:
+    if " export " in command:
+        pytest.importorskip("onnx", reason="onnx is not installed")
     before = {path for path in Path().rglob("*") if path.is_file()}
     piped = command.startswith("cat ")
     words = shlex.split(command.rsplit(" | ", maxsplit=1)[-1].partition(" > ")[0])[1:]
-    more = () if words[0] in ("compare", "evaluate") else FAST
+    more = () if words[0] in ("compare", "evaluate", "export") else FAST
     ended = run(*words, *more, stdin=Path("in.png").read_bytes() if piped else b"")
     assert ended.code == 0, ended.stderr
     if piped:

@@ -9,7 +9,7 @@ from esc_cli.jobs.events import Event, Failed, as_json, json_line
 
 def test_every_event_has_a_name_of_its_own() -> None:
     names = [kind.__dataclass_fields__["event"].default for kind in get_args(Event)]
-    assert len(set(names)) == len(names) == 13
+    assert len(set(names)) == len(names) == 14
 
 
 @pytest.mark.parametrize("kind", get_args(Event))
