@@ -30,7 +30,7 @@ from esc_cli.jobs.run import Outcomes, exit_code, failed, outcomes_here, run_pla
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
 from esc_cli.jobs.task import Task
-from esc_cli.jobs.work import Work, engine_event, target_name, told
+from esc_cli.jobs.work import Work, engine_event, model_and_reason, target_name
 from esc_cli.media.formats.encoding import pillow_image
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.fitting import fitted
@@ -333,7 +333,7 @@ def _engines(plan: Plan, chooser: Chooser, threads: int | None) -> Iterator[Engi
 
 def _planned(task: Task, chooser: Chooser) -> Planned:
     unread = chooser.name if chooser.default.enlarges(task.factor) else None
-    model, reason = (unread, None) if task.choice is None else told(task.choice)
+    model, reason = (unread, None) if task.choice is None else model_and_reason(task.choice)
     output_height, output_width = task.written_size
     return Planned(
         input=task.source.name,

@@ -200,7 +200,18 @@ class WorkFolder(Segments):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
+        self.close(is_joined=kind is None)
+
+    def close(self, *, is_joined: bool) -> None:
+        """Remove the folder, or leave what a later run can continue, and release the lock.
+
+        Args:
+            is_joined: Whether the segments were joined to the result, so that they are not needed any more.
+
+        Raises:
+            OutputError: The folder of a result that is complete cannot be removed.
+        """
+        if is_joined:
             self.remove()
         elif self._can_go_on and self.found:
             self._remove_rests()

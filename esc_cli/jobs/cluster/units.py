@@ -13,7 +13,7 @@ from esc_cli.errors import EscError
 from esc_cli.jobs.clips.division import Division, Part, may_be_divided
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done
-from esc_cli.jobs.pipeline import Ending
+from esc_cli.jobs.pipeline import EndOfRun
 from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.jobs.work import SkipError, Work
 
@@ -47,7 +47,7 @@ class Desk:
 
     work: Work
     network: threading.Lock
-    ended: Ending
+    ended: EndOfRun
 
 
 @dataclass(frozen=True)

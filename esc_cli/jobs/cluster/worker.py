@@ -22,7 +22,7 @@ from esc_cli.jobs.cluster.units import Desk, Outcome, Unit
 from esc_cli.jobs.events import Event, Progressed
 from esc_cli.jobs.niceness import be_nice
 from esc_cli.jobs.options import Options
-from esc_cli.jobs.pipeline import Ending
+from esc_cli.jobs.pipeline import EndOfRun
 from esc_cli.jobs.work import SkipError, Work
 from esc_cli.version import program_version
 
@@ -77,7 +77,7 @@ class Worker:
         self._job = job
         self._network = threading.Lock()
         self._making = threading.Lock()
-        self._ended = Ending()
+        self._ended = EndOfRun()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="esc-upscale")
         self._told_of: set[str] = set()
 
