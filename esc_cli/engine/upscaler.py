@@ -40,8 +40,6 @@ The first number rises until it equals the second.
 
 DEFAULT_SCALE = 4
 
-__all__ = ["DEFAULT_SCALE", "ProgressCallback", "Tiling", "Upscaled", "Upscaler"]
-
 
 @dataclass(frozen=True)
 class Upscaled:
