@@ -22,11 +22,9 @@ from typer.core import TyperOption
 from esc_cli.cli.application import HelpCommand, said_plainly
 from esc_cli.cli.output import answer, say
 from esc_cli.errors import DEBUG_VARIABLE, EscError, ExitCode, UsageError, did_you_mean
-from esc_cli.version import program_version
+from esc_cli.version import PROGRAM, made_by
 
 P = ParamSpec("P")
-
-PROGRAM = "esc-upscale"
 
 PREFIX = "ESC_UPSCALE_"
 """The beginning of the names of environment variables."""
@@ -150,7 +148,7 @@ class ConfiguredCommand(HelpCommand):
         yield from read_file(chosen.get("config"), chosen.get("use"), self, ctx)
 
     def _as_toml(self, ctx: Any) -> Iterator[str]:
-        yield f"# {PROGRAM} {program_version()}"
+        yield f"# {made_by()}"
         for key, option in self.options.items():
             value = ctx.params.get(option.name)
             if value is not None and option.name not in _CHOOSING:

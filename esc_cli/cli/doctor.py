@@ -13,6 +13,7 @@ from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Json
 from esc_cli.cli.output import answer, answer_json, printable
 from esc_cli.errors import EscError, ExitCode
+from esc_cli.version import PROGRAM, install_hint
 
 if TYPE_CHECKING:
     from esc_cli.jobs.self_check import Check, Extra
@@ -72,7 +73,7 @@ def _configuration() -> dict[str, Any]:
     error = None
     settings: dict[str, str] = {}
     try:
-        settings = origins(get_command(main_app).make_context("esc-upscale", ["--print-config"]))
+        settings = origins(get_command(main_app).make_context(PROGRAM, ["--print-config"]))
     except EscError as problem:
         error = str(problem)
     lines = [f"{place}: {line or 'no options in use'}" for place, line in settings.items()]
@@ -95,7 +96,7 @@ def _extra_row(extra: "Extra") -> tuple[str, str, str]:
     packages = ", ".join(f"{name} {version or 'is missing'}" for name, version in extra.packages.items())
     complete = all(extra.packages.values())
     brings = f"{', '.join(extra.brings)}: " if extra.brings else ""
-    advice = "" if complete else f"; pip install 'esc-upscale[{extra.name}]'"
+    advice = "" if complete else f"; {install_hint(extra.name)}"
     return extra.name, "installed" if complete else "not installed", f"{brings}{packages}{advice}"
 
 

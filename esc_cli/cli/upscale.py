@@ -34,7 +34,7 @@ from esc_cli.engine.executors.registry import AUTO, REQUESTS
 from esc_cli.errors import ExitCode, UsageError
 from esc_cli.jobs.streams import STDIN
 from esc_cli.media.metadata.kinds import OPTIONS as METADATA
-from esc_cli.version import program_version
+from esc_cli.version import made_by
 
 _EXAMPLES = {
     "esc-upscale photo.jpg": "Make photo_x4.jpg.",
@@ -78,7 +78,7 @@ def _displaced(given: Mapping[str, Any]) -> Iterator[str]:
 
 def _print_version(asked: bool) -> None:
     if asked:
-        answer(f"esc-upscale {program_version()}")
+        answer(made_by())
         raise typer.Exit
 
 

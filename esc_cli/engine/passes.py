@@ -11,7 +11,7 @@ from torch import Tensor
 from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.executors.base import Executor, Runtime
 from esc_cli.engine.memory.footprint import Work
-from esc_cli.engine.memory.free import free_bytes, host_free_bytes, release_reserve
+from esc_cli.engine.memory.free import check_room, free_bytes, host_free_bytes, release_reserve
 from esc_cli.engine.pixels import from_unit
 from esc_cli.engine.tiling.choice import Mode, TilingRequest, Way, choose_ways
 from esc_cli.engine.tiling.tiled import TiledRun, TileSizes
@@ -282,13 +282,8 @@ def _in_words(way: Way, left_bytes: int, runtime: Runtime, advice: TilingAdvice)
 
 def _host_picture(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Allocate a result after checking that it fits, because the system promises more memory than it has."""
-    needed, free = math.prod(shape) * dtype.itemsize, host_free_bytes()
-    if needed > free:
-        raise OutOfMemoryError(
-            f"the result of {shape[-2]}x{shape[-1]} pixels needs {needed // 2**20} MB of memory, "
-            f"but only {free // 2**20} MB are free",
-            hint="choose a smaller scale",
-        )
+    what = f"the result of {shape[-2]}x{shape[-1]} pixels needs"
+    check_room(what, math.prod(shape) * dtype.itemsize, host_free_bytes(), "choose a smaller scale")
     # The result is an ordinary tensor that the caller may change. All other tensors are for inference only.
     with torch.inference_mode(mode=False):
         return torch.empty(shape, dtype=dtype)

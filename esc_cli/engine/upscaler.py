@@ -26,7 +26,7 @@ from esc_cli.engine.executors.registry import AUTO, choose_device_for, choose_ru
 from esc_cli.engine.memory.footprint import Work
 from esc_cli.engine.memory.free import free_bytes
 from esc_cli.engine.passes import Pass
-from esc_cli.engine.pixels import check_dtype, check_picture
+from esc_cli.engine.pixels import check_dtype, check_picture, dtype_name
 from esc_cli.engine.self_ensemble import SYMMETRIES, SelfEnsemble
 from esc_cli.engine.tiling.choice import Tiling, TilingRequest, fits_whole, tiling_request
 from esc_cli.errors import OutOfMemoryError, UsageError
@@ -192,10 +192,8 @@ class Upscaler:
 
     def __repr__(self) -> str:
         names = ", ".join(dict.fromkeys(checkpoint.name for checkpoint in self._checkpoints.values()))
-        dtype = str(self.precision).removeprefix("torch.")
-        return (
-            f"<Upscaler {names} x{self.scale:g} on {self.device_name} in {dtype}, attention {self.attention}>"
-        )
+        kind = f"x{self.scale:g} on {self.device_name} in {dtype_name(self.precision)}"
+        return f"<Upscaler {names} {kind}, attention {self.attention}>"
 
     @property
     def keeps_pixels(self) -> bool:
@@ -363,9 +361,9 @@ def _refuse_what_is_unknown(
 ) -> None:
     """Refuse what a network does not support, and what needs to know its steps if they are not known."""
     if not checkpoint.config.supports(dtype):
-        name = str(dtype).removeprefix("torch.")
         raise UsageError(
-            f"the network {checkpoint.variant} does not support {name}", hint="choose precision float32"
+            f"the network {checkpoint.variant} does not support {dtype_name(dtype)}",
+            hint="choose precision float32",
         )
     if checkpoint.config.opaque and tiling == "exact":
         raise UsageError(

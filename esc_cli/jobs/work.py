@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from esc_cli.engine.memory.free import host_free_bytes
+from esc_cli.engine.pixels import dtype_name
 from esc_cli.engine.threads import threads_in_use
 from esc_cli.enhancement.choice import Choice, Chooser, looks_at
 from esc_cli.enhancement.enlarge import Enlarger
-from esc_cli.enhancement.models import Models, name_of
+from esc_cli.enhancement.models import Models
 from esc_cli.errors import InputError
 from esc_cli.jobs.clips.division import Division, Part, Turn, make_part, times_of
 from esc_cli.jobs.clips.outputs import ContainerFile, identity_of
@@ -361,7 +362,7 @@ def engine_event(models: Models, factor: float, threads: int | None) -> Engine |
         passes=models.passes(factor),
         device=upscaler.device_name,
         device_reason=upscaler.device_reason,
-        precision=name_of(upscaler.precision),
+        precision=dtype_name(upscaler.precision),
         precision_reason=upscaler.precision_reason,
         attention=upscaler.attention,
         attention_reason=upscaler.attention_reason,

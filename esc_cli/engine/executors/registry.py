@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from esc_cli.errors import DeviceError, UsageError
+from esc_cli.version import install_hint
 
 if TYPE_CHECKING:
     import torch
@@ -112,5 +113,4 @@ def _check(runtime: "Runtime", network: "nn.Module", device: "torch.device", dty
 
 def _check_installed(runtime: "Runtime") -> None:
     if not runtime.is_installed:
-        hint = f"pip install 'esc-upscale[{runtime.name}]'"
-        raise DeviceError(f"{runtime.title} is not installed", hint=hint)
+        raise DeviceError(f"{runtime.title} is not installed", hint=install_hint(runtime.name))

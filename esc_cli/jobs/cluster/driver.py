@@ -24,6 +24,7 @@ from esc_cli.jobs.cluster.worker import AT_ONCE, Job, Worker
 from esc_cli.jobs.events import Done, Engine, Event, Listener, Progressed, Started, WorkerLost, Workers
 from esc_cli.jobs.pipeline import HEARS_SIGNALS_EVERY_S
 from esc_cli.jobs.task import Task
+from esc_cli.version import install_hint
 
 LOCAL = "local"
 """The address that stands for a cluster of this machine alone, which is started for the run."""
@@ -356,7 +357,7 @@ def _connected(address: str) -> Iterator[None]:
         UsageError: Ray is not installed, or no cluster answers.
     """
     if importlib.util.find_spec("ray") is None:
-        raise UsageError("--ray needs Ray", hint="install it with: pip install 'esc-upscale[ray]'")
+        raise UsageError("--ray needs Ray", hint=install_hint("ray"))
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # otherwise Ray warns on each start
     import ray
