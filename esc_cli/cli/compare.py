@@ -173,12 +173,10 @@ def _page(
 def _write_page_of_files(
     pictures: Sequence[Path], target: Path, original: Path | None, *, replace: bool
 ) -> None:
-    from esc_cli.evaluation.comparison import show_files
+    from esc_cli.evaluation.comparison import show_files, sizes_of_files
     from esc_cli.evaluation.viewer.page import written_page
-    from esc_cli.media.probe import probe
 
-    known = [probe(path) for path in (*([original] if original else ()), *pictures)]
-    sizes = [(one.height, one.width) for one in known]
+    sizes = sizes_of_files(pictures, original)
     title = ", ".join(path.name for path in pictures)
     with written_page(target, title, sizes, replace=replace) as page:
         for shown in show_files(pictures, original):

@@ -119,8 +119,8 @@ class ConfiguredCommand(HelpCommand):
                 answer(line)
             return None
         if ctx.params.get("verbose") and not ctx.params.get("quiet") and not ctx.params.get("json"):
-            for place, line in origins(ctx).items():
-                say(f"{place}: {line or 'no options in use'}")
+            for line in origin_lines(origins(ctx)):
+                say(line)
         return super().invoke(ctx)
 
     def _need_no_arguments(self) -> None:
@@ -248,6 +248,11 @@ def origins(ctx: Any) -> dict[str, str]:
             settings = (f"{layer.keys[name]} = {_toml(layer.values[name])}" for name in names)
             lines[layer.place] = ", ".join(settings)
     return lines
+
+
+def origin_lines(settings: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each place, given the result of ``origins``."""
+    yield from (f"{place}: {line or 'no options in use'}" for place, line in settings.items())
 
 
 def says_origins(command: Callable[P, ExitCode]) -> Callable[P, ExitCode]:

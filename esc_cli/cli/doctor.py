@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -9,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from esc_cli.cli.application import new_application
+from esc_cli.cli.configuration import origin_lines
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Json
 from esc_cli.cli.output import answer, answer_json, printable
@@ -43,11 +45,10 @@ def doctor(json: Json = False) -> ExitCode:
     if not json:
         _show("Versions", [(name, "", version) for name, version in about.items()])
         _show("Machine", list(_facts(here)))
-        _show("Configuration", [("", "", line) for line in options["lines"]])
+        _show("Configuration", [("", "", line) for line in _configuration_lines(options)])
     checks = list(all_checks())
     if json:
         found = {"checks": [asdict(check) for check in checks], "extras": [asdict(one) for one in extras()]}
-        del options["lines"]
         answer_json("doctor", versions=about, machine=here, configuration=options, **found)
     else:
         for kind, title in _TITLES.items():
@@ -76,13 +77,15 @@ def _configuration() -> dict[str, Any]:
         settings = origins(get_command(main_app).make_context(PROGRAM, ["--print-config"]))
     except EscError as problem:
         error = str(problem)
-    lines = [f"{place}: {line or 'no options in use'}" for place, line in settings.items()]
-    file = default_file()
-    if error is not None:
-        lines.append(f"fails: {error}")
-    elif not file.is_file():
-        lines.append(f"{file}: there is no such file")
-    return {"file": str(file), "settings": settings, "error": error, "lines": lines}
+    return {"file": str(default_file()), "settings": settings, "error": error}
+
+
+def _configuration_lines(options: dict[str, Any]) -> Iterator[str]:
+    yield from origin_lines(options["settings"])
+    if options["error"] is not None:
+        yield f"fails: {options['error']}"
+    elif not Path(options["file"]).is_file():
+        yield f"{options['file']}: there is no such file"
 
 
 def _facts(here: dict[str, Any]) -> Iterator[tuple[str, str, str]]:

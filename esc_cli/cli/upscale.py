@@ -30,7 +30,9 @@ from esc_cli.cli.options import (
     read_runtime,
 )
 from esc_cli.cli.output import Reporter, answer
+from esc_cli.engine.borders import Seamless
 from esc_cli.engine.executors.registry import AUTO, REQUESTS
+from esc_cli.enhancement.options import Alpha
 from esc_cli.errors import ExitCode, UsageError
 from esc_cli.jobs.streams import STDIN
 from esc_cli.media.metadata.kinds import OPTIONS as METADATA
@@ -175,14 +177,14 @@ def upscale(
         ),
     ] = False,
     seamless: Annotated[
-        Literal["x", "y", "xy"] | None,
+        Seamless | None,
         typer.Option(
             help="Borders that wrap: x (left and right), y (top and bottom) or xy, for textures and "
             "panoramas. The result wraps, too."
         ),
     ] = None,
     alpha: Annotated[
-        Literal["opacity", "data"],
+        Alpha,
         typer.Option(
             help="What alpha means. With data, as in textures of games, colors are enlarged as they are, "
             "also where alpha is 0."

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esc_cli.errors import InputError, OutputError, OutputExistsError, UsageError
+from esc_cli.errors import InputError, OutputError, UsageError
 from esc_cli.jobs.record import Stamp
 from esc_cli.jobs.streams import STDIN
 from esc_cli.media.video.containers import Container
-from esc_cli.storage.whole_files import back_up, is_other_file
+from esc_cli.storage.whole_files import back_up, check_backup
 
 if TYPE_CHECKING:
     from esc_cli.jobs.options import Options
@@ -120,18 +120,15 @@ def refuse_backup_collisions(tasks: "Iterable[Task]") -> None:
 
 
 def refuse_lost_backups(tasks: "Iterable[Task]") -> None:
-    """Refuse a backup whose name is taken by another file, such as the original of an earlier run.
+    """Refuse backups whose names are taken by other files; see ``check_backup``.
 
     Raises:
         OutputExistsError: A backup exists and is another file.
     """
     for task in tasks:
         source, backup = task.source.content, task.backup
-        if backup is not None and isinstance(source, Path) and is_other_file(source, backup):
-            raise OutputExistsError(
-                f"the backup {str(backup)!r} already exists and is another file",
-                hint="name another folder with --backup",
-            )
+        if backup is not None and isinstance(source, Path):
+            check_backup(source, backup)
 
 
 def set_original_aside(task: "Task", stamp: Stamp | None) -> None:

@@ -190,7 +190,8 @@ def _plan_task(source: Source, destination: Destination, request: Request) -> Ta
     task: Task
     if is_clip(source):
         task = plan_clip(source, destination, request.size, request.options.clips)
-        if task.clip.rotation_deg % 180 and request.options.seamless in ("x", "y"):
+        wraps = request.options.wraps
+        if task.clip.rotation_deg % 180 and wraps.turned(1) != wraps:
             raise InputError(
                 f"{source.name} is stored turned, so its borders can wrap only along both axes",
                 hint="use --seamless xy",
@@ -234,7 +235,7 @@ def _plan_picture(source: Source, destination: Destination, request: Request) ->
     labels = request.size.label, request.size.file_label((height, width))
     target = target_path(source, destination, format, *labels)
     lost = limitations(header, format, request.options.write.keep)
-    hidden = options.alpha == "data" and header.alpha and format.alpha
+    hidden = options.alpha_is_data and header.alpha and format.alpha
     if hidden and not format.keeps_hidden_colors(options.quality):
         lost = (*lost, f"{format.name} loses the colors under alpha 0{_as_lossy(options.quality)}")
     if height * width * header.frames > request.options.largest_px:

@@ -150,8 +150,7 @@ def _with_dates(plan: Plan) -> Plan:
 def _work_here(
     plan: Plan, chooser: Chooser, size: Geometry, options: Options, listener: Listener
 ) -> Outcomes:
-    alpha_is_data = options.alpha == "data"
-    enlarger = Enlarger(chooser.default, size, options.consistency, _job_px(plan), alpha_is_data)
+    enlarger = Enlarger.of(options, chooser.default, size, _job_px(plan))
     told_of = set() if chooser.is_auto else {chooser.name}
     return outcomes_here(plan, Work(chooser, enlarger, options, len(plan.tasks), listener, told_of), options)
 
@@ -262,8 +261,7 @@ def _enlarged(file: PictureFile, options: Options) -> PictureFile:
     height, width = size.size_of(file.first.height, file.first.width)
     factor = max(height / file.first.height, width / file.first.width)
     choice = chooser.choose(factor, lambda: looks_at(file))
-    enlarger = Enlarger(chooser.models(choice), size, options.consistency)
-    return replace(enlarger, alpha_is_data=options.alpha == "data")(file).file
+    return Enlarger.of(options, chooser.models(choice), size)(file).file
 
 
 def geometry_of(models: Models, options: Options) -> Geometry:

@@ -113,10 +113,7 @@ class Worker:
         job = self._job
         torch.set_num_threads(min(job.threads, job.options.threads or job.threads))
         chooser = Chooser(job.options)
-        alpha_is_data = job.options.alpha == "data"
-        return chooser, Enlarger(
-            chooser.default, job.size, job.options.consistency, job.job_px, alpha_is_data
-        )
+        return chooser, Enlarger.of(job.options, chooser.default, job.size, job.job_px)
 
     def _carried_out(self, unit: Unit, listener: Callable[[Event], None]) -> Any:
         with self._making:
