@@ -29,7 +29,8 @@ from esc_cli.cli.options import (
     read_precision,
     read_runtime,
 )
-from esc_cli.cli.output import Reporter, answer
+from esc_cli.cli.output import answer
+from esc_cli.cli.reporter import Reporter
 from esc_cli.engine.borders import Seamless
 from esc_cli.engine.executors.registry import AUTO, REQUESTS
 from esc_cli.enhancement.options import Alpha
