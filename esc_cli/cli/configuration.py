@@ -38,7 +38,7 @@ _CHOOSING = ("config", "no_config", "use")
 """Options that choose what is read from a file, and so cannot be in one."""
 
 _MISSPELT = 0.75
-"""Likeness of a variable to an option from which on it is called misspelled.
+"""Smallest likeness to the name of an option for which a variable counts as a misspelled one.
 
 Other programs use the prefix for their own variables: Kubernetes does for services of this name.
 """

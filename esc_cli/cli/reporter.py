@@ -221,7 +221,7 @@ class _Bars:
         )
         self.start, self.stop = self._progress.start, self._progress.stop
         self._px: dict[str, int] = {}
-        self._shares: dict[str, float] = {}  # of each picture that was begun, what is done of it
+        self._shares: dict[str, float] = {}  # the finished share of each picture that was begun
         self._finished = 0
         self._workers = 0
         self._all: TaskID | None = None

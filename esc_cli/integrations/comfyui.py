@@ -5,7 +5,7 @@ ComfyUI loads a file in its folder ``custom_nodes`` that holds the line
     from esc_cli.integrations.comfyui import *
 
 ComfyUI's own nodes for upscaling then also load ESC checkpoints, because they use spandrel. Unlike other
-modules, this one acts when it is imported: that is when ComfyUI wants to be told everything.
+modules, this one acts when it is imported, because ComfyUI then reads the names below.
 
 Source: docs.comfy.org, "Custom nodes", sections "Server: properties" and "Images, latents and masks".
 """

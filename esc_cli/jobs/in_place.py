@@ -44,7 +44,7 @@ def check_in_place(options: "Options") -> None:
     """Check the options of results that replace their inputs.
 
     Raises:
-        UsageError: An option contradicts another one, or it is open what becomes of the originals.
+        UsageError: An option contradicts another one, or neither a backup nor its absence was chosen.
     """
     if not options.in_place:
         if options.backup is not None:

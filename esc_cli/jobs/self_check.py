@@ -58,14 +58,14 @@ _DEVELOPERS_EXTRA = "test"
 
 @dataclass(frozen=True)
 class Check:
-    """What became of one check.
+    """The result of one check.
 
     Attributes:
         kind: Kind of the part: ``device``, ``model``, ``runtime``, ``format`` or ``container``.
         name: Name of the part.
         state: Whether the part works. Parts that are ``not installed`` need an extra, and parts that ``cannot
             be used`` do not suit this machine.
-        detail: What was done, or why it failed.
+        detail: A description of the trial, or the reason for its failure.
         seconds: Duration of the check.
         optional: Whether the program works without the part.
         exit_code: Exit code of the failure; 0 if there is none.

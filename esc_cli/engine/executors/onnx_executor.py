@@ -31,7 +31,7 @@ class OnnxExecutor(Executor):
     """Run a network with ONNX Runtime. The graph is made in memory, which takes a second, and not cached.
 
     The sides of pictures must be multiples of the attention window. On the CPU, attention runs in one window
-    after the other: ESC-light x4 on 128x128 then takes 0.5 GB in place of 1.2 GB, and no more time.
+    after the other: a process that runs ESC-light x4 on 128x128 then takes 0.5 GB instead of 1.0 GB, and no more time.
     """
 
     def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, runtime: "OnnxRuntime") -> None:
@@ -88,7 +88,7 @@ class OnnxExecutor(Executor):
             return call()
         except Exception as error:  # the errors of ONNX Runtime have no base class of their own
             reason = str(error).strip().partition("\n")[0]
-            # They have no type for a lack of memory either, so this one is told by its text.
+            # They have no class for a lack of memory either, so the text of the error is searched.
             if self._place.provider != CPU and "allocate" in reason:
                 raise torch.OutOfMemoryError(reason) from error
             raise DeviceError(f"ONNX Runtime failed: {reason}", hint="choose the runtime torch") from error

@@ -23,7 +23,7 @@ ANY, WINDOWS = "any", "windows"
 """Requests for a free size: any, or multiples of the attention window."""
 
 ALLOWED_ERRORS = {torch.float32: 1e-4, torch.float16: 2e-2}
-"""Largest difference from torch that is no fault of the graph, as a share of the largest value.
+"""Largest accepted difference from torch, as a share of the largest value.
 
 The shipped models differ by up to 2e-6 in float32 and 9e-4 in float16.
 """

@@ -105,12 +105,12 @@ def shares(
     """Divide the machines of a cluster among workers.
 
     Args:
-        nodes: What each machine has, in Ray's terms: ``CPU``, ``GPU``, ``memory``.
+        nodes: The resources of each machine, under Ray's names: ``CPU``, ``GPU``, ``memory``.
         worker_bytes: Memory of a worker. If no machine has so much, no memory is reserved.
         on_cpu: Whether GPUs are not used.
 
     Returns:
-        What each worker gets, as Ray's options for actors, and the number of workers.
+        The resources of each worker, as Ray's options for actors, and the number of workers.
     """
     with_gpus = not on_cpu and any(node.get("GPU", 0) >= 1 for node in nodes)
     unit, cores = ("GPU", 1) if with_gpus else ("CPU", CORES_A_WORKER)

@@ -18,7 +18,7 @@ from esc_cli.enhancement.choice import Chooser
 from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import EscError, InputError, OutputError, UsageError, as_ours
-from esc_cli.jobs.cluster.units import Desk, Outcome, Unit
+from esc_cli.jobs.cluster.units import Outcome, Unit, WorkerContext
 from esc_cli.jobs.events import Event, Progressed
 from esc_cli.jobs.niceness import be_nice
 from esc_cli.jobs.options import Options
@@ -38,7 +38,7 @@ _TOLD_EVERY_S = 0.25
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know of a run.
+    """The facts about a run that a worker needs.
 
     Attributes:
         options: The options of the run.
@@ -119,7 +119,7 @@ class Worker:
         with self._making:
             chooser, enlarger = self._made
         work = Work(chooser, enlarger, self._job.options, self._job.total, listener, self._told_of)
-        return unit.carry_out(Desk(work, self._network, self._ended))
+        return unit.carry_out(WorkerContext(work, self._network, self._ended))
 
 
 def _is_finished(future: Future[Any]) -> bool:

@@ -1,6 +1,6 @@
 """Rehearse the work with an encoder that the user chose: encode and join a few frames before the work.
 
-What encoders and containers promise is not always what they do. Some encoders start and then refuse frames of
+Encoders and containers do not always do what they promise. Some encoders start and then refuse frames of
 some size, rate or unit of time, and some streams lose their timestamps on the way.
 """
 
