@@ -101,24 +101,6 @@ def replacing(task: "Task", rule: str, backup: str | Path | None) -> "Task":
     return replace(task, target=target, in_place=InPlace(rule, kept))
 
 
-def refuse_backup_collisions(tasks: "Iterable[Task]") -> None:
-    """Refuse inputs that would have the same backup.
-
-    Raises:
-        OutputError: Two inputs would have the same backup.
-    """
-    owners: dict[str, Task] = {}
-    for task in tasks:
-        if task.backup is None:
-            continue
-        owner = owners.setdefault(os.path.realpath(task.backup), task)
-        if owner is not task:
-            raise OutputError(
-                f"{owner.source.name!r} and {task.source.name!r} would both be kept as {str(task.backup)!r}",
-                hint="replace them one by one, or name them in a list, which keeps their folders",
-            )
-
-
 def refuse_lost_backups(tasks: "Iterable[Task]") -> None:
     """Refuse backups whose names are taken by other files; see ``check_backup``.
 

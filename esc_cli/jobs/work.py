@@ -216,7 +216,14 @@ class Work:
         return replace(self._options.write, provenance=provenance, modified_ns=modified_ns)
 
     def make_clip(self, task: ClipTask) -> Done:
-        """Make a clip. Its finished parts are kept for a later run, whatever happens."""
+        """Make a clip. Its finished parts are kept for a later run, whatever happens.
+
+        Raises:
+            InputError: The clip is damaged, or has no frame in the part that is kept.
+            DeviceError: The device cannot run the network, or has too little memory.
+            OutputError: The result cannot be written.
+            SkipError: The result appeared after planning.
+        """
         self._check_free(task)
         begun = time.monotonic()
         choice = self._chooser.choose(task.factor, lambda: looks_at_clip(task))
@@ -315,6 +322,12 @@ class Work:
             choice: The model.
             frames: Number of frames in all segments.
             ended: Whether the run has ended. If it is set, nothing is published any more.
+
+        Raises:
+            InputError: The clip or a segment cannot be read.
+            OutputError: The result cannot be written, or this machine does not see all segments.
+            SkipError: The result appeared after planning.
+            EndedError: The run has ended.
         """
         self._check_free(task)
         begun, publish = time.monotonic(), self._publisher(task, choice)

@@ -31,7 +31,8 @@ class OnnxExecutor(Executor):
     """Run a network with ONNX Runtime. The graph is made in memory, which takes a second, and not cached.
 
     The sides of pictures must be multiples of the attention window. On the CPU, attention runs in one window
-    after the other: a process that runs ESC-light x4 on 128x128 then takes 0.5 GB instead of 1.0 GB, and no more time.
+    after the other. A process that runs ESC-light x4 on 128x128 then takes 0.5 GB instead of 1.0 GB, and no
+    more time.
     """
 
     def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype, runtime: "OnnxRuntime") -> None:

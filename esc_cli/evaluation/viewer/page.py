@@ -65,6 +65,9 @@ class Page:
             name: Name of the layer.
             color: Pixels (1, 3, H, W), uint8, sRGB.
             facts: Figures of the layer, in the order in which the page lists them.
+
+        Raises:
+            OutputError: A tile cannot be written.
         """
         height, width = color.shape[-2:]
         number = len(self._layers)
