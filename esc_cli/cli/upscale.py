@@ -417,13 +417,14 @@ def upscale(
         Reporter(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run, log=log) as reporter,
     ):
         reporter.note(be_nice(nice))
+        chosen = Options.of(options)
         if watch:
-            refuse_watch(inputs, output, Options.of(options), dry_run=dry_run)
-        refuse_early(inputs, output, Options.of(options), missing=not (json or dry_run))
+            refuse_watch(inputs, output, chosen, dry_run=dry_run)
+        refuse_early(inputs, output, chosen, missing=not (json or dry_run))
         if watch:
             from esc_cli.jobs.watch import watch_folders
 
-            return watch_folders(inputs, output, Options.of(options), reporter)
+            return watch_folders(inputs, output, chosen, reporter)
         from esc_cli.jobs.upscale import upscale_files
 
         report = upscale_files(inputs, output, listener=reporter, dry_run=dry_run, **options)

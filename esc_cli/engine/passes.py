@@ -276,7 +276,7 @@ def _in_words(way: Way, left_bytes: int, runtime: Runtime, advice: TilingAdvice)
         "overlap": f"tiles of {way.sizes.largest_px} pixels that overlap{against}" if way.sizes else "",
     }
     needed, left = (f"{count // 2**20:,} MB" for count in (way.needed_bytes, left_bytes))
-    by = "" if runtime.name == "torch" else f" by {runtime.title}"
+    by = "" if runtime.is_standard else f" by {runtime.title}"
     return f"{names[way.mode]}{by}: needs up to {needed} of {left} free"
 
 

@@ -230,7 +230,7 @@ def _of_runtime(runtime: Runtime, checkpoint: Checkpoint, low: Tensor, expected:
             raise WeightsError(f"its result differs by {difference:.2g} from that of the plain network")
         return f"a small network in float32 on {device}, differs by at most {difference:.0e}"
 
-    return _check("runtime", runtime.name, trial, optional=runtime.name != next(iter(MODULES)))
+    return _check("runtime", runtime.name, trial, optional=not runtime.is_standard)
 
 
 def _of_format(format: PictureFormat) -> Check:

@@ -1,5 +1,6 @@
 """Find out how much memory a device has left, without allocating any."""
 
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -85,7 +86,7 @@ def check_room(what: str, needed_bytes: int, free_bytes: int, hint: str) -> None
         OutOfMemoryError: More is needed than is free.
     """
     if needed_bytes > free_bytes:
-        needed_mb, free_mb = (count // 2**20 for count in (needed_bytes, free_bytes))
+        needed_mb, free_mb = math.ceil(needed_bytes / 2**20), free_bytes // 2**20  # never the same number
         raise OutOfMemoryError(f"{what} {needed_mb} MB of memory, but only {free_mb} MB are free", hint=hint)
 
 
