@@ -86,8 +86,8 @@ def compare(
     A sheet (-o) shows crops side by side. Each row shows one place: the places with the most detail, or those
     given with --crop. If the original is known, the PSNR on luma is written below each crop.
 
-    A page (--html) shows whole pictures in a browser, one over another with a slider between them. It needs
-    no network. With several pictures, nothing is enlarged: they are compared as they are.
+    A page (--html) shows whole pictures in a browser, one over another with a slider between them. It
+    works offline. With several pictures, nothing is enlarged: they are compared as they are.
     """
     from esc_cli.storage.whole_files import check_target
 

@@ -36,8 +36,8 @@ _TITLES = {
 def doctor(json: Json = False) -> ExitCode:
     """Show whether every part of the program works on this machine, for you and for bug reports.
 
-    The exit code is 0 if the program works, whatever optional parts are missing. Otherwise it is that of the
-    first part that fails.
+    The exit code is 0 if the program works, even if optional parts are missing or fail. Otherwise it is that
+    of the first part that fails.
     """
     from esc_cli.jobs.self_check import all_checks, extras, machine, versions
 

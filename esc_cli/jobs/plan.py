@@ -353,7 +353,7 @@ def _refuse_own_inputs(there: Iterable[Task], sources: Iterable[Source]) -> None
     for task in there:
         if task.target is not None and _identity(task.target) in inputs:
             raise OutputError(
-                f"{str(task.target)!r} is an input, and results never replace inputs",
+                f"{str(task.target)!r} is an input, and results replace inputs only with --in-place",
                 hint="choose another output with -o",
             )
 
