@@ -22,6 +22,7 @@ CORES_A_WORKER = 1
 """Cores of a worker without a GPU. See docs/cluster.md for what was measured."""
 
 _ANSWERS_WITHIN_S = 10.0
+"""Time in which a cluster must accept a connection. Ray itself would try again for minutes."""
 
 
 @contextmanager
@@ -65,7 +66,7 @@ def _silence(ray: Any) -> None:
 
 
 def _check_answers(address: str) -> None:
-    """Check that something listens at an address. Otherwise, Ray would try again for minutes.
+    """Check that something listens at an address.
 
     Raises:
         OSError: Nothing answers.
