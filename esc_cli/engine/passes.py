@@ -10,6 +10,7 @@ from torch import Tensor
 
 from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.executors.base import Executor, Runtime
+from esc_cli.engine.executors.registry import is_standard
 from esc_cli.engine.memory.footprint import Work
 from esc_cli.engine.memory.free import check_room, free_bytes, host_free_bytes, release_reserve
 from esc_cli.engine.pixels import from_unit
@@ -276,7 +277,7 @@ def _in_words(way: Way, left_bytes: int, runtime: Runtime, advice: TilingAdvice)
         "overlap": f"tiles of {way.sizes.largest_px} pixels that overlap{against}" if way.sizes else "",
     }
     needed, left = (f"{count // 2**20:,} MB" for count in (way.needed_bytes, left_bytes))
-    by = "" if runtime.is_standard else f" by {runtime.title}"
+    by = "" if is_standard(runtime) else f" by {runtime.title}"
     return f"{names[way.mode]}{by}: needs up to {needed} of {left} free"
 
 

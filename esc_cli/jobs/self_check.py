@@ -23,7 +23,7 @@ from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL, read_manifest, verify
 from esc_cli.engine.device import DeviceChoice, available_devices, choose_device, choose_precision
 from esc_cli.engine.executors.base import Runtime
-from esc_cli.engine.executors.registry import MODULES, runtime_named
+from esc_cli.engine.executors.registry import MODULES, is_standard, runtime_named
 from esc_cli.engine.memory.free import free_bytes, host_free_bytes
 from esc_cli.engine.pixels import dtype_name
 from esc_cli.engine.threads import usable_cores
@@ -230,7 +230,7 @@ def _of_runtime(runtime: Runtime, checkpoint: Checkpoint, low: Tensor, expected:
             raise WeightsError(f"its result differs by {difference:.2g} from that of the plain network")
         return f"a small network in float32 on {device}, differs by at most {difference:.0e}"
 
-    return _check("runtime", runtime.name, trial, optional=not runtime.is_standard)
+    return _check("runtime", runtime.name, trial, optional=not is_standard(runtime))
 
 
 def _of_format(format: PictureFormat) -> Check:

@@ -147,7 +147,6 @@ class Runtime(ABC):
         has_attention_backends: Whether the backend of the window attention can be chosen.
         has_own_devices: Whether the runtime names and chooses its devices itself.
         wraps_borders: Whether its executors run pictures whose borders wrap.
-        is_standard: Whether it is the runtime that always works, and that is used if no other saves time.
     """
 
     name: str
@@ -159,7 +158,6 @@ class Runtime(ABC):
     has_attention_backends: bool = False
     has_own_devices: bool = False
     wraps_borders: bool = False
-    is_standard: bool = False
 
     @property
     def is_installed(self) -> bool:

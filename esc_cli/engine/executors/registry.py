@@ -21,6 +21,9 @@ MODULES = {
 }
 """The module of each runtime. It is loaded on first use, and its ``RUNTIME`` is the runtime."""
 
+STANDARD = "torch"
+"""The runtime that runs every network on every device, and that is used if no other one saves time."""
+
 AUTO = "auto"
 """Stands for the runtime that saves the most time on the job."""
 
@@ -38,6 +41,11 @@ def runtime_named(name: str) -> "Runtime":
         raise UsageError(f"there is no runtime {name!r}", hint=f"choose one of {', '.join(REQUESTS)}")
     runtime: Runtime = import_module(MODULES[name]).RUNTIME
     return runtime
+
+
+def is_standard(runtime: "Runtime") -> bool:
+    """Return whether a runtime is the standard one."""
+    return runtime.name == STANDARD
 
 
 def choose_device_for(runtime: str, device: str) -> "tuple[DeviceChoice, str | Runtime]":
@@ -91,7 +99,7 @@ def choose_runtime(
         runtime = runtime_named(request) if isinstance(request, str) else request
         _check(runtime, network, device, dtype)
         return runtime
-    best, most_s = runtime_named("torch"), 0.0
+    best, most_s = runtime_named(STANDARD), 0.0
     for name in MODULES:
         runtime = runtime_named(name)
         saved_s = runtime.saved_s(dtype, job_px)

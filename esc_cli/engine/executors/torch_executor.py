@@ -195,7 +195,6 @@ class TorchRuntime(Runtime):
     does_any_scale = True
     has_attention_backends = True
     wraps_borders = True
-    is_standard = True
 
     def obstacle(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
         """Return None: torch can run every network."""
