@@ -22,9 +22,9 @@ from esc_cli.analysis.kernel_alignment import (
     gram_matrix,
 )
 from esc_cli.analysis.subject import Subject, load_subject, low_picture
-from esc_cli.engine.memory.free import host_free_bytes
+from esc_cli.engine.memory.free import check_room, host_free_bytes
 from esc_cli.engine.pixels import to_unit
-from esc_cli.errors import InputError, OutOfMemoryError, UsageError
+from esc_cli.errors import InputError, UsageError
 from esc_cli.media.probe import find_pictures
 
 _FLOAT_BYTES = 4
@@ -158,12 +158,9 @@ def _check_memory(subject: Subject, lows: Sequence[Tensor]) -> None:
     layers = attention_layers(subject.network).values()
     channels = [layer.to_out.out_channels for layer in layers]
     pixels = sum(low[:, 0].numel() for low in lows)
-    needed, free = _FLOAT_BYTES * pixels * (sum(channels) + 2 * max(channels)), host_free_bytes()
-    if needed > free:
-        raise OutOfMemoryError(
-            f"the outputs of all layers need {needed / 10**6:,.0f} MB, but {free / 10**6:,.0f} MB are free",
-            hint="use fewer or smaller pictures",
-        )
+    needed_bytes = _FLOAT_BYTES * pixels * (sum(channels) + 2 * max(channels))
+    hint = "use fewer or smaller pictures"
+    check_room("the outputs of all layers need", needed_bytes, host_free_bytes(), hint)
 
 
 def _compared(records: Sequence[AttentionRecord]) -> tuple[LayerPair, ...]:

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.files import bare, read_tensors, without_prefixes
-from esc_cli.checkpoints.foreign import EXTRA, is_spandrel_installed, load_foreign
+from esc_cli.checkpoints.foreign import INSTALL_HINT, is_spandrel_installed, load_foreign
 from esc_cli.checkpoints.manifest import ModelEntry, is_baseline, is_name, read_manifest, verify
 from esc_cli.errors import UnknownNetworkError, WeightsError
 from esc_cli.networks.architectures.base import NetworkConfig
@@ -124,7 +124,9 @@ def _from_file(path: Path, name: str) -> Checkpoint:
         config = recognise(state)
     except UnknownNetworkError as error:
         if not is_spandrel_installed():
-            raise WeightsError(error.message, hint=f"for networks of other families: {EXTRA}") from error
+            raise WeightsError(
+                error.message, hint=f"for networks of other families: {INSTALL_HINT}"
+            ) from error
         return _foreign(tensors, path, name)
     network = build_network(config)
     try:

@@ -14,8 +14,9 @@ from esc_cli.errors import WeightsError
 from esc_cli.networks.architectures.base import State
 from esc_cli.networks.architectures.foreign import ForeignConfig, ForeignNetwork
 from esc_cli.networks.trial import try_network
+from esc_cli.version import install_hint
 
-EXTRA = "pip install 'esc-upscale[spandrel]'"
+INSTALL_HINT = install_hint("spandrel")
 
 _CHANNELS = (1, 3)
 _MISSING_OPERATORS = ("torchvision::nms", "torchvision::qnms")
@@ -36,7 +37,7 @@ def spandrel() -> ModuleType:
         return _imported()
     except (ImportError, RuntimeError, OSError) as error:
         reason = str(error).partition("\n")[0]
-        raise WeightsError(f"spandrel cannot be imported: {reason}", hint=EXTRA) from error
+        raise WeightsError(f"spandrel cannot be imported: {reason}", hint=INSTALL_HINT) from error
 
 
 def _imported() -> ModuleType:

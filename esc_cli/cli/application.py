@@ -8,7 +8,7 @@ from typing import Any, cast
 import typer
 from typer.core import TyperCommand
 
-from esc_cli.cli.guard import told
+from esc_cli.cli.guard import tell_end
 from esc_cli.jobs.events import Refused
 
 _Mistake = cast(Any, typer.BadParameter.__base__)
@@ -130,7 +130,7 @@ def run_application(application: typer.Typer, arguments: list[str], name: str) -
     except _Mistake as error:
         error.show()
         sentence = error.format_message().removesuffix(".")
-        raise SystemExit(told(Refused(sentence, f"see {name} -h", error.exit_code))) from error
+        raise SystemExit(tell_end(Refused(sentence, f"see {name} -h", error.exit_code))) from error
     if code:
         raise SystemExit(code)
 

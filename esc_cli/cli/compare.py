@@ -1,6 +1,6 @@
 """``esc-upscale compare PICTURE...``: show the results of several models on a sheet or a page."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -86,8 +86,8 @@ def compare(
     A sheet (-o) shows crops side by side. Each row shows one place: the places with the most detail, or those
     given with --crop. If the original is known, the PSNR on luma is written below each crop.
 
-    A page (--html) shows whole pictures in a browser, one over another with a slider between them. It needs
-    no network. With several pictures, nothing is enlarged: they are compared as they are.
+    A page (--html) shows whole pictures in a browser, one over another with a slider between them. It
+    works offline. With several pictures, nothing is enlarged: they are compared as they are.
     """
     from esc_cli.storage.whole_files import check_target
 
@@ -97,13 +97,8 @@ def compare(
     for target in targets.values():
         check_target(target, replace=overwrite, inputs=[*pictures, original])
     if len(pictures) > 1:
-        if html is None or output or model or shrink or crop:
-            raise UsageError(
-                "several pictures are compared as they are, on a page",
-                hint="use only --html, --original and --overwrite, or name one picture",
-            )
-        _write_page_of_files(pictures, html, original, replace=overwrite)
-        return answer(str(html))
+        only_page = None if output or model or shrink or crop else html
+        return _write_page_of_files(pictures, only_page, original, replace=overwrite)
     from esc_cli.evaluation.comparison import compare as compare_models
     from esc_cli.evaluation.windows import Window
     from esc_cli.media.formats.registry import format_named
@@ -127,14 +122,18 @@ def compare(
         )
     if output and format:
         _write_sheet(comparison, output, format, replace=overwrite)
+    return _say_result(comparison, pictures[0].name, targets, json=json)
+
+
+def _say_result(comparison: "Comparison", name: str, targets: Mapping[str, Path], *, json: bool) -> None:
     if json:
         written = {kind: str(path) for kind, path in targets.items()}
-        return answer_json("comparison", **written, **_facts(comparison))
-    if comparison.original:
-        return answer(_table(comparison, pictures[0].name))
-    for path in targets.values():
-        answer(str(path))
-    return None
+        answer_json("comparison", **written, **_facts(comparison))
+    elif comparison.original:
+        answer(_table(comparison, name))
+    else:
+        for path in targets.values():
+            answer(str(path))
 
 
 @contextmanager
@@ -171,18 +170,27 @@ def _page(
 
 
 def _write_page_of_files(
-    pictures: Sequence[Path], target: Path, original: Path | None, *, replace: bool
+    pictures: Sequence[Path], target: Path | None, original: Path | None, *, replace: bool
 ) -> None:
-    from esc_cli.evaluation.comparison import show_files
-    from esc_cli.evaluation.viewer.page import written_page
-    from esc_cli.media.probe import probe
+    """Write a page of finished pictures.
 
-    known = [probe(path) for path in (*([original] if original else ()), *pictures)]
-    sizes = [(one.height, one.width) for one in known]
+    Raises:
+        UsageError: There is no target, because none was named or there are options for a single picture.
+    """
+    if target is None:
+        raise UsageError(
+            "several pictures are compared as they are, on a page",
+            hint="use only --html, --original and --overwrite, or name one picture",
+        )
+    from esc_cli.evaluation.comparison import show_files, sizes_of_files
+    from esc_cli.evaluation.viewer.page import written_page
+
+    sizes = sizes_of_files(pictures, original)
     title = ", ".join(path.name for path in pictures)
     with written_page(target, title, sizes, replace=replace) as page:
         for shown in show_files(pictures, original):
             page.add(shown.name, shown.color, shown.facts())
+    answer(str(target))
 
 
 def _facts(comparison: "Comparison") -> dict[str, Any]:

@@ -12,11 +12,10 @@ from typing import Any, get_args
 import typer
 
 from esc_cli.errors import EscError, OutputError, UsageError
+from esc_cli.version import PROGRAM
 
 VARIABLE = "_ESC_UPSCALE_COMPLETE"
 """Environment variable that asks for completions; Typer derives its name from that of the program."""
-
-PROGRAM = "esc-upscale"
 
 _SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 

@@ -22,11 +22,9 @@ from typer.core import TyperOption
 from esc_cli.cli.application import HelpCommand, said_plainly
 from esc_cli.cli.output import answer, say
 from esc_cli.errors import DEBUG_VARIABLE, EscError, ExitCode, UsageError, did_you_mean
-from esc_cli.version import program_version
+from esc_cli.version import PROGRAM, made_by
 
 P = ParamSpec("P")
-
-PROGRAM = "esc-upscale"
 
 PREFIX = "ESC_UPSCALE_"
 """The beginning of the names of environment variables."""
@@ -40,7 +38,7 @@ _CHOOSING = ("config", "no_config", "use")
 """Options that choose what is read from a file, and so cannot be in one."""
 
 _MISSPELT = 0.75
-"""Likeness of a variable to an option from which on it is called misspelled.
+"""Smallest likeness to the name of an option for which a variable counts as a misspelled one.
 
 Other programs use the prefix for their own variables: Kubernetes does for services of this name.
 """
@@ -121,8 +119,8 @@ class ConfiguredCommand(HelpCommand):
                 answer(line)
             return None
         if ctx.params.get("verbose") and not ctx.params.get("quiet") and not ctx.params.get("json"):
-            for place, line in origins(ctx).items():
-                say(f"{place}: {line or 'no options in use'}")
+            for line in origin_lines(origins(ctx)):
+                say(line)
         return super().invoke(ctx)
 
     def _need_no_arguments(self) -> None:
@@ -150,7 +148,7 @@ class ConfiguredCommand(HelpCommand):
         yield from read_file(chosen.get("config"), chosen.get("use"), self, ctx)
 
     def _as_toml(self, ctx: Any) -> Iterator[str]:
-        yield f"# {PROGRAM} {program_version()}"
+        yield f"# {made_by()}"
         for key, option in self.options.items():
             value = ctx.params.get(option.name)
             if value is not None and option.name not in _CHOOSING:
@@ -250,6 +248,11 @@ def origins(ctx: Any) -> dict[str, str]:
             settings = (f"{layer.keys[name]} = {_toml(layer.values[name])}" for name in names)
             lines[layer.place] = ", ".join(settings)
     return lines
+
+
+def origin_lines(settings: Mapping[str, str]) -> Iterator[str]:
+    """Yield a line for each place, given the result of ``origins``."""
+    yield from (f"{place}: {line or 'no options in use'}" for place, line in settings.items())
 
 
 def says_origins(command: Callable[P, ExitCode]) -> Callable[P, ExitCode]:

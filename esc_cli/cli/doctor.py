@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -9,10 +10,12 @@ from rich.table import Table
 from rich.text import Text
 
 from esc_cli.cli.application import new_application
+from esc_cli.cli.configuration import origin_lines
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Json
 from esc_cli.cli.output import answer, answer_json, printable
 from esc_cli.errors import EscError, ExitCode
+from esc_cli.version import PROGRAM, install_hint
 
 if TYPE_CHECKING:
     from esc_cli.jobs.self_check import Check, Extra
@@ -33,8 +36,8 @@ _TITLES = {
 def doctor(json: Json = False) -> ExitCode:
     """Show whether every part of the program works on this machine, for you and for bug reports.
 
-    The exit code is 0 if the program works, whatever optional parts are missing. Otherwise it is that of the
-    first part that fails.
+    The exit code is 0 if the program works, even if optional parts are missing or fail. Otherwise it is that
+    of the first part that fails.
     """
     from esc_cli.jobs.self_check import all_checks, extras, machine, versions
 
@@ -42,11 +45,10 @@ def doctor(json: Json = False) -> ExitCode:
     if not json:
         _show("Versions", [(name, "", version) for name, version in about.items()])
         _show("Machine", list(_facts(here)))
-        _show("Configuration", [("", "", line) for line in options["lines"]])
+        _show("Configuration", [("", "", line) for line in _configuration_lines(options)])
     checks = list(all_checks())
     if json:
         found = {"checks": [asdict(check) for check in checks], "extras": [asdict(one) for one in extras()]}
-        del options["lines"]
         answer_json("doctor", versions=about, machine=here, configuration=options, **found)
     else:
         for kind, title in _TITLES.items():
@@ -72,16 +74,18 @@ def _configuration() -> dict[str, Any]:
     error = None
     settings: dict[str, str] = {}
     try:
-        settings = origins(get_command(main_app).make_context("esc-upscale", ["--print-config"]))
+        settings = origins(get_command(main_app).make_context(PROGRAM, ["--print-config"]))
     except EscError as problem:
         error = str(problem)
-    lines = [f"{place}: {line or 'no options in use'}" for place, line in settings.items()]
-    file = default_file()
-    if error is not None:
-        lines.append(f"fails: {error}")
-    elif not file.is_file():
-        lines.append(f"{file}: there is no such file")
-    return {"file": str(file), "settings": settings, "error": error, "lines": lines}
+    return {"file": str(default_file()), "settings": settings, "error": error}
+
+
+def _configuration_lines(options: dict[str, Any]) -> Iterator[str]:
+    yield from origin_lines(options["settings"])
+    if options["error"] is not None:
+        yield f"fails: {options['error']}"
+    elif not Path(options["file"]).is_file():
+        yield f"{options['file']}: there is no such file"
 
 
 def _facts(here: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
@@ -95,7 +99,7 @@ def _extra_row(extra: "Extra") -> tuple[str, str, str]:
     packages = ", ".join(f"{name} {version or 'is missing'}" for name, version in extra.packages.items())
     complete = all(extra.packages.values())
     brings = f"{', '.join(extra.brings)}: " if extra.brings else ""
-    advice = "" if complete else f"; pip install 'esc-upscale[{extra.name}]'"
+    advice = "" if complete else f"; {install_hint(extra.name)}"
     return extra.name, "installed" if complete else "not installed", f"{brings}{packages}{advice}"
 
 

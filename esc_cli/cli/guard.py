@@ -57,7 +57,7 @@ def exit_code_of(command: Callable[[], ExitCode | None]) -> ExitCode:
             return ending.code
         say_error(ending.message, ending.hint)
         event = Refused if isinstance(error, EscError) else Stopped
-        return told(event(ending.message, ending.hint, int(ending.code)))
+        return tell_end(event(ending.message, ending.hint, int(ending.code)))
     finally:
         _settle(sys.stdout)
         _settle(sys.stderr)
@@ -91,7 +91,7 @@ def ending_of(error: BaseException) -> Ending:
             return Ending(ExitCode.BUG, None)
 
 
-def told(event: Refused | Stopped) -> ExitCode:
+def tell_end(event: Refused | Stopped) -> ExitCode:
     """Print the last event of a run on stdout if the user wants events, and return its exit code.
 
     The options may be the mistake, so the arguments are searched for the one that asks for events.

@@ -65,7 +65,7 @@ class LogFile:
         self._write_json(**asdict(event))
 
     def say(self, *lines: str) -> None:
-        """Keep messages, if the file is for messages. Lines after the first one belong to the first."""
+        """Keep messages, if the file is for messages. Each line gets its time."""
         for line in () if self._holds_events else lines:
             self._write(f"{_now()} {line}")
 

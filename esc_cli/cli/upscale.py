@@ -29,12 +29,15 @@ from esc_cli.cli.options import (
     read_precision,
     read_runtime,
 )
-from esc_cli.cli.output import Reporter, answer
+from esc_cli.cli.output import answer
+from esc_cli.cli.reporter import Reporter
+from esc_cli.engine.borders import Seamless
 from esc_cli.engine.executors.registry import AUTO, REQUESTS
+from esc_cli.enhancement.options import Alpha
 from esc_cli.errors import ExitCode, UsageError
 from esc_cli.jobs.streams import STDIN
 from esc_cli.media.metadata.kinds import OPTIONS as METADATA
-from esc_cli.version import program_version
+from esc_cli.version import made_by
 
 _EXAMPLES = {
     "esc-upscale photo.jpg": "Make photo_x4.jpg.",
@@ -78,7 +81,7 @@ def _displaced(given: Mapping[str, Any]) -> Iterator[str]:
 
 def _print_version(asked: bool) -> None:
     if asked:
-        answer(f"esc-upscale {program_version()}")
+        answer(made_by())
         raise typer.Exit
 
 
@@ -175,14 +178,14 @@ def upscale(
         ),
     ] = False,
     seamless: Annotated[
-        Literal["x", "y", "xy"] | None,
+        Seamless | None,
         typer.Option(
             help="Borders that wrap: x (left and right), y (top and bottom) or xy, for textures and "
             "panoramas. The result wraps, too."
         ),
     ] = None,
     alpha: Annotated[
-        Literal["opacity", "data"],
+        Alpha,
         typer.Option(
             help="What alpha means. With data, as in textures of games, colors are enlarged as they are, "
             "also where alpha is 0."
@@ -414,13 +417,14 @@ def upscale(
         Reporter(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run, log=log) as reporter,
     ):
         reporter.note(be_nice(nice))
+        chosen = Options.of(options)
         if watch:
-            refuse_watch(inputs, output, Options.of(options), dry_run=dry_run)
-        refuse_early(inputs, output, Options.of(options), missing=not (json or dry_run))
+            refuse_watch(inputs, output, chosen, dry_run=dry_run)
+        refuse_early(inputs, output, chosen, missing=not (json or dry_run))
         if watch:
             from esc_cli.jobs.watch import watch_folders
 
-            return watch_folders(inputs, output, Options.of(options), reporter)
+            return watch_folders(inputs, output, chosen, reporter)
         from esc_cli.jobs.upscale import upscale_files
 
         report = upscale_files(inputs, output, listener=reporter, dry_run=dry_run, **options)

@@ -1,7 +1,7 @@
-"""Say which borders of a picture wrap. This does not load torch."""
+"""Define which borders of a picture wrap. This module does not load torch."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 from esc_cli.errors import UsageError
 
@@ -28,7 +28,7 @@ class Wraps:
         Raises:
             UsageError: There are no such axes.
         """
-        if seamless not in (None, "x", "y", "xy"):
+        if seamless not in (None, *get_args(Seamless)):
             raise UsageError(f"{seamless!r} is not a choice of borders", hint="use x, y or xy")
         return cls("y" in (seamless or ""), "x" in (seamless or ""))
 

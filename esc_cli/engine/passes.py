@@ -10,8 +10,9 @@ from torch import Tensor
 
 from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.executors.base import Executor, Runtime
+from esc_cli.engine.executors.registry import is_standard
 from esc_cli.engine.memory.footprint import Work
-from esc_cli.engine.memory.free import free_bytes, host_free_bytes, release_reserve
+from esc_cli.engine.memory.free import check_room, free_bytes, host_free_bytes, release_reserve
 from esc_cli.engine.pixels import from_unit
 from esc_cli.engine.tiling.choice import Mode, TilingRequest, Way, choose_ways
 from esc_cli.engine.tiling.tiled import TiledRun, TileSizes
@@ -276,19 +277,14 @@ def _in_words(way: Way, left_bytes: int, runtime: Runtime, advice: TilingAdvice)
         "overlap": f"tiles of {way.sizes.largest_px} pixels that overlap{against}" if way.sizes else "",
     }
     needed, left = (f"{count // 2**20:,} MB" for count in (way.needed_bytes, left_bytes))
-    by = "" if runtime.name == "torch" else f" by {runtime.title}"
+    by = "" if is_standard(runtime) else f" by {runtime.title}"
     return f"{names[way.mode]}{by}: needs up to {needed} of {left} free"
 
 
 def _host_picture(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
     """Allocate a result after checking that it fits, because the system promises more memory than it has."""
-    needed, free = math.prod(shape) * dtype.itemsize, host_free_bytes()
-    if needed > free:
-        raise OutOfMemoryError(
-            f"the result of {shape[-2]}x{shape[-1]} pixels needs {needed // 2**20} MB of memory, "
-            f"but only {free // 2**20} MB are free",
-            hint="choose a smaller scale",
-        )
+    what = f"the result of {shape[-2]}x{shape[-1]} pixels needs"
+    check_room(what, math.prod(shape) * dtype.itemsize, host_free_bytes(), "choose a smaller scale")
     # The result is an ordinary tensor that the caller may change. All other tensors are for inference only.
     with torch.inference_mode(mode=False):
         return torch.empty(shape, dtype=dtype)

@@ -49,10 +49,13 @@ def check_dtype(dtype: torch.dtype) -> None:
         InputError: The type is not one of ``PIXEL_DTYPES``.
     """
     if dtype not in PIXEL_DTYPES:
-        known = ", ".join(str(known).removeprefix("torch.") for known in PIXEL_DTYPES)
-        raise InputError(
-            f"pixels must be of one of the types {known}, not {str(dtype).removeprefix('torch.')}"
-        )
+        known = ", ".join(map(dtype_name, PIXEL_DTYPES))
+        raise InputError(f"pixels must be of one of the types {known}, not {dtype_name(dtype)}")
+
+
+def dtype_name(dtype: torch.dtype) -> str:
+    """Return the name of a type as users write it, such as ``float32``."""
+    return str(dtype).removeprefix("torch.")
 
 
 def is_finite(numbers: Tensor) -> bool:

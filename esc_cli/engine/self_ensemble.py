@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from esc_cli.engine.borders import NOT_WRAPPED, Wraps
-from esc_cli.engine.memory.free import host_free_bytes
+from esc_cli.engine.memory.free import check_room, host_free_bytes
 from esc_cli.engine.passes import Pass, PassResult, ReportPixels
 from esc_cli.engine.pixels import from_unit
-from esc_cli.errors import OutOfMemoryError
 
 
 @dataclass(frozen=True)
@@ -116,10 +115,6 @@ class SelfEnsemble:
 
 def _check_room(shape: tuple[int, ...]) -> None:
     """Raise an error before the work if two results in float32 do not fit in memory."""
-    needed, free = 2 * math.prod(shape) * torch.float32.itemsize, host_free_bytes()
-    if needed > free:
-        raise OutOfMemoryError(
-            f"the self-ensemble of {shape[-2]}x{shape[-1]} pixels needs {needed // 2**20} MB of memory, "
-            f"but only {free // 2**20} MB are free",
-            hint="choose a smaller scale, or turn the self-ensemble off",
-        )
+    what = f"the self-ensemble of {shape[-2]}x{shape[-1]} pixels needs"
+    hint = "choose a smaller scale, or turn the self-ensemble off"
+    check_room(what, 2 * math.prod(shape) * torch.float32.itemsize, host_free_bytes(), hint)

@@ -26,7 +26,7 @@ from esc_cli.engine.executors.registry import AUTO, choose_device_for, choose_ru
 from esc_cli.engine.memory.footprint import Work
 from esc_cli.engine.memory.free import free_bytes
 from esc_cli.engine.passes import Pass
-from esc_cli.engine.pixels import check_dtype, check_picture
+from esc_cli.engine.pixels import check_dtype, check_picture, dtype_name
 from esc_cli.engine.self_ensemble import SYMMETRIES, SelfEnsemble
 from esc_cli.engine.tiling.choice import Tiling, TilingRequest, fits_whole, tiling_request
 from esc_cli.errors import OutOfMemoryError, UsageError
@@ -39,8 +39,6 @@ The first number rises until it equals the second.
 """
 
 DEFAULT_SCALE = 4
-
-__all__ = ["DEFAULT_SCALE", "ProgressCallback", "Tiling", "Upscaled", "Upscaler"]
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ class Upscaler:
         tta: Whether each network's result is the mean over the eight flips and rotations of its picture (the
             self-ensemble). It is a little better, for eight times the work.
         seamless: Axes along which pictures wrap: ``x`` (left and right), ``y`` or ``xy``, as textures and
-            panoramas do. Results wrap likewise. Only torch does this.
+            panoramas do. Results wrap along the same axes. Only torch does this.
 
     Attributes:
         device: Device that the networks run on. If the runtime has devices of its own, it is the CPU.
@@ -121,23 +119,22 @@ class Upscaler:
         seamless: Seamless | None = None,
     ) -> None:
         self.wraps = Wraps.parse(seamless)
-        chosen_device, requested_runtime = choose_device_for(runtime, device)
+        chosen_device, self._runtime = choose_device_for(runtime, device)
         self.device, self.device_reason = chosen_device.device, chosen_device.reason
         self.device_name = chosen_device.name
         chosen_precision = choose_precision(precision, self.device)
         model = open_model(model)
         self.passes = _planned_scales(model, scale)
+        self.scale = math.prod(self.passes)
+        self.does_any_scale = does_any_scale(model)
         self._checkpoints = {
             one: model if isinstance(model, Checkpoint) else load_checkpoint(model, int(one))
             for one in set(self.passes)
         }
+        self.digests = tuple(self._checkpoints[one].sha256 for one in self.passes)
         self._precision_is_free = precision == "auto"
-        if self._precision_is_free and not any(map(_has_weights, self._checkpoints.values())):
-            chosen_precision = PrecisionChoice(torch.float32, "a baseline has no weights to multiply with")
-        elif self._precision_is_free and self._is_opaque:
-            chosen_precision = PrecisionChoice(torch.float32, "the error of half precision is not known here")
-        elif self._precision_is_free and runtime != AUTO:
-            chosen_precision = self._suitable_precision(runtime_named(runtime), chosen_precision)
+        if self._precision_is_free:
+            chosen_precision = self._suitable_precision(chosen_precision, runtime)
         self.precision, self.precision_reason = chosen_precision.dtype, chosen_precision.reason
         chosen_attention = choose_attention(attention, self.device, self.precision)
         if self._is_opaque:
@@ -145,9 +142,7 @@ class Upscaler:
         self.attention, self.attention_reason = chosen_attention.name, chosen_attention.reason
         for checkpoint in self._checkpoints.values():
             _refuse_what_is_unknown(checkpoint, self.precision, tiling, attention)
-        self.scale = math.prod(self.passes)
-        self.does_any_scale = does_any_scale(model)
-        missing = partial(
+        self._missing = partial(
             Runtime.missing,
             strips=tiling == "exact",
             attention=attention != "auto",
@@ -155,33 +150,28 @@ class Upscaler:
             wraps=bool(self.wraps),
         )
         if runtime != AUTO:
-            _refuse_what_is_missing(runtime_named(runtime), missing)
-            for checkpoint in self._checkpoints.values():
-                choose_runtime(requested_runtime, checkpoint.network, self.device, self.precision, 0)
-        self._runtime, self._missing = requested_runtime, missing
+            self._check_runtime(runtime_named(runtime))
         self._requests = {
             one: tiling_request(tiling, tile_px, overlap_px, checkpoint.config.window_size)
             for one, checkpoint in self._checkpoints.items()
         }
+        self._check_pictures()
         self._tta = tta
-        if self.does_any_scale:
-            _refuse_tiles(self._requests.values(), "an arbitrary-scale model cannot run in tiles")
-        if self.wraps:
-            _refuse_tiles(self._requests.values(), "a picture whose borders wrap cannot run in tiles")
-            if self.does_any_scale:
-                raise UsageError("an arbitrary-scale model cannot let borders wrap", "name another model")
-            if self._is_opaque:
-                raise UsageError(
-                    "the borders of a network cannot wrap if its steps are not known", "name an ESC model"
-                )
         self._runs: dict[tuple[float, torch.dtype, str], Pass | SelfEnsemble] = {}
-        self.digests = tuple(self._checkpoints[one].sha256 for one in self.passes)
 
     @property
     def _is_opaque(self) -> bool:
         return any(checkpoint.config.opaque for checkpoint in self._checkpoints.values())
 
-    def _suitable_precision(self, runtime: Runtime, chosen: PrecisionChoice) -> PrecisionChoice:
+    def _suitable_precision(self, chosen: PrecisionChoice, runtime: str) -> PrecisionChoice:
+        """Return the precision for ``auto``, which is float32 if the networks or the runtime need it."""
+        if not any(map(_has_weights, self._checkpoints.values())):
+            return PrecisionChoice(torch.float32, "a baseline has no weights to multiply with")
+        if self._is_opaque:
+            return PrecisionChoice(torch.float32, "the error of half precision is not known here")
+        return chosen if runtime == AUTO else self._supported_precision(chosen, runtime_named(runtime))
+
+    def _supported_precision(self, chosen: PrecisionChoice, runtime: Runtime) -> PrecisionChoice:
         """Return a precision, or float32 if a runtime supports only that for these networks."""
         networks = [checkpoint.network for checkpoint in self._checkpoints.values()]
 
@@ -192,12 +182,32 @@ class Upscaler:
             return chosen
         return PrecisionChoice(torch.float32, f"{runtime.title} needs it")
 
+    def _check_runtime(self, runtime: Runtime) -> None:
+        """Refuse a runtime that cannot do what the user asks for, or cannot run the networks."""
+        what = self._missing(runtime)
+        if what is not None:
+            raise UsageError(f"{runtime.title} cannot {what}", hint="choose the runtime torch or auto")
+        for checkpoint in self._checkpoints.values():
+            choose_runtime(self._runtime, checkpoint.network, self.device, self.precision, 0)
+
+    def _check_pictures(self) -> None:
+        """Refuse what the networks cannot do with pictures of any scale, or with borders that wrap."""
+        if self.does_any_scale:
+            _refuse_tiles(self._requests.values(), "an arbitrary-scale model cannot run in tiles")
+        if not self.wraps:
+            return
+        _refuse_tiles(self._requests.values(), "a picture whose borders wrap cannot run in tiles")
+        if self.does_any_scale:
+            raise UsageError("an arbitrary-scale model cannot let borders wrap", "name another model")
+        if self._is_opaque:
+            raise UsageError(
+                "the borders of a network cannot wrap if its steps are not known", "name an ESC model"
+            )
+
     def __repr__(self) -> str:
         names = ", ".join(dict.fromkeys(checkpoint.name for checkpoint in self._checkpoints.values()))
-        dtype = str(self.precision).removeprefix("torch.")
-        return (
-            f"<Upscaler {names} x{self.scale:g} on {self.device_name} in {dtype}, attention {self.attention}>"
-        )
+        kind = f"x{self.scale:g} on {self.device_name} in {dtype_name(self.precision)}"
+        return f"<Upscaler {names} {kind}, attention {self.attention}>"
 
     @property
     def keeps_pixels(self) -> bool:
@@ -365,9 +375,9 @@ def _refuse_what_is_unknown(
 ) -> None:
     """Refuse what a network does not support, and what needs to know its steps if they are not known."""
     if not checkpoint.config.supports(dtype):
-        name = str(dtype).removeprefix("torch.")
         raise UsageError(
-            f"the network {checkpoint.variant} does not support {name}", hint="choose precision float32"
+            f"the network {checkpoint.variant} does not support {dtype_name(dtype)}",
+            hint="choose precision float32",
         )
     if checkpoint.config.opaque and tiling == "exact":
         raise UsageError(
@@ -378,9 +388,3 @@ def _refuse_what_is_unknown(
         raise UsageError(
             f"the network {checkpoint.variant} has no attention to choose", hint="choose attention auto"
         )
-
-
-def _refuse_what_is_missing(runtime: Runtime, missing: Callable[[Runtime], str | None]) -> None:
-    what = missing(runtime)
-    if what is not None:
-        raise UsageError(f"{runtime.title} cannot {what}", hint="choose the runtime torch or auto")

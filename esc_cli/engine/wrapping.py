@@ -14,7 +14,7 @@ from esc_cli.engine.borders import Wraps
 from esc_cli.engine.tiling.tiles import Span, round_up
 
 UNBOUNDED_PX = 32
-"""How far beyond a wrapped border a step may read that says no reach (DySample). It rarely reads 2 pixels."""
+"""Margin beyond a wrapped border for a step that states no reach (DySample). It rarely reads 2 pixels."""
 
 
 def reached(span: Span, reach_px: int, align_px: int, length_px: int, *, wraps: bool) -> Span:

@@ -3,6 +3,8 @@
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -11,6 +13,7 @@ from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.upscaler import ProgressCallback, Upscaler
 from esc_cli.enhancement.consistency import keep_flat, make_consistent
 from esc_cli.enhancement.models import Models
+from esc_cli.enhancement.options import EnhancementOptions
 from esc_cli.enhancement.resize import resize, resize_with_alpha
 from esc_cli.enhancement.size import Geometry
 from esc_cli.enhancement.tone import tone_of
@@ -60,6 +63,17 @@ class Enlarger:
     consistency: bool = False
     job_px: Mapping[tuple[int, int], int] = field(default_factory=dict)
     alpha_is_data: bool = False
+
+    @classmethod
+    def of(
+        cls,
+        options: EnhancementOptions,
+        models: Models,
+        size: Geometry,
+        job_px: Mapping[tuple[int, int], int] = MappingProxyType({}),
+    ) -> Self:
+        """Make the enlarger of a run from its options. The other arguments are those of the class."""
+        return cls(models, size, options.consistency, job_px, options.alpha_is_data)
 
     def __call__(self, file: PictureFile, progress: ProgressCallback | None = None) -> EnlargedFile:
         """Enlarge a still, or every frame and page. Pictures that share their pixels are enlarged once.

@@ -14,9 +14,10 @@ from esc_cli.checkpoints.scales import reachable_scale
 from esc_cli.engine.borders import Wraps
 from esc_cli.engine.device import choose_precision
 from esc_cli.engine.executors.registry import choose_device_for
+from esc_cli.engine.pixels import dtype_name
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.enhancement.options import EnhancementOptions
-from esc_cli.version import program_version
+from esc_cli.version import made_by
 
 
 class Models:
@@ -85,14 +86,15 @@ class Models:
     def provenance(self, factor: float, pixels: torch.dtype = torch.uint8) -> str:
         """Return a text for a result's metadata: the program, model and settings that made the result."""
         upscaler = self.upscaler(factor)
-        made_by = f"esc-upscale {program_version()}"
         if upscaler is None:
-            return f"{made_by}; resized without a network"
+            return f"{made_by()}; resized without a network"
         passes = " then ".join(f"x{scale}" for scale in self.passes(factor))
         digests = ", ".join(digest[:16] for digest in upscaler.digests)
         ensemble = "; self-ensemble" if self._options.tta else ""
-        how = f"precision {name_of(upscaler.precision_for(pixels))}; tiling {self._options.tiling}{ensemble}"
-        return f"{made_by}; model {self.name} {passes} ({digests}); {how}"
+        how = (
+            f"precision {dtype_name(upscaler.precision_for(pixels))}; tiling {self._options.tiling}{ensemble}"
+        )
+        return f"{made_by()}; model {self.name} {passes} ({digests}); {how}"
 
     def recipe(self, factor: float) -> dict[str, Any]:
         """Return the networks that a result depends on, for its record."""
@@ -103,8 +105,3 @@ class Models:
 def _rounded(factor: float) -> float:
     """Round a factor for display."""
     return int(factor) if factor == int(factor) else round(factor, 3)
-
-
-def name_of(dtype: torch.dtype) -> str:
-    """Return the name of a type as users write it, such as ``float32``."""
-    return str(dtype).removeprefix("torch.")

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL
 from esc_cli.engine.borders import Seamless, Wraps
@@ -27,7 +27,7 @@ _ENGINE = {"engine": True}
 """Marks options that ``Upscaler`` also has."""
 
 
-ALPHA = ("opacity", "data")
+Alpha = Literal["opacity", "data"]
 """The meanings that alpha may have."""
 
 
@@ -64,7 +64,7 @@ class EnhancementOptions:
     tta: bool = field(default=False, metadata=RECORDED | _ENGINE)
     consistency: bool = field(default=False, metadata=RECORDED)
     seamless: "Seamless | None" = field(default=None, metadata=RECORDED | ADDED_LATER | _ENGINE)
-    alpha: Literal["opacity", "data"] = field(default="opacity", metadata=RECORDED | ADDED_LATER)
+    alpha: Alpha = field(default="opacity", metadata=RECORDED | ADDED_LATER)
 
     def __post_init__(self) -> None:
         """Check the values that no other object checks.
@@ -77,13 +77,18 @@ class EnhancementOptions:
                 "--seamless and --consistency contradict each other",
                 hint="leave one of them out: consistency does not know borders that wrap",
             )
-        if self.alpha not in ALPHA:
+        if self.alpha not in get_args(Alpha):
             raise UsageError(f"{self.alpha!r} is not a meaning of alpha", hint="use opacity or data")
 
     @cached_property
     def wraps(self) -> Wraps:
         """The axes along which pictures wrap."""
         return Wraps.parse(self.seamless)
+
+    @property
+    def alpha_is_data(self) -> bool:
+        """Whether alpha is a channel of data, so that colors count also where it is 0."""
+        return self.alpha == "data"
 
     @classmethod
     def names(cls) -> tuple[str, ...]:

@@ -1,4 +1,4 @@
-"""Let borders wrap in what is done to a picture besides the network."""
+"""Let borders wrap in the steps around the network: resizing, and filling colors under transparent pixels."""
 
 import math
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class Margins:
 
     Attributes:
         low_px: Rows at the top and columns at the left of the picture, and as many on the other side.
-        high_px: Those of the result.
+        high_px: Rows at the top and columns at the left of the result, and as many on the other side.
         size: Size of the result with its margins, (height, width).
     """
 

@@ -220,6 +220,16 @@ def sizes_shown(source: Path, models: Sequence[str], scale: int, *, shrink: bool
     return [low, *[high] * (len({BASELINE, *models}) + 1)]
 
 
+def sizes_of_files(sources: Sequence[Path], original: Path | None = None) -> list[tuple[int, int]]:
+    """Return the size (height, width) of each picture that ``show_files`` yields, in the same order.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    known = [probe(path) for path in (*(() if original is None else (original,)), *sources)]
+    return [(one.height, one.width) for one in known]
+
+
 def show_files(sources: Sequence[Path], original: Path | None = None) -> Iterator[Shown]:
     """Read finished pictures to compare them as they are, one after the other.
 

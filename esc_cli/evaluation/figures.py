@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from esc_cli.errors import UsageError
 from esc_cli.storage.whole_files import atomic_path, check_target
+from esc_cli.version import install_hint
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,7 +33,7 @@ def _check_drawable(path: Path) -> None:
     if path.suffix.lower() not in _METADATA:
         raise UsageError(f"a plot must be a .png or .svg file, not {str(path)!r}")
     if find_spec("matplotlib") is None:
-        raise UsageError("plots need matplotlib", hint="pip install 'esc-upscale[benchmark]'")
+        raise UsageError("plots need matplotlib", hint=install_hint("benchmark"))
 
 
 @contextmanager

@@ -5,7 +5,7 @@ ComfyUI loads a file in its folder ``custom_nodes`` that holds the line
     from esc_cli.integrations.comfyui import *
 
 ComfyUI's own nodes for upscaling then also load ESC checkpoints, because they use spandrel. Unlike other
-modules, this one acts when it is imported: that is when ComfyUI wants to be told everything.
+modules, this one acts when it is imported, because ComfyUI then reads the names below.
 
 Source: docs.comfy.org, "Custom nodes", sections "Server: properties" and "Images, latents and masks".
 """
@@ -60,7 +60,12 @@ class LoadModel:
         }
 
     def load(self, model: str, tiling: Tiling = "auto", precision: Precision = "auto") -> tuple[Models]:
-        """Return the model. Its networks are loaded when their scale is asked for."""
+        """Return the model. Its networks are loaded when their scale is asked for.
+
+        Raises:
+            WeightsError: The model does not exist, or its file is damaged.
+            DeviceError: The device cannot compute in this precision.
+        """
         path = model if model in _shipped_names() else _file_path(model)
         options = EnhancementOptions(model=path, device=_device(), tiling=tiling, precision=precision)
         return (Models(options),)
@@ -92,6 +97,10 @@ class UpscaleImage:
 
         Returns:
             (B, scale H, scale W, 3 or 4), float32 in [0, 1], on the CPU.
+
+        Raises:
+            UsageError: The scale is out of the model's reach.
+            OutOfMemoryError: The device has too little memory.
         """
         size = round(image.shape[1] * scale), round(image.shape[2] * scale)
         upscaler, report = esc_model.upscaler(scale), _reporter()

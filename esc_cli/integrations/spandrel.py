@@ -35,6 +35,9 @@ class ESCArchitecture(spandrel.Architecture):  # type: ignore[misc]
 
         Args:
             state_dict: The tensors of a checkpoint, with or without the prefixes of training frameworks.
+
+        Raises:
+            spandrel.UnsupportedModelError: The tensors are not those of an ESC network.
         """
         state = _tensors(state_dict)
         config = _config(state)

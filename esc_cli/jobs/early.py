@@ -13,6 +13,7 @@ from esc_cli.jobs.naming import check_template, decide_destination
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.sources import expand
 from esc_cli.jobs.streams import STDIN, STDOUT
+from esc_cli.version import install_hint
 
 
 def refuse_watch(inputs: Sequence[str], output: str | None, options: Options, *, dry_run: bool) -> None:
@@ -37,7 +38,7 @@ def refuse_watch(inputs: Sequence[str], output: str | None, options: Options, *,
     if find_spec("watchfiles") is None:
         raise UsageError(
             "folders cannot be watched: the required package is not installed",
-            hint='pip install "esc-upscale[watch]"',
+            hint=install_hint("watch"),
         )
 
 

@@ -6,11 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from esc_cli.errors import InputError, OutputError, OutputExistsError, UsageError
+from esc_cli.errors import InputError, OutputError, UsageError
 from esc_cli.jobs.record import Stamp
 from esc_cli.jobs.streams import STDIN
 from esc_cli.media.video.containers import Container
-from esc_cli.storage.whole_files import back_up, is_other_file
+from esc_cli.storage.whole_files import back_up, check_backup
 
 if TYPE_CHECKING:
     from esc_cli.jobs.options import Options
@@ -44,7 +44,7 @@ def check_in_place(options: "Options") -> None:
     """Check the options of results that replace their inputs.
 
     Raises:
-        UsageError: An option contradicts another one, or it is open what becomes of the originals.
+        UsageError: An option contradicts another one, or neither a backup nor its absence was chosen.
     """
     if not options.in_place:
         if options.backup is not None:
@@ -101,37 +101,16 @@ def replacing(task: "Task", rule: str, backup: str | Path | None) -> "Task":
     return replace(task, target=target, in_place=InPlace(rule, kept))
 
 
-def refuse_backup_collisions(tasks: "Iterable[Task]") -> None:
-    """Refuse inputs that would have the same backup.
-
-    Raises:
-        OutputError: Two inputs would have the same backup.
-    """
-    owners: dict[str, Task] = {}
-    for task in tasks:
-        if task.backup is None:
-            continue
-        owner = owners.setdefault(os.path.realpath(task.backup), task)
-        if owner is not task:
-            raise OutputError(
-                f"{owner.source.name!r} and {task.source.name!r} would both be kept as {str(task.backup)!r}",
-                hint="replace them one by one, or name them in a list, which keeps their folders",
-            )
-
-
 def refuse_lost_backups(tasks: "Iterable[Task]") -> None:
-    """Refuse a backup whose name is taken by another file, such as the original of an earlier run.
+    """Refuse backups whose names are taken by other files; see ``check_backup``.
 
     Raises:
         OutputExistsError: A backup exists and is another file.
     """
     for task in tasks:
         source, backup = task.source.content, task.backup
-        if backup is not None and isinstance(source, Path) and is_other_file(source, backup):
-            raise OutputExistsError(
-                f"the backup {str(backup)!r} already exists and is another file",
-                hint="name another folder with --backup",
-            )
+        if backup is not None and isinstance(source, Path):
+            check_backup(source, backup)
 
 
 def set_original_aside(task: "Task", stamp: Stamp | None) -> None:

@@ -2,7 +2,7 @@
 
 import sys
 
-from esc_cli.errors import OutOfMemoryError
+from esc_cli.engine.memory.free import check_room
 from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.picture import PictureFile
@@ -57,11 +57,8 @@ def check_room_for_result(task: PictureTask, low: PictureFile, free_bytes: int) 
 
 
 def _check(what: str, needed_bytes: int, free_bytes: int, hint: str) -> None:
-    if needed_bytes <= free_bytes or sys.platform == "win32":  # Windows does not tell how much is free
-        return
-    needed_mb, free_mb = (count // 2**20 for count in (needed_bytes, free_bytes))
-    message = f"{what} about {needed_mb} MB of memory, but only {free_mb} MB are free"
-    raise OutOfMemoryError(message, hint=hint)
+    if sys.platform != "win32":  # Windows does not tell how much is free
+        check_room(f"{what} about", needed_bytes, free_bytes, hint)
 
 
 def _bytes_a_pixel(task: Task) -> int:

@@ -41,7 +41,7 @@ Written = TypeVar("Written")
 Result = TypeVar("Result")
 
 
-class Ending(threading.Event):
+class EndOfRun(threading.Event):
     """Set when a run has ended. What is published when it ends becomes complete or is removed."""
 
     def __init__(self) -> None:
@@ -84,7 +84,7 @@ class Stages(Generic[Item, Read, Made, Written]):
 
     read: Callable[[Item], Read]
     make: Callable[[Item, Read], Made]
-    write: Callable[[Item, Made, Ending], Written]
+    write: Callable[[Item, Made, EndOfRun], Written]
     read_bytes: Callable[[Item], int]
     made_bytes: Callable[[Item], int]
 
@@ -111,7 +111,7 @@ def overlapped(
     coming = deque(items)
     reading: _Queue[Item, Read] = _Queue(workers, waiting_bytes)
     writing: _Queue[Item, Written] = _Queue(workers, waiting_bytes)
-    ended = Ending()
+    ended = EndOfRun()
     with _pool(workers, ended) as pool:
         while coming or reading:
             while coming and reading.has_room(stages.read_bytes(coming[0])):
@@ -185,10 +185,10 @@ def _made(make: Callable[[Item, Read], Made], item: Item, read: Future[Read]) ->
 
 def _passed_on(
     pool: ThreadPoolExecutor,
-    write: Callable[[Item, Made, Ending], Written],
+    write: Callable[[Item, Made, EndOfRun], Written],
     item: Item,
     made: Future[Made],
-    ended: Ending,
+    ended: EndOfRun,
 ) -> Future[Written]:
     error = made.exception()
     if error is None:
@@ -199,7 +199,7 @@ def _passed_on(
 
 
 @contextmanager
-def _pool(workers: int, ended: Ending) -> Iterator[ThreadPoolExecutor]:
+def _pool(workers: int, ended: EndOfRun) -> Iterator[ThreadPoolExecutor]:
     pool = ThreadPoolExecutor(workers, thread_name_prefix=_THREADS)
     try:
         yield pool

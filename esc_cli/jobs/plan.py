@@ -17,7 +17,6 @@ from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.file_lists import names_in_list
 from esc_cli.jobs.in_place import (
     check_replaceable,
-    refuse_backup_collisions,
     refuse_lost_backups,
     replacing,
 )
@@ -32,7 +31,7 @@ from esc_cli.jobs.naming import (
 from esc_cli.jobs.options import DEFAULTS, Options, WhenThere
 from esc_cli.jobs.record import RECORDS_FOLDER, made_from, size_and_time
 from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources, without_extension
-from esc_cli.jobs.task import PictureTask, Task, WriteRecipe
+from esc_cli.jobs.task import PictureTask, Task, WriteRecipe, collisions
 from esc_cli.media.formats.registry import check_fits
 from esc_cli.media.limitations import limitations
 from esc_cli.media.probe import probe
@@ -105,16 +104,7 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     check_template(destination, options.template)
     if options.in_place:
         check_replaceable(names, request.output)
-    never = _folders_of_results((*names, *listed), destination, request.size.label)
-    never += [] if options.backup is None else [Path(options.backup)]
-    found = find_sources(
-        names,
-        listed=listed,
-        recursive=options.recursive,
-        never=never,
-        shard=options.share,
-        only=request.only,
-    )
+    found = _found_sources(names, listed, destination, request)
     own_results = _own_results(found.pictures)
     sources = replace(found, pictures=tuple(one for one in found.pictures if one not in own_results))
     names_one = not options.lists_files and _names_one(names, sources)
@@ -124,7 +114,6 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     if names_one and options.clips.apart_from_damage != DEFAULT_OPTIONS:
         _refuse_pictures(tasks)
     _refuse_collisions(tasks, options)
-    refuse_backup_collisions(tasks)
     there = [task for task in tasks if task.is_there and task.in_place is None]
     _refuse_own_inputs(there, sources.pictures)
     _refuse_unreplaceable(there)
@@ -138,6 +127,21 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
         failures=failures,
         passed_over=sources.passed_over + len(own_results),
         names_one=names_one,
+    )
+
+
+def _found_sources(
+    names: Sequence[str], listed: Sequence[str], destination: Destination, request: Request
+) -> Sources:
+    options = request.options
+    never = _folders_of_results((*names, *listed), destination, request.size.label)
+    return find_sources(
+        names,
+        listed=listed,
+        recursive=options.recursive,
+        never=never if options.backup is None else [*never, Path(options.backup)],
+        shard=options.share,
+        only=request.only,
     )
 
 
@@ -190,7 +194,8 @@ def _plan_task(source: Source, destination: Destination, request: Request) -> Ta
     task: Task
     if is_clip(source):
         task = plan_clip(source, destination, request.size, request.options.clips)
-        if task.clip.rotation_deg % 180 and request.options.seamless in ("x", "y"):
+        wraps = request.options.wraps
+        if task.clip.rotation_deg % 180 and wraps.turned(1) != wraps:
             raise InputError(
                 f"{source.name} is stored turned, so its borders can wrap only along both axes",
                 hint="use --seamless xy",
@@ -234,7 +239,7 @@ def _plan_picture(source: Source, destination: Destination, request: Request) ->
     labels = request.size.label, request.size.file_label((height, width))
     target = target_path(source, destination, format, *labels)
     lost = limitations(header, format, request.options.write.keep)
-    hidden = options.alpha == "data" and header.alpha and format.alpha
+    hidden = options.alpha_is_data and header.alpha and format.alpha
     if hidden and not format.keeps_hidden_colors(options.quality):
         lost = (*lost, f"{format.name} loses the colors under alpha 0{_as_lossy(options.quality)}")
     if height * width * header.frames > request.options.largest_px:
@@ -316,20 +321,20 @@ def _with_ending(target: Path, source: Source) -> Path:
     return target.with_name(f"{target.stem}_{ending[1:]}{target.suffix}")
 
 
-def _refuse_collisions(tasks: Iterable[Task], options: Options) -> None:
+def _refuse_collisions(tasks: Sequence[Task], options: Options) -> None:
     hint = "upscale them one by one and name each result with -o"
     if options.template is not None and not options.template.needs("stem"):
         hint = "put {stem} into the name"
-    owners: dict[str, Task] = {}
-    for task in tasks:
-        if task.target is None:
-            continue
-        owner = owners.setdefault(os.path.realpath(task.target), task)
-        if owner is not task:
-            raise OutputError(
-                f"{owner.source.name!r} and {task.source.name!r} would both become {str(task.target)!r}",
-                hint=hint,
-            )
+    for owner, task in collisions(tasks, lambda task: task.target):
+        raise OutputError(
+            f"{owner.source.name!r} and {task.source.name!r} would both become {str(task.target)!r}",
+            hint=hint,
+        )
+    for owner, task in collisions(tasks, lambda task: task.backup):
+        raise OutputError(
+            f"{owner.source.name!r} and {task.source.name!r} would both be kept as {str(task.backup)!r}",
+            hint="replace them one by one, or name them in a list, which keeps their folders",
+        )
 
 
 def _refuse_pictures(tasks: Iterable[Task]) -> None:
@@ -348,7 +353,7 @@ def _refuse_own_inputs(there: Iterable[Task], sources: Iterable[Source]) -> None
     for task in there:
         if task.target is not None and _identity(task.target) in inputs:
             raise OutputError(
-                f"{str(task.target)!r} is an input, and results never replace inputs",
+                f"{str(task.target)!r} is an input, and results replace inputs only with --in-place",
                 hint="choose another output with -o",
             )
 

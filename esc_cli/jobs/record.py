@@ -34,6 +34,7 @@ It increases when the records change, or when the same settings make a different
 """
 
 _LONGEST_NAME_BYTES = 200
+"""Longest name of a result that names its record, too: file systems allow 255 bytes with what is added."""
 
 _ALLOWED_DAMAGE = ("refuse", "auto", "keep")
 """The values of the option for damaged inputs. Each of them allows what those before it allow."""
@@ -206,10 +207,14 @@ def redate(target: Path, modified_ns: int) -> None:
 
 
 def record_path(target: Path) -> Path:
-    """Return the path of a result's record. A very long name is replaced by its digest."""
+    """Return the path of a result's record."""
+    return target.parent / RECORDS_FOLDER / f"{short_name(target)}.json"
+
+
+def short_name(target: Path) -> str:
+    """Return the name of a result for files that belong to it, or its digest if the name is very long."""
     name = os.fsencode(target.name)
-    stem = target.name if len(name) <= _LONGEST_NAME_BYTES else hashlib.sha256(name).hexdigest()
-    return target.parent / RECORDS_FOLDER / f"{stem}.json"
+    return target.name if len(name) <= _LONGEST_NAME_BYTES else hashlib.sha256(name).hexdigest()
 
 
 def status_of(source: Path) -> os.stat_result:

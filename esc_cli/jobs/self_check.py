@@ -23,12 +23,14 @@ from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL, read_manifest, verify
 from esc_cli.engine.device import DeviceChoice, available_devices, choose_device, choose_precision
 from esc_cli.engine.executors.base import Runtime
-from esc_cli.engine.executors.registry import MODULES, runtime_named
+from esc_cli.engine.executors.registry import MODULES, is_standard, runtime_named
 from esc_cli.engine.memory.free import free_bytes, host_free_bytes
+from esc_cli.engine.pixels import dtype_name
 from esc_cli.engine.threads import usable_cores
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import DEBUG_VARIABLE, EscError, OutputError, WeightsError, as_ours
 from esc_cli.jobs.upscale import upscale_files
+from esc_cli.jobs.work import seconds_since
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import DEFAULT, FORMATS
 from esc_cli.media.metadata.kinds import Metadata
@@ -39,8 +41,7 @@ from esc_cli.media.video.reader import VideoReader
 from esc_cli.media.write import encode_file
 from esc_cli.networks.architectures.esc import ESCConfig
 from esc_cli.networks.architectures.registry import build_network
-
-PROGRAM = "esc-upscale"
+from esc_cli.version import PROGRAM, install_hint
 
 State = Literal["works", "not installed", "cannot be used", "fails"]
 
@@ -57,14 +58,14 @@ _DEVELOPERS_EXTRA = "test"
 
 @dataclass(frozen=True)
 class Check:
-    """What became of one check.
+    """The result of one check.
 
     Attributes:
         kind: Kind of the part: ``device``, ``model``, ``runtime``, ``format`` or ``container``.
         name: Name of the part.
         state: Whether the part works. Parts that are ``not installed`` need an extra, and parts that ``cannot
             be used`` do not suit this machine.
-        detail: What was done, or why it failed.
+        detail: A description of the trial, or the reason for its failure.
         seconds: Duration of the check.
         optional: Whether the program works without the part.
         exit_code: Exit code of the failure; 0 if there is none.
@@ -135,7 +136,7 @@ def machine() -> dict[str, Any]:
         "device": str(device.device),
         "device_reason": device.reason,
         "device_name": _device_name(device),
-        "precision": _name_of(precision.dtype),
+        "precision": dtype_name(precision.dtype),
         "precision_reason": precision.reason,
         "free_memory_bytes": host_free_bytes(),
         "free_device_bytes": free_bytes(device.device),
@@ -157,7 +158,7 @@ def _check(kind: str, name: str, trial: Callable[[], str], *, optional: bool = F
             raise
         detail, code = _description(error), int(as_ours(error).exit_code)
         check = Check(kind, name, "fails", detail, 0.0, optional=optional, exit_code=code)
-    return replace(check, seconds=round(time.monotonic() - begun, 3))
+    return replace(check, seconds=seconds_since(begun))
 
 
 def _description(error: BaseException) -> str:
@@ -171,7 +172,7 @@ def _device_works(name: str) -> str:
     device = choose_device(name)
     precision = choose_precision("auto", device.device)
     gigabytes = free_bytes(device.device) / 10**9
-    return f"{_device_name(device)}, {gigabytes:.1f} GB free, {_name_of(precision.dtype)}"
+    return f"{_device_name(device)}, {gigabytes:.1f} GB free, {dtype_name(precision.dtype)}"
 
 
 def _device_name(choice: DeviceChoice) -> str:
@@ -192,7 +193,7 @@ def _default_model_works() -> str:
     high = upscaler(_gradient())
     if high.float().std() == 0:
         raise WeightsError("the result is one flat color")
-    return f"x{upscaler.scale} on {upscaler.device} in {_name_of(upscaler.precision)}"
+    return f"x{upscaler.scale} on {upscaler.device} in {dtype_name(upscaler.precision)}"
 
 
 def _runtimes() -> Iterator[Check]:
@@ -229,7 +230,7 @@ def _of_runtime(runtime: Runtime, checkpoint: Checkpoint, low: Tensor, expected:
             raise WeightsError(f"its result differs by {difference:.2g} from that of the plain network")
         return f"a small network in float32 on {device}, differs by at most {difference:.0e}"
 
-    return _check("runtime", runtime.name, trial, optional=runtime.name != next(iter(MODULES)))
+    return _check("runtime", runtime.name, trial, optional=not is_standard(runtime))
 
 
 def _of_format(format: PictureFormat) -> Check:
@@ -287,10 +288,6 @@ def _compare(read: Tensor, written: Tensor) -> None:
         raise OutputError(f"the colors that were read are {difference:.0f} of 255 off")
 
 
-def _name_of(dtype: torch.dtype) -> str:
-    return str(dtype).removeprefix("torch.")
-
-
 def _gradient() -> Tensor:
     """Return a smooth picture, (1, 3, 32, 32), uint8."""
     ramp = torch.linspace(0, 255, 32)
@@ -299,7 +296,7 @@ def _gradient() -> Tensor:
 
 
 def _not_installed(kind: str, name: str, extra: str) -> Check:
-    return Check(kind, name, "not installed", f"pip install 'esc-upscale[{extra}]'", 0.0, optional=True)
+    return Check(kind, name, "not installed", install_hint(extra), 0.0, optional=True)
 
 
 def _brought_by(extra: str) -> tuple[str, ...]:

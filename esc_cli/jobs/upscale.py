@@ -30,7 +30,7 @@ from esc_cli.jobs.run import Outcomes, exit_code, failed, outcomes_here, run_pla
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
 from esc_cli.jobs.task import Task
-from esc_cli.jobs.work import Work, engine_event, target_name, told
+from esc_cli.jobs.work import Work, engine_event, model_and_reason, target_name
 from esc_cli.media.formats.encoding import pillow_image
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.fitting import fitted
@@ -150,8 +150,7 @@ def _with_dates(plan: Plan) -> Plan:
 def _work_here(
     plan: Plan, chooser: Chooser, size: Geometry, options: Options, listener: Listener
 ) -> Outcomes:
-    alpha_is_data = options.alpha == "data"
-    enlarger = Enlarger(chooser.default, size, options.consistency, _job_px(plan), alpha_is_data)
+    enlarger = Enlarger.of(options, chooser.default, size, _job_px(plan))
     told_of = set() if chooser.is_auto else {chooser.name}
     return outcomes_here(plan, Work(chooser, enlarger, options, len(plan.tasks), listener, told_of), options)
 
@@ -262,8 +261,7 @@ def _enlarged(file: PictureFile, options: Options) -> PictureFile:
     height, width = size.size_of(file.first.height, file.first.width)
     factor = max(height / file.first.height, width / file.first.width)
     choice = chooser.choose(factor, lambda: looks_at(file))
-    enlarger = Enlarger(chooser.models(choice), size, options.consistency)
-    return replace(enlarger, alpha_is_data=options.alpha == "data")(file).file
+    return Enlarger.of(options, chooser.models(choice), size)(file).file
 
 
 def geometry_of(models: Models, options: Options) -> Geometry:
@@ -333,7 +331,7 @@ def _engines(plan: Plan, chooser: Chooser, threads: int | None) -> Iterator[Engi
 
 def _planned(task: Task, chooser: Chooser) -> Planned:
     unread = chooser.name if chooser.default.enlarges(task.factor) else None
-    model, reason = (unread, None) if task.choice is None else told(task.choice)
+    model, reason = (unread, None) if task.choice is None else model_and_reason(task.choice)
     output_height, output_width = task.written_size
     return Planned(
         input=task.source.name,

@@ -33,6 +33,7 @@ from esc_cli.jobs.record import made_from, replaced, size_and_time
 from esc_cli.jobs.run import failed
 from esc_cli.jobs.sources import Failure, files_in
 from esc_cli.jobs.upscale import geometry_of, run_job
+from esc_cli.jobs.work import seconds_since
 
 UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp", ".temp", ".filepart")
 """Extensions of files that browsers and other programs rename when they are complete."""
@@ -159,7 +160,7 @@ class _Watch:
                 skipped=self._skipped,
                 failed=len(self._failures),
                 passed_over=self._passed_over,
-                seconds=round(time.monotonic() - self._begun, 3),
+                seconds=seconds_since(self._begun),
                 not_begun=self._not_begun,
                 failures=tuple(self._failures),
             )

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any, cast
 
 from esc_cli.engine.memory.free import host_free_bytes
+from esc_cli.engine.pixels import dtype_name
 from esc_cli.engine.threads import threads_in_use
 from esc_cli.enhancement.choice import Choice, Chooser, looks_at
 from esc_cli.enhancement.enlarge import Enlarger
-from esc_cli.enhancement.models import Models, name_of
+from esc_cli.enhancement.models import Models
 from esc_cli.errors import InputError
 from esc_cli.jobs.clips.division import Division, Part, Turn, make_part, times_of
 from esc_cli.jobs.clips.outputs import ContainerFile, identity_of
@@ -26,7 +27,7 @@ from esc_cli.jobs.events import Done, Engine, Listener, Progressed, Started
 from esc_cli.jobs.in_place import set_original_aside
 from esc_cli.jobs.memory import check_room_for_reading, check_room_for_result
 from esc_cli.jobs.options import Options
-from esc_cli.jobs.pipeline import Ending
+from esc_cli.jobs.pipeline import EndOfRun
 from esc_cli.jobs.plan import refuse_existing
 from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
 from esc_cli.jobs.streams import STDOUT, write_stdout
@@ -150,7 +151,7 @@ class Work:
         self._listener(Started(task.source.name, task.number, self._total))
         return replace(self._enlarger, models=models)
 
-    def write(self, task: PictureTask, high: HighFile, ended: Ending) -> Done:
+    def write(self, task: PictureTask, high: HighFile, ended: EndOfRun) -> Done:
         """Encode and publish a result, with its record.
 
         Args:
@@ -178,9 +179,9 @@ class Work:
         seconds = round(high.seconds + seconds_since(begun), 3)
         name = task.source.name
         size = first.height, first.width
-        return Done(name, target_name(task), *size, seconds, notes, high.ways, *told(high.choice))
+        return Done(name, target_name(task), *size, seconds, notes, high.ways, *model_and_reason(high.choice))
 
-    def _publish(self, task: Task, target: Path, encoded: bytes, high: HighFile, ended: Ending) -> None:
+    def _publish(self, task: Task, target: Path, encoded: bytes, high: HighFile, ended: EndOfRun) -> None:
         """Write a result, unless the run has ended.
 
         The record is written just before the result gets its name.
@@ -196,7 +197,7 @@ class Work:
             if task.in_place is not None:
                 set_original_aside(task, high.stamp)
             if high.stamp is not None and task.recipe is not None:
-                result, (model, _) = Stamp.of_content(encoded, status), told(high.choice)
+                result, (model, _) = Stamp.of_content(encoded, status), model_and_reason(high.choice)
                 write_record(target, high.stamp, result, task.recipe, model, mode)
 
         task.source.make_folder_of_result(target.parent)
@@ -215,7 +216,14 @@ class Work:
         return replace(self._options.write, provenance=provenance, modified_ns=modified_ns)
 
     def make_clip(self, task: ClipTask) -> Done:
-        """Make a clip. Its finished parts are kept for a later run, whatever happens."""
+        """Make a clip. Its finished parts are kept for a later run, whatever happens.
+
+        Raises:
+            InputError: The clip is damaged, or has no frame in the part that is kept.
+            DeviceError: The device cannot run the network, or has too little memory.
+            OutputError: The result cannot be written.
+            SkipError: The result appeared after planning.
+        """
         self._check_free(task)
         begun = time.monotonic()
         choice = self._chooser.choose(task.factor, lambda: looks_at_clip(task))
@@ -249,7 +257,7 @@ class Work:
             if complete is not None and task.recipe is not None and isinstance(task.source.content, Path):
                 source, result = Stamp.of(task.source.content), Stamp.of(complete)
                 target, mode = cast(Path, task.target), task.source.mode
-                write_record(target, source, result, task.recipe, told(choice)[0], mode)
+                write_record(target, source, result, task.recipe, model_and_reason(choice)[0], mode)
 
         return publish
 
@@ -274,7 +282,7 @@ class Work:
         identity: Mapping[str, Any] | None,
         choice: Choice | None,
         network: threading.Lock,
-        ended: Ending,
+        ended: EndOfRun,
     ) -> tuple[str, ...]:
         """Make one segment of a clip.
 
@@ -290,7 +298,7 @@ class Work:
             Sentences that say how the last frame went through the network.
 
         Raises:
-            InputError: The clip is damaged, or has other frames than its packets told.
+            InputError: The clip is damaged, or has other frames than its packets state.
             OutputError: The segment cannot be written.
             EndedError: The run has ended.
         """
@@ -306,7 +314,7 @@ class Work:
             make_part(task, part, identity, turn)
             return turn.ways
 
-    def join(self, task: ClipTask, choice: Choice | None, frames: int, ended: Ending) -> Done:
+    def join(self, task: ClipTask, choice: Choice | None, frames: int, ended: EndOfRun) -> Done:
         """Join the segments of a clip, which are all finished, and publish the result.
 
         Args:
@@ -314,6 +322,12 @@ class Work:
             choice: The model.
             frames: Number of frames in all segments.
             ended: Whether the run has ended. If it is set, nothing is published any more.
+
+        Raises:
+            InputError: The clip or a segment cannot be read.
+            OutputError: The result cannot be written, or this machine does not see all segments.
+            SkipError: The result appeared after planning.
+            EndedError: The run has ended.
         """
         self._check_free(task)
         begun, publish = time.monotonic(), self._publisher(task, choice)
@@ -361,7 +375,7 @@ def engine_event(models: Models, factor: float, threads: int | None) -> Engine |
         passes=models.passes(factor),
         device=upscaler.device_name,
         device_reason=upscaler.device_reason,
-        precision=name_of(upscaler.precision),
+        precision=dtype_name(upscaler.precision),
         precision_reason=upscaler.precision_reason,
         attention=upscaler.attention,
         attention_reason=upscaler.attention_reason,
@@ -378,10 +392,12 @@ def clip_progress(task: ClipTask, frames: int, total: int, frames_per_second: fl
 
 def _clip_done(task: ClipTask, made: Made, choice: Choice | None, seconds: float) -> Done:
     notes = (*made.notes, *_unenlarged(choice))
-    return Done(task.source.name, target_name(task), *made.size, seconds, notes, made.ways, *told(choice))
+    return Done(
+        task.source.name, target_name(task), *made.size, seconds, notes, made.ways, *model_and_reason(choice)
+    )
 
 
-def told(choice: Choice | None) -> tuple[str | None, str | None]:
+def model_and_reason(choice: Choice | None) -> tuple[str | None, str | None]:
     """Return the model and the reason for it, as events contain them."""
     return (None, None) if choice is None else (choice.model, choice.reason)
 

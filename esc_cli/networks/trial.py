@@ -16,7 +16,7 @@ SIDES_PX = (32, 64)
 """Sides of the pictures that are tried."""
 
 MARGIN = 2.0
-"""What is counted is multiplied by this, because the buffers of libraries and of the allocator are not seen.
+"""Factor for the counted values, because the buffers of libraries and of the allocator are not counted.
 
 Resident memory grew by this factor more than the count on an x86-64 CPU with torch 2.13: CRAFT 1.1, DAT 1.3,
 SPAN 1.3, OmniSR 1.5, RealESRGAN Compact 1.5, ESRGAN 1.6. The margin is a quarter above the largest.

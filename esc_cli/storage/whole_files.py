@@ -303,11 +303,7 @@ def back_up(source: Path, backup: Path) -> None:
     """
     make_folder(backup.parent, folder_mode_of(source.parent))
     original = Path(os.path.realpath(source))
-    if is_other_file(original, backup):
-        raise OutputExistsError(
-            f"the backup {str(backup)!r} already exists and is another file",
-            hint="name another folder with --backup",
-        )
+    check_backup(original, backup)
     if not os.path.lexists(backup):
         try:
             backup.hardlink_to(original)
@@ -316,7 +312,20 @@ def back_up(source: Path, backup: Path) -> None:
     _flush_folder(backup.parent)
 
 
-def is_other_file(source: Path, other: Path) -> bool:
+def check_backup(source: Path, backup: Path) -> None:
+    """Refuse a backup whose name is taken by another file, such as the original of an earlier run.
+
+    Raises:
+        OutputExistsError: The backup already exists and has other content.
+    """
+    if _is_other_file(source, backup):
+        raise OutputExistsError(
+            f"the backup {str(backup)!r} already exists and is another file",
+            hint="name another folder with --backup",
+        )
+
+
+def _is_other_file(source: Path, other: Path) -> bool:
     """Return whether a name is taken by a file whose content is not that of the source."""
     if not os.path.lexists(other):
         return False

@@ -88,5 +88,5 @@ def test_what_cannot_be_compared(
     with pytest.raises(InputError, match="has 3 pictures, but CKA needs 4"):
         similarity(pictures / "sub", "esc-light", device="cpu")
     monkeypatch.setattr(room, "host_free_bytes", lambda: 10**5)
-    with pytest.raises(OutOfMemoryError, match="need 1 MB, but 0 MB are free"):
+    with pytest.raises(OutOfMemoryError, match="need 1 MB of memory, but only 0 MB are free"):
         similarity(pictures, "esc-light", 2, device="cpu")

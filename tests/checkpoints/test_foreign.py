@@ -156,7 +156,7 @@ def test_without_spandrel_the_extra_is_named(tmp_path: Path, monkeypatch: pytest
     save_file({"unknown": torch.zeros(3)}, tmp_path / "odd.safetensors")
     with pytest.raises(WeightsError, match="does not hold an ESC network") as caught:
         load_checkpoint(tmp_path / "odd.safetensors")
-    assert caught.value.hint == "for networks of other families: pip install 'esc-upscale[spandrel]'"
+    assert caught.value.hint == 'for networks of other families: pip install "esc-upscale[spandrel]"'
 
 
 def test_what_needs_an_esc_network(loaded: Loaded) -> None:

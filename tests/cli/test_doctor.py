@@ -49,7 +49,7 @@ def test_the_answer_fits_80_columns(run: Run, monkeypatch: pytest.MonkeyPatch) -
 def test_a_part_that_is_not_installed_does_no_harm(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pillow_heif", None)
     check = checks(run)["HEIC"]
-    assert (check["state"], check["detail"]) == ("not installed", "pip install 'esc-upscale[heic]'")
+    assert (check["state"], check["detail"]) == ("not installed", 'pip install "esc-upscale[heic]"')
 
 
 def test_a_part_that_fails_sets_the_exit_code(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from esc_cli.cli import output
+from esc_cli.cli import reporter
 from esc_cli.cli.log_file import LogFile
-from esc_cli.cli.output import Reporter
+from esc_cli.cli.reporter import Reporter
 from esc_cli.jobs.events import Progressed, Started
 
 Save = Callable[..., Path]
@@ -107,7 +107,7 @@ def test_progress_is_told_in_lines_once_in_a_while(
 ) -> None:
     """Only the clock is replaced. The lines go where stderr is not a terminal, and into the log."""
     clock = [1000.0]
-    monkeypatch.setattr(output.time, "monotonic", lambda: clock[0])
+    monkeypatch.setattr(reporter.time, "monotonic", lambda: clock[0])
     log = str(tmp_path / "run.log")
     with (
         LogFile(log) as file,

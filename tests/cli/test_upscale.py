@@ -304,7 +304,7 @@ def test_no_such_device(run: Run, save: Save) -> None:
 @pytest.mark.parametrize(
     ("output", "sentence"),
     [
-        ("in.png", "'in.png' is an input, and results never replace inputs"),
+        ("in.png", "'in.png' is an input, and results replace inputs only with --in-place"),
         ("in.png/out.png", "'in.png' is not a folder"),
         ("folder/", "cannot write 'folder/in.png': it is a folder"),
     ],

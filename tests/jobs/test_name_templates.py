@@ -70,7 +70,9 @@ def test_clashes_are_refused(save: Save) -> None:
         "out/x_png.webp",
         "out/x_jpg.webp",
     ]
-    with pytest.raises(OutputError, match=r"'a\.png' is an input, and results never replace inputs"):
+    with pytest.raises(
+        OutputError, match=r"'a\.png' is an input, and results replace inputs only with --in-place"
+    ):
         targets("a.png", name="{stem}", when_there="overwrite")
 
 

@@ -147,7 +147,7 @@ def test_a_result_never_replaces_an_input(save: Save, output: str, when_there: s
     Path("link").symlink_to("in")
     Path("linked.png").symlink_to("in/a.png")
     Path("hard.png").hardlink_to("in/a.png")
-    with pytest.raises(OutputError, match="is an input, and results never replace inputs"):
+    with pytest.raises(OutputError, match="is an input, and results replace inputs only with --in-place"):
         plan("in/a.png", output=output, when_there=when_there)
 
 

@@ -68,7 +68,7 @@ def test_a_runtime_that_does_not_suit_the_machine() -> None:
 def test_a_runtime_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Odd, "is_installed", False)
     check = tried(Odd())
-    assert (check.state, check.detail) == ("not installed", "pip install 'esc-upscale[odd]'")
+    assert (check.state, check.detail) == ("not installed", 'pip install "esc-upscale[odd]"')
 
 
 def test_a_program_that_is_not_installed_as_a_package_is_checked_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.device import DeviceChoice
 from esc_cli.engine.tiling.shared_statistics import Statistics
 from esc_cli.engine.tiling.tiles import Emit
+from esc_cli.errors import WeightsError
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.lte import Grid
 
@@ -22,6 +23,14 @@ KEPT_SHAPES = 2
 
 The tiles of a picture have one shape, and a batch of pictures may have two (portrait and landscape).
 """
+
+
+def not_finite(model: str) -> WeightsError:
+    """Return the error for a model whose results are infinite or NaN, even in float32."""
+    return WeightsError(
+        f"the model {model!r} returns values that are not finite",
+        hint="replace its weights, which are damaged",
+    )
 
 
 class Executor(ABC):

@@ -1,4 +1,4 @@
-"""The devices that ONNX Runtime has here, which it calls execution providers.
+"""Find the devices that ONNX Runtime has on this machine, which it calls execution providers.
 
 The names are those of ``--device``: ``cpu``, ``cuda:1``, ``tensorrt``, ``directml``, ``coreml``. The package
 that is installed (``onnxruntime``, ``onnxruntime-gpu``, ``onnxruntime-directml``) determines which exist.
@@ -12,7 +12,7 @@ from typing import Any
 
 from esc_cli.errors import DeviceError
 
-_QUIET = 4
+QUIET = 4
 """ONNX Runtime's level of messages that stop the program. It writes all others to stderr besides raising."""
 
 
@@ -87,7 +87,7 @@ def onnxruntime() -> ModuleType:
     except ImportError as error:
         reason = str(error).partition("\n")[0]
         raise DeviceError(f"ONNX Runtime cannot be loaded: {reason}", hint="install it again") from error
-    module.set_default_logger_severity(_QUIET)
+    module.set_default_logger_severity(QUIET)
     module.disable_telemetry_events()
     return module
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.borders import NOT_WRAPPED, Wraps
-from esc_cli.engine.executors.base import KEPT_SHAPES, Executor, Runtime
+from esc_cli.engine.executors.base import KEPT_SHAPES, Executor, Runtime, not_finite
 from esc_cli.engine.executors.openvino_graph import (
     convert,
     obstacle,
@@ -17,9 +17,9 @@ from esc_cli.engine.executors.openvino_graph import (
     prepare_for_openvino,
     traced_shape,
 )
-from esc_cli.engine.pixels import is_finite, to_unit
+from esc_cli.engine.pixels import dtype_name, is_finite, to_unit
 from esc_cli.engine.tiling.shared_statistics import Statistics
-from esc_cli.errors import DeviceError, WeightsError
+from esc_cli.errors import DeviceError
 from esc_cli.networks.architectures.lte import Grid
 
 _PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
@@ -50,7 +50,7 @@ class OpenVinoExecutor(Executor):
     def __init__(self, checkpoint: Checkpoint, dtype: torch.dtype) -> None:
         if dtype not in _PRECISIONS:
             raise DeviceError(
-                f"OpenVINO computes in float32 or bfloat16 here, not in {str(dtype).removeprefix('torch.')}",
+                f"OpenVINO computes in float32 or bfloat16 here, not in {dtype_name(dtype)}",
                 hint="choose another precision or the runtime torch",
             )
         self.runtime = RUNTIME
@@ -74,10 +74,7 @@ class OpenVinoExecutor(Executor):
         low = to_unit(picture.cpu())
         high = self._run(low)
         if not is_finite(high):
-            raise WeightsError(
-                f"the model {self._name!r} returns values that are not finite",
-                hint="replace its weights, which are damaged",
-            )
+            raise not_finite(self._name)
         return high
 
     def _run(self, low: Tensor) -> Tensor:
@@ -139,7 +136,7 @@ class OpenVinoRuntime(Runtime):
         if not self.runs_on(device):
             return f"it runs on the CPU, not on {device}"
         if dtype not in _PRECISIONS:
-            return f"it does not compute in {str(dtype).removeprefix('torch.')}"
+            return f"it does not compute in {dtype_name(dtype)}"
         return obstacle(network)
 
     def saved_s(self, dtype: torch.dtype, job_px: int) -> float:

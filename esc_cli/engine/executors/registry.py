@@ -5,6 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from esc_cli.errors import DeviceError, UsageError
+from esc_cli.version import install_hint
 
 if TYPE_CHECKING:
     import torch
@@ -19,6 +20,9 @@ MODULES = {
     "onnx": "esc_cli.engine.executors.onnx_executor",
 }
 """The module of each runtime. It is loaded on first use, and its ``RUNTIME`` is the runtime."""
+
+STANDARD = "torch"
+"""The runtime that runs every network on every device, and that is used if no other one saves time."""
 
 AUTO = "auto"
 """Stands for the runtime that saves the most time on the job."""
@@ -37,6 +41,11 @@ def runtime_named(name: str) -> "Runtime":
         raise UsageError(f"there is no runtime {name!r}", hint=f"choose one of {', '.join(REQUESTS)}")
     runtime: Runtime = import_module(MODULES[name]).RUNTIME
     return runtime
+
+
+def is_standard(runtime: "Runtime") -> bool:
+    """Return whether a runtime is the standard one."""
+    return runtime.name == STANDARD
 
 
 def choose_device_for(runtime: str, device: str) -> "tuple[DeviceChoice, str | Runtime]":
@@ -90,7 +99,7 @@ def choose_runtime(
         runtime = runtime_named(request) if isinstance(request, str) else request
         _check(runtime, network, device, dtype)
         return runtime
-    best, most_s = runtime_named("torch"), 0.0
+    best, most_s = runtime_named(STANDARD), 0.0
     for name in MODULES:
         runtime = runtime_named(name)
         saved_s = runtime.saved_s(dtype, job_px)
@@ -112,5 +121,4 @@ def _check(runtime: "Runtime", network: "nn.Module", device: "torch.device", dty
 
 def _check_installed(runtime: "Runtime") -> None:
     if not runtime.is_installed:
-        hint = f"pip install 'esc-upscale[{runtime.name}]'"
-        raise DeviceError(f"{runtime.title} is not installed", hint=hint)
+        raise DeviceError(f"{runtime.title} is not installed", hint=install_hint(runtime.name))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.borders import NOT_WRAPPED, Wraps
-from esc_cli.engine.executors.base import Executor, Runtime
+from esc_cli.engine.executors.base import Executor, Runtime, not_finite
 from esc_cli.engine.executors.cuda_graphs import GraphedNetwork
 from esc_cli.engine.executors.inference import for_inference
 from esc_cli.engine.memory.allocator import keep_blocks
@@ -20,7 +20,7 @@ from esc_cli.engine.threads import limit_threads
 from esc_cli.engine.tiling.shared_statistics import Gathering, Given, Statistics
 from esc_cli.engine.tiling.streaming import StepCount, Strips, Wrapped
 from esc_cli.engine.tiling.tiles import Emit, Span
-from esc_cli.errors import DeviceError, WeightsError
+from esc_cli.errors import DeviceError
 from esc_cli.networks.architectures.lte import Grid
 from esc_cli.networks.runner import FeatureMap
 
@@ -142,10 +142,7 @@ class TorchExecutor(Executor):
             self.overflow_retries += 1
             result = attempt(self._full_precision)
         if result is None:
-            raise WeightsError(
-                f"the model {self._checkpoint.name!r} returns values that are not finite",
-                hint="replace its weights, which are damaged",
-            )
+            raise not_finite(self._checkpoint.name)
         return result
 
     @contextmanager

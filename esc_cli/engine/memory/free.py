@@ -1,5 +1,6 @@
 """Find out how much memory a device has left, without allocating any."""
 
+import math
 import os
 import sys
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 import torch
 
 from esc_cli.engine.memory.control_groups import Version, group_folders
+from esc_cli.errors import OutOfMemoryError
 
 _UNKNOWN_BYTES = 2 * 2**30
 """Assumed free memory if the system does not report any. Every machine that runs torch has as much."""
@@ -69,6 +71,23 @@ def host_free_bytes(root: Path = Path("/")) -> int:
     available = _keyed_number(meminfo, "MemAvailable:")
     known = [available * 1024] if available is not None else []
     return max(0, min([*known, *_control_group_allowances(root)], default=_UNKNOWN_BYTES))
+
+
+def check_room(what: str, needed_bytes: int, free_bytes: int, hint: str) -> None:
+    """Refuse what takes more memory than there is, before any work.
+
+    Args:
+        what: The beginning of the error's message, such as "the result needs".
+        needed_bytes: The memory that is needed.
+        free_bytes: The memory that is free.
+        hint: The hint of the error.
+
+    Raises:
+        OutOfMemoryError: More is needed than is free.
+    """
+    if needed_bytes > free_bytes:
+        needed_mb, free_mb = math.ceil(needed_bytes / 2**20), free_bytes // 2**20  # never the same number
+        raise OutOfMemoryError(f"{what} {needed_mb} MB of memory, but only {free_mb} MB are free", hint=hint)
 
 
 def _built_in_bytes() -> int:

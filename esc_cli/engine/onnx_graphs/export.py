@@ -1,6 +1,5 @@
 """Export a network as an ONNX file that other programs run, and check it against torch."""
 
-import importlib.util
 import re
 from dataclasses import dataclass
 from typing import Any
@@ -11,19 +10,20 @@ from torch.nn import functional as F
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.checkpoints.manifest import read_manifest
-from esc_cli.engine.executors.onnx_executor import new_session
+from esc_cli.engine.executors.onnx_executor import RUNTIME, new_session
 from esc_cli.engine.executors.onnx_providers import Place
 from esc_cli.engine.onnx_graphs.graph import INPUT, OPSET
 from esc_cli.engine.onnx_graphs.networks import GraphSize, model_of, obstacle
+from esc_cli.engine.pixels import dtype_name
 from esc_cli.errors import DeviceError, EscError, UsageError, WeightsError
 from esc_cli.networks.padding import pad_to_multiple
-from esc_cli.version import program_version
+from esc_cli.version import install_hint, made_by
 
 ANY, WINDOWS = "any", "windows"
 """Requests for a free size: any, or multiples of the attention window."""
 
 ALLOWED_ERRORS = {torch.float32: 1e-4, torch.float16: 2e-2}
-"""Largest difference from torch that is no fault of the graph, as a share of the largest value.
+"""Largest accepted difference from torch, as a share of the largest value.
 
 The shipped models differ by up to 2e-6 in float32 and 9e-4 in float16.
 """
@@ -97,14 +97,13 @@ def export(checkpoint: Checkpoint, precision: torch.dtype, size: GraphSize) -> E
     low, is_itself = _check_picture(checkpoint, size)
     checked = content if is_itself else model_of(checkpoint.network, precision).SerializeToString()
     error = _error(checkpoint, precision, low, checked)
-    return Exported(content, OPSET, _name(precision), words, tuple(low.shape), error)
+    return Exported(content, OPSET, dtype_name(precision), words, tuple(low.shape), error)
 
 
 def _check_installed() -> None:
-    if any(importlib.util.find_spec(name) is None for name in ("onnx", "onnxruntime")):
+    if not RUNTIME.is_installed:
         raise DeviceError(
-            "exporting needs onnx and onnxruntime, which are not installed",
-            hint="pip install 'esc-upscale[onnx]'",
+            "exporting needs onnx and onnxruntime, which are not installed", hint=install_hint(RUNTIME.name)
         )
 
 
@@ -140,7 +139,7 @@ def _describe(model: Any, checkpoint: Checkpoint, precision: torch.dtype, size: 
         "model": checkpoint.name,
         "network": checkpoint.variant,
         "scale": scale,
-        "precision": _name(precision),
+        "precision": dtype_name(precision),
         "opset": OPSET,
         "input": "RGB in [0, 1], (N, 3, H, W)",
         "output": f"RGB, about [0, 1] and not clamped, (N, 3, {scale} H, {scale} W)",
@@ -149,7 +148,7 @@ def _describe(model: Any, checkpoint: Checkpoint, precision: torch.dtype, size: 
         "licence": "that of the checkpoint" if entry is None else entry.licence,
         "training_data": "that of the checkpoint" if entry is None else entry.training_data,
         "weights_sha256": checkpoint.sha256,
-        "made_by": f"esc-upscale {program_version()}",
+        "made_by": made_by(),
     }
     helper.set_model_props(model, {key: str(value) for key, value in facts.items()})
 
@@ -196,7 +195,3 @@ def _error(checkpoint: Checkpoint, precision: torch.dtype, low: Tensor, content:
             hint="please report it, with the model",
         )
     return error
-
-
-def _name(precision: torch.dtype) -> str:
-    return str(precision).removeprefix("torch.")

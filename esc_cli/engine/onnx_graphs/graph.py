@@ -128,6 +128,9 @@ class Graph:
             output: Value to return as ``output``.
             low: Lengths of the axes of ``input``. A free length is a name.
             high: Lengths of the axes of ``output``.
+
+        Raises:
+            ValueError: ``output`` is not the result of the last node.
         """
         from onnx import helper
 

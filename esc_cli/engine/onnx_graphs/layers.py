@@ -103,7 +103,7 @@ def _dysample(graph: Graph, module: DySample, features: Value) -> Value:
     # x and y, each (N, GROUPS scale^2, H, W), become the positions of each group, (N, 1, scale H, scale W).
     half = GROUPS * module.scale**2
     places = (
-        _normalised(graph, part, features, axis)
+        _normalized(graph, part, features, axis)
         for axis, part in zip((3, 2), graph.split(offsets, [half] * 2), strict=True)
     )
     spread = [graph.split(pixel_shuffle(graph, one, module.scale), [1] * GROUPS) for one in places]
@@ -115,7 +115,7 @@ def _dysample(graph: Graph, module: DySample, features: Value) -> Value:
     return convolution(graph, module.end_conv, graph.node("Concat", *sampled, axis=1))
 
 
-def _normalised(graph: Graph, offsets: Value, features: Value, axis: int) -> Value:
+def _normalized(graph: Graph, offsets: Value, features: Value, axis: int) -> Value:
     """Return (offset + position + 0.5) * 2 / length - 1 along an axis of a map, which is 2 or 3."""
     number, one = torch.tensor(axis), graph.constant(torch.tensor(1.0), dtype=torch.float32)
     length = graph.node("Gather", graph.node("Shape", features), number)

@@ -145,6 +145,9 @@ def model_of(
         dtype: Type of the weights and features: float32 or float16.
         size: Sizes of pictures that the graph accepts.
         window_by_window: See ``Graph``.
+
+    Raises:
+        ValueError: The network has an ``obstacle``.
     """
     with torch.inference_mode(mode=False), torch.no_grad():
         network = copy.deepcopy(network).float().eval().requires_grad_(requires_grad=False)

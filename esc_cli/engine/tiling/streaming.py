@@ -296,7 +296,7 @@ class Wrapped(Whole):
     def pair(
         self, function: Callable[..., tuple[Tensor, Tensor]], *maps: FeatureMap, reach_px: int, **how: Any
     ) -> tuple[Tensor, Tensor]:
-        """Run a step with two results likewise."""
+        """Run a step with two results on the maps with what it reads beyond their borders."""
         first, second = _block_of(function, maps, reach_px, 1, self._wraps)(*_whole_of(maps[0]))
         return first, second
 

@@ -7,7 +7,9 @@ import torch
 from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from esc_cli.engine.device import Precision
 from esc_cli.engine.executors.registry import AUTO, runtime_named
-from esc_cli.engine.upscaler import DEFAULT_SCALE, Tiling, Upscaler
+from esc_cli.engine.pixels import dtype_name
+from esc_cli.engine.tiling.choice import Tiling
+from esc_cli.engine.upscaler import DEFAULT_SCALE, Upscaler
 from esc_cli.errors import UsageError
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.registry import VARIANTS, build_network
@@ -74,7 +76,7 @@ class Settings:
 
     def chosen(self, upscaler: Upscaler) -> "Settings":
         """Return the settings with each ``auto`` resolved but the tiling, which depends on the picture."""
-        precision = str(upscaler.precision).removeprefix("torch.")
+        precision = dtype_name(upscaler.precision)
         is_free = self.runtime == AUTO or runtime_named(self.runtime).has_attention_backends
         attention = upscaler.attention if is_free else self.attention
         return replace(self, attention=attention, precision=precision)  # type: ignore[arg-type]

@@ -15,7 +15,7 @@ from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.device import Precision
 from esc_cli.engine.executors.registry import MODULES, REQUESTS, runtime_named
 from esc_cli.engine.pixels import to_unit
-from esc_cli.engine.upscaler import Tiling
+from esc_cli.engine.tiling.choice import Tiling
 from esc_cli.errors import UsageError
 from esc_cli.evaluation.benchmark.candidates import REFERENCE, NetworkSource, Settings
 from esc_cli.media.read import read_picture

@@ -1,7 +1,7 @@
 """Write a page that shows pictures of one scene in a browser, one over another with a slider between them.
 
-The page loads nothing from the network. The pictures are part of it, unless they are too large together. They
-are then cut into tiles, which lie in a folder beside the page.
+The page loads nothing from the internet. The pictures are part of it, unless they are too large together. In
+that case, they are cut into tiles, which lie in a folder beside the page.
 """
 
 import base64
@@ -65,6 +65,9 @@ class Page:
             name: Name of the layer.
             color: Pixels (1, 3, H, W), uint8, sRGB.
             facts: Figures of the layer, in the order in which the page lists them.
+
+        Raises:
+            OutputError: A tile cannot be written.
         """
         height, width = color.shape[-2:]
         number = len(self._layers)

@@ -94,7 +94,7 @@ def make_part(
     """Make one segment, while another process keeps the folder of the segments.
 
     Raises:
-        InputError: The clip is damaged, or has other frames than its packets told.
+        InputError: The clip is damaged, or has other frames than its packets state.
         OutputError: The segment cannot be written.
         DiskFullError: There is no space left.
     """
@@ -113,10 +113,10 @@ def _expected(frames: Iterator[Frame], part: Part, name: str) -> Iterator[Frame]
     for pts in part.times:
         frame = next(frames, None)
         if frame is None or frame.pts != pts:
-            raise InputError(f"{name} has other frames than its packets told")
+            raise InputError(f"{name} has other frames than its packets state")
         yield frame
     if part.is_last and next(frames, None) is not None:
-        raise InputError(f"{name} has more frames than its packets told")
+        raise InputError(f"{name} has more frames than its packets state")
 
 
 class Turn:

@@ -31,20 +31,26 @@ from esc_cli.media.formats.registry import FORMATS, check_fits
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.containers import Container, EncodeSettings, SoundChoice
-from esc_cli.media.video.encoding import StreamWriter, check_settings, padding_notes
+from esc_cli.media.video.encoding import StreamWriter
 from esc_cli.media.video.image_sequence import SequenceWriter, sequence_limitations
 from esc_cli.media.video.mux import SegmentsError, first_pts_of, mux
 from esc_cli.media.video.pixels import encoded_size
 from esc_cli.media.video.reader import Damage, Frame, turned
 from esc_cli.media.video.rehearsal import rehearse
 from esc_cli.media.video.sequence_names import SequenceNames, is_sequence, sequence_names
-from esc_cli.media.video.settings import alpha_notes, caption_notes, format_notes
+from esc_cli.media.video.settings import (
+    alpha_notes,
+    caption_notes,
+    check_settings,
+    format_notes,
+    padding_notes,
+)
 from esc_cli.media.video.stream_copy import stream_copies
 from esc_cli.media.write import encode_file
 from esc_cli.storage.whole_files import atomic_path, write_whole
 
 if TYPE_CHECKING:
-    from esc_cli.jobs.clips.run import Publish, Work
+    from esc_cli.jobs.clips.run import ClipWork, Publish
     from esc_cli.jobs.clips.task import ClipTask, FrameSource
 
 
@@ -135,7 +141,7 @@ class ClipOutput(ABC):
         return self.displayed_size(task.clip, (task.height, task.width), task.settings)
 
     @abstractmethod
-    def make(self, work: "Work") -> Written:
+    def make(self, work: "ClipWork") -> Written:
         """Make the result.
 
         Args:
@@ -234,7 +240,7 @@ class ContainerFile(_Encoded):
             return lost
         return (*lost, *stream_copies(source.content, self.format, self._audio).notes)
 
-    def make(self, work: "Work") -> Written:
+    def make(self, work: "ClipWork") -> Written:
         """Encode the frames that no earlier run encoded, and mux everything."""
         task = work.task
         identity = identity_of(task, work.frames.model)
@@ -249,11 +255,11 @@ class ContainerFile(_Encoded):
                 work.run(_rest(reader, folder), sink, folder.frames)
             return self._join(task, work.publish, reader, folder)
 
-    def _fill(self, work: "Work", reader: "FrameSource", folder: Segments, gap: int) -> None:
+    def _fill(self, work: "ClipWork", reader: "FrameSource", folder: Segments, gap: int) -> None:
         """Encode the segments that are missing before a finished one.
 
-        The finished one was made in its place from what the packets of the clip told of its frames. If the
-        frames show that it belongs elsewhere, it and all later ones are removed.
+        The place of the finished one was chosen from the packets of the clip. If the frames show that it
+        belongs elsewhere, it and all later ones are removed.
         """
         number, rest = len(folder.segments), _rest(reader, folder)
         sink = SegmentSink(folder, work.task, number)
@@ -326,7 +332,7 @@ class RawStream(_Encoded):
         lost = super().limitations(source, clip, size, settings)
         return (*lost, f"{self.format.name} holds only frames, without their timestamps")
 
-    def make(self, work: "Work") -> Written:
+    def make(self, work: "ClipWork") -> Written:
         """Write one frame after the other."""
         task = work.task
         with _noting(lambda: _nothing_kept(task)), task.open() as reader, _stream_target(work) as file:
@@ -367,7 +373,7 @@ class ImageSequence(ClipOutput):
         """Return sentences that say what pictures cannot hold of a clip."""
         return (*clip.notes, *sequence_limitations(clip, self.format))
 
-    def make(self, work: "Work") -> Written:
+    def make(self, work: "ClipWork") -> Written:
         """Write the pictures."""
         work.publish(None)
         task, clip = work.task, work.task.clip
@@ -410,7 +416,7 @@ class PreviewSheet(ClipOutput):
         height, width = super().written_size(task)
         return sheet_size(task.probe.frames, height + LINE_PX, width)
 
-    def make(self, work: "Work") -> Written:
+    def make(self, work: "ClipWork") -> Written:
         """Enlarge a few frames and put them on a sheet."""
         pictures: list[Picture] = []
         task, begun = work.task, time.monotonic()
@@ -522,7 +528,7 @@ def identity_of(task: "ClipTask", model: str) -> dict[str, object] | None:
 
 
 @contextmanager
-def _stream_target(work: "Work") -> Iterator[BinaryIO]:
+def _stream_target(work: "ClipWork") -> Iterator[BinaryIO]:
     if work.task.target is None:
         with stdout_errors():
             yield stdout_file()

@@ -15,14 +15,12 @@ from esc_cli.jobs.clips.task import ClipTask, FrameSource
 from esc_cli.jobs.naming import Destination, target_path
 from esc_cli.jobs.sources import Source
 from esc_cli.media.probe import Probe
-from esc_cli.media.video.clip import Clip, counted
+from esc_cli.media.video.clip import USUAL_RATE, Clip, counted
 from esc_cli.media.video.containers import CLIP_EXTENSIONS, looks_like_clip
 from esc_cli.media.video.image_sequence import SequenceReader
 from esc_cli.media.video.library import head_of
 from esc_cli.media.video.reader import VideoReader
 from esc_cli.media.video.sequence_names import is_sequence
-
-_USUAL_RATE = Fraction(25)
 
 
 def is_clip(source: Source) -> bool:
@@ -97,7 +95,7 @@ def _rate(destination: Destination, options: ClipOptions) -> Fraction:
         raise UsageError("an image sequence needs a name for the result", hint="name it with -o")
     if options.frame_rate is None and not is_sequence(str(destination.path)):
         raise UsageError("an image sequence has no frame rate", hint="set the frames per second with --fps")
-    return options.frame_rate or _USUAL_RATE
+    return options.frame_rate or USUAL_RATE
 
 
 def _looked_at(source: Source, opener: Callable[[], FrameSource]) -> tuple[Clip, Callable[[], FrameSource]]:

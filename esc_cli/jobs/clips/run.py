@@ -60,7 +60,7 @@ def make_clip(
     frames = FrameEnlarger(enlarger, task)
     if task.target is not None:
         task.source.make_folder_of_result(task.target.parent)
-    written = task.output.make(Work(task, frames, write, publish, report))
+    written = task.output.make(ClipWork(task, frames, write, publish, report))
     return Made(written.size, (*task.lost, *written.notes), frames.ways)
 
 
@@ -104,7 +104,7 @@ def _are_equal(frame: Frame, other: Frame) -> bool:
 
 
 @dataclass(frozen=True)
-class Work:
+class ClipWork:
     """Everything that is needed to make an output.
 
     Attributes:

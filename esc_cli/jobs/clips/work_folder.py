@@ -1,8 +1,6 @@
 """Keep the finished segments of a clip beside the result until it is complete, so that a run can resume."""
 
-import hashlib
 import json
-import os
 import secrets
 import shutil
 import time
@@ -12,6 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 from esc_cli.errors import OutputError
+from esc_cli.jobs.record import short_name
 from esc_cli.media.video.reader import UNDAMAGED, Damage
 from esc_cli.storage.whole_files import flush_to_disk, make_folder, output_error, write_whole
 
@@ -28,7 +27,6 @@ It increases when the folder changes, or when the same settings make different s
 
 _MANIFEST = "manifest.json"
 _UNKNOWN = "unknown"
-_LONGEST_NAME_BYTES = 200
 
 _SEEN_WITHIN_S = 90.0
 """Time in which this machine must see the segments that others have finished.
@@ -200,7 +198,18 @@ class WorkFolder(Segments):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None:
+        self.close(is_joined=kind is None)
+
+    def close(self, *, is_joined: bool) -> None:
+        """Remove the folder, or leave what a later run can continue, and release the lock.
+
+        Args:
+            is_joined: Whether the segments were joined to the result, so that they are not needed any more.
+
+        Raises:
+            OutputError: The folder of a result that is complete cannot be removed.
+        """
+        if is_joined:
             self.remove()
         elif self._can_go_on and self.found:
             self._remove_rests()
@@ -255,11 +264,8 @@ def last_pts_in(segment: Path) -> int | None:
 
 
 def folder_of(target: Path) -> Path:
-    """Return the folder for a result. A very long name is replaced by its digest."""
-    name = target.name
-    if len(os.fsencode(name)) > _LONGEST_NAME_BYTES:
-        name = hashlib.sha256(os.fsencode(name)).hexdigest()
-    return target.with_name(f".{name}.esc-upscale")
+    """Return the folder for a result."""
+    return target.with_name(f".{short_name(target)}.esc-upscale")
 
 
 def _locked(manifest: Path, target: Path) -> BinaryIO | None:

@@ -68,7 +68,7 @@ class SharedClip:
     def close(self) -> None:
         """Leave the folder of the segments to a later run, if the clip is not complete."""
         if self._folder is not None:
-            self._folder.__exit__(KeyboardInterrupt)
+            self._folder.close(is_joined=False)
             self._folder = None
 
     def _divided(self, division: Division | None) -> Iterator[Outcome]:
@@ -129,7 +129,7 @@ class SharedClip:
             return outcome
         if outcome.error is None or self._task.is_up_to_date:
             with suppress(EscError):
-                self._folder.__exit__(None)
+                self._folder.close(is_joined=True)
             self._folder = None
         self.close()
         if not isinstance(outcome.made, Done):

@@ -13,7 +13,7 @@ from esc_cli.errors import EscError
 from esc_cli.jobs.clips.division import Division, Part, may_be_divided
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done
-from esc_cli.jobs.pipeline import Ending
+from esc_cli.jobs.pipeline import EndOfRun
 from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.jobs.work import SkipError, Work
 
@@ -36,8 +36,8 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Desk:
-    """What a unit needs on a worker.
+class WorkerContext:
+    """The parts of a worker that a unit uses.
 
     Attributes:
         work: The work on tasks.
@@ -47,7 +47,7 @@ class Desk:
 
     work: Work
     network: threading.Lock
-    ended: Ending
+    ended: EndOfRun
 
 
 @dataclass(frozen=True)
@@ -66,32 +66,32 @@ class Unit(ABC):
         return self.task.number, 0
 
     @abstractmethod
-    def carry_out(self, desk: Desk) -> Any:
+    def carry_out(self, context: WorkerContext) -> Any:
         """Do the work, on a worker."""
 
 
 class Whole(Unit):
     """All of a task. The outcome is its ``done`` event."""
 
-    def carry_out(self, desk: Desk) -> Done:
+    def carry_out(self, context: WorkerContext) -> Done:
         """Read, enlarge and publish."""
         if isinstance(self.task, ClipTask):
-            with desk.network:
-                return desk.work.make_clip(self.task)
+            with context.network:
+                return context.work.make_clip(self.task)
         picture = cast(PictureTask, self.task)
-        loaded = desk.work.read(picture)
-        with desk.network:
-            high = desk.work.enlarge(picture, loaded)
+        loaded = context.work.read(picture)
+        with context.network:
+            high = context.work.enlarge(picture, loaded)
         del loaded
-        return desk.work.write(picture, high, desk.ended)
+        return context.work.write(picture, high, context.ended)
 
 
 class Divide(Unit):
     """Finds out where the segments of a clip begin. The outcome is None if one worker must make the clip."""
 
-    def carry_out(self, desk: Desk) -> Division | None:
+    def carry_out(self, context: WorkerContext) -> Division | None:
         """Read the packets of the clip."""
-        return desk.work.divide(cast(ClipTask, self.task))
+        return context.work.divide(cast(ClipTask, self.task))
 
 
 @dataclass(frozen=True)
@@ -113,10 +113,12 @@ class MakePart(Unit):
         """The place of the unit: segments come in order, after the division."""
         return self.task.number, 1 + self.part.number
 
-    def carry_out(self, desk: Desk) -> tuple[str, ...]:
+    def carry_out(self, context: WorkerContext) -> tuple[str, ...]:
         """Decode, enlarge and encode."""
         task = cast(ClipTask, self.task)
-        return desk.work.make_part(task, self.part, self.identity, self.choice, desk.network, desk.ended)
+        return context.work.make_part(
+            task, self.part, self.identity, self.choice, context.network, context.ended
+        )
 
 
 @dataclass(frozen=True)
@@ -136,9 +138,9 @@ class Join(Unit):
         """The place of the unit: after all segments."""
         return self.task.number, _LAST
 
-    def carry_out(self, desk: Desk) -> Done:
+    def carry_out(self, context: WorkerContext) -> Done:
         """Mux and publish."""
-        return desk.work.join(cast(ClipTask, self.task), self.choice, self.frames, desk.ended)
+        return context.work.join(cast(ClipTask, self.task), self.choice, self.frames, context.ended)
 
 
 class Waiting:

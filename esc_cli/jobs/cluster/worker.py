@@ -18,11 +18,11 @@ from esc_cli.enhancement.choice import Chooser
 from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import EscError, InputError, OutputError, UsageError, as_ours
-from esc_cli.jobs.cluster.units import Desk, Outcome, Unit
+from esc_cli.jobs.cluster.units import Outcome, Unit, WorkerContext
 from esc_cli.jobs.events import Event, Progressed
 from esc_cli.jobs.niceness import be_nice
 from esc_cli.jobs.options import Options
-from esc_cli.jobs.pipeline import Ending
+from esc_cli.jobs.pipeline import EndOfRun
 from esc_cli.jobs.work import SkipError, Work
 from esc_cli.version import program_version
 
@@ -38,7 +38,7 @@ _TOLD_EVERY_S = 0.25
 
 @dataclass(frozen=True)
 class Job:
-    """What a worker needs to know of a run.
+    """The facts about a run that a worker needs.
 
     Attributes:
         options: The options of the run.
@@ -77,7 +77,7 @@ class Worker:
         self._job = job
         self._network = threading.Lock()
         self._making = threading.Lock()
-        self._ended = Ending()
+        self._ended = EndOfRun()
         self._pool = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="esc-upscale")
         self._told_of: set[str] = set()
 
@@ -113,16 +113,13 @@ class Worker:
         job = self._job
         torch.set_num_threads(min(job.threads, job.options.threads or job.threads))
         chooser = Chooser(job.options)
-        alpha_is_data = job.options.alpha == "data"
-        return chooser, Enlarger(
-            chooser.default, job.size, job.options.consistency, job.job_px, alpha_is_data
-        )
+        return chooser, Enlarger.of(job.options, chooser.default, job.size, job.job_px)
 
     def _carried_out(self, unit: Unit, listener: Callable[[Event], None]) -> Any:
         with self._making:
             chooser, enlarger = self._made
         work = Work(chooser, enlarger, self._job.options, self._job.total, listener, self._told_of)
-        return unit.carry_out(Desk(work, self._network, self._ended))
+        return unit.carry_out(WorkerContext(work, self._network, self._ended))
 
 
 def _is_finished(future: Future[Any]) -> bool:

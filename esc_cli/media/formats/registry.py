@@ -17,6 +17,7 @@ from esc_cli.media.formats.jpeg_xl import JpegXl
 from esc_cli.media.formats.png import Png
 from esc_cli.media.formats.tiff import Tiff
 from esc_cli.media.formats.webp import WebP
+from esc_cli.version import install_hint
 
 _FORMATS: tuple[PictureFormat, ...] = (
     Png(),
@@ -109,7 +110,7 @@ def check_installed(
     if not format.is_installed():
         raise error_class(
             f"{message}: the required package is not installed",
-            hint=f'pip install "esc-upscale[{format.extra}]"',
+            hint=install_hint(str(format.extra)),
         )
 
 

@@ -1,4 +1,4 @@
-"""Which kinds of TIFF are read, by which library, and what their samples mean.
+"""Decide which library reads each kind of TIFF, and apply the meaning of its samples.
 
 Pillow reads every header, and it decodes the usual kinds of 8 bits. This module registers more kinds in
 Pillow. libvips decodes them, and those that Pillow would reduce or read wrongly. Where both are wrong, which
@@ -80,7 +80,7 @@ class TiffPages(TiffImageFile):
 
     Pillow takes planes apart while it opens a page, and fails where it does not expect them. libvips decodes
     planes, so Pillow does not see that there are any. A page that nothing here reads is refused by its kind.
-    Overviews and masks are no pages.
+    Overviews and masks are not pages.
 
     Attributes:
         in_planes: Whether the current page has a plane for each channel; there may be only one.

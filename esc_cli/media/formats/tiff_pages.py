@@ -1,4 +1,7 @@
-"""Which directories of a TIFF are pages, and which only belong to one: overviews and transparency masks."""
+"""Find the directories of a TIFF that are pages.
+
+Other directories belong to a page: smaller copies (overviews) and transparency masks.
+"""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Pixels without data in a GeoTIFF: a value of the pixels that GDAL states in a tag."""
+"""Handle the pixels without data in a GeoTIFF, whose value GDAL states in a tag."""
 
 from collections.abc import Iterator, Mapping
 
@@ -40,9 +40,12 @@ def fitted_no_data(image: Image.Image, shift: int | None) -> Mapping[int, Field 
 
 
 def notes_on_no_data(image: Image.Image, shift: int | None, *, floating: bool) -> Iterator[str]:
-    """Yield what happens to pixels without data, if a file has a value for them. Arguments as above.
+    """Yield what happens to pixels without data, if a file has a value for them.
 
-    In files of floats, these pixels are kept apart from others.
+    Args:
+        image: See ``fitted_no_data``.
+        shift: See ``fitted_no_data``.
+        floating: Whether the file stores floats. If so, these pixels are kept apart from others.
     """
     if no_data_of(image) is not None and not floating:
         yield LEFT_OUT_NOTE if shift is None else MIXED_NOTE

@@ -15,11 +15,12 @@ from av.sidedata.sidedata import SideData, Type
 from av.video.codeccontext import VideoCodecContext
 
 from esc_cli.errors import InputError
-from esc_cli.media.video.containers import is_webm, looks_like_clip
+from esc_cli.media.video.containers import is_webm
 from esc_cli.media.video.decoding import decoded
 from esc_cli.media.video.library import ClipSource, head_of, name_of, open_clip, packets_of, reading_errors
 
-__all__ = ["Clip", "ColorTags", "Hdr", "clip_of", "counted", "looks_like_clip", "main_stream", "probe_clip"]
+USUAL_RATE = Fraction(25)
+"""Frames per second where none are stated. Source: FFmpeg, libavformat/img2dec.c (its default)."""
 
 UNSPECIFIED = 2
 """The code point of H.273 for an unspecified matrix, primaries or transfer."""
@@ -115,6 +116,16 @@ class Clip:
     stream_index: int
     captions: bool = False
     notes: tuple[str, ...] = ()
+
+    @property
+    def rate(self) -> Fraction:
+        """Frames per second: ``frame_rate``, or ``USUAL_RATE`` if it is unknown."""
+        return self.frame_rate or USUAL_RATE
+
+    @property
+    def usual_duration(self) -> int:
+        """Duration of a frame at ``rate``, in units of time_base, at least 1."""
+        return max(1, round(1 / (self.rate * self.time_base)))
 
 
 def probe_clip(source: ClipSource) -> Clip:

@@ -16,28 +16,11 @@ from av import Packet, VideoStream
 from av.video.codeccontext import VideoCodecContext
 
 from esc_cli.media.video.clip import Clip, ColorTags, Hdr
-from esc_cli.media.video.containers import MATROSKA, YUV4MPEG2, Container, container_like
+from esc_cli.media.video.containers import MATROSKA, YUV4MPEG2, Container, EncodeSettings, container_like
 from esc_cli.media.video.library import name_of, open_target, writing_errors
-from esc_cli.media.video.pixels import to_frame, written_tags
+from esc_cli.media.video.pixels import encoded_size, to_frame, written_tags
 from esc_cli.media.video.reader import Frame
-from esc_cli.media.video.settings import (
-    EncodeSettings,
-    check_settings,
-    encoded_size,
-    encoders_clock,
-    padding_notes,
-)
-
-__all__ = [
-    "FIRST_PTS",
-    "SEGMENT_TIME_BASE",
-    "EncodeSettings",
-    "SegmentWriter",
-    "StreamWriter",
-    "check_settings",
-    "encoded_size",
-    "padding_notes",
-]
+from esc_cli.media.video.settings import check_settings, encoders_clock
 
 SEGMENT_TIME_BASE = Fraction(1, 1000)
 """The time base of a segment; one unit of it stands for one unit of the clip's time_base."""
@@ -57,7 +40,6 @@ streams of two frames was refused. Therefore decoding times are set from the pac
 Source: ITU-T H.264 and H.265, A.4 (max_dec_frame_buffering, sps_max_num_reorder_pics).
 """
 
-_USUAL_RATE = Fraction(25)
 _WITH_DURATIONS = int(av.codec.context.Flags.frame_duration)
 _PARAMETERS = {"libx264": "x264-params", "libx265": "x265-params", "libsvtav1": "svtav1-params"}
 
@@ -168,7 +150,7 @@ class SegmentWriter(_Writer):
         self._packets = 0
         self._durations: dict[int, int] = {}
         self._times: list[int] = []
-        self._usual_duration = max(1, round(1 / ((clip.frame_rate or _USUAL_RATE) * clip.time_base)))
+        self._usual_duration = clip.usual_duration
         super().__init__(path, MATROSKA, clip, height, width, settings, {"fflags": "+bitexact"})
 
     def write(self, frame: Frame) -> None:
@@ -222,7 +204,7 @@ class StreamWriter(_Writer):
         complete = check_settings(clip, YUV4MPEG2, settings or EncodeSettings())
         # FFmpeg calls the markers of more than 8 bits unofficial, because MPlayer introduced them, but all
         # programs read them. FFmpeg's header states the time base as the frame rate.
-        steady = replace(clip, time_base=1 / (clip.frame_rate or _USUAL_RATE))
+        steady = replace(clip, time_base=1 / clip.rate)
         self._frames = 0
         super().__init__(file, YUV4MPEG2, steady, height, width, complete, {"strict": "-1"})
 

@@ -28,8 +28,6 @@ _REORDER = cast(int, av.codec.codec.Properties.REORDER.value)
 _RESTART_S = Fraction(1, 4)
 """How far timestamps go back at least where they begin again."""
 
-_USUAL_RATE = Fraction(25)
-
 
 def has_display_times(clip: Clip, stream: VideoStream) -> bool:
     """Return whether the timestamps of a clip's packets are the times at which their frames are shown."""
@@ -78,7 +76,7 @@ class FrameTimes:
     def __init__(self, clip: Clip, stream: VideoStream) -> None:
         self.disturbed = False
         self._start_pts = clip.start_pts
-        self._usual = max(1, round(1 / ((clip.frame_rate or _USUAL_RATE) * clip.time_base)))
+        self._usual = clip.usual_duration
         self._restart = _RESTART_S / clip.time_base
         counted = not has_display_times(clip, stream)
         self._in_decoders_order = counted or not _reorders(stream)

@@ -24,11 +24,9 @@ from esc_cli.media.probe import Probe, probe
 from esc_cli.media.read import read_file
 from esc_cli.media.video.clip import Clip, ColorTags
 from esc_cli.media.video.reader import Damage, Frame, pts_at, turned
-from esc_cli.media.video.sequence_names import is_sequence, sequence_names
+from esc_cli.media.video.sequence_names import sequence_names
 from esc_cli.media.write import encode_file
 from esc_cli.storage.whole_files import ORDINARY_MODE, make_folder, write_whole
-
-__all__ = ["SequenceReader", "SequenceWriter", "is_sequence", "sequence_limitations"]
 
 _CONTAINER = "image2"
 _WITHOUT_STREAMS = (_CONTAINER, "yuv4mpegpipe")

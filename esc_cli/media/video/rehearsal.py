@@ -1,6 +1,6 @@
 """Rehearse the work with an encoder that the user chose: encode and join a few frames before the work.
 
-What encoders and containers promise is not always what they do. Some encoders start and then refuse frames of
+Encoders and containers do not always do what they promise. Some encoders start and then refuse frames of
 some size, rate or unit of time, and some streams lose their timestamps on the way.
 """
 
@@ -28,7 +28,6 @@ _LARGEST_SIDE_PX = 256
 _TOLERANCE_S = Fraction(1, 500)
 """Matroska and its muxer round timestamps to a millisecond each."""
 
-_USUAL_RATE = Fraction(25)
 _HINT = "choose another encoder, such as libx264 or ffv1"
 
 
@@ -81,12 +80,11 @@ def _made(
 
 
 def _frames(clip: Clip, size: tuple[int, int]) -> list[Frame]:
-    usual = max(1, round(1 / ((clip.frame_rate or _USUAL_RATE) * clip.time_base)))
     dtype = torch.uint8 if clip.depth_bits <= 8 else torch.uint16
     alpha = torch.zeros((1, 1, *size), dtype=dtype) if clip.alpha else None
     frames = []
     for number in range(_FRAMES):
         color = torch.zeros((1, 3, *size), dtype=dtype)
         color[..., number : 2 * number] = 200
-        frames.append(Frame(color, number * usual, usual, alpha))
+        frames.append(Frame(color, number * clip.usual_duration, clip.usual_duration, alpha))
     return frames

@@ -14,20 +14,9 @@ from av import Codec, CodecContext
 from av.video.codeccontext import VideoCodecContext
 
 from esc_cli.errors import UsageError
-from esc_cli.media.video.clip import Clip
+from esc_cli.media.video.clip import USUAL_RATE, Clip
 from esc_cli.media.video.containers import MATROSKA, Container, EncodeSettings
 from esc_cli.media.video.pixels import encoded_size, has_alpha
-
-__all__ = [
-    "EncodeSettings",
-    "alpha_notes",
-    "check_settings",
-    "encoded_size",
-    "encoders_clock",
-    "format_notes",
-    "open_at",
-    "padding_notes",
-]
 
 _DEFAULT_CRF = {"libx264": 15.0, "libx265": 14.0, "libvpx-vp9": 18.0, "libsvtav1": 17.0}
 """Values for which the mean PSNR of luma is 38 dB or more, even with strong grain, and 36 dB for pure noise.
@@ -320,7 +309,7 @@ def _try_segments(settings: EncodeSettings) -> None:
 def _open(context: VideoCodecContext, settings: EncodeSettings) -> None:
     _check_names(settings)
     context.width, context.height, context.pix_fmt = 256, 256, settings.pixel_format
-    context.time_base, context.framerate = Fraction(1, 25), Fraction(25)
+    context.time_base, context.framerate = 1 / USUAL_RATE, USUAL_RATE
     context.options = dict(settings.options)
     try:
         context.open()
@@ -354,8 +343,6 @@ def open_at(clip: Clip, size: tuple[int, int], settings: EncodeSettings) -> bool
 _LARGEST_UNIT = {"mpeg4": 65_535}
 """The most units of time in a second that some encoders take. Source: FFmpeg, libavcodec/mpeg4videoenc.c."""
 
-_USUAL_RATE = Fraction(25)
-
 
 def encoders_clock(codec: str, clip: Clip) -> tuple[Fraction, Fraction]:
     """Return the time base and the frame rate for an encoder.
@@ -363,7 +350,7 @@ def encoders_clock(codec: str, clip: Clip) -> tuple[Fraction, Fraction]:
     They are those of the clip, unless the encoder has only some rates, as for MPEG-2, or a coarser time base.
     It then counts frames at the nearest rate that it has, and the container keeps the timestamps.
     """
-    rate = clip.frame_rate or _USUAL_RATE
+    rate = clip.rate
     rates = [Fraction(each.numerator, each.denominator) for each in av.Codec(codec, "w").frame_rates or ()]
     if rates:
         rate = min(rates, key=lambda known: abs(known / rate - 1))

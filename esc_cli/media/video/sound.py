@@ -44,7 +44,7 @@ class Conversion:
         layout: Channel layout of the result, that of the source.
         sample_format: FFmpeg's name of the encoder's sample format.
         bit_rate: Bits per second; 0 if the encoder has no such setting.
-        losses: What becomes less, such as the sample rate, as continuations of a sentence.
+        losses: Losses of quality, such as a lower sample rate, as continuations of a sentence.
     """
 
     encoder: SoundEncoder
@@ -56,7 +56,7 @@ class Conversion:
 
     @property
     def described(self) -> str:
-        """The name of the format, and what becomes less."""
+        """The name of the format, and the losses of quality."""
         return "".join((self.encoder.name, *self.losses))
 
     def add_to(self, target: OutputContainer) -> AudioStream:

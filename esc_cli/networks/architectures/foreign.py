@@ -21,7 +21,7 @@ _HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True)
 class ForeignConfig(NetworkConfig):
-    """What is known about a network of another family.
+    """The known properties of a network of another family.
 
     Attributes:
         scale: Output pixels per input pixel, along each axis.

@@ -84,7 +84,7 @@ def test_without_the_libraries_the_way_to_get_them_is_said(
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(DeviceError, match="not installed") as caught:
         export(tiny_esc, torch.float32, GraphSize())
-    assert caught.value.hint == "pip install 'esc-upscale[onnx]'"
+    assert caught.value.hint == 'pip install "esc-upscale[onnx]"'
 
 
 @pytest.mark.parametrize("text", ["", "3", "0x4", "axb", "Any", "4x4x4"])

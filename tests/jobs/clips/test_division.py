@@ -18,7 +18,7 @@ from esc_cli.jobs.clips.division import Division
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.clips.work_folder import WorkFolder, folder_of
 from esc_cli.jobs.cluster.shared_clip import SharedClip
-from esc_cli.jobs.cluster.units import Desk, Join, MakePart, Outcome, Unit, Waiting, Whole
+from esc_cli.jobs.cluster.units import Join, MakePart, Outcome, Unit, Waiting, Whole, WorkerContext
 from esc_cli.jobs.events import Done, Event, Progressed
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.upscale import upscale_files
@@ -47,7 +47,7 @@ class Cluster:
         enlarger = Enlarger(chooser.default, Geometry.of_scale(2), chosen.consistency, {})
         self.events: list[Event] = []
         work = Work(chooser, enlarger, chosen, 1, self.events.append, set())
-        self._desk = Desk(work, threading.Lock(), threading.Event())
+        self._desk = WorkerContext(work, threading.Lock(), threading.Event())
         self.done: list[Unit] = []
         self.task = cast(ClipTask, plan.tasks[0])
         self.waiting = Waiting(plan.tasks)

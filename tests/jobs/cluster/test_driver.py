@@ -26,7 +26,8 @@ from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.enhancement.choice import Chooser
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import ExitCode, InputError, UsageError
-from esc_cli.jobs.cluster.driver import Driver, shares
+from esc_cli.jobs.cluster.connection import shares
+from esc_cli.jobs.cluster.driver import Driver
 from esc_cli.jobs.cluster.worker import Job, Worker
 from esc_cli.jobs.events import Done, Event, Progressed, Skipped, Started, WorkerLost, Workers
 from esc_cli.jobs.options import Options

@@ -18,9 +18,10 @@ from esc_cli.media.video.containers import (
     is_webm,
     looks_like_clip,
 )
-from esc_cli.media.video.encoding import SegmentWriter, check_settings
+from esc_cli.media.video.encoding import SegmentWriter
 from esc_cli.media.video.mux import mux
 from esc_cli.media.video.reader import Frame, VideoReader
+from esc_cli.media.video.settings import check_settings
 
 Maker = Callable[..., Path]
 FILES = [container for container in CONTAINERS if not container.is_raw]

@@ -14,9 +14,10 @@ from av import VideoFrame
 from esc_cli.errors import DiskFullError, OutputError
 from esc_cli.media.video.clip import Clip, ColorTags, Hdr, probe_clip
 from esc_cli.media.video.containers import MATROSKA, MP4, EncodeSettings
-from esc_cli.media.video.encoding import SegmentWriter, StreamWriter, check_settings
+from esc_cli.media.video.encoding import SegmentWriter, StreamWriter
 from esc_cli.media.video.pixels import to_frame
 from esc_cli.media.video.reader import Frame, VideoReader
+from esc_cli.media.video.settings import check_settings
 
 Maker = Callable[..., Path]
 FrameMaker = Callable[..., list[Frame]]

@@ -14,11 +14,11 @@ from esc_cli.errors import InputError
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.video.clip import probe_clip
 from esc_cli.media.video.containers import MATROSKA, MP4, WEBM, EncodeSettings
-from esc_cli.media.video.encoding import SegmentWriter, check_settings
+from esc_cli.media.video.encoding import SegmentWriter
 from esc_cli.media.video.image_sequence import sequence_limitations
 from esc_cli.media.video.mux import mux
 from esc_cli.media.video.reader import VideoReader
-from esc_cli.media.video.settings import caption_notes
+from esc_cli.media.video.settings import caption_notes, check_settings
 
 FRAMES = 12
 START = b"\0\0\0\1"

@@ -19,9 +19,10 @@ from esc_cli.media.picture import Picture, PictureFile, WriteSettings
 from esc_cli.media.read import read_file
 from esc_cli.media.video.clip import Clip, probe_clip
 from esc_cli.media.video.containers import MATROSKA, EncodeSettings
-from esc_cli.media.video.encoding import SegmentWriter, check_settings
+from esc_cli.media.video.encoding import SegmentWriter
 from esc_cli.media.video.image_sequence import SequenceReader, SequenceWriter, sequence_limitations
 from esc_cli.media.video.reader import Frame, VideoReader
+from esc_cli.media.video.settings import check_settings
 from esc_cli.media.write import encode_file
 
 FILM = Fraction(24000, 1001)

@@ -23,10 +23,11 @@ from esc_cli.media.video.containers import (
     EncodeSettings,
     container_by_extension,
 )
-from esc_cli.media.video.encoding import SegmentWriter, check_settings
+from esc_cli.media.video.encoding import SegmentWriter
 from esc_cli.media.video.library import packets_of
 from esc_cli.media.video.mux import mux
 from esc_cli.media.video.reader import VideoReader
+from esc_cli.media.video.settings import check_settings
 from esc_cli.media.video.stream_copy import stream_copies
 
 Maker = Callable[..., Path]

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from esc_cli.media.video.containers import CONTAINERS, MATROSKA, MOV, MP4, WEBM, Container, EncodeSettings
-from esc_cli.media.video.encoding import SegmentWriter, check_settings
+from esc_cli.media.video.encoding import SegmentWriter
 from esc_cli.media.video.mux import mux
 from esc_cli.media.video.reader import VideoReader
+from esc_cli.media.video.settings import check_settings
 from esc_cli.media.video.stream_copy import stream_copies
 
 Clicks = Callable[..., Path]

@@ -10,9 +10,10 @@ import pytest
 from av.container import InputContainer
 
 from esc_cli.media.video.containers import EncodeSettings, container_by_extension
-from esc_cli.media.video.encoding import SegmentWriter, check_settings
+from esc_cli.media.video.encoding import SegmentWriter
 from esc_cli.media.video.mux import mux
 from esc_cli.media.video.reader import VideoReader
+from esc_cli.media.video.settings import check_settings
 
 FRAMES, RATE, SAMPLES = 40, 25, 48000
 FLASH, CLICK_S = 20, 0.8

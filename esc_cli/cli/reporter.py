@@ -1,0 +1,398 @@
+"""Report the events of a run while it goes on: as messages and progress bars, or as JSON lines."""
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.table import Column
+from rich.text import Text
+
+from esc_cli.cli.output import answer, print_event, printable, say_error, stderr_console
+from esc_cli.jobs.events import (
+    Done,
+    Engine,
+    Estimate,
+    Event,
+    Failed,
+    Planned,
+    Progressed,
+    Skipped,
+    Started,
+    Summary,
+    Watching,
+    WorkerLost,
+    Workers,
+)
+from esc_cli.jobs.streams import STDIN, STDOUT
+
+SPEED_OVER_S = 600
+"""The time left is estimated from the last ten minutes of work: a tile may take a minute on a CPU."""
+
+
+LINE_EVERY_S = 60
+"""Seconds between the lines about the progress of one input, which stand for the bars of a terminal."""
+
+
+class Log(Protocol):
+    """A file that receives everything that happens."""
+
+    def event(self, event: Event) -> None:
+        """Take an event."""
+
+    def say(self, *lines: str) -> None:
+        """Take messages."""
+
+
+class Reporter:
+    """Prints the events of a run, as JSON lines on stdout or as messages on stderr.
+
+    Args:
+        json: Whether to write JSON lines.
+        quiet: Whether to print only errors.
+        verbose: Whether to print details.
+        dry_run: Whether the plan is the answer of the command, which is printed on stdout.
+        log: Also receives all events, and all messages even if they are not printed.
+    """
+
+    def __init__(
+        self, *, json: bool, quiet: bool, verbose: bool, dry_run: bool, log: Log | None = None
+    ) -> None:
+        self._json = json
+        self._log = log
+        self._talks = not (quiet or json)
+        self._verbose = verbose
+        self._unsaid: str | None = None
+        self._planned = 0
+        self._losses: Counter[str] = Counter()
+        self._said: set[str] = set()
+        self._dry_run = dry_run
+        self._console = stderr_console()
+        self._lines = _ProgressLines()
+        self._bars = _Bars(self._console, visible=self._talks and not dry_run)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+
+    def __call__(self, event: Event) -> None:
+        """Print one event."""
+        self._pass_on(event)
+        if not isinstance(event, Planned | Skipped | Failed):
+            self._say_losses()
+        match event:
+            case Failed():
+                say_error(_failed_line(event), event.hint)
+                self._record(_failed_line(event), *([event.hint] if event.hint else []))
+            case Started() | Progressed():
+                self._say_progress(event)
+            case Planned() if self._dry_run and not self._json:
+                answer(_planned_line(event))
+            case Planned():
+                self._plan(event)
+            case Done():
+                notes = [note for note in event.notes if note not in self._said]
+                self._say(_done_line(event), *_done_details(event, notes, verbose=self._verbose))
+            case Skipped():
+                self._skip(event)
+            case Engine() | Estimate() | Workers() | WorkerLost():
+                self._say(*_lines_about_the_run(event, verbose=self._verbose))
+            case Watching():
+                self._say_watching(event)
+            case Summary() if _counted(event) > 1:
+                self._say(_summary_line(event), *_failure_lines(event))
+            case Summary() if event.skipped and self._unsaid is not None:
+                self._say(self._unsaid)
+
+    def _pass_on(self, event: Event) -> None:
+        self._bars(event)
+        if self._log is not None:
+            self._log.event(event)
+        if self._json:
+            print_event(event)
+
+    def _plan(self, event: Planned) -> None:
+        if self._verbose:
+            self._say(_planned_line(event))
+        else:
+            self._planned += 1
+            self._losses.update(event.lost)
+
+    def _say_losses(self) -> None:
+        """Print once, before the work, what the results cannot keep."""
+        for loss, files in self._losses.items():
+            self._say(f"note: {loss}" + (f" ({files} of {self._planned} files)" if self._planned > 1 else ""))
+        self._said |= self._losses.keys()
+        self._losses.clear()
+
+    def _skip(self, event: Skipped) -> None:
+        """Print which result already exists, but not each of thousands that are up to date."""
+        if event.reason != "up to date":
+            self._say(f"{event.input}: skipped, {event.output} already exists")
+        elif self._verbose:
+            self._say(_up_to_date_line(event))
+        else:
+            self._unsaid = _up_to_date_line(event)
+
+    def _say_watching(self, event: Watching) -> None:
+        line = f"watching {', '.join(event.folders)}; end with Ctrl-C"
+        if line not in self._said:  # once is enough
+            self._said.add(line)
+            self._say(line)
+
+    def note(self, sentence: str | None) -> None:
+        """Print a note about the whole run, if there is one."""
+        if sentence is not None:
+            self._say(f"note: {sentence}")
+
+    def _say_progress(self, event: Started | Progressed) -> None:
+        """Print the progress of long work in lines, where there are no bars."""
+        line = self._lines(event)
+        if line is None:
+            return
+        self._record(line)
+        if self._talks and not self._console.is_terminal:
+            self._print(line)
+
+    def _say(self, *lines: str) -> None:
+        """Print lines on stderr, unless ``quiet`` or ``json`` is set. The log has them in any case."""
+        self._record(*lines)
+        if self._talks:
+            self._print(*lines)
+
+    def _print(self, *lines: str) -> None:
+        for line in lines:
+            self._console.print(Text(printable(line)))
+
+    def _record(self, *lines: str) -> None:
+        if self._log is not None:
+            self._log.say(*map(printable, lines))
+
+
+class _ProgressLines:
+    """Makes a line about the progress of an input once in a while."""
+
+    def __init__(self) -> None:
+        self._begun: dict[str, float] = {}
+        self._said = time.monotonic()
+
+    def __call__(self, event: Started | Progressed) -> str | None:
+        """Return the line for an event, or None if the last line is too recent."""
+        now = time.monotonic()
+        begun = self._begun.setdefault(event.input, now)
+        if isinstance(event, Started):
+            self._begun = {event.input: now}
+            self._said = now
+        if isinstance(event, Started) or event.done >= event.total or now - self._said < LINE_EVERY_S:
+            return None
+        self._said = now
+        share = event.done / event.total
+        left = _duration((now - begun) * (1 - share) / max(share, 1e-9))
+        speed = "" if event.frames_per_second is None else f", {_speed(event.frames_per_second)}"
+        return f"{_spoken(event.input, 'standard input')}: {share:.0%}{speed}, about {left} left"
+
+
+class _Bars:
+    """Progress bars for the current picture and, if there are several, for all; only on a terminal.
+
+    With the workers of a cluster, several pictures are current, and only the bar for all is shown.
+    """
+
+    def __init__(self, console: Console, *, visible: bool) -> None:
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=40)),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            redirect_stdout=False,  # stdout is for answers, not for messages
+            speed_estimate_period=SPEED_OVER_S,
+            disable=not (visible and console.is_terminal),
+        )
+        self.start, self.stop = self._progress.start, self._progress.stop
+        self._px: dict[str, int] = {}
+        self._shares: dict[str, float] = {}  # the finished share of each picture that was begun
+        self._finished = 0
+        self._workers = 0
+        self._all: TaskID | None = None
+        self._picture: TaskID | None = None
+
+    def __call__(self, event: Event) -> None:
+        match event:
+            case Planned():
+                self._px[event.input] = event.height * event.width * event.frames
+            case Workers():
+                self._workers = event.workers
+            case Watching() if self._picture is not None:
+                self._progress.remove_task(self._picture)
+                self._picture = None
+            case Started():
+                self._start(event)
+            case Progressed():
+                self._advance(event)
+            case Done() | Failed() | Skipped() if event.input in self._px:
+                self._finished += 1
+                self._count(event.input, 1.0)
+
+    def _start(self, event: Started) -> None:
+        if self._picture is not None:
+            self._progress.remove_task(self._picture)
+        if event.total > 1 and self._all is None:
+            self._all = self._progress.add_task("", total=sum(self._px.values()))
+        if self._all is not None:
+            if self._workers:
+                description = f"{self._finished} of {event.total}, {self._workers} workers"
+            else:
+                description = f"picture {event.number} of {event.total}"
+            self._progress.update(self._all, description=description)
+        if not self._workers or event.total == 1:
+            self._picture = self._progress.add_task(printable(Path(event.input).name), total=None)
+
+    def _advance(self, event: Progressed) -> None:
+        if self._picture is not None:
+            self._progress.update(self._picture, completed=event.done, total=event.total)
+        if self._picture is not None and event.frames_per_second is not None:
+            name = printable(Path(event.input).name)
+            self._progress.update(self._picture, description=f"{name} {_speed(event.frames_per_second)}")
+        self._count(event.input, event.done / event.total)
+
+    def _count(self, name: str, share: float) -> None:
+        """Advance the bar for all by what is newly done of one picture."""
+        more = share - self._shares.get(name, 0.0)
+        self._shares[name] = share
+        if self._all is not None:
+            self._progress.advance(self._all, more * self._px.get(name, 0))
+
+
+def _speed(frames_per_second: float) -> str:
+    """Format a speed in frames per second, or in seconds per frame below one frame per second."""
+    if frames_per_second >= 1:
+        return f"{frames_per_second:.1f} frames/s"
+    return f"{1 / frames_per_second:.1f} s/frame"
+
+
+def _failed_line(event: Failed) -> str:
+    is_named = event.input == STDIN or event.input in event.message
+    return event.message if is_named else f"{event.input}: {event.message}"
+
+
+def _planned_line(event: Planned) -> str:
+    sizes = f"{event.width}x{event.height} → {event.output_width}x{event.output_height}"
+    lost = "".join(f"; {sentence}" for sentence in event.lost)
+    model = f", {event.model}: {event.model_reason}" if event.model_reason else ""
+    return f"{_way(event)} ({sizes}, {event.format}{model}{lost})"
+
+
+def _done_line(event: Done) -> str:
+    size = f"{event.output_width}x{event.output_height}"
+    model = f"{event.model}, " if event.model_reason else ""
+    return f"{_way(event)} ({size}, {model}{event.seconds:.1f} s)"
+
+
+def _done_details(event: Done, notes: Sequence[str], *, verbose: bool) -> list[str]:
+    reasons = [f"{event.model}: {event.model_reason}"] if event.model_reason else []
+    ways = [*reasons, *event.ways] if verbose else []
+    return [*(f"  {way}" for way in ways), *(f"  note: {note}" for note in notes)]
+
+
+def _way(event: Planned | Done) -> str:
+    return f"{_spoken(event.input, 'standard input')} → {_spoken(event.output, 'standard output')}"
+
+
+def _spoken(name: str, stream: str) -> str:
+    return stream if name in (STDIN, STDOUT) else name
+
+
+def _lines_about_the_run(event: Engine | Estimate | Workers | WorkerLost, *, verbose: bool) -> list[str]:
+    match event:
+        case Engine():
+            return _engine_lines(event, verbose=verbose)
+        case Estimate():
+            return _estimate_lines(event)
+        case _:
+            return [_worker_line(event)]
+
+
+def _engine_lines(event: Engine, *, verbose: bool) -> list[str]:
+    passes = " then ".join(f"x{scale}" for scale in event.passes)
+    line = f"{event.model} {passes} on {event.device} in {event.precision}"
+    reasons = (
+        f"  {event.device}: {event.device_reason}",
+        f"  {event.precision}: {event.precision_reason}",
+        f"  attention {event.attention}: {event.attention_reason}",
+    )
+    threads = (
+        [] if event.threads is None else [f"  {_number(event.threads, 'thread')}: {event.threads_reason}"]
+    )
+    return [line, *((*reasons, *threads) if verbose else ())]
+
+
+def _estimate_lines(event: Estimate) -> list[str]:
+    counts = [f"{event.files} to do"]
+    counts += [f"{event.up_to_date} up to date"] if event.up_to_date else []
+    counts += [f"{event.skipped} existing"] if event.skipped else []
+    counts += [f"{event.failed} that cannot be processed"] if event.failed else []
+    costs = [] if event.seconds is None else [_duration(event.seconds)]
+    costs += [_size(event.disk_bytes)]
+    about = f", about {' and '.join(costs)}" if event.files else ""
+    return [f"{', '.join(counts)}{about}", *(f"warning: {sentence}" for sentence in event.warnings)]
+
+
+def _worker_line(event: Workers | WorkerLost) -> str:
+    if isinstance(event, WorkerLost):
+        return f"{event.input}: the worker on {event.node} was lost, and the input is tried again"
+    return f"{_number(event.workers, 'worker')} on {_number(len(event.nodes), 'machine')}"
+
+
+def _number(count: int, thing: str) -> str:
+    return f"{count} {thing}" + ("" if count == 1 else "s")
+
+
+def _counted(event: Summary) -> int:
+    return event.done + event.skipped + event.failed + event.not_begun + event.passed_over
+
+
+def _duration(seconds: float) -> str:
+    """Format an estimated duration, rounded because it is only an estimate."""
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 90 else f"{round(minutes / 60)} h"
+
+
+def _size(size_bytes: int) -> str:
+    """Format a size in the unit that gives it one to three digits before the decimal point."""
+    for unit, bytes_a_unit in (("GB", 10**9), ("MB", 10**6)):
+        if size_bytes >= bytes_a_unit:
+            return f"{size_bytes / bytes_a_unit:,.1f} {unit}"
+    return f"{max(1, round(size_bytes / 1000))} kB"
+
+
+def _failure_lines(event: Summary) -> list[str]:
+    """List the failed inputs again if there are several, because their messages may have scrolled away."""
+    if len(event.failures) < 2:
+        return []
+    return ["failed:", *(f"  {_spoken(name, 'standard input')}" for name in event.failures)]
+
+
+def _up_to_date_line(event: Skipped) -> str:
+    return f"{event.input}: {event.output} is up to date"
+
+
+def _summary_line(event: Summary) -> str:
+    counts = [f"{event.done} done"]
+    counts += [f"{event.skipped} skipped"] if event.skipped else []
+    counts += [f"{event.failed} failed"] if event.failed else []
+    counts += [f"{event.not_begun} not started"] if event.not_begun else []
+    counts += [f"{event.passed_over} ignored (not pictures, or already results)"] if event.passed_over else []
+    return f"{', '.join(counts)} in {event.seconds:.1f} s"
