@@ -15,7 +15,7 @@ from esc_cli.cli import completion
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Json, Overwrite
-from esc_cli.cli.output import answer, answer_json, finite, printable, stderr_console
+from esc_cli.cli.output import answer, answer_json, finite, printable, say, stderr_console
 from esc_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -102,7 +102,10 @@ def compare(
                 "several pictures are compared as they are, on a page",
                 hint="use only --html, --original and --overwrite, or name one picture",
             )
+        _say_what_is_not_shown([*([original] if original else ()), *pictures])
         _write_page_of_files(pictures, html, original, replace=overwrite)
+        if json:
+            return answer_json("comparison", page=str(html), pictures=[str(path) for path in pictures])
         return answer(str(html))
     from esc_cli.evaluation.comparison import compare as compare_models
     from esc_cli.evaluation.windows import Window
@@ -110,6 +113,7 @@ def compare(
 
     format = format_named(output.suffix or output.name) if output else None
     models = model or [DEFAULT_MODEL]
+    _say_what_is_not_shown([*pictures, *([original] if original else ())])
     page = _page(html, pictures[0], models, scale, shrink=shrink, replace=overwrite)
     with page as show, _bar() as progress:
         comparison = compare_models(
@@ -135,6 +139,15 @@ def compare(
     for path in targets.values():
         answer(str(path))
     return None
+
+
+def _say_what_is_not_shown(pictures: Sequence[Path]) -> None:
+    from esc_cli.media.probe import probe
+
+    for path in pictures:
+        frames = probe(path).frames
+        if frames > 1:
+            say(f"note: {path} has {frames} frames or pages, of which only the first is shown")
 
 
 @contextmanager
