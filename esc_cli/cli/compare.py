@@ -15,7 +15,7 @@ from esc_cli.cli import completion
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Json, Overwrite
-from esc_cli.cli.output import answer, answer_json, finite, printable, stderr_console
+from esc_cli.cli.output import answer, answer_json, finite, printable, say, stderr_console
 from esc_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -98,13 +98,14 @@ def compare(
         check_target(target, replace=overwrite, inputs=[*pictures, original])
     if len(pictures) > 1:
         only_page = None if output or model or shrink or crop else html
-        return _write_page_of_files(pictures, only_page, original, replace=overwrite)
+        return _compare_files(pictures, only_page, original, replace=overwrite, json=json)
     from esc_cli.evaluation.comparison import compare as compare_models
     from esc_cli.evaluation.windows import Window
     from esc_cli.media.formats.registry import format_named
 
     format = format_named(output.suffix or output.name) if output else None
     models = model or [DEFAULT_MODEL]
+    _say_what_is_not_shown([*pictures, *([original] if original else ())])
     page = _page(html, pictures[0], models, scale, shrink=shrink, replace=overwrite)
     with page as show, _bar() as progress:
         comparison = compare_models(
@@ -134,6 +135,15 @@ def _say_result(comparison: "Comparison", name: str, targets: Mapping[str, Path]
     else:
         for path in targets.values():
             answer(str(path))
+
+
+def _say_what_is_not_shown(pictures: Sequence[Path]) -> None:
+    from esc_cli.media.probe import probe
+
+    for path in pictures:
+        frames = probe(path).frames
+        if frames > 1:
+            say(f"note: {path} has {frames} frames or pages, of which only the first is shown")
 
 
 @contextmanager
@@ -169,10 +179,10 @@ def _page(
         yield lambda shown: page.add(shown.name, shown.color, shown.facts())
 
 
-def _write_page_of_files(
-    pictures: Sequence[Path], target: Path | None, original: Path | None, *, replace: bool
+def _compare_files(
+    pictures: Sequence[Path], target: Path | None, original: Path | None, *, replace: bool, json: bool
 ) -> None:
-    """Write a page of finished pictures.
+    """Write a page of finished pictures, and say so.
 
     Raises:
         UsageError: There is no target, because none was named or there are options for a single picture.
@@ -185,12 +195,16 @@ def _write_page_of_files(
     from esc_cli.evaluation.comparison import show_files, sizes_of_files
     from esc_cli.evaluation.viewer.page import written_page
 
+    _say_what_is_not_shown([*([original] if original else ()), *pictures])
     sizes = sizes_of_files(pictures, original)
     title = ", ".join(path.name for path in pictures)
     with written_page(target, title, sizes, replace=replace) as page:
         for shown in show_files(pictures, original):
             page.add(shown.name, shown.color, shown.facts())
-    answer(str(target))
+    if json:
+        answer_json("comparison", page=str(target), pictures=[str(path) for path in pictures])
+    else:
+        answer(str(target))
 
 
 def _facts(comparison: "Comparison") -> dict[str, Any]:

@@ -338,6 +338,8 @@ def _checked(value: Any, option: TyperOption, what: str, ctx: Any) -> Any:
     if isinstance(value, list) and not option.multiple:
         raise UsageError(f"{what}: it must be one value, not a list")
     words = [_word(one) for one in (value if isinstance(value, list) else [value])]
+    if any("\0" in word for word in words):
+        raise UsageError(f"{what}: it must not contain the character NUL")
     try:
         return option.process_value(ctx, words if option.multiple else words[0])
     except typer.BadParameter as error:
@@ -364,11 +366,15 @@ def _content(path: Path, *, must_exist: bool) -> dict[str, Any] | None:
         raise UsageError(f"{path}: the configuration file cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: the configuration file is not text in UTF-8") from error
+    except RecursionError as error:
+        raise UsageError(f"{path}: the lists in the configuration file are nested too deeply") from error
     except tomllib.TOMLDecodeError as error:
         where = re.search(r"\(at (.*)\)$", str(error))
         raise UsageError(
             f"{path}: this is not valid TOML, at {where[1] if where else 'an unknown line'}"
         ) from error
+    except ValueError as error:
+        raise UsageError(f"{path}: a number in the configuration file has too many digits") from error
 
 
 def _key(parameter: Any) -> str:

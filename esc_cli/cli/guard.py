@@ -56,8 +56,7 @@ def exit_code_of(command: Callable[[], ExitCode | None]) -> ExitCode:
         if ending.message is None:
             return ending.code
         say_error(ending.message, ending.hint)
-        event = Refused if isinstance(error, EscError) else Stopped
-        return tell_end(event(ending.message, ending.hint, int(ending.code)))
+        return tell_end(last_event(error, ending.message, ending))
     finally:
         _settle(sys.stdout)
         _settle(sys.stderr)
@@ -89,6 +88,18 @@ def ending_of(error: BaseException) -> Ending:
             return Ending(bug.exit_code, bug.message, bug.hint)
         case _:
             return Ending(ExitCode.BUG, None)
+
+
+def last_event(error: BaseException, message: str, ending: Ending) -> Refused | Stopped:
+    """Return the last event of a run that ends because of an exception.
+
+    Args:
+        error: The exception.
+        message: The message of the ending.
+        ending: How the run ends.
+    """
+    event = Refused if isinstance(error, EscError) else Stopped
+    return event(message, ending.hint, int(ending.code))
 
 
 def tell_end(event: Refused | Stopped) -> ExitCode:

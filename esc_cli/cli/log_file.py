@@ -10,10 +10,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from esc_cli.cli.guard import ending_of
+from esc_cli.cli.guard import ending_of, last_event
 from esc_cli.cli.output import printable, say_error
-from esc_cli.errors import OutputError
+from esc_cli.errors import OutputError, UsageError
 from esc_cli.jobs.events import VERSION, Event, Progressed
+from esc_cli.jobs.naming import names_format
 from esc_cli.storage.whole_files import output_error
 
 _LINE = re.compile(rb'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d|\{"version": ')
@@ -31,6 +32,7 @@ class LogFile:
         path: The file, which is created or appended to. None means that nothing is kept.
 
     Raises:
+        UsageError: The name is empty, or is that of a picture or clip.
         OutputError: The file cannot be opened, or is not a log.
     """
 
@@ -38,7 +40,7 @@ class LogFile:
         self._path = path
         self._holds_events = path is not None and path.lower().endswith(".jsonl")
         self._progress_at = -_PROGRESS_EVERY_S
-        self._file: FileIO | None = None if path is None else _opened(Path(path))
+        self._file: FileIO | None = None if path is None else _opened(path)
 
     def __enter__(self) -> Self:
         return self
@@ -47,12 +49,10 @@ class LogFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         ending = None if error is None else ending_of(error)
-        if ending is not None and ending.message is not None:
+        if error is not None and ending is not None and ending.message is not None:
             lines = [printable(line) for line in (ending.message, ending.hint) if line]
             self.say(*lines)
-            self._write_json(
-                event="ended", message=ending.message, hint=ending.hint, exit_code=int(ending.code)
-            )
+            self.event(last_event(error, ending.message, ending))
         if self._file is not None:
             self._file.close()
 
@@ -86,13 +86,27 @@ class LogFile:
             say_error(problem.message, "the work goes on without it")
 
 
-def _opened(path: Path) -> FileIO:
+def _opened(name: str) -> FileIO:
+    """Open a log for appending.
+
+    Raises:
+        UsageError: The name is empty, or is that of a picture or clip, which a result could get, too.
+        OutputError: The file cannot be opened, or is not a log.
+    """
+    if not name:
+        raise UsageError("the log has an empty name")
+    path = Path(name)
     try:
         if path.is_file():
             with path.open("rb") as file:
                 begin = file.read(40)
             if begin and not _LINE.match(begin):
                 raise OutputError(f"{str(path)!r} exists and is not a log", hint="name another file")
+        if names_format(name):
+            raise UsageError(
+                f"{name!r} is the name of a picture or clip, not of a log",
+                hint="end the name with .log or .jsonl",
+            )
         return path.open("ab", buffering=0)
     except OSError as error:
         raise output_error(f"cannot write the log {str(path)!r}", error) from error

@@ -16,9 +16,23 @@ from esc_cli.jobs.events import (
 from esc_cli.jobs.streams import stdout_errors
 
 
+class _MessageConsole(Console):
+    """A console for messages. If they cannot be written, as on a full disk, the work goes on without them."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        try:
+            super().print(*objects, **options)
+        except OSError:
+            self.quiet = True
+
+    def on_broken_pipe(self) -> None:
+        """Drop all further messages. Rich would end the program, and redirect stdout."""
+        self.quiet = True
+
+
 def stderr_console() -> Console:
     """Make the console for messages. Make it only when it is needed, so that it sees a redirected stderr."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return _MessageConsole(stderr=True, highlight=False, soft_wrap=True)
 
 
 def answer(content: RenderableType) -> None:

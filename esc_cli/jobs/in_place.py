@@ -50,6 +50,8 @@ def check_in_place(options: "Options") -> None:
         if options.backup is not None:
             raise UsageError("--backup applies only to --in-place")
         return
+    if options.backup == "":
+        raise UsageError("the folder of the backups has an empty name")  # it would be the current folder
     for name, reason in _CONTRADICTIONS.items():
         if getattr(options, name) is not None:
             raise UsageError(f"--{name} and --in-place contradict each other: {reason}")

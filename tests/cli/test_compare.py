@@ -144,3 +144,23 @@ def test_several_pictures_are_only_for_pages(run: Run, save: Save, options: tupl
     ended = run("compare", "a.png", "b.png", *options)
     assert ended.code == 2
     assert not list(Path().glob("[sp].*"))
+
+
+def test_finished_pictures_in_json(run: Run, save: Save) -> None:
+    save("a.png"), save("b.png")
+    facts = json.loads(run("compare", "a.png", "b.png", "--html", "page.html", "--json").text)
+    assert (facts["event"], facts["page"], facts["pictures"]) == (
+        "comparison",
+        "page.html",
+        ["a.png", "b.png"],
+    )
+
+
+@pytest.mark.parametrize("others", [("b.png",), ("-m", "nearest", "-s", 2)])
+def test_what_is_not_shown_is_said(run: Run, save: Save, others: tuple[Any, ...]) -> None:
+    save("b.png")
+    frames = [Image.new("RGB", (12, 10), color) for color in ("red", "green", "blue")]
+    frames[0].save("a.gif", save_all=True, append_images=frames[1:])
+    ended = run("compare", "a.gif", *others, "--html", "page.html")
+    note = "note: a.gif has 3 frames or pages, of which only the first is shown\n"
+    assert (ended.code, ended.stderr) == (0, note)

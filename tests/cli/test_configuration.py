@@ -170,6 +170,9 @@ def test_what_is_printed_is_taken_back(run: Run, monkeypatch: pytest.MonkeyPatch
         ("no-config = true", "c.toml: 'no-config' belongs on the command line, not in a file"),
         ("fail-fast = 1\nfail_fast = 1", "c.toml: 'fail-fast' and 'fail_fast' are the same option"),
         ("= 1", "c.toml: this is not valid TOML, at line 1, column 1"),
+        ("tile = " + "9" * 5000, "c.toml: a number in the configuration file has too many digits"),
+        ("a = " + "[" * 100_000, "c.toml: the lists in the configuration file are nested too deeply"),
+        ('name = "a\\u0000b"', "c.toml: name: it must not contain the character NUL"),
     ],
 )
 def test_mistakes_in_a_file_are_named(run: Run, text: str, said: str) -> None:

@@ -63,7 +63,7 @@ def test_refusals_are_in_the_log(run: Run, save: Save) -> None:
     assert messages() == ["'out.png' already exists", "use --overwrite or --skip-existing"]
     run("in.png", *NEAREST, "-o", "out.png", "--log-file", "run.jsonl")
     (ended,) = (json.loads(line) for line in Path("run.jsonl").read_text().splitlines())
-    assert (ended["event"], ended["exit_code"]) == ("ended", 6)
+    assert (ended["event"], ended["exit_code"]) == ("refused", 6)
 
 
 def test_an_interruption_is_in_the_log(start: Callable[..., Any], save: Save) -> None:
@@ -84,6 +84,26 @@ def test_pictures_are_no_logs(run: Run, save: Save) -> None:
     content = save("in.png").read_bytes()
     ended = run("in.png", *NEAREST, "--log-file", "in.png")
     assert (ended.code, Path("in.png").read_bytes()) == (6, content)
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "out.png",
+            "'out.png' is the name of a picture or clip, not of a log\n  end the name with .log or .jsonl",
+        ),
+        (
+            "out.mkv",
+            "'out.mkv' is the name of a picture or clip, not of a log\n  end the name with .log or .jsonl",
+        ),
+        ("", "the log has an empty name"),
+    ],
+)
+def test_names_of_results_are_no_logs(run: Run, save: Save, name: str, said: str) -> None:
+    save("in.png")
+    ended = run("in.png", *NEAREST, "-o", "out.png", "--overwrite", "--log-file", name)
+    assert (ended.code, ended.stderr, Path("out.png").exists()) == (2, f"esc-upscale: {said}\n", False)
 
 
 def test_a_log_on_a_full_disk_does_not_end_the_work(run: Run, save: Save, load: Callable[..., Any]) -> None:

@@ -280,3 +280,20 @@ def test_help_and_version_have_short_names(short: str) -> None:
         for option in (short, long)
     ]
     assert texts[0].stdout == texts[1].stdout != ""
+
+
+@pytest.mark.parametrize("is_pipe", [False, True])
+def test_messages_that_cannot_be_written_do_not_end_the_work(start: Start, save: Save, is_pipe: bool) -> None:
+    save("a.png"), save("b.png")
+    if is_pipe:
+        reading, writing = os.pipe()
+        os.close(reading)
+    elif Path("/dev/full").exists():
+        writing = os.open("/dev/full", os.O_WRONLY)
+    else:
+        pytest.skip("this system has no /dev/full")
+    with start("a.png", "b.png", "missing.png", "-o", "out", *NEAREST, stderr=writing) as program:
+        program.communicate()
+    os.close(writing)
+    assert program.returncode == 7
+    assert Path("out/a.png").exists() and Path("out/b.png").exists()

@@ -147,3 +147,14 @@ def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
         names_in_list(str(tmp_path))
     with pytest.raises(InputError, match="not valid UTF-16"):
         split_list(b"\xff\xfea", "list")
+
+
+def test_a_name_that_is_too_long_fails_alone(save: Save) -> None:
+    save("a.png")
+    long = "x" * 5000 + "/b.png"
+    Path("list").write_text(f"{long}\na.png\n")
+    made = plan(files_from="list", output="out")
+    assert targets(made) == ["out/a.png"]
+    assert [(failure.name, failure.error.exit_code) for failure in made.failures] == [
+        (long, ExitCode.BAD_INPUT)
+    ]

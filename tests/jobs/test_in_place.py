@@ -281,6 +281,7 @@ def test_what_cannot_be_replaced_fails_alone(save: Save, load: Load) -> None:
         ({"yes": True, "name": "{stem}"}, "--name and --in-place contradict"),
         ({"yes": True, "preview": 2}, "--preview and --in-place contradict"),
         ({"yes": True, "end": "2"}, "--end and --in-place contradict each other: the rest of the clip"),
+        ({"backup": ""}, "the folder of the backups has an empty name"),
         ({"in_place": False, "backup": "kept"}, "--backup applies only to --in-place"),
     ],
 )
