@@ -1,6 +1,7 @@
 """The driver of a run on a cluster: it hands out the tasks, and gives those of a lost worker to others."""
 
 import importlib.util
+import logging
 import math
 import os
 import signal
@@ -354,6 +355,7 @@ def _connected(address: str) -> Iterator[None]:
 
     Raises:
         UsageError: Ray is not installed, or no cluster answers.
+        DeviceError: Ray cannot start a cluster on this machine.
     """
     if importlib.util.find_spec("ray") is None:
         raise UsageError("--ray needs Ray", hint="install it with: pip install 'esc-upscale[ray]'")
@@ -361,15 +363,14 @@ def _connected(address: str) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # otherwise Ray warns on each start
     import ray
 
+    logging.getLogger("ray").setLevel(logging.ERROR)  # ``logging_level`` comes too late for some warnings
     where: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {"address": address}
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _check_answers(address)
         ray.init(log_to_driver=False, logging_level="ERROR", configure_logging=False, **where)
     except (OSError, ValueError, RuntimeError) as error:
-        raise UsageError(
-            f"there is no Ray cluster at {address!r}", hint=f"use --ray {LOCAL} for this machine alone"
-        ) from error
+        raise _unconnected(address, error) from error
     try:
         _silence(ray)
         if threading.current_thread() is threading.main_thread():
@@ -377,6 +378,16 @@ def _connected(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _unconnected(address: str, error: Exception) -> EscError:
+    """Return our own error for one of Ray's while it connects."""
+    if address == LOCAL:
+        named = isinstance(error, OSError) and error.filename is not None
+        reason = f": {error.filename!r}: {error.strerror}" if named else ""  # type: ignore[attr-defined]
+        return DeviceError(f"Ray cannot start a cluster on this machine{reason}", hint="leave out --ray")
+    hint = f"use --ray {LOCAL} for this machine alone"
+    return UsageError(f"there is no Ray cluster at {address!r}", hint=hint)
 
 
 def _silence(ray: Any) -> None:
