@@ -363,6 +363,8 @@ def _content(path: Path, *, must_exist: bool) -> dict[str, Any] | None:
             raise UsageError(f"there is no configuration file {str(path)!r}") from error
         return None
     except OSError as error:
+        if not must_exist and not os.path.lexists(path):  # the home of a service may be a file or locked
+            return None
         raise UsageError(f"{path}: the configuration file cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:
         raise UsageError(f"{path}: the configuration file is not text in UTF-8") from error

@@ -14,7 +14,6 @@ from esc_cli.cli.guard import ending_of, last_event
 from esc_cli.cli.output import printable, say_error
 from esc_cli.errors import OutputError, UsageError
 from esc_cli.jobs.events import VERSION, Event, Progressed
-from esc_cli.jobs.naming import names_format
 from esc_cli.storage.whole_files import output_error
 
 _LINE = re.compile(rb'\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d|\{"version": ')
@@ -93,6 +92,8 @@ def _opened(name: str) -> FileIO:
         UsageError: The name is empty, or is that of a picture or clip, which a result could get, too.
         OutputError: The file cannot be opened, or is not a log.
     """
+    from esc_cli.jobs.naming import names_format
+
     if not name:
         raise UsageError("the log has an empty name")
     path = Path(name)

@@ -328,3 +328,11 @@ def test_help_does_not_depend_on_a_file(run: Run) -> None:
     assert (ended.code, ended.text, ended.stderr) == (0, text, "")
     assert run("--version").code == 0
     assert run("--print-config").code == 2
+
+
+def test_a_home_that_is_no_folder_has_no_file(run: Run, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
+    save("in.png")
+    for variable in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(variable, "/dev/null")
+    ended = run("in.png", "-m", "nearest", "-d", "cpu", "--quiet")
+    assert (ended.code, ended.stderr) == (0, "")

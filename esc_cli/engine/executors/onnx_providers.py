@@ -5,6 +5,7 @@ that is installed (``onnxruntime``, ``onnxruntime-gpu``, ``onnxruntime-directml`
 """
 
 import importlib
+import os
 from dataclasses import dataclass
 from functools import cache
 from types import ModuleType
@@ -77,11 +78,15 @@ class Place:
 
 @cache
 def onnxruntime() -> ModuleType:
-    """Import ONNX Runtime, without its messages and its telemetry (which only Windows has).
+    """Import ONNX Runtime, without its messages and its telemetry.
+
+    The telemetry begins at the import, writes an identifier into the user's home, and can send data over the
+    network, on Linux since version 1.32 at the latest.
 
     Raises:
         DeviceError: ONNX Runtime cannot be loaded, for example because a library that it needs is missing.
     """
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"
     try:
         module = importlib.import_module("onnxruntime")
     except ImportError as error:

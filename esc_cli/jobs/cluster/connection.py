@@ -1,6 +1,7 @@
 """Connect to a Ray cluster, or start one on this machine, and start the workers of a run on it."""
 
 import importlib.util
+import logging
 import math
 import os
 import signal
@@ -11,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from esc_cli.errors import DeviceError, UsageError
+from esc_cli.errors import DeviceError, EscError, UsageError
 from esc_cli.jobs.cluster.worker import AT_ONCE, Job, Worker
 from esc_cli.version import install_hint
 
@@ -31,6 +32,7 @@ def connected(address: str) -> Iterator[None]:
 
     Raises:
         UsageError: Ray is not installed, or no cluster answers.
+        DeviceError: Ray cannot start a cluster on this machine.
     """
     if importlib.util.find_spec("ray") is None:
         raise UsageError("--ray needs Ray", hint=install_hint("ray"))
@@ -38,15 +40,14 @@ def connected(address: str) -> Iterator[None]:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # otherwise Ray warns on each start
     import ray
 
+    logging.getLogger("ray").setLevel(logging.ERROR)  # ``logging_level`` comes too late for some warnings
     where: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {"address": address}
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _check_answers(address)
         ray.init(log_to_driver=False, logging_level="ERROR", configure_logging=False, **where)
     except (OSError, ValueError, RuntimeError) as error:
-        raise UsageError(
-            f"there is no Ray cluster at {address!r}", hint=f"use --ray {LOCAL} for this machine alone"
-        ) from error
+        raise _unconnected(address, error) from error
     try:
         _silence(ray)
         if threading.current_thread() is threading.main_thread():
@@ -54,6 +55,16 @@ def connected(address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _unconnected(address: str, error: Exception) -> EscError:
+    """Return our own error for one of Ray's while it connects."""
+    if address == LOCAL:
+        named = isinstance(error, OSError) and error.filename is not None
+        reason = f": {error.filename!r}: {error.strerror}" if named else ""  # type: ignore[attr-defined]
+        return DeviceError(f"Ray cannot start a cluster on this machine{reason}", hint="leave out --ray")
+    hint = f"use --ray {LOCAL} for this machine alone"
+    return UsageError(f"there is no Ray cluster at {address!r}", hint=hint)
 
 
 def _silence(ray: Any) -> None:

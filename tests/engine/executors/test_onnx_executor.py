@@ -3,6 +3,9 @@
 import copy
 import importlib
 import importlib.util
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from esc_cli.engine.executors import onnx_providers
 from esc_cli.engine.executors.onnx_executor import RUNTIME, OnnxExecutor
 from esc_cli.engine.executors.onnx_providers import CPU, PROVIDERS
 from esc_cli.engine.executors.torch_executor import TorchExecutor
@@ -221,3 +225,17 @@ def test_half_precision_is_for_accelerators(
 
 def test_baselines_are_left_to_torch() -> None:
     assert RUNTIME.obstacle(load_checkpoint("nearest").network, ON_CPU, torch.float32) is not None
+
+
+@needs_onnx
+def test_the_telemetry_leaves_nothing_in_the_home(tmp_path: Path) -> None:
+    hidden = {"HOME", "XDG_CACHE_HOME", "ORT_DISABLE_TELEMETRY"}
+    variables = {name: value for name, value in os.environ.items() if name not in hidden}
+    done = subprocess.run(
+        [sys.executable, "-c", f"from {onnx_providers.__name__} import onnxruntime; onnxruntime()"],
+        capture_output=True,
+        check=False,
+        env={**variables, "HOME": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
+    assert list(tmp_path.rglob("*")) == []

@@ -311,6 +311,37 @@ def test_a_cluster_that_is_not_there(folder: Path, address: str) -> None:
         run("spread", address)
 
 
+def on_this_machine(home: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command with a cluster of its own, in a home folder."""
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    command = [sys.executable, "-m", "esc_cli", "a.png", "-m", "nearest", "-s", "2", "-d", "cpu", "--quiet"]
+    return subprocess.run(
+        [*command, "--ray", "local"],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**variables, "HOME": home, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+
+
+def test_ray_says_nothing_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 6)).save("a.png")
+    done = on_this_machine(str(tmp_path / "home"))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_a_machine_on_which_ray_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray keeps a token in the home folder."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 6)).save("a.png")
+    Path("home").touch()
+    done = on_this_machine(str(tmp_path / "home"))
+    assert done.returncode == ExitCode.DEVICE
+    assert done.stderr.startswith("esc-upscale: Ray cannot start a cluster on this machine: '")
+    assert done.stderr.endswith(": Not a directory\n  leave out --ray\n")
+
+
 def a_job(**changes: Any) -> Job:
     options = Options(model="nearest", scale=2, device="cpu")
     recipe = Chooser(options).recipe(2)
