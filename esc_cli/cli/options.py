@@ -121,6 +121,9 @@ ShowCompletion = Annotated[
         help="Print the script that completes words in the current shell, and exit.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Write JSON lines to stdout instead of text.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", allow_from_autoenv=False, help="Write JSON lines to stdout instead of text."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the file if it exists.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print nothing but errors.")]

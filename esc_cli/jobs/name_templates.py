@@ -38,8 +38,10 @@ class NameTemplate:
             if name not in FIELDS:
                 known = ", ".join(f"{{{field}}}" for field in FIELDS)
                 raise UsageError(f"a name cannot have the field {{{name}}}", _near(name) or f"use {known}")
-        if not text.strip():
-            raise UsageError("a name for results cannot be empty", hint="write one such as {stem}_{scale}x")
+        if not text.strip(" ."):
+            raise UsageError(
+                "a name for results cannot be empty, or only dots", hint="write one such as {stem}_{scale}x"
+            )
         if any(separator in text for separator in _SEPARATORS):
             raise UsageError(f"the name {text!r} has a folder", hint="name a folder for the results with -o")
         if without_extension(Path(text)) != Path(text):

@@ -90,7 +90,10 @@ def watch_folders(
                 wait_s = watch.take_ready()
                 _wait(changed, wait_s)
         except KeyboardInterrupt:
-            pass
+            return watch.finish()
+        except BaseException:  # such as SIGTERM
+            watch.finish()
+            raise
         return watch.finish()
 
 

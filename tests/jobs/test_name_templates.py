@@ -84,6 +84,12 @@ def test_other_fields_are_refused(name: str) -> None:
         NameTemplate.parse(name)
 
 
+@pytest.mark.parametrize("name", ["", " ", ".", ".."])
+def test_a_name_says_something(name: str) -> None:
+    with pytest.raises(UsageError, match="cannot be empty"):
+        NameTemplate.parse(name)
+
+
 def test_all_fields_are_known() -> None:
     template = NameTemplate.parse("".join(f"{{{field}}}" for field in FIELDS))
     assert template.fill({field: field for field in FIELDS}) == "".join(FIELDS)

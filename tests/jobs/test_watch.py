@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -127,6 +128,21 @@ def test_failures_are_told_and_do_not_end_the_watch(save: Save) -> None:
     (failure,) = (event for event in heard if isinstance(event, Failed))
     (summary,) = (event for event in heard if isinstance(event, Summary))
     assert failure.input == summary.failures[0] == os.path.join("in", "broken.png")  # noqa: PTH118
+
+
+def test_every_ending_tells_what_failed() -> None:
+    Path("in/broken.png").write_bytes(png()[:100])
+    heard: list[Event] = []
+
+    def listen(event: Event) -> None:
+        heard.append(event)
+        if isinstance(event, Watching):
+            raise SystemExit  # SIGTERM raises such an exception
+
+    chosen = Options.of({"model": "nearest", "scale": 2, "device": "cpu"})
+    with pytest.raises(SystemExit):
+        watch_folders(["in"], "out", chosen, listen, replace(QUICK, give_up_s=60))
+    assert [type(event) for event in heard[-2:]] == [Failed, Summary]
 
 
 def test_own_results_are_passed_over(save: Save) -> None:
