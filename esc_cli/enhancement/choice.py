@@ -32,26 +32,15 @@ class Limits:
     softness_db: float
 
 
-FULL_SIZE = Limits(jpeg_step=2.0, noise=1.5, softness_db=10.5)
-"""Limits for a robust model whose network is that of the model for clean pictures.
+LIMITS = Limits(jpeg_step=2.0, noise=1.5, softness_db=10.5)
+"""The limits of the shipped models.
 
-Such a model loses little on clean pictures. The limits were measured at x4 on freely licensed pictures that
-were shrunk and degraded in 27 ways: JPEG of quality 95 to 30, twice, cropped, before a change of size; noise;
-blur; WebP, AVIF, H.264. They were chosen on 19 pictures, and not as low as they could be, so that most clean
-pictures get the model for clean pictures. On 11 other pictures the choice is on average 0.07 dB behind the
-better of `esc` and `esc-robust`; `esc` alone is 0.48 dB behind, and `esc-robust` alone 0.04 dB. `esc` is
-better in four of the 27 ways: clean pictures (by 0.25 dB), JPEG 95, the slightest noise, and a JPEG at half
-its size.
-"""
-
-SMALLER = Limits(jpeg_step=4.0, noise=2.5, softness_db=12.0)
-"""Limits for a smaller robust model, which is worse on clean pictures.
-
-They were measured like ``FULL_SIZE``, with `esc-light-robust`, at x4 on the same pictures, and at x2 on 10 of
-the 19 and 6 of the 11 pictures. On the 11 and the 6 pictures the choice was on average 0.10 dB (x4) and
-0.08 dB (x2) behind the better of `esc` and `esc-light-robust`; `esc` alone was 0.41 and 0.70 dB behind, and
-`esc-light-robust` alone 0.32 and 0.16 dB. Of 101 clean drawings, a softness of 9.5 took 43 for soft, and this
-softness takes 13.
+They were chosen at x4 on 19 freely licensed pictures, shrunk and degraded in 27 ways: JPEG of quality
+95 to 30, twice, cropped, before a change of size; noise; blur; WebP, AVIF, H.264. They are not as low as they
+could be, so that most clean pictures get the model for clean pictures. On 12 other pictures at x4 and 7 at x2
+the choice is on average 0.08 dB and 0.06 dB behind the better of `esc` and `esc-robust`; `esc` alone is 0.40
+and 0.58 dB behind, and `esc-robust` alone 0.04 and 0.02 dB. `esc` is better for clean pictures (by 0.34 and
+0.36 dB), for JPEG at half its size, and, at x4, for JPEG 95 and the slightest noise.
 """
 
 
@@ -109,7 +98,7 @@ class Chooser:
         if not self.is_auto:
             return Choice(self.name)
         clean, robust = auto_models(read_manifest(), factor)
-        damage = damage_shown_by(usual_traces(look()), limits_of(clean, robust))
+        damage = damage_shown_by(usual_traces(look()))
         return Choice(robust, damage) if damage else Choice(clean, "clean and sharp")
 
     def models(self, choice: Choice | None) -> Models:
@@ -130,7 +119,7 @@ class Chooser:
         if self.is_auto and factor > 1:
             names = auto_models(read_manifest(), factor)
             recipe["models"] = {AUTO_MODEL: {name: _digests(name, factor) for name in names}}
-            recipe["limits"] = list(astuple(limits_of(*names)))
+            recipe["limits"] = list(astuple(LIMITS))
         return recipe
 
 
@@ -141,19 +130,13 @@ def looks_at(file: PictureFile) -> Iterable[Traces]:
     return (traces_of(pictures[number * len(pictures) // count]) for number in range(count))
 
 
-def limits_of(clean: str, robust: str) -> Limits:
-    """Return the limits between two shipped models, given by name."""
-    networks = {entry.name: entry.network for entry in read_manifest()}
-    return FULL_SIZE if networks[clean] == networks[robust] else SMALLER
-
-
-def damage_shown_by(traces: Traces, limits: Limits) -> str | None:
+def damage_shown_by(traces: Traces) -> str | None:
     """Describe the damage that a model for clean pictures would make worse, or return None."""
-    if traces.jpeg_step >= limits.jpeg_step:
+    if traces.jpeg_step >= LIMITS.jpeg_step:
         return f"JPEG rounded it in steps of {traces.jpeg_step:g}"
-    if traces.noise >= limits.noise:
+    if traces.noise >= LIMITS.noise:
         return f"noise of {traces.noise:.1f}"
-    if traces.softness_db >= limits.softness_db:
+    if traces.softness_db >= LIMITS.softness_db:
         return f"soft: fine detail is {traces.softness_db:.0f} dB below coarse"
     return None
 

@@ -10,12 +10,9 @@ from PIL import Image, ImageFilter
 
 from esc_cli.checkpoints.manifest import read_manifest
 from esc_cli.enhancement.choice import (
-    FULL_SIZE,
-    SMALLER,
     Choice,
     Chooser,
     damage_shown_by,
-    limits_of,
     looks_at,
 )
 from esc_cli.enhancement.traces import Traces
@@ -49,8 +46,8 @@ def not_looked_at() -> Iterable[Traces]:
     [
         ("PNG", {}, "esc"),
         ("JPEG", {"quality": 95, "subsampling": 0}, "esc"),
-        ("JPEG", {"quality": 80}, "esc-light-robust"),
-        ("JPEG", {"quality": 30}, "esc-light-robust"),
+        ("JPEG", {"quality": 80}, "esc-robust"),
+        ("JPEG", {"quality": 30}, "esc-robust"),
     ],
     ids=str,
 )
@@ -73,7 +70,7 @@ def test_noise_and_blur_are_seen_and_said(scene: Image.Image) -> None:
     for image, word in ((noisy, "noise"), (blurred, "soft")):
         choice = chosen(file_of(image))
         assert choice is not None
-        assert choice.model == "esc-light-robust"
+        assert choice.model == "esc-robust"
         assert word in str(choice.reason)
 
 
@@ -92,7 +89,7 @@ def test_one_choice_for_all_pages(scene: Image.Image) -> None:
     with Image.open(io.BytesIO(encoded(scene, "JPEG", quality=40))) as image:
         bad, turned = image.convert("RGB"), image.transpose(Image.Transpose.ROTATE_180)
     good = file_of(scene).first
-    assert chosen(PictureFile((good, *file_of(bad, turned).pictures))).model == "esc-light-robust"  # type: ignore[union-attr]
+    assert chosen(PictureFile((good, *file_of(bad, turned).pictures))).model == "esc-robust"  # type: ignore[union-attr]
     assert chosen(PictureFile((good, *file_of(bad).pictures, good, good))).model == "esc"  # type: ignore[union-attr]
 
 
@@ -104,42 +101,32 @@ def test_of_many_frames_a_few_are_looked_at(scene: Image.Image) -> None:
 @pytest.mark.parametrize(
     ("traces", "word"),
     [
-        (Traces(4, 0, 0), "JPEG"),
-        (Traces(3, 0, 0), None),
-        (Traces(0, 2.5, 0), "noise"),
-        (Traces(0, 2.4, 11.9), None),
-        (Traces(0, 0, 12), "soft"),
+        (Traces(2, 0, 0), "JPEG"),
+        (Traces(1, 0, 0), None),
+        (Traces(0, 1.5, 0), "noise"),
+        (Traces(0, 1.4, 10.4), None),
+        (Traces(0, 0, 10.5), "soft"),
         (Traces(9, 9, 20), "JPEG"),
     ],
 )
 def test_the_first_trace_that_decides_is_said(traces: Traces, word: str | None) -> None:
-    damage = damage_shown_by(traces, SMALLER)
+    damage = damage_shown_by(traces)
     assert damage is None if word is None else word in str(damage)
 
 
-def test_a_robust_model_of_full_size_is_taken_sooner() -> None:
-    assert limits_of("esc", "esc-light-robust") == SMALLER
-    assert limits_of("esc", "esc-robust") == FULL_SIZE
-    for traces in (Traces(2, 0, 0), Traces(0, 1.5, 0), Traces(0, 0, 10.5)):
-        assert damage_shown_by(traces, FULL_SIZE)
-        assert not damage_shown_by(traces, SMALLER)
-
-
 @pytest.mark.parametrize(("quality", "model"), [(95, "esc"), (90, "esc-robust"), (75, "esc-robust")])
-def test_each_scale_has_its_robust_model(scene: Image.Image, quality: int, model: str) -> None:
+def test_each_scale_has_a_robust_model(scene: Image.Image, quality: int, model: str) -> None:
     content = encoded(scene, "JPEG", quality=quality, subsampling=0)
-    assert chosen(content, factor=4).model == model  # type: ignore[union-attr]
-    at_two = chosen(content, factor=2)
-    assert at_two is not None
-    assert at_two.model == ("esc-light-robust" if quality == 75 else "esc")
+    for factor in (4, 3, 2):
+        assert chosen(content, factor=factor).model == model  # type: ignore[union-attr]
 
 
 def test_networks_are_made_once_and_run_in_the_same_way() -> None:
     chooser = Chooser(Options(device="cpu", precision="float32"))
-    robust = chooser.models(Choice("esc-light-robust"))
-    assert chooser.models(Choice("esc-light-robust")) is robust
+    robust = chooser.models(Choice("esc-robust"))
+    assert chooser.models(Choice("esc-robust")) is robust
     assert chooser.models(Choice("esc")) is chooser.models(None) is chooser.default
-    assert "model esc-light-robust x4" in robust.provenance(3)  # there is no such model for x3
+    assert "model esc-robust x4" in robust.provenance(3)  # there is no such model for x3
     assert "precision float32" in robust.provenance(3)
 
 

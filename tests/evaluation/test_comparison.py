@@ -166,7 +166,7 @@ def test_what_is_shown_is_what_users_get(save: Save, tmp_path: Path) -> None:
 def test_auto_says_which_model_it_took(save: Save) -> None:
     column = compare(save("a.png", noise(20, 24, 3)), ["auto"], 2).models[1]
     assert column.name == "auto"
-    assert column.model in ("esc", "esc-light-robust")
+    assert column.model in ("esc", "esc-robust")
     assert column.title == f"auto ({column.model})"
 
 

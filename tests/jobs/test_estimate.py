@@ -32,10 +32,10 @@ def two(save: Save, scene: Image.Image) -> list[str]:
 def test_each_picture_has_its_model_and_the_reason(two: list[str]) -> None:
     heard, report = dry_run("in")
     plans = [event for event in heard if isinstance(event, Planned)]
-    assert [(plan.input, plan.model) for plan in plans] == [(two[0], "esc"), (two[1], "esc-light-robust")]
+    assert [(plan.input, plan.model) for plan in plans] == [(two[0], "esc"), (two[1], "esc-robust")]
     assert plans[0].model_reason == "clean and sharp"
     assert "JPEG" in str(plans[1].model_reason)
-    assert [event.model for event in heard if isinstance(event, Engine)] == ["esc", "esc-light-robust"]
+    assert [event.model for event in heard if isinstance(event, Engine)] == ["esc", "esc-robust"]
     assert isinstance(heard[-1], Estimate)
     assert (report.exit_code, Path("in_x2").exists()) == (ExitCode.OK, False)
 

@@ -129,11 +129,11 @@ def test_a_model_that_was_chosen_is_no_model_that_was_named(save: Save) -> None:
     assert heard.done == ["in_x2/a.png", "in_x2/b.png"]
     record = json.loads(record_path(Path("in_x2/a.png")).read_bytes())
     assert record["model"] == "esc"
-    assert sorted(record["recipe"]["models"]["auto"]) == ["esc", "esc-light-robust"]
+    assert sorted(record["recipe"]["models"]["auto"]) == ["esc", "esc-robust"]
     assert run(model="auto", device="cpu", precision="float32")[0].up_to_date == heard.done
     with pytest.raises(OutputExistsError):
         run(model="esc", device="cpu", precision="float32")
-    record["recipe"]["models"]["auto"]["esc-light-robust"] = ["another network"]
+    record["recipe"]["models"]["auto"]["esc-robust"] = ["another network"]
     record_path(Path("in_x2/a.png")).write_text(json.dumps(record))
     heard, _ = run(model="auto", device="cpu", precision="float32", when_there="overwrite")
     assert heard.done == ["in_x2/a.png"]

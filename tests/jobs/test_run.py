@@ -344,16 +344,16 @@ def test_a_model_for_each_picture(save: Save, scene: Image.Image) -> None:
     scene.crop((0, 0, 96, 80)).save(save("in/worse_too.jpg"), quality=30)
     same = {"device": "cpu", "precision": "float32"}
     run = Run("in", model="auto", **same)
-    models = ["esc", "esc-light-robust", "esc-light-robust"]
+    models = ["esc", "esc-robust", "esc-robust"]
     assert [plan.model for plan in run.heard(Planned)] == ["auto"] * 3
     assert [done.model for done in run.heard(Done)] == models
     assert "JPEG" in run.heard(Done)[1].model_reason
     order = [event.model for event in run.events if isinstance(event, Engine)]
-    assert order == ["esc", "esc-light-robust"]  # each one before the first picture of its model
+    assert order == ["esc", "esc-robust"]  # each one before the first picture of its model
     first = run.events.index(run.heard(Engine)[1])
     assert run.events[first + 1] == Started("in/worse.jpg", 2, 3)
-    assert b"model esc-light-robust x2" in Path("in_x2/worse.jpg").read_bytes()
-    by_name = Run("in/worse.jpg", model="esc-light-robust", output="by_name.jpg", **same)
+    assert b"model esc-robust x2" in Path("in_x2/worse.jpg").read_bytes()
+    by_name = Run("in/worse.jpg", model="esc-robust", output="by_name.jpg", **same)
     assert by_name.heard(Done)[0].model_reason is None
     assert Path("by_name.jpg").read_bytes() == Path("in_x2/worse.jpg").read_bytes()
 

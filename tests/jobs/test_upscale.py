@@ -45,7 +45,7 @@ def test_the_model_is_chosen_as_by_the_command(scene: Image.Image, save: Save, l
     esc_cli.upscale("in.jpg", "out.png", scale=2, device="cpu", precision="float32")
     esc_cli.upscale("in.jpg", "auto.png", scale=2, model="auto", device="cpu", precision="float32")
     options = {"scale": 2, "device": "cpu", "precision": "float32"}
-    by_name = esc_cli.upscale(load("in.jpg"), model="esc-light-robust", **options)  # type: ignore[call-overload]
+    by_name = esc_cli.upscale(load("in.jpg"), model="esc-robust", **options)  # type: ignore[call-overload]
     in_memory = esc_cli.upscale(load("in.jpg"), **options)  # type: ignore[call-overload]
     assert by_name.tobytes() == in_memory.tobytes() == load("out.png").tobytes() == load("auto.png").tobytes()
 

@@ -47,7 +47,7 @@ def film(scene: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     return make
 
 
-@pytest.mark.parametrize(("degraded", "model"), [(0, "esc"), (1, "esc"), (5, "esc-light-robust")])
+@pytest.mark.parametrize(("degraded", "model"), [(0, "esc"), (1, "esc"), (5, "esc-robust")])
 def test_most_of_the_frames_decide(
     film: Callable[..., Path], upscale: Upscale, degraded: int, model: str
 ) -> None:
@@ -63,11 +63,11 @@ def test_a_run_that_goes_on_keeps_the_model(
         upscale(source, model="auto", precision="float32", interrupt_after=short_segments + 2)
     folder = folder_of(Path("in_x2.mkv"))
     manifest = json.loads((folder / "manifest.json").read_text())
-    assert manifest["model"] == "esc-light-robust"
+    assert manifest["model"] == "esc-robust"
     assert "auto" in manifest["recipe"]["models"]
     heard, _ = upscale(source, model="auto", precision="float32")
     assert heard.frames == [short_segments + 1, short_segments + 2]
-    assert [event.model for event in heard if isinstance(event, Done)] == ["esc-light-robust"]
+    assert [event.model for event in heard if isinstance(event, Done)] == ["esc-robust"]
 
 
 def test_image_sequences_get_one_model(scene: Image.Image, upscale: Upscale, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_image_sequences_get_one_model(scene: Image.Image, upscale: Upscale, tmp
         fps="25",
         dry_run=True,
     )
-    assert [event.model for event in heard if isinstance(event, Planned)] == ["esc-light-robust"]
+    assert [event.model for event in heard if isinstance(event, Planned)] == ["esc-robust"]
 
 
 def test_a_clip_that_cannot_be_read_from_its_middle_is_seen_at_its_beginning(
