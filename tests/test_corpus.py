@@ -75,7 +75,7 @@ def test_each_file_gets_a_model_or_is_refused(corpus: Path, tmp_path: Path) -> N
     report = upscale_files([corpus], tmp_path, scale=2, device="cpu", precision="float32", dry_run=True)
     assert {Path(failure.name).name for failure in report.failures} <= set(NOT_MADE)
     models = {Path(task.source.name).name: task.choice and task.choice.model for task in report.plan.tasks}
-    assert models["photo_plain_512x341.jpg"] == "esc-light-robust"
+    assert models["photo_plain_512x341.jpg"] == "esc-robust"
     assert models["gray_alpha.png"] == "esc"
     assert None not in models.values()
 

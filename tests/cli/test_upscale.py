@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, ImageFilter
 from torch import nn
 
 Save = Callable[..., Path]
@@ -156,22 +156,20 @@ def test_json_tells_of_a_refusal(run: Run, save: Save) -> None:
 
 
 def test_the_model_is_chosen_and_said(run: Run, save: Save, scene: Image.Image) -> None:
-    scene.crop((0, 0, 96, 96)).save(save("a.png"))
+    scene.crop((0, 0, 96, 96)).filter(ImageFilter.SHARPEN).save(save("a.png"))
     scene.crop((0, 0, 96, 96)).save(save("b.jpg"), quality=50)
     exact = ("-d", "cpu", "-p", "float32")
     plan = run("a.png", "b.jpg", "-s", 2, *exact, "-o", "out/", "--dry-run").text
     assert "a.png → out/a.png (96x96 → 192x192, PNG, esc: clean and sharp)\n" in plan
-    assert "b.jpg → out/b.jpg (96x96 → 192x192, JPEG, esc-light-robust: JPEG rounded it in steps of " in plan
+    assert "b.jpg → out/b.jpg (96x96 → 192x192, JPEG, esc-robust: JPEG rounded it in steps of " in plan
     said = run("a.png", "b.jpg", "-s", 2, *exact, "-o", "out/").stderr
-    lines = ("esc x2 on cpu in float32\n", "esc-light-robust x2 on cpu in float32\n")
+    lines = ("esc x2 on cpu in float32\n", "esc-robust x2 on cpu in float32\n")
     assert (
-        said.index(lines[0])
-        < said.index(lines[1])
-        < said.index("b.jpg → out/b.jpg (192x192, esc-light-robust, ")
+        said.index(lines[0]) < said.index(lines[1]) < said.index("b.jpg → out/b.jpg (192x192, esc-robust, ")
     )
     assert "a.png → out/a.png (192x192, esc, " in said
     reasons = run("b.jpg", "-s", 2, *exact, "-v", "-o", "c.jpg").stderr
-    assert "\n  esc-light-robust: JPEG rounded it in steps of " in reasons
+    assert "\n  esc-robust: JPEG rounded it in steps of " in reasons
 
 
 def test_a_dry_run_only_tells(run: Run, save: Save) -> None:

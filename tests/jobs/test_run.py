@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageFilter
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
@@ -339,7 +339,7 @@ def test_openvino_is_started_when_it_pays_for_all_pictures_of_a_size(
 
 
 def test_a_model_for_each_picture(save: Save, scene: Image.Image) -> None:
-    scene.crop((0, 0, 96, 96)).save(save("in/good.png"))
+    scene.crop((0, 0, 96, 96)).filter(ImageFilter.SHARPEN).save(save("in/good.png"))
     scene.crop((0, 0, 96, 96)).save(save("in/worse.jpg"), quality=50)
     scene.crop((0, 0, 96, 80)).save(save("in/worse_too.jpg"), quality=30)
     same = {"device": "cpu", "precision": "float32"}

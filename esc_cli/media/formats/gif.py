@@ -44,7 +44,7 @@ class Gif(PictureFormat):
     holds = frozenset(("comment", "xmp"))
     several = "frames"
     bytes_a_value = 0.16
-    reading_memory = 6.0
+    reading_memory = 8.0
     writing_memory = 13.0
 
     def keeps_hidden_colors(self, quality: int | None) -> bool:

@@ -66,7 +66,7 @@ class Heic(HeifFormat):
     extra = "heic"
     module = "pillow_heif"
     bytes_a_value = 0.09
-    reading_memory = 6.5
+    reading_memory = 8.0
     writing_memory = 16.0
 
     def load_plugin(self) -> None:

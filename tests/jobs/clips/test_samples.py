@@ -10,7 +10,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageFilter
 
 from esc_cli.jobs.clips.work_folder import folder_of
 from esc_cli.jobs.events import Done, Planned
@@ -37,7 +37,7 @@ def film(scene: Image.Image, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
             stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "bgr0"
             for number in range(count):
                 part = scene.crop((4 * number, 0, 4 * number + WIDTH, HEIGHT))
-                shown = coarse(part) if number >= count - degraded else part
+                shown = coarse(part) if number >= count - degraded else part.filter(ImageFilter.SHARPEN)
                 frame = av.VideoFrame.from_ndarray(np.array(shown), "rgb24").reformat(format="bgr0")
                 frame.pts, frame.time_base = number, Fraction(1, 25)
                 target.mux(stream.encode(frame))

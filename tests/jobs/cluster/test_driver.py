@@ -331,17 +331,6 @@ def test_ray_says_nothing_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_a_machine_on_which_ray_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray keeps a token in the home folder."""
-    monkeypatch.chdir(tmp_path)
-    Image.new("RGB", (8, 6)).save("a.png")
-    Path("home").touch()
-    done = on_this_machine(str(tmp_path / "home"))
-    assert done.returncode == ExitCode.DEVICE
-    assert done.stderr.startswith("esc-upscale: Ray cannot start a cluster on this machine: '")
-    assert done.stderr.endswith(": Not a directory\n  leave out --ray\n")
-
-
 def a_job(**changes: Any) -> Job:
     options = Options(model="nearest", scale=2, device="cpu")
     recipe = Chooser(options).recipe(2)
