@@ -20,7 +20,7 @@ from esc_cli.media.write import encode_file
 
 _STATUS, _RESET = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 SIDE = 1200
-ALLOWANCE_BYTES = 2**24
+ALLOWANCE_BYTES = 8 * 2**20
 """Memory that does not grow with the picture, such as a library that is loaded."""
 
 
