@@ -41,7 +41,9 @@ def connected(address: str) -> Iterator[None]:
     import ray
 
     logging.getLogger("ray").setLevel(logging.ERROR)  # ``logging_level`` comes too late for some warnings
-    where: dict[str, Any] = {"include_dashboard": False} if address == LOCAL else {"address": address}
+    where: dict[str, Any] = {"address": address}
+    if address == LOCAL:  # a new cluster; without an address, Ray would join one that runs on this machine
+        where["include_dashboard"] = False
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _check_answers(address)

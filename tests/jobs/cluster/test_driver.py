@@ -331,6 +331,33 @@ def test_ray_says_nothing_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
+def test_a_machine_on_which_ray_cannot_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray keeps a token in the home folder."""
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (8, 6)).save("a.png")
+    Path("home").touch()
+    done = on_this_machine(str(tmp_path / "home"))
+    assert done.returncode == ExitCode.DEVICE
+    assert done.stderr.startswith("esc-upscale: Ray cannot start a cluster on this machine: '")
+    assert done.stderr.endswith(": Not a directory\n  leave out --ray\n")
+
+
+def test_a_local_cluster_never_joins_another_one(address: str) -> None:
+    code = (
+        "import ray; from esc_cli.jobs.cluster.connection import LOCAL, connected\n"
+        "with connected(LOCAL): print(ray.get_runtime_context().gcs_address)"
+    )
+    variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**variables, "PYTHONPATH": os.pathsep.join(sys.path)},
+    )
+    assert done.stdout.strip() not in ("", address)
+
+
 def a_job(**changes: Any) -> Job:
     options = Options(model="nearest", scale=2, device="cpu")
     recipe = Chooser(options).recipe(2)
