@@ -44,6 +44,7 @@ def connected(address: str) -> Iterator[None]:
     where: dict[str, Any] = {"address": address}
     if address == LOCAL:  # a new cluster; without an address, Ray would join one that runs on this machine
         where["include_dashboard"] = False
+        os.environ.setdefault("RAY_worker_niceness", "0")  # otherwise it is 15, and a plain run goes first
     handler = signal.getsignal(signal.SIGTERM)
     try:
         _check_answers(address)

@@ -342,10 +342,12 @@ def test_a_machine_on_which_ray_cannot_start(tmp_path: Path, monkeypatch: pytest
     assert done.stderr.endswith(": Not a directory\n  leave out --ray\n")
 
 
-def test_a_local_cluster_never_joins_another_one(address: str) -> None:
+def test_a_local_cluster_never_joins_another_one_and_is_as_nice_as_a_plain_run(address: str) -> None:
     code = (
-        "import ray; from esc_cli.jobs.cluster.connection import LOCAL, connected\n"
-        "with connected(LOCAL): print(ray.get_runtime_context().gcs_address)"
+        "import os, ray; from esc_cli.jobs.cluster.connection import LOCAL, connected\n"
+        "with connected(LOCAL):\n"
+        "    print(ray.get_runtime_context().gcs_address)\n"
+        "    print(ray.get(ray.remote(lambda: os.nice(0)).remote()) - os.nice(0))"
     )
     variables = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     done = subprocess.run(
@@ -355,7 +357,9 @@ def test_a_local_cluster_never_joins_another_one(address: str) -> None:
         check=True,
         env={**variables, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
-    assert done.stdout.strip() not in ("", address)
+    own, niceness = done.stdout.split()
+    assert own != address
+    assert niceness == "0"
 
 
 def a_job(**changes: Any) -> Job:
