@@ -1,6 +1,7 @@
 """Keep everything that happens in a run in a file."""
 
 import json
+import os
 import re
 import time
 from dataclasses import asdict
@@ -108,9 +109,20 @@ def _opened(name: str) -> FileIO:
                 f"{name!r} is the name of a picture or clip, not of a log",
                 hint="end the name with .log or .jsonl",
             )
-        return path.open("ab", buffering=0)
+        return open(path, "ab", buffering=0, opener=_at_once)
     except OSError as error:
         raise output_error(f"cannot write the log {str(path)!r}", error) from error
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open a file for the built-in function ``open``. A pipe that nobody reads is an error, and no wait.
+
+    Source: POSIX, open(), O_NONBLOCK.
+    """
+    descriptor = os.open(path, flags | getattr(os, "O_NONBLOCK", 0), 0o666)
+    if hasattr(os, "O_NONBLOCK"):
+        os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _now() -> str:

@@ -9,7 +9,7 @@ from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import InputError, UsageError
 from esc_cli.jobs.file_lists import names_in_list
 from esc_cli.jobs.in_place import check_replaceable
-from esc_cli.jobs.naming import check_template, decide_destination
+from esc_cli.jobs.naming import check_template, decide_destination, names_format
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.sources import expand
 from esc_cli.jobs.streams import STDIN, STDOUT
@@ -53,7 +53,7 @@ def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *,
             in its events instead.
 
     Raises:
-        UsageError: No input is named, or the output, the size or the scale is invalid.
+        UsageError: No input is named, or the output, the list, the size or the scale is invalid.
         WeightsError: The model does not exist.
         InputError: The only input does not exist, or the list of inputs cannot be read.
     """
@@ -66,7 +66,12 @@ def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *,
     check_template(destination, options.template)
     if options.in_place:
         check_replaceable(names, output)
-    if options.files_from != STDIN:
+    if options.files_from is not None and options.files_from != STDIN:
+        if names_format(options.files_from):
+            raise UsageError(
+                f"{options.files_from!r} is the name of a picture or clip, not of a list",
+                hint="name it without --files-from to enlarge it",
+            )
         names_in_list(options.files_from)
     if options.size is not None:
         Geometry.parse(options.size)

@@ -1,7 +1,10 @@
 import json
+import os
 import re
 import signal
+import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -143,3 +146,33 @@ def test_progress_is_told_in_lines_once_in_a_while(
     ]
     assert capsys.readouterr().err.splitlines() == expected
     assert messages(log) == expected
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_that_nobody_reads_is_refused(run: Run, save: Save) -> None:
+    save("in.png")
+    os.mkfifo("run.log")
+    ended = run("in.png", *NEAREST, "--log-file", "run.log")
+    assert ended.code == 6
+    assert ended.stderr == "esc-upscale: cannot write the log 'run.log': No such device or address\n"
+    assert not Path("in_x4.png").exists()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
+def test_a_pipe_gets_all_messages(run: Run, save: Save) -> None:
+    save("in.png")
+    os.mkfifo("run.log")
+    with ThreadPoolExecutor(1) as pool:
+        text = pool.submit(Path("run.log").read_text)
+        while (reader := _opened_by_a_reader("run.log")) is None:
+            time.sleep(0.01)
+        ended = run("in.png", *NEAREST, "-v", "--log-file", "run.log")
+        os.close(reader)
+    assert len(text.result().splitlines()) == len(ended.stderr.splitlines()) > 2
+
+
+def _opened_by_a_reader(name: str) -> int | None:
+    try:
+        return os.open(name, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError:
+        return None

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from esc_cli.enhancement.size import Geometry
-from esc_cli.errors import ExitCode, InputError, OutputError
+from esc_cli.errors import ExitCode, InputError, OutputError, UsageError
+from esc_cli.jobs.early import refuse_early
 from esc_cli.jobs.file_lists import names_in_list, place_below, split_list
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.plan import Plan, Request, make_plan
@@ -138,6 +139,13 @@ def test_results_that_collide_are_refused(save: Save, tmp_path: Path) -> None:
     Path("list").write_text("../up/1.png\nup/1.png")
     with pytest.raises(OutputError, match="would both become"):
         plan(files_from="list", output="out")
+
+
+def test_a_picture_is_no_list(save: Save) -> None:
+    save("a.png")
+    options = Options.of({"files_from": "a.png", "model": "nearest"})
+    with pytest.raises(UsageError, match="is the name of a picture or clip, not of a list"):
+        refuse_early([], None, options, missing=True)
 
 
 def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:

@@ -44,6 +44,16 @@ _DEFAULT_OPTIONS = {
 _QUALITY_OPTIONS = ("crf", "cq", "qp", "global_quality")
 """Options for constant quality: crf in most encoders, cq in NVIDIA's, qp in AMD's, the last in Intel's."""
 
+_OF_MPEG_ENCODERS = "mpv_flags"
+"""An option that FFmpeg's own encoders have in common: MPEG-1, MPEG-2, MPEG-4, H.263 and their relatives.
+
+Their constant quality is a quantizer of 1 to 31, which has no option of its own. Without one, they get 200
+kbit/s, which is 20 to 42 dB. Source: FFmpeg, libavcodec/mpegvideoenc.h.
+"""
+
+_DEFAULT_QUANTIZER, _QUANTIZER_UNIT = 2.0, 118
+"""The quantizer 2 keeps 40 dB of strong grain. Source of the unit: FFmpeg, FF_QP2LAMBDA."""
+
 _USUAL_FORMATS = re.compile(r"gray(\d+le)?|yuva?4\d\dp(\d+le)?|p010le")
 """Formats to choose from: planar ones, and the hardware encoders' name for 4:2:0 with 10 bits."""
 
@@ -187,22 +197,32 @@ _ENCODERS_HINT = "use libx264, libx265, libvpx-vp9, libsvtav1, prores_ks or ffv1
 def _stated_options(context: VideoCodecContext, settings: EncodeSettings) -> dict[str, str]:
     """Return the quality, the preset and the further options under the encoder's own names."""
     known = _private_options(context)
-    options: dict[str, str] = {}
-    quality = next((name for name in _QUALITY_OPTIONS if name in known), None)
-    crf = settings.crf if settings.crf is not None else _DEFAULT_CRF.get(context.codec.name)
-    if settings.crf is not None and quality is None:
-        raise UsageError(f"{context.codec.name} does not support --crf")
-    if (crf or 0) > _GREATEST_CRF.get(context.codec.name, math.inf):
-        raise UsageError(
-            f"--crf {crf:g} is out of range for {context.codec.name}", hint="use a value from 0 (best) to 51"
-        )
-    if crf is not None and quality is not None:
-        options[quality] = f"{crf:g}"
+    options = _quality(context.codec.name, known, settings)
     if settings.preset is not None:
         if "preset" not in known:
             raise UsageError(f"{context.codec.name} does not support --preset")
         options["preset"] = settings.preset
     return options | dict(settings.options)
+
+
+def _quality(encoder: str, known: set[str], settings: EncodeSettings) -> dict[str, str]:
+    """Return the options for constant quality. The default gives way to a quality or rate in the options."""
+    by_quantizer = _OF_MPEG_ENCODERS in known
+    quality = next((name for name in _QUALITY_OPTIONS if name in known), None)
+    crf = settings.crf
+    if crf is None and not {"b", *_QUALITY_OPTIONS} & dict(settings.options).keys():
+        crf = _DEFAULT_QUANTIZER if by_quantizer else _DEFAULT_CRF.get(encoder)
+    if crf is None:
+        return {}
+    if quality is None and not by_quantizer:
+        raise UsageError(f"{encoder} does not support --crf")
+    best, worst = (1.0, 31.0) if by_quantizer else (-math.inf, _GREATEST_CRF.get(encoder, math.inf))
+    if not best <= crf <= worst:
+        hint = f"use a value from {max(0, best):g} (best) to {worst:g}"
+        raise UsageError(f"--crf {crf:g} is out of range for {encoder}", hint=hint)
+    if quality is None:
+        return {"flags": "+qscale", "global_quality": f"{crf * _QUANTIZER_UNIT:.0f}"}
+    return {quality: f"{crf:g}"}
 
 
 def _merged(defaults: tuple[tuple[str, str], ...], stated: dict[str, str]) -> dict[str, str]:

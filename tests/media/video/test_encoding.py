@@ -65,7 +65,9 @@ def test_times_and_colors_come_back(tmp_path: Path, clip: Clip, make_frames: Fra
 
 
 @pytest.mark.parametrize("grain", [0, 12, 80])
-@pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9", "libsvtav1"])
+@pytest.mark.parametrize(
+    "codec", ["libx264", "libx265", "libvpx-vp9", "libsvtav1", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4"]
+)
 def test_the_default_keeps_even_grain_and_noise(tmp_path: Path, clip: Clip, codec: str, grain: int) -> None:
     """The mean PSNR of luma is 38 dB or more, and 36 dB for pure noise, as ``docs/clips.md`` says."""
     generator = torch.Generator().manual_seed(1)

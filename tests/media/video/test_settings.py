@@ -116,6 +116,19 @@ def test_what_was_stated_counts(clip: Clip) -> None:
     assert dict(complete.options) == {"crf": "30", "preset": "veryfast", "tune": "film"}
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "mpeg4", "mpeg2video"])
+def test_the_default_quality_gives_way_to_a_rate(clip: Clip, codec: str) -> None:
+    stated = EncodeSettings(codec, options=(("b", "500k"),))
+    options = dict(check_settings(clip, MATROSKA, stated).options)
+    assert options.keys() & {"crf", "global_quality", "flags"} == set()
+    assert options["b"] == "500k"
+
+
+def test_crf_is_the_quantizer_of_mpeg_encoders(clip: Clip) -> None:
+    complete = check_settings(clip, MATROSKA, EncodeSettings("mpeg2video", crf=5))
+    assert dict(complete.options) == {"flags": "+qscale", "global_quality": "590"}
+
+
 def test_parameters_are_added_to_our_own(clip: Clip) -> None:
     stated = EncodeSettings("libx265", options=(("x265-params", "aq-mode=3"),))
     assert dict(check_settings(clip, MP4, stated).options)["x265-params"].endswith(":aq-mode=3")
@@ -138,6 +151,8 @@ def test_complete_settings_stay(clip: Clip) -> None:
         (MP4, EncodeSettings(preset="quick"), "does not start with"),
         (MP4, EncodeSettings(options=(("no-such", "1"),)), "no option 'no-such'"),
         (MOV, EncodeSettings("prores_ks", crf=3), "prores_ks does not support --crf"),
+        (MATROSKA, EncodeSettings("mpeg4", crf=32), "--crf 32 is out of range for mpeg4"),
+        (MATROSKA, EncodeSettings("mpeg4", crf=0), "--crf 0 is out of range for mpeg4"),
         (MATROSKA, EncodeSettings("ffv1", preset="slow"), "ffv1 does not support --preset"),
     ],
 )
