@@ -6,7 +6,7 @@
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -25,6 +25,7 @@ from esc_cli.jobs.naming import Destination, choose_clip_format
 from esc_cli.jobs.record import Stamp
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.streams import stdout_errors, stdout_file, write_stdout
+from esc_cli.jobs.work_folder import noting
 from esc_cli.media.contact_sheet import LINE_PX, captioned, contact_sheet, sheet_size
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS, check_fits
@@ -246,7 +247,7 @@ class ContainerFile(_Encoded):
         identity = identity_of(task, work.frames.model)
         with (
             WorkFolder(cast(Path, task.target), identity) as folder,
-            _noting(lambda: _kept(task, folder, can_go_on=identity is not None)),
+            noting(lambda: _kept(task, folder, can_go_on=identity is not None)),
         ):
             with task.open() as reader:  # closed before the result may replace the clip
                 while (gap := folder.gap) is not None:
@@ -335,7 +336,7 @@ class RawStream(_Encoded):
     def make(self, work: "ClipWork") -> Written:
         """Write one frame after the other."""
         task = work.task
-        with _noting(lambda: _nothing_kept(task)), task.open() as reader, _stream_target(work) as file:
+        with noting(lambda: _nothing_kept(task)), task.open() as reader, _stream_target(work) as file:
             work.run(iter(reader), StreamWriter(file, task.clip, task.height, task.width, task.settings))
             return Written(self.written_size(task), _damaged(work.frames.damage, reader.skipped))
 
@@ -385,7 +386,7 @@ class ImageSequence(ClipOutput):
             rotation_deg=clip.rotation_deg,
             mode=task.source.mode,
         )
-        with _noting(lambda: _pictures_kept(task, sink)), task.open() as reader:
+        with noting(lambda: _pictures_kept(task, sink)), task.open() as reader:
             work.run(iter(reader), sink)
             return Written(self.written_size(task), _damaged(work.frames.damage, reader.skipped))
 
@@ -420,7 +421,7 @@ class PreviewSheet(ClipOutput):
         """Enlarge a few frames and put them on a sheet."""
         pictures: list[Picture] = []
         task, begun = work.task, time.monotonic()
-        with _noting(lambda: _nothing_kept(task)), task.open() as reader:
+        with noting(lambda: _nothing_kept(task)), task.open() as reader:
             for number, low in enumerate(spread(reader, task, task.options.preview or 1), start=1):
                 high = turned(work.frames(low), task.clip.rotation_deg)
                 time_s = high.pts * task.clip.time_base - task.clip.origin_s
@@ -438,19 +439,6 @@ class PreviewSheet(ClipOutput):
                 write_whole(task.target, content, mode=task.source.mode, modified_ns=modified_ns)
             size = sheet.height, sheet.width
             return Written(size, _damaged(work.frames.damage, reader.skipped))
-
-
-@contextmanager
-def _noting(notes: Callable[[], tuple[str, ...]]) -> Iterator[None]:
-    """Note on the exception of a signal, such as Ctrl-C, what is done."""
-    try:
-        yield
-    except Exception:
-        raise
-    except BaseException as error:
-        for note in notes():
-            error.add_note(note)
-        raise
 
 
 def _kept(task: "ClipTask", folder: WorkFolder, *, can_go_on: bool) -> tuple[str, ...]:
