@@ -51,6 +51,7 @@ from esc_cli.media.write import encode_file
 from esc_cli.storage.whole_files import atomic_path, write_whole
 
 if TYPE_CHECKING:
+    from esc_cli.jobs.archives.task import ArchiveTask
     from esc_cli.jobs.clips.run import ClipWork, Publish
     from esc_cli.jobs.clips.task import ClipTask, FrameSource
 
@@ -495,8 +496,8 @@ def _begins_at(segment: Path | None, pts: int) -> bool:
         return False
 
 
-def identity_of(task: "ClipTask", model: str) -> dict[str, object] | None:
-    """Return everything that the segments depend on: the input's bytes, the recipe, and the chosen model.
+def identity_of(task: "ClipTask | ArchiveTask", model: str) -> dict[str, object] | None:
+    """Return everything that finished parts depend on: the input's bytes, the recipe, and the chosen model.
 
     The value is None for a pipe, which can be read only once.
     """
