@@ -18,9 +18,6 @@ from esc_cli.media.formats.registry import PICTURE_EXTENSIONS
 from esc_cli.media.opening import NamedBytes
 from esc_cli.media.probe import Probe
 
-KEPT = ", and it is kept as it is"
-"""The end of the sentence about a page that cannot be read."""
-
 PlanPicture = Callable[[Source, Destination], PictureTask]
 """A function that plans a picture."""
 
@@ -44,10 +41,10 @@ def plan_archive(
     """
     path = cast(Path, source.content)
     format = choose_archive_format(destination, path)
-    pages, unread = _plan_pages(path, page_destination(destination), plan_picture, strict=strict)
+    pages, failed = _plan_pages(path, page_destination(destination), plan_picture, strict=strict)
     if not pages:
-        raise InputError(f"{path} contains no pictures" if not unread else unread[0].removesuffix(KEPT))
-    first = pages[0].task
+        raise failed[0] if failed else InputError(f"{path} contains no pictures")
+    first, unread = pages[0].task, tuple(map(kept_note, failed))
     return ArchiveTask(
         source=source,
         format=format,
@@ -71,15 +68,16 @@ def plan_archive(
 
 def kept_note(error: InputError) -> str:
     """Return the sentence about a page that cannot be read."""
-    return error.message + KEPT
+    advice = "" if error.hint is None else f" ({error.hint})"
+    return f"{error.message}, and it is kept as it is{advice}"
 
 
 def _plan_pages(
     path: Path, destination: Destination, plan_picture: PlanPicture, *, strict: bool
-) -> tuple[tuple[Page, ...], tuple[str, ...]]:
-    """Return the pages, and a sentence for each picture that cannot be read."""
+) -> tuple[tuple[Page, ...], tuple[InputError, ...]]:
+    """Return the pages, and the error of each picture that cannot be read."""
     pages: list[Page] = []
-    unread: list[str] = []
+    failed: list[InputError] = []
     with ArchiveReader(path) as archive:
         for entry in filter(archive.is_picture, range(len(archive.names))):
             name = archive.names[entry]
@@ -90,13 +88,13 @@ def _plan_pages(
             except InputError as error:
                 if strict:
                     raise
-                unread.append(kept_note(error))
+                failed.append(error.with_traceback(None))  # it holds pixels
             except OutputError as error:
                 raise OutputError(f"{source.name} cannot be enlarged: {error.message}", error.hint) from error
             else:
                 pages.append(Page(entry, _result_name(name, task), replace(task, source=source)))
         named = _named_apart(pages, archive.names)
-    return tuple(named), tuple(unread)
+    return tuple(named), tuple(failed)
 
 
 def _result_name(name: str, task: PictureTask) -> str:

@@ -11,7 +11,7 @@ from esc_cli.engine.memory.free import host_free_bytes
 from esc_cli.enhancement.choice import MOST_LOOKS
 from esc_cli.enhancement.traces import Traces, traces_of
 from esc_cli.errors import EscError, InputError
-from esc_cli.jobs.archives.plan import KEPT, kept_note
+from esc_cli.jobs.archives.plan import kept_note
 from esc_cli.jobs.archives.task import ArchiveTask, Page, counted
 from esc_cli.jobs.clips.outputs import identity_of
 from esc_cli.jobs.clips.run import Publish
@@ -196,20 +196,20 @@ def _make_pages(
         lambda page: high_bytes(page.task),
     )
     waiting_bytes = host_free_bytes() // SHARE_FOR_WAITING // 2
-    unread = []
+    failed: list[InputError] = []
     missing = [page for page in task.pages if page.entry not in done]
     with closing(overlapped(missing, stages, workers=work.workers, waiting_bytes=waiting_bytes)) as outcomes:
         for page, outcome in outcomes:
             error = outcome.exception()
             if isinstance(error, InputError) and not task.strict:
-                unread.append(kept_note(error))
+                failed.append(error.with_traceback(None))  # it holds pixels
             elif isinstance(error, EscError):
                 raise _about(page, error)
             elif error is not None:
                 raise error
-    if len(unread) == len(task.pages):
-        raise InputError(unread[0].removesuffix(KEPT))
-    return tuple(unread)
+    if len(failed) == len(task.pages):
+        raise failed[0]
+    return tuple(map(kept_note, failed))
 
 
 def _about(page: Page, error: EscError) -> EscError:
