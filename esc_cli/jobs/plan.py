@@ -15,7 +15,7 @@ from esc_cli.errors import InputError, OutputError, OutputExistsError, UsageErro
 from esc_cli.jobs.archives.plan import plan_archive
 from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.options import DEFAULT_OPTIONS
-from esc_cli.jobs.clips.plan import is_clip, plan_clip
+from esc_cli.jobs.clips.plan import becomes_clip, is_clip, plan_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.file_lists import names_in_list
 from esc_cli.jobs.in_place import (
@@ -197,8 +197,9 @@ def _own_results(sources: Sequence[Source]) -> set[Source]:
 
 def _plan_task(source: Source, destination: Destination, request: Request) -> Task:
     task: Task
-    if is_clip(source):
-        task = plan_clip(source, destination, request.size, request.options.clips)
+    options = request.options
+    if is_clip(source) or becomes_clip(source, destination, options.largest_px, options.clips):
+        task = plan_clip(source, destination, request.size, options.clips, options.largest_px)
         wraps = request.options.wraps
         if task.clip.rotation_deg % 180 and wraps.turned(1) != wraps:
             raise InputError(
@@ -219,10 +220,18 @@ def _plan_task(source: Source, destination: Destination, request: Request) -> Ta
         task = replacing(task, request.size.label, request.options.backup)
     target = _named_by_template(task, request)
     _check_name(target)
-    lost = task.lost
+    lost = (*task.lost, *_unused_format(task, destination))
     if request.options.keep_dates and (source.is_stdin or target is None):
         lost = (*lost, "a stream has no date, so none is kept")
     return replace(task, target=target, lost=lost)
+
+
+def _unused_format(task: Task, destination: Destination) -> tuple[str, ...]:
+    """Return a note if the requested format is for other kinds of input, as one for clips is for pictures."""
+    asked = destination.format
+    if asked is None or asked.name in {each.format.name for each in (task, *task.parts)}:
+        return ()
+    return (f"the format {asked.name} does not apply, so the result is {task.format.name}",)
 
 
 def _named_by_template(task: Task, request: Request) -> Path | None:

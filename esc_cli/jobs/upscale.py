@@ -184,8 +184,9 @@ def _work_on_cluster(
 
 
 def _picture_bytes(task: Task) -> int:
-    """Return the memory of a task; of a clip, only a few frames are in memory."""
-    frames = task.probe.frames / WAITING if isinstance(task, ClipTask) else 1
+    """Return the memory of a task. Of a clip, only a few frames are in memory, unless all must be."""
+    is_stream = isinstance(task, ClipTask) and not task.output.holds_all_frames
+    frames = task.probe.frames / WAITING if is_stream else 1
     return round((low_bytes(task) + high_bytes(task)) / max(frames, 1))
 
 

@@ -110,7 +110,7 @@ clip.mp4 --start 9
 clip.mp4 --fps 25
 clip.mp4 --preview 0
 clip.mp4 --preview 2 -o out.mp4
-clip.mp4 -o out.png
+clip.mp4 -o out.jpg
 clip.mp4 -o - -f mkv
 clip.mp4 -o %d.png --crf 3
 cut.mp4

@@ -238,7 +238,7 @@ def _pack(
         archive.rewrite(temporary, replacement)
         archive.close()  # before the result may replace it
         publish(temporary)
-    return (*counted(notes), *task.unread, *unread)
+    return (*counted(notes), *task.unread, *unread, *task.lost_besides)
 
 
 def _kept(task: ArchiveTask, folder: PageFolder) -> tuple[str, str]:

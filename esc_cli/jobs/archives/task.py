@@ -68,6 +68,12 @@ class ArchiveTask(Task):
         return tuple(page.task for page in self.pages)
 
     @property
+    def lost_besides(self) -> tuple[str, ...]:
+        """Sentences that say what is lost apart from the pages."""
+        known = {*counted([task.lost for task in self.parts]), *self.unread}
+        return tuple(sentence for sentence in self.lost if sentence not in known)
+
+    @property
     def factor(self) -> float:
         """The largest factor by which a page is enlarged."""
         return max(task.factor for task in self.parts)

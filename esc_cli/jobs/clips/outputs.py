@@ -21,6 +21,7 @@ from esc_cli.jobs.clips.samples import spread
 from esc_cli.jobs.clips.sinks import SegmentSink
 from esc_cli.jobs.clips.work_folder import Segments, WorkFolder
 from esc_cli.jobs.events import CONTINUE
+from esc_cli.jobs.memory import check_room_for_animation
 from esc_cli.jobs.naming import Destination, choose_clip_format
 from esc_cli.jobs.record import Stamp
 from esc_cli.jobs.sources import Source
@@ -30,6 +31,7 @@ from esc_cli.media.contact_sheet import LINE_PX, captioned, contact_sheet, sheet
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS, check_fits
 from esc_cli.media.picture import Picture, PictureFile
+from esc_cli.media.video.animation import AnimationWriter, animation_limitations
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.containers import Container, EncodeSettings, SoundChoice
 from esc_cli.media.video.encoding import StreamWriter
@@ -76,11 +78,13 @@ class ClipOutput(ABC):
         format: The format of the result.
         label: The part of the result's name that follows the label of the size.
         is_one_file: Whether the result is one file.
+        holds_all_frames: Whether all frames are in memory until the result is written.
     """
 
     format: PictureFormat | Container
     label = ""
     is_one_file = True
+    holds_all_frames = False
 
     @property
     def in_segments(self) -> "ContainerFile | None":
@@ -175,6 +179,8 @@ def output_of(source: Source, destination: Destination, clip: Clip, options: Cli
     if isinstance(format, Container):
         return RawStream(format) if format.is_raw else ContainerFile(format, options.audio)
     if destination.path is None or not is_sequence(str(destination.path)):
+        if format.several == "frames" and source.folder is None:
+            return Animation(format)
         raise UsageError(
             f"{source.name} is a clip, but {format.name} is a picture format",
             hint="name its frames, for example -o frames/%06d.png, or use --preview 9 to see some",
@@ -238,7 +244,7 @@ class ContainerFile(_Encoded):
     ) -> tuple[str, ...]:
         """Return sentences that say which streams are lost or converted and what the encoder changes."""
         lost = super().limitations(source, clip, size, settings)
-        if not isinstance(source.content, Path) or _is_sequence(source):
+        if not isinstance(source.content, Path) or clip.of_pictures:
             return lost
         return (*lost, *stream_copies(source.content, self.format, self._audio).notes)
 
@@ -303,7 +309,7 @@ class ContainerFile(_Encoded):
         write = partial(
             mux,
             folder.segments,
-            source if isinstance(source, Path) and source.is_file() else None,
+            source if isinstance(source, Path) and not task.clip.of_pictures else None,
             target,
             self.format,
             task.clip,
@@ -390,6 +396,50 @@ class ImageSequence(ClipOutput):
         with noting(lambda: _pictures_kept(task, sink)), task.open() as reader:
             work.run(iter(reader), sink)
             return Written(self.written_size(task), _damaged(work.frames.damage, reader.skipped))
+
+
+class Animation(ClipOutput):
+    """An animated picture. All of its frames are in memory until it is written.
+
+    Args:
+        format: The format of the animation.
+    """
+
+    holds_all_frames = True
+
+    def __init__(self, format: PictureFormat) -> None:
+        self.format: PictureFormat = format
+
+    def limitations(
+        self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
+    ) -> tuple[str, ...]:
+        """Return sentences that say what an animation cannot hold of a clip."""
+        return (*clip.notes, *animation_limitations(clip, self.format))
+
+    def make(self, work: "ClipWork") -> Written:
+        """Enlarge all frames, and write them at once."""
+        task, sink = work.task, AnimationWriter(work.task.clip)
+        with noting(lambda: _nothing_kept(task)):
+            with task.open() as reader:
+                work.run(self._within_memory(iter(reader), task), sink)
+            file = sink.file
+            if file is None:
+                raise no_frame(task)
+            content = encode_file(file, self.format, work.write)
+            with _stream_target(work) as target:
+                target.write(content)
+            return Written(self.written_size(task), _damaged(work.frames.damage, reader.skipped))
+
+    def _within_memory(self, frames: Iterator[Frame], task: "ClipTask") -> Iterator[Frame]:
+        """Yield the frames, and end the work if there are more than were planned, as in a pipe, and too many.
+
+        Raises:
+            OutOfMemoryError: There is too little memory.
+        """
+        for count, frame in enumerate(frames, start=1):
+            if count > task.probe.frames:
+                check_room_for_animation(self.format, count, self.written_size(task), alpha=task.clip.alpha)
+            yield frame
 
 
 class PreviewSheet(ClipOutput):

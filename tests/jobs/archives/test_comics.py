@@ -157,6 +157,14 @@ def test_what_a_format_cannot_hold_is_said_before_the_work_with_the_number_of_pa
     assert heard.of(Planned)[0].lost == heard.of(Done)[0].notes == (lost,)
 
 
+def test_a_format_for_clips_is_said_not_to_apply() -> None:
+    pack("comic.cbz", **{"a.png": page(mode="RGBA"), "b.png": b""})
+    heard, _ = run("comic.cbz", format="mp4")
+    kept = "the page 'b.png' of comic.cbz is empty, and it is kept as it is"
+    lost = (kept, "the format MP4 does not apply, so the result is CBZ")
+    assert heard.of(Planned)[0].lost == heard.of(Done)[0].notes == lost
+
+
 @pytest.mark.parametrize(
     ("output", "options", "message"),
     [
