@@ -101,6 +101,13 @@ def is_archive(path: Path) -> bool:
     return head.startswith(_REFUSED_SIGNATURES) or (named and sniff(head) is None)
 
 
+_READING_ERRORS = (
+    *(zipfile.BadZipFile, zlib.error, LZMAError, EOFError, struct.error),
+    *(OSError, ValueError, RuntimeError),  # also where its header says other things than the directory
+)
+"""Errors of the library when an entry is read."""
+
+
 class ArchiveReader:
     """A context manager that reads the entries of an archive. Several threads may read at the same time.
 
@@ -189,7 +196,9 @@ class ArchiveReader:
             target.writestr(copy, b"")
             return
         copy.file_size = entry.file_size  # decides whether it needs fields of 64 bits
-        with self._zip.open(entry) as source, target.open(copy, "w") as written:
+        with self._reading(number):
+            source = self._zip.open(entry)
+        with source, target.open(copy, "w") as written:
             while True:
                 with self._reading(number):
                     part = source.read(_PART_BYTES)
@@ -202,7 +211,7 @@ class ArchiveReader:
         """Translate the errors of reading an entry."""
         try:
             yield
-        except (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, OSError, ValueError) as error:
+        except _READING_ERRORS as error:
             raise InputError(f"{self.names[number]!r} in {self._name} is damaged") from error
 
 

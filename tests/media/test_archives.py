@@ -5,6 +5,7 @@ import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -170,6 +171,25 @@ def test_content_that_does_not_match_its_checksum_is_damaged(tmp_path: Path) -> 
         archive.read(0)
     with pytest.raises(InputError, match=r"'a.png' in .* is damaged"):
         copied(path)
+
+
+def test_no_damage_ends_in_an_error_of_the_library(tmp_path: Path) -> None:
+    path, random = tmp_path / "in.zip", Random(0)
+    with zipfile.ZipFile(path, "w") as archive:
+        for number, method in enumerate((0, 8, 12, 14)):
+            archive.writestr(f"{number}/ä.png", PNG_HEAD + bytes(range(200)), compress_type=method)
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(400):
+        damaged = bytearray(whole)
+        for _ in range(random.choice((1, 2, 8))):
+            damaged[random.randrange(len(damaged))] = random.choice((0, 1, 255, random.randrange(256)))
+        path.write_bytes(damaged)
+        try:
+            copied(path)
+        except InputError:
+            refused += 1
+    assert 200 < refused < 400  # damage to a date, for example, is not noticed
 
 
 def test_a_picture_is_no_archive_whatever_its_name_is(tmp_path: Path) -> None:
