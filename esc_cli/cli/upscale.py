@@ -164,7 +164,8 @@ def upscale(
         Literal["auto", "keep", "refuse"],
         typer.Option(
             help="What to do with damaged inputs: enlarge what can be read (keep), or refuse them. auto "
-            "refuses pictures, but repeats the last good frame of a clip where frames are damaged."
+            "refuses pictures, but repeats the last good frame of a clip where frames are damaged, and keeps "
+            "damaged pages of an archive as they are."
         ),
     ] = "auto",
     keep_dates: Annotated[

@@ -20,6 +20,8 @@ from esc_cli.enhancement.enlarge import enlarge
 from esc_cli.enhancement.models import Models
 from esc_cli.enhancement.traces import Traces
 from esc_cli.errors import as_ours
+from esc_cli.jobs.archives.run import looks_at_archive
+from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Estimate
@@ -27,9 +29,11 @@ from esc_cli.jobs.options import Options
 from esc_cli.jobs.plan import Plan
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.task import Task
+from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture
 from esc_cli.media.read import read_file
+from esc_cli.media.video.containers import Container
 
 
 def with_choices(plan: Plan, chooser: Chooser, options: Options) -> Plan:
@@ -56,8 +60,10 @@ def with_choices(plan: Plan, chooser: Chooser, options: Options) -> Plan:
 def _looks(task: Task, options: Options) -> Iterable[Traces]:
     if isinstance(task, ClipTask):
         return looks_at_clip(task)
-    content = cast(Path | bytes, task.source.content)
-    return looks_at(read_file(content, options.largest_px, keep_damaged=options.keeps_damaged))
+    read = partial(read_file, largest_px=options.largest_px, keep_damaged=options.keeps_damaged)
+    if isinstance(task, ArchiveTask):
+        return looks_at_archive(task, read)
+    return looks_at(read(cast(Path | bytes, task.source.content)))
 
 
 _Way = tuple[Models, tuple[float, ...]]
@@ -84,7 +90,7 @@ def estimate_plan(plan: Plan, chooser: Chooser, *, timed: Literal["always", "if 
     Raises:
         EscError: A network cannot be run.
     """
-    disk_bytes = sum(_result_bytes(task) for task in plan.tasks)
+    disk_bytes = sum(_result_bytes(part) for task in plan.tasks for part in task.parts)
     free = _free_disk_bytes(plan.tasks)
     seconds = None if timed == "never" else _seconds(plan.tasks, chooser, only_if_cheap=timed == "if cheap")
     warnings = []
@@ -109,7 +115,8 @@ def _seconds(tasks: Iterable[Task], chooser: Chooser, *, only_if_cheap: bool) ->
     low_px: Counter[_Way] = Counter()
     for task in tasks:
         models = chooser.models(task.choice)
-        low_px[models, models.passes(task.factor)] += task.low_px * (2 if task.probe.alpha else 1)
+        for part in task.parts:
+            low_px[models, models.passes(part.factor)] += part.low_px * (2 if part.probe.alpha else 1)
     work = {way: pixels for way, pixels in low_px.items() if way[1]}
     if only_if_cheap and not _is_cheap(work):
         return None
@@ -160,7 +167,8 @@ def _timed(work: Callable[[], object]) -> float:
 
 def _result_bytes(task: Task) -> int:
     values = task.height * task.width * task.probe.frames * (4 if task.probe.alpha else 3)
-    return round(task.format.result_bytes(values, task.probe.depth_bits))
+    format = cast(PictureFormat | Container, task.format)  # an archive has parts of its own
+    return round(format.result_bytes(values, task.probe.depth_bits))
 
 
 def _free_disk_bytes(tasks: Iterable[Task]) -> int | None:

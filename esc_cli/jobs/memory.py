@@ -2,10 +2,12 @@
 
 import sys
 
-from esc_cli.engine.memory.free import check_room
+from esc_cli.engine.memory.free import check_room, host_free_bytes
 from esc_cli.jobs.task import PictureTask, Task
+from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.picture import PictureFile
+from esc_cli.media.video.containers import Container
 
 SHARE_FOR_WAITING = 8
 """Pictures that wait before and after the network may take an eighth of the free memory together."""
@@ -20,7 +22,7 @@ def low_bytes(task: Task) -> int:
 def high_bytes(task: Task) -> int:
     """Return the most memory of a task's enlarged pictures while they wait and are written."""
     growth = task.height * task.width / (task.probe.height * task.probe.width)
-    times = task.format.writing_memory if isinstance(task, PictureTask) else 1
+    times = task.format.writing_memory if isinstance(task.format, PictureFormat) else 1
     return round(task.low_px * growth * _bytes_a_pixel(task) * times)
 
 
@@ -54,6 +56,28 @@ def check_room_for_result(task: PictureTask, low: PictureFile, free_bytes: int) 
     needed = round(pixels * (1 + growth * task.format.writing_memory))
     hint = "choose a smaller size or another format with -f, or close other programs"
     _check(f"a {task.format.name} of {task.width}x{task.height} pixels needs", needed, free_bytes, hint)
+
+
+def check_room_for_animation(
+    format: PictureFormat | Container, frames: int, size: tuple[int, int], *, alpha: bool
+) -> None:
+    """Refuse an animation that takes more memory than there is when it is written.
+
+    Args:
+        format: The format of the animation.
+        frames: Number of its frames, as far as it is known before the work.
+        size: Size of its frames, (height, width), in pixels.
+        alpha: Whether it has transparency.
+
+    Raises:
+        OutOfMemoryError: There is too little memory.
+    """
+    height, width = size
+    times = format.writing_memory if isinstance(format, PictureFormat) else 1
+    needed = round(frames * height * width * (4 if alpha else 3) * times)
+    hint = "choose a smaller size, or a part of the clip with --start and --end"
+    what = f"a {format.name} of {frames} frames of {width}x{height} pixels needs"
+    _check(what, needed, host_free_bytes(), hint)
 
 
 def _check(what: str, needed_bytes: int, free_bytes: int, hint: str) -> None:

@@ -9,6 +9,7 @@ from esc_cli.errors import UsageError
 from esc_cli.jobs.name_templates import NameTemplate
 from esc_cli.jobs.sources import Source, without_extension
 from esc_cli.jobs.streams import STDIN, STDOUT
+from esc_cli.media.archives import ARCHIVES, ArchiveFormat, archive_like, archive_named
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS, format_by_extension, format_like, format_named
 from esc_cli.media.video.containers import (
@@ -23,6 +24,9 @@ from esc_cli.media.video.containers import (
 _SEPARATORS = tuple(separator for separator in (os.sep, os.altsep) if separator)
 
 
+AnyFormat = PictureFormat | Container | ArchiveFormat
+
+
 @dataclass(frozen=True)
 class Destination:
     """The destination of all results, as given by ``-o`` and ``-f``.
@@ -32,12 +36,14 @@ class Destination:
         is_folder: Whether ``path`` is a folder.
         to_stdout: Whether the result goes to standard output. If so, ``path`` is None.
         format: The format of the results. None means the format of each input.
+        page_format: The format of the pictures in an archive that is named. None means the format of each.
     """
 
     path: Path | None
     is_folder: bool
     to_stdout: bool
-    format: PictureFormat | Container | None
+    format: AnyFormat | None
+    page_format: PictureFormat | None = None
 
 
 def goes_to_stdout(names: Sequence[str], output: str | None) -> bool:
@@ -64,7 +70,7 @@ def decide_destination(
     Raises:
         UsageError: The options contradict each other or the inputs, or the format cannot be written.
     """
-    format = None if extension is None else container_named(extension) or format_named(extension)
+    format = None if extension is None else _format_named(extension)
     if goes_to_stdout(names, output):
         if several or len(names) > 1 or _has_folder(names):
             raise UsageError(
@@ -79,7 +85,9 @@ def decide_destination(
     if several or _means_folder(output, names):
         _check_folder(path, output)
         return Destination(path, is_folder=True, to_stdout=False, format=format)
-    return Destination(path, is_folder=False, to_stdout=False, format=_format_of_file(path, format))
+    of_file = _format_of_file(path, format)
+    pages = format if isinstance(of_file, ArchiveFormat) and isinstance(format, PictureFormat) else None
+    return Destination(path, is_folder=False, to_stdout=False, format=of_file, page_format=pages)
 
 
 def check_template(destination: Destination, template: NameTemplate | None) -> None:
@@ -118,7 +126,7 @@ def choose_clip_format(destination: Destination, container: str) -> PictureForma
     The order is the same as in ``choose_format``, but standard output gets raw frames.
 
     Raises:
-        UsageError: A container that needs a file is to go to standard output.
+        UsageError: A container that needs a file is to go to standard output, or an archive is named.
     """
     named = destination.format
     if destination.to_stdout and isinstance(named, Container) and not named.is_raw:
@@ -126,15 +134,45 @@ def choose_clip_format(destination: Destination, container: str) -> PictureForma
             f"{named.name} cannot go to standard output",
             hint=f"name a file with -o, or choose -f {YUV4MPEG2.extensions[0][1:]}",
         )
+    if isinstance(named, ArchiveFormat):
+        if destination.path is not None and not destination.is_folder:
+            raise UsageError(f"a clip cannot be written as {named.name}")
+        named = None
     if named is not None and (isinstance(named, Container) or not destination.is_folder):
         return named
     return YUV4MPEG2 if destination.to_stdout else container_like(container)
 
 
+def choose_archive_format(destination: Destination, source: Path) -> ArchiveFormat:
+    """Choose the kind of archive of the result of an archive: the requested one, or that of the source.
+
+    Raises:
+        UsageError: The result is to go to standard output, or to a file that is not an archive.
+    """
+    named = destination.format
+    if destination.to_stdout:
+        raise UsageError("an archive cannot go to standard output", hint="name a file with -o")
+    if isinstance(named, ArchiveFormat):
+        return named
+    if named is not None and destination.path is not None and not destination.is_folder:
+        raise UsageError(
+            f"an archive of pictures cannot be written as {named.name}",
+            hint="end the name with .cbz or .zip, and choose the format of the pictures with -f",
+        )
+    return archive_like(source)
+
+
+def page_destination(destination: Destination) -> Destination:
+    """Return the destination of the pictures of an archive. They have no files of their own."""
+    named = destination.format
+    format = named if isinstance(named, PictureFormat) else destination.page_format
+    return Destination(None, is_folder=False, to_stdout=True, format=format)
+
+
 def target_path(
     source: Source,
     destination: Destination,
-    format: PictureFormat | Container,
+    format: AnyFormat,
     label: str,
     file_label: str,
 ) -> Path | None:
@@ -204,17 +242,27 @@ def _check_folder(path: Path, output: str) -> None:
     raise UsageError(f"several results cannot be written to one file {output!r}", hint=hint)
 
 
-def _format_of(path: Path) -> PictureFormat | Container | None:
-    return format_by_extension(path) or container_by_extension(path) if path.suffix else None
+def _format_named(extension: str) -> AnyFormat:
+    return container_named(extension) or archive_named(extension) or format_named(extension)
 
 
-def _format_of_file(path: Path, asked: PictureFormat | Container | None) -> PictureFormat | Container | None:
+def _format_of(path: Path) -> AnyFormat | None:
+    if not path.suffix:
+        return None
+    return format_by_extension(path) or container_by_extension(path) or archive_named(path.suffix)
+
+
+def _format_of_file(path: Path, asked: AnyFormat | None) -> AnyFormat | None:
     """Choose the format of one result: the requested one, or that of its extension.
+
+    If the extension is that of an archive, a format of pictures is requested for the pictures in it.
 
     Returns:
         The format, or None for the input's own format if the name has no extension and already exists.
     """
     named = _format_of(path)
+    if isinstance(named, ArchiveFormat) and isinstance(asked, PictureFormat):
+        return named
     if asked is not None and named not in (None, asked):
         raise UsageError(
             f"the format {asked.name} and the name {str(path)!r} contradict each other",
@@ -226,7 +274,7 @@ def _format_of_file(path: Path, asked: PictureFormat | Container | None) -> Pict
         raise UsageError(
             f"the extension of {str(path)!r} is not that of a known format",
             hint=f"for pictures use {_extensions(FORMATS.values())}, for clips {_extensions(CONTAINERS)}, "
-            "or name a format with -f",
+            f"for archives of pictures {_extensions(ARCHIVES)}, or name a format with -f",
         )
     if not os.path.lexists(path):
         raise UsageError(
@@ -236,12 +284,12 @@ def _format_of_file(path: Path, asked: PictureFormat | Container | None) -> Pict
     return None
 
 
-def _extensions(formats: Iterable[PictureFormat | Container]) -> str:
+def _extensions(formats: Iterable[AnyFormat]) -> str:
     *first, last = (format.extensions[0] for format in formats)
     return f"{', '.join(first)} or {last}"
 
 
-def _with_extension(path: Path, format: PictureFormat | Container) -> Path:
+def _with_extension(path: Path, format: AnyFormat) -> Path:
     """Return a name with an extension of the format. An extension that fits, such as ``.JPG``, is kept."""
     if path.suffix.lower() in format.extensions:
         return path

@@ -1,6 +1,7 @@
 """Define all options of a run in one object, which is used from the command line to the engine."""
 
 import math
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -25,6 +26,12 @@ WhenThere = Literal["refuse", "overwrite", "skip"]
 
 Damaged = Literal["auto", "keep", "refuse"]
 """How to handle damaged inputs."""
+
+MOST_WORKERS = 4
+"""Largest default number of threads that read and write.
+
+Reading and writing keep up with any network on the CPU with one thread, and on a GPU with a few.
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,9 +155,19 @@ class Options(EnhancementOptions):
         return self.files_from is not None
 
     @property
+    def strict(self) -> bool:
+        """Whether a damaged part of an input is refused: a frame of a clip, or a page of an archive."""
+        return self.damaged == "refuse" or (self.in_place and not self.keeps_damaged)
+
+    @property
     def keeps_damaged(self) -> bool:
         """Whether what can be read of a damaged picture is enlarged."""
         return self.damaged == "keep"
+
+    @property
+    def workers_here(self) -> int:
+        """Number of threads that read and write in this process."""
+        return self.workers or min(MOST_WORKERS, self.threads or MOST_WORKERS, os.cpu_count() or 1)
 
     @cached_property
     def share(self) -> Shard | None:
@@ -180,7 +197,7 @@ class Options(EnhancementOptions):
             end_s=None if self.end is None else parse_time(self.end),
             preview=self.preview,
             frame_rate=None if self.fps is None else parse_rate(self.fps),
-            strict=self.damaged == "refuse" or (self.in_place and not self.keeps_damaged),
+            strict=self.strict,
             may_end_early=self.keeps_damaged,
         )
 

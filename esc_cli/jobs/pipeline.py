@@ -41,6 +41,10 @@ Written = TypeVar("Written")
 Result = TypeVar("Result")
 
 
+class EndedError(Exception):
+    """The run has ended, so a result that is not published yet must not be published."""
+
+
 class EndOfRun(threading.Event):
     """Set when a run has ended. What is published when it ends becomes complete or is removed."""
 
@@ -60,6 +64,15 @@ class EndOfRun(threading.Event):
             with self._changed:
                 self._publishing -= 1
                 self._changed.notify_all()
+
+    def check(self) -> None:
+        """Check that the run goes on.
+
+        Raises:
+            EndedError: The run has ended.
+        """
+        if self.is_set():
+            raise EndedError
 
     def finish(self) -> None:
         """Set it, and wait until nothing is being published."""

@@ -5,14 +5,17 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from io import BufferedReader
 from pathlib import Path
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import InputError, OutputError, OutputExistsError, UsageError, as_ours
+from esc_cli.jobs.archives.plan import plan_archive
+from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.options import DEFAULT_OPTIONS
-from esc_cli.jobs.clips.plan import is_clip, plan_clip
+from esc_cli.jobs.clips.plan import becomes_clip, is_clip, plan_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.file_lists import names_in_list
 from esc_cli.jobs.in_place import (
@@ -32,6 +35,7 @@ from esc_cli.jobs.options import DEFAULTS, Options, WhenThere
 from esc_cli.jobs.record import RECORDS_FOLDER, made_from, size_and_time
 from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources, without_extension
 from esc_cli.jobs.task import PictureTask, Task, WriteRecipe, collisions
+from esc_cli.media.archives import is_archive
 from esc_cli.media.formats.registry import check_fits
 from esc_cli.media.limitations import limitations
 from esc_cli.media.probe import probe
@@ -66,7 +70,7 @@ class Plan:
     """The plan of a run.
 
     Attributes:
-        tasks: The tasks to do, in order, pictures before clips.
+        tasks: The tasks to do, in order, pictures before clips and archives.
         up_to_date: Tasks whose result was already made from the same input by the same recipe.
         skipped: Tasks whose result exists, is not up to date, and is kept.
         failures: Inputs that are known before the work to fail.
@@ -157,15 +161,15 @@ def _plan_tasks(
     for source in sources.pictures:
         try:
             task = _plan_task(source, destination, request)
-            if isinstance(task, ClipTask):
+            if isinstance(task, ClipTask | ArchiveTask):
                 task = replace(task, identity=write_recipe(task))
             if request.keep_records and _is_of_single_files(task):
                 task = replace(task, recipe=write_recipe(task))
             tasks.setdefault((_real(source.content), _real(task.target)), task)
         except Exception as error:  # noqa: BLE001 - no file stops the others, whatever a library raises
             failures.append(Failure(source.name, as_ours(error)))
-    clips_last = sorted(tasks.values(), key=lambda task: isinstance(task, ClipTask))
-    return clips_last, tuple(failures)
+    pictures_first = sorted(tasks.values(), key=lambda task: not isinstance(task, PictureTask))
+    return pictures_first, tuple(failures)
 
 
 def _is_of_single_files(task: Task) -> bool:
@@ -193,24 +197,41 @@ def _own_results(sources: Sequence[Source]) -> set[Source]:
 
 def _plan_task(source: Source, destination: Destination, request: Request) -> Task:
     task: Task
-    if is_clip(source):
-        task = plan_clip(source, destination, request.size, request.options.clips)
+    options = request.options
+    if is_clip(source) or becomes_clip(source, destination, options.largest_px, options.clips):
+        task = plan_clip(source, destination, request.size, options.clips, options.largest_px)
         wraps = request.options.wraps
         if task.clip.rotation_deg % 180 and wraps.turned(1) != wraps:
             raise InputError(
                 f"{source.name} is stored turned, so its borders can wrap only along both axes",
                 hint="use --seamless xy",
             )
+    elif isinstance(source.content, Path) and is_archive(source.content):
+        task = plan_archive(
+            source,
+            destination,
+            request.size,
+            partial(_plan_picture, request=request),
+            strict=request.options.strict,
+        )
     else:
         task = _plan_picture(source, destination, request)
     if request.options.in_place:
         task = replacing(task, request.size.label, request.options.backup)
     target = _named_by_template(task, request)
     _check_name(target)
-    lost = task.lost
+    lost = (*task.lost, *_unused_format(task, destination))
     if request.options.keep_dates and (source.is_stdin or target is None):
         lost = (*lost, "a stream has no date, so none is kept")
     return replace(task, target=target, lost=lost)
+
+
+def _unused_format(task: Task, destination: Destination) -> tuple[str, ...]:
+    """Return a note if the requested format is for other kinds of input, as one for clips is for pictures."""
+    asked = destination.format
+    if asked is None or asked.name in {each.format.name for each in (task, *task.parts)}:
+        return ()
+    return (f"the format {asked.name} does not apply, so the result is {task.format.name}",)
 
 
 def _named_by_template(task: Task, request: Request) -> Path | None:
@@ -344,8 +365,9 @@ def _refuse_pictures(tasks: Iterable[Task]) -> None:
     This applies to a single named file. Among many files, it is not a mistake if none is a clip.
     """
     for task in tasks:
-        if isinstance(task, PictureTask):
-            raise UsageError(f"{task.source.name} is a picture, to which the options for clips do not apply")
+        if not isinstance(task, ClipTask):
+            what = "an archive of pictures" if isinstance(task, ArchiveTask) else "a picture"
+            raise UsageError(f"{task.source.name} is {what}, to which the options for clips do not apply")
 
 
 def _refuse_own_inputs(there: Iterable[Task], sources: Iterable[Source]) -> None:

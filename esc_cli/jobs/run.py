@@ -9,21 +9,16 @@ from functools import partial
 
 from esc_cli.engine.memory.free import host_free_bytes
 from esc_cli.errors import DEBUG_VARIABLE, DiskFullError, EscError, ExitCode, as_ours
+from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import CONTINUE, Done, Failed, Listener, Skipped, Summary
 from esc_cli.jobs.memory import SHARE_FOR_WAITING, high_bytes, low_bytes
 from esc_cli.jobs.options import Options
-from esc_cli.jobs.pipeline import Stages, attempted, overlapped
+from esc_cli.jobs.pipeline import EndOfRun, Stages, attempted, overlapped
 from esc_cli.jobs.plan import Plan
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.jobs.work import SkipError, Work, seconds_since, target_name
-
-MOST_WORKERS = 4
-"""Largest default number of threads that read and write.
-
-Reading and writing keep up with any network on the CPU with one thread, and on a GPU with a few.
-"""
 
 _MOST_UNREPORTED = 32
 """At most this many results are searched for, because the number of pictures in work is limited."""
@@ -48,15 +43,20 @@ def run_plan(plan: Plan, outcomes: Outcomes, options: Options, listener: Listene
 
 
 def outcomes_here(plan: Plan, work: Work, options: Options) -> Outcomes:
-    """Do the work of a plan in this process: first the pictures, which overlap, then clip after clip."""
+    """Do the work of a plan in this process.
+
+    The pictures come first, and they overlap. Clips and archives follow, one after the other.
+    """
     stages = Stages(work.read, work.enlarge, work.write, low_bytes, high_bytes)
-    workers = options.workers or min(MOST_WORKERS, options.threads or MOST_WORKERS, os.cpu_count() or 1)
+    workers = options.workers_here
     waiting_bytes = host_free_bytes() // SHARE_FOR_WAITING // 2  # before and after the network
     pictures = [task for task in plan.tasks if isinstance(task, PictureTask)]
     yield from overlapped(pictures, stages, workers=workers, waiting_bytes=waiting_bytes)
     for task in plan.tasks:
         if isinstance(task, ClipTask):
             yield task, attempted(partial(work.make_clip, task))
+        elif isinstance(task, ArchiveTask):
+            yield task, attempted(partial(work.make_archive, task, EndOfRun()))
 
 
 def exit_code(plan: Plan, failures: Sequence[Failure]) -> ExitCode:

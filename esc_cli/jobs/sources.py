@@ -14,11 +14,14 @@ from esc_cli.errors import EscError, InputError, UsageError
 from esc_cli.jobs.file_lists import place_below
 from esc_cli.jobs.record import size_and_time
 from esc_cli.jobs.streams import STDIN, read_stdin, stdin_frames
+from esc_cli.media.archives import ARCHIVE_EXTENSIONS, FOUND_IN_FOLDERS
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS
 from esc_cli.media.probe import is_picture
 from esc_cli.media.video.containers import CLIP_EXTENSIONS
 from esc_cli.media.video.sequence_names import is_sequence, sequence_names
 from esc_cli.storage.whole_files import folder_mode_of, make_folder, mode_of
+
+_EXTENSIONS = PICTURE_EXTENSIONS | CLIP_EXTENSIONS | ARCHIVE_EXTENSIONS
 
 
 @dataclass(frozen=True)
@@ -202,8 +205,8 @@ def find_sources(
 
 
 def without_extension(path: Path) -> Path:
-    """Return a path without its picture or clip extension. Any other suffix is part of the name."""
-    return path.with_suffix("") if path.suffix.lower() in PICTURE_EXTENSIONS | CLIP_EXTENSIONS else path
+    """Return a path without the extension of a format. Any other suffix is part of the name."""
+    return path.with_suffix("") if path.suffix.lower() in _EXTENSIONS else path
 
 
 def files_in(folder: Path, *, recursive: bool, never: Iterable[Path] = ()) -> list[Path]:
@@ -249,7 +252,7 @@ class _Finder:
         for file in self.files_in(folder):
             if self._only is not None and file not in self._only:
                 continue
-            if is_picture(file) or file.suffix.lower() in CLIP_EXTENSIONS:
+            if is_picture(file) or file.suffix.lower() in CLIP_EXTENSIONS | FOUND_IN_FOLDERS:
                 relative = file.relative_to(folder)
                 below = None if listed is None else listed / relative
                 self.pictures.append(Source(file, relative, folder, listed=below))

@@ -9,6 +9,7 @@ from esc_cli.enhancement.choice import Choice
 from esc_cli.jobs.in_place import InPlace
 from esc_cli.jobs.record import Recipe, is_up_to_date, makes_the_same, replaced
 from esc_cli.jobs.sources import Source
+from esc_cli.media.archives import ArchiveFormat
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.probe import Probe
 from esc_cli.media.video.containers import Container
@@ -34,7 +35,7 @@ class Task:
     """
 
     source: Source
-    format: PictureFormat | Container
+    format: PictureFormat | Container | ArchiveFormat
     target: Path | None
     probe: Probe
     height: int
@@ -54,6 +55,11 @@ class Task:
     def written_size(self) -> tuple[int, int]:
         """Size of the written picture or frames, (height, width), in pixels."""
         return self.height, self.width
+
+    @property
+    def parts(self) -> "tuple[Task, ...]":
+        """The tasks that this one consists of: itself, or those of the pages of an archive."""
+        return (self,)
 
     @property
     def low_px(self) -> int:

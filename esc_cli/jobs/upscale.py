@@ -16,6 +16,7 @@ from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.models import Models
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import EscError, ExitCode, InputError, UsageError, as_ours
+from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.cluster.driver import Driver
 from esc_cli.jobs.cluster.worker import AT_ONCE, IDLE_BYTES, Job
@@ -167,6 +168,7 @@ def _work_on_cluster(
     if any(task.source.is_stdin or task.target is None for task in plan.tasks):
         raise UsageError("a cluster cannot use standard input and output", hint="name files")
     factor = max((task.factor for task in plan.tasks), default=1.0)
+    parts = [part for task in plan.tasks for part in task.parts]
     job = Job(
         options=options.but(cluster=None),
         size=size,
@@ -175,15 +177,16 @@ def _work_on_cluster(
         folder=Path.cwd(),
         version=program_version(),
         networks=(factor, chooser.recipe(factor)),
-        worker_bytes=IDLE_BYTES + AT_ONCE * max(map(_picture_bytes, plan.tasks), default=0),
+        worker_bytes=IDLE_BYTES + AT_ONCE * max(map(_picture_bytes, parts), default=0),
         places=cast("tuple[tuple[Path, Path], ...]", tuple(places[:1])),
     )
     return Driver(str(options.cluster), job, listener).outcomes(plan.tasks)
 
 
 def _picture_bytes(task: Task) -> int:
-    """Return the memory of a task; of a clip, only a few frames are in memory."""
-    frames = task.probe.frames / WAITING if isinstance(task, ClipTask) else 1
+    """Return the memory of a task. Of a clip, only a few frames are in memory, unless all must be."""
+    is_stream = isinstance(task, ClipTask) and not task.output.holds_all_frames
+    frames = task.probe.frames / WAITING if is_stream else 1
     return round((low_bytes(task) + high_bytes(task)) / max(frames, 1))
 
 
@@ -289,7 +292,8 @@ def _job_px(plan: Plan) -> dict[tuple[int, int], int]:
     """
     by_size: Counter[tuple[int, int]] = Counter()
     for task in (*plan.tasks, *plan.up_to_date):
-        by_size[task.probe.height, task.probe.width] += task.low_px
+        for part in task.parts:
+            by_size[part.probe.height, part.probe.width] += part.low_px
     return dict(by_size.most_common(KEPT_SHAPES))
 
 
@@ -374,7 +378,20 @@ def task_recipe(task: Task, chooser: Chooser, options: Options) -> Recipe:
         "format": task.format.name,
         "metadata": sorted(options.write.keep),
     }
+    if isinstance(task, ArchiveTask):
+        return {**recipe, "pages": _page_recipes(task, chooser)}
     return {**recipe, "clip": _clip_recipe(task)} if isinstance(task, ClipTask) else recipe
+
+
+def _page_recipes(task: ArchiveTask, chooser: Chooser) -> list[Recipe]:
+    """Return what each kind of page depends on. Nothing is known about pages that were replaced."""
+    kinds: list[Recipe] = []
+    for part in task.parts if task.in_place is None else ():
+        size = {"height": part.height, "width": part.width}
+        kind = {**chooser.recipe(part.factor), **size, "format": part.format.name}
+        if kind not in kinds:
+            kinds.append(kind)
+    return kinds
 
 
 def _size_and_networks(task: Task, chooser: Chooser) -> dict[str, Any]:

@@ -6,8 +6,9 @@ This is the same work on one machine and on the workers of a cluster.
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,8 @@ from esc_cli.enhancement.choice import Choice, Chooser, looks_at
 from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.models import Models
 from esc_cli.errors import InputError
+from esc_cli.jobs.archives.run import Encoded, PageWork, looks_at_archive, make_archive
+from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.division import Division, Part, Turn, make_part, times_of
 from esc_cli.jobs.clips.outputs import ContainerFile, identity_of
 from esc_cli.jobs.clips.run import FrameEnlarger, Made, Publish, make_clip
@@ -27,7 +30,7 @@ from esc_cli.jobs.events import Done, Engine, Listener, Progressed, Started
 from esc_cli.jobs.in_place import set_original_aside
 from esc_cli.jobs.memory import check_room_for_reading, check_room_for_result
 from esc_cli.jobs.options import Options
-from esc_cli.jobs.pipeline import EndOfRun
+from esc_cli.jobs.pipeline import EndedError, EndOfRun
 from esc_cli.jobs.plan import refuse_existing
 from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
 from esc_cli.jobs.streams import STDOUT, write_stdout
@@ -61,10 +64,6 @@ class HighFile:
 
 class SkipError(Exception):
     """A result appeared after planning and is kept. The message is the ``reason`` of ``Skipped``."""
-
-
-class EndedError(Exception):
-    """The run has ended, so a result that is not published yet must not be published."""
 
 
 class Work:
@@ -131,11 +130,22 @@ class Work:
             SkipError: The result appeared after planning.
         """
         self._check_free(task)
+        name, enlarger = task.source.name, partial(self._begun_by, task, loaded.choice)
+        return self._enlarged(
+            task, loaded, enlarger, lambda done, total: self._listener(Progressed(name, done, total))
+        )
+
+    def _enlarged(
+        self,
+        task: PictureTask,
+        loaded: Loaded,
+        begin: Callable[[], Enlarger],
+        report: Callable[[int, int], None],
+    ) -> HighFile:
         low = held_by(task.format, loaded.file)
         check_room_for_result(task, low, self._free_bytes)
-        name, enlarger = task.source.name, self._begun_by(task, loaded.choice)
-        begun = time.monotonic()
-        result = enlarger(low, lambda done, total: self._listener(Progressed(name, done, total)))
+        enlarger, begun = begin(), time.monotonic()
+        result = enlarger(low, report)
         seconds = seconds_since(begun)
         return HighFile(result.file, loaded.stamp, loaded.choice, seconds, result.ways)
 
@@ -165,21 +175,25 @@ class Work:
             EndedError: The run has ended.
         """
         begun = time.monotonic()
-        models = self._chooser.models(high.choice)
-        provenance = models.provenance(task.factor, high.file.first.color.dtype)
-        encoded = encode_file(high.file, task.format, self._write_settings(task, provenance))
+        encoded = self._encoded(task, high)
         if task.target is None:
-            write_stdout(encoded)
+            write_stdout(encoded.content)
         else:
             with ended.publishing():
-                self._publish(task, task.target, encoded, high, ended)
+                self._publish(task, task.target, encoded.content, high, ended)
         first = high.file.first
-        too_large = metadata_lost(first.metadata, task.format, self._options.write.keep)
-        notes = tuple(dict.fromkeys((*first.notes, *task.lost, *too_large, *_unenlarged(high.choice))))
         seconds = round(high.seconds + seconds_since(begun), 3)
-        name = task.source.name
-        size = first.height, first.width
-        return Done(name, target_name(task), *size, seconds, notes, high.ways, *model_and_reason(high.choice))
+        name, size = task.source.name, (first.height, first.width)
+        made_by = model_and_reason(high.choice)
+        return Done(name, target_name(task), *size, seconds, encoded.notes, high.ways, *made_by)
+
+    def _encoded(self, task: PictureTask, high: HighFile) -> Encoded:
+        models, first = self._chooser.models(high.choice), high.file.first
+        provenance = models.provenance(task.factor, first.color.dtype)
+        content = encode_file(high.file, task.format, self._write_settings(task, provenance))
+        too_large = metadata_lost(first.metadata, task.format, self._options.write.keep)
+        notes = dict.fromkeys((*first.notes, *task.lost, *too_large, *_unenlarged(high.choice)))
+        return Encoded(content, tuple(notes))
 
     def _publish(self, task: Task, target: Path, encoded: bytes, high: HighFile, ended: EndOfRun) -> None:
         """Write a result, unless the run has ended.
@@ -228,7 +242,7 @@ class Work:
         begun = time.monotonic()
         choice = self._chooser.choose(task.factor, lambda: looks_at_clip(task))
         enlarger = self._begun_by(task, choice)
-        original = None if task.in_place is None else Stamp.of(cast(Path, task.source.content))
+        original = self._original_of(task)
 
         def report(frames: int, frames_per_second: float) -> None:
             total = max(frames, task.probe.frames)
@@ -236,15 +250,62 @@ class Work:
 
         write = self._write_settings(task, enlarger.models.provenance(task.factor))
         made = make_clip(task, enlarger, write, self._publisher(task, choice, original), report)
-        return _clip_done(task, made, choice, seconds_since(begun))
+        return _done(task, made, choice, seconds_since(begun))
 
-    def _publisher(self, task: ClipTask, choice: Choice | None, original: Stamp | None = None) -> Publish:
-        """Return the function that does what must be done just before the result of a clip gets its name.
+    def make_archive(self, task: ArchiveTask, ended: EndOfRun) -> Done:
+        """Make an archive. Its finished pages are kept for a later run, whatever happens.
 
         Args:
-            task: The task of the clip.
+            task: The task.
+            ended: Whether the run has ended. If it is set, nothing is published any more.
+
+        Raises:
+            InputError: The archive is damaged, or a page is, and the task is strict.
+            DeviceError: The device cannot run the network, or has too little memory.
+            OutputError: The result cannot be written.
+            SkipError: The result appeared after planning.
+            EndedError: The run has ended.
+        """
+        self._check_free(task)
+        begun, total_px = time.monotonic(), task.low_px
+        choice = self._chooser.choose(task.factor, lambda: looks_at_archive(task, self._read_file))
+        enlarger = self._begun_by(task, choice)
+        publish = self._publisher(task, choice, self._original_of(task))
+        ways: tuple[str, ...] = ()
+
+        def read(page: PictureTask, content: bytes) -> Loaded:
+            check_room_for_reading(page, self._free_bytes)
+            return Loaded(self._read_file(content), None, choice)
+
+        def enlarge(page: PictureTask, loaded: Loaded, report: Callable[[float], None]) -> HighFile:
+            nonlocal ways
+            high = self._enlarged(page, loaded, lambda: enlarger, lambda done, total: report(done / total))
+            ways = high.ways
+            return high
+
+        def report(done_px: float) -> None:
+            self._listener(Progressed(task.source.name, round(done_px), total_px))
+
+        def publish_now(complete: Path | None) -> None:
+            ended.check()
+            publish(complete)
+
+        work = PageWork(read, enlarge, self._encoded, self._options.workers_here)
+        notes = make_archive(task, enlarger.models.name, work, publish_now, report, ended)
+        made = Made((task.height, task.width), notes, ways)
+        return _done(task, made, choice, seconds_since(begun))
+
+    def _original_of(self, task: Task) -> Stamp | None:
+        """Return the state of an input before the work, if the result replaces it."""
+        return None if task.in_place is None else Stamp.of(cast(Path, task.source.content))
+
+    def _publisher(self, task: Task, choice: Choice | None, original: Stamp | None = None) -> Publish:
+        """Return the function that does what must be done just before a result gets its name.
+
+        Args:
+            task: The task of a clip or an archive.
             choice: The model.
-            original: State of the clip before the work, if the result replaces it.
+            original: State of the input before the work, if the result replaces it.
         """
         modified_ns = self._write_settings(task).modified_ns
 
@@ -339,7 +400,7 @@ class Work:
 
         written = cast(ContainerFile, task.output.in_segments).join(task, publish_now, frames)
         made = Made(written.size, (*task.lost, *written.notes), ())
-        return _clip_done(task, made, choice, seconds_since(begun))
+        return _done(task, made, choice, seconds_since(begun))
 
     def _check_free(self, task: Task) -> None:
         """Check whether the result appeared after planning.
@@ -390,10 +451,16 @@ def clip_progress(task: ClipTask, frames: int, total: int, frames_per_second: fl
     return Progressed(task.source.name, frames * frame_px, total * frame_px, round(frames_per_second, 3))
 
 
-def _clip_done(task: ClipTask, made: Made, choice: Choice | None, seconds: float) -> Done:
-    notes = (*made.notes, *_unenlarged(choice))
+def _done(task: Task, made: Made, choice: Choice | None, seconds: float) -> Done:
+    notes = dict.fromkeys((*made.notes, *_unenlarged(choice)))
     return Done(
-        task.source.name, target_name(task), *made.size, seconds, notes, made.ways, *model_and_reason(choice)
+        task.source.name,
+        target_name(task),
+        *made.size,
+        seconds,
+        tuple(notes),
+        made.ways,
+        *model_and_reason(choice),
     )
 
 

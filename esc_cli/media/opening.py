@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Self
 
 from PIL import Image, TiffImagePlugin
 
@@ -65,6 +65,22 @@ def is_camera_raw(image: Image.Image, header: bytes) -> bool:
 _HEADER_BYTES = 65_536
 
 
+class NamedBytes(bytes):
+    """The content of a file that has no path of its own, with a name for messages.
+
+    Attributes:
+        name: The name in messages.
+    """
+
+    name: str
+
+    def __new__(cls, content: bytes, name: str) -> Self:
+        """Return the content with its name."""
+        made = super().__new__(cls, content)
+        made.name = name
+        return made
+
+
 @contextmanager
 def opened(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Iterator[Opened]:
     """Open a picture for as long as the context lasts.
@@ -76,7 +92,7 @@ def opened(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Iterator
     Raises:
         InputError: The file does not exist, is not a picture that this program reads, or is too large.
     """
-    name = "the data" if isinstance(source, bytes) else str(source)
+    name = str(getattr(source, "name", "the data")) if isinstance(source, bytes) else str(source)
     with quiet_pillow(largest_px), _stream(source, name) as file:
         with translated_errors(name):
             header = file.read(_HEADER_BYTES)

@@ -6,6 +6,8 @@ Set ESC_RENEW_SENTENCES=1 to store the current answers.
 import os
 import re
 import shlex
+import warnings
+import zipfile
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -108,10 +110,25 @@ clip.mp4 --start 9
 clip.mp4 --fps 25
 clip.mp4 --preview 0
 clip.mp4 --preview 2 -o out.mp4
-clip.mp4 -o out.png
+clip.mp4 -o out.jpg
 clip.mp4 -o - -f mkv
 clip.mp4 -o %d.png --crf 3
 cut.mp4
+comic.cbz -o out.png
+comic.cbz -o out.zip -f cbz
+comic.cbz -o -
+comic.cbz --crf 20
+in.png -o out.cbz
+frames -o out.cbz
+clip.mp4 -o out.cbz
+comic.cbr
+cut.cbz
+locked.cbz
+slip.cbz
+twice.cbz
+link.cbz
+bomb.cbz
+text.zip
 frames/%d.png -o out.mp4
 'frames/%d.png' --fps 10
 'missing/%d.png' --fps 10 -o out.mp4
@@ -166,6 +183,27 @@ def mistakes(save: Callable[..., Path]) -> None:
             file.mux(stream.encode(frame))
         file.mux(stream.encode(None))
     Path("cut.mp4").write_bytes(Path("clip.mp4").read_bytes()[:-200])
+    archives()
+
+
+def archives() -> None:
+    """Make archives, most of which are refused."""
+    link = zipfile.ZipInfo("link")
+    link.external_attr = 0o120777 << 16
+    entries: dict[str, list[str | zipfile.ZipInfo]] = {
+        "comic.cbz": ["a.png"], "slip.cbz": ["../../a.png"], "twice.cbz": ["a.png", "a.png"],
+        "link.cbz": [link], "text.zip": [], "locked.cbz": ["a.png"], "bomb.cbz": ["a.png"],
+    }  # fmt: skip
+    for name, held in entries.items():
+        with warnings.catch_warnings(action="ignore"), zipfile.ZipFile(name, "w") as archive:
+            for entry in held:
+                archive.writestr(entry, Path("in.png").read_bytes())
+    Path("cut.cbz").write_bytes(Path("comic.cbz").read_bytes()[:-30])
+    Path("comic.cbr").write_bytes(b"Rar!\x1a\x07\x01\0" + bytes(99))
+    for name, offset, value in (("locked.cbz", 8, b"\1\0"), ("bomb.cbz", 24, b"\0\0\0\x20")):
+        content = Path(name).read_bytes()
+        place = content.index(b"PK\1\2") + offset  # in the central directory
+        Path(name).write_bytes(content[:place] + value + content[place + len(value) :])
 
 
 @pytest.mark.usefixtures("mistakes")

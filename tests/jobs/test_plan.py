@@ -39,6 +39,15 @@ def test_without_any_word_the_format_is_the_inputs_own_by_content(save: Save) ->
     assert (str(task.target), task.format.name) == ("result", "WEBP")
 
 
+def test_a_format_for_other_inputs_is_said_not_to_apply(save: Save) -> None:
+    save("in.png")
+    for format, name in (("mp4", "MP4"), ("cbz", "CBZ")):
+        (task,) = plan("in.png", format=format).tasks
+        assert task.lost == (f"the format {name} does not apply, so the result is PNG",)
+    (task,) = plan("in.png", format="apng").tasks
+    assert task.lost == ()
+
+
 def test_a_tree_is_mirrored_and_results_are_not_taken_in(save: Save) -> None:
     save("in/a.png"), save("in/sub/b.png"), save("in/out/sub/b.png")
     assert targets(plan("in", recursive=True, output="in/out", when_there="skip")) == ["in/out/a.png"]

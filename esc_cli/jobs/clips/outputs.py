@@ -6,7 +6,7 @@
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,14 +21,17 @@ from esc_cli.jobs.clips.samples import spread
 from esc_cli.jobs.clips.sinks import SegmentSink
 from esc_cli.jobs.clips.work_folder import Segments, WorkFolder
 from esc_cli.jobs.events import CONTINUE
+from esc_cli.jobs.memory import check_room_for_animation
 from esc_cli.jobs.naming import Destination, choose_clip_format
 from esc_cli.jobs.record import Stamp
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.streams import stdout_errors, stdout_file, write_stdout
+from esc_cli.jobs.work_folder import noting
 from esc_cli.media.contact_sheet import LINE_PX, captioned, contact_sheet, sheet_size
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS, check_fits
 from esc_cli.media.picture import Picture, PictureFile
+from esc_cli.media.video.animation import AnimationWriter, animation_limitations
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.containers import Container, EncodeSettings, SoundChoice
 from esc_cli.media.video.encoding import StreamWriter
@@ -50,6 +53,7 @@ from esc_cli.media.write import encode_file
 from esc_cli.storage.whole_files import atomic_path, write_whole
 
 if TYPE_CHECKING:
+    from esc_cli.jobs.archives.task import ArchiveTask
     from esc_cli.jobs.clips.run import ClipWork, Publish
     from esc_cli.jobs.clips.task import ClipTask, FrameSource
 
@@ -74,11 +78,13 @@ class ClipOutput(ABC):
         format: The format of the result.
         label: The part of the result's name that follows the label of the size.
         is_one_file: Whether the result is one file.
+        holds_all_frames: Whether all frames are in memory until the result is written.
     """
 
     format: PictureFormat | Container
     label = ""
     is_one_file = True
+    holds_all_frames = False
 
     @property
     def in_segments(self) -> "ContainerFile | None":
@@ -173,6 +179,8 @@ def output_of(source: Source, destination: Destination, clip: Clip, options: Cli
     if isinstance(format, Container):
         return RawStream(format) if format.is_raw else ContainerFile(format, options.audio)
     if destination.path is None or not is_sequence(str(destination.path)):
+        if format.several == "frames" and source.folder is None:
+            return Animation(format)
         raise UsageError(
             f"{source.name} is a clip, but {format.name} is a picture format",
             hint="name its frames, for example -o frames/%06d.png, or use --preview 9 to see some",
@@ -236,7 +244,7 @@ class ContainerFile(_Encoded):
     ) -> tuple[str, ...]:
         """Return sentences that say which streams are lost or converted and what the encoder changes."""
         lost = super().limitations(source, clip, size, settings)
-        if not isinstance(source.content, Path) or _is_sequence(source):
+        if not isinstance(source.content, Path) or clip.of_pictures:
             return lost
         return (*lost, *stream_copies(source.content, self.format, self._audio).notes)
 
@@ -246,7 +254,7 @@ class ContainerFile(_Encoded):
         identity = identity_of(task, work.frames.model)
         with (
             WorkFolder(cast(Path, task.target), identity) as folder,
-            _noting(lambda: _kept(task, folder, can_go_on=identity is not None)),
+            noting(lambda: _kept(task, folder, can_go_on=identity is not None)),
         ):
             with task.open() as reader:  # closed before the result may replace the clip
                 while (gap := folder.gap) is not None:
@@ -301,7 +309,7 @@ class ContainerFile(_Encoded):
         write = partial(
             mux,
             folder.segments,
-            source if isinstance(source, Path) and source.is_file() else None,
+            source if isinstance(source, Path) and not task.clip.of_pictures else None,
             target,
             self.format,
             task.clip,
@@ -335,7 +343,7 @@ class RawStream(_Encoded):
     def make(self, work: "ClipWork") -> Written:
         """Write one frame after the other."""
         task = work.task
-        with _noting(lambda: _nothing_kept(task)), task.open() as reader, _stream_target(work) as file:
+        with noting(lambda: _nothing_kept(task)), task.open() as reader, _stream_target(work) as file:
             work.run(iter(reader), StreamWriter(file, task.clip, task.height, task.width, task.settings))
             return Written(self.written_size(task), _damaged(work.frames.damage, reader.skipped))
 
@@ -385,9 +393,53 @@ class ImageSequence(ClipOutput):
             rotation_deg=clip.rotation_deg,
             mode=task.source.mode,
         )
-        with _noting(lambda: _pictures_kept(task, sink)), task.open() as reader:
+        with noting(lambda: _pictures_kept(task, sink)), task.open() as reader:
             work.run(iter(reader), sink)
             return Written(self.written_size(task), _damaged(work.frames.damage, reader.skipped))
+
+
+class Animation(ClipOutput):
+    """An animated picture. All of its frames are in memory until it is written.
+
+    Args:
+        format: The format of the animation.
+    """
+
+    holds_all_frames = True
+
+    def __init__(self, format: PictureFormat) -> None:
+        self.format: PictureFormat = format
+
+    def limitations(
+        self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
+    ) -> tuple[str, ...]:
+        """Return sentences that say what an animation cannot hold of a clip."""
+        return (*clip.notes, *animation_limitations(clip, self.format))
+
+    def make(self, work: "ClipWork") -> Written:
+        """Enlarge all frames, and write them at once."""
+        task, sink = work.task, AnimationWriter(work.task.clip)
+        with noting(lambda: _nothing_kept(task)):
+            with task.open() as reader:
+                work.run(self._within_memory(iter(reader), task), sink)
+            file = sink.file
+            if file is None:
+                raise no_frame(task)
+            content = encode_file(file, self.format, work.write)
+            with _stream_target(work) as target:
+                target.write(content)
+            return Written(self.written_size(task), _damaged(work.frames.damage, reader.skipped))
+
+    def _within_memory(self, frames: Iterator[Frame], task: "ClipTask") -> Iterator[Frame]:
+        """Yield the frames, and end the work if there are more than were planned, as in a pipe, and too many.
+
+        Raises:
+            OutOfMemoryError: There is too little memory.
+        """
+        for count, frame in enumerate(frames, start=1):
+            if count > task.probe.frames:
+                check_room_for_animation(self.format, count, self.written_size(task), alpha=task.clip.alpha)
+            yield frame
 
 
 class PreviewSheet(ClipOutput):
@@ -420,7 +472,7 @@ class PreviewSheet(ClipOutput):
         """Enlarge a few frames and put them on a sheet."""
         pictures: list[Picture] = []
         task, begun = work.task, time.monotonic()
-        with _noting(lambda: _nothing_kept(task)), task.open() as reader:
+        with noting(lambda: _nothing_kept(task)), task.open() as reader:
             for number, low in enumerate(spread(reader, task, task.options.preview or 1), start=1):
                 high = turned(work.frames(low), task.clip.rotation_deg)
                 time_s = high.pts * task.clip.time_base - task.clip.origin_s
@@ -438,19 +490,6 @@ class PreviewSheet(ClipOutput):
                 write_whole(task.target, content, mode=task.source.mode, modified_ns=modified_ns)
             size = sheet.height, sheet.width
             return Written(size, _damaged(work.frames.damage, reader.skipped))
-
-
-@contextmanager
-def _noting(notes: Callable[[], tuple[str, ...]]) -> Iterator[None]:
-    """Note on the exception of a signal, such as Ctrl-C, what is done."""
-    try:
-        yield
-    except Exception:
-        raise
-    except BaseException as error:
-        for note in notes():
-            error.add_note(note)
-        raise
 
 
 def _kept(task: "ClipTask", folder: WorkFolder, *, can_go_on: bool) -> tuple[str, ...]:
@@ -507,8 +546,8 @@ def _begins_at(segment: Path | None, pts: int) -> bool:
         return False
 
 
-def identity_of(task: "ClipTask", model: str) -> dict[str, object] | None:
-    """Return everything that the segments depend on: the input's bytes, the recipe, and the chosen model.
+def identity_of(task: "ClipTask | ArchiveTask", model: str) -> dict[str, object] | None:
+    """Return everything that finished parts depend on: the input's bytes, the recipe, and the chosen model.
 
     The value is None for a pipe, which can be read only once.
     """

@@ -12,11 +12,13 @@ from esc_cli.errors import InputError, UsageError
 from esc_cli.jobs.clips.options import ClipOptions
 from esc_cli.jobs.clips.outputs import output_of
 from esc_cli.jobs.clips.task import ClipTask, FrameSource
+from esc_cli.jobs.memory import check_room_for_animation
 from esc_cli.jobs.naming import Destination, target_path
 from esc_cli.jobs.sources import Source
 from esc_cli.media.probe import Probe
+from esc_cli.media.video.animation import AnimationReader, is_animation
 from esc_cli.media.video.clip import USUAL_RATE, Clip, counted
-from esc_cli.media.video.containers import CLIP_EXTENSIONS, looks_like_clip
+from esc_cli.media.video.containers import CLIP_EXTENSIONS, Container, looks_like_clip
 from esc_cli.media.video.image_sequence import SequenceReader
 from esc_cli.media.video.library import head_of
 from esc_cli.media.video.reader import VideoReader
@@ -33,7 +35,18 @@ def is_clip(source: Source) -> bool:
     return os.path.isfile(content) and looks_like_clip(head_of(content))  # noqa: PTH113 - as in sources
 
 
-def plan_clip(source: Source, destination: Destination, size: Geometry, options: ClipOptions) -> ClipTask:
+def becomes_clip(source: Source, destination: Destination, largest_px: int, options: ClipOptions) -> bool:
+    """Return whether a source is an animation, of which a clip is to be made."""
+    return (
+        isinstance(destination.format, Container)
+        and isinstance(source.content, Path)
+        and is_animation(source.content, largest_px, keep_damaged=options.may_end_early)
+    )
+
+
+def plan_clip(
+    source: Source, destination: Destination, size: Geometry, options: ClipOptions, largest_px: int
+) -> ClipTask:
     """Plan the result of a clip.
 
     Args:
@@ -41,13 +54,15 @@ def plan_clip(source: Source, destination: Destination, size: Geometry, options:
         destination: The destination of all results.
         size: The rule for the size of the result, as it is displayed.
         options: The options for clips.
+        largest_px: Maximum number of pixels of all frames of an animation, which are in memory.
 
     Raises:
+        OutOfMemoryError: The result does not fit in memory.
         InputError: The clip cannot be read, is interlaced, or has no frames in the part that is kept.
         OutputError: The format cannot hold the result.
         UsageError: The options do not fit the clip.
     """
-    opener = _opener(source, destination, options)
+    opener = _opener(source, destination, options, largest_px)
     clip, opened = _looked_at(source, opener)
     height, width = _size_of(clip, size)
     output = output_of(source, destination, clip, options)
@@ -55,11 +70,14 @@ def plan_clip(source: Source, destination: Destination, size: Geometry, options:
     settings = output.settings(clip, options.encode, (height, width))
     displayed = output.displayed_size(clip, (height, width), settings)
     labels = (f"{label}{output.label}" for label in (size.label, size.file_label(displayed)))
+    frames = _frames(source, clip, options)
+    if output.holds_all_frames:
+        check_room_for_animation(output.format, frames, displayed, alpha=clip.alpha)
     return ClipTask(
         source=source,
         target=target_path(source, destination, output.format, *labels),
         output=output,
-        probe=_probe(clip, _frames(source, clip, options)),
+        probe=_probe(clip, frames),
         height=height,
         width=width,
         lost=output.limitations(source, clip, (height, width), settings),
@@ -71,7 +89,9 @@ def plan_clip(source: Source, destination: Destination, size: Geometry, options:
     )
 
 
-def _opener(source: Source, destination: Destination, options: ClipOptions) -> Callable[[], FrameSource]:
+def _opener(
+    source: Source, destination: Destination, options: ClipOptions, largest_px: int
+) -> Callable[[], FrameSource]:
     content = source.content
     if isinstance(content, Path) and is_sequence(str(content)):
         rate = _rate(destination, options)
@@ -80,6 +100,14 @@ def _opener(source: Source, destination: Destination, options: ClipOptions) -> C
         )
     if options.frame_rate is not None:
         raise UsageError("--fps applies only to image sequences, as a clip keeps its own timestamps")
+    if isinstance(content, Path) and not is_clip(source):
+        return lambda: AnimationReader(
+            content,
+            start_s=options.start_s,
+            end_s=options.end_s,
+            largest_px=largest_px,
+            keep_damaged=options.may_end_early,
+        )
     return lambda: VideoReader(
         content if isinstance(content, Path) else cast(BinaryIO, content),
         deinterlace=options.deinterlace,

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from esc_cli.enhancement.choice import Choice
 from esc_cli.errors import EscError
+from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.division import Division, Part, may_be_divided
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done
@@ -78,6 +79,9 @@ class Whole(Unit):
         if isinstance(self.task, ClipTask):
             with context.network:
                 return context.work.make_clip(self.task)
+        if isinstance(self.task, ArchiveTask):
+            with context.network:
+                return context.work.make_archive(self.task, context.ended)
         picture = cast(PictureTask, self.task)
         loaded = context.work.read(picture)
         with context.network:

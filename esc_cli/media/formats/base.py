@@ -121,6 +121,10 @@ class PictureFormat:
         """Yield a sentence for each loss of a picture that the attributes of the format do not imply."""
         return iter(())
 
+    def timing_limitations(self, frames_per_second: float) -> Iterator[str]:
+        """Yield a sentence for each way in which an animation of this speed may be shown wrongly."""
+        return iter(())
+
     def result_bytes(self, values: int, depth_bits: int) -> float:
         """Estimate the size of a result, in bytes, from its values (height x width x channels x frames)."""
         if depth_bits > 8 and self.deep_share is not None:

@@ -31,6 +31,9 @@ _TICK_MS = 10
 _LONGEST_TICKS = 2**16 - 1
 _MOST_PLAYS = 2**16
 
+_FASTEST_SHOWN = 50.0
+"""Frames per second. Browsers show frames of up to 0.01 s for 0.1 s. Source: Chromium and Firefox."""
+
 _LOOP, _COMMENT, _XMP = b"!\xff\x0b" + LOOP_NAMES[0], b"!\xfe", b"!\xff\x0b" + XMP_NAME
 
 
@@ -60,6 +63,14 @@ class Gif(PictureFormat):
         if probe.alpha and probe.format != self.name:
             yield "partially transparent pixels become opaque or fully transparent: GIF holds nothing between"
         yield "the colors of each picture are reduced to at most 256: GIF cannot hold more"
+
+    def timing_limitations(self, frames_per_second: float) -> Iterator[str]:
+        """Yield a note if frames are shorter than browsers believe."""
+        if frames_per_second > _FASTEST_SHOWN:
+            yield (
+                f"many programs show a GIF of {frames_per_second:g} frames per second too slowly: they show "
+                "frames of less than 0.02 s for 0.1 s"
+            )
 
     def open(self, file: IO[bytes], name: str, largest_px: int) -> ImageFile:
         """Open a file and find its blocks."""

@@ -91,6 +91,7 @@ class Clip:
         captions: Whether the first frame carries closed captions. Source: CTA-708, ATSC A/53 part 4.
         stream_index: Index of the stream in the file.
         notes: One sentence for each unusual property.
+        of_pictures: Whether the frames come from picture files, which have no other streams.
     """
 
     container: str
@@ -116,6 +117,7 @@ class Clip:
     stream_index: int
     captions: bool = False
     notes: tuple[str, ...] = ()
+    of_pictures: bool = False
 
     @property
     def rate(self) -> Fraction:

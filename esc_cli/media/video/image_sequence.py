@@ -259,12 +259,19 @@ def sequence_limitations(clip: Clip, format: PictureFormat) -> tuple[str, ...]:
         One sentence for each loss, without a full stop.
     """
     one = Probe("", clip.height, clip.width, 1, clip.alpha, clip.depth_bits, gray=clip.gray)
-    return (*_of_clips(clip), *limitations(one, format, frozenset()))
+    missing = "pictures have no sound, subtitles, chapters or timestamps"
+    return (*notes_on_streams(clip, missing), *limitations(one, format, frozenset()))
 
 
-def _of_clips(clip: Clip) -> Iterator[str]:
+def notes_on_streams(clip: Clip, missing: str) -> Iterator[str]:
+    """Yield a sentence for each thing besides the frames that a clip loses when it becomes pictures.
+
+    Args:
+        clip: The source clip.
+        missing: A clause that says what the pictures do not have.
+    """
     if clip.container not in _WITHOUT_STREAMS:
-        yield "only the frames are kept: pictures have no sound, subtitles, chapters or timestamps"
+        yield f"only the frames are kept: {missing}"
     if clip.captions:
         yield "closed captions are not kept"
     if clip.hdr is not None or clip.color.transfer in _HDR_TRANSFERS or clip.color.primaries == _BT2020:
@@ -284,8 +291,8 @@ def _surveyed(paths: Iterable[Path], frame_rate: Fraction) -> Clip:
         probes.append(_probed(path))
         _check_kind(path, _kind_of_probe(probes[-1]), _kind_of_probe(probes[0]))
     gray = all(probed.gray for probed in probes)
-    notes = dict.fromkeys(note for probed in probes for note in _notes(probed))
-    return _clip_of(probes[0], len(probes), gray, frame_rate, tuple(notes))
+    notes = dict.fromkeys(note for probed in probes for note in notes_on_pictures(probed))
+    return clip_of_pictures(probes[0], len(probes), gray, frame_rate, tuple(notes))
 
 
 def _probed(path: Path) -> Probe:
@@ -295,7 +302,18 @@ def _probed(path: Path) -> Probe:
     return probed
 
 
-def _clip_of(first: Probe, frames: int, gray: bool, frame_rate: Fraction, notes: tuple[str, ...]) -> Clip:
+def clip_of_pictures(
+    first: Probe, frames: int, gray: bool, frame_rate: Fraction, notes: tuple[str, ...]
+) -> Clip:
+    """Return the facts about the clip that is encoded from pictures; see ``SequenceReader``.
+
+    Args:
+        first: The header of the first picture.
+        frames: Number of pictures.
+        gray: Whether all of them are gray.
+        frame_rate: Frames per second.
+        notes: One sentence for each unusual property.
+    """
     deep = first.depth_bits > 8
     chroma = "gray" if gray and not first.alpha else "yuva420p" if first.alpha else "yuv420p"
     return Clip(
@@ -322,10 +340,12 @@ def _clip_of(first: Probe, frames: int, gray: bool, frame_rate: Fraction, notes:
         hdr=None,
         stream_index=0,
         notes=notes,
+        of_pictures=True,
     )
 
 
-def _notes(probed: Probe) -> Iterator[str]:
+def notes_on_pictures(probed: Probe) -> Iterator[str]:
+    """Yield a sentence for each change of a picture that becomes a frame."""
     yield from probed.notes
     if probed.floating:
         yield "floats are converted to 16 bits per channel, and NaN to black"

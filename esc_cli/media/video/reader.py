@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Self, cast
 
 import av
+import torch
 from av import Packet, VideoFrame
 from av.stream import Stream
 from torch import Tensor
@@ -77,8 +78,14 @@ class Frame:
 def turned(frame: Frame, rotation_deg: int) -> Frame:
     """Rotate a frame counterclockwise by a multiple of 90 degrees, as a player does."""
     turns = round(rotation_deg / 90)
-    alpha = None if frame.alpha is None else frame.alpha.rot90(turns, (2, 3))
-    return replace(frame, color=frame.color.rot90(turns, (2, 3)), alpha=alpha)
+    alpha = None if frame.alpha is None else _turned(frame.alpha, turns)
+    return replace(frame, color=_turned(frame.color, turns), alpha=alpha)
+
+
+def _turned(plane: Tensor, turns: int) -> Tensor:
+    if plane.dtype == torch.uint16:  # torch cannot turn these
+        return plane.view(torch.int16).rot90(turns, (2, 3)).view(torch.uint16)
+    return plane.rot90(turns, (2, 3))
 
 
 class VideoReader:

@@ -21,7 +21,7 @@ from esc_cli.media.video.clip import Clip, probe_clip
 from esc_cli.media.video.containers import MATROSKA, EncodeSettings
 from esc_cli.media.video.encoding import SegmentWriter
 from esc_cli.media.video.image_sequence import SequenceReader, SequenceWriter, sequence_limitations
-from esc_cli.media.video.reader import Frame, VideoReader
+from esc_cli.media.video.reader import Frame, VideoReader, turned
 from esc_cli.media.video.settings import check_settings
 from esc_cli.media.write import encode_file
 
@@ -294,6 +294,16 @@ def test_turned_as_ffmpeg_turns(tmp_path: Path, make_clip: Maker, ffmpeg: Run, a
     ours, theirs = (np.asarray(Image.open(tmp_path / name)).astype(int) for name in ("1.png", "ffmpeg.png"))
     assert ours.shape == theirs.shape
     assert np.abs(ours - theirs).mean() < 5
+
+
+@pytest.mark.parametrize("angle", [0, 90, -90, 180, 270])
+def test_deep_frames_are_turned_like_others(make_picture: PictureMaker, angle: int) -> None:
+    picture = make_picture()
+    plain, wide = Frame(picture.color, 0), Frame(deep(picture).color, 0, alpha=deep(picture).color[:, :1])
+    turned_wide, turned_plain = turned(wide, angle), turned(plain, angle)
+    assert torch.equal(turned_wide.color, deep(replace(picture, color=turned_plain.color)).color)
+    assert turned_wide.alpha is not None
+    assert torch.equal(turned_wide.alpha, turned_wide.color[:, :1])
 
 
 @pytest.mark.parametrize(
