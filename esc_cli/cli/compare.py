@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -15,11 +14,10 @@ from esc_cli.cli import completion
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Json, Overwrite
-from esc_cli.cli.output import answer, answer_json, finite, printable, say, stderr_console
+from esc_cli.cli.output import answer, answer_json, finite, printable, progress_bar, say
 from esc_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from esc_cli.engine.upscaler import ProgressCallback
     from esc_cli.evaluation.comparison import Column, Comparison, Shown
     from esc_cli.media.formats.base import PictureFormat
 
@@ -107,7 +105,7 @@ def compare(
     models = model or [DEFAULT_MODEL]
     _say_what_is_not_shown([*pictures, *([original] if original else ())])
     page = _page(html, pictures[0], models, scale, shrink=shrink, replace=overwrite)
-    with page as show, _bar() as progress:
+    with page as show, progress_bar("comparing") as progress:
         comparison = compare_models(
             pictures[0],
             models,
@@ -144,15 +142,6 @@ def _say_what_is_not_shown(pictures: Sequence[Path]) -> None:
         frames = probe(path).frames
         if frames > 1:
             say(f"note: {path} has {frames} frames or pages, of which only the first is shown")
-
-
-@contextmanager
-def _bar() -> Iterator["ProgressCallback"]:
-    """Show a progress bar, and yield the function that moves it."""
-    console = stderr_console()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("comparing", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _write_sheet(comparison: "Comparison", target: Path, format: "PictureFormat", *, replace: bool) -> None:
