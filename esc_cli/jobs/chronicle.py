@@ -2,12 +2,14 @@
 
 import os
 from collections import Counter
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
 from esc_cli.evaluation.viewer.gallery import Entry, State, Summary
 from esc_cli.jobs.events import Done, Engine, Event, Failed, Planned, Skipped, Workers
 from esc_cli.jobs.events import Summary as EndOfRun
+from esc_cli.jobs.record import Account, account_of
 from esc_cli.jobs.streams import STDIN
 from esc_cli.version import made_by
 
@@ -96,13 +98,19 @@ def _entry(name: str, planned: Planned | None, ended: _Ended | None) -> Entry:
             )
         case Skipped():
             after = Path(ended.output)
-            facts = {"result": ended.reason}
-            return Entry(shown, "kept", _unless_same(before, after), after, facts)
+            return kept_entry(shown, _unless_same(before, after), after, {"result": ended.reason})
         case Failed():
             problem = (ended.message, *(() if ended.hint is None else (ended.hint,)))
             return Entry(shown, "failed", before, None, problem=problem, notes=notes)
         case _:
             return Entry(shown, "left", before, None, notes=notes)
+
+
+def kept_entry(name: str, before: Path | None, after: Path, facts: Mapping[str, str]) -> Entry:
+    """Return an entry for a result that an earlier run has made, with what its record tells."""
+    told = account_of(after) or Account()
+    model = {} if told.model is None else {"model": told.model}
+    return Entry(name, "kept", before, after, {**facts, **model}, seconds=told.seconds, notes=told.notes)
 
 
 def _facts(planned: Planned | None, done: Done) -> dict[str, str]:

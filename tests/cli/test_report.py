@@ -75,11 +75,15 @@ def test_a_later_run_replaces_the_report_and_says_that_it_continued(run: Run, sa
     arguments = ("in", *NEAREST, "--report", "report.html")
     assert run(*arguments).code == 0
     assert page()["remarks"] == []
+    made = entries()["in/a.png"]
     Path("in_x2/b.png").unlink()
     assert run(*arguments).code == 0
     assert page()["remarks"] == ["The run continued an earlier one: 1 result was up to date already."]
     assert page()["facts"]["results"] == "1 done, 1 already there"
-    assert entries()["in/a.png"]["page"]
+    kept = entries()["in/a.png"]
+    assert (kept["page"], kept["notes"]) == (made["page"], made["notes"])
+    assert kept["facts"] == {**made["facts"], "result": "up to date"}
+    assert 0 < kept["seconds"] <= made["seconds"]
     before = Path("report.html").read_bytes()
     save("c.png")
     ended = run("c.png", *NEAREST, "--report", "report.html")
