@@ -62,7 +62,7 @@ class ReportPage:
         if target.suffix.lower() not in (".html", ".htm"):
             raise UsageError(f"the report is a page, so the name {str(target)!r} must end in .html")
         if recursive:
-            _refuse_among(target, self._inputs)
+            refuse_among(target, self._inputs)
         self._replaces |= identity_of(target) == self._identity
         files = (Path(name) for name in self._inputs if not os.path.isdir(name))  # noqa: PTH112 - long names
         check_target(target, replace=self._replaces, inputs=files)
@@ -149,12 +149,16 @@ def _identity(inputs: Sequence[str], output: str | None, options: Options) -> st
     return hashlib.sha256("\0".join(parts).encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def _refuse_among(target: Path, inputs: Iterable[str]) -> None:
-    """Refuse a report in a folder that is searched: the next run would take its pictures as inputs."""
+def refuse_among(target: Path, inputs: Iterable[str | Path]) -> None:
+    """Refuse a page in a folder that is searched: the next run would take its pictures as inputs.
+
+    Raises:
+        OutputError: The page would lie in one of the inputs, or in a subfolder.
+    """
     folders = {os.path.realpath(target.parent), *map(str, Path(os.path.realpath(target.parent)).parents)}
     for name in inputs:
         if os.path.realpath(name) in folders:
             raise OutputError(
-                f"the report {str(target)!r} would lie among the inputs in {name!r}",
+                f"the page {str(target)!r} would lie among the inputs in {str(name)!r}",
                 hint="name a file outside of this folder",
             )

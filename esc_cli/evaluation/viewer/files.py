@@ -71,7 +71,7 @@ def check_folder(target: Path, *, replace: bool) -> None:
         OutputExistsError: The folder exists, and must not be replaced.
         OutputError: The folder holds other files than those of a page.
     """
-    folder = _folder(target)
+    folder = folder_of(target)
     if not folder.exists():
         return
     if not replace:
@@ -94,7 +94,7 @@ def folder_beside(target: Path) -> Iterator[tuple[Path, str]]:
     Raises:
         OutputError: The folder cannot be written.
     """
-    folder = _folder(target)
+    folder = folder_of(target)
     partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
     try:
         make_folder(partial)
@@ -104,7 +104,8 @@ def folder_beside(target: Path) -> Iterator[tuple[Path, str]]:
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def _folder(target: Path) -> Path:
+def folder_of(target: Path) -> Path:
+    """Return the folder for the files of a page, which need not exist."""
     return target.with_name(f"{target.stem}_files")
 
 
