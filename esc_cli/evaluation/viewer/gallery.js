@@ -21,7 +21,7 @@ function definitions(list, facts) {
 
 function card(entry) {
   const node = made("li", "", `card ${entry.state}`);
-  const picture = entry.small ? image(entry.small) : made("span", "no preview", "empty");
+  const picture = entry.small ? image(entry.small) : noPreview();
   const name = made("h2");
   const address = entry.page ? sliderAddress(entry.page) : entry.state !== "failed" && entry.file;
   if (address) {
@@ -44,6 +44,8 @@ function card(entry) {
   return node;
 }
 
+function noPreview() { return made("span", "no preview", "empty"); }
+
 function facts({ facts, bytes, seconds }) {
   const more = {};
   if (bytes !== null) more.file = bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e3))} kB` : `${(bytes / 1e6).toFixed(1)} MB`;
@@ -56,6 +58,7 @@ function image(address) {
   node.loading = "lazy";
   node.decoding = "async";
   node.alt = "";
+  node.onerror = () => node.replaceWith(noPreview());  // a rare kind of its format, or a file that is gone
   node.src = address;
   return node;
 }

@@ -118,6 +118,13 @@ def test_pictures_of_all_formats_are_seen(show: Callable[..., Any], tmp_path: Pa
         assert np.abs(seen[seen.shape[0] // 2, seen.shape[1] // 2] - RED).max() < 6
 
 
+def test_a_file_that_the_browser_cannot_read_has_no_preview(show: Callable[..., Any], tmp_path: Path) -> None:
+    shown = show([pair(tmp_path, "a")])
+    (tmp_path / "a in.png").write_bytes(b"something else")
+    shown.reload()
+    playwright.expect(shown.locator("#list .empty")).to_have_text("no preview")
+
+
 def test_a_large_result_opens_in_tiles(show: Callable[..., Any], tmp_path: Path) -> None:
     entry = pair(tmp_path, "wide", 5000)
     shown = show([entry])
