@@ -13,11 +13,11 @@ from esc_cli.cli.guard import ending_of
 from esc_cli.cli.output import printable, progress_bar, say_error
 from esc_cli.errors import EscError, OutputError, UsageError
 from esc_cli.jobs.events import Event, Listener
-from esc_cli.jobs.options import Options
 from esc_cli.version import PROGRAM
 
 if TYPE_CHECKING:
     from esc_cli.jobs.chronicle import Chronicle
+    from esc_cli.jobs.options import Options
 
 
 class ReportPage:
@@ -41,7 +41,7 @@ class ReportPage:
         path: str | None,
         inputs: Sequence[str],
         output: str | None,
-        options: Options,
+        options: "Options",
         *,
         is_silent: bool,
     ) -> None:
@@ -142,7 +142,7 @@ def refuse_report(
             raise UsageError(f"--report and {name} contradict each other")
 
 
-def _identity(inputs: Sequence[str], output: str | None, options: Options) -> str:
+def _identity(inputs: Sequence[str], output: str | None, options: "Options") -> str:
     """Return a text that is the same for all runs of the same inputs into the same place."""
     named = (os.path.abspath(name) for name in (*inputs, output or ""))  # noqa: PTH100 - names may be patterns
     parts = (*named, options.files_from or "", str(options.shard or ""))

@@ -104,7 +104,8 @@ def test_an_interrupted_run_is_reported(start: Callable[..., Any], save: Save) -
     process.send_signal(signal.SIGINT)
     process.communicate()
     assert process.returncode == 130
-    (remark,) = page()["remarks"]
+    remark, missing = page()["remarks"]
+    assert missing.startswith("Copies and small pictures are missing")
     assert remark.startswith("The run ended early: interrupted; ")
     assert remark.endswith(" of 300 files are done; run the same command again to continue.")
     states = [entry["state"] for entry in entries().values()]

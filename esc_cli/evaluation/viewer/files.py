@@ -2,6 +2,7 @@
 
 import html
 import json
+import os
 import re
 import secrets
 import shutil
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from esc_cli.errors import OutputError, OutputExistsError
 from esc_cli.storage.whole_files import make_folder, output_error
@@ -107,6 +109,11 @@ def folder_beside(target: Path) -> Iterator[tuple[Path, str]]:
 def folder_of(target: Path) -> Path:
     """Return the folder for the files of a page, which need not exist."""
     return target.with_name(f"{target.stem}_files")
+
+
+def address_in(folder: str, name: str) -> str:
+    """Return the address of a file in the folder beside a page, as seen from the page."""
+    return f"{quote(os.fsencode(folder))}/{name}"
 
 
 def _publish(partial: Path, folder: Path) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from esc_cli.enhancement.resize import resize
 from esc_cli.errors import InputError, OutputError
 from esc_cli.evaluation.comparison import as_shown
-from esc_cli.evaluation.viewer.files import SLIDER, check_folder, filled_template, folder_beside
+from esc_cli.evaluation.viewer.files import SLIDER, address_in, check_folder, filled_template, folder_beside
 from esc_cli.evaluation.viewer.page import Page, encoded, is_small
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.kinds import Metadata
@@ -90,7 +90,7 @@ def write_gallery(
     replace: bool,
     identity: str = "",
     is_hurried: bool = False,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
     """Write a gallery. At most one picture is in memory.
 
@@ -110,26 +110,39 @@ def write_gallery(
         OutputError: A file cannot be written, or the folder holds other files than a page's.
     """
     check_folder(target, replace=replace)
-    interruption: BaseException | None = None
-    shown: list[dict[str, Any]] = []
     with folder_beside(target) as (folder, name):
         files = _Files(target.parent, folder, name, is_hurried=is_hurried)
-        for number, entry in enumerate(entries):
-            try:
-                shown.append(files.shown(number, entry))
-            except Exception:
-                raise
-            except BaseException as error:  # noqa: BLE001 - Ctrl-C and the like, raised again at the end
-                interruption, files.is_hurried = error, True
-                shown.append(files.shown(number, entry))
-            if progress is not None:
-                progress(number + 1, len(entries))
+        shown, interruption = _all_shown(files, entries, progress)
         write_whole(folder / SLIDER, filled_template("page", "Slider", None).encode())
-        data = {"facts": dict(summary.facts), "remarks": summary.remarks, "slider": f"{name}/{SLIDER}"}
-        page = filled_template("gallery", summary.title, {**data, "entries": shown}, identity=identity)
+        data = {
+            "facts": dict(summary.facts),
+            "remarks": (*summary.remarks, *files.remarks),
+            "slider": address_in(name, SLIDER),
+            "entries": shown,
+        }
+        page = filled_template("gallery", summary.title, data, identity=identity)
     write_whole(target, page.encode(), replace=replace)
     if interruption is not None:
         raise interruption
+
+
+def _all_shown(
+    files: "_Files", entries: Sequence[Entry], progress: Callable[[int, int], None]
+) -> tuple[list[dict[str, Any]], BaseException | None]:
+    """Return what the page knows about all entries, and the exception that ended the making of files."""
+    shown: list[dict[str, Any]] = []
+    interruption: BaseException | None = None
+    for number, entry in enumerate(entries):
+        try:
+            one = files.shown(number, entry)
+            progress(number + 1, len(entries))
+        except Exception:
+            raise
+        except BaseException as error:  # noqa: BLE001 - Ctrl-C and the like, raised again at the end
+            interruption, files.is_hurried = error, True
+            one = files.shown(number, entry)
+        shown.append(one)
+    return shown, interruption
 
 
 class _Files:
@@ -148,12 +161,18 @@ class _Files:
         self._name = name
         self.is_hurried = is_hurried
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """Sentences about what is missing."""
+        missing = "Copies and small pictures are missing, because there was no time to make them."
+        return (missing,) if self.is_hurried else ()
+
     def shown(self, number: int, entry: Entry) -> dict[str, Any]:
         """Return what the script of the page knows about an entry."""
         there = {"input": entry.before, "result": entry.after}
         if self.is_hurried and entry.state == "left":
             there = {}
-        files = {layer: path for layer, path in there.items() if path is not None and path.is_file()}
+        files = {layer: path for layer, path in there.items() if path is not None and os.path.isfile(path)}  # noqa: PTH113 - long names
         pictures = {layer: _Shown(path, header) for layer, path in files.items() if (header := _header(path))}
         last = next(reversed(files.values()), None)
         result = files.get("result")
@@ -162,7 +181,7 @@ class _Files:
             "state": entry.state,
             "facts": {**_facts(pictures), **entry.facts},
             "px": max((picture.px for picture in pictures.values()), default=None),
-            "bytes": None if result is None else result.stat().st_size,
+            "bytes": self._tried(lambda: None if result is None else result.stat().st_size),
             "seconds": entry.seconds,
             "problem": entry.problem,
             "notes": entry.notes,
@@ -212,7 +231,7 @@ class _Files:
 
     def _stored(self, name: str, content: bytes) -> str:
         write_whole(self._folder / name, content)
-        return f"{quote(os.fsencode(self._name))}/{name}"
+        return address_in(self._name, name)
 
     def _address(self, file: Path) -> str:
         """Return the address of a file as seen from the page."""

@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from esc_cli.enhancement.resize import resize
-from esc_cli.evaluation.viewer.files import check_folder, filled_template, folder_beside
+from esc_cli.evaluation.viewer.files import address_in, check_folder, filled_template, folder_beside
 from esc_cli.media.formats.registry import format_named
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture, PictureFile, WriteSettings
@@ -144,7 +144,7 @@ def _embedded(_: str, color: Tensor) -> str:
 
 def _beside(partial: Path, folder: str, name: str, color: Tensor) -> str:
     write_whole(partial / name, encoded(color))
-    return f"{folder}/{name}"
+    return address_in(folder, name)
 
 
 def encoded(color: Tensor, extension: str = "webp", quality: int | None = None) -> bytes:

@@ -37,7 +37,7 @@ def show(open_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
 
     def show(size: tuple[int, int] = DESKTOP, **layers: Tensor) -> Any:
         sizes = [(color.shape[-2], color.shape[-1]) for color in layers.values()]
-        target = tmp_path / "page.html"
+        target = tmp_path / "50% #1.html"
         with written_page(target, "a page", sizes, replace=False) as page:
             for name, color in layers.items():
                 page.add(name, color, {"size": f"{color.shape[-1]}x{color.shape[-2]}", "PSNR, dB": "31.82"})
@@ -174,7 +174,7 @@ def test_a_picture_of_96_megapixels(show: Callable[..., Any]) -> None:
     seen = pixels(shown)
     center = seen[seen.shape[0] // 2, seen.shape[1] // 2 + 40]
     assert near(center, (127, 127, 0), levels=4)
-    tiles = shown.locator("img[src*='page_files/1-']").count()
+    tiles = shown.locator("img[src*='_files/1-']").count()
     assert 1 <= tiles <= 12
     x, y = middle(shown)
     shown.mouse.move(x + 50, y + 50)

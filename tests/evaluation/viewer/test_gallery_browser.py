@@ -35,7 +35,7 @@ def show(open_page: Callable[..., Any], tmp_path: Path) -> Callable[..., Any]:
     """Return a function that opens a gallery of some entries."""
 
     def show(entries: Sequence[Entry], size: tuple[int, int] = DESKTOP) -> Any:
-        target = tmp_path / "a gallery.html"
+        target = tmp_path / "a 50% #1 gallery.html"
         summary = Summary("holiday", {"command": "esc-upscale holiday"}, ("The run ended early.",))
         write_gallery(target, summary, entries, replace=False)
         return open_page(target, size)
