@@ -95,7 +95,8 @@ def compare(
     if not targets:
         raise UsageError("nothing to write", hint="name a sheet with -o, a page with --html, or both")
     for target in targets.values():
-        check_target(target, replace=overwrite, inputs=[*pictures, original])
+        files = [path for path in (*pictures, original) if path is not None and not path.is_dir()]
+        check_target(target, replace=overwrite, inputs=files)
     if any(path.is_dir() for path in pictures):
         only_page = None if output or model or shrink or crop or original else html
         return _compare_folders(pictures, only_page, replace=overwrite, json=json)

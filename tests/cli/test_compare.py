@@ -193,6 +193,10 @@ def test_a_folder_and_its_results(run: Run, save: Save) -> None:
     assert told["a.png"]["facts"]["model"] == "nearest"
     assert run("compare", "in", "in_x2", "--html", "all.html").code == 6
     assert run("compare", "in", "in_x2", "--html", "all.html", "--overwrite").text == "all.html\n"
+    for more in ((), ("--overwrite",)):  # a page beside the results is neither an input nor a result
+        assert run("compare", "in", "in_x2", "--html", "in_x2/all.html", *more).code == 0
+        assert len(results_on("in_x2/all.html")) == 4
+        assert entries_of("in_x2/all.html")["a.png"]["small"] == "../in/a.png"
 
 
 def test_results_are_found_by_their_names(run: Run, save: Save) -> None:

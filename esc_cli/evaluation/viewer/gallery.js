@@ -3,7 +3,7 @@
 // address of a small picture, `page` the data of the page with the slider, which are handed to it in its address, and `file` a file.
 const gallery = JSON.parse(document.getElementById("page").textContent);
 const element = (id) => document.getElementById(id);
-const STATES = { done: "", kept: "already there", failed: "failed", left: "not done" };
+const STATES = { done: "", kept: "", failed: "failed", left: "not done" };
 
 function made(tag, text = "", name = "") {
   const node = document.createElement(tag);
