@@ -110,7 +110,7 @@ function showPart(number) {
   element("part").textContent = `${begin + 1} to ${end} of ${chosen.length}`;
   for (const [id, target] of [["first", 0], ["previous", part - 1], ["next", part + 1], ["last", last]]) {
     element(id).disabled = target < 0 || target > last || target === part;
-    element(id).onclick = () => { showPart(target); element("list").scrollIntoView(); };
+    element(id).onclick = () => { showPart(target); element("list").scrollIntoView(); element("list").focus({ preventScroll: true }); };
   }
 }
 

@@ -27,7 +27,7 @@ from esc_cli.media.pixels.depth import with_depth
 from esc_cli.media.probe import Probe, probe
 from esc_cli.media.read import read_picture, read_small
 from esc_cli.media.video.reader import VideoReader, pts_at, turned
-from esc_cli.storage.whole_files import write_whole
+from esc_cli.storage.whole_files import mode_of, write_whole
 
 SMALL_PX = 320
 """Longest side of the small pictures that are made."""
@@ -92,7 +92,7 @@ def write_gallery(
     is_hurried: bool = False,
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> None:
-    """Write a gallery. At most one picture is in memory.
+    """Write a gallery, which those can read who can read the pictures. At most one picture is in memory.
 
     Ctrl-C ends the making of copies and small pictures. The page is then written without the missing ones.
 
@@ -121,7 +121,8 @@ def write_gallery(
             "entries": shown,
         }
         page = filled_template("gallery", summary.title, data, identity=identity)
-    write_whole(target, page.encode(), replace=replace)
+    named = (path for entry in entries for path in (entry.before, entry.after) if path is not None)
+    write_whole(target, page.encode(), replace=replace, mode=mode_of(named))
     if interruption is not None:
         raise interruption
 
@@ -207,14 +208,15 @@ class _Files:
         if self.is_hurried or not files:
             return None
         color = _first_look(files[0]) if first is None else as_shown(read_small(first.path, SMALL_PX)).color
-        return self._stored(f"{number}.webp", encoded(_fitted(color), quality=SMALL_QUALITY))
+        content = encoded(_fitted(color), quality=SMALL_QUALITY)
+        return self._stored(f"{number}.webp", content, mode_of(files))
 
     def _page(self, number: int, entry: Entry, pictures: Mapping[str, "_Shown"]) -> dict[str, Any] | None:
         """Return the data of the page with the slider, or None if there is nothing to show."""
         if not pictures or (self.is_hurried and not all(picture.is_linked for picture in pictures.values())):
             return None
-        store = partial(self._store_copy, number)
-        page = Page(store, tiled=True)
+        mode = mode_of(picture.path for picture in pictures.values())
+        page = Page(partial(self._store_copy, number, mode), tiled=True)
         for layer, picture in pictures.items():
             size = picture.header.height, picture.header.width
             facts = {"size": f"{size[1]}x{size[0]}", "format": picture.header.format}
@@ -225,12 +227,12 @@ class _Files:
                 page.add(layer, as_shown(read_picture(picture.path)).color, {**facts, **copy})
         return page.data(entry.name)
 
-    def _store_copy(self, number: int, name: str, color: Tensor) -> str:
+    def _store_copy(self, number: int, mode: int, name: str, color: Tensor) -> str:
         content = encoded(color, "jpg", COPY_QUALITY)
-        return self._stored(f"{number}-{Path(name).stem}.jpg", content)
+        return self._stored(f"{number}-{Path(name).stem}.jpg", content, mode)
 
-    def _stored(self, name: str, content: bytes) -> str:
-        write_whole(self._folder / name, content)
+    def _stored(self, name: str, content: bytes, mode: int) -> str:
+        write_whole(self._folder / name, content, mode=mode)
         return address_in(self._name, name)
 
     def _address(self, file: Path) -> str:

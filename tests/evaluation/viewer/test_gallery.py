@@ -89,3 +89,13 @@ def test_identities(tmp_path: Path) -> None:
     (tmp_path / "other.html").write_text("<html></html>")
     assert identity_of(tmp_path / "other.html") is None
     assert identity_of(tmp_path / "nothing.html") is None
+
+
+def test_what_is_private_stays_private(tmp_path: Path) -> None:
+    entries = [tiff(tmp_path, "a"), tiff(tmp_path, "b")]
+    (tmp_path / "a.tiff").chmod(0o600)
+    write_gallery(tmp_path / "all.html", Summary("all", {}), entries, replace=False)
+    modes = {path.name: path.stat().st_mode & 0o777 for path in (tmp_path / "all_files").iterdir()}
+    open_to_all = modes.pop("slider.html")
+    assert modes == {"0.webp": 0o600, "0-0.jpg": 0o600, "1.webp": open_to_all, "1-0.jpg": open_to_all}
+    assert (tmp_path / "all.html").stat().st_mode & 0o777 == 0o600
