@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -15,11 +14,11 @@ from esc_cli.cli import completion
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Degradation, Device, Json, Overwrite
-from esc_cli.cli.output import answer, answer_json, finite, printable, say, stderr_console
+from esc_cli.cli.output import answer, answer_json, finite, printable, progress_bar, say
+from esc_cli.cli.report import refuse_among
 from esc_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from esc_cli.engine.upscaler import ProgressCallback
     from esc_cli.evaluation.comparison import Column, Comparison, Shown
     from esc_cli.media.formats.base import PictureFormat
 
@@ -33,8 +32,8 @@ def compare(
         list[Path],
         typer.Argument(
             metavar="PICTURE",
-            help="Picture to enlarge, or several finished pictures for --html. "
-            "Transparent parts are shown on white.",
+            help="Picture to enlarge, several finished pictures for --html, or the folder of a batch and the "
+            "folder of its results. Transparent parts are shown on white.",
         ),
     ],
     output: Annotated[
@@ -87,7 +86,8 @@ def compare(
     given with --crop. If the original is known, the PSNR on luma is written below each crop.
 
     A page (--html) shows whole pictures in a browser, one over another with a slider between them. It
-    works offline. With several pictures, nothing is enlarged: they are compared as they are.
+    works offline. With several pictures, nothing is enlarged: they are compared as they are. With two
+    folders, the page shows each picture of the first one with its result in the second one.
     """
     from esc_cli.storage.whole_files import check_target
 
@@ -95,7 +95,11 @@ def compare(
     if not targets:
         raise UsageError("nothing to write", hint="name a sheet with -o, a page with --html, or both")
     for target in targets.values():
-        check_target(target, replace=overwrite, inputs=[*pictures, original])
+        files = [path for path in (*pictures, original) if path is not None and not path.is_dir()]
+        check_target(target, replace=overwrite, inputs=files)
+    if any(path.is_dir() for path in pictures):
+        only_page = None if output or model or shrink or crop or original else html
+        return _compare_folders(pictures, only_page, replace=overwrite, json=json)
     if len(pictures) > 1:
         only_page = None if output or model or shrink or crop else html
         return _compare_files(pictures, only_page, original, replace=overwrite, json=json)
@@ -107,7 +111,7 @@ def compare(
     models = model or [DEFAULT_MODEL]
     _say_what_is_not_shown([*pictures, *([original] if original else ())])
     page = _page(html, pictures[0], models, scale, shrink=shrink, replace=overwrite)
-    with page as show, _bar() as progress:
+    with page as show, progress_bar("comparing") as progress:
         comparison = compare_models(
             pictures[0],
             models,
@@ -144,15 +148,6 @@ def _say_what_is_not_shown(pictures: Sequence[Path]) -> None:
         frames = probe(path).frames
         if frames > 1:
             say(f"note: {path} has {frames} frames or pages, of which only the first is shown")
-
-
-@contextmanager
-def _bar() -> Iterator["ProgressCallback"]:
-    """Show a progress bar, and yield the function that moves it."""
-    console = stderr_console()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("comparing", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _write_sheet(comparison: "Comparison", target: Path, format: "PictureFormat", *, replace: bool) -> None:
@@ -203,6 +198,35 @@ def _compare_files(
             page.add(shown.name, shown.color, shown.facts())
     if json:
         answer_json("comparison", page=str(target), pictures=[str(path) for path in pictures])
+    else:
+        answer(str(target))
+
+
+def _compare_folders(folders: Sequence[Path], target: Path | None, *, replace: bool, json: bool) -> None:
+    """Write a gallery of the pictures in a folder, with their results in another one, and say so.
+
+    Raises:
+        UsageError: There are not two folders, or there are options for pictures.
+    """
+    if len(folders) != 2 or target is None or not all(folder.is_dir() for folder in folders):
+        raise UsageError(
+            "two folders are compared on a page: those of the inputs and of the results",
+            hint="use only --html and --overwrite, and name the folder of the results last",
+        )
+    refuse_among(target, folders[:1])
+    from esc_cli.evaluation.viewer.files import folder_of
+    from esc_cli.evaluation.viewer.gallery import Summary, write_gallery
+    from esc_cli.jobs.pairs import entries_of
+
+    inputs, results = folders
+    entries = entries_of(inputs, results, folder_of(target))
+    failed = sum(entry.state == "failed" for entry in entries)
+    facts = {"pictures": f"{len(entries) - failed} with a result, {failed} without one or damaged"}
+    summary = Summary(printable(f"{inputs} → {results}"), facts)
+    with progress_bar("comparing", is_hidden=json) as progress:
+        write_gallery(target, summary, entries, replace=replace, progress=progress)
+    if json:
+        answer_json("comparison", page=str(target), pictures=len(entries), failed=failed)
     else:
         answer(str(target))
 

@@ -3,9 +3,12 @@
 import math
 import re
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console, RenderableType
+from rich.progress import Progress
 from rich.text import Text
 
 from esc_cli.jobs.events import (
@@ -33,6 +36,20 @@ class _MessageConsole(Console):
 def stderr_console() -> Console:
     """Make the console for messages. Make it only when it is needed, so that it sees a redirected stderr."""
     return _MessageConsole(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def progress_bar(name: str, *, is_hidden: bool = False) -> Iterator[Callable[[int, int], None]]:
+    """Show a progress bar on a terminal, and yield the function that moves it: done, of how many.
+
+    Args:
+        name: The text before the bar.
+        is_hidden: Whether nothing is shown.
+    """
+    console = stderr_console()
+    with Progress(console=console, transient=True, disable=is_hidden or not console.is_terminal) as bar:
+        task = bar.add_task(name, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def answer(content: RenderableType) -> None:

@@ -30,6 +30,7 @@ from esc_cli.cli.options import (
     read_runtime,
 )
 from esc_cli.cli.output import answer
+from esc_cli.cli.report import ReportPage, refuse_report
 from esc_cli.cli.reporter import Reporter
 from esc_cli.engine.borders import Seamless
 from esc_cli.engine.executors.registry import AUTO, REQUESTS
@@ -380,6 +381,14 @@ def upscale(
             ".jsonl.",
         ),
     ] = None,
+    report: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE",
+            allow_from_autoenv=False,
+            help="Write a page for a browser at the end, with all pictures, and what became of each.",
+        ),
+    ] = None,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show how each input is processed, and why.")
     ] = False,
@@ -406,6 +415,7 @@ def upscale(
     if overwrite and skip_existing:
         raise UsageError("--overwrite and --skip-existing contradict each other")
     _check_streams(inputs, output, json=json, dry_run=dry_run)
+    refuse_report(report, inputs, output, dry_run=dry_run, watch=watch)
     from esc_cli.jobs.early import refuse_early, refuse_watch
     from esc_cli.jobs.niceness import be_nice
     from esc_cli.jobs.options import Options
@@ -413,23 +423,25 @@ def upscale(
     options = {name: value for name, value in context.params.items() if name in Options.names()}
     if overwrite or skip_existing:
         options["when_there"] = "overwrite" if overwrite else "skip"
-    with (
-        LogFile(log_file) as log,
-        Reporter(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run, log=log) as reporter,
-    ):
-        reporter.note(be_nice(nice))
+    with LogFile(log_file) as log:
         chosen = Options.of(options)
-        if watch:
-            refuse_watch(inputs, output, chosen, dry_run=dry_run)
-        refuse_early(inputs, output, chosen, missing=not (json or dry_run))
-        if watch:
-            from esc_cli.jobs.watch import watch_folders
+        with (
+            ReportPage(report, inputs, output, chosen, is_silent=quiet or json) as page,
+            Reporter(json=json, quiet=quiet, verbose=verbose, dry_run=dry_run, log=log) as reporter,
+        ):
+            reporter.note(be_nice(nice))
+            if watch:
+                refuse_watch(inputs, output, chosen, dry_run=dry_run)
+            refuse_early(inputs, output, chosen, missing=not (json or dry_run))
+            if watch:
+                from esc_cli.jobs.watch import watch_folders
 
-            return watch_folders(inputs, output, chosen, reporter)
-        from esc_cli.jobs.upscale import upscale_files
+                return watch_folders(inputs, output, chosen, reporter)
+            from esc_cli.jobs.upscale import upscale_files
 
-        report = upscale_files(inputs, output, listener=reporter, dry_run=dry_run, **options)
-    return report.exit_code
+            listener = page.beside(reporter)
+            outcome = upscale_files(inputs, output, listener=listener, dry_run=dry_run, **options)
+    return outcome.exit_code
 
 
 def _check_streams(inputs: list[str], output: str | None, *, json: bool, dry_run: bool) -> None:

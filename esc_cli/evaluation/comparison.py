@@ -183,7 +183,7 @@ def compare(
     else:
         raise UsageError("only a picture that is shrunk first can be degraded", hint="add --shrink")
     side_px = max(1, min(CROP_PX // subject.zoom, named.height // 3, named.width // 3))
-    windows = _checked(windows, named) or most_detailed(_shown(named).color, side_px, count)
+    windows = _checked(windows, named) or most_detailed(as_shown(named).color, side_px, count)
     names = tuple(dict.fromkeys((BASELINE, *models)))
     choosers = [Chooser(EnhancementOptions(model=name, device=device)) for name in names]
     for chooser in choosers:
@@ -191,7 +191,7 @@ def compare(
     show = show or (lambda _: None)
     if subject.original is not None:
         show(Shown("original", subject.original))
-    show(Shown("input", _shown(subject.low).color))
+    show(Shown("input", as_shown(subject.low).color))
     made = []
     for number, (name, chooser) in enumerate(zip(names, choosers, strict=True)):
         choice = chooser.choose(scale, lambda: [traces_of(subject.low)])
@@ -200,7 +200,7 @@ def compare(
         start_s = time.perf_counter()
         high = enlarger.to_size(subject.low, size, share_of(progress, number, len(names))).picture
         seconds = time.perf_counter() - start_s
-        color = _shown(high).color
+        color = as_shown(high).color
         column = replace(_column(name, color, subject, windows), model=enlarger.models.name)
         show(_compared(column.title, color, subject, seconds))
         made.append(column)
@@ -241,11 +241,11 @@ def show_files(sources: Sequence[Path], original: Path | None = None) -> Iterato
         InputError: A file cannot be read.
     """
     truth = None if original is None else read_picture(original)
-    subject = None if truth is None else _Subject(truth, _shown(truth).color, truth.gray, scale=1, zoom=1)
+    subject = None if truth is None else _Subject(truth, as_shown(truth).color, truth.gray, scale=1, zoom=1)
     if subject is not None and subject.original is not None:
         yield Shown("original", subject.original)
     for source in sources:
-        color = _shown(read_picture(source)).color
+        color = as_shown(read_picture(source)).color
         is_like = subject is not None and color.shape == subject.low.color.shape
         yield _compared(source.name, color, subject if is_like else None)
 
@@ -272,8 +272,12 @@ class _Subject:
     zoom: int
 
 
-def _shown(picture: Picture) -> Picture:
-    """Return a picture as it is shown: opaque, in sRGB."""
+def as_shown(picture: Picture) -> Picture:
+    """Return a picture as it is shown: opaque, in sRGB.
+
+    Args:
+        picture: Picture of any depth, which is kept.
+    """
     picture = to_srgb(picture)
     if picture.alpha is None:
         return picture
@@ -297,13 +301,13 @@ def _shrunk(
     color = low_resolution(high.color, scale, degradation, name)
     alpha = None if high.alpha is None else downscale(high.alpha, scale)
     low = replace(named, color=color, alpha=alpha)
-    return _Subject(low, _shown(high).color, named.gray, scale, zoom=1)
+    return _Subject(low, as_shown(high).color, named.gray, scale, zoom=1)
 
 
 def _given(named: Picture, scale: int, original: Path | None) -> _Subject:
     if original is None:
         return _Subject(named, None, named.gray, scale, zoom=scale)
-    high = _shown(read_picture(original))
+    high = as_shown(read_picture(original))
     color = crop_to_multiple(high.color, scale)
     if color.shape[-2:] != (scale * named.height, scale * named.width):
         raise InputError(

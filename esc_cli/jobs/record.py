@@ -80,6 +80,21 @@ class Stamp:
             return False
 
 
+@dataclass(frozen=True)
+class Account:
+    """What is told about the making of a result. Nothing depends on it.
+
+    Attributes:
+        model: The model, if one was chosen for the result.
+        seconds: Time that the work took; None if it is not known.
+        notes: Sentences about what could not be kept.
+    """
+
+    model: str | None = None
+    seconds: float | None = None
+    notes: tuple[str, ...] = ()
+
+
 def is_up_to_date(source: Path, target: Path, recipe: Recipe) -> bool:
     """Return whether a result was made from this input's bytes by this recipe and was not changed since.
 
@@ -113,10 +128,22 @@ def made_from(path: Path) -> tuple[int, int] | None:
 
     The value is None if the file is not a result, or was changed since it was made.
     """
-    found = _read(path)
-    if found is None or size_and_time(path) != (found.result.size_bytes, found.result.modified_ns):
+    found = _read_unchanged(path)
+    return None if found is None else (found.source.size_bytes, found.source.modified_ns)
+
+
+def account_of(result: Path) -> Account | None:
+    """Return what is told about the making of a result; None if it has no record, or was changed since."""
+    found = _read_unchanged(result)
+    return None if found is None else found.account
+
+
+def _read_unchanged(result: Path) -> "_Record | None":
+    """Return the record of a result if its size and time are those of the record."""
+    found = _read(result)
+    if found is None or size_and_time(result) != (found.result.size_bytes, found.result.modified_ns):
         return None
-    return found.source.size_bytes, found.source.modified_ns
+    return found
 
 
 @dataclass(frozen=True)
@@ -127,6 +154,7 @@ class _Record:
     recipe: Recipe
     result: Stamp
     source: Stamp
+    account: Account
 
 
 def _read(target: Path) -> _Record | None:
@@ -134,7 +162,8 @@ def _read(target: Path) -> _Record | None:
     try:
         record = json.loads(record_path(target).read_bytes())
         stamps = Stamp(**record["output"]), Stamp(**record["input"])
-        return _Record(record["version"], record["recipe"], *stamps)
+        account = Account(record.get("model"), record.get("seconds"), tuple(record.get("notes", ())))
+        return _Record(record["version"], record["recipe"], *stamps, account)
     except (OSError, ValueError, TypeError, KeyError):
         return None
 
@@ -144,17 +173,17 @@ def write_record(
     source: Stamp,
     result: Stamp,
     recipe: Recipe,
-    model: str | None,
+    account: Account,
     mode: int = ORDINARY_MODE,
 ) -> None:
-    """Write the record of a result: its input, its recipe and the model, if one was chosen for it.
+    """Write the record of a result: its input, its recipe, and what is told about it.
 
     Args:
         target: The file of the result.
         source: The identity of the input.
         result: The identity of the result.
         recipe: The recipe of the result.
-        model: The model, if one was chosen.
+        account: What is told about its making.
         mode: The permission bits of the record.
 
     Raises:
@@ -165,7 +194,7 @@ def write_record(
         "input": asdict(source),
         "output": asdict(result),
         "recipe": recipe,
-        "model": model,
+        **asdict(account),
     }
     path = record_path(target)
     make_folder(path.parent)

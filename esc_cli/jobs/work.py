@@ -32,7 +32,7 @@ from esc_cli.jobs.memory import check_room_for_reading, check_room_for_result
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import EndedError, EndOfRun
 from esc_cli.jobs.plan import refuse_existing
-from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
+from esc_cli.jobs.record import Account, Stamp, stamp_unchanged, status_of, write_record
 from esc_cli.jobs.streams import STDOUT, write_stdout
 from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.media.metadata.fitting import metadata_lost
@@ -176,11 +176,13 @@ class Work:
         """
         begun = time.monotonic()
         encoded = self._encoded(task, high)
+        seconds = round(high.seconds + seconds_since(begun), 3)
+        account = Account(model_and_reason(high.choice)[0], seconds, encoded.notes)
         if task.target is None:
             write_stdout(encoded.content)
         else:
             with ended.publishing():
-                self._publish(task, task.target, encoded.content, high, ended)
+                self._publish(task, task.target, encoded.content, high.stamp, account, ended)
         first = high.file.first
         seconds = round(high.seconds + seconds_since(begun), 3)
         name, size = task.source.name, (first.height, first.width)
@@ -195,7 +197,15 @@ class Work:
         notes = dict.fromkeys((*first.notes, *task.lost, *too_large, *_unenlarged(high.choice)))
         return Encoded(content, tuple(notes))
 
-    def _publish(self, task: Task, target: Path, encoded: bytes, high: HighFile, ended: EndOfRun) -> None:
+    def _publish(
+        self,
+        task: Task,
+        target: Path,
+        encoded: bytes,
+        stamp: Stamp | None,
+        account: Account,
+        ended: EndOfRun,
+    ) -> None:
         """Write a result, unless the run has ended.
 
         The record is written just before the result gets its name.
@@ -209,10 +219,10 @@ class Work:
             if ended.is_set():
                 raise EndedError
             if task.in_place is not None:
-                set_original_aside(task, high.stamp)
-            if high.stamp is not None and task.recipe is not None:
-                result, (model, _) = Stamp.of_content(encoded, status), model_and_reason(high.choice)
-                write_record(target, high.stamp, result, task.recipe, model, mode)
+                set_original_aside(task, stamp)
+            if stamp is not None and task.recipe is not None:
+                result = Stamp.of_content(encoded, status)
+                write_record(target, stamp, result, task.recipe, account, mode)
 
         task.source.make_folder_of_result(target.parent)
         replace_it = task.in_place is not None or self._options.when_there == "overwrite"
@@ -318,7 +328,8 @@ class Work:
             if complete is not None and task.recipe is not None and isinstance(task.source.content, Path):
                 source, result = Stamp.of(task.source.content), Stamp.of(complete)
                 target, mode = cast(Path, task.target), task.source.mode
-                write_record(target, source, result, task.recipe, model_and_reason(choice)[0], mode)
+                account = Account(model_and_reason(choice)[0], notes=task.lost)
+                write_record(target, source, result, task.recipe, account, mode)
 
         return publish
 

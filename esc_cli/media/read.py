@@ -104,6 +104,22 @@ def read_picture(source: Path | bytes) -> Picture:
     return replace(with_depth(picture, 8), notes=notes)
 
 
+def read_small(source: Path, side_px: int) -> Picture:
+    """Read the first picture of a file for a thumbnail, as far as it can be read, with 8 bits.
+
+    Args:
+        source: A path.
+        side_px: Largest side of the thumbnail. A JPEG is decoded at the smallest size that is enough for it.
+
+    Raises:
+        InputError: The file is missing, empty, too large, a folder, or not a picture that this program reads.
+        OutOfMemoryError: The pixels do not fit in memory.
+    """
+    with keeping_damaged(), opened(source) as file, translated_errors(file.name):
+        file.image.draft(None, (side_px, side_px))
+        return with_depth(_still(file, source), 8)
+
+
 def picture_from_image(image: Image.Image, *, keep_damaged: bool = False) -> Picture:
     """Convert a Pillow image of any mode to a picture, with full bit depth, as if it came from a file.
 

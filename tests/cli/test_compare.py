@@ -164,3 +164,79 @@ def test_what_is_not_shown_is_said(run: Run, save: Save, others: tuple[Any, ...]
     ended = run("compare", "a.gif", *others, "--html", "page.html")
     note = "note: a.gif has 3 frames or pages, of which only the first is shown\n"
     assert (ended.code, ended.stderr) == (0, note)
+
+
+def entries_of(page: str) -> dict[str, dict[str, Any]]:
+    text = Path(page).read_text("utf-8")
+    data = json.loads(text.split('id="page">')[1].split("</script>")[0])
+    return {entry["name"]: entry for entry in data["entries"]}
+
+
+def results_on(page: str) -> dict[str, str | None]:
+    entries = entries_of(page)
+    return {name: None if entry["state"] == "failed" else entry["file"] for name, entry in entries.items()}
+
+
+def test_a_folder_and_its_results(run: Run, save: Save) -> None:
+    save("in/a.png"), save("in/deep/b.jpg"), save("in/c.tiff")
+    Path("in/bad.png").write_bytes(b"")
+    assert run("in", "-r", "-m", "nearest", "-s", 2, "-f", "webp", "-d", "cpu").code == 7
+    ended = run("compare", "in", "in_x2", "--html", "all.html", "--json")
+    assert (ended.code, ended.stderr) == (0, "")
+    assert json.loads(ended.text) | {"pictures": 4, "failed": 1} == json.loads(ended.text)
+    assert results_on("all.html") == {
+        "a.png": "in_x2/a.webp", "bad.png": None, "c.tiff": "in_x2/c.webp", "deep/b.jpg": "in_x2/deep/b.webp",
+    }  # fmt: skip
+    told = entries_of("all.html")
+    assert told["bad.png"]["problem"] == ["in/bad.png is empty"]
+    assert told["a.png"]["seconds"] > 0
+    assert told["a.png"]["facts"]["model"] == "nearest"
+    assert run("compare", "in", "in_x2", "--html", "all.html").code == 6
+    assert run("compare", "in", "in_x2", "--html", "all.html", "--overwrite").text == "all.html\n"
+    for more in ((), ("--overwrite",)):  # a page beside the results is neither an input nor a result
+        assert run("compare", "in", "in_x2", "--html", "in_x2/all.html", *more).code == 0
+        assert len(results_on("in_x2/all.html")) == 4
+        assert entries_of("in_x2/all.html")["a.png"]["small"] == "../in/a.png"
+
+
+def test_results_are_found_by_their_names(run: Run, save: Save) -> None:
+    for name in ("a.png", "a.jpg", "b.png", "c.v1.png", "d.png", "e.png", "lost.png"):
+        save(f"in/{name}")
+    for name in (
+        "a_jpg.png",
+        "a.png",
+        "b_x4.png",
+        "c.v1_640x480.webp",
+        "d.avif",
+        "e_150pct.png",
+        "other.png",
+    ):
+        save(f"out/{name}", size=(16, 12))
+    Path("out/e_150pct.png").write_bytes(b"no picture")
+    assert run("compare", "in", "out", "--html", "all.html").code == 0
+    assert results_on("all.html") == {
+        "a.jpg": "out/a_jpg.png", "a.png": "out/a.png", "b.png": "out/b_x4.png", "d.png": "out/d.avif",
+        "c.v1.png": "out/c.v1_640x480.webp", "e.png": None, "lost.png": None,
+    }  # fmt: skip
+    told = entries_of("all.html")
+    assert told["lost.png"]["problem"] == ["there is no result of it in 'out'"]
+    assert told["e.png"]["problem"] == ["out/e_150pct.png is not a picture that this program reads"]
+
+
+def test_records_tell_results_with_any_name(run: Run, save: Save) -> None:
+    save("in/a.png"), save("in/b.png")
+    run("in", "-o", "out", "-m", "nearest", "-s", 2, "-d", "cpu", "--name", "{width} of {stem}")
+    run("compare", "in", "out", "--html", "all.html")
+    assert results_on("all.html") == {"a.png": "out/16%20of%20a.png", "b.png": "out/16%20of%20b.png"}
+
+
+def test_folders_that_are_refused(run: Run, save: Save) -> None:
+    save("in/a.png"), save("out/a.png"), Path("empty").mkdir()
+    assert run("compare", "in", "--html", "a.html").code == 2
+    assert run("compare", "in", "out/a.png", "--html", "a.html").code == 2
+    assert run("compare", "in", "out", "-o", "a.png").code == 2
+    assert run("compare", "in", "in", "--html", "a.html").code == 2
+    assert run("compare", "in", "out", "-m", "nearest", "--html", "a.html").code == 2
+    assert run("compare", "in", "out", "--html", "in/a.html").code == 6
+    assert run("compare", "empty", "out", "--html", "a.html").code == 3
+    assert not Path("a.html").exists()

@@ -26,6 +26,11 @@ EXPECTED = {
     "esc-upscale photo.jpg -s 2 -o big.png": {"big.png": (32, 24)},
     "esc-upscale photo.jpg --size 3840x2160": {"photo_2880x2160.jpg": (2880, 2160)},
     "esc-upscale holiday -r": {"holiday_x4/a.jpg": (32, 24), "holiday_x4/deep/b.png": (32, 24)},
+    "esc-upscale holiday --report holiday.html": {
+        "holiday_x4/a.jpg": (32, 24),
+        "holiday.html": None,
+        "holiday_files/slider.html": None,
+    },
     "esc-upscale holiday --dry-run": {},
     "esc-upscale scan.tif -f webp -q 90": {"scan_x4.webp": (64, 48)},
     "cat in.png | esc-upscale - -o - -s 2 > out.png": {"out.png": (32, 24)},

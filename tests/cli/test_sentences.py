@@ -70,6 +70,11 @@ in.png --in-place --backup .
 clip.mp4 --in-place --yes --start 1
 in.png --log-file in2.png
 in.png --log-file missing/log.txt
+in.png --report report.png
+in.png --report missing/report.html
+in.png --report report.html --dry-run
+in.png -o - --report report.html
+frames -r --report frames/report.html
 in.png --watch
 frames --watch --fail-fast
 -s 2

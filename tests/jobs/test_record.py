@@ -5,9 +5,20 @@ from pathlib import Path
 import pytest
 
 from esc_cli.errors import InputError, OutputError
-from esc_cli.jobs.record import Stamp, is_up_to_date, record_path, stamp_unchanged, status_of, write_record
+from esc_cli.jobs.record import (
+    Account,
+    Stamp,
+    account_of,
+    is_up_to_date,
+    record_path,
+    stamp_unchanged,
+    status_of,
+    write_record,
+)
 
 RECIPE = {"models": ["digest"], "height": 8, "width": 6, "quality": None, "metadata": ["exif", "xmp"]}
+
+ACCOUNT = Account("esc", 1.5, ("the profile is not kept",))
 
 
 @pytest.fixture
@@ -17,7 +28,7 @@ def made(tmp_path: Path) -> tuple[Path, Path]:
     source.write_bytes(b"the input")
     target.parent.mkdir()
     target.write_bytes(b"the result")
-    write_record(target, Stamp.of(source), Stamp.of(target), RECIPE, None)
+    write_record(target, Stamp.of(source), Stamp.of(target), RECIPE, ACCOUNT)
     return source, target
 
 
@@ -30,6 +41,17 @@ def test_a_result_is_up_to_date_until_something_changes(made: tuple[Path, Path])
     assert not is_up_to_date(source, target, RECIPE)
     target.unlink()
     assert not is_up_to_date(source, target, RECIPE)
+
+
+def test_the_record_tells_about_the_making_of_a_result_until_it_changes(made: tuple[Path, Path]) -> None:
+    assert account_of(made[1]) == ACCOUNT
+    record = json.loads(record_path(made[1]).read_text())
+    del record["seconds"], record["notes"]  # as earlier versions of this program have written it
+    record_path(made[1]).write_text(json.dumps(record))
+    assert account_of(made[1]) == Account("esc")
+    assert is_up_to_date(*made, RECIPE)
+    made[1].write_bytes(b"another result")
+    assert account_of(made[1]) is None
 
 
 @pytest.mark.parametrize("which", [0, 1])
@@ -77,7 +99,7 @@ def test_records_are_hidden_beside_the_results_and_whole(made: tuple[Path, Path]
     record_path(target).parent.rmdir()
     record_path(target).parent.write_bytes(b"a file is in the way")
     with pytest.raises(OutputError):
-        write_record(target, Stamp(0, 0, ""), Stamp(0, 0, ""), RECIPE, None)
+        write_record(target, Stamp(0, 0, ""), Stamp(0, 0, ""), RECIPE, Account())
 
 
 def test_an_input_that_changes_while_it_is_read(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from esc_cli.media.picture import Picture
 from esc_cli.media.pillow import LARGEST_INPUT_PX
 from esc_cli.media.pixels.alpha import largest_value
 from esc_cli.media.probe import probe
-from esc_cli.media.read import picture_from_image, read_file, read_picture
+from esc_cli.media.read import picture_from_image, read_file, read_picture, read_small
 
 CORPUS = Path(__file__).parents[2].parent / "shared" / "corpus"
 CORPUS_FILES = sorted(path for path in CORPUS.glob("*.*") if path.suffix not in (".md", ".csv"))
@@ -579,3 +579,16 @@ def test_threads_leave_the_process_as_it_was(encode: Encode) -> None:
     for thread in threads:
         thread.join()
     assert (list(warnings.filters), Image.MAX_IMAGE_PIXELS) == before
+
+
+def test_a_jpeg_is_decoded_small_for_a_thumbnail(tmp_path: Path) -> None:
+    path = tmp_path / "a.jpg"
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by a quarter
+    Image.linear_gradient("L").resize((1600, 800)).save(path, exif=exif)
+    picture = read_small(path, 320)
+    assert (picture.height, picture.width) == (800, 400)
+    whole = resize(read_picture(path).color, 800, 400)
+    assert (picture.color.int() - whole.int()).abs().max() <= 3
+    path.write_bytes(path.read_bytes()[:-3000])
+    assert read_small(path, 320).height == 800

@@ -1,7 +1,10 @@
 "use strict";
 // The page's data: {width, height, layers: [{name, width, height, overview, tiles, facts}]}. `overview` is an image of the whole layer.
 // `tiles`, if the layer is too large for one image, is {size, names: [[...], ...]}. All layers are shown at the size of the page.
-const page = JSON.parse(document.getElementById("page").textContent);
+// The page of a gallery, which shows any of its pictures, has its data and a title in its address.
+const page = JSON.parse(document.getElementById("page").textContent || decodeURIComponent(location.hash.slice(1)));
+document.title = document.querySelector("h1").textContent = page.title;
+addEventListener("hashchange", () => location.reload());
 const element = (id) => document.getElementById(id);
 const view = element("view"), slider = element("slider");
 const LENS_ZOOM = 4, LARGEST_ZOOM = 64, KEY_ZOOM = 1.25;

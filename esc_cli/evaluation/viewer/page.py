@@ -5,14 +5,8 @@ that case, they are cut into tiles, which lie in a folder beside the page.
 """
 
 import base64
-import html
-import json
-import re
-import secrets
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.resources import files
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -20,12 +14,12 @@ from typing import Any
 from torch import Tensor
 
 from esc_cli.enhancement.resize import resize
-from esc_cli.errors import OutputError, OutputExistsError
+from esc_cli.evaluation.viewer.files import address_in, check_folder, filled_template, folder_beside
 from esc_cli.media.formats.registry import format_named
 from esc_cli.media.metadata.kinds import Metadata
-from esc_cli.media.picture import Picture, PictureFile
+from esc_cli.media.picture import Picture, PictureFile, WriteSettings
 from esc_cli.media.write import encode_file
-from esc_cli.storage.whole_files import make_folder, output_error, write_whole
+from esc_cli.storage.whole_files import write_whole
 
 EMBEDDED_PX = 60_000_000
 """Most pixels of all pictures together that are part of the page: about 35 MB of lossless WebP."""
@@ -38,8 +32,6 @@ TILE_PX = 1024
 
 OVERVIEW_PX = 2048
 """Longest side of the picture that is shown instead of tiles while it is small on the screen."""
-
-_TILE_NAME = re.compile(r"\d+(-\d+-\d+)?\.webp")
 
 _Store = Callable[[str, Tensor], str]
 """Stores pixels (1, 3, H, W), uint8, under a name, and returns the address for the page."""
@@ -88,20 +80,33 @@ class Page:
         ]
         return {"size": TILE_PX, "names": names, "overviewScale": OVERVIEW_PX / max(height, width)}
 
-    def text(self, title: str) -> str:
-        """Return the whole page, which begins with the first layer on the left and the last on the right."""
+    def link(self, name: str, size: tuple[int, int], address: str, facts: Mapping[str, str]) -> None:
+        """Add a layer that is a file, which the browser reads itself.
+
+        Args:
+            name: Name of the layer.
+            size: Height and width, in pixels.
+            address: Address of the file for the page.
+            facts: See ``add``.
+        """
+        height, width = size
+        layer = {"name": name, "width": width, "height": height, "facts": dict(facts)}
+        self._layers.append({**layer, "tiles": None, "overview": address})
+
+    def data(self, title: str) -> dict[str, Any]:
+        """Return what the script of the page shows, which begins with the first layer and the last one."""
         largest = max(self._layers, key=lambda layer: layer["width"])
-        page = {"width": largest["width"], "height": largest["height"], "layers": self._layers}
-        folder = files(__package__)
-        parts = {
-            "title": html.escape(title),
-            "style": folder.joinpath("page.css").read_text(encoding="utf-8"),
-            "script": folder.joinpath("page.js").read_text(encoding="utf-8"),
-            # A "<" could end the script element that the data stand in.
-            "page": json.dumps(page, ensure_ascii=False).replace("<", "\\u003c"),
-        }
-        template = folder.joinpath("page.html").read_text(encoding="utf-8")
-        return re.sub(r"\{(\w+)\}", lambda match: parts[match[1]], template)
+        size = {"width": largest["width"], "height": largest["height"]}
+        return {"title": title, **size, "layers": self._layers}
+
+    def text(self, title: str) -> str:
+        """Return the whole page."""
+        return filled_template("page", title, self.data(title))
+
+
+def is_small(sizes: Sequence[tuple[int, int]]) -> bool:
+    """Return whether a browser can show pictures of these sizes (height, width) without tiles."""
+    return sum(map(prod, sizes)) <= EMBEDDED_PX and max(map(max, sizes)) <= EMBEDDED_SIDE_PX
 
 
 @contextmanager
@@ -120,57 +125,32 @@ def written_page(
         OutputExistsError: The page or its folder already exists.
         OutputError: A file cannot be written, or the folder holds other files than a page's tiles.
     """
-    if sum(map(prod, sizes)) <= EMBEDDED_PX and max(map(max, sizes)) <= EMBEDDED_SIDE_PX:
+    if is_small(sizes):
         page = Page(_embedded, tiled=False)
         yield page
         write_whole(target, page.text(title).encode(), replace=replace)
         return
-    folder = target.with_name(f"{target.stem}_files")
-    _check_folder(folder, replace=replace)
-    partial = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.part")
-    try:
-        make_folder(partial)
-        page = Page(lambda name, color: _beside(partial, folder.name, name, color), tiled=True)
+    check_folder(target, replace=replace)
+    with folder_beside(target) as (partial, name):
+        page = Page(lambda file, color: _beside(partial, name, file, color), tiled=True)
         yield page
         text = page.text(title).encode()
-        _publish(partial, folder)
-        write_whole(target, text, replace=replace)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+    write_whole(target, text, replace=replace)
 
 
 def _embedded(_: str, color: Tensor) -> str:
-    return "data:image/webp;base64," + base64.b64encode(_encoded(color)).decode()
+    return "data:image/webp;base64," + base64.b64encode(encoded(color)).decode()
 
 
 def _beside(partial: Path, folder: str, name: str, color: Tensor) -> str:
-    write_whole(partial / name, _encoded(color))
-    return f"{folder}/{name}"
+    write_whole(partial / name, encoded(color))
+    return address_in(folder, name)
 
 
-def _encoded(color: Tensor) -> bytes:
+def encoded(color: Tensor, extension: str = "webp", quality: int | None = None) -> bytes:
+    """Return the content of a file with pixels (1, 3, H, W), uint8, by default without loss."""
     picture = Picture(color, None, False, Metadata(), "PNG")
-    return encode_file(PictureFile((picture,)), format_named("webp"))
-
-
-def _check_folder(folder: Path, *, replace: bool) -> None:
-    if not folder.exists():
-        return
-    if not replace:
-        raise OutputExistsError(
-            f"{str(folder)!r} already exists", hint="choose another name, or use --overwrite"
-        )
-    if not folder.is_dir() or not all(_TILE_NAME.fullmatch(path.name) for path in folder.iterdir()):
-        raise OutputError(f"{str(folder)!r} is not a folder of a page", hint="choose another name")
-
-
-def _publish(partial: Path, folder: Path) -> None:
-    try:
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
-    except OSError as error:
-        raise output_error(f"cannot write {str(folder)!r}", error) from error
+    return encode_file(PictureFile((picture,)), format_named(extension), WriteSettings(quality))
 
 
 def _overview(color: Tensor) -> Tensor:

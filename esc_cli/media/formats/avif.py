@@ -78,6 +78,7 @@ class Avif(heic.HeifFormat):
 
     name = "AVIF"
     extensions = (".avif",)
+    shown_by_browsers = True
     # All files of the HEIF family except HEIC; Pillow looks closer.
     signature = rb"(?!" + heic.SIGNATURE + rb")....ftyp(avif|avis|mif1|msf1)"
     largest_side_px = 32_768

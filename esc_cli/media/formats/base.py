@@ -52,6 +52,7 @@ class PictureFormat:
             depend on their place cannot be kept then.
         depths_bits: Supported bits per channel, in ascending order; `FLOAT_BITS` denotes floats.
         several: Kind of pictures in a file with several pictures; None if a file has only one picture.
+        shown_by_browsers: Whether all common browsers show files of the format.
         extra: Extra of this package that installs an optional dependency of the format, if there is one.
         module: Name of the module that the optional dependency provides.
         bytes_a_value: Bytes of a result for each 8-bit value in it, measured on two photos that esc-light x4
@@ -80,6 +81,7 @@ class PictureFormat:
     moves_exif: bool = False
     depths_bits: tuple[int, ...] = (8,)
     several: Several | None = None
+    shown_by_browsers: bool = False
     extra: str | None = None
     module: str | None = None
     deep_share: float | None = None

@@ -24,6 +24,7 @@ class Bmp(PictureFormat):
 
     name = "BMP"
     extensions = (".bmp", ".dib")
+    shown_by_browsers = True
     signature = rb"BM....\0\0\0\0"
     alpha = False  # Pillow writes alpha into a BMP, but few programs read it
     largest_side_px = INT32_MAX

@@ -42,6 +42,7 @@ class Gif(PictureFormat):
 
     name = "GIF"
     extensions = (".gif",)
+    shown_by_browsers = True
     signature = rb"GIF8[79]a"
     largest_side_px = 65_535
     holds = frozenset(("comment", "xmp"))

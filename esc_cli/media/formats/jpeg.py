@@ -58,6 +58,7 @@ class Jpeg(PictureFormat):
 
     name = "JPEG"
     extensions = (".jpg", ".jpeg", ".jpe", ".jfif")
+    shown_by_browsers = True
     signature = rb"\xff\xd8\xff"
     alpha = False
     largest_side_px = 65_500

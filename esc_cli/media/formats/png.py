@@ -77,6 +77,7 @@ class Png(PictureFormat):
 
     name = "PNG"
     extensions = (".png", ".apng")
+    shown_by_browsers = True
     signature = rb"\x89PNG\r\n\x1a\n"
     largest_side_px = INT32_MAX
     holds = frozenset(("icc_profile", "exif", "xmp", "iptc", "dpi", "text", "comment"))

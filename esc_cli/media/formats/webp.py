@@ -25,6 +25,7 @@ class WebP(PictureFormat):
 
     name = "WEBP"
     extensions = (".webp",)
+    shown_by_browsers = True
     signature = rb"RIFF....WEBP"
     largest_side_px = 16_383
     lossy = True
