@@ -302,7 +302,16 @@ def _done_line(event: Done) -> str:
 def _done_details(event: Done, notes: Sequence[str], *, verbose: bool) -> list[str]:
     reasons = [f"{event.model}: {event.model_reason}"] if event.model_reason else []
     ways = [*reasons, *event.ways] if verbose else []
-    return [*(f"  {way}" for way in ways), *(f"  note: {note}" for note in notes)]
+    return [*_preview_lines(event), *(f"  {way}" for way in ways), *(f"  note: {note}" for note in notes)]
+
+
+def _preview_lines(event: Done) -> list[str]:
+    """Say which parts a preview shows, as --preview takes them, and how long the whole would take."""
+    if not event.parts:
+        return []
+    named = f"  part{'s' if len(event.parts) > 1 else ''} {' and '.join(event.parts)}"
+    whole = event.whole_seconds
+    return [named if whole is None else f"{named}; all of it would take about {_duration(whole)}"]
 
 
 def _way(event: Planned | Done) -> str:

@@ -29,6 +29,7 @@ from esc_cli.jobs.naming import (
     target_path,
 )
 from esc_cli.jobs.options import DEFAULTS, Options, WhenThere
+from esc_cli.jobs.previews.task import LABEL, PreviewTask, plan_preview
 from esc_cli.jobs.record import RECORDS_FOLDER, made_from, size_and_time
 from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources, without_extension
 from esc_cli.jobs.task import PictureTask, Task, WriteRecipe, collisions
@@ -100,7 +101,13 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     """
     options, names = request.options, expand(request.inputs)
     listed = names_in_list(options.files_from)
-    destination = decide_destination(names, request.output, options.format, several=options.lists_files)
+    destination = decide_destination(
+        names,
+        request.output,
+        options.format,
+        several=options.lists_files,
+        previews=options.previewed is not None,
+    )
     check_template(destination, options.template)
     if options.in_place:
         check_replaceable(names, request.output)
@@ -111,7 +118,7 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     planned, failures = _plan_tasks(sources, destination, request, write_recipe)
     tasks = _named_apart(planned)
     up_to_date = [task for task in tasks if task.is_up_to_date]
-    if names_one and options.clips.apart_from_damage != DEFAULT_OPTIONS:
+    if names_one and replace(options.clips.apart_from_damage, preview=None) != DEFAULT_OPTIONS:
         _refuse_pictures(tasks)
     _refuse_collisions(tasks, options)
     there = [task for task in tasks if task.is_there and task.in_place is None]
@@ -169,7 +176,9 @@ def _plan_tasks(
 
 
 def _is_of_single_files(task: Task) -> bool:
-    """Return whether a task reads one file and writes one file."""
+    """Return whether a task reads one file and writes one file. Previews of pictures leave no record."""
+    if isinstance(task, PreviewTask):
+        return False
     makes_one = not isinstance(task, ClipTask) or task.output.is_one_file
     return isinstance(task.source.content, Path) and task.source.content.is_file() and makes_one
 
@@ -194,6 +203,7 @@ def _own_results(sources: Sequence[Source]) -> set[Source]:
 def _plan_task(source: Source, destination: Destination, request: Request) -> Task:
     task: Task
     if is_clip(source):
+        _refuse_part_of_clip(source, request.options)
         task = plan_clip(source, destination, request.size, request.options.clips)
         wraps = request.options.wraps
         if task.clip.rotation_deg % 180 and wraps.turned(1) != wraps:
@@ -226,7 +236,16 @@ def _named_by_template(task: Task, request: Request) -> Path | None:
             "model": request.model.replace("/", "_").replace(os.sep, "_"),
         }
     )
-    return target.with_name(f"{name}{target.suffix}")
+    label = LABEL if isinstance(task, PreviewTask) else ""
+    return target.with_name(f"{name}{label}{target.suffix}")
+
+
+def _refuse_part_of_clip(source: Source, options: Options) -> None:
+    if options.previewed is not None and options.previewed.place is not None:
+        raise UsageError(
+            f"{source.name} is a clip, and only a picture can be previewed in part",
+            hint="use --preview auto, or a number of frames",
+        )
 
 
 def _plan_picture(source: Source, destination: Destination, request: Request) -> PictureTask:
@@ -234,6 +253,8 @@ def _plan_picture(source: Source, destination: Destination, request: Request) ->
         raise InputError("frames came through standard input where a picture was expected")
     options = request.options
     header = probe(source.content, options.largest_px, keep_damaged=options.keeps_damaged)
+    if options.previewed is not None:
+        return plan_preview(source, destination, request.size, options, header)
     format = choose_format(destination, header.format)
     height, width = request.size.size_of(header.height, header.width)
     check_fits(height, width, format)

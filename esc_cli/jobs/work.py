@@ -18,17 +18,21 @@ from esc_cli.enhancement.choice import Choice, Chooser, looks_at
 from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.models import Models
 from esc_cli.errors import InputError
+from esc_cli.evaluation.viewer.page import written_page
 from esc_cli.jobs.clips.division import Division, Part, Turn, make_part, times_of
 from esc_cli.jobs.clips.outputs import ContainerFile, identity_of
 from esc_cli.jobs.clips.run import FrameEnlarger, Made, Publish, make_clip
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
+from esc_cli.jobs.estimate import seconds_of_whole
 from esc_cli.jobs.events import Done, Engine, Listener, Progressed, Started
 from esc_cli.jobs.in_place import set_original_aside
 from esc_cli.jobs.memory import check_room_for_reading, check_room_for_result
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import EndOfRun
 from esc_cli.jobs.plan import refuse_existing
+from esc_cli.jobs.previews.making import Preview, make_preview
+from esc_cli.jobs.previews.task import PreviewTask
 from esc_cli.jobs.record import Stamp, stamp_unchanged, status_of, write_record
 from esc_cli.jobs.streams import STDOUT, write_stdout
 from esc_cli.jobs.task import PictureTask, Task
@@ -50,13 +54,15 @@ class Loaded:
 
 @dataclass(frozen=True)
 class HighFile:
-    """A result that is not written yet."""
+    """A result that is not written yet. For a preview, ``file`` holds its sheet."""
 
     file: PictureFile
     stamp: Stamp | None
     choice: Choice | None
     seconds: float
     ways: tuple[str, ...]
+    preview: Preview | None = None
+    whole_seconds: float | None = None
 
 
 class SkipError(Exception):
@@ -131,6 +137,8 @@ class Work:
             SkipError: The result appeared after planning.
         """
         self._check_free(task)
+        if isinstance(task, PreviewTask):
+            return self._preview(task, loaded)
         low = held_by(task.format, loaded.file)
         check_room_for_result(task, low, self._free_bytes)
         name, enlarger = task.source.name, self._begun_by(task, loaded.choice)
@@ -138,6 +146,21 @@ class Work:
         result = enlarger(low, lambda done, total: self._listener(Progressed(name, done, total)))
         seconds = seconds_since(begun)
         return HighFile(result.file, loaded.stamp, loaded.choice, seconds, result.ways)
+
+    def _preview(self, task: PreviewTask, loaded: Loaded) -> HighFile:
+        """Enlarge parts of a picture, and estimate the time for the whole."""
+        name, enlarger = task.source.name, self._begun_by(task, loaded.choice)
+        begun = time.monotonic()
+        preview = make_preview(
+            task,
+            loaded.file.first,
+            enlarger,
+            lambda done, total: self._listener(Progressed(name, done, total)),
+        )
+        seconds = seconds_since(begun)
+        whole_seconds = None if task.exact else seconds_of_whole(task, enlarger.models)
+        file = PictureFile((preview.sheet,))
+        return HighFile(file, None, loaded.choice, seconds, (), preview, whole_seconds)
 
     def _begun_by(self, task: Task, choice: Choice | None) -> Enlarger:
         """Report that the network begins with a task, and return the enlarger that runs it.
@@ -165,6 +188,22 @@ class Work:
             EndedError: The run has ended.
         """
         begun = time.monotonic()
+        if isinstance(task, PreviewTask) and task.is_page and task.target is not None:
+            with ended.publishing():
+                self._publish_page(task, task.target, high, ended)
+        else:
+            self._write_picture(task, high, ended)
+        first = high.file.first
+        too_large = metadata_lost(first.metadata, task.format, self._options.write.keep)
+        notes = tuple(dict.fromkeys((*first.notes, *task.lost, *too_large, *_unenlarged(high.choice))))
+        seconds = round(high.seconds + seconds_since(begun), 3)
+        name = task.source.name
+        size = first.height, first.width
+        done = Done(name, target_name(task), *size, seconds, notes, high.ways, *model_and_reason(high.choice))
+        parts = () if high.preview is None else high.preview.parts
+        return replace(done, parts=parts, whole_seconds=high.whole_seconds)
+
+    def _write_picture(self, task: PictureTask, high: HighFile, ended: EndOfRun) -> None:
         models = self._chooser.models(high.choice)
         provenance = models.provenance(task.factor, high.file.first.color.dtype)
         encoded = encode_file(high.file, task.format, self._write_settings(task, provenance))
@@ -173,13 +212,20 @@ class Work:
         else:
             with ended.publishing():
                 self._publish(task, task.target, encoded, high, ended)
-        first = high.file.first
-        too_large = metadata_lost(first.metadata, task.format, self._options.write.keep)
-        notes = tuple(dict.fromkeys((*first.notes, *task.lost, *too_large, *_unenlarged(high.choice))))
-        seconds = round(high.seconds + seconds_since(begun), 3)
-        name = task.source.name
-        size = first.height, first.width
-        return Done(name, target_name(task), *size, seconds, notes, high.ways, *model_and_reason(high.choice))
+
+    def _publish_page(self, task: Task, target: Path, high: HighFile, ended: EndOfRun) -> None:
+        """Write the page of a preview, unless the run has ended."""
+        if ended.is_set():
+            raise EndedError
+        self._check_free(task)
+        preview = cast(Preview, high.preview)
+        sizes = [(color.shape[-2], color.shape[-1]) for _, color in preview.layers]
+        title = f"{task.source.name}, part {' and '.join(preview.parts)}"
+        replace_it = self._options.when_there == "overwrite"
+        task.source.make_folder_of_result(target.parent)
+        with written_page(target, title, sizes, replace=replace_it) as page:
+            for name, color in preview.layers:
+                page.add(name, color, {"size": f"{color.shape[-1]}x{color.shape[-2]}"})
 
     def _publish(self, task: Task, target: Path, encoded: bytes, high: HighFile, ended: EndOfRun) -> None:
         """Write a result, unless the run has ended.
