@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from PIL import Image
 
 from esc_cli.engine.borders import Seamless
 from esc_cli.engine.tiling.tiles import Span
-from esc_cli.enhancement.enlarge import Enlarger
+from esc_cli.enhancement.enlarge import Enlarger, enlarge
 from esc_cli.enhancement.models import Models
 from esc_cli.enhancement.options import EnhancementOptions
 from esc_cli.enhancement.parts import MARGIN_PX, Area, cut_out, enlarge_part, work_px
@@ -88,6 +90,21 @@ def test_what_pools_is_near_the_whole_result(scene: Image.Image) -> None:
     near, far = (float((one - whole).square().mean()) for one in (made, alone))
     assert near < 0.1
     assert far > 2 * near
+
+
+def test_alpha_has_samples_of_its_own() -> None:
+    """If the samples are the picture itself, its result is that of the picture."""
+    picture, upscaler = noise(20, 24, alpha=True), enlarger("esc-fp", 2).models.upscaler(2)
+    whole, part, other = (
+        enlarge(picture, upscaler, (40, 48), samples=samples).picture
+        for samples in (None, picture, replace(picture, alpha=torch.full_like(picture.color[:, :1], 255)))
+    )
+    assert whole.alpha is not None
+    assert part.alpha is not None
+    assert other.alpha is not None
+    assert difference(part.color, whole.color) <= 1
+    assert difference(part.alpha, whole.alpha) <= 1
+    assert difference(other.alpha, whole.alpha) > 0
 
 
 def test_the_work_does_not_grow_with_the_picture() -> None:

@@ -247,5 +247,20 @@ def test_a_clip_has_no_parts_and_the_pictures_beside_it_have(save: Save) -> None
         make("in.mkv", preview="auto", output="page.html")
 
 
+def test_an_interrupted_run_says_how_previews_go_on(save: Save) -> None:
+    for name in ("a.png", "b.png"):
+        save(name)
+
+    def interrupt(event: Event) -> None:
+        if isinstance(event, Done):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        upscale_files(["a.png", "b.png"], listener=interrupt, preview="auto", **OPTIONS)
+    assert caught.value.__notes__[-1] == "run the same command with --skip-existing to continue"
+    upscale_files(["a.png", "b.png"], preview="auto", when_there="skip", **OPTIONS)
+    assert {"a_x2_preview.png", "b_x2_preview.png"} <= files()
+
+
 def test_an_image_in_memory_is_enlarged_whole(scene: Image.Image) -> None:
     assert esc_cli.upscale(scene, model="nearest", scale=2, preview="auto").size == (480, 384)
