@@ -106,7 +106,7 @@ def plan_preview(
     target = target_path(source, destination, format, *labels)
     if target is not None and destination.is_folder:
         target = target.with_name(f"{target.stem}{LABEL}{target.suffix}")
-    several = f"the preview shows only the first of {header.frames} frames or pages"
+    several = "a preview shows only the first frame or page"
     return PreviewTask(
         source=source,
         target=target,
