@@ -3,15 +3,13 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextColumn, TimeRemainingColumn
-from rich.table import Column
 from rich.text import Text
 
+from esc_cli.cli.bars import Bars, speed
+from esc_cli.cli.durations import duration
 from esc_cli.cli.output import answer, print_event, printable, say_error, stderr_console
 from esc_cli.jobs.events import (
     Done,
@@ -28,11 +26,8 @@ from esc_cli.jobs.events import (
     WorkerLost,
     Workers,
 )
+from esc_cli.jobs.progress import RunProgress
 from esc_cli.jobs.streams import STDIN, STDOUT
-
-SPEED_OVER_S = 600
-"""The time left is estimated from the last ten minutes of work: a tile may take a minute on a CPU."""
-
 
 LINE_EVERY_S = 60
 """Seconds between the lines about the progress of one input, which stand for the bars of a terminal."""
@@ -72,8 +67,9 @@ class Reporter:
         self._said: set[str] = set()
         self._dry_run = dry_run
         self._console = stderr_console()
-        self._lines = _ProgressLines()
-        self._bars = _Bars(self._console, visible=self._talks and not dry_run)
+        self._progress = RunProgress()
+        self._lines = _ProgressLines(self._progress)
+        self._bars = Bars(self._console, self._progress, visible=self._talks and not dry_run)
 
     def __enter__(self) -> Self:
         self._bars.start()
@@ -114,6 +110,7 @@ class Reporter:
                 self._say(self._unsaid)
 
     def _pass_on(self, event: Event) -> None:
+        self._progress(event)
         self._bars(event)
         if self._log is not None:
             self._log.event(event)
@@ -179,106 +176,31 @@ class Reporter:
 
 
 class _ProgressLines:
-    """Makes a line about the progress of an input once in a while."""
+    """Makes a line about the progress of an input once in a while.
 
-    def __init__(self) -> None:
-        self._begun: dict[str, float] = {}
+    Args:
+        run: Follows the events of the run, and has each of them before the lines.
+    """
+
+    def __init__(self, run: RunProgress) -> None:
+        self._run = run
         self._said = time.monotonic()
 
     def __call__(self, event: Started | Progressed) -> str | None:
         """Return the line for an event, or None if the last line is too recent."""
         now = time.monotonic()
-        begun = self._begun.setdefault(event.input, now)
         if isinstance(event, Started):
-            self._begun = {event.input: now}
             self._said = now
+        standing = self._run.of(event.input)
         if isinstance(event, Started) or event.done >= event.total or now - self._said < LINE_EVERY_S:
             return None
+        if standing is None or standing.left_s is None:
+            return None
         self._said = now
-        share = event.done / event.total
-        left = _duration((now - begun) * (1 - share) / max(share, 1e-9))
-        speed = "" if event.frames_per_second is None else f", {_speed(event.frames_per_second)}"
-        return f"{_spoken(event.input, 'standard input')}: {share:.0%}{speed}, about {left} left"
-
-
-class _Bars:
-    """Progress bars for the current picture and, if there are several, for all; only on a terminal.
-
-    With the workers of a cluster, several pictures are current, and only the bar for all is shown.
-    """
-
-    def __init__(self, console: Console, *, visible: bool) -> None:
-        self._progress = Progress(
-            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=40)),
-            BarColumn(),
-            TaskProgressColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            transient=True,
-            redirect_stdout=False,  # stdout is for answers, not for messages
-            speed_estimate_period=SPEED_OVER_S,
-            disable=not (visible and console.is_terminal),
-        )
-        self.start, self.stop = self._progress.start, self._progress.stop
-        self._px: dict[str, int] = {}
-        self._shares: dict[str, float] = {}  # the finished share of each picture that was begun
-        self._finished = 0
-        self._workers = 0
-        self._all: TaskID | None = None
-        self._picture: TaskID | None = None
-
-    def __call__(self, event: Event) -> None:
-        match event:
-            case Planned():
-                self._px[event.input] = event.height * event.width * event.frames
-            case Workers():
-                self._workers = event.workers
-            case Watching() if self._picture is not None:
-                self._progress.remove_task(self._picture)
-                self._picture = None
-            case Started():
-                self._start(event)
-            case Progressed():
-                self._advance(event)
-            case Done() | Failed() | Skipped() if event.input in self._px:
-                self._finished += 1
-                self._count(event.input, 1.0)
-
-    def _start(self, event: Started) -> None:
-        if self._picture is not None:
-            self._progress.remove_task(self._picture)
-        if event.total > 1 and self._all is None:
-            self._all = self._progress.add_task("", total=sum(self._px.values()))
-        if self._all is not None:
-            if self._workers:
-                description = f"{self._finished} of {event.total}, {self._workers} workers"
-            else:
-                description = f"picture {event.number} of {event.total}"
-            self._progress.update(self._all, description=description)
-        if not self._workers or event.total == 1:
-            self._picture = self._progress.add_task(printable(Path(event.input).name), total=None)
-
-    def _advance(self, event: Progressed) -> None:
-        if self._picture is not None:
-            self._progress.update(self._picture, completed=event.done, total=event.total)
-        if self._picture is not None and event.frames_per_second is not None:
-            name = printable(Path(event.input).name)
-            self._progress.update(self._picture, description=f"{name} {_speed(event.frames_per_second)}")
-        self._count(event.input, event.done / event.total)
-
-    def _count(self, name: str, share: float) -> None:
-        """Advance the bar for all by what is newly done of one picture."""
-        more = share - self._shares.get(name, 0.0)
-        self._shares[name] = share
-        if self._all is not None:
-            self._progress.advance(self._all, more * self._px.get(name, 0))
-
-
-def _speed(frames_per_second: float) -> str:
-    """Format a speed in frames per second, or in seconds per frame below one frame per second."""
-    if frames_per_second >= 1:
-        return f"{frames_per_second:.1f} frames/s"
-    return f"{1 / frames_per_second:.1f} s/frame"
+        frames = standing.frames_per_second
+        pace = "" if frames is None else f", {speed(frames, 'frame')}"
+        name = _spoken(event.input, "standard input")
+        return f"{name}: {standing.share:.0%}{pace}, about {duration(standing.left_s)} left"
 
 
 def _failed_line(event: Failed) -> str:
@@ -302,7 +224,16 @@ def _done_line(event: Done) -> str:
 def _done_details(event: Done, notes: Sequence[str], *, verbose: bool) -> list[str]:
     reasons = [f"{event.model}: {event.model_reason}"] if event.model_reason else []
     ways = [*reasons, *event.ways] if verbose else []
-    return [*(f"  {way}" for way in ways), *(f"  note: {note}" for note in notes)]
+    return [*_preview_lines(event), *(f"  {way}" for way in ways), *(f"  note: {note}" for note in notes)]
+
+
+def _preview_lines(event: Done) -> list[str]:
+    """Say which parts a preview shows, as --preview takes them, and how long the whole would take."""
+    if not event.parts:
+        return []
+    named = f"  part{'s' if len(event.parts) > 1 else ''} {' and '.join(event.parts)}"
+    whole = event.whole_seconds
+    return [named if whole is None else f"{named}; all of it would take about {duration(whole)}"]
 
 
 def _way(event: Planned | Done) -> str:
@@ -342,7 +273,7 @@ def _estimate_lines(event: Estimate) -> list[str]:
     counts += [f"{event.up_to_date} up to date"] if event.up_to_date else []
     counts += [f"{event.skipped} existing"] if event.skipped else []
     counts += [f"{event.failed} that cannot be processed"] if event.failed else []
-    costs = [] if event.seconds is None else [_duration(event.seconds)]
+    costs = [] if event.seconds is None else [duration(event.seconds)]
     costs += [_size(event.disk_bytes)]
     about = f", about {' and '.join(costs)}" if event.files else ""
     return [f"{', '.join(counts)}{about}", *(f"warning: {sentence}" for sentence in event.warnings)]
@@ -360,14 +291,6 @@ def _number(count: int, thing: str) -> str:
 
 def _counted(event: Summary) -> int:
     return event.done + event.skipped + event.failed + event.not_begun + event.passed_over
-
-
-def _duration(seconds: float) -> str:
-    """Format an estimated duration, rounded because it is only an estimate."""
-    if seconds < 90:
-        return f"{max(1, round(seconds))} s"
-    minutes = round(seconds / 60)
-    return f"{minutes} min" if minutes < 90 else f"{round(minutes / 60)} h"
 
 
 def _size(size_bytes: int) -> str:

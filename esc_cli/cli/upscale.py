@@ -36,6 +36,7 @@ from esc_cli.engine.borders import Seamless
 from esc_cli.engine.executors.registry import AUTO, REQUESTS
 from esc_cli.enhancement.options import Alpha
 from esc_cli.errors import ExitCode, UsageError
+from esc_cli.jobs.previews.request import AUTO_PREVIEW
 from esc_cli.jobs.streams import STDIN
 from esc_cli.media.metadata.kinds import OPTIONS as METADATA
 from esc_cli.version import made_by
@@ -360,8 +361,16 @@ def upscale(
     ] = None,
     end: Annotated[str | None, typer.Option(metavar="TIME", help="End time, in the same format.")] = None,
     preview: Annotated[
-        int | None,
-        typer.Option(min=1, metavar="N", help="Make one picture of N frames instead of a clip."),
+        str | None,
+        typer.Option(
+            metavar="WHAT",
+            autocompletion=completion.one_of(AUTO_PREVIEW),
+            help="Show a sheet in seconds instead of making each result: N frames of a clip, or the N parts "
+            "of a picture with the most detail, beside bicubic. auto shows 9 frames or 1 part, and X,Y or "
+            "X,Y,W,H that part of a picture. With -o NAME.html it is a page for a browser. Parts differ from "
+            "the result by less than half a step of 8 bits in 99 % of the values. With --tiling exact they "
+            "are equal, and take as long as the whole.",
+        ),
     ] = None,
     fps: Annotated[
         str | None,

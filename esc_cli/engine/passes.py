@@ -15,6 +15,7 @@ from esc_cli.engine.memory.footprint import Work
 from esc_cli.engine.memory.free import check_room, free_bytes, host_free_bytes, release_reserve
 from esc_cli.engine.pixels import from_unit
 from esc_cli.engine.tiling.choice import Mode, TilingRequest, Way, choose_ways
+from esc_cli.engine.tiling.shared_statistics import Statistics
 from esc_cli.engine.tiling.tiled import TiledRun, TileSizes
 from esc_cli.engine.tiling.tiles import Span
 from esc_cli.engine.transfer import Download
@@ -63,6 +64,7 @@ class Pass:
         report: ReportPixels,
         size: tuple[int, int] | None = None,
         wraps: Wraps = NOT_WRAPPED,
+        samples: Tensor | None = None,
     ) -> PassResult:
         """Upscale a picture.
 
@@ -76,6 +78,8 @@ class Pass:
             report: Called with the low-resolution pixels as they are finished, N H W in total.
             size: Size of an arbitrary-scale network's result, (height, width).
             wraps: Axes along which the picture wraps.
+            samples: If the picture is a part of a larger one, a picture that stands for the whole. The
+                network then pools over it, if the runtime can share what is pooled.
 
         Returns:
             The upscaled picture, (N, 3, scale H, scale W) or of ``size``, on the host.
@@ -92,12 +96,20 @@ class Pass:
         retries, scale = executor.overflow_retries, executor.config.scale
         grid = None if size is None else Grid.between((height, width), size)
         high = _host_picture((n, 3, *(size or (scale * height, scale * width))), dtype)
+        statistics = None if samples is None else self._gathered(samples)
         padded = _padded(low.to(executor.device), executor.config, wraps)
         progress = _Progress(n * height * width, report)
         with Download(executor.device) as download:
-            way = self._run(padded, _Output(high, scale, grid, progress, download, wraps))
+            way = self._run(padded, _Output(high, scale, grid, progress, download, wraps, statistics))
         progress.finish()
         return PassResult(high, way, executor.overflow_retries - retries)
+
+    def _gathered(self, samples: Tensor) -> Statistics | None:
+        """Return what the network pools over a picture, or None if nothing can be shared."""
+        executor = self._executor
+        if not (executor.config.pools and executor.runtime.shares_statistics):
+            return None
+        return executor.gather(_padded(samples.to(executor.device), executor.config, NOT_WRAPPED))
 
     def _whole_cells(self, low: Tensor, wraps: Wraps) -> tuple[int, int]:
         """Return how often a picture that wraps must be repeated, so that it can be unshuffled as a whole."""
@@ -134,7 +146,10 @@ class Pass:
         # If rows wrap, strips do not overwrite maps that are done. ESC-light x2 on 640x640 in strips takes
         # 797 MB instead of 690, and half of the free memory is left for other networks.
         usable_bytes = left_bytes // 2 if output.wraps.rows else left_bytes
-        ways = choose_ways(self._request, work, usable_bytes, on_host)
+        given = output.statistics is not None
+        ways = choose_ways(self._request, work, usable_bytes, on_host and not given)
+        if given:  # strips pool over the picture that they are cut from
+            ways = tuple(way for way in ways if way.mode != "exact")
         # The pixels of a grid lie on no other that tiles could share, and tiles have no opposite borders.
         if output.grid is not None or output.wraps:
             ways = tuple(way for way in ways if way.sizes is None)
@@ -168,7 +183,7 @@ class Pass:
     def _run_whole(self, padded: Tensor, output: "_Output") -> Tensor:
         if output.wraps:
             return self._executor(padded, wraps=output.wraps)
-        return self._executor(padded, output.grid)
+        return self._executor(padded, output.grid, output.statistics)
 
     def _run_exact(self, padded: Tensor, output: "_Output") -> None:
         self._strip_rows = self._executor.stream(
@@ -183,7 +198,7 @@ class Pass:
 
     def _run_tiles(self, sizes: TileSizes, padded: Tensor, output: "_Output") -> None:
         sizes = replace(sizes, largest_px=min(sizes.largest_px, self._tile_px))
-        tiled = TiledRun(self._executor, sizes)
+        tiled = TiledRun(self._executor, sizes, output.statistics)
         area_px = padded[:, 0].numel()
 
         def write(rows: Span, columns: Span, block: Tensor) -> None:
@@ -206,6 +221,7 @@ class _Output:
         progress: Progress of the work.
         download: Copies pixels to the host.
         wraps: Axes along which the picture wraps.
+        statistics: What the network pools, if that was gathered from another picture.
     """
 
     high: Tensor
@@ -214,6 +230,7 @@ class _Output:
     progress: "_Progress"
     download: Download
     wraps: Wraps = NOT_WRAPPED
+    statistics: Statistics | None = None
 
     def write(self, rows: Span, columns: Span, block: Tensor) -> None:
         """Convert finished pixels on their device and copy them to their place. They are overwritten."""

@@ -70,6 +70,7 @@ class SelfEnsemble:
         report: ReportPixels,
         size: tuple[int, int] | None = None,
         wraps: Wraps = NOT_WRAPPED,
+        samples: Tensor | None = None,
     ) -> PassResult:
         """Upscale a picture to the mean of eight results in [0, 1], which is rounded once.
 
@@ -79,6 +80,7 @@ class SelfEnsemble:
             report: Called with the low-resolution pixels as they are finished, 8 N H W in total.
             size: See ``Pass.run``.
             wraps: See ``Pass.run``.
+            samples: See ``Pass.run``.
 
         Returns:
             The upscaled picture, (N, 3, scale H, scale W) or of ``size``, on the host.
@@ -89,10 +91,10 @@ class SelfEnsemble:
         """
         scale, (height, width) = self._pass.config.scale, low.shape[-2:]
         _check_room((*low.shape[:2], *(size or (scale * height, scale * width))))
-        first = self._run_turned(SYMMETRIES[0], low, report, size, wraps)
+        first = self._run_turned(SYMMETRIES[0], low, report, size, wraps, samples)
         total, retries = first.high.numpy(), first.overflow_retries
         for symmetry in SYMMETRIES[1:]:
-            result = self._run_turned(symmetry, low, report, size, wraps)
+            result = self._run_turned(symmetry, low, report, size, wraps, samples)
             np.add(total, symmetry.undo(result.high.numpy()), out=total)
             retries += result.overflow_retries
             del result  # free its memory before the next result is made
@@ -107,10 +109,13 @@ class SelfEnsemble:
         report: ReportPixels,
         size: tuple[int, int] | None,
         wraps: Wraps,
+        samples: Tensor | None,
     ) -> PassResult:
         turned_size = None if size is None else symmetry.size_of(size)
         turned_wraps = wraps.turned(symmetry.turns)
-        return self._pass.run(symmetry.apply(low), torch.float32, report, turned_size, turned_wraps)
+        turned_samples = None if samples is None else symmetry.apply(samples)
+        turned = symmetry.apply(low)
+        return self._pass.run(turned, torch.float32, report, turned_size, turned_wraps, turned_samples)
 
 
 def _check_room(shape: tuple[int, ...]) -> None:

@@ -19,7 +19,7 @@ from esc_cli.checkpoints.checkpoint import (
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.checkpoints.scales import plan_passes
 from esc_cli.engine.attention_choice import AttentionChoice, choose_attention
-from esc_cli.engine.borders import Seamless, Wraps
+from esc_cli.engine.borders import NOT_WRAPPED, Seamless, Wraps
 from esc_cli.engine.device import Precision, PrecisionChoice, choose_precision
 from esc_cli.engine.executors.base import Runtime
 from esc_cli.engine.executors.registry import AUTO, choose_device_for, choose_runtime, runtime_named
@@ -29,6 +29,7 @@ from esc_cli.engine.passes import Pass
 from esc_cli.engine.pixels import check_dtype, check_picture, dtype_name
 from esc_cli.engine.self_ensemble import SYMMETRIES, SelfEnsemble
 from esc_cli.engine.tiling.choice import Tiling, TilingRequest, fits_whole, tiling_request
+from esc_cli.engine.tiling.samples import sampled
 from esc_cli.errors import OutOfMemoryError, UsageError
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
 
@@ -210,6 +211,16 @@ class Upscaler:
         return f"<Upscaler {names} {kind}, attention {self.attention}>"
 
     @property
+    def window_px(self) -> int:
+        """Side of the attention windows of the first network, in pixels of the picture."""
+        return self._checkpoints[self.passes[0]].config.window_size
+
+    @property
+    def pools(self) -> bool:
+        """Whether each pixel of a result may depend on the whole picture, or on how much of it is unknown."""
+        return any(one.config.pools or one.config.opaque for one in self._checkpoints.values())
+
+    @property
     def keeps_pixels(self) -> bool:
         """Whether each pixel of a result copies one pixel of the picture, whatever its neighbors are."""
         return all(
@@ -264,8 +275,13 @@ class Upscaler:
         job_px: int | None = None,
         size: tuple[int, int] | None = None,
         progress: ProgressCallback | None = None,
+        samples: Tensor | None = None,
     ) -> Upscaled:
-        """Upscale pictures as ``__call__`` does, with the same arguments and errors, and return how."""
+        """Upscale pictures as ``__call__`` does, with the same arguments and errors, and return how.
+
+        ``low`` may also be a part of a larger picture. ``samples`` is then a small picture that stands for
+        the whole (see ``tiling.samples``). The networks pool over it, and no border of ``low`` wraps.
+        """
         check_picture(low)
         dtype = low.dtype if dtype is None else dtype
         check_dtype(dtype)
@@ -275,14 +291,18 @@ class Upscaler:
         between = torch.float32 if dtype.is_floating_point else torch.uint16
         job_px = low[:, 0].numel() if job_px is None else job_px
         # Half of the rounds have the picture's own shape, and half have the rotated picture's shape.
-        runs = self._planned_runs(dtype, low.shape, job_px * max(1, rounds // 2))
+        job_px *= max(1, rounds // 2)
+        runs = self._planned_runs(dtype, low.shape, job_px, is_part=samples is not None)
+        wraps = self.wraps if samples is None else NOT_WRAPPED
         asked = (size or self._scaled_size(low)) if self.does_any_scale else None
         ways, retries = [], 0
         try:
             with torch.inference_mode():
                 for position, run in enumerate(runs, start=1):
                     kind = dtype if position == len(runs) else between
-                    result = run.run(low, kind, meter.add, asked, self.wraps)
+                    result = run.run(low, kind, meter.add, asked, wraps, samples)
+                    if samples is not None and position < len(runs):
+                        samples = sampled(run.run(samples, kind, lambda px: None).high)
                     low = result.high
                     ways.append(result.way)
                     retries += result.overflow_retries
@@ -294,29 +314,39 @@ class Upscaler:
         height, width = (max(1, round(side * self.scale)) for side in low.shape[-2:])
         return height, width
 
-    def _planned_runs(self, pixels: torch.dtype, shape: torch.Size, job_px: int) -> list[Pass | SelfEnsemble]:
+    def _planned_runs(
+        self, pixels: torch.dtype, shape: torch.Size, job_px: int, *, is_part: bool
+    ) -> list[Pass | SelfEnsemble]:
         """Return the object that runs each pass, for results of a pixel type."""
         dtype = self.precision_for(pixels)
         runs, (n, _, height, width) = [], shape
         for scale in self.passes:
-            runtime = self._choose_runtime(scale, dtype, (n, height, width), job_px)
+            runtime = self._choose_runtime(scale, dtype, (n, height, width), job_px, is_part=is_part)
             runs.append(self._run(scale, dtype, runtime))
             height, width, job_px = (int(now) for now in (height * scale, width * scale, job_px * scale**2))
         return runs
 
     def _choose_runtime(
-        self, scale: float, dtype: torch.dtype, pictures: tuple[int, int, int], job_px: int
+        self,
+        scale: float,
+        dtype: torch.dtype,
+        pictures: tuple[int, int, int],
+        job_px: int,
+        *,
+        is_part: bool,
     ) -> Runtime:
         """Choose the runtime of a pass over pictures, (N, H, W).
 
-        Unless the user asked for it, a runtime other than torch gets only pictures that run whole.
+        Unless the user asked for it, a runtime other than torch gets only pictures that run whole, and parts
+        of a picture only if it can share what is pooled.
         """
         checkpoint = self._checkpoints[scale]
 
         def suits(runtime: Runtime) -> bool:
             work = Work(checkpoint.config, dtype, self.attention, *pictures, runtime)
             fits = fits_whole(self._requests[scale], work, free_bytes(self.device))
-            return fits and self._missing(runtime) is None
+            shares = runtime.shares_statistics or not is_part
+            return fits and shares and self._missing(runtime) is None
 
         return choose_runtime(self._runtime, checkpoint.network, self.device, dtype, job_px, suits)
 

@@ -87,7 +87,7 @@ class Enlarger:
         """
         different = {id(picture.color): picture for picture in file.pictures}
         made = {
-            key: self.to_size(picture, self._size_of(picture), share_of(progress, number, len(different)))
+            key: self.to_size(picture, self.size_of(picture), share_of(progress, number, len(different)))
             for number, (key, picture) in enumerate(different.items())
         }
         whole = {
@@ -103,13 +103,15 @@ class Enlarger:
         """Enlarge a picture, or several of one size as (N, 3, H, W), to a given size."""
         job_px = self.job_px.get((picture.height, picture.width))
         picture = dataclasses.replace(picture, alpha_is_data=self.alpha_is_data)
-        upscaler, wraps = self._upscaler(picture, size), self.models.wraps
+        upscaler, wraps = self.upscaler(picture, size), self.models.wraps
         return enlarge(picture, upscaler, size, self.consistency, progress, job_px, wraps)
 
-    def _size_of(self, picture: Picture) -> tuple[int, int]:
+    def size_of(self, picture: Picture) -> tuple[int, int]:
+        """Return the size of a picture's result, (height, width)."""
         return self.size.size_of(picture.height, picture.width)
 
-    def _upscaler(self, picture: Picture, size: tuple[int, int]) -> Upscaler | None:
+    def upscaler(self, picture: Picture, size: tuple[int, int]) -> Upscaler | None:
+        """Return the upscaler that makes a result of a size, or None if nothing is enlarged."""
         return self.models.upscaler(max(size[0] / picture.height, size[1] / picture.width))
 
 
@@ -121,6 +123,7 @@ def enlarge(
     progress: ProgressCallback | None = None,
     job_px: int | None = None,
     wraps: Wraps = NOT_WRAPPED,
+    samples: Picture | None = None,
 ) -> Enlarged:
     """Enlarge a picture, including its transparency and tone.
 
@@ -139,6 +142,8 @@ def enlarge(
         progress: Called with the work that is done and its total, in input pixels of all planes together.
         job_px: Number of pixels of all pictures of this size. The default is that of this picture.
         wraps: Axes along which the picture wraps, as the upscaler was told.
+        samples: If the picture is a part of a larger one, a small picture that stands for the whole; see
+            ``Upscaler.run``.
 
     Raises:
         OutOfMemoryError: The device has too little memory.
@@ -146,18 +151,22 @@ def enlarge(
     if upscaler is None:
         return Enlarged(_resized(picture, size, wraps))
     tone = tone_of(picture.metadata.icc_profile, picture.gray)
-    low = picture.color if tone is None else tone.encode(picture.color)
-    if picture.alpha is None or _is_opaque(picture.alpha):
-        (color,), ways = _upscaled([low], upscaler, size, consistency, progress, job_px)
-        alpha = (
-            None if picture.alpha is None else picture.alpha[..., :1, :1].expand(-1, -1, *color.shape[-2:])
-        )
-    else:
-        counts = upscaler.keeps_pixels or picture.alpha_is_data
-        visible = low if counts else wrapped_bleed(low, picture.alpha, wraps)
-        planes = [visible, picture.alpha.expand(-1, 3, -1, -1)]
-        (color, gray_alpha), ways = _upscaled(planes, upscaler, size, consistency, progress, job_px)
-        alpha = make_gray(gray_alpha)[:, :1]
+    is_opaque = picture.alpha is None or _is_opaque(picture.alpha)
+
+    def planes_of(one: Picture) -> list[Tensor]:
+        low = one.color if tone is None else tone.encode(one.color)
+        if one.alpha is None or is_opaque:
+            return [low]
+        counts = upscaler.keeps_pixels or one.alpha_is_data
+        visible = low if counts else wrapped_bleed(low, one.alpha, wraps)
+        return [visible, one.alpha.expand(-1, 3, -1, -1)]
+
+    sampled = None if samples is None else planes_of(samples)
+    highs, ways = _upscaled(planes_of(picture), upscaler, size, consistency, progress, job_px, sampled)
+    color, alpha = highs[0], picture.alpha
+    if alpha is not None:
+        flat = alpha[..., :1, :1].expand(-1, -1, *color.shape[-2:])
+        alpha = flat if is_opaque else make_gray(highs[1])[:, :1]
     color, alpha = _to_size(color, alpha, size, picture, wraps)
     if tone is not None:
         color = tone.decode(color, picture.color.dtype)
@@ -215,10 +224,12 @@ def _upscaled(
     consistency: bool,
     progress: ProgressCallback | None,
     job_px: int | None,
+    samples: Sequence[Tensor] | None,
 ) -> tuple[list[Tensor], tuple[str, ...]]:
     """Upscale pictures of one size, (1, 3, H, W), by the upscaler's scale.
 
     An arbitrary-scale upscaler makes ``size`` instead, but keeps an axis along which ``size`` is smaller.
+    If the pictures are parts, there are samples for each of them.
 
     Returns:
         The results, and how the first one was made.
@@ -228,8 +239,9 @@ def _upscaled(
     ways: tuple[str, ...] = ()
     for number, low in enumerate(planes):
         share = share_of(progress, number, len(planes))
-        result = upscaler.run(low, job_px=job_px, size=(height, width), progress=share)
+        whole = None if samples is None else samples[number]
+        result = upscaler.run(low, job_px=job_px, size=(height, width), progress=share, samples=whole)
         high = make_consistent(result.high, low) if consistency else result.high
-        results.append(keep_flat(high, low, upscaler.wraps))
+        results.append(keep_flat(high, low, upscaler.wraps if whole is None else NOT_WRAPPED))
         ways = ways or result.ways
     return results, ways

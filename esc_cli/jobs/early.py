@@ -62,7 +62,9 @@ def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *,
         raise UsageError("no input is named", hint="name files or folders, or a list with --files-from")
     if STDIN in names and options.files_from == STDIN:
         raise UsageError("a picture and the list of inputs cannot both come through standard input")
-    destination = decide_destination(names, output, options.format, several=options.lists_files)
+    destination = decide_destination(
+        names, output, options.format, several=options.lists_files, previews=options.previewed is not None
+    )
     check_template(destination, options.template)
     if options.in_place:
         check_replaceable(names, output)

@@ -78,7 +78,11 @@ _LARGEST_SHARE = 0.05
 """Largest share of the estimated time that the trials may take. A dry run makes one trial in any case."""
 
 
-def estimate_plan(plan: Plan, chooser: Chooser, *, timed: Literal["always", "if cheap", "never"]) -> Estimate:
+Timed = Literal["always", "if cheap", "never"]
+"""When the networks of a plan are timed."""
+
+
+def estimate_plan(plan: Plan, chooser: Chooser, *, timed: Timed) -> Estimate:
     """Estimate the time and the disk space of a plan.
 
     Args:
@@ -116,11 +120,27 @@ def _seconds(tasks: Iterable[Task], chooser: Chooser, *, only_if_cheap: bool) ->
     for task in tasks:
         models = chooser.models(task.choice)
         for part in task.parts:
-            low_px[models, models.passes(part.factor)] += part.low_px * (2 if part.probe.alpha else 1)
+            low_px[models, models.passes(part.factor)] += part.work_px * _planes(part)
     work = {way: pixels for way, pixels in low_px.items() if way[1]}
     if only_if_cheap and not _is_cheap(work):
         return None
     return round(sum(starmap(_seconds_of, work.items())), 1)
+
+
+def seconds_of_whole(task: Task, models: Models) -> float | None:
+    """Estimate the time of the network for the whole source of a task, or None if no network is run.
+
+    Args:
+        task: The task.
+        models: The networks that are timed on a small picture of noise.
+    """
+    passes = models.passes(task.factor)
+    return round(_seconds_of((models, passes), task.low_px * _planes(task)), 1) if passes else None
+
+
+def _planes(task: Task) -> int:
+    """Return how often the network runs over a source. Alpha goes through it, too."""
+    return 2 if task.probe.alpha else 1
 
 
 def _is_cheap(work: Mapping[_Way, int]) -> bool:
@@ -166,7 +186,7 @@ def _timed(work: Callable[[], object]) -> float:
 
 
 def _result_bytes(task: Task) -> int:
-    values = task.height * task.width * task.probe.frames * (4 if task.probe.alpha else 3)
+    values = task.result_px * (4 if task.probe.alpha else 3)
     format = cast(PictureFormat | Container, task.format)  # an archive has parts of its own
     return round(format.result_bytes(values, task.probe.depth_bits))
 

@@ -18,6 +18,9 @@ It increases when a field changes its meaning or is removed. New fields and even
 CONTINUE = "run the same command again to continue"
 """The note on an exception that ends a run which a later run can continue."""
 
+CONTINUE_PREVIEWS = "run the same command with --skip-existing to continue"
+"""The same note for previews, which leave no record of how they were made."""
+
 
 @dataclass(frozen=True)
 class Engine:
@@ -119,6 +122,10 @@ class Done:
     ``ways`` has one entry for each pass. It says whether the picture went through the network whole, in
     strips or in tiles, and with how much memory. ``model`` is None if nothing was enlarged. ``model_reason``
     says why the model was chosen, if the program chose it.
+
+    For the preview of a picture, ``parts`` are the parts that it shows, each as ``X,Y,WIDTH,HEIGHT`` in
+    pixels of the input. ``whole_seconds`` is then an estimate of the network's time for the whole input, or
+    None if no network was run or if it ran for the whole.
     """
 
     input: str
@@ -130,6 +137,8 @@ class Done:
     ways: tuple[str, ...]
     model: str | None
     model_reason: str | None
+    parts: tuple[str, ...] = ()
+    whole_seconds: float | None = None
     event: Literal["done"] = "done"
 
 

@@ -21,6 +21,7 @@ from esc_cli.media.video.containers import (
     container_named,
 )
 
+_PAGES = (".html", ".htm")
 _SEPARATORS = tuple(separator for separator in (os.sep, os.altsep) if separator)
 
 
@@ -37,6 +38,7 @@ class Destination:
         to_stdout: Whether the result goes to standard output. If so, ``path`` is None.
         format: The format of the results. None means the format of each input.
         page_format: The format of the pictures in an archive that is named. None means the format of each.
+        is_page: Whether the result is a page for a browser, which only a preview can be.
     """
 
     path: Path | None
@@ -44,6 +46,7 @@ class Destination:
     to_stdout: bool
     format: AnyFormat | None
     page_format: PictureFormat | None = None
+    is_page: bool = False
 
 
 def goes_to_stdout(names: Sequence[str], output: str | None) -> bool:
@@ -55,7 +58,12 @@ def goes_to_stdout(names: Sequence[str], output: str | None) -> bool:
 
 
 def decide_destination(
-    names: Sequence[str], output: str | None, extension: str | None, *, several: bool = False
+    names: Sequence[str],
+    output: str | None,
+    extension: str | None,
+    *,
+    several: bool = False,
+    previews: bool = False,
 ) -> Destination:
     """Parse ``-o`` and ``-f``.
 
@@ -66,6 +74,7 @@ def decide_destination(
             name that does not exist and has the extension of a format is refused.
         extension: The name of a format, or None.
         several: Whether there are several inputs, however many names there are.
+        previews: Whether previews are made, which may be pages for a browser.
 
     Raises:
         UsageError: The options contradict each other or the inputs, or the format cannot be written.
@@ -82,6 +91,17 @@ def decide_destination(
     if not output:
         raise UsageError("the output has an empty name")
     path = Path(output)
+    if previews and is_page(output):
+        if several or len(names) > 1 or _has_folder(names):
+            raise UsageError(
+                "a page shows the preview of one picture", hint="name a folder for sheets, or one picture"
+            )
+        if format is not None:
+            raise UsageError(
+                f"the format {format.name} and the name {output!r} contradict each other",
+                hint="leave one of them out",
+            )
+        return Destination(path, is_folder=False, to_stdout=False, format=None, is_page=True)
     if several or _means_folder(output, names):
         _check_folder(path, output)
         return Destination(path, is_folder=True, to_stdout=False, format=format)
@@ -219,8 +239,15 @@ def results_folder(folder: Path, label: str) -> Path:
 
 
 def names_format(output: str) -> bool:
-    """Return whether ``-o`` names a file whose extension is that of a format."""
-    return _format_of(Path(output)) is not None and not _has_folder((output,))
+    """Return whether ``-o`` names a file whose extension is that of a format or of a page."""
+    return is_page(output) or (_format_of(Path(output)) is not None and not _has_folder((output,)))
+
+
+def is_page(output: str) -> bool:
+    """Return whether ``-o`` names a page for a browser."""
+    return Path(output).suffix.lower() in _PAGES and not (
+        _has_folder((output,)) or output.endswith(_SEPARATORS)
+    )
 
 
 def _means_folder(output: str, names: Sequence[str]) -> bool:

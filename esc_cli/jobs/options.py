@@ -15,6 +15,7 @@ from esc_cli.jobs.clips.options import ClipOptions, check_crf, parse_option, par
 from esc_cli.jobs.in_place import check_in_place
 from esc_cli.jobs.name_templates import NameTemplate
 from esc_cli.jobs.niceness import MOST_NICE
+from esc_cli.jobs.previews.request import PreviewRequest
 from esc_cli.jobs.sources import Shard
 from esc_cli.media.metadata.fitting import parse_metadata_list
 from esc_cli.media.picture import WriteSettings
@@ -75,7 +76,8 @@ class Options(EnhancementOptions):
         deinterlace: For clips: whether to deinterlace interlaced frames.
         start: For clips: start of the part that is kept, in seconds or as ``HH:MM:SS``.
         end: For clips: end of the part that is kept, in seconds or as ``HH:MM:SS``.
-        preview: For clips: number of frames on one picture, which is made instead of a clip.
+        preview: What a preview shows, which is made instead of each result: a number of frames of a clip or
+            of parts of a picture, ``auto``, or a part of a picture as ``X,Y`` (its middle) or ``X,Y,W,H``.
         fps: Frames per second of an image sequence (``frames/%06d.png``).
 
     Raises:
@@ -112,7 +114,7 @@ class Options(EnhancementOptions):
     deinterlace: bool = field(default=False, metadata=RESOLVED)
     start: str | None = field(default=None, metadata=RESOLVED)
     end: str | None = field(default=None, metadata=RESOLVED)
-    preview: int | None = field(default=None, metadata=RESOLVED)
+    preview: int | str | None = field(default=None, metadata=RESOLVED)
     fps: str | None = field(default=None, metadata=RESOLVED)
 
     def __post_init__(self) -> None:
@@ -127,7 +129,7 @@ class Options(EnhancementOptions):
         if self.scale is not None and self.size is not None:
             raise UsageError("a scale and a size cannot be used together", hint="use -s or --size")
         check_in_place(self)
-        _ = self.largest_px, self.share, self.write, self.clips, self.template
+        _ = self.largest_px, self.share, self.write, self.previewed, self.clips, self.template
 
     @cached_property
     def largest_px(self) -> int:
@@ -180,6 +182,11 @@ class Options(EnhancementOptions):
         return WriteSettings(self.quality, parse_metadata_list(self.metadata))
 
     @cached_property
+    def previewed(self) -> PreviewRequest | None:
+        """What a preview shows. None means that results are made."""
+        return None if self.preview is None else PreviewRequest.parse(self.preview)
+
+    @cached_property
     def clips(self) -> ClipOptions:
         """The options that apply only to clips."""
         check_crf(self.crf)
@@ -195,7 +202,7 @@ class Options(EnhancementOptions):
             deinterlace=self.deinterlace,
             start_s=None if self.start is None else parse_time(self.start),
             end_s=None if self.end is None else parse_time(self.end),
-            preview=self.preview,
+            preview=None if self.previewed is None else self.previewed.frames,
             frame_rate=None if self.fps is None else parse_rate(self.fps),
             strict=self.strict,
             may_end_early=self.keeps_damaged,

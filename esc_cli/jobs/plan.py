@@ -32,6 +32,7 @@ from esc_cli.jobs.naming import (
     target_path,
 )
 from esc_cli.jobs.options import DEFAULTS, Options, WhenThere
+from esc_cli.jobs.previews.task import LABEL, PreviewTask, plan_preview
 from esc_cli.jobs.record import RECORDS_FOLDER, made_from, size_and_time
 from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources, without_extension
 from esc_cli.jobs.task import PictureTask, Task, WriteRecipe, collisions
@@ -104,7 +105,13 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     """
     options, names = request.options, expand(request.inputs)
     listed = names_in_list(options.files_from)
-    destination = decide_destination(names, request.output, options.format, several=options.lists_files)
+    destination = decide_destination(
+        names,
+        request.output,
+        options.format,
+        several=options.lists_files,
+        previews=options.previewed is not None,
+    )
     check_template(destination, options.template)
     if options.in_place:
         check_replaceable(names, request.output)
@@ -115,7 +122,7 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     planned, failures = _plan_tasks(sources, destination, request, write_recipe)
     tasks = _named_apart(planned)
     up_to_date = [task for task in tasks if task.is_up_to_date]
-    if names_one and options.clips.apart_from_damage != DEFAULT_OPTIONS:
+    if names_one and replace(options.clips.apart_from_damage, preview=None) != DEFAULT_OPTIONS:
         _refuse_pictures(tasks)
     _refuse_collisions(tasks, options)
     there = [task for task in tasks if task.is_there and task.in_place is None]
@@ -173,7 +180,9 @@ def _plan_tasks(
 
 
 def _is_of_single_files(task: Task) -> bool:
-    """Return whether a task reads one file and writes one file."""
+    """Return whether a task reads one file and writes one file. Previews of pictures leave no record."""
+    if isinstance(task, PreviewTask):
+        return False
     makes_one = not isinstance(task, ClipTask) or task.output.is_one_file
     return isinstance(task.source.content, Path) and task.source.content.is_file() and makes_one
 
@@ -199,6 +208,7 @@ def _plan_task(source: Source, destination: Destination, request: Request) -> Ta
     task: Task
     options = request.options
     if is_clip(source) or becomes_clip(source, destination, options.largest_px, options.clips):
+        _refuse_part_of_clip(source, options)
         task = plan_clip(source, destination, request.size, options.clips, options.largest_px)
         wraps = request.options.wraps
         if task.clip.rotation_deg % 180 and wraps.turned(1) != wraps:
@@ -247,7 +257,16 @@ def _named_by_template(task: Task, request: Request) -> Path | None:
             "model": request.model.replace("/", "_").replace(os.sep, "_"),
         }
     )
-    return target.with_name(f"{name}{target.suffix}")
+    label = LABEL if isinstance(task, PreviewTask) else ""
+    return target.with_name(f"{name}{label}{target.suffix}")
+
+
+def _refuse_part_of_clip(source: Source, options: Options) -> None:
+    if options.previewed is not None and options.previewed.place is not None:
+        raise UsageError(
+            f"{source.name} is a clip, and only a picture can be previewed in part",
+            hint="use --preview auto, or a number of frames",
+        )
 
 
 def _plan_picture(source: Source, destination: Destination, request: Request) -> PictureTask:
@@ -255,6 +274,8 @@ def _plan_picture(source: Source, destination: Destination, request: Request) ->
         raise InputError("frames came through standard input where a picture was expected")
     options = request.options
     header = probe(source.content, options.largest_px, keep_damaged=options.keeps_damaged)
+    if options.previewed is not None:
+        return plan_preview(source, destination, request.size, options, header)
     format = choose_format(destination, header.format)
     height, width = request.size.size_of(header.height, header.width)
     check_fits(height, width, format)

@@ -62,6 +62,21 @@ class Task:
         return (self,)
 
     @property
+    def format_name(self) -> str:
+        """Name of the format of the result."""
+        return self.format.name
+
+    @property
+    def result_px(self) -> int:
+        """Number of pixels of the result, in all its frames or pages."""
+        return self.height * self.width * self.probe.frames
+
+    @property
+    def work_px(self) -> int:
+        """Number of pixels that the network processes."""
+        return self.low_px
+
+    @property
     def low_px(self) -> int:
         """Number of pixels of the source, in all its frames or pages."""
         return self.probe.height * self.probe.width * self.probe.frames

@@ -20,7 +20,7 @@ from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.cluster.driver import Driver
 from esc_cli.jobs.cluster.worker import AT_ONCE, IDLE_BYTES, Job
-from esc_cli.jobs.estimate import estimate_plan, with_choices
+from esc_cli.jobs.estimate import Timed, estimate_plan, with_choices
 from esc_cli.jobs.events import Engine, Event, Listener, Planned, Skipped
 from esc_cli.jobs.memory import high_bytes, low_bytes
 from esc_cli.jobs.options import Options
@@ -122,17 +122,25 @@ def run_job(
     target = None if output is None else str(output)
     request = Request(tuple(map(str, inputs)), size, target, options, keep_records, chooser.name, only)
     plan = make_plan(request, lambda task: task_recipe(task, chooser, options))
-    if dry_run:
+    measures = dry_run or _makes_whole_previews(options)
+    if measures:
         plan = with_choices(plan, chooser, options)
     elif options.keep_dates:
         plan = _with_dates(plan)
     here = dry_run or options.cluster is None
-    _announce(plan, chooser, listener, dry_run=dry_run, here=here, threads=options.threads)
+    is_work = here and options.previewed is None  # a preview takes about as long as the measurement
+    timed: Timed = "always" if measures else "if cheap" if is_work else "never"
+    _announce(plan, chooser, listener, timed, here=here, threads=options.threads)
     if dry_run:
         return Report(plan, plan.failures)
     work = _work_here if here else _work_on_cluster
     outcomes = work(plan, chooser, size, options, listener)
     return Report(plan, run_plan(plan, outcomes, options, listener))
+
+
+def _makes_whole_previews(options: Options) -> bool:
+    """Return whether previews take as long as whole results, so that the time is said before."""
+    return options.previewed is not None and options.tiling == "exact"
 
 
 def _with_dates(plan: Plan) -> Plan:
@@ -298,7 +306,7 @@ def _job_px(plan: Plan) -> dict[tuple[int, int], int]:
 
 
 def _announce(
-    plan: Plan, chooser: Chooser, listener: Listener, *, dry_run: bool, here: bool, threads: int | None
+    plan: Plan, chooser: Chooser, listener: Listener, timed: Timed, *, here: bool, threads: int | None
 ) -> None:
     """Report what will be done, what is already done and what cannot be done.
 
@@ -315,8 +323,8 @@ def _announce(
         listener(failed(failure))
     for engine in _engines(plan, chooser, threads) if here else ():
         listener(engine)
-    estimate = estimate_plan(plan, chooser, timed="always" if dry_run else "if cheap" if here else "never")
-    if dry_run or not plan.names_one or estimate.seconds is not None or estimate.warnings:
+    estimate = estimate_plan(plan, chooser, timed=timed)
+    if timed == "always" or not plan.names_one or estimate.seconds is not None or estimate.warnings:
         listener(estimate)
 
 
@@ -340,7 +348,7 @@ def _planned(task: Task, chooser: Chooser) -> Planned:
     return Planned(
         input=task.source.name,
         output=target_name(task),
-        format=task.format.name,
+        format=task.format_name,
         height=task.probe.height,
         width=task.probe.width,
         output_height=output_height,

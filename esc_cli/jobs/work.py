@@ -19,6 +19,7 @@ from esc_cli.enhancement.choice import Choice, Chooser, looks_at
 from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.models import Models
 from esc_cli.errors import InputError
+from esc_cli.evaluation.viewer.page import written_page
 from esc_cli.jobs.archives.run import Encoded, PageWork, looks_at_archive, make_archive
 from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.division import Division, Part, Turn, make_part, times_of
@@ -26,12 +27,15 @@ from esc_cli.jobs.clips.outputs import ContainerFile, identity_of
 from esc_cli.jobs.clips.run import FrameEnlarger, Made, Publish, make_clip
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
+from esc_cli.jobs.estimate import seconds_of_whole
 from esc_cli.jobs.events import Done, Engine, Listener, Progressed, Started
 from esc_cli.jobs.in_place import set_original_aside
 from esc_cli.jobs.memory import check_room_for_reading, check_room_for_result
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import EndedError, EndOfRun
 from esc_cli.jobs.plan import refuse_existing
+from esc_cli.jobs.previews.making import Preview, make_preview
+from esc_cli.jobs.previews.task import PreviewTask
 from esc_cli.jobs.record import Account, Stamp, stamp_unchanged, status_of, write_record
 from esc_cli.jobs.streams import STDOUT, write_stdout
 from esc_cli.jobs.task import PictureTask, Task
@@ -53,13 +57,15 @@ class Loaded:
 
 @dataclass(frozen=True)
 class HighFile:
-    """A result that is not written yet."""
+    """A result that is not written yet. For a preview, ``file`` holds its sheet."""
 
     file: PictureFile
     stamp: Stamp | None
     choice: Choice | None
     seconds: float
     ways: tuple[str, ...]
+    preview: Preview | None = None
+    whole_seconds: float | None = None
 
 
 class SkipError(Exception):
@@ -130,6 +136,8 @@ class Work:
             SkipError: The result appeared after planning.
         """
         self._check_free(task)
+        if isinstance(task, PreviewTask):
+            return self._preview(task, loaded)
         name, enlarger = task.source.name, partial(self._begun_by, task, loaded.choice)
         return self._enlarged(
             task, loaded, enlarger, lambda done, total: self._listener(Progressed(name, done, total))
@@ -148,6 +156,21 @@ class Work:
         result = enlarger(low, report)
         seconds = seconds_since(begun)
         return HighFile(result.file, loaded.stamp, loaded.choice, seconds, result.ways)
+
+    def _preview(self, task: PreviewTask, loaded: Loaded) -> HighFile:
+        """Enlarge parts of a picture, and estimate the time for the whole."""
+        name, enlarger = task.source.name, self._begun_by(task, loaded.choice)
+        begun = time.monotonic()
+        preview = make_preview(
+            task,
+            loaded.file.first,
+            enlarger,
+            lambda done, total: self._listener(Progressed(name, done, total)),
+        )
+        seconds = seconds_since(begun)
+        whole_seconds = None if task.exact else seconds_of_whole(task, enlarger.models)
+        file = PictureFile((preview.sheet,))
+        return HighFile(file, None, loaded.choice, seconds, (), preview, whole_seconds)
 
     def _begun_by(self, task: Task, choice: Choice | None) -> Enlarger:
         """Report that the network begins with a task, and return the enlarger that runs it.
@@ -175,27 +198,56 @@ class Work:
             EndedError: The run has ended.
         """
         begun = time.monotonic()
-        encoded = self._encoded(task, high)
+        if isinstance(task, PreviewTask) and task.is_page and task.target is not None:
+            notes = self._notes(task, high)
+            with ended.publishing():
+                self._publish_page(task, task.target, high, ended)
+        else:
+            notes = self._write_picture(task, high, ended)
+        first = high.file.first
         seconds = round(high.seconds + seconds_since(begun), 3)
-        account = Account(model_and_reason(high.choice)[0], seconds, encoded.notes)
+        name, size = task.source.name, (first.height, first.width)
+        done = Done(name, target_name(task), *size, seconds, notes, high.ways, *model_and_reason(high.choice))
+        parts = () if high.preview is None else high.preview.parts
+        return replace(done, parts=parts, whole_seconds=high.whole_seconds)
+
+    def _write_picture(self, task: PictureTask, high: HighFile, ended: EndOfRun) -> tuple[str, ...]:
+        """Write a result, and return the notes on it."""
+        begun = time.monotonic()
+        encoded = self._encoded(task, high)
         if task.target is None:
             write_stdout(encoded.content)
         else:
             with ended.publishing():
+                seconds = round(high.seconds + seconds_since(begun), 3)
+                account = Account(model_and_reason(high.choice)[0], seconds, encoded.notes)
                 self._publish(task, task.target, encoded.content, high.stamp, account, ended)
-        first = high.file.first
-        seconds = round(high.seconds + seconds_since(begun), 3)
-        name, size = task.source.name, (first.height, first.width)
-        made_by = model_and_reason(high.choice)
-        return Done(name, target_name(task), *size, seconds, encoded.notes, high.ways, *made_by)
+        return encoded.notes
+
+    def _publish_page(self, task: Task, target: Path, high: HighFile, ended: EndOfRun) -> None:
+        """Write the page of a preview, unless the run has ended."""
+        if ended.is_set():
+            raise EndedError
+        self._check_free(task)
+        preview = cast(Preview, high.preview)
+        sizes = [(color.shape[-2], color.shape[-1]) for _, color in preview.layers]
+        title = f"{task.source.name}, part {' and '.join(preview.parts)}"
+        replace_it = self._options.when_there == "overwrite"
+        task.source.make_folder_of_result(target.parent)
+        with written_page(target, title, sizes, replace=replace_it) as page:
+            for name, color in preview.layers:
+                page.add(name, color, {"size": f"{color.shape[-1]}x{color.shape[-2]}"})
 
     def _encoded(self, task: PictureTask, high: HighFile) -> Encoded:
         models, first = self._chooser.models(high.choice), high.file.first
         provenance = models.provenance(task.factor, first.color.dtype)
         content = encode_file(high.file, task.format, self._write_settings(task, provenance))
+        return Encoded(content, self._notes(task, high))
+
+    def _notes(self, task: PictureTask, high: HighFile) -> tuple[str, ...]:
+        first = high.file.first
         too_large = metadata_lost(first.metadata, task.format, self._options.write.keep)
-        notes = dict.fromkeys((*first.notes, *task.lost, *too_large, *_unenlarged(high.choice)))
-        return Encoded(content, tuple(notes))
+        return tuple(dict.fromkeys((*first.notes, *task.lost, *too_large, *_unenlarged(high.choice))))
 
     def _publish(
         self,

@@ -34,6 +34,7 @@ EXPECTED = {
     "esc-upscale holiday --dry-run": {},
     "esc-upscale scan.tif -f webp -q 90": {"scan_x4.webp": (64, 48)},
     "cat in.png | esc-upscale - -o - -s 2 > out.png": {"out.png": (32, 24)},
+    "esc-upscale photo.jpg --preview auto": {"photo_x4_preview.png": None},
     "esc-upscale clip.mp4 -s 2": {"clip_x2.mp4": (128, 96)},
     "esc-upscale clip.mp4 --preview 9": {"clip_x4_preview.png": None},
     "esc-upscale photo.jpg -m ESC_DIV2K_X4.pth": {},

@@ -114,6 +114,15 @@ clip.mp4 --start 2 --end 1
 clip.mp4 --start 9
 clip.mp4 --fps 25
 clip.mp4 --preview 0
+clip.mp4 --preview 0,0,8,8
+clip.mp4 --preview 2 -o out.html
+in.png --preview 1,2,3
+in.png --preview 99,0
+in.png --preview 0,0,99,99
+in.png --preview auto -o out.mp4
+in.png --preview auto -o out.html -f png
+in.png in2.png --preview auto -o out.html
+in.png -o out.html
 clip.mp4 --preview 2 -o out.mp4
 clip.mp4 -o out.jpg
 clip.mp4 -o - -f mkv

@@ -48,6 +48,14 @@ def test_strips_equal_the_whole_at_any_size(
     assert "in strips" in result.ways[0]
 
 
+def test_a_part_pools_over_samples(checkpoint: Checkpoint, picture: Pictures) -> None:
+    low, upscaler = picture(16, 24, torch.float32), Upscaler(checkpoint, device="cpu")
+    whole = upscaler(low, size=(37, 53))
+    same, other = (upscaler.run(low, size=(37, 53), samples=one).high for one in (low, low / 9))
+    assert (same - whole).abs().max() < 1e-5
+    assert (other - whole).abs().max() > (same - whole).abs().max()  # what is pooled changes little here
+
+
 @pytest.mark.parametrize(("scale", "size"), [(None, (44, 36)), (2.5, (28, 22)), (1, (11, 9)), (7, (77, 63))])
 def test_the_scale_is_that_of_both_sides(
     checkpoint: Checkpoint, picture: Pictures, scale: float | None, size: tuple[int, int]

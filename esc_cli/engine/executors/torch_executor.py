@@ -22,7 +22,7 @@ from esc_cli.engine.tiling.streaming import StepCount, Strips, Wrapped
 from esc_cli.engine.tiling.tiles import Emit, Span
 from esc_cli.errors import DeviceError
 from esc_cli.networks.architectures.lte import Grid
-from esc_cli.networks.runner import FeatureMap
+from esc_cli.networks.runner import WHOLE, FeatureMap
 
 T = TypeVar("T")
 
@@ -72,10 +72,11 @@ class TorchExecutor(Executor):
     ) -> Tensor:
         if wraps:
             return network(low, Wrapped(wraps))  # type: ignore[no-any-return]
+        run = WHOLE if statistics is None else Given(statistics)
         if grid is not None:
-            return network(low, grid=grid)  # type: ignore[no-any-return]
+            return network(low, run, grid)  # type: ignore[no-any-return]
         if statistics is not None:
-            return network(low, Given(statistics))  # type: ignore[no-any-return]
+            return network(low, run)  # type: ignore[no-any-return]
         call = self._graphed if self._graphed and network is self._network else network
         return call(low)
 

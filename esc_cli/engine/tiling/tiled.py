@@ -40,13 +40,18 @@ class TiledRun:
     tile, and the mean over four tiles: lenna 73.9, 74.7, 75.4; zebra 70.9, 78.0, 74.4; ppt3 69.8, 70.8, 72.8;
     monarch 77.4, 79.9, 80.0 (Set14, 320 or 384 pixels a side). The mean over all tiles gives 78.4 and 78.0 on
     the first two, for twice the work.
+
+    Args:
+        executor: Runs the network.
+        sizes: Allowed sizes of the tiles.
+        statistics: Statistics that all tiles use. By default they are those of the middle tile.
     """
 
-    def __init__(self, executor: Executor, sizes: TileSizes) -> None:
+    def __init__(self, executor: Executor, sizes: TileSizes, statistics: Statistics | None = None) -> None:
         self._executor = executor
         self._sizes = sizes
         self._tile_px = sizes.largest_px
-        self._statistics: Statistics | None = None
+        self._statistics = statistics
         self._shares = executor.config.pools and executor.runtime.shares_statistics
 
     @property

@@ -453,6 +453,11 @@ class PreviewSheet(ClipOutput):
 
     def __init__(self, destination: Destination) -> None:
         named = destination.format
+        if destination.is_page:
+            raise UsageError(
+                "a page shows the preview of a picture, not of a clip",
+                hint="name a sheet, such as sheet.png",
+            )
         if isinstance(named, Container) and not destination.is_folder:
             raise UsageError(f"a preview is a picture, but {named.name} is a container for clips")
         self.format: PictureFormat = named if isinstance(named, PictureFormat) else FORMATS["PNG"]
