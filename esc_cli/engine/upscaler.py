@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,7 @@ from esc_cli.engine.memory.free import free_bytes
 from esc_cli.engine.passes import Pass
 from esc_cli.engine.pixels import check_dtype, check_picture, dtype_name
 from esc_cli.engine.self_ensemble import SYMMETRIES, SelfEnsemble
+from esc_cli.engine.threads import copying
 from esc_cli.engine.tiling.choice import Tiling, TilingRequest, fits_whole, tiling_request
 from esc_cli.errors import OutOfMemoryError, UsageError
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
@@ -279,7 +281,7 @@ class Upscaler:
         asked = (size or self._scaled_size(low)) if self.does_any_scale else None
         ways, retries = [], 0
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), self._threads(low):
                 for position, run in enumerate(runs, start=1):
                     kind = dtype if position == len(runs) else between
                     result = run.run(low, kind, meter.add, asked, self.wraps)
@@ -289,6 +291,12 @@ class Upscaler:
         except torch.OutOfMemoryError as error:
             raise OutOfMemoryError(f"{self.device} does not have enough memory to join the tiles") from error
         return Upscaled(low, tuple(ways), retries)
+
+    def _threads(self, low: Tensor) -> AbstractContextManager[None]:
+        """Return the context that limits the threads of a baseline, which has no weights to multiply with."""
+        if self.device.type != "cpu" or any(map(_has_weights, self._checkpoints.values())):
+            return nullcontext()
+        return copying(round(low.numel() * self.scale**2))
 
     def _scaled_size(self, low: Tensor) -> tuple[int, int]:
         height, width = (max(1, round(side * self.scale)) for side in low.shape[-2:])
