@@ -1,4 +1,4 @@
-"""Choose how threads wait for each other. It must be done before torch is loaded, so this imports no torch."""
+"""Choose how threads wait for each other, before torch is loaded. Nothing here imports torch."""
 
 from collections.abc import MutableMapping
 

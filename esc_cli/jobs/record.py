@@ -146,8 +146,11 @@ def write_record(
     recipe: Recipe,
     model: str | None,
     mode: int = ORDINARY_MODE,
+    chosen: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write the record of a result: its input, its recipe and the model, if one was chosen for it.
+    """Write the record of a result: its input, its recipe, and what was chosen for it.
+
+    What was chosen says how the result came about. A result stays up to date if another choice is made later.
 
     Args:
         target: The file of the result.
@@ -156,6 +159,7 @@ def write_record(
         recipe: The recipe of the result.
         model: The model, if one was chosen.
         mode: The permission bits of the record.
+        chosen: What ``auto`` chose on this machine, as a JSON object: precision, attention and the like.
 
     Raises:
         OutputError: The record cannot be written.
@@ -166,6 +170,7 @@ def write_record(
         "output": asdict(result),
         "recipe": recipe,
         "model": model,
+        "chosen": dict(chosen or {}),
     }
     path = record_path(target)
     make_folder(path.parent)

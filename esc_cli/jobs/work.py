@@ -6,7 +6,7 @@ This is the same work on one machine and on the workers of a cluster.
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +20,7 @@ from esc_cli.enhancement.models import Models
 from esc_cli.errors import InputError
 from esc_cli.jobs.clips.division import Division, Part, Turn, make_part, times_of
 from esc_cli.jobs.clips.outputs import ContainerFile, identity_of
-from esc_cli.jobs.clips.run import FrameEnlarger, Made, Publish, make_clip
+from esc_cli.jobs.clips.run import FrameEnlarger, Made, PublishMade, make_clip
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done, Engine, Listener, Progressed, Started
@@ -198,7 +198,9 @@ class Work:
                 set_original_aside(task, high.stamp)
             if high.stamp is not None and task.recipe is not None:
                 result, (model, _) = Stamp.of_content(encoded, status), model_and_reason(high.choice)
-                write_record(target, high.stamp, result, task.recipe, model, mode)
+                pixels, models = high.file.first.color.dtype, self._chooser.models(high.choice)
+                chosen = models.chosen(task.factor, pixels, high.ways)
+                write_record(target, high.stamp, result, task.recipe, model, mode, chosen)
 
         task.source.make_folder_of_result(target.parent)
         replace_it = task.in_place is not None or self._options.when_there == "overwrite"
@@ -238,7 +240,7 @@ class Work:
         made = make_clip(task, enlarger, write, self._publisher(task, choice, original), report)
         return _clip_done(task, made, choice, seconds_since(begun))
 
-    def _publisher(self, task: ClipTask, choice: Choice | None, original: Stamp | None = None) -> Publish:
+    def _publisher(self, task: ClipTask, choice: Choice | None, original: Stamp | None = None) -> PublishMade:
         """Return the function that does what must be done just before the result of a clip gets its name.
 
         Args:
@@ -248,7 +250,7 @@ class Work:
         """
         modified_ns = self._write_settings(task).modified_ns
 
-        def publish(complete: Path | None) -> None:
+        def publish(complete: Path | None, ways: Sequence[str]) -> None:
             self._check_free(task)
             if original is not None:
                 set_original_aside(task, original)
@@ -257,7 +259,9 @@ class Work:
             if complete is not None and task.recipe is not None and isinstance(task.source.content, Path):
                 source, result = Stamp.of(task.source.content), Stamp.of(complete)
                 target, mode = cast(Path, task.target), task.source.mode
-                write_record(target, source, result, task.recipe, model_and_reason(choice)[0], mode)
+                chosen = self._chooser.models(choice).chosen(task.factor, ways=ways)
+                model, _ = model_and_reason(choice)
+                write_record(target, source, result, task.recipe, model, mode, chosen)
 
         return publish
 
@@ -335,7 +339,7 @@ class Work:
         def publish_now(complete: Path | None) -> None:
             if ended.is_set():
                 raise EndedError
-            publish(complete)
+            publish(complete, ())
 
         written = cast(ContainerFile, task.output.in_segments).join(task, publish_now, frames)
         made = Made(written.size, (*task.lost, *written.notes), ())
@@ -381,6 +385,7 @@ def engine_event(models: Models, factor: float, threads: int | None) -> Engine |
         attention_reason=upscaler.attention_reason,
         threads=used,
         threads_reason=reason,
+        measured=upscaler.measured,
     )
 
 
