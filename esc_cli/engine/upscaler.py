@@ -54,9 +54,8 @@ The first number rises until it equals the second.
 DEFAULT_SCALE = 4
 
 MEASURED = "the fastest that was measured here"
-MEASURED_PRECISION = (
-    f"{MEASURED}, with an error below that of rounding to 8 bits; results with more than 8 bits use float32"
-)
+USUAL = "the usual choice; no other that was measured here is certainly faster"
+SUITS_8_BITS = "the error is below that of rounding to 8 bits, and results with more than 8 bits use float32"
 """Reasons for what follows from a measurement. The figures are in ``Upscaler.measured``."""
 
 
@@ -237,11 +236,13 @@ class Upscaler:
         self.measured = tuner.bench.in_words(figures)
         self.precision, self.attention = best.dtype, best.attention
         self.precision_reason, self.attention_reason = self._reasons
-        if len(self._candidates) > 1 and figures.knows([best.name]):
-            if len({one.dtype for one in self._candidates}) > 1:
-                self.precision_reason = MEASURED_PRECISION
-            if self.attention_reason != "asked for":
-                self.attention_reason = MEASURED
+        if len(self._candidates) == 1 or not figures.knows([best.name]):
+            return
+        reason = USUAL if best == self._usual else MEASURED
+        if len({one.dtype for one in self._candidates}) > 1:
+            self.precision_reason = f"{reason}; {SUITS_8_BITS}"
+        if self.attention_reason != "asked for":
+            self.attention_reason = reason
 
     @property
     def _is_opaque(self) -> bool:
