@@ -99,3 +99,11 @@ def test_a_baseline_is_recorded_too(save: Save) -> None:
     save("in.png")
     upscale_files(["in.png"], model="nearest", size="100%", device="cpu", output="same.png")
     assert chosen_for("same.png") == {}
+
+
+def test_the_record_of_a_clip_says_how_its_frames_were_run(save: Save) -> None:
+    save("1.png"), save("2.png")
+    options = {"model": "nearest", "scale": 2, "device": "cpu"}
+    upscale_files(["%d.png"], "clip.mkv", fps="10", **options)
+    upscale_files(["clip.mkv"], "out.mkv", **options)
+    assert chosen_for("out.mkv")["ways"] == ["the whole picture at once"]
