@@ -93,6 +93,7 @@ def _facts(here: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
     yield "precision", "", f"{here['precision']}: {here['precision_reason']}"
     yield "memory", "", f"{here['free_memory_bytes'] / 10**9:.1f} GB free for this process"
     yield "threads", "", f"{here['torch_threads']} of torch, {here['cores']} usable cores"
+    yield "speed", "", f"measured by large jobs, kept in {here['speed_file'] or 'no file'}"
 
 
 def _extra_row(extra: "Extra") -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from esc_cli.engine.waiting import let_threads_sleep
 from esc_cli.errors import ExitCode, UsageError, did_you_mean
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ HELP = "help"
 
 def main() -> None:
     """Run the command; the entry point of the package."""
+    let_threads_sleep(os.environ)
     try:
         from esc_cli.cli.guard import exit_code_of
     except KeyboardInterrupt:  # no work has started, and nothing can print a message yet

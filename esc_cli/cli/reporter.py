@@ -265,7 +265,8 @@ def _engine_lines(event: Engine, *, verbose: bool) -> list[str]:
     threads = (
         [] if event.threads is None else [f"  {_number(event.threads, 'thread')}: {event.threads_reason}"]
     )
-    return [line, *((*reasons, *threads) if verbose else ())]
+    measured = (f"  {sentence}" for sentence in event.measured)
+    return [line, *((*reasons, *threads, *measured) if verbose else ())]
 
 
 def _estimate_lines(event: Estimate) -> list[str]:

@@ -324,6 +324,14 @@ def upscale(
             min=0, max=19, metavar="N", help="Let other programs run first: 19 yields most. Not on Windows."
         ),
     ] = None,
+    retune: Annotated[
+        bool,
+        typer.Option(
+            "--retune",
+            allow_from_autoenv=False,
+            help="Measure anew how the network runs fastest on this machine.",
+        ),
+    ] = False,
     video_codec: Annotated[
         str | None, typer.Option(metavar="NAME", help="Encoder to use, such as libx265.")
     ] = None,

@@ -1,7 +1,9 @@
 """The front end of the engine: it upscales low-resolution pictures with a model."""
 
+import copy
 import math
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,14 +24,25 @@ from esc_cli.engine.attention_choice import AttentionChoice, choose_attention
 from esc_cli.engine.borders import NOT_WRAPPED, Seamless, Wraps
 from esc_cli.engine.device import Precision, PrecisionChoice, choose_precision
 from esc_cli.engine.executors.base import Runtime
-from esc_cli.engine.executors.registry import AUTO, choose_device_for, choose_runtime, runtime_named
+from esc_cli.engine.executors.registry import (
+    AUTO,
+    STANDARD,
+    choose_device_for,
+    choose_runtime,
+    runtime_named,
+)
 from esc_cli.engine.memory.footprint import Work
 from esc_cli.engine.memory.free import free_bytes
 from esc_cli.engine.passes import Pass
 from esc_cli.engine.pixels import check_dtype, check_picture, dtype_name
 from esc_cli.engine.self_ensemble import SYMMETRIES, SelfEnsemble
+from esc_cli.engine.threads import copying
 from esc_cli.engine.tiling.choice import Tiling, TilingRequest, fits_whole, tiling_request
 from esc_cli.engine.tiling.samples import sampled
+from esc_cli.engine.tuning.candidates import Candidate, candidates
+from esc_cli.engine.tuning.figures import Amount, Figures
+from esc_cli.engine.tuning.trials import Bench
+from esc_cli.engine.tuning.tuner import Tuner
 from esc_cli.errors import OutOfMemoryError, UsageError
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
 
@@ -40,6 +53,11 @@ The first number rises until it equals the second.
 """
 
 DEFAULT_SCALE = 4
+
+MEASURED = "the fastest that was measured here"
+USUAL = "the usual choice; no other that was measured here is certainly faster"
+SUITS_8_BITS = "the error is below that of rounding to 8 bits, and results with more than 8 bits use float32"
+"""Reasons for what follows from a measurement. The figures are in ``Upscaler.measured``."""
 
 
 @dataclass(frozen=True)
@@ -91,6 +109,8 @@ class Upscaler:
         precision_reason: Reason for this precision.
         attention: Backend of the window attention.
         attention_reason: Reason for this backend.
+        measured: Sentences with the times that were measured on this machine, if any. A measurement that is
+            less than 5 % better than the usual choice does not change it.
         passes: Scales of the networks that run one after the other.
         digests: The sha256 of each of these networks' files, so that a result can name what made it.
         scale: Product of ``passes``.
@@ -158,7 +178,72 @@ class Upscaler:
         }
         self._check_pictures()
         self._tta = tta
+        self._usual = Candidate(self.precision, self.attention)
+        self._reasons = self.precision_reason, self.attention_reason
+        self._candidates = self._free_candidates(
+            any_precision=precision == "auto", any_attention=attention == "auto"
+        )
+        self.measured: tuple[str, ...] = ()
+        self._figures = Figures()
+        tuner = self._tuner()
+        if tuner is not None:
+            self._settle(tuner, tuner.recall(), Amount())
         self._runs: dict[tuple[float, torch.dtype, str], Pass | SelfEnsemble] = {}
+
+    def _free_candidates(self, *, any_precision: bool, any_attention: bool) -> tuple[Candidate, ...]:
+        """Return the candidates for 8-bit results that the user's options and the networks allow."""
+        networks = [checkpoint.config for checkpoint in self._checkpoints.values()]
+        found = candidates(self._usual, self.device, any_precision=any_precision, any_attention=any_attention)
+        return tuple(one for one in found if all(config.supports(one.dtype) for config in networks))
+
+    def _tuner(self) -> Tuner | None:
+        """Return what chooses by measurements, or None if these may not change how the networks run."""
+        has_weights = any(map(_has_weights, self._checkpoints.values()))
+        if not has_weights or self._is_opaque or self._runtime not in (AUTO, STANDARD):
+            return None
+        first = self.passes[0]  # the networks of further passes are of the same kind
+        bench = Bench(self._checkpoints[first], self.device)
+
+        def suits(runtime: Runtime, size: tuple[int, int]) -> bool:
+            return self._suits(runtime, first, torch.float32, (1, *size))
+
+        return Tuner(self._usual, self._candidates, bench, suits if self._runtime == AUTO else None)
+
+    def tuned(self, amount: Amount, *, anew: bool = False) -> "Upscaler":
+        """Return an upscaler with the fastest settings for a job, of those that the user left open.
+
+        What is not known from an earlier job is measured, if the job is so large that it may pay.
+
+        Args:
+            amount: The job.
+            anew: Whether to measure what is known once more, whatever the size of the job.
+        """
+        tuner = self._tuner()
+        if tuner is None:
+            return self
+        figures = tuner.measure(amount, anew=anew)
+        now = Candidate(self.precision, self.attention)
+        if figures == self._figures and tuner.best(figures, amount) == now:
+            return self  # with the executors that it has made
+        tuned = copy.copy(self)
+        tuned._runs = {}
+        tuned._settle(tuner, figures, amount)
+        return tuned
+
+    def _settle(self, tuner: Tuner, figures: Figures, amount: Amount) -> None:
+        """Choose the precision and the attention backend according to figures."""
+        best = tuner.best(figures, amount)
+        self._figures = figures
+        self.measured = tuner.bench.in_words(figures)
+        self.precision, self.attention = best.dtype, best.attention
+        self.precision_reason, self.attention_reason = self._reasons
+        if len(self._candidates) == 1 or not figures.knows([best.name]):
+            return
+        reason = USUAL if best == self._usual else MEASURED
+        if len({one.dtype for one in self._candidates}) > 1:
+            self.precision_reason = f"{reason}; {SUITS_8_BITS}"
+        if self.attention_reason != "asked for":
+            self.attention_reason = reason
 
     @property
     def _is_opaque(self) -> bool:
@@ -297,7 +382,7 @@ class Upscaler:
         asked = (size or self._scaled_size(low)) if self.does_any_scale else None
         ways, retries = [], 0
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), self._threads(low):
                 for position, run in enumerate(runs, start=1):
                     kind = dtype if position == len(runs) else between
                     result = run.run(low, kind, meter.add, asked, wraps, samples)
@@ -309,6 +394,12 @@ class Upscaler:
         except torch.OutOfMemoryError as error:
             raise OutOfMemoryError(f"{self.device} does not have enough memory to join the tiles") from error
         return Upscaled(low, tuple(ways), retries)
+
+    def _threads(self, low: Tensor) -> AbstractContextManager[None]:
+        """Return the context that limits the threads of a baseline, which has no weights to multiply with."""
+        if self.device.type != "cpu" or any(map(_has_weights, self._checkpoints.values())):
+            return nullcontext()
+        return copying(round(low.numel() * self.scale**2))
 
     def _scaled_size(self, low: Tensor) -> tuple[int, int]:
         height, width = (max(1, round(side * self.scale)) for side in low.shape[-2:])
@@ -340,15 +431,26 @@ class Upscaler:
         Unless the user asked for it, a runtime other than torch gets only pictures that run whole, and parts
         of a picture only if it can share what is pooled.
         """
-        checkpoint = self._checkpoints[scale]
+        return choose_runtime(
+            self._runtime,
+            self._checkpoints[scale].network,
+            self.device,
+            dtype,
+            job_px,
+            lambda runtime: (
+                (runtime.shares_statistics or not is_part) and self._suits(runtime, scale, dtype, pictures)
+            ),
+            lambda runtime: self._figures.saved_s(runtime.name, dtype, job_px),
+        )
 
-        def suits(runtime: Runtime) -> bool:
-            work = Work(checkpoint.config, dtype, self.attention, *pictures, runtime)
-            fits = fits_whole(self._requests[scale], work, free_bytes(self.device))
-            shares = runtime.shares_statistics or not is_part
-            return fits and shares and self._missing(runtime) is None
-
-        return choose_runtime(self._runtime, checkpoint.network, self.device, dtype, job_px, suits)
+    def _suits(
+        self, runtime: Runtime, scale: float, dtype: torch.dtype, pictures: tuple[int, int, int]
+    ) -> bool:
+        """Return whether a runtime can run pictures, (N, H, W), whole and as the user asks."""
+        config = self._checkpoints[scale].config
+        work = Work(config, dtype, self.attention, *pictures, runtime)
+        fits = fits_whole(self._requests[scale], work, free_bytes(self.device))
+        return fits and self._missing(runtime) is None
 
     def _run(self, scale: float, dtype: torch.dtype, runtime: Runtime) -> Pass | SelfEnsemble:
         key = scale, dtype, runtime.name

@@ -1,11 +1,13 @@
 """Choose the model for a file: the named model, or with ``auto`` the one that suits the picture."""
 
+import copy
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
 from typing import Any
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL, DEFAULT_MODEL, auto_models, read_manifest
 from esc_cli.checkpoints.scales import plan_passes, reachable_scale
+from esc_cli.engine.tuning.figures import Amount
 from esc_cli.enhancement.models import Models
 from esc_cli.enhancement.options import EnhancementOptions
 from esc_cli.enhancement.traces import Traces, traces_of, usual_traces
@@ -76,7 +78,17 @@ class Chooser:
         self.is_auto = options.model == AUTO_MODEL
         self.default = Models(options.but(model=DEFAULT_MODEL) if self.is_auto else options)
         self._options = options
+        self._tune: Callable[[Models], Models] = lambda models: models
         self._by_name = {self.default.name: self.default}
+        self._untuned = self._by_name
+
+    def tuned(self, amount: Amount, *, anew: bool = False) -> "Chooser":
+        """Return a chooser whose networks have the fastest settings for a job. See ``Upscaler.tuned``."""
+        tuned = copy.copy(self)
+        tuned._tune = lambda models: models.tuned(amount, anew=anew)
+        tuned.default = tuned._tune(self.default)
+        tuned._by_name = {tuned.default.name: tuned.default}
+        return tuned
 
     @property
     def name(self) -> str:
@@ -105,9 +117,12 @@ class Chooser:
         """Return the networks of a choice. Without a choice, return the default networks."""
         if choice is None:
             return self.default
-        if choice.model not in self._by_name:
-            self._by_name[choice.model] = Models(self._options.but(model=choice.model))
-        return self._by_name[choice.model]
+        name = choice.model
+        if name not in self._untuned:
+            self._untuned[name] = Models(self._options.but(model=name))
+        if name not in self._by_name:
+            self._by_name[name] = self._tune(self._untuned[name])
+        return self._by_name[name]
 
     def recipe(self, factor: float) -> dict[str, Any]:
         """Return the networks that a result depends on, for its record.

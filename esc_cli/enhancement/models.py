@@ -1,5 +1,7 @@
 """The networks of a run. Its pictures may need several scales of one model."""
 
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +17,7 @@ from esc_cli.engine.borders import Wraps
 from esc_cli.engine.device import choose_precision
 from esc_cli.engine.executors.registry import choose_device_for
 from esc_cli.engine.pixels import dtype_name
+from esc_cli.engine.tuning.figures import Amount
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.enhancement.options import EnhancementOptions
 from esc_cli.version import made_by
@@ -37,6 +40,15 @@ class Models:
         self._model = open_model(options.model)
         self._options = options.but(model=self._model)
         self._upscalers: dict[float, Upscaler] = {}
+        self._untuned = self._upscalers
+        self._tune: Callable[[Upscaler], Upscaler] = lambda upscaler: upscaler
+
+    def tuned(self, amount: Amount, *, anew: bool = False) -> "Models":
+        """Return the networks with the fastest settings for a job. See ``Upscaler.tuned``."""
+        tuned = copy.copy(self)
+        tuned._tune = lambda upscaler: upscaler.tuned(amount, anew=anew)
+        tuned._upscalers = {}
+        return tuned
 
     @property
     def name(self) -> str:
@@ -51,7 +63,8 @@ class Models:
     def default(self) -> Upscaler:
         """Return the upscaler of the model's default scale."""
         upscaler = Upscaler(**self._options.engine)
-        return self._upscalers.setdefault(upscaler.scale, upscaler)
+        self._untuned.setdefault(upscaler.scale, upscaler)
+        return self._of_scale(upscaler.scale)
 
     def enlarges(self, factor: float) -> bool:
         """Return whether a network runs for a factor."""
@@ -72,8 +85,13 @@ class Models:
         if does_any_scale(self._model):
             return self._upscalers.get(max(available)) or self.default()
         scale = reachable_scale(factor, available)
+        return self._of_scale(scale)
+
+    def _of_scale(self, scale: float) -> Upscaler:
+        if scale not in self._untuned:
+            self._untuned[scale] = Upscaler(scale=scale, **self._options.engine)
         if scale not in self._upscalers:
-            self._upscalers[scale] = Upscaler(scale=scale, **self._options.engine)
+            self._upscalers[scale] = self._tune(self._untuned[scale])
         return self._upscalers[scale]
 
     def passes(self, factor: float) -> tuple[float, ...]:
@@ -95,6 +113,26 @@ class Models:
             f"precision {dtype_name(upscaler.precision_for(pixels))}; tiling {self._options.tiling}{ensemble}"
         )
         return f"{made_by()}; model {self.name} {passes} ({digests}); {how}"
+
+    def chosen(
+        self, factor: float, pixels: torch.dtype = torch.uint8, ways: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Return what ``auto`` chose for a result, as a JSON object; it is empty without a network.
+
+        Args:
+            factor: The factor that the picture was enlarged by.
+            pixels: Pixel type of the result.
+            ways: How each pass was run, as ``Upscaled`` has it.
+        """
+        upscaler = self.upscaler(factor)
+        if upscaler is None:
+            return {}
+        return {
+            "device": upscaler.device_name,
+            "precision": dtype_name(upscaler.precision_for(pixels)),
+            "attention": upscaler.attention,
+            "ways": [way.partition(":")[0] for way in ways],
+        }
 
     def recipe(self, factor: float) -> dict[str, Any]:
         """Return the networks that a result depends on, for its record."""

@@ -28,6 +28,8 @@ class Engine:
 
     It comes before the first ``start`` of its model. It also comes before the ``estimate``, unless the model
     is chosen when a picture is read. ``threads`` is the number that the network runs with, on the CPU only.
+    ``measured`` has sentences with the times on this machine that the choices follow from; it is empty if
+    nothing was measured.
     """
 
     model: str
@@ -40,6 +42,7 @@ class Engine:
     attention_reason: str
     threads: int | None
     threads_reason: str | None
+    measured: tuple[str, ...] = ()
     event: Literal["engine"] = "engine"
 
 

@@ -60,6 +60,7 @@ class Options(EnhancementOptions):
         threads: Number of threads that run the network on the CPU. The default is one per core.
         nice: Lowest niceness of the command and of the workers of a cluster, 0 to 19. The system runs other
             programs first.
+        retune: Whether to measure anew how the networks run fastest on this machine.
         workers: Number of threads that read and write. The default is one per CPU, at most 4.
         shard: Shard of the inputs to do. ``2/8`` is the second of eight.
         cluster: Ray cluster that does the work: ``local`` for all GPUs or cores of this machine, ``auto``, or
@@ -101,6 +102,7 @@ class Options(EnhancementOptions):
     damaged: Damaged = field(default="auto", metadata=RECORDED)
     threads: int | None = field(default=None, metadata=NO_EFFECT)
     nice: int | None = field(default=None, metadata=NO_EFFECT)
+    retune: bool = field(default=False, metadata=NO_EFFECT)
     workers: int | None = field(default=None, metadata=NO_EFFECT)
     shard: str | None = field(default=None, metadata=NO_EFFECT)
     cluster: str | None = field(default=None, metadata=NO_EFFECT)

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +88,14 @@ class Account:
         model: The model, if one was chosen for the result.
         seconds: Time that the work took; None if it is not known.
         notes: Sentences about what could not be kept.
+        chosen: What ``auto`` chose on this machine, as a JSON object: precision, attention and the like. A
+            result stays up to date if another choice is made later.
     """
 
     model: str | None = None
     seconds: float | None = None
     notes: tuple[str, ...] = ()
+    chosen: Mapping[str, Any] = field(default_factory=dict)
 
 
 def is_up_to_date(source: Path, target: Path, recipe: Recipe) -> bool:
@@ -162,7 +165,8 @@ def _read(target: Path) -> _Record | None:
     try:
         record = json.loads(record_path(target).read_bytes())
         stamps = Stamp(**record["output"]), Stamp(**record["input"])
-        account = Account(record.get("model"), record.get("seconds"), tuple(record.get("notes", ())))
+        told = record.get("model"), record.get("seconds"), tuple(record.get("notes", ()))
+        account = Account(*told, record.get("chosen", {}))
         return _Record(record["version"], record["recipe"], *stamps, account)
     except (OSError, ValueError, TypeError, KeyError):
         return None

@@ -27,6 +27,7 @@ from esc_cli.engine.executors.registry import MODULES, is_standard, runtime_name
 from esc_cli.engine.memory.free import free_bytes, host_free_bytes
 from esc_cli.engine.pixels import dtype_name
 from esc_cli.engine.threads import usable_cores
+from esc_cli.engine.tuning.store import Store
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import DEBUG_VARIABLE, EscError, OutputError, WeightsError, as_ours
 from esc_cli.jobs.upscale import upscale_files
@@ -132,6 +133,7 @@ def machine() -> dict[str, Any]:
     """Return facts about the devices, the memory and the threads, with the reasons for the choices."""
     device = choose_device()
     precision = choose_precision("auto", device.device)
+    speeds = Store.here().path
     return {
         "device": str(device.device),
         "device_reason": device.reason,
@@ -142,6 +144,7 @@ def machine() -> dict[str, Any]:
         "free_device_bytes": free_bytes(device.device),
         "cores": usable_cores(),
         "torch_threads": torch.get_num_threads(),
+        "speed_file": None if speeds is None else str(speeds),
         "processor": platform.machine(),
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "cuda": torch.version.cuda,

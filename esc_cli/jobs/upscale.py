@@ -11,6 +11,7 @@ from PIL import Image
 
 from esc_cli.engine.executors.base import KEPT_SHAPES
 from esc_cli.engine.threads import computing_with
+from esc_cli.engine.tuning.figures import Amount
 from esc_cli.enhancement.choice import Chooser, looks_at
 from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.models import Models
@@ -127,14 +128,16 @@ def run_job(
         plan = with_choices(plan, chooser, options)
     elif options.keep_dates:
         plan = _with_dates(plan)
-    here = dry_run or options.cluster is None
-    is_work = here and options.previewed is None  # a preview takes about as long as the measurement
+    here, networks = dry_run or options.cluster is None, chooser
+    is_work = here and options.previewed is None  # a preview takes about as long as the measurements
+    if is_work and not dry_run and plan.tasks:
+        networks = networks.tuned(_amount(plan), anew=options.retune)
     timed: Timed = "always" if measures else "if cheap" if is_work else "never"
-    _announce(plan, chooser, listener, timed, here=here, threads=options.threads)
+    _announce(plan, networks, listener, timed, here=here, threads=options.threads)
     if dry_run:
         return Report(plan, plan.failures)
     work = _work_here if here else _work_on_cluster
-    outcomes = work(plan, chooser, size, options, listener)
+    outcomes = work(plan, networks, size, options, listener)
     return Report(plan, run_plan(plan, outcomes, options, listener))
 
 
@@ -290,6 +293,12 @@ def geometry_of(models: Models, options: Options) -> Geometry:
     geometry = Geometry.of_scale(options.scale)
     models.upscaler(options.scale)
     return geometry
+
+
+def _amount(plan: Plan) -> Amount:
+    """Return the work of a run. Pictures that are already done count, too; see ``_job_px``."""
+    size, same_px = max(_job_px(plan).items(), key=lambda one: one[1])
+    return Amount(sum(task.low_px for task in (*plan.tasks, *plan.up_to_date)), same_px, size)
 
 
 def _job_px(plan: Plan) -> dict[tuple[int, int], int]:

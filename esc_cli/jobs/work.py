@@ -6,11 +6,13 @@ This is the same work on one machine and on the workers of a cluster.
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
+
+import torch
 
 from esc_cli.engine.memory.free import host_free_bytes
 from esc_cli.engine.pixels import dtype_name
@@ -24,7 +26,7 @@ from esc_cli.jobs.archives.run import Encoded, PageWork, looks_at_archive, make_
 from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.division import Division, Part, Turn, make_part, times_of
 from esc_cli.jobs.clips.outputs import ContainerFile, identity_of
-from esc_cli.jobs.clips.run import FrameEnlarger, Made, Publish, make_clip
+from esc_cli.jobs.clips.run import FrameEnlarger, Made, PublishMade, make_clip
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.estimate import seconds_of_whole
@@ -220,7 +222,8 @@ class Work:
         else:
             with ended.publishing():
                 seconds = round(high.seconds + seconds_since(begun), 3)
-                account = Account(model_and_reason(high.choice)[0], seconds, encoded.notes)
+                pixels = high.file.first.color.dtype
+                account = self._account(task, high.choice, seconds, encoded.notes, high.ways, pixels)
                 self._publish(task, task.target, encoded.content, high.stamp, account, ended)
         return encoded.notes
 
@@ -287,6 +290,19 @@ class Work:
             before_publishing=record,
         )
 
+    def _account(
+        self,
+        task: Task,
+        choice: Choice | None,
+        seconds: float | None,
+        notes: tuple[str, ...],
+        ways: Sequence[str],
+        pixels: torch.dtype = torch.uint8,
+    ) -> Account:
+        """Return what the record tells about the making of a result."""
+        chosen = self._chooser.models(choice).chosen(task.factor, pixels, ways)
+        return Account(model_and_reason(choice)[0], seconds, notes, chosen)
+
     def _write_settings(self, task: Task, provenance: str | None = None) -> WriteSettings:
         modified_ns = task.source.modified_ns if self._options.keep_dates else None
         return replace(self._options.write, provenance=provenance, modified_ns=modified_ns)
@@ -350,7 +366,7 @@ class Work:
 
         def publish_now(complete: Path | None) -> None:
             ended.check()
-            publish(complete)
+            publish(complete, ways)
 
         work = PageWork(read, enlarge, self._encoded, self._options.workers_here)
         notes = make_archive(task, enlarger.models.name, work, publish_now, report, ended)
@@ -361,7 +377,7 @@ class Work:
         """Return the state of an input before the work, if the result replaces it."""
         return None if task.in_place is None else Stamp.of(cast(Path, task.source.content))
 
-    def _publisher(self, task: Task, choice: Choice | None, original: Stamp | None = None) -> Publish:
+    def _publisher(self, task: Task, choice: Choice | None, original: Stamp | None = None) -> PublishMade:
         """Return the function that does what must be done just before a result gets its name.
 
         Args:
@@ -371,7 +387,7 @@ class Work:
         """
         modified_ns = self._write_settings(task).modified_ns
 
-        def publish(complete: Path | None) -> None:
+        def publish(complete: Path | None, ways: Sequence[str]) -> None:
             self._check_free(task)
             if original is not None:
                 set_original_aside(task, original)
@@ -380,7 +396,7 @@ class Work:
             if complete is not None and task.recipe is not None and isinstance(task.source.content, Path):
                 source, result = Stamp.of(task.source.content), Stamp.of(complete)
                 target, mode = cast(Path, task.target), task.source.mode
-                account = Account(model_and_reason(choice)[0], notes=task.lost)
+                account = self._account(task, choice, None, task.lost, ways)
                 write_record(target, source, result, task.recipe, account, mode)
 
         return publish
@@ -459,7 +475,7 @@ class Work:
         def publish_now(complete: Path | None) -> None:
             if ended.is_set():
                 raise EndedError
-            publish(complete)
+            publish(complete, ())
 
         written = cast(ContainerFile, task.output.in_segments).join(task, publish_now, frames)
         made = Made(written.size, (*task.lost, *written.notes), ())
@@ -505,6 +521,7 @@ def engine_event(models: Models, factor: float, threads: int | None) -> Engine |
         attention_reason=upscaler.attention_reason,
         threads=used,
         threads_reason=reason,
+        measured=upscaler.measured,
     )
 
 

@@ -1,13 +1,16 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 
+from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine import threads
 from esc_cli.engine.threads import usable_cores
+from esc_cli.engine.upscaler import Upscaler
 
 AFFINITY = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 several_cores = pytest.mark.skipif(AFFINITY < 2, reason="one core leaves nothing to limit")
@@ -82,3 +85,41 @@ def test_threads_are_limited_inside_a_context(monkeypatch: pytest.MonkeyPatch) -
         monkeypatch.setenv("OMP_NUM_THREADS", "1")
         assert threads.threads_in_use(None) == (before, "set by OMP_NUM_THREADS")
     assert torch.get_num_threads() == before
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(
+    ("values", "used"),
+    [(1, 1), (threads.VALUES_PER_THREAD - 1, 1), (2 * threads.VALUES_PER_THREAD, 2), (10**9, 2)],
+)
+def test_copies_of_a_few_values_are_not_split(values: int, used: int) -> None:
+    with threads.copying(values):
+        assert torch.get_num_threads() == used
+    assert torch.get_num_threads() == 2
+
+
+@several_cores
+@pytest.mark.usefixtures("two_threads")
+@pytest.mark.parametrize(("width", "used"), [(64, 1), (4096, 2)])
+def test_a_small_picture_of_a_baseline_is_not_split(width: int, used: int) -> None:
+    upscaler, seen = Upscaler("nearest", scale=2, device="cpu"), set()
+    low = torch.zeros(1, 3, 64, width, dtype=torch.uint8)
+    upscaler(low, progress=lambda done, total: seen.add(torch.get_num_threads()))
+    assert (seen, torch.get_num_threads()) == ({used}, 2)
+
+
+@several_cores
+@pytest.mark.usefixtures("two_threads")
+def test_a_network_uses_all_threads_for_a_small_picture(tiny_esc: Checkpoint) -> None:
+    seen = set()
+    low = torch.zeros(1, 3, 8, 8)
+    Upscaler(tiny_esc, device="cpu")(low, progress=lambda done, total: seen.add(torch.get_num_threads()))
+    assert seen == {2}

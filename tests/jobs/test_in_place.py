@@ -253,9 +253,9 @@ def test_a_clip_that_changes_meanwhile_is_not_replaced(monkeypatch: pytest.Monke
     make_clip = work.make_clip
 
     def edit(task: Any, enlarger: Any, write: Any, publish: Any, report: Any) -> Any:
-        def late(complete: Path | None) -> None:
+        def late(complete: Path | None, ways: Any) -> None:
             Path("in.mp4").write_bytes(b"edited")
-            publish(complete)
+            publish(complete, ways)
 
         return make_clip(task, enlarger, write, late, report)
 

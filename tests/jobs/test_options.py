@@ -45,6 +45,7 @@ OTHERS: dict[str, Any] = {
     "max_megapixels": 1,
     "threads": 1,
     "nice": 0,
+    "retune": True,
     "workers": 2,
     "shard": "1/1",
     "cluster": "local",

@@ -1,7 +1,7 @@
 """Make a clip: decode, enlarge and encode at the same time."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,6 +13,9 @@ from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.pipeline import in_order
 from esc_cli.media.picture import Picture, WriteSettings
 from esc_cli.media.video.reader import UNDAMAGED, Frame
+
+PublishMade = Callable[[Path | None, Sequence[str]], None]
+"""Does what ``Publish`` does, and receives the sentences that say how frames went through the network."""
 
 Publish = Callable[[Path | None], None]
 """A function that is called with the complete file of a result, before the file gets its name.
@@ -40,7 +43,7 @@ class Made:
 
 
 def make_clip(
-    task: ClipTask, enlarger: Enlarger, write: WriteSettings, publish: Publish, report: Progress
+    task: ClipTask, enlarger: Enlarger, write: WriteSettings, publish: PublishMade, report: Progress
 ) -> Made:
     """Carry out the task of a clip.
 
@@ -48,8 +51,9 @@ def make_clip(
         task: The task.
         enlarger: The enlarger of the frames.
         write: The settings for writing pictures.
-        publish: Function that is called when the result is complete except for its name. An exception
-            prevents the result from getting its name.
+        publish: Function that is called when the result is complete except for its name, with the sentences
+            that say how frames went through the network. An exception prevents the result from getting its
+            name.
         report: Function that is called after each frame.
 
     Raises:
@@ -60,7 +64,9 @@ def make_clip(
     frames = FrameEnlarger(enlarger, task)
     if task.target is not None:
         task.source.make_folder_of_result(task.target.parent)
-    written = task.output.make(ClipWork(task, frames, write, publish, report))
+    written = task.output.make(
+        ClipWork(task, frames, write, lambda complete: publish(complete, frames.ways), report)
+    )
     return Made(written.size, (*task.lost, *written.notes), frames.ways)
 
 
