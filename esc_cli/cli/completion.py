@@ -117,10 +117,10 @@ def models(context: typer.Context, incomplete: str) -> list[str]:
 
 def formats(context: typer.Context, incomplete: str) -> list[str]:
     """Return the extensions of pictures and clips."""
-    from esc_cli.media.formats.registry import FORMATS
+    from esc_cli.media.formats.registry import WRITTEN
     from esc_cli.media.video.containers import CONTAINERS
 
-    extensions = [one.extensions for one in FORMATS.values()] + [one.extensions for one in CONTAINERS]
+    extensions = [one.extensions for one in WRITTEN] + [one.extensions for one in CONTAINERS]
     return _like(incomplete, (extension[1:] for several in extensions for extension in several))
 
 

@@ -1,6 +1,7 @@
 """The base class of all picture formats, with the behavior that most formats share."""
 
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,9 @@ from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES, Opened, undecoded_sh
 from esc_cli.media.pixels.bits import FLOAT_BITS
 
 if TYPE_CHECKING:  # headers are read without numpy and torch
+    import numpy as np
+    import numpy.typing as npt
+
     from esc_cli.media.picture import AnimationTiming, Picture
     from esc_cli.media.pixels.depth import Pixels
     from esc_cli.media.probe import Probe
@@ -54,6 +58,9 @@ class PictureFormat:
         several: Kind of pictures in a file with several pictures; None if a file has only one picture.
         extra: Extra of this package that installs an optional dependency of the format, if there is one.
         module: Name of the module that the optional dependency provides.
+        written_as: Name of the format of results if this one is only read; None if it is written, too.
+        found_in_folders_only_with_extra: Whether files in folders are passed over without the optional
+            dependency. Otherwise they count as pictures, and fail.
         bytes_a_value: Bytes of a result for each 8-bit value in it, measured on two photos that esc-light x4
             upscaled, at the default quality. Upscaled photos are smooth, so lossless formats compress them
             better than other photos.
@@ -82,6 +89,8 @@ class PictureFormat:
     several: Several | None = None
     extra: str | None = None
     module: str | None = None
+    written_as: str | None = None
+    found_in_folders_only_with_extra: bool = False
     deep_share: float | None = None
     reading_memory: float = 5.5
     writing_memory: float = 6.0
@@ -99,6 +108,10 @@ class PictureFormat:
     def is_installed(self) -> bool:
         """Return whether the optional dependency is installed, without importing it."""
         return self.module is None or find_spec(self.module) is not None
+
+    def counts_in_folders(self) -> bool:
+        """Return whether files in folders count as pictures."""
+        return self.is_installed() or not self.found_in_folders_only_with_extra
 
     def fits(self, height: int, width: int) -> bool:
         """Return whether the format supports a picture of this size, in pixels."""
@@ -128,6 +141,15 @@ class PictureFormat:
         return values * self.bytes_a_value
 
     # Reading
+
+    def is_format_of(self, file: IO[bytes], header: bytes) -> bool:
+        """Return whether a file has this format.
+
+        Args:
+            file: The file. Its position does not change.
+            header: Its first bytes.
+        """
+        return re.match(self.signature, header, re.DOTALL) is not None
 
     def load_plugin(self) -> None:
         """Register the plugin that Pillow needs for the format; repeated calls cost nothing."""
@@ -326,6 +348,14 @@ class PictureFormat:
         from esc_cli.media.formats.encoding import whole_milliseconds
 
         return whole_milliseconds(timing)
+
+    def sample(self, colors: "npt.NDArray[np.float64]") -> bytes:
+        """Make a small file for a check, if the format is only read.
+
+        Args:
+            colors: Colors that reading returns, in [0, 1], (H, W, 3). The height and the width are even.
+        """
+        raise NotImplementedError(f"{self.name} is written by encode")
 
     def embed(self, encoded: bytes, metadata: "Sequence[Metadata]") -> bytes:
         """Insert metadata that the encoder does not support into a finished file.
