@@ -57,7 +57,7 @@ np.save(path, (shares.clip(0, 1) * largest).astype(type)[np.newaxis])
 """
 """Draw a smooth picture with a little noise, (1, 3, H, W), that compresses about as photos do."""
 
-_EXTENSIONS = {"JPEG XL": "jxl", "camera raw": "tif"}
+_EXTENSIONS = {"JPEG XL": "jxl", "camera raw": "tif", "Radiance HDR": "hdr", "OpenEXR": "exr"}
 
 KINDS = {
     "PNG": ("PNG", "u1"),
@@ -73,6 +73,8 @@ KINDS = {
     "HEIC": ("HEIC", "u1"),
     "JPEG XL": ("JPEG XL", "u1"),
     "camera raw": ("camera raw", "u1"),
+    "Radiance HDR": ("Radiance HDR", "f4"),
+    "OpenEXR": ("OpenEXR", "f4"),
 }
 
 

@@ -55,6 +55,7 @@ class PictureFormat:
         moves_exif: Whether the values of EXIF are stored at other places than in a block. Maker notes that
             depend on their place cannot be kept then.
         depths_bits: Supported bits per channel, in ascending order; `FLOAT_BITS` denotes floats.
+        scene_linear: Whether values are light, and 1 is the white of a screen, which lamps exceed.
         several: Kind of pictures in a file with several pictures; None if a file has only one picture.
         extra: Extra of this package that installs an optional dependency of the format, if there is one.
         module: Name of the module that the optional dependency provides.
@@ -86,6 +87,7 @@ class PictureFormat:
     largest_part_bytes: Mapping[Held, int] = MappingProxyType({})
     moves_exif: bool = False
     depths_bits: tuple[int, ...] = (8,)
+    scene_linear: bool = False
     several: Several | None = None
     extra: str | None = None
     module: str | None = None

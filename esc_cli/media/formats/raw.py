@@ -19,6 +19,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from esc_cli.errors import DamageError, InputError, OutOfMemoryError
+from esc_cli.media.c_stderr import quiet_c_libraries
 from esc_cli.media.formats import raw_files
 from esc_cli.media.formats.base import INT32_MAX, PictureFormat
 from esc_cli.media.metadata.kinds import Metadata
@@ -226,7 +227,7 @@ def _libraw(file: IO[bytes], name: str) -> Iterator[Any]:
     unsupported = (rawpy.LibRawFileUnsupportedError, rawpy.LibRawNotImplementedError, rawpy.NotSupportedError)
     try:
         file.seek(0)
-        with rawpy.RawPy() as raw:
+        with quiet_c_libraries(), rawpy.RawPy() as raw:
             _open_in(raw, file)
             yield raw
     except (MemoryError, rawpy.LibRawUnsufficientMemoryError) as error:

@@ -15,7 +15,9 @@ from esc_cli.media.formats.gif import Gif
 from esc_cli.media.formats.heic import Heic
 from esc_cli.media.formats.jpeg import Jpeg
 from esc_cli.media.formats.jpeg_xl import JpegXl
+from esc_cli.media.formats.openexr import OpenExr
 from esc_cli.media.formats.png import Png
+from esc_cli.media.formats.radiance import Radiance
 from esc_cli.media.formats.raw import CameraRaw
 from esc_cli.media.formats.tiff import Tiff
 from esc_cli.media.formats.webp import WebP
@@ -32,6 +34,8 @@ _FORMATS: tuple[PictureFormat, ...] = (
     Gif(),
     Heic(),
     JpegXl(),
+    Radiance(),
+    OpenExr(),
 )
 
 FORMATS: dict[str, PictureFormat] = {format.name: format for format in _FORMATS}
@@ -155,7 +159,7 @@ def check_fits(height: int, width: int, format: PictureFormat) -> None:
     limit = f"{format.largest_side_px} pixels per side"
     if format.largest_px is not None:
         limit += f" and {format.largest_px // 10**6} megapixels"
-    others = [other for other in _usable() if other.fits(height, width)]
+    others = [other for other in _usable() if other.fits(height, width) and not other.scene_linear]
     raise OutputError(
         f"{format.name} supports at most {limit}; the result would be {width} x {height} (width x height)",
         hint=f"write it as {_listed(others, 'or')}" if others else None,

@@ -31,7 +31,7 @@ from esc_cli.media.metadata.kinds import ALL_METADATA, Metadata
 from esc_cli.media.opening import opened
 from esc_cli.media.picture import AnimationTiming, Picture, PictureFile
 from esc_cli.media.probe import probe
-from esc_cli.media.read import read_file
+from esc_cli.media.read import read_file, read_picture
 from esc_cli.media.write import encode_file
 
 HAS_HEIC, HAS_JXL = (FORMATS[name].is_installed() for name in ("HEIC", "JPEG XL"))
@@ -58,6 +58,8 @@ def _bare(monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.heif", "HEIC"),
         ("a.jxl", "JPEG XL"),
         ("a.NEF", "camera raw"),
+        ("a.exr", "OpenEXR"),
+        ("a.hdr", "Radiance HDR"),
         ("a.psd", None),
         ("a/b", None),
         ("", None),
@@ -113,8 +115,8 @@ def test_formats_are_known_without_loading_what_reads_them() -> None:
     code = (
         "import sys; from esc_cli.media.formats.registry import FORMATS;"
         "[format.is_installed() for format in FORMATS.values()];"
-        "loaded = {'numpy', 'torch', 'pyvips', 'pillow_heif', 'pillow_jxl', 'rawpy'} & set(sys.modules);"
-        "sys.exit(bool(loaded))"
+        "readers = {'numpy', 'torch', 'pyvips', 'pillow_heif', 'pillow_jxl', 'rawpy', 'OpenEXR'};"
+        "sys.exit(bool(readers & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
@@ -125,7 +127,11 @@ def test_content_tells_the_format(format: PictureFormat) -> None:
         pytest.skip("its package is not installed")
     file = io.BytesIO()
     format.load_plugin()
-    Image.new("RGB", (3, 2)).save(file, format.pillow_name)
+    if format.scene_linear:  # Pillow cannot write it
+        color = torch.zeros((1, 3, 2, 3), dtype=torch.uint8)
+        file.write(encode_file(PictureFile((Picture(color, None, False, Metadata(), "PNG"),)), format))
+    else:
+        Image.new("RGB", (3, 2)).save(file, format.pillow_name)
     assert sniff(file.getvalue()[:16]) is format
     with opened(file.getvalue()) as picture:
         assert picture.format is format_of(picture.image) is format
@@ -215,9 +221,9 @@ def test_every_format_answers_every_question(format: PictureFormat) -> None:
         assert told.several == (format.several if count > 1 else None)
         assert len(again.pictures) == count
         assert again.first.gray != format.stores_gray_as_rgb(alpha=False, depth_bits=8)
+        shown = (read_picture(content),) if format.scene_linear else again.pictures
         assert all(
-            abs(int(one.color[0, 0, 4, 4]) - value) <= 2
-            for one, value in zip(again.pictures, (40, 200), strict=False)
+            abs(int(one.color[0, 0, 4, 4]) - value) <= 2 for one, value in zip(shown, (40, 200), strict=False)
         )
         assert not list(format.limitations(told)) or format.name == "GIF"
 
