@@ -15,6 +15,9 @@ from esc_cli.media.pixels.bits import FLOAT_BITS, INFINITE_NOTE, SIGNED_NOTE, WI
 
 Array = npt.NDArray[Any]
 
+USUAL_WHITES = (1.0, 255.0, 65_535.0)
+"""Values that are white in files of floats, which do not state it."""
+
 
 @dataclass(frozen=True)
 class Pixels:
@@ -86,9 +89,7 @@ def from_wide_integers(values: Array) -> Pixels:
     return Pixels(scaled.round().astype(np.uint16), 16, notes=(WIDE_INTEGERS_NOTE,))
 
 
-def from_floats(
-    values: Array, no_data: float | None = None, usual: Sequence[float] = (1.0, 255.0, 65_535.0)
-) -> Pixels:
+def from_floats(values: Array, no_data: float | None = None, usual: Sequence[float] = USUAL_WHITES) -> Pixels:
     """Scale floats of shape (H, W, C) to [0, 1]; the last channel is alpha if there are two or four.
 
     Pixels without data become transparent. Without alpha of its own, the picture gets an alpha that marks
