@@ -4,7 +4,9 @@ The columns are: writing a generated picture, reading it, and enlarging it by 2 
 no memory for a network, into its own format. Each has the peak, and the bytes per pixel of the picture
 beyond the peak for a small one. Run it from the repository's folder:
 
-    python .ci/picture_memory.py [--kinds PNG,HEIC] [--megapixels 1,4,16]
+    python .ci/picture_memory.py [--kinds "PNG;HEIC"] [--megapixels 1,4,16]
+
+Of formats that are only read, a small file is made for the test, so the first column means nothing.
 """
 
 import argparse
@@ -32,9 +34,14 @@ from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.write import encode_file
 color = torch.from_numpy(np.load(sys.argv[1]))
+format = FORMATS[sys.argv[2]]
+if format.written_as is not None:
+    colors = (color[0].permute(1, 2, 0).float() / 255).numpy()
+    Path(sys.argv[3]).write_bytes(format.sample(colors))
+    raise SystemExit
 depth_bits = {torch.uint8: 8, torch.uint16: 16, torch.float32: 32}[color.dtype]
 file = PictureFile((Picture(color, None, False, Metadata(), sys.argv[2], depth_bits=depth_bits),))
-Path(sys.argv[3]).write_bytes(encode_file(file, FORMATS[sys.argv[2]]))
+Path(sys.argv[3]).write_bytes(encode_file(file, format))
 """
 
 _DRAW = """
@@ -50,7 +57,7 @@ np.save(path, (shares.clip(0, 1) * largest).astype(type)[np.newaxis])
 """
 """Draw a smooth picture with a little noise, (1, 3, H, W), that compresses about as photos do."""
 
-_EXTENSIONS = {"JPEG XL": "jxl"}
+_EXTENSIONS = {"JPEG XL": "jxl", "camera raw": "tif", "Radiance HDR": "hdr", "OpenEXR": "exr"}
 
 KINDS = {
     "PNG": ("PNG", "u1"),
@@ -65,6 +72,9 @@ KINDS = {
     "AVIF": ("AVIF", "u1"),
     "HEIC": ("HEIC", "u1"),
     "JPEG XL": ("JPEG XL", "u1"),
+    "camera raw": ("camera raw", "u1"),
+    "Radiance HDR": ("Radiance HDR", "f4"),
+    "OpenEXR": ("OpenEXR", "f4"),
 }
 
 

@@ -116,13 +116,13 @@ def models(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def formats(context: typer.Context, incomplete: str) -> list[str]:
-    """Return the extensions of pictures, clips and archives."""
+    """Return the extensions of pictures, clips and archives that are written."""
     from esc_cli.media.archives import ARCHIVES
-    from esc_cli.media.formats.registry import FORMATS
+    from esc_cli.media.formats.registry import WRITTEN
     from esc_cli.media.video.containers import CONTAINERS
 
-    extensions = [one.extensions for one in FORMATS.values()] + [one.extensions for one in CONTAINERS]
-    extensions += [one.extensions for one in ARCHIVES]
+    extensions = [one.extensions for one in WRITTEN]
+    extensions += [one.extensions for one in CONTAINERS] + [one.extensions for one in ARCHIVES]
     return _like(incomplete, (extension[1:] for several in extensions for extension in several))
 
 

@@ -20,6 +20,7 @@ from esc_cli.enhancement.tone import tone_of
 from esc_cli.enhancement.wrapping import Margins, wrapped_bleed
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.pixels.alpha import largest_value
+from esc_cli.media.pixels.depth import USUAL_WHITES
 
 GRAY_STRIP_ROWS = 256
 """Rows converted to gray at a time, so that no float32 copy of a large result is made."""
@@ -150,7 +151,7 @@ def enlarge(
     """
     if upscaler is None:
         return Enlarged(_resized(picture, size, wraps))
-    tone = tone_of(picture.metadata.icc_profile, picture.gray)
+    tone = tone_of(picture.metadata.icc_profile, picture.gray, _lights(picture))
     is_opaque = picture.alpha is None or _is_opaque(picture.alpha)
 
     def planes_of(one: Picture) -> list[Tensor]:
@@ -172,6 +173,11 @@ def enlarge(
         color = tone.decode(color, picture.color.dtype)
     color = make_gray(color) if picture.gray else color
     return Enlarged(dataclasses.replace(picture, color=color, alpha=alpha), ways)
+
+
+def _lights(picture: Picture) -> tuple[float, float]:
+    """Return the light that 0 and 1 stand for. Usual ranges of numbers in files say nothing about light."""
+    return (0.0, 1.0) if picture.value_range[1] in USUAL_WHITES else picture.value_range
 
 
 def _resized(picture: Picture, size: tuple[int, int], wraps: Wraps) -> Picture:

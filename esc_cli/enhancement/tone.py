@@ -19,6 +19,17 @@ with only sRGB's tone curve applied and removed again ("tone"):
 Primaries, the order of channels and any usual gamma do not matter to the network, and PQ suits it better than
 relative light does. Only values that are proportional to light, or nearly, come out closer (by 3 % to 22 %)
 with a tone curve, so only they get one. Conversion to sRGB is never the closest, and it loses colors.
+
+Light may exceed white by far, as a lamp or the sun does. If sRGB's tone curve were applied to values as
+shares of the brightest one, nearly everything would be close to black. So light beyond white is encoded by
+its logarithm, which continues the curve with the same slope. Four photos of light with a lamp in a corner
+were averaged over 2x2 pixels, enlarged by `esc-light` x2, and compared with the originals outside of the
+lamp, as sRGB (dB):
+
+    brightest light, white is 1       1       8      50    1000
+    shares of the brightest       32.69   32.68   31.72   26.57
+    PQ                            31.67   31.86   31.92   31.97
+    logarithm beyond white        32.69   32.91   32.90   32.85
 """
 
 from collections.abc import Iterator
@@ -43,6 +54,10 @@ _NEARLY_LIGHT = 0.12
 The maximum is 0.28 if values are proportional to light, 0.14 if they are its 1.5th root, and 0.07 if they are
 its 1.8th root.
 """
+
+
+_SLOPE_AT_WHITE = 1.055 / 2.4
+"""The slope of sRGB's tone curve at white."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,12 +107,14 @@ class Tone:
 
 
 @lru_cache(maxsize=16)
-def tone_of(icc_profile: bytes | None, gray: bool) -> Tone | None:
+def tone_of(icc_profile: bytes | None, gray: bool, lights: tuple[float, float] = (0.0, 1.0)) -> Tone | None:
     """Return the tone curve with which values must be encoded for a network, or None.
 
     Args:
         icc_profile: ICC profile of the picture.
         gray: Whether the picture is gray.
+        lights: The light that 0 and 1 in the picture stand for, if values are proportional to light. The
+            white of a screen is 1.
 
     Returns:
         A tone curve, the same for all channels, for values that are proportional to light, or nearly. None
@@ -112,7 +129,19 @@ def tone_of(icc_profile: bytes | None, gray: bool) -> Tone | None:
     # The curve increases strictly, even where a profile is flat, so that no two values become one.
     rising = np.maximum.accumulate(seen) + own / 128
     encoded = (rising - rising[0]) / (rising[-1] - rising[0])
-    return Tone(own, encoded) if (encoded - own).max() > _NEARLY_LIGHT else None
+    if (encoded - own).max() <= _NEARLY_LIGHT:
+        return None
+    return Tone(own, encoded) if lights[1] <= 1 else _tone_of_lights(*lights)
+
+
+def _tone_of_lights(black: float, white: float) -> Tone:
+    """Return sRGB's tone curve up to light 1, which continues as a logarithm. Source: IEC 61966-2-1."""
+    lights = np.concatenate((np.linspace(black, 1, _CURVE_POINTS), np.geomspace(1, white, _CURVE_POINTS)[1:]))
+    bright = np.maximum(lights, 0.0031308)
+    curve = np.where(lights <= 0.0031308, 12.92 * lights, 1.055 * bright ** (1 / 2.4) - 0.055)
+    values = np.where(lights <= 1, curve, 1 + _SLOPE_AT_WHITE * np.log(np.maximum(lights, 1)))
+    ends = values[0], values[-1]
+    return Tone((lights - black) / (white - black), (values - ends[0]) / (ends[1] - ends[0]))
 
 
 def _strips(source: Tensor, target: Tensor) -> Iterator[tuple[Array, Array]]:

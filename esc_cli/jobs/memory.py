@@ -9,6 +9,8 @@ from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.picture import PictureFile
 from esc_cli.media.video.containers import Container
 
+_FLOAT_BYTES = 4
+
 SHARE_FOR_WAITING = 8
 """Pictures that wait before and after the network may take an eighth of the free memory together."""
 
@@ -23,6 +25,8 @@ def high_bytes(task: Task) -> int:
     """Return the most memory of a task's enlarged pictures while they wait and are written."""
     growth = task.height * task.width / (task.probe.height * task.probe.width)
     times = task.format.writing_memory if isinstance(task.format, PictureFormat) else 1
+    if isinstance(task, PictureTask):
+        times *= _growth_of_channel(task, _channel_bytes(task))
     return round(task.low_px * growth * _bytes_a_pixel(task) * times)
 
 
@@ -53,7 +57,8 @@ def check_room_for_result(task: PictureTask, low: PictureFile, free_bytes: int) 
     planes = [plane for one in pictures for plane in (one.color, one.alpha) if plane is not None]
     pixels = sum(plane.numel() * plane.element_size() for plane in planes)
     growth = task.height * task.width / (task.probe.height * task.probe.width)
-    needed = round(pixels * (1 + growth * task.format.writing_memory))
+    times = task.format.writing_memory * _growth_of_channel(task, low.first.color.element_size())
+    needed = round(pixels * (1 + growth * times))
     hint = "choose a smaller size or another format with -f, or close other programs"
     _check(f"a {task.format.name} of {task.width}x{task.height} pixels needs", needed, free_bytes, hint)
 
@@ -85,10 +90,18 @@ def _check(what: str, needed_bytes: int, free_bytes: int, hint: str) -> None:
         check_room(f"{what} about", needed_bytes, free_bytes, hint)
 
 
+def _channel_bytes(task: Task) -> int:
+    return 1 if task.probe.depth_bits <= 8 else _FLOAT_BYTES if task.probe.floating else 2
+
+
+def _growth_of_channel(task: PictureTask, channel_bytes: int) -> float:
+    """Return how much larger a sample is when it is written: formats of light get floats of all pictures."""
+    return _FLOAT_BYTES / channel_bytes if task.format.scene_linear else 1.0
+
+
 def _bytes_a_pixel(task: Task) -> int:
     """Return the bytes of a pixel in memory: three or four channels, with the bytes of a sample.
 
     Pictures of floats get alpha for pixels without data.
     """
-    channel_bytes = 1 if task.probe.depth_bits <= 8 else 4 if task.probe.floating else 2
-    return channel_bytes * (4 if task.probe.alpha or task.probe.floating else 3)
+    return _channel_bytes(task) * (4 if task.probe.alpha or task.probe.floating else 3)

@@ -11,7 +11,13 @@ from esc_cli.jobs.sources import Source, without_extension
 from esc_cli.jobs.streams import STDIN, STDOUT
 from esc_cli.media.archives import ARCHIVES, ArchiveFormat, archive_like, archive_named
 from esc_cli.media.formats.base import PictureFormat
-from esc_cli.media.formats.registry import FORMATS, format_by_extension, format_like, format_named
+from esc_cli.media.formats.registry import (
+    WRITTEN,
+    check_written,
+    format_by_extension,
+    format_like,
+    format_named,
+)
 from esc_cli.media.video.containers import (
     CONTAINERS,
     YUV4MPEG2,
@@ -288,6 +294,8 @@ def _format_of_file(path: Path, asked: AnyFormat | None) -> AnyFormat | None:
         The format, or None for the input's own format if the name has no extension and already exists.
     """
     named = _format_of(path)
+    if isinstance(named, PictureFormat):
+        check_written(named)
     if isinstance(named, ArchiveFormat) and isinstance(asked, PictureFormat):
         return named
     if asked is not None and named not in (None, asked):
@@ -300,7 +308,7 @@ def _format_of_file(path: Path, asked: AnyFormat | None) -> AnyFormat | None:
     if path.suffix:
         raise UsageError(
             f"the extension of {str(path)!r} is not that of a known format",
-            hint=f"for pictures use {_extensions(FORMATS.values())}, for clips {_extensions(CONTAINERS)}, "
+            hint=f"for pictures use {_extensions(WRITTEN)}, for clips {_extensions(CONTAINERS)}, "
             f"for archives of pictures {_extensions(ARCHIVES)}, or name a format with -f",
         )
     if not os.path.lexists(path):

@@ -17,8 +17,7 @@ from pathlib import Path
 from typing import Self
 
 from esc_cli.errors import InputError
-from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, sniff
-from esc_cli.media.opening import CAMERA_RAW_EXTENSIONS
+from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, format_by_extension, sniff
 
 
 @dataclass(frozen=True)
@@ -160,7 +159,10 @@ class ArchiveReader:
         """
         entry = self._entries[number]
         name = Path(entry.filename)
-        if entry.is_dir() or name.name.startswith(".") or name.suffix.lower() in CAMERA_RAW_EXTENSIONS:
+        if entry.is_dir() or name.name.startswith("."):
+            return False
+        format = format_by_extension(name) if name.suffix else None
+        if format is not None and not format.counts_in_folders():
             return False
         if name.suffix.lower() in PICTURE_EXTENSIONS:
             return True

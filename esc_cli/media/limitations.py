@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Set
 
 from esc_cli.media.formats.base import PictureFormat
+from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.fitting import limitation_of, parts_held
 from esc_cli.media.metadata.kinds import Held
 from esc_cli.media.pixels.bits import FLOAT_BITS
@@ -47,7 +48,14 @@ def _of_transparency(probe: Probe, format: PictureFormat) -> Iterator[str]:
 
 
 def _of_depth(probe: Probe, format: PictureFormat) -> Iterator[str]:
-    most = max(bits for bits in format.depths_bits if bits != FLOAT_BITS)
+    most = max((bits for bits in format.depths_bits if bits != FLOAT_BITS), default=FLOAT_BITS)
+    source = FORMATS.get(probe.format)
+    if probe.floating and FLOAT_BITS not in format.depths_bits and source is not None and source.scene_linear:
+        yield (
+            "light is converted to sRGB, and what is brighter than white becomes white: "
+            f"{format.name} cannot hold floats"
+        )
+        return
     if probe.floating and FLOAT_BITS not in format.depths_bits:
         no_number = "becomes transparent" if format.alpha else "becomes white"
         yield (

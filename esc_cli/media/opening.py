@@ -1,7 +1,4 @@
-"""Open pictures: the format is detected from the content, and Pillow reads the header.
-
-Camera raw files that are TIFFs are detected here. Pillow sees only a thumbnail in them, not the photo.
-"""
+"""Open pictures: the format is detected from the content, and Pillow reads the header."""
 
 import io
 from collections.abc import Iterator
@@ -9,58 +6,10 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import IO, Self
 
-from PIL import Image, TiffImagePlugin
-
 from esc_cli.errors import InputError
 from esc_cli.media.formats.base import PictureFormat
-from esc_cli.media.formats.registry import check_installed, sniff
+from esc_cli.media.formats.registry import check_installed, detect
 from esc_cli.media.pillow import LARGEST_INPUT_PX, Opened, check_size, quiet_pillow, translated_errors
-
-CAMERA_RAW_EXTENSIONS = frozenset(
-    (
-        ".3fr",
-        ".arw",
-        ".cr2",
-        ".dcr",
-        ".dng",
-        ".erf",
-        ".iiq",
-        ".kdc",
-        ".mef",
-        ".mos",
-        ".nef",
-        ".nrw",
-        ".pef",
-        ".sr2",
-        ".srf",
-        ".srw",
-    )
-)
-"""File name extensions of camera raw files."""
-
-# Source: DNG 1.7 (DNGVersion); TIFF 6.0 (NewSubfileType, whose bit 0 is "reduced resolution"); TIFF technical
-# note 1 (SubIFDs).
-_DNG_VERSION, _NEW_SUBFILE_TYPE, _SUB_DIRECTORIES = 50706, 254, 330
-_REDUCED = 1
-
-_MARKS_OFFSET = 8
-_MARKS = (b"CR\2\0", b"CR\3\0", b"IIII", b"MMMM")
-"""Bytes that follow the TIFF header in files by Canon and Phase One."""
-
-
-def is_camera_raw(image: Image.Image, header: bytes) -> bool:
-    """Return whether an opened file holds a camera's sensor data besides the thumbnail that Pillow has found.
-
-    Args:
-        image: The image as it was opened.
-        header: The first bytes of the file.
-    """
-    if not isinstance(image, TiffImagePlugin.TiffImageFile):
-        return False
-    tags = image.tag_v2
-    is_thumbnail = bool(int(tags.get(_NEW_SUBFILE_TYPE, 0)) & _REDUCED) and _SUB_DIRECTORIES in tags
-    return _DNG_VERSION in tags or is_thumbnail or header.startswith(_MARKS, _MARKS_OFFSET)
-
 
 _HEADER_BYTES = 65_536
 
@@ -96,13 +45,8 @@ def opened(source: Path | bytes, largest_px: int = LARGEST_INPUT_PX) -> Iterator
     with quiet_pillow(largest_px), _stream(source, name) as file:
         with translated_errors(name):
             header = file.read(_HEADER_BYTES)
-            format = _readable_format(header, name)
+            format = _readable_format(file, header, name)
             image = format.open(file, name, largest_px)
-        if is_camera_raw(image, header):
-            raise InputError(
-                f"{name} is a camera raw file, and only its thumbnail could be read",
-                hint="develop it first, then upscale the resulting TIFF or JPEG",
-            )
         picture = Opened(image, format, header, name, largest_px)
         check_size(picture)
         yield picture
@@ -128,10 +72,10 @@ def _check_kind(source: Path, name: str) -> None:
         raise InputError(f"{name} is not a regular file", hint="to read from a pipe, use - (stdin)")
 
 
-def _readable_format(header: bytes, name: str) -> PictureFormat:
+def _readable_format(file: IO[bytes], header: bytes, name: str) -> PictureFormat:
     if not header:
         raise InputError(f"{name} is empty")
-    format = sniff(header)
+    format = detect(file, header)
     if format is None:
         raise InputError(f"{name} is not a picture that this program reads")
     check_installed(format, InputError, f"{name} is a {format.name} picture")

@@ -12,11 +12,11 @@ from PIL import Image, ImageFile
 from esc_cli.errors import DamageError, InputError
 from esc_cli.media.damage import keeping_damaged, keeps_damaged, or_refuse
 from esc_cli.media.formats.base import Several, exif_orientation
-from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, format_of, sniff
+from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, format_by_extension, format_of, sniff
 from esc_cli.media.metadata.exif import has_fixed_note
 from esc_cli.media.metadata.fitting import metadata_notes, metadata_of_header, part_sizes
 from esc_cli.media.metadata.kinds import Held
-from esc_cli.media.opening import CAMERA_RAW_EXTENSIONS, opened
+from esc_cli.media.opening import opened
 from esc_cli.media.pillow import (
     LARGEST_INPUT_PX,
     PILLOW_ERRORS,
@@ -147,11 +147,13 @@ def is_picture(path: Path) -> bool:
     """Return whether a file found in a folder is meant to be a picture.
 
     It is if its content begins like a picture or its name has a picture's extension. So an empty `.png`
-    counts as a picture, and reading it fails. Camera raw files do not count, since only their thumbnails
-    could be read. Hidden files do not count either: among them are macOS's `._*.jpg`, which are not pictures,
-    and unfinished results.
+    counts as a picture, and reading it fails. Camera raw files count only if they can be developed. Hidden
+    files do not count: among them are macOS's `._*.jpg`, which are not pictures, and unfinished results.
     """
-    if path.name.startswith(".") or path.suffix.lower() in CAMERA_RAW_EXTENSIONS:
+    if path.name.startswith("."):
+        return False
+    format = format_by_extension(path) if path.suffix else None
+    if format is not None and not format.counts_in_folders():
         return False
     try:
         if path.suffix.lower() in PICTURE_EXTENSIONS:
@@ -233,7 +235,8 @@ def has_alpha(image: Image.Image) -> bool:
 
 def _begins_like_a_picture(path: Path) -> bool:
     with path.open("rb") as file:
-        return sniff(file.read(16)) is not None
+        format = sniff(file.read(16))
+    return format is not None and format.counts_in_folders()
 
 
 def find_pictures(folder: Path) -> tuple[Path, ...]:

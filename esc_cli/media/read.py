@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from esc_cli.errors import DamageError, InputError
+from esc_cli.media.color.light import as_shown
 from esc_cli.media.damage import damage_note, keeping_damaged, or_refuse
 from esc_cli.media.formats.registry import DEFAULT, format_of
 from esc_cli.media.frames import could_go_to, frames, timing_of
@@ -99,9 +100,10 @@ def read_picture(source: Path | bytes) -> Picture:
     with _readable(source, LARGEST_INPUT_PX) as file:
         picture = _still(file, source)
         notes = (*unread(file), *picture.notes)
+        is_light = file.format.scene_linear
     if picture.depth_bits > 8:
         notes = (*notes, reduction_note(picture.depth_bits, 8))
-    return replace(with_depth(picture, 8), notes=notes)
+    return replace(with_depth(as_shown(picture) if is_light else picture, 8), notes=notes)
 
 
 def read_small(source: Path, side_px: int) -> Picture:

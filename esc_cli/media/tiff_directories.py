@@ -20,7 +20,7 @@ Order = Literal["<", ">"]
 """Byte order, little or big endian, as `struct` writes it."""
 
 # Source: TIFF 6.0, section 2 (types 1 to 12); TIFF Technical Note 1 (13); BigTIFF (16 to 18); Exif 3.0 (129).
-BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, _IFD8, _UTF8 = 1, 2, 3, 4, 5, 7, 18, 129
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SIGNED_RATIONAL, _IFD8, _UTF8 = 1, 2, 3, 4, 5, 7, 10, 18, 129
 _NUMBER_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 129: 1}
 _BIG_NUMBER_BYTES = {16: 8, 17: 8, 18: 8}
 _NUMBERS_A_VALUE = {5: 2, 10: 2}
@@ -35,6 +35,9 @@ _NESTED: dict[int, tuple[int, ...]] = {
     GPS_DIRECTORY: (),
     INTEROP_DIRECTORY: (),
 }
+
+_MARKS_OF_MAKERS = {b"IIRO": b"II*\0", b"IIRS": b"II*\0", b"MMOR": b"MM\0*", b"IIU\0": b"II*\0"}
+"""Headers of camera raw files that are TIFFs otherwise. Source: ExifTool, Exif.pm (Olympus, Panasonic)."""
 
 _LARGEST_DENOMINATOR = 10_000
 
@@ -183,6 +186,7 @@ class TiffReader:
         self.size_bytes = file.seek(0, 2)
         mark = self._read(0, 4)
         layouts = {layout.header(0)[:4]: layout for layout in _LAYOUTS}
+        mark = _MARKS_OF_MAKERS.get(mark, mark)
         if mark not in layouts:
             raise ValueError("the file has no TIFF header")
         self.layout = layouts[mark]

@@ -5,12 +5,14 @@ from dataclasses import replace
 
 from esc_cli.errors import OutOfMemoryError, UsageError
 from esc_cli.media.color.conversion import to_srgb
+from esc_cli.media.color.light import as_light, as_shown, on_white
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS, check_fits
 from esc_cli.media.metadata.fitting import fitted
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import DEFAULT, Picture, PictureFile, WriteSettings
 from esc_cli.media.pixels.alpha import composite
+from esc_cli.media.pixels.bits import FLOAT_BITS
 from esc_cli.media.pixels.depth import depth_written, with_depth
 
 WHITE = (255, 255, 255)
@@ -41,7 +43,7 @@ def encode_file(file: PictureFile, format: PictureFormat, settings: WriteSetting
         UsageError: The quality is not from 1 to 100.
     """
     _check_quality(settings.quality)
-    pictures = held_by(format, file).pictures
+    pictures = [_in_kind_of_light(picture, format) for picture in held_by(format, file).pictures]
     for picture in pictures:
         check_fits(picture.height, picture.width, format)
     try:
@@ -57,6 +59,16 @@ def held_by(format: PictureFormat, file: PictureFile) -> PictureFile:
     """Return what a format can hold of a file: all of its pictures, or the first one."""
     several = format.several == "pages" or (file.timing is not None and format.several == "frames")
     return file if several else PictureFile((file.first,))
+
+
+def _in_kind_of_light(picture: Picture, format: PictureFormat) -> Picture:
+    """Convert between light and values for a screen, unless the format holds either."""
+    source = FORMATS.get(picture.format)
+    is_light = source is not None and source.scene_linear and picture.depth_bits == FLOAT_BITS
+    if format.scene_linear:
+        light = picture if is_light else as_light(picture)
+        return light if format.alpha or light.no_data is not None else on_white(light)
+    return as_shown(picture) if is_light and FLOAT_BITS not in format.depths_bits else picture
 
 
 def _check_quality(quality: int | None) -> None:
@@ -94,13 +106,13 @@ def _prepared(
     made: dict[int, Picture] = {}
     for picture, written in zip(pictures, metadata, strict=True):
         if id(picture) not in made:
-            made[id(picture)] = _as_held(picture, written, format.alpha, depths)
+            made[id(picture)] = _as_held(picture, written, format, depths)
     return [made[id(picture)] for picture in pictures]
 
 
-def _as_held(picture: Picture, written: Metadata, alpha: bool, depths: Sequence[int]) -> Picture:
-    if written.icc_profile is None and picture.metadata.icc_profile is not None:
+def _as_held(picture: Picture, written: Metadata, format: PictureFormat, depths: Sequence[int]) -> Picture:
+    if written.icc_profile is None and picture.metadata.icc_profile is not None and not format.scene_linear:
         picture = to_srgb(picture)
-    if picture.alpha is not None and not alpha:
+    if picture.alpha is not None and not format.alpha:
         picture = replace(picture, color=composite(picture.color, picture.alpha, WHITE), alpha=None)
     return with_depth(picture, depth_written(picture.depth_bits, depths))

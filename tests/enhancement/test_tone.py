@@ -1,5 +1,7 @@
 """Values that are proportional to light get a tone curve, and other values stay as they are."""
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -90,3 +92,29 @@ def test_what_a_network_overshoots_is_clamped() -> None:
     assert tone is not None
     wild = torch.tensor([-0.5, 1.5]).view(1, 1, 1, 2).expand(1, 3, 1, 2)
     assert tone.decode(wild, torch.uint16)[0, 0, 0].tolist() == [0, 65535]
+
+
+@pytest.mark.parametrize("lights", [(0.0, 1.5), (0.0, 50.0), (-0.1, 60_000.0)])
+def test_lamps_leave_the_contrast_of_other_light_as_it_is(lights: tuple[float, float]) -> None:
+    """Up to white, steps keep the proportions of sRGB's curve, and lamps take their logarithm."""
+    plain, tone = tone_of(LINEAR, False), tone_of(LINEAR, False, lights)
+    assert plain is not None
+    assert tone is not None
+    black, white = lights
+    light = torch.tensor([0, 0.01, 0.18, 0.5, 1.0, white])
+    encoded = tone.encode(((light - black) / (white - black)).view(1, 1, 1, -1).expand(1, 3, 1, -1))[0, 0, 0]
+    shares = (encoded - encoded[0]) / (encoded[4] - encoded[0])
+    expected = plain.encode(light[:5].view(1, 1, 1, -1).expand(1, 3, 1, -1))[0, 0, 0]
+    assert shares[:5].tolist() == pytest.approx(expected.tolist(), abs=0.02)
+    assert shares[5].item() == pytest.approx(1 + 1.055 / 2.4 * math.log(white), rel=0.02)
+    assert tone_of(P3, False, lights) is None
+
+
+@given(light=st.floats(0, 1000))
+@settings(max_examples=50, deadline=None)
+def test_light_comes_back(light: float) -> None:
+    tone = tone_of(LINEAR, False, (0.0, 1000.0))
+    assert tone is not None
+    values = torch.full((1, 3, 1, 1), light / 1000)
+    again = tone.decode(tone.encode(values), torch.float32)
+    assert again[0, 0, 0, 0].item() * 1000 == pytest.approx(light, rel=1e-4, abs=1e-5)

@@ -12,6 +12,7 @@ import pytest
 from esc_cli.errors import InputError
 from esc_cli.media import archives
 from esc_cli.media.archives import ArchiveReader, is_archive
+from esc_cli.media.formats.registry import FORMATS
 
 PNG_HEAD = b"\x89PNG\r\n\x1a\n"
 
@@ -81,7 +82,8 @@ def test_pictures_are_found_as_in_folders(tmp_path: Path) -> None:
     }  # fmt: skip
     with ArchiveReader(packed(tmp_path / "in.zip", *names.items())) as archive:
         found = [archive.names[number] for number in range(len(names)) if archive.is_picture(number)]
-    assert found == ["a.jpg", "b"]
+    raw = FORMATS["camera raw"]
+    assert found == ["a.jpg", "b", *(["raw.dng"] if raw.counts_in_folders() else [])]
 
 
 def _link() -> zipfile.ZipInfo:

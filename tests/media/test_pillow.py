@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from esc_cli.errors import InputError
-from esc_cli.media.opening import is_camera_raw, opened
+from esc_cli.media.opening import opened
 from esc_cli.media.pillow import check_pixels, quiet_pillow, translated_errors
-from esc_cli.media.probe import is_picture, probe
+from esc_cli.media.probe import probe
 
 
 def encoded(format: str, width: int = 40, height: int = 30) -> bytes:
@@ -125,23 +125,3 @@ def test_a_library_s_assertion_is_damage() -> None:
     palette[29:33] = struct.pack(">I", zlib.crc32(palette[12:29]))
     with pytest.raises(InputError, match=r"the data is damaged or incomplete$"):
         probe(bytes(palette))
-
-
-@pytest.mark.parametrize("tags", [{50706: b"\1\4\0\0"}, {254: 1, 330: 8}])
-def test_camera_raw_is_not_taken_for_its_thumbnail(tmp_path: Path, tags: dict[int, object]) -> None:
-    path = tmp_path / "photo.dng"
-    Image.new("RGB", (8, 6)).save(path, "TIFF", tiffinfo=tags)
-    with pytest.raises(InputError, match="camera raw") as caught, opened(path):
-        pass
-    assert "develop" in str(caught.value.hint)
-    assert not is_picture(path)  # so it is skipped in a folder
-    Image.new("RGB", (8, 6)).save(tmp_path / "page.tif", tiffinfo={254: 1})
-    with opened(tmp_path / "page.tif"):
-        pass
-
-
-@pytest.mark.parametrize("mark", [b"CR\2\0", b"IIII"])
-def test_makers_marks_are_known(mark: bytes) -> None:
-    with opened(encoded("TIFF")) as file:
-        assert not is_camera_raw(file.image, file.header)
-        assert is_camera_raw(file.image, b"II*\0\x10\0\0\0" + mark)

@@ -13,7 +13,7 @@ from esc_cli.errors import OutputError, UsageError
 from esc_cli.media.color.profiles import Primaries, rgb_profile, srgb_curve
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.encoding import pillow_image
-from esc_cli.media.formats.registry import FORMATS
+from esc_cli.media.formats.registry import FORMATS, WRITTEN
 from esc_cli.media.metadata.fitting import metadata_lost
 from esc_cli.media.metadata.kinds import ALL_METADATA, Metadata
 from esc_cli.media.picture import AnimationTiming, Picture, PictureFile, WriteSettings
@@ -23,7 +23,8 @@ from esc_cli.media.write import encode_file
 MakePicture = Callable[..., Picture]
 
 LOSSLESS = ("PNG", "WEBP", "TIFF")
-INSTALLED = sorted(name for name, format in FORMATS.items() if format.is_installed())
+INSTALLED = sorted(one.name for one in WRITTEN if one.is_installed() and not one.scene_linear)
+"""The formats for screens. Those of light have tests of their own."""
 WITH_ALPHA = [name for name in INSTALLED if FORMATS[name].alpha and name != "GIF"]
 
 

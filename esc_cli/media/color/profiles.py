@@ -46,6 +46,16 @@ class Primaries:
         Returns:
             Array of shape (3, 3), in which each column is the X, Y and Z of one primary. None if the
             primaries do not form a triangle of colors around their white point.
+        """
+        lights = self.to_xyz()
+        return None if lights is None else adaptation(self.white) @ lights
+
+    def to_xyz(self) -> Array | None:
+        """Return the matrix from linear RGB to XYZ under the white point of the space itself.
+
+        Returns:
+            Array of shape (3, 3). None if the primaries do not form a triangle of colors around their white
+            point.
 
         Source:
             SMPTE RP 177 (from chromaticities to tristimulus values).
@@ -58,7 +68,7 @@ class Primaries:
             return None
         lights = np.stack((table[:, 0], table[:, 1], 1 - table.sum(axis=1))) / table[:, 1]  # XYZ with Y = 1
         weights = np.linalg.solve(lights[:, :3], lights[:, 3])
-        return adaptation(self.white) @ (lights[:, :3] * weights) if (weights > 0).all() else None
+        return lights[:, :3] * weights if (weights > 0).all() else None
 
     def _table(self) -> Array:
         return np.array((self.red, self.green, self.blue, self.white))

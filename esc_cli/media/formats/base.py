@@ -1,6 +1,7 @@
 """The base class of all picture formats, with the behavior that most formats share."""
 
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,6 +18,9 @@ from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES, Opened, undecoded_sh
 from esc_cli.media.pixels.bits import FLOAT_BITS
 
 if TYPE_CHECKING:  # headers are read without numpy and torch
+    import numpy as np
+    import numpy.typing as npt
+
     from esc_cli.media.picture import AnimationTiming, Picture
     from esc_cli.media.pixels.depth import Pixels
     from esc_cli.media.probe import Probe
@@ -51,10 +55,14 @@ class PictureFormat:
         moves_exif: Whether the values of EXIF are stored at other places than in a block. Maker notes that
             depend on their place cannot be kept then.
         depths_bits: Supported bits per channel, in ascending order; `FLOAT_BITS` denotes floats.
+        scene_linear: Whether values are light, and 1 is the white of a screen, which lamps exceed.
         several: Kind of pictures in a file with several pictures; None if a file has only one picture.
         shown_by_browsers: Whether all common browsers show files of the format.
         extra: Extra of this package that installs an optional dependency of the format, if there is one.
         module: Name of the module that the optional dependency provides.
+        written_as: Name of the format of results if this one is only read; None if it is written, too.
+        found_in_folders_only_with_extra: Whether files in folders are passed over without the optional
+            dependency. Otherwise they count as pictures, and fail.
         bytes_a_value: Bytes of a result for each 8-bit value in it, measured on two photos that esc-light x4
             upscaled, at the default quality. Upscaled photos are smooth, so lossless formats compress them
             better than other photos.
@@ -80,10 +88,13 @@ class PictureFormat:
     largest_part_bytes: Mapping[Held, int] = MappingProxyType({})
     moves_exif: bool = False
     depths_bits: tuple[int, ...] = (8,)
+    scene_linear: bool = False
     several: Several | None = None
     shown_by_browsers: bool = False
     extra: str | None = None
     module: str | None = None
+    written_as: str | None = None
+    found_in_folders_only_with_extra: bool = False
     deep_share: float | None = None
     reading_memory: float = 5.5
     writing_memory: float = 6.0
@@ -101,6 +112,10 @@ class PictureFormat:
     def is_installed(self) -> bool:
         """Return whether the optional dependency is installed, without importing it."""
         return self.module is None or find_spec(self.module) is not None
+
+    def counts_in_folders(self) -> bool:
+        """Return whether files in folders count as pictures."""
+        return self.is_installed() or not self.found_in_folders_only_with_extra
 
     def fits(self, height: int, width: int) -> bool:
         """Return whether the format supports a picture of this size, in pixels."""
@@ -134,6 +149,15 @@ class PictureFormat:
         return values * self.bytes_a_value
 
     # Reading
+
+    def is_format_of(self, file: IO[bytes], header: bytes) -> bool:
+        """Return whether a file has this format.
+
+        Args:
+            file: The file. Its position does not change.
+            header: Its first bytes.
+        """
+        return re.match(self.signature, header, re.DOTALL) is not None
 
     def load_plugin(self) -> None:
         """Register the plugin that Pillow needs for the format; repeated calls cost nothing."""
@@ -332,6 +356,14 @@ class PictureFormat:
         from esc_cli.media.formats.encoding import whole_milliseconds
 
         return whole_milliseconds(timing)
+
+    def sample(self, colors: "npt.NDArray[np.float64]") -> bytes:
+        """Make a small file for a check, if the format is only read.
+
+        Args:
+            colors: Colors that reading returns, in [0, 1], (H, W, 3). The height and the width are even.
+        """
+        raise NotImplementedError(f"{self.name} is written by encode")
 
     def embed(self, encoded: bytes, metadata: "Sequence[Metadata]") -> bytes:
         """Insert metadata that the encoder does not support into a finished file.

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
 from PIL import Image
 
@@ -14,7 +15,10 @@ from esc_cli.media.formats.gif import Gif
 from esc_cli.media.formats.heic import Heic
 from esc_cli.media.formats.jpeg import Jpeg
 from esc_cli.media.formats.jpeg_xl import JpegXl
+from esc_cli.media.formats.openexr import OpenExr
 from esc_cli.media.formats.png import Png
+from esc_cli.media.formats.radiance import Radiance
+from esc_cli.media.formats.raw import CameraRaw
 from esc_cli.media.formats.tiff import Tiff
 from esc_cli.media.formats.webp import WebP
 from esc_cli.version import install_hint
@@ -24,15 +28,21 @@ _FORMATS: tuple[PictureFormat, ...] = (
     Jpeg(),
     WebP(),
     Bmp(),
+    CameraRaw(),  # before TIFF, which most of these files are
     Tiff(),
     Avif(),
     Gif(),
     Heic(),
     JpegXl(),
+    Radiance(),
+    OpenExr(),
 )
 
 FORMATS: dict[str, PictureFormat] = {format.name: format for format in _FORMATS}
-"""The formats that the program reads and writes, by name; some need an optional dependency."""
+"""The formats that the program reads, and mostly writes, by name; some need an optional dependency."""
+
+WRITTEN: tuple[PictureFormat, ...] = tuple(format for format in _FORMATS if format.written_as is None)
+"""The formats that the program writes."""
 
 DEFAULT = FORMATS["PNG"]
 """The fallback for sources whose format cannot be written; PNG supports everything except floats."""
@@ -56,6 +66,16 @@ def sniff(beginning: bytes) -> PictureFormat | None:
     """
     matching = (format for format in _FORMATS if re.match(format.signature, beginning, re.DOTALL))
     return next(matching, None)
+
+
+def detect(file: IO[bytes], header: bytes) -> PictureFormat | None:
+    """Return the format of a file, of which more than the first bytes may be read; None if there is none.
+
+    Args:
+        file: The file. Its position does not change.
+        header: Its first bytes, at least 80 if it has so many.
+    """
+    return next((format for format in _FORMATS if format.is_format_of(file, header)), None)
 
 
 def format_of(image: Image.Image) -> PictureFormat | None:
@@ -84,14 +104,28 @@ def format_named(text: str) -> PictureFormat:
         names = [extension[1:] for one in _usable() for extension in one.extensions]
         hint = did_you_mean(text.lower(), names) or f"choose one of the formats {_listed(_usable(), 'and')}"
         raise UsageError(f"pictures cannot be written as {text!r}", hint=hint)
+    check_written(format)
     check_installed(format, UsageError, f"pictures cannot be written as {format.name}")
     return format
 
 
 def format_like(source_format: str) -> PictureFormat:
-    """Return the default format of a result: its source's format, or PNG if that cannot be written."""
+    """Return the default format of a result: its source's format, or another if that cannot be written."""
     format = FORMATS.get(source_format, DEFAULT)
+    if format.written_as is not None:
+        return FORMATS[format.written_as]
     return format if format.is_installed() else DEFAULT
+
+
+def check_written(format: PictureFormat) -> None:
+    """Refuse a format that is only read.
+
+    Raises:
+        UsageError: The format is not written.
+    """
+    if format.written_as is not None:
+        hint = f"choose one of the formats {_listed(_usable(), 'and')}"
+        raise UsageError(f"pictures cannot be written as {format.name}, which is only read", hint=hint)
 
 
 def check_installed(
@@ -125,7 +159,7 @@ def check_fits(height: int, width: int, format: PictureFormat) -> None:
     limit = f"{format.largest_side_px} pixels per side"
     if format.largest_px is not None:
         limit += f" and {format.largest_px // 10**6} megapixels"
-    others = [other for other in _usable() if other.fits(height, width)]
+    others = [other for other in _usable() if other.fits(height, width) and not other.scene_linear]
     raise OutputError(
         f"{format.name} supports at most {limit}; the result would be {width} x {height} (width x height)",
         hint=f"write it as {_listed(others, 'or')}" if others else None,
@@ -133,7 +167,7 @@ def check_fits(height: int, width: int, format: PictureFormat) -> None:
 
 
 def _usable() -> list[PictureFormat]:
-    return [format for format in _FORMATS if format.is_installed()]
+    return [format for format in WRITTEN if format.is_installed()]
 
 
 def _listed(formats: Iterable[PictureFormat], conjunction: str) -> str:

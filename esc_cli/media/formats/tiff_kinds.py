@@ -58,7 +58,6 @@ _NAMES = {
     _CIELAB: "Lab",
     _ICCLAB: "Lab",
     10: "Lab (ITU)",
-    32_803: "a camera's color filter array",
     32_844: "LogL",
     32_845: "LogLuv",
 }

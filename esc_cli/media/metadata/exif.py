@@ -21,6 +21,7 @@ from esc_cli.media.tiff_directories import (
     Entry,
     Field,
     Layout,
+    Order,
     TiffReader,
     Tree,
     directory_at,
@@ -114,7 +115,25 @@ def exif_of_page(
     """
     kept = reader.tree(page, without=STORAGE_TAGS | RESOLUTION_TAGS | changes.keys())
     kept |= {tag: field for tag, field in changes.items() if field is not None}
-    return _if_any(_new_block(_movable(kept), Layout(reader.layout.order, big=False)))
+    return exif_of_tree(kept, reader.layout.order)
+
+
+def exif_of_tree(tree: Tree, order: Order) -> bytes | None:
+    """Make EXIF of tags and nested directories, without a maker note that would be invalid in it.
+
+    Args:
+        tree: Tags of the first directory.
+        order: Byte order of the block.
+
+    Returns:
+        A block that begins with "Exif"; None if there are no tags.
+    """
+    return _if_any(_new_block(_movable(tree), Layout(order, big=False)))
+
+
+def tree_has_fixed_note(tree: Tree) -> bool:
+    """Return whether ``exif_of_tree`` leaves out a maker note."""
+    return _movable(tree).get(EXIF_DIRECTORY) is not tree.get(EXIF_DIRECTORY)
 
 
 def page_has_fixed_note(reader: TiffReader, page: Directory) -> bool:

@@ -153,14 +153,18 @@ def limitation_of(part: Held, format: PictureFormat, *, too_large: bool = False)
 
 
 def parts_held(format: PictureFormat, keep: Set[Held] = ALL_METADATA) -> frozenset[Held]:
-    """Return the parts of metadata that a format has a place for. The resolution may be stored in EXIF.
+    """Return the parts of metadata that a format has a place for.
+
+    The resolution may be stored in EXIF. Of a profile of light, the primaries are kept; other profiles are
+    applied, which `PictureFormat.limitations` says.
 
     Args:
         format: Format of the result.
         keep: The parts that are wanted.
     """
     in_exif: frozenset[Held] = frozenset(("dpi",)) if "exif" in format.holds & keep else frozenset()
-    return (format.holds | in_exif) & keep
+    in_primaries: frozenset[Held] = frozenset(("icc_profile",)) if format.scene_linear else frozenset()
+    return (format.holds | in_exif | in_primaries) & keep
 
 
 def holds(format: PictureFormat, part: Held, metadata: Metadata) -> bool:

@@ -15,6 +15,9 @@ from esc_cli.media.pixels.bits import FLOAT_BITS, INFINITE_NOTE, SIGNED_NOTE, WI
 
 Array = npt.NDArray[Any]
 
+USUAL_WHITES = (1.0, 255.0, 65_535.0)
+"""Values that are white in files of floats, which do not state it."""
+
 
 @dataclass(frozen=True)
 class Pixels:
@@ -86,7 +89,7 @@ def from_wide_integers(values: Array) -> Pixels:
     return Pixels(scaled.round().astype(np.uint16), 16, notes=(WIDE_INTEGERS_NOTE,))
 
 
-def from_floats(values: Array, no_data: float | None = None) -> Pixels:
+def from_floats(values: Array, no_data: float | None = None, usual: Sequence[float] = USUAL_WHITES) -> Pixels:
     """Scale floats of shape (H, W, C) to [0, 1]; the last channel is alpha if there are two or four.
 
     Pixels without data become transparent. Without alpha of its own, the picture gets an alpha that marks
@@ -95,10 +98,11 @@ def from_floats(values: Array, no_data: float | None = None) -> Pixels:
     Args:
         values: The floats.
         no_data: The value of pixels without data, besides NaN.
+        usual: Values that may be white, in ascending order.
     """
     colors = values.shape[2] - (values.shape[2] in (2, 4))
     missing = _missing(values[..., :colors], no_data)
-    black, white = _range(values[..., :colors], (1.0, 255.0, 65_535.0), missing)
+    black, white = _range(values[..., :colors], usual, missing)
     is_marked = colors == values.shape[2] and missing is not None
     scaled = np.empty((*values.shape[:2], values.shape[2] + is_marked), np.float32)
     for channel in range(values.shape[2]):  # one at a time, since floats take much memory

@@ -4,13 +4,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from esc_cli.media.formats.registry import FORMATS
+from esc_cli.media.formats.registry import FORMATS, WRITTEN
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture, PictureFile, WriteSettings
 from esc_cli.media.read import read_file
 from esc_cli.media.write import encode_file
 
-WITH_ALPHA = [name for name, format in FORMATS.items() if format.alpha and format.is_installed()]
+WITH_ALPHA = [format.name for format in WRITTEN if format.alpha and format.is_installed()]
 
 LOSSY_ERROR = 4.0
 """Mean error in 8 bits that a lossy format may have. Lost colors are 50 or more off."""

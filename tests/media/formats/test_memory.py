@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from esc_cli.media.formats.registry import FORMATS
+from esc_cli.media.formats.registry import FORMATS, WRITTEN
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.read import read_file
@@ -77,7 +77,7 @@ def fresh_process() -> Iterator[ProcessPoolExecutor]:
 @pytest.mark.parametrize(
     ("name", "dtype"),
     [
-        *((name, torch.uint8) for name in FORMATS),
+        *((one.name, torch.float32 if one.scene_linear else torch.uint8) for one in WRITTEN),
         ("PNG", torch.uint16),
         ("TIFF", torch.uint16),
         ("TIFF", torch.float32),

@@ -351,7 +351,6 @@ def test_webp_in_a_tiff(
     [
         (noise(3, "u2"), YCBCR, {}, "YCbCr, 3 channels of 16 bits"),
         (noise(1, "u2"), 32_845, {}, "LogLuv, 1 channel of 16 bits"),
-        (noise(1, "u2"), 32_803, {}, "a camera's color filter array, 1 channel of 16 bits"),
         (noise(3, "u1"), YCBCR, {"planes": True}, "YCbCr, 3 channels of 8 bits in separate planes"),
         (noise(3, "f8"), RGB, {}, "RGB, 3 channels of 64 bits (floats)"),
         (noise(7, "u1"), RGB, {"extra": (0, 0, 0, 0)}, "RGB, 7 channels of 8 bits"),
