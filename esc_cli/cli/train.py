@@ -29,6 +29,7 @@ app = new_application()
 Variant = Literal[
     "esc",
     "esc-light",
+    "esc-tiny",
     "esc-fp",
     "esc-xl",
     "esc-real",

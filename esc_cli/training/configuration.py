@@ -142,7 +142,12 @@ def is_over(config: TrainingConfig, step: int, elapsed_s: float) -> bool:
 
 PUBLISHED = "published"
 
-_TEACHERS: Mapping[str, str | None] = {"esc": None, "esc-light": "esc", "esc-fp": "esc"}
+_TEACHERS: Mapping[str, str | None] = {
+    "esc": None,
+    "esc-light": "esc",
+    "esc-tiny": None,
+    "esc-fp": "esc",
+}
 """The networks for clean pictures, and the shipped model that each of them learns from."""
 
 

@@ -148,8 +148,8 @@ class Architecture:
         recognise: Function that returns the configuration of a state dict, or None if the state dict is not
             of this architecture. It may raise KeyError, IndexError or ValueError if the tensors do not fit
             each other, and WeightsError if it knows a more precise reason.
-        variants: Functions that make the configuration of a published network for a scale, by the name of
-            the network.
+        variants: Functions that make the configuration of a named network for a scale, by the name of the
+            network.
     """
 
     config: type[NetworkConfig]

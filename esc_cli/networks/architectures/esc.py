@@ -1,4 +1,4 @@
-"""ESC: emulating self-attention with convolution (ICCV 2025); also ESC-light and ESC-XL."""
+"""ESC: emulating self-attention with convolution (ICCV 2025); also ESC-light, ESC-XL and our ESC-tiny."""
 
 from dataclasses import dataclass
 from functools import partial
@@ -168,6 +168,17 @@ def _light(scale: int) -> ESCConfig:
     return ESCConfig(scale, blocks=3)
 
 
+def _tiny(scale: int) -> ESCConfig:
+    """Return the widths that learned the most in equal time; see ``esc_cli/training/RECIPE.md``.
+
+    Few layers with as many channels as ESC learned more than many narrow layers, and an additional block
+    without window attention more than one block with it.
+    """
+    return ESCConfig(
+        scale, heads=0, blocks=2, mixers=2, kernel_size=9, window_size=1, first_hidden_dim=64, hidden_dim=64
+    )
+
+
 def _xl(scale: int) -> ESCConfig:
     return ESCConfig(
         scale,
@@ -189,6 +200,8 @@ ARCHITECTURE = Architecture(
     {
         "esc": ESCConfig,
         "esc-light": _light,
+        # A small network of ours, for previews and old machines. It has not been published.
+        "esc-tiny": _tiny,
         "esc-xl": _xl,
         # ESC with the mixers of other publications. No such networks have been published.
         "esc-milk": partial(ESCConfig, mixer="milk"),

@@ -1,4 +1,4 @@
-"""The registry of the architectures and their published variants, which also recognizes state dicts."""
+"""The registry of the architectures and their named variants, which also recognizes state dicts."""
 
 import dataclasses
 from collections.abc import Callable
@@ -35,7 +35,7 @@ ARCHITECTURES: tuple[Architecture, ...] = (
 VARIANTS: dict[str, Callable[[int], NetworkConfig]] = {
     name: make for architecture in ARCHITECTURES for name, make in architecture.variants.items()
 }
-"""Functions that make the configuration of a published network for a scale, by the name of the network."""
+"""Functions that make the configuration of a named network for a scale, by the name of the network."""
 
 _BY_CONFIG = {architecture.config: architecture for architecture in ARCHITECTURES}
 

@@ -120,5 +120,14 @@ def test_as_published(name: str, scale: int, published: float) -> None:
     assert round(counted / 10**9, 1) == published
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_tiny_multiplies_a_quarter_as_much_as_light(scale: int) -> None:
+    light, tiny = (
+        multiply_accumulates(VARIANTS[name](scale), 720 // scale, 1280 // scale)
+        for name in ("esc-light", "esc-tiny")
+    )
+    assert tiny < light / 4
+
+
 def test_what_multiplies_nothing() -> None:
     assert multiply_accumulates(InterpolationConfig(4, "nearest"), 180, 320) == 0
