@@ -118,7 +118,8 @@ class Done:
 
     ``ways`` has one entry for each pass. It says whether the picture went through the network whole, in
     strips or in tiles, and with how much memory. ``model`` is None if nothing was enlarged. ``model_reason``
-    says why the model was chosen, if the program chose it.
+    says why the model was chosen, if the program chose it. ``repeated`` is the number of frames or pages that
+    were not computed, because they equal an earlier one of the file; in a clip, the frame just before.
     """
 
     input: str
@@ -130,6 +131,7 @@ class Done:
     ways: tuple[str, ...]
     model: str | None
     model_reason: str | None
+    repeated: int = 0
     event: Literal["done"] = "done"
 
 

@@ -20,7 +20,7 @@ from esc_cli.enhancement.models import Models
 from esc_cli.errors import InputError
 from esc_cli.jobs.clips.division import Division, Part, Turn, make_part, times_of
 from esc_cli.jobs.clips.outputs import ContainerFile, identity_of
-from esc_cli.jobs.clips.run import FrameEnlarger, Made, Publish, make_clip
+from esc_cli.jobs.clips.run import EnlargedFrames, FrameEnlarger, Made, Publish, make_clip
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done, Engine, Listener, Progressed, Started
@@ -57,6 +57,7 @@ class HighFile:
     choice: Choice | None
     seconds: float
     ways: tuple[str, ...]
+    repeated: int
 
 
 class SkipError(Exception):
@@ -137,7 +138,7 @@ class Work:
         begun = time.monotonic()
         result = enlarger(low, lambda done, total: self._listener(Progressed(name, done, total)))
         seconds = seconds_since(begun)
-        return HighFile(result.file, loaded.stamp, loaded.choice, seconds, result.ways)
+        return HighFile(result.file, loaded.stamp, loaded.choice, seconds, result.ways, result.repeated)
 
     def _begun_by(self, task: Task, choice: Choice | None) -> Enlarger:
         """Report that the network begins with a task, and return the enlarger that runs it.
@@ -179,7 +180,8 @@ class Work:
         seconds = round(high.seconds + seconds_since(begun), 3)
         name = task.source.name
         size = first.height, first.width
-        return Done(name, target_name(task), *size, seconds, notes, high.ways, *model_and_reason(high.choice))
+        model = model_and_reason(high.choice)
+        return Done(name, target_name(task), *size, seconds, notes, high.ways, *model, high.repeated)
 
     def _publish(self, task: Task, target: Path, encoded: bytes, high: HighFile, ended: EndOfRun) -> None:
         """Write a result, unless the run has ended.
@@ -283,7 +285,7 @@ class Work:
         choice: Choice | None,
         network: threading.Lock,
         ended: EndOfRun,
-    ) -> tuple[str, ...]:
+    ) -> EnlargedFrames:
         """Make one segment of a clip.
 
         Args:
@@ -295,7 +297,7 @@ class Work:
             ended: Whether the run has ended. If it is set, no further frame is made.
 
         Returns:
-            Sentences that say how the last frame went through the network.
+            How the frames were enlarged.
 
         Raises:
             InputError: The clip is damaged, or has other frames than its packets state.
@@ -312,7 +314,7 @@ class Work:
             network, lambda: FrameEnlarger(self._begun_by(task, choice), task), len(part.times), report
         ) as turn:
             make_part(task, part, identity, turn)
-            return turn.ways
+            return turn.enlarged
 
     def join(self, task: ClipTask, choice: Choice | None, frames: int, ended: EndOfRun) -> Done:
         """Join the segments of a clip, which are all finished, and publish the result.
@@ -338,7 +340,7 @@ class Work:
             publish(complete)
 
         written = cast(ContainerFile, task.output.in_segments).join(task, publish_now, frames)
-        made = Made(written.size, (*task.lost, *written.notes), ())
+        made = Made(written.size, (*task.lost, *written.notes), EnlargedFrames())
         return _clip_done(task, made, choice, seconds_since(begun))
 
     def _check_free(self, task: Task) -> None:
@@ -392,8 +394,9 @@ def clip_progress(task: ClipTask, frames: int, total: int, frames_per_second: fl
 
 def _clip_done(task: ClipTask, made: Made, choice: Choice | None, seconds: float) -> Done:
     notes = (*made.notes, *_unenlarged(choice))
+    ways, model = made.frames.ways, model_and_reason(choice)
     return Done(
-        task.source.name, target_name(task), *made.size, seconds, notes, made.ways, *model_and_reason(choice)
+        task.source.name, target_name(task), *made.size, seconds, notes, ways, *model, made.frames.repeated
     )
 
 
