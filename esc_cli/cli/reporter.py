@@ -223,7 +223,8 @@ def _done_line(event: Done) -> str:
 
 def _done_details(event: Done, notes: Sequence[str], *, verbose: bool) -> list[str]:
     reasons = [f"{event.model}: {event.model_reason}"] if event.model_reason else []
-    ways = [*reasons, *event.ways] if verbose else []
+    repeated = [_repeated(event.repeated)] if event.repeated else []
+    ways = [*reasons, *event.ways, *repeated] if verbose else []
     return [*_preview_lines(event), *(f"  {way}" for way in ways), *(f"  note: {note}" for note in notes)]
 
 
@@ -234,6 +235,12 @@ def _preview_lines(event: Done) -> list[str]:
     named = f"  part{'s' if len(event.parts) > 1 else ''} {' and '.join(event.parts)}"
     whole = event.whole_seconds
     return [named if whole is None else f"{named}; all of it would take about {duration(whole)}"]
+
+
+def _repeated(frames: int) -> str:
+    if frames == 1:
+        return "1 frame equals an earlier one, and was not computed again"
+    return f"{frames} frames equal an earlier one, and were not computed again"
 
 
 def _way(event: Planned | Done) -> str:

@@ -41,10 +41,17 @@ class Enlarged:
 
 @dataclass(frozen=True)
 class EnlargedFile:
-    """All enlarged pictures of a file, and how the first one was made. See ``Enlarged``."""
+    """All enlarged pictures of a file.
+
+    Attributes:
+        file: The pictures.
+        ways: How the first picture was made. See ``Enlarged``.
+        repeated: Number of pictures that look like an earlier one and were not computed again.
+    """
 
     file: PictureFile
     ways: tuple[str, ...]
+    repeated: int
 
 
 @dataclass(frozen=True)
@@ -96,7 +103,8 @@ class Enlarger:
             for low in file.pictures
         }
         pictures = tuple(whole[id(low)] for low in file.pictures)
-        return EnlargedFile(dataclasses.replace(file, pictures=pictures), made[id(file.first.color)].ways)
+        high = dataclasses.replace(file, pictures=pictures)
+        return EnlargedFile(high, made[id(file.first.color)].ways, len(pictures) - len(made))
 
     def to_size(
         self, picture: Picture, size: tuple[int, int], progress: ProgressCallback | None = None

@@ -124,7 +124,8 @@ class Done:
 
     ``ways`` has one entry for each pass. It says whether the picture went through the network whole, in
     strips or in tiles, and with how much memory. ``model`` is None if nothing was enlarged. ``model_reason``
-    says why the model was chosen, if the program chose it.
+    says why the model was chosen, if the program chose it. ``repeated`` is the number of frames or pages that
+    were not computed, because they equal an earlier one of the file; in a clip, the frame just before.
 
     For the preview of a picture, ``parts`` are the parts that it shows, each as ``X,Y,WIDTH,HEIGHT`` in
     pixels of the input. ``whole_seconds`` is then an estimate of the network's time for the whole input, or
@@ -140,6 +141,7 @@ class Done:
     ways: tuple[str, ...]
     model: str | None
     model_reason: str | None
+    repeated: int = 0
     parts: tuple[str, ...] = ()
     whole_seconds: float | None = None
     event: Literal["done"] = "done"

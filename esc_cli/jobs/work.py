@@ -26,7 +26,7 @@ from esc_cli.jobs.archives.run import Encoded, PageWork, looks_at_archive, make_
 from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.division import Division, Part, Turn, make_part, times_of
 from esc_cli.jobs.clips.outputs import ContainerFile, identity_of
-from esc_cli.jobs.clips.run import FrameEnlarger, Made, PublishMade, make_clip
+from esc_cli.jobs.clips.run import EnlargedFrames, FrameEnlarger, Made, PublishMade, make_clip
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.estimate import seconds_of_whole
@@ -66,6 +66,7 @@ class HighFile:
     choice: Choice | None
     seconds: float
     ways: tuple[str, ...]
+    repeated: int
     preview: Preview | None = None
     whole_seconds: float | None = None
 
@@ -157,7 +158,7 @@ class Work:
         enlarger, begun = begin(), time.monotonic()
         result = enlarger(low, report)
         seconds = seconds_since(begun)
-        return HighFile(result.file, loaded.stamp, loaded.choice, seconds, result.ways)
+        return HighFile(result.file, loaded.stamp, loaded.choice, seconds, result.ways, result.repeated)
 
     def _preview(self, task: PreviewTask, loaded: Loaded) -> HighFile:
         """Enlarge parts of a picture, and estimate the time for the whole."""
@@ -172,7 +173,7 @@ class Work:
         seconds = seconds_since(begun)
         whole_seconds = None if task.exact else seconds_of_whole(task, enlarger.models)
         file = PictureFile((preview.sheet,))
-        return HighFile(file, None, loaded.choice, seconds, (), preview, whole_seconds)
+        return HighFile(file, None, loaded.choice, seconds, (), 0, preview, whole_seconds)
 
     def _begun_by(self, task: Task, choice: Choice | None) -> Enlarger:
         """Report that the network begins with a task, and return the enlarger that runs it.
@@ -211,7 +212,7 @@ class Work:
         name, size = task.source.name, (first.height, first.width)
         done = Done(name, target_name(task), *size, seconds, notes, high.ways, *model_and_reason(high.choice))
         parts = () if high.preview is None else high.preview.parts
-        return replace(done, parts=parts, whole_seconds=high.whole_seconds)
+        return replace(done, repeated=high.repeated, parts=parts, whole_seconds=high.whole_seconds)
 
     def _write_picture(self, task: PictureTask, high: HighFile, ended: EndOfRun) -> tuple[str, ...]:
         """Write a result, and return the notes on it."""
@@ -349,16 +350,16 @@ class Work:
         choice = self._chooser.choose(task.factor, lambda: looks_at_archive(task, self._read_file))
         enlarger = self._begun_by(task, choice)
         publish = self._publisher(task, choice, self._original_of(task))
-        ways: tuple[str, ...] = ()
+        pages = EnlargedFrames()
 
         def read(page: PictureTask, content: bytes) -> Loaded:
             check_room_for_reading(page, self._free_bytes)
             return Loaded(self._read_file(content), None, choice)
 
         def enlarge(page: PictureTask, loaded: Loaded, report: Callable[[float], None]) -> HighFile:
-            nonlocal ways
+            nonlocal pages
             high = self._enlarged(page, loaded, lambda: enlarger, lambda done, total: report(done / total))
-            ways = high.ways
+            pages = EnlargedFrames(high.ways, pages.repeated + high.repeated)
             return high
 
         def report(done_px: float) -> None:
@@ -366,11 +367,11 @@ class Work:
 
         def publish_now(complete: Path | None) -> None:
             ended.check()
-            publish(complete, ways)
+            publish(complete, pages.ways)
 
         work = PageWork(read, enlarge, self._encoded, self._options.workers_here)
         notes = make_archive(task, enlarger.models.name, work, publish_now, report, ended)
-        made = Made((task.height, task.width), notes, ways)
+        made = Made((task.height, task.width), notes, pages)
         return _done(task, made, choice, seconds_since(begun))
 
     def _original_of(self, task: Task) -> Stamp | None:
@@ -423,7 +424,7 @@ class Work:
         choice: Choice | None,
         network: threading.Lock,
         ended: EndOfRun,
-    ) -> tuple[str, ...]:
+    ) -> EnlargedFrames:
         """Make one segment of a clip.
 
         Args:
@@ -435,7 +436,7 @@ class Work:
             ended: Whether the run has ended. If it is set, no further frame is made.
 
         Returns:
-            Sentences that say how the last frame went through the network.
+            How the frames were enlarged.
 
         Raises:
             InputError: The clip is damaged, or has other frames than its packets state.
@@ -452,7 +453,7 @@ class Work:
             network, lambda: FrameEnlarger(self._begun_by(task, choice), task), len(part.times), report
         ) as turn:
             make_part(task, part, identity, turn)
-            return turn.ways
+            return turn.enlarged
 
     def join(self, task: ClipTask, choice: Choice | None, frames: int, ended: EndOfRun) -> Done:
         """Join the segments of a clip, which are all finished, and publish the result.
@@ -478,7 +479,7 @@ class Work:
             publish(complete, ())
 
         written = cast(ContainerFile, task.output.in_segments).join(task, publish_now, frames)
-        made = Made(written.size, (*task.lost, *written.notes), ())
+        made = Made(written.size, (*task.lost, *written.notes), EnlargedFrames())
         return _done(task, made, choice, seconds_since(begun))
 
     def _check_free(self, task: Task) -> None:
@@ -532,15 +533,10 @@ def clip_progress(task: ClipTask, frames: int, total: int, frames_per_second: fl
 
 
 def _done(task: Task, made: Made, choice: Choice | None, seconds: float) -> Done:
-    notes = dict.fromkeys((*made.notes, *_unenlarged(choice)))
+    notes = tuple(dict.fromkeys((*made.notes, *_unenlarged(choice))))
+    ways, model = made.frames.ways, model_and_reason(choice)
     return Done(
-        task.source.name,
-        target_name(task),
-        *made.size,
-        seconds,
-        tuple(notes),
-        made.ways,
-        *model_and_reason(choice),
+        task.source.name, target_name(task), *made.size, seconds, notes, ways, *model, made.frames.repeated
     )
 
 

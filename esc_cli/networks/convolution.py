@@ -25,6 +25,10 @@ class Convolution(nn.Conv2d):
         """Return the convolution's result plus ``other``, (N, C', H, W)."""
         return other + self(features)  # type: ignore[no-any-return]
 
+    def of_pixels(self, pixels: Tensor) -> Tensor:
+        """Apply a 1x1 convolution to (..., C) and return (..., C')."""
+        return F.linear(pixels, self.weight.flatten(1), self.bias)
+
 
 class PackedConvolution(nn.Module):
     """A ``Convolution`` for inference on the CPU. It calls oneDNN's operations as torch's compiler does.
@@ -55,10 +59,55 @@ class PackedConvolution(nn.Module):
         return self._binary(features, other, *self._arguments, "add", 1.0, None, [], None)  # type: ignore[no-any-return]
 
 
+class PackedPointwise(nn.Module):
+    """A 1x1 ``Convolution`` for inference on the CPU, as a product of pixels and weights.
+
+    oneDNN's products are faster than its 1x1 convolutions: from 80 to 16 channels they take 0.6 of the time.
+    """
+
+    def __init__(self, convolution: Convolution) -> None:
+        super().__init__()
+        weight = convolution.weight.detach().flatten(1).contiguous()
+        bias = None if convolution.bias is None else convolution.bias.detach()
+        self._arguments: tuple[Any, ...] = (weight, bias)
+        pointwise = torch.ops.mkldnn._linear_pointwise
+        self._unary, self._binary = pointwise.default, pointwise.binary
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Do what ``Convolution`` does."""
+        return self.of_pixels(_pixels(features)).permute(0, 3, 1, 2)
+
+    def gelu(self, features: Tensor) -> Tensor:
+        """Do what ``Convolution.gelu`` does."""
+        hidden = self._unary(_pixels(features), *self._arguments, "gelu", [], "none")
+        return hidden.permute(0, 3, 1, 2)  # type: ignore[no-any-return]
+
+    def added(self, features: Tensor, other: Tensor) -> Tensor:
+        """Do what ``Convolution.added`` does."""
+        total = self._binary(_pixels(features), _pixels(other), *self._arguments, "add")
+        return total.permute(0, 3, 1, 2)  # type: ignore[no-any-return]
+
+    def of_pixels(self, pixels: Tensor) -> Tensor:
+        """Do what ``Convolution.of_pixels`` does."""
+        return self._unary(pixels, *self._arguments, "none", [], "")  # type: ignore[no-any-return]
+
+
+def _pixels(features: Tensor) -> Tensor:
+    """Return (N, H, W, C) without gaps, because oneDNN's products are slow if rows are apart in memory."""
+    return features.permute(0, 2, 3, 1).contiguous()
+
+
+def packed(convolution: Convolution) -> nn.Module:
+    """Return the fastest form of a convolution for inference on the CPU."""
+    is_pointwise = convolution.kernel_size == (1, 1) and convolution.groups == 1
+    return PackedPointwise(convolution) if is_pointwise else PackedConvolution(convolution)
+
+
 def can_pack(dtype: torch.dtype) -> bool:
     """Return whether this torch build and this processor have oneDNN's operations in ``dtype``."""
     available: bool = mkldnn.is_available()  # type: ignore[no-untyped-call]
-    if not (available and hasattr(torch.ops.mkldnn, "_convolution_pointwise")):
+    names = ("_convolution_pointwise", "_linear_pointwise")
+    if not (available and all(hasattr(torch.ops.mkldnn, name) for name in names)):
         return False
     if dtype == torch.bfloat16:
         return bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())

@@ -41,13 +41,13 @@ def picture(index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
 
 
 def make_clip(target: str | io.BytesIO = "in.mp4", frames: int = FRAMES, **more: Any) -> None:
-    options = {"codec": "libx264", "pixel_format": "yuv420p", "format": None, **more}
+    options = {"codec": "libx264", "pixel_format": "yuv420p", "format": None, "shown": range(frames), **more}
     with av.open(target, "w", format=options["format"], options={"strict": "-1"}) as container:
         stream: Any = container.add_stream(options["codec"], rate=25)
         stream.height, stream.width, stream.pix_fmt = *SIZE, options["pixel_format"]
-        for index in range(frames):
+        for time, index in enumerate(options["shown"]):
             frame = av.VideoFrame.from_ndarray(picture(index), "rgb24").reformat(format=stream.pix_fmt)
-            frame.pts, frame.time_base = index, Fraction(1, 25)
+            frame.pts, frame.time_base = time, Fraction(1, 25)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))
 
@@ -105,6 +105,15 @@ def test_events(run: Run) -> None:
     assert all(event["frames_per_second"] > 0 for event in progress)
     (done,) = [event for event in events if event["event"] == "done"]
     assert (done["output"], done["output_height"], done["notes"]) == ("in_x2.mp4", 96, [])
+
+
+def test_equal_frames_are_counted(run: Run) -> None:
+    make_clip(codec="ffv1", target="in.mkv", shown=(0, 0, 1, 1, 1))
+    ended = run("in.mkv", *TWICE, "-v")
+    assert "  3 frames equal an earlier one, and were not computed again" in ended.stderr.splitlines()
+    make_clip(codec="ffv1", target="in.mkv", shown=(0, 0))
+    ended = run("in.mkv", *TWICE, "-v", "--overwrite")
+    assert "  1 frame equals an earlier one, and was not computed again" in ended.stderr.splitlines()
 
 
 def test_notes_are_events(run: Run) -> None:

@@ -139,12 +139,13 @@ def test_pages_that_share_their_pixels_are_enlarged_once_and_keep_their_own_meta
     other = picture(noise(2, 2))
     steps: list[int] = []
     enlarger = Enlarger(Models(EnhancementOptions(model="nearest")), Geometry.of_scale(2))
-    high = enlarger(PictureFile((first, same, other, first)), lambda done, total: steps.append(done)).file
+    result = enlarger(PictureFile((first, same, other, first)), lambda done, total: steps.append(done))
+    high = result.file
     assert [one.height for one in high.pictures] == [8, 8, 4, 8]
     assert [one.metadata.xmp for one in high.pictures] == [None, b"of the second", None, None]
     assert high.pictures[0] is high.pictures[3]
     assert high.pictures[0].color is high.pictures[1].color
-    assert len(steps) == 2
+    assert len(steps) == result.repeated == 2
 
 
 def test_the_callers_picture_is_not_changed(save: Save) -> None:

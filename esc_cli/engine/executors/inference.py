@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from esc_cli.networks.attention.windows import use_attention
-from esc_cli.networks.convolution import Convolution, PackedConvolution, can_pack
+from esc_cli.networks.convolution import Convolution, can_pack, packed
 from esc_cli.networks.folding import fold_pointwise
 from esc_cli.networks.mixers.convolutional import ConvolutionalAttention, average_over_symmetries
 from esc_cli.networks.spectral_convolution import Spectrum, spectrum_of
@@ -63,7 +63,7 @@ def _pack(network: nn.Module) -> None:
     for parent in list(network.modules()):
         for name, child in parent.named_children():
             if isinstance(child, Convolution) and can_pack(child.weight.dtype):
-                setattr(parent, name, PackedConvolution(child))
+                setattr(parent, name, packed(child))
 
 
 def _transform(network: nn.Module) -> None:

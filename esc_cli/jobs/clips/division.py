@@ -16,7 +16,7 @@ from typing import Any, Self, cast
 from esc_cli.enhancement.choice import Choice
 from esc_cli.errors import InputError
 from esc_cli.jobs.clips import sinks
-from esc_cli.jobs.clips.run import FrameEnlarger
+from esc_cli.jobs.clips.run import EnlargedFrames, FrameEnlarger
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.clips.work_folder import Segments, frames_in, last_pts_in
 from esc_cli.jobs.pipeline import in_order
@@ -126,7 +126,7 @@ class Turn:
     is decoded, and the previous one is encoded.
 
     Attributes:
-        ways: Sentences that say how the last frame went through the network.
+        enlarged: How the frames were enlarged.
 
     Args:
         network: The lock of the network.
@@ -142,7 +142,7 @@ class Turn:
         self._frames: FrameEnlarger | None = None
         self._done = 0
         self._lasts = False
-        self.ways: tuple[str, ...] = ()
+        self.enlarged = EnlargedFrames()
 
     def __enter__(self) -> Self:
         return self
@@ -157,7 +157,7 @@ class Turn:
             self._lasts = True
             self._frames = self._begin()
         high = self._frames(frame)
-        self.ways = self._frames.ways
+        self.enlarged = self._frames.enlarged
         self._done += 1
         self._report(self._done)
         if self._done == self._count:

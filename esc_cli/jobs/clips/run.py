@@ -28,18 +28,31 @@ Progress = Callable[[int, float], None]
 
 
 @dataclass(frozen=True)
+class EnlargedFrames:
+    """How frames of a clip were enlarged.
+
+    Attributes:
+        ways: Sentences that say how the last computed frame went through the network.
+        repeated: Number of frames that equal the frame before them and were not computed again.
+    """
+
+    ways: tuple[str, ...] = ()
+    repeated: int = 0
+
+
+@dataclass(frozen=True)
 class Made:
     """The outcome of making a clip.
 
     Attributes:
         size: Size of the result's frames or of its picture, (height, width), in pixels.
         notes: Sentences that say what could not be kept.
-        ways: Sentences that say how the frames went through the network.
+        frames: How the frames were enlarged.
     """
 
     size: tuple[int, int]
     notes: tuple[str, ...]
-    ways: tuple[str, ...]
+    frames: EnlargedFrames
 
 
 def make_clip(
@@ -65,9 +78,9 @@ def make_clip(
     if task.target is not None:
         task.source.make_folder_of_result(task.target.parent)
     written = task.output.make(
-        ClipWork(task, frames, write, lambda complete: publish(complete, frames.ways), report)
+        ClipWork(task, frames, write, lambda complete: publish(complete, frames.enlarged.ways), report)
     )
-    return Made(written.size, (*task.lost, *written.notes), frames.ways)
+    return Made(written.size, (*task.lost, *written.notes), frames.enlarged)
 
 
 class FrameEnlarger:
@@ -75,7 +88,7 @@ class FrameEnlarger:
 
     Attributes:
         model: The name of the model.
-        ways: Sentences that say how the last computed frame went through the network.
+        enlarged: How the frames were enlarged.
         damage: The damage in all frames.
     """
 
@@ -86,14 +99,17 @@ class FrameEnlarger:
         self._size = task.height, task.width
         self._before: Frame | None = None
         self._high: Picture | None = None
-        self.ways: tuple[str, ...] = ()
+        self.enlarged = EnlargedFrames()
         self.damage = UNDAMAGED
 
     def __call__(self, frame: Frame) -> Frame:
         """Enlarge the next frame."""
+        repeated = self.enlarged.repeated
         if self._high is None or self._before is None or not _are_equal(frame, self._before):
             result = self._enlarger.to_size(self.as_picture(frame), self._size)
-            self._high, self.ways = result.picture, result.ways
+            self._high, self.enlarged = result.picture, EnlargedFrames(result.ways, repeated)
+        else:
+            self.enlarged = replace(self.enlarged, repeated=repeated + 1)
         self._before = frame
         self.damage += frame.damage
         return replace(frame, color=self._high.color, alpha=self._high.alpha)

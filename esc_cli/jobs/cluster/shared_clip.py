@@ -9,6 +9,7 @@ from typing import cast
 
 from esc_cli.errors import EscError, OutputError
 from esc_cli.jobs.clips.division import Division
+from esc_cli.jobs.clips.run import EnlargedFrames
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.clips.work_folder import WorkFolder
 from esc_cli.jobs.cluster.units import Divide, Join, MakePart, Outcome, Unit, Waiting, Whole
@@ -39,7 +40,7 @@ class SharedClip:
         self._has_failed = False
         self._frames: dict[int, int] = {}  # frames that this run has made, by segment
         self._frames_before = 0
-        self._ways: dict[int, tuple[str, ...]] = {}
+        self._enlarged: dict[int, EnlargedFrames] = {}
         self._begun = time.monotonic()
 
     def hear(self, unit: Unit, outcome: Outcome) -> Iterator[Outcome]:
@@ -102,7 +103,7 @@ class SharedClip:
     def _made(self, unit: MakePart, outcome: Outcome) -> Iterator[Outcome]:
         self._out.discard(unit.part.number)
         if outcome.error is None:
-            self._ways[unit.part.number] = outcome.made
+            self._enlarged[unit.part.number] = outcome.made
         else:
             self._has_failed = True
             dropped = self._waiting.drop(self._task)
@@ -134,5 +135,8 @@ class SharedClip:
         self.close()
         if not isinstance(outcome.made, Done):
             return outcome
-        ways = self._ways[max(self._ways)] if self._ways else ()
-        return replace(outcome, made=replace(outcome.made, seconds=seconds_since(self._begun), ways=ways))
+        parts = self._enlarged
+        ways = parts[max(parts)].ways if parts else ()
+        repeated = sum(part.repeated for part in parts.values())
+        seconds = seconds_since(self._begun)
+        return replace(outcome, made=replace(outcome.made, seconds=seconds, ways=ways, repeated=repeated))

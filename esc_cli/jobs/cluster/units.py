@@ -12,6 +12,7 @@ from esc_cli.enhancement.choice import Choice
 from esc_cli.errors import EscError
 from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.division import Division, Part, may_be_divided
+from esc_cli.jobs.clips.run import EnlargedFrames
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done
 from esc_cli.jobs.pipeline import EndOfRun
@@ -100,7 +101,7 @@ class Divide(Unit):
 
 @dataclass(frozen=True)
 class MakePart(Unit):
-    """Makes a segment of a clip. The outcome says how the last frame went through the network.
+    """Makes a segment of a clip. The outcome says how its frames were enlarged.
 
     Attributes:
         part: The segment.
@@ -117,7 +118,7 @@ class MakePart(Unit):
         """The place of the unit: segments come in order, after the division."""
         return self.task.number, 1 + self.part.number
 
-    def carry_out(self, context: WorkerContext) -> tuple[str, ...]:
+    def carry_out(self, context: WorkerContext) -> EnlargedFrames:
         """Decode, enlarge and encode."""
         task = cast(ClipTask, self.task)
         return context.work.make_part(

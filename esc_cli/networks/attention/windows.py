@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from esc_cli.networks.attention.blocked import blocked
 from esc_cli.networks.attention.flash import flash, has_flash_kernel
@@ -72,7 +71,7 @@ class WindowAttentionBase(nn.Module):
         self.heads = heads
         self.window_size = window_size
         self.backend: AttentionFunction = sdpa
-        self.to_qkv = nn.Conv2d(dim, 3 * dim, 1)
+        self.to_qkv = Convolution(dim, 3 * dim, 1)
         self.to_out = Convolution(dim, dim, 1)
 
     def position_bias(self) -> PositionBias:
@@ -104,7 +103,7 @@ class WindowAttentionBase(nn.Module):
 
     def _project(self, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Compute query, key and value, each (windows, heads, tokens, channels)."""
-        qkv = F.linear(tokens, self.to_qkv.weight.flatten(1), self.to_qkv.bias)
+        qkv = self.to_qkv.of_pixels(tokens)
         split = qkv.view(*tokens.shape[:2], 3, self.heads, -1).permute(2, 0, 3, 1, 4)
         return split[0], split[1], split[2]
 

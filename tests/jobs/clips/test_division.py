@@ -135,6 +135,13 @@ def test_segments_made_in_any_order_give_the_result_of_a_plain_run(
     assert (outcome.made.notes, outcome.made.output_height) == (done.notes, done.output_height)
 
 
+def test_equal_frames_are_counted_in_all_segments(make_clip: Maker, short_segments: int) -> None:
+    source = make_clip("in.mkv", (0, 0, 0, 1, 1, 2, 2, 2, 3), codec="ffv1")
+    outcome = Cluster(source, video_codec="ffv1").run()
+    assert short_segments == 4
+    assert outcome.made.repeated == 2 + 2  # the first frame of a segment is always computed
+
+
 @pytest.mark.parametrize(
     ("options", "numbers"),
     [

@@ -213,8 +213,9 @@ def test_frames_that_equal_the_one_before_are_computed_once(
     make_clip: Maker, upscale: Upscale, network_calls: list[int], decoded: Decode
 ) -> None:
     source = make_clip("in.mkv", (0, 0, 0, 1, 1, 0), codec="ffv1")
-    upscale(source, video_codec="ffv1")
+    heard, _ = upscale(source, video_codec="ffv1")
     assert len(network_calls) == 3
+    assert [event.repeated for event in heard if isinstance(event, Done)] == [3]
     frames = decoded("in_x2.mkv")
     assert len(frames) == 6
     assert np.array_equal(frames[0], frames[2])

@@ -5,6 +5,7 @@ import torch
 from torch import Tensor
 
 from esc_cli.networks.attention.position_bias import TableBias
+from esc_cli.networks.attention.sdpa import sdpa
 from esc_cli.networks.attention.windows import (
     ATTENTION_BACKENDS,
     WindowAttention,
@@ -48,6 +49,19 @@ def test_backends_agree_without_padding_windows(grad: bool) -> None:
         fast = attention(features)
         attention.backend = naive
         torch.testing.assert_close(fast, attention(features), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("least", [1, 5, 16])
+def test_parts_of_the_queries_give_the_same(least: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    query, key, value = torch.randn(3, 3, 2, 16, 8)
+    bias = TableBias(torch.randn(2, 49), 4)
+    whole = sdpa(query, key, value, bias)
+    torch.testing.assert_close(whole, naive(query, key, value, bias), rtol=1e-5, atol=1e-5)
+    monkeypatch.setattr("esc_cli.networks.attention.sdpa.LEAST_QUERIES", least)
+    monkeypatch.setattr("esc_cli.networks.attention.sdpa.CACHED_BIAS_BYTES", 0)
+    parts = sdpa(query, key, value, bias)
+    torch.testing.assert_close(parts, whole, rtol=1e-6, atol=1e-6)
+    assert parts.transpose(1, 2).is_contiguous()
 
 
 def test_a_changed_table_is_seen() -> None:
