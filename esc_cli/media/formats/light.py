@@ -36,6 +36,7 @@ class LightFormat(PictureFormat):
     """A format of floats that are light."""
 
     scene_linear = True
+    reading_memory = 7.0
     depths_bits = (FLOAT_BITS,)
 
     def depth_bits(self, opened: Opened) -> int:

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from esc_cli.evaluation.viewer.gallery import Entry, Summary, write_gallery
-from esc_cli.media.formats.registry import FORMATS
+from esc_cli.media.formats.registry import WRITTEN
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.write import encode_file
@@ -100,9 +100,11 @@ def test_a_picture_opens_with_a_slider(show: Callable[..., Any], tmp_path: Path,
 def test_pictures_of_all_formats_are_seen(show: Callable[..., Any], tmp_path: Path) -> None:
     values = torch.tensor([51_400, 0, 0]).view(1, 3, 1, 1).expand(1, 3, 30, 40)
     entries = []
-    for format in FORMATS.values():
+    for format in WRITTEN:
         for depth_bits in format.depths_bits if format.is_installed() else ():
-            color = values / 65_535 if depth_bits == 32 else (values // (257 if depth_bits == 8 else 1))
+            color = {8: values // 257, 32: values / 65_535}.get(depth_bits, values)
+            if format.scene_linear:  # sRGB's curve, for values that are not small
+                color = (color > 0) * ((color + 0.055) / 1.055) ** 2.4
             color = color.to({8: torch.uint8, 32: torch.float32}.get(depth_bits, torch.uint16))
             picture = Picture(color, None, False, Metadata(), format.name, depth_bits=depth_bits)
             file = tmp_path / f"{depth_bits}{format.extensions[0]}"
