@@ -11,7 +11,6 @@ from esc_cli.engine.tuning.candidates import Candidate
 from esc_cli.engine.tuning.figures import Figures, runtime_key
 from esc_cli.engine.tuning.race import Run, race
 from esc_cli.engine.tuning.store import Store
-from esc_cli.networks.architectures.base import BlocksConfig
 from esc_cli.networks.architectures.registry import build_network
 
 WORTHWHILE_PX = {"cpu": 2**18}
@@ -170,10 +169,9 @@ class Bench:
 
 def shortened(checkpoint: Checkpoint) -> Checkpoint:
     """Return a network with only the first of its equal blocks, or the whole network if it has none."""
-    config = checkpoint.config
-    if not isinstance(config, BlocksConfig) or config.blocks == 1:
+    one = checkpoint.config.shortened()
+    if one == checkpoint.config:
         return checkpoint
-    one = dataclasses.replace(config, blocks=1)
     with torch.random.fork_rng(devices=()):
         network = build_network(one).eval()
     weights = checkpoint.network.state_dict()

@@ -1,7 +1,7 @@
 """The interface of an architecture, which lets other modules use it without knowing its name."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field
+from dataclasses import Field, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -90,6 +90,10 @@ class NetworkConfig:
         """Return the configuration of the body, whose input may be an unshuffled and thus smaller picture."""
         return self
 
+    def shortened(self) -> "NetworkConfig":
+        """Return the configuration of the network with one of its equal blocks, if it has several."""
+        return self
+
     def memory(self) -> MemoryProfile:
         """Return the memory that the network needs for a picture."""
         return MemoryProfile()
@@ -122,6 +126,10 @@ class BlocksConfig(NetworkConfig):
     def pooled_channels(self) -> int:
         """Channels that a mixer pools over. A run in strips holds them until the last strip is pooled."""
         return self.partial_dim
+
+    def shortened(self) -> NetworkConfig:
+        """Return the configuration of the network with one of its equal blocks."""
+        return replace(self, blocks=1)
 
     def memory(self) -> MemoryProfile:
         """Return the memory that the network needs for a picture.
