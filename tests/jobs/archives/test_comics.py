@@ -95,6 +95,15 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     hook.remove()
 
 
+def test_an_archive_has_no_preview_and_the_pictures_beside_it_have() -> None:
+    pack("comic.cbz", **{"a.png": page()})
+    Path("b.png").write_bytes(page())
+    _heard, report = run("comic.cbz", "b.png", preview="auto")
+    (failure,) = report.failures
+    assert failure.error.message == "comic.cbz is an archive, and only pictures and clips can be previewed"
+    assert names_here() == ["b.png", "b_x2_preview.png", "comic.cbz"]
+
+
 def test_pages_become_larger_and_everything_else_stays() -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     wide, values = io.BytesIO(), np.arange(48, dtype=np.uint16).reshape(6, 8) * 1301
