@@ -381,12 +381,13 @@ def _work() -> Any:
     from esc_cli.enhancement.choice import Chooser
     from esc_cli.enhancement.enlarge import Enlarger
     from esc_cli.enhancement.size import Geometry
-    from esc_cli.jobs.work import Work
+    from esc_cli.jobs.work.context import RunContext
+    from esc_cli.jobs.work.work import Work
 
     options = Options.of(NEAREST)
     chooser = Chooser(options)
     enlarger = Enlarger.of(options, chooser.default, Geometry.of_scale(2))
-    return Work(chooser, enlarger, options, 1, lambda _: None, set())
+    return Work(RunContext(chooser, enlarger, options, 1, lambda _: None, set()))
 
 
 def test_only_the_owner_sees_the_pages_of_an_unfinished_archive() -> None:
