@@ -12,7 +12,7 @@ from esc_cli import upscale, upscale_files
 from esc_cli.errors import ExitCode
 from esc_cli.jobs.memory import high_bytes, low_bytes
 from esc_cli.jobs.task import PictureTask
-from esc_cli.jobs.work.pictures import PictureWork
+from esc_cli.jobs.work.pictures import PictureMaker
 
 Save = Callable[..., Path]
 
@@ -28,25 +28,25 @@ class Waiting:
         self.most_pictures = 0
 
     def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        read, enlarge, write = PictureWork.read, PictureWork.enlarge, PictureWork.write
+        read, enlarge, write = PictureMaker.read, PictureMaker.enlarge, PictureMaker.write
 
-        def watched_read(work: PictureWork, task: PictureTask) -> Any:
+        def watched_read(work: PictureMaker, task: PictureTask) -> Any:
             self._change(self._before, task, low_bytes(task))
             return read(work, task)
 
-        def watched_enlarge(work: PictureWork, task: PictureTask, loaded: Any) -> Any:
+        def watched_enlarge(work: PictureMaker, task: PictureTask, loaded: Any) -> Any:
             self._change(self._before, task, 0)
             made = enlarge(work, task, loaded)
             self._change(self._after, task, high_bytes(task))
             return made
 
-        def watched_write(work: PictureWork, task: PictureTask, high: Any, ended: Any) -> Any:
+        def watched_write(work: PictureMaker, task: PictureTask, high: Any, ended: Any) -> Any:
             done = write(work, task, high, ended)
             self._change(self._after, task, 0)
             return done
 
         for name, watched in (("read", watched_read), ("enlarge", watched_enlarge), ("write", watched_write)):
-            monkeypatch.setattr(PictureWork, name, watched)
+            monkeypatch.setattr(PictureMaker, name, watched)
 
     def _change(self, side: dict[str, int], task: PictureTask, size_bytes: int) -> None:
         with self._lock:

@@ -12,18 +12,18 @@ from esc_cli.jobs.pipeline import EndOfRun
 from esc_cli.jobs.task import PictureTask
 from esc_cli.jobs.work.context import RunContext, original_of
 from esc_cli.jobs.work.events import done_event
-from esc_cli.jobs.work.pictures import HighFile, Loaded, PictureWork
+from esc_cli.jobs.work.pictures import HighFile, Loaded, PictureMaker
 
 
-class ArchiveWork:
-    """The work on archives.
+class ArchiveMaker:
+    """Makes archives.
 
     Args:
         context: What the tasks of the run share.
-        pictures: The work on pictures, by which pages are read, enlarged and encoded.
+        pictures: The maker of pictures, which also reads, enlarges and encodes pages.
     """
 
-    def __init__(self, context: RunContext, pictures: PictureWork) -> None:
+    def __init__(self, context: RunContext, pictures: PictureMaker) -> None:
         self._context = context
         self._pictures = pictures
 

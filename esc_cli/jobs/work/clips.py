@@ -18,8 +18,8 @@ from esc_cli.jobs.work.context import RunContext, original_of
 from esc_cli.jobs.work.events import clip_progress, done_event
 
 
-class ClipWork:
-    """The work on clips.
+class ClipMaker:
+    """Makes clips, whole or in segments.
 
     Args:
         context: What the tasks of the run share.

@@ -56,8 +56,8 @@ class HighFile:
     whole_seconds: float | None = None
 
 
-class PictureWork:
-    """The work on pictures, in three steps that may overlap: read, enlarge and write.
+class PictureMaker:
+    """Makes pictures in three steps that may overlap: read, enlarge and write.
 
     Args:
         context: What the tasks of the run share.
