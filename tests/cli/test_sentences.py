@@ -69,6 +69,8 @@ in.png --in-place --backup .
 in.png --in-place --yes --preview auto
 - --in-place --yes
 clip.mp4 --in-place --yes --start 1
+in.png --retune --preview auto
+in.png --retune --ray local
 in.png --log-file in2.png
 in.png --log-file missing/log.txt
 in.png --report report.png
