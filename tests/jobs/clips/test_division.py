@@ -16,7 +16,7 @@ from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import DeviceError, EscError, OutputError, as_ours
 from esc_cli.jobs.clips.division import Division
 from esc_cli.jobs.clips.task import ClipTask
-from esc_cli.jobs.clips.work_folder import WorkFolder, folder_of
+from esc_cli.jobs.clips.work_folder import WorkFolder
 from esc_cli.jobs.cluster.shared_clip import SharedClip
 from esc_cli.jobs.cluster.units import Join, MakePart, Outcome, Unit, Waiting, Whole, WorkerContext
 from esc_cli.jobs.events import Done, Event, Progressed
@@ -25,6 +25,7 @@ from esc_cli.jobs.pipeline import EndOfRun
 from esc_cli.jobs.upscale import upscale_files
 from esc_cli.jobs.work.context import RunContext
 from esc_cli.jobs.work.work import Work
+from esc_cli.jobs.work_folder import folder_of
 
 Maker = Callable[..., Path]
 FRAMES = 18
