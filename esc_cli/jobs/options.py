@@ -135,11 +135,8 @@ class Options(EnhancementOptions):
         _ = self.largest_px, self.share, self.write, self.previewed, self.clips, self.template
 
     def _check_retune(self) -> None:
-        for name, is_set in {
-            "--ray": self.cluster is not None,
-            "--preview": self.preview is not None,
-        }.items():
-            if self.retune and is_set:
+        for name, value in {"--ray": self.cluster, "--preview": self.preview}.items():
+            if self.retune and value is not None:
                 raise UsageError(
                     f"--retune and {name} contradict each other: nothing is measured with {name}",
                     hint=f"run once with --retune and without {name}",

@@ -160,9 +160,12 @@ class CameraRaw(PictureFormat):
 
     def sample(self, colors: "npt.NDArray[np.float64]") -> bytes:
         """Write a DNG that is developed to these colors."""
-        from esc_cli.media.formats.raw_sample import dng, light_of
+        import torch
 
-        return dng(light_of(colors))
+        from esc_cli.media.color.srgb import light_of
+        from esc_cli.media.formats.raw_sample import dng
+
+        return dng(light_of(torch.from_numpy(colors)).numpy())
 
 
 class RawFile(ImageFile):
