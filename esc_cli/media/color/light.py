@@ -15,6 +15,7 @@ from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.color.profiles import Array, Primaries, gray_profile, power_curve, rgb_profile
 from esc_cli.media.color.signalling import PRIMARIES
 from esc_cli.media.color.srgb import encoded, light_of
+from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.picture import Picture
 from esc_cli.media.pixels.bits import FLOAT_BITS
 
@@ -69,15 +70,20 @@ def on_white(picture: Picture) -> Picture:
     return replace(picture, color=picture.color * picture.alpha + level * (1 - picture.alpha), alpha=None)
 
 
-def as_shown(picture: Picture) -> Picture:
+def is_light(picture: Picture) -> bool:
+    """Return whether a picture that was read has floats that are light."""
+    source = FORMATS.get(picture.format)
+    return source is not None and source.scene_linear and picture.depth_bits == FLOAT_BITS
+
+
+def to_screen(picture: Picture) -> Picture:
     """Convert light to sRGB as a screen shows it: what is brighter than white becomes white.
 
-    Args:
-        picture: Picture of floats that are light.
-
     Returns:
-        Floats from 0 to 1, in sRGB and without a profile.
+        Floats from 0 to 1, in sRGB and without a profile. A picture that is not light is returned as it is.
     """
+    if not is_light(picture):
+        return picture
     black, white = picture.value_range
     primaries = primaries_of(picture.metadata.icc_profile)
     color = picture.color * (white - black) + black
