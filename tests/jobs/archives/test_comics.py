@@ -22,6 +22,7 @@ from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import EndedError, EndOfRun
 from esc_cli.jobs.upscale import Report, upscale_files
 from esc_cli.jobs.work_folder import folder_of
+from esc_cli.media.formats.registry import FORMATS
 
 NEAREST: dict[str, Any] = {"model": "nearest", "scale": 2, "device": "cpu"}
 
@@ -345,6 +346,19 @@ def test_an_archive_replaces_itself_only_once() -> None:
     assert [event.reason for event in heard.of(Skipped)] == ["up to date"]
     assert opened(content_of("a.cbz")["1.png"]).size == (16, 12)
     assert Path("kept/a.cbz").read_bytes() == before
+
+
+@pytest.mark.skipif(not FORMATS["camera raw"].is_installed(), reason="rawpy is not installed")
+def test_an_archive_with_a_page_that_is_only_read_is_not_replaced() -> None:
+    raw = FORMATS["camera raw"].sample(np.full((32, 32, 3), 0.5))
+    before = pack("a.zip", **{"1.png": page(), "2.dng": raw}).read_bytes()
+    _heard, report = run("a.zip", in_place=True, yes=True)
+    (failure,) = report.failures
+    sentence = "the page '2.dng' of a.zip cannot be replaced, because camera raw is only read here"
+    assert failure.error.message == sentence
+    assert (names_here(), Path("a.zip").read_bytes()) == (["a.zip"], before)
+    assert run("a.zip")[1].exit_code == ExitCode.OK
+    assert list(content_of("a_x2.zip")) == ["1.png", "2.tif"]
 
 
 def test_all_pages_get_one_model(scene: Image.Image) -> None:
