@@ -16,7 +16,7 @@ from esc_cli.media.probe import is_picture, probe
 from esc_cli.media.video.containers import CLIP_EXTENSIONS
 
 _LABEL = re.compile(r"_(x[\d.]+|\d+x\d+|[\d.]+(x[\d.]+)?pct)$")
-"""What ``file_label`` of a size adds to the name of a result that lies beside its input."""
+"""The label that ``Geometry.file_label`` adds to the name of a result that lies beside its input."""
 
 
 def entries_of(inputs: Path, results: Path, never: Path) -> list[Entry]:

@@ -19,7 +19,7 @@ class ArchiveMaker:
     """Makes archives.
 
     Args:
-        context: What the tasks of the run share.
+        context: The networks and the options of the run.
         pictures: The maker of pictures, which also reads, enlarges and encodes pages.
     """
 

@@ -22,7 +22,7 @@ class ClipMaker:
     """Makes clips, whole or in segments.
 
     Args:
-        context: What the tasks of the run share.
+        context: The networks and the options of the run.
     """
 
     def __init__(self, context: RunContext) -> None:

@@ -1,4 +1,4 @@
-"""What the work on all tasks of a run shares: its networks, its options, and the rules for its results."""
+"""The networks, the options and the rules for results that all tasks of a run share."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -27,7 +27,7 @@ class SkipError(Exception):
 
 
 class RunContext:
-    """What the work on all tasks of a run shares.
+    """The networks, the options and the rules for results that all tasks of a run share.
 
     Args:
         chooser: The chooser of each file's model.

@@ -60,7 +60,7 @@ class PictureMaker:
     """Makes pictures in three steps that may overlap: read, enlarge and write.
 
     Args:
-        context: What the tasks of the run share.
+        context: The networks and the options of the run.
     """
 
     def __init__(self, context: RunContext) -> None:

@@ -10,7 +10,7 @@ class Work:
     """The work on the tasks of a run.
 
     Args:
-        context: What the tasks share.
+        context: The networks and the options of the run.
 
     Attributes:
         pictures: The maker of pictures, whose three steps may overlap.

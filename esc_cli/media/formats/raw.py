@@ -137,7 +137,7 @@ class CameraRaw(PictureFormat):
         return 1
 
     def reading_notes(self, opened: Opened) -> Iterator[str]:
-        """Say it if a DNG states no white balance; in other files, LibRaw finds it with the pixels."""
+        """Yield a note if a DNG states no white balance. In other files, LibRaw finds out with the pixels."""
         if raw_files.lacks_white_balance(cast(IO[bytes], opened.image.fp)):
             yield NO_WHITE_BALANCE
 
