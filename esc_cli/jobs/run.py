@@ -7,7 +7,6 @@ from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
 
-from esc_cli.engine.memory.free import host_free_bytes
 from esc_cli.errors import DEBUG_VARIABLE, DiskFullError, EscError, ExitCode, as_ours
 from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.task import ClipTask
@@ -21,7 +20,7 @@ from esc_cli.jobs.events import (
     Summary,
     seconds_since,
 )
-from esc_cli.jobs.memory import SHARE_FOR_WAITING, high_bytes, low_bytes
+from esc_cli.jobs.memory import high_bytes, low_bytes, room_for_waiting
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import EndOfRun, Stages, attempted, overlapped
 from esc_cli.jobs.plan import Plan
@@ -60,9 +59,8 @@ def outcomes_here(plan: Plan, work: Work, options: Options) -> Outcomes:
     """
     stages = Stages(work.pictures.read, work.pictures.enlarge, work.pictures.write, low_bytes, high_bytes)
     workers = options.workers_here
-    waiting_bytes = host_free_bytes() // SHARE_FOR_WAITING // 2  # before and after the network
     pictures = [task for task in plan.tasks if isinstance(task, PictureTask)]
-    yield from overlapped(pictures, stages, workers=workers, waiting_bytes=waiting_bytes)
+    yield from overlapped(pictures, stages, workers=workers, waiting_bytes=room_for_waiting())
     for task in plan.tasks:
         if isinstance(task, ClipTask):
             yield task, attempted(partial(work.clips.make, task))

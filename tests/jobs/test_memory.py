@@ -66,7 +66,7 @@ def test_pictures_that_wait_take_an_eighth_of_the_free_memory(
     for number in range(12):
         save(f"in/{number}.png", size=(60 + number, 80))
     free_bytes = free_mb * 2**20
-    monkeypatch.setattr("esc_cli.jobs.run.host_free_bytes", lambda: free_bytes)
+    monkeypatch.setattr("esc_cli.jobs.memory.host_free_bytes", lambda: free_bytes)
     waiting = Waiting()
     waiting.watch(monkeypatch)
     report = upscale_files(["in"], model="nearest", scale=2, device="cpu", workers=4)
