@@ -117,7 +117,7 @@ class _StandingColumn(ProgressColumn):
 
 
 def standing_text(standing: Standing, columns: int) -> str:
-    """Say how far work is, how fast, and how long it still takes, as far as a terminal has room."""
+    """Return how far work is, how fast, and how long it still takes, as far as a terminal has room."""
     left = [] if standing.left_s is None else [f"{duration(standing.left_s)} left"]
     if columns < NARROW_COLUMNS:
         return "".join(left)

@@ -52,6 +52,7 @@ class ReportPage:
         self._identity = _identity(inputs, output, options)
         self._chronicle: Chronicle | None = None
         self._replaces = options.when_there == "overwrite"
+        self._previews = options.previewed is not None
         if self._target is not None:
             self._check(self._target, recursive=options.recursive)
 
@@ -75,7 +76,7 @@ class ReportPage:
         if self._chronicle is None:
             from esc_cli.jobs.chronicle import Chronicle  # it loads torch, which the run needs anyway
 
-            self._chronicle = Chronicle()
+            self._chronicle = Chronicle(previews=self._previews)
         self._chronicle(event)
 
     def beside(self, listener: Listener) -> Listener:

@@ -229,7 +229,7 @@ def _done_details(event: Done, notes: Sequence[str], *, verbose: bool) -> list[s
 
 
 def _preview_lines(event: Done) -> list[str]:
-    """Say which parts a preview shows, as --preview takes them, and how long the whole would take."""
+    """Return which parts a preview shows, as --preview takes them, and how long the whole would take."""
     if not event.parts:
         return []
     named = f"  part{'s' if len(event.parts) > 1 else ''} {' and '.join(event.parts)}"

@@ -154,13 +154,8 @@ class Upscaler:
         }
         self.digests = tuple(self._checkpoints[one].sha256 for one in self.passes)
         self._precision_is_free = precision == "auto"
-        if self._precision_is_free:
-            chosen_precision = self._suitable_precision(chosen_precision, runtime)
-        self.precision, self.precision_reason = chosen_precision.dtype, chosen_precision.reason
-        chosen_attention = choose_attention(attention, self.device, self.precision)
-        if self._is_opaque:
-            chosen_attention = AttentionChoice("naive", "the network is run as it is written")
-        self.attention, self.attention_reason = chosen_attention.name, chosen_attention.reason
+        self._choose_precision(chosen_precision, runtime)
+        self._choose_attention(attention)
         for checkpoint in self._checkpoints.values():
             _refuse_what_is_unknown(checkpoint, self.precision, tiling, attention)
         self._missing = partial(
@@ -178,17 +173,32 @@ class Upscaler:
         }
         self._check_pictures()
         self._tta = tta
+        self._use_earlier_figures(any_attention=attention == "auto")
+        self._runs: dict[tuple[float, torch.dtype, str], Pass | SelfEnsemble] = {}
+
+    def _choose_precision(self, chosen: PrecisionChoice, runtime: str) -> None:
+        if self._precision_is_free:
+            chosen = self._suitable_precision(chosen, runtime)
+        self.precision, self.precision_reason = chosen.dtype, chosen.reason
+
+    def _choose_attention(self, attention: str) -> None:
+        chosen = choose_attention(attention, self.device, self.precision)
+        if self._is_opaque:
+            chosen = AttentionChoice("naive", "the network is run as it is written")
+        self.attention, self.attention_reason = chosen.name, chosen.reason
+
+    def _use_earlier_figures(self, *, any_attention: bool) -> None:
+        """Replace the usual choices by what earlier jobs have shown to be faster."""
         self._usual = Candidate(self.precision, self.attention)
         self._reasons = self.precision_reason, self.attention_reason
         self._candidates = self._free_candidates(
-            any_precision=precision == "auto", any_attention=attention == "auto"
+            any_precision=self._precision_is_free, any_attention=any_attention
         )
         self.measured: tuple[str, ...] = ()
         self._figures = Figures()
         tuner = self._tuner()
         if tuner is not None:
             self._settle(tuner, tuner.recall(), Amount())
-        self._runs: dict[tuple[float, torch.dtype, str], Pass | SelfEnsemble] = {}
 
     def _free_candidates(self, *, any_precision: bool, any_attention: bool) -> tuple[Candidate, ...]:
         """Return the candidates for 8-bit results that the user's options and the networks allow."""

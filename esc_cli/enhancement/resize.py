@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from esc_cli.media.color.srgb import encoded, light_of
+
 _STRIP_SAMPLES = 2**20
 """Samples resized at a time, so that memory holds only one plane of floats besides the result."""
 
@@ -185,7 +187,7 @@ def _reader(plane: Tensor, linear_light: bool = False) -> _ReadRows:
 
     def read(rows: slice) -> Tensor:
         stored = plane[rows].to(torch.float32)
-        return _light_of(stored / _LARGEST.get(plane.dtype, 1)) if linear_light else stored
+        return light_of(stored / _LARGEST.get(plane.dtype, 1)) if linear_light else stored
 
     return read
 
@@ -193,16 +195,6 @@ def _reader(plane: Tensor, linear_light: bool = False) -> _ReadRows:
 def _stored(strip: Tensor, dtype: torch.dtype, linear_light: bool = False, clamped: bool = False) -> Tensor:
     """Convert averages back to stored values."""
     largest = _LARGEST.get(dtype, 1)
-    strip = _encoded(strip) * largest if linear_light else strip
+    strip = encoded(strip) * largest if linear_light else strip
     strip = strip if dtype.is_floating_point else strip.round()
     return (strip.clamp(0, largest) if clamped or not dtype.is_floating_point else strip).to(dtype)
-
-
-def _light_of(encoded: Tensor) -> Tensor:
-    """Undo sRGB's encoding. Source: IEC 61966-2-1:1999, 5.2."""
-    return torch.where(encoded <= 0.04045, encoded / 12.92, ((encoded + 0.055) / 1.055) ** 2.4)
-
-
-def _encoded(light: Tensor) -> Tensor:
-    """Encode as sRGB does. Source: IEC 61966-2-1:1999, 5.2."""
-    return torch.where(light <= 0.0031308, light * 12.92, 1.055 * light ** (1 / 2.4) - 0.055)

@@ -41,6 +41,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from esc_cli.media.color import srgb
 from esc_cli.media.color.conversion import Array, is_usable, through_profile
 from esc_cli.media.pixels.alpha import largest_value
 
@@ -135,11 +136,13 @@ def tone_of(icc_profile: bytes | None, gray: bool, lights: tuple[float, float] =
 
 
 def _tone_of_lights(black: float, white: float) -> Tone:
-    """Return sRGB's tone curve up to light 1, which continues as a logarithm. Source: IEC 61966-2-1."""
+    """Return sRGB's tone curve up to light 1, which continues as a logarithm."""
     lights = np.concatenate((np.linspace(black, 1, _CURVE_POINTS), np.geomspace(1, white, _CURVE_POINTS)[1:]))
-    bright = np.maximum(lights, 0.0031308)
-    curve = np.where(lights <= 0.0031308, 12.92 * lights, 1.055 * bright ** (1 / 2.4) - 0.055)
-    values = np.where(lights <= 1, curve, 1 + _SLOPE_AT_WHITE * np.log(np.maximum(lights, 1)))
+    values = np.where(
+        lights <= 1,
+        srgb.encoded(torch.from_numpy(lights)).numpy(),
+        1 + _SLOPE_AT_WHITE * np.log(np.maximum(lights, 1)),
+    )
     ends = values[0], values[-1]
     return Tone((lights - black) / (white - black), (values - ends[0]) / (ends[1] - ends[0]))
 

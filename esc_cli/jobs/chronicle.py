@@ -3,6 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -19,9 +20,15 @@ _COUNTED: dict[State, str] = {"done": "done", "kept": "already there", "failed":
 
 
 class Chronicle:
-    """The events of a run. It is a listener."""
+    """The events of a run. It is a listener.
 
-    def __init__(self) -> None:
+    Args:
+        previews: Whether the results are previews. They are shown without their inputs, since the two do not
+            show the same area.
+    """
+
+    def __init__(self, *, previews: bool = False) -> None:
+        self._previews = previews
         self._planned: dict[str, Planned] = {}
         self._ended: dict[str, _Ended] = {}
         self._engines: dict[str, None] = {}
@@ -52,7 +59,10 @@ class Chronicle:
     def entries(self) -> list[Entry]:
         """Return all inputs in the order of the plan, then those that were not planned."""
         names = dict.fromkeys((*self._planned, *self._ended))
-        return [_entry(name, self._planned.get(name), self._ended.get(name)) for name in names]
+        return [self._shown(_entry(name, self._planned.get(name), self._ended.get(name))) for name in names]
+
+    def _shown(self, entry: Entry) -> Entry:
+        return replace(entry, before=None) if self._previews and entry.after is not None else entry
 
     def summary(self, title: str, command: str, remarks: tuple[str, ...]) -> Summary:
         """Return what is said about the whole run.

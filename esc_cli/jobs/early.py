@@ -31,6 +31,8 @@ def refuse_watch(inputs: Sequence[str], output: str | None, options: Options, *,
         "--files-from": options.lists_files,
         "--fail-fast": options.fail_fast,
         "--ray": options.cluster is not None,
+        "--retune": options.retune,
+        "--preview": options.preview is not None,  # without a record, a preview would be the next input
     }
     for name, is_set in contradictions.items():
         if is_set:

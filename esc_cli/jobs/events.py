@@ -4,6 +4,7 @@ Each line is ``{"version": 2, "event": NAME, ...}`` with the fields of the class
 """
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
@@ -262,6 +263,11 @@ Event = (
     | Summary
 )
 Listener = Callable[[Event], None]
+
+
+def seconds_since(begun: float) -> float:
+    """Return the seconds since a time of ``time.monotonic``, as events contain them."""
+    return round(time.monotonic() - begun, 3)
 
 
 def as_json(event: Event) -> str:

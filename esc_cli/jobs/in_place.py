@@ -21,7 +21,7 @@ _CONTRADICTIONS = {
     "name": "the name stays",
     "start": "the rest of the clip would be lost",
     "end": "the rest of the clip would be lost",
-    "preview": "the clip would be lost",
+    "preview": "the input would be lost",
 }
 """Options that do not fit results that replace their inputs, and why."""
 
@@ -83,24 +83,30 @@ def replacing(task: "Task", rule: str, backup: str | Path | None) -> "Task":
         backup: The folder that keeps the originals, or None.
 
     Raises:
-        InputError: The input is not one file, or its format cannot be written.
+        InputError: The input is not one file, or its format, or that of a page in it, cannot be written.
         OutputError: The backup would be the input itself.
     """
     source = task.source.content
     if not isinstance(source, Path) or not source.is_file():
         raise InputError(f"{task.source.name} is not one file, so it cannot be replaced")
-    written = task.format.ffmpeg_name if isinstance(task.format, Container) else task.format.name
-    if written != task.probe.format:
-        raise InputError(
-            f"{task.source.name} cannot be replaced, because {task.probe.format} is only read here",
-            hint="leave out --in-place",
-        )
+    for part in (task, *task.parts):
+        _check_written(part)
     # A record lies beside the file itself, so that it is found under every name of the file.
     target = Path(os.path.realpath(source))
     kept = None if backup is None else Path(backup) / task.source.below_output
     if kept is not None and os.path.realpath(kept) == str(target):
         raise OutputError(f"the backup of {task.source.name!r} would be the file itself")
     return replace(task, target=target, in_place=InPlace(rule, kept))
+
+
+def _check_written(task: "Task") -> None:
+    """Refuse an input, or a page of an archive, whose format cannot be written."""
+    written = task.format.ffmpeg_name if isinstance(task.format, Container) else task.format.name
+    if written != task.probe.format:
+        raise InputError(
+            f"{task.source.name} cannot be replaced, because {task.probe.format} is only read here",
+            hint="leave out --in-place",
+        )
 
 
 def refuse_lost_backups(tasks: "Iterable[Task]") -> None:

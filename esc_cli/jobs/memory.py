@@ -11,8 +11,13 @@ from esc_cli.media.video.containers import Container
 
 _FLOAT_BYTES = 4
 
-SHARE_FOR_WAITING = 8
+_SHARE_FOR_WAITING = 8
 """Pictures that wait before and after the network may take an eighth of the free memory together."""
+
+
+def room_for_waiting() -> int:
+    """Return the bytes that pictures may take while they wait before the network, and again after it."""
+    return host_free_bytes() // _SHARE_FOR_WAITING // 2
 
 
 def low_bytes(task: Task) -> int:

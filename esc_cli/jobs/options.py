@@ -131,7 +131,16 @@ class Options(EnhancementOptions):
         if self.scale is not None and self.size is not None:
             raise UsageError("a scale and a size cannot be used together", hint="use -s or --size")
         check_in_place(self)
+        self._check_retune()
         _ = self.largest_px, self.share, self.write, self.previewed, self.clips, self.template
+
+    def _check_retune(self) -> None:
+        for name, value in {"--ray": self.cluster, "--preview": self.preview}.items():
+            if self.retune and value is not None:
+                raise UsageError(
+                    f"--retune and {name} contradict each other: nothing is measured with {name}",
+                    hint=f"run once with --retune and without {name}",
+                )
 
     @cached_property
     def largest_px(self) -> int:

@@ -11,15 +11,16 @@ from esc_cli.evaluation.viewer.gallery import Entry
 from esc_cli.jobs.chronicle import kept_entry
 from esc_cli.jobs.record import made_from, size_and_time
 from esc_cli.jobs.sources import files_in, find_sources, without_extension
+from esc_cli.media.archives import ArchiveReader, is_archive
 from esc_cli.media.probe import is_picture, probe
 from esc_cli.media.video.containers import CLIP_EXTENSIONS
 
 _LABEL = re.compile(r"_(x[\d.]+|\d+x\d+|[\d.]+(x[\d.]+)?pct)$")
-"""What ``file_label`` of a size adds to the name of a result that lies beside its input."""
+"""The label that ``Geometry.file_label`` adds to the name of a result that lies beside its input."""
 
 
 def entries_of(inputs: Path, results: Path, never: Path) -> list[Entry]:
-    """Return the pictures and clips of a folder, each with its result in another folder.
+    """Return the pictures, clips and archives of a folder, each with its result in another folder.
 
     A result belongs to the input that its record names. Without a record, its name decides: it has the place
     and the name of its input, perhaps with another extension, with the extension of the input added
@@ -32,7 +33,7 @@ def entries_of(inputs: Path, results: Path, never: Path) -> list[Entry]:
 
     Raises:
         UsageError: Both folders are the same one.
-        InputError: There are no pictures and no clips among the inputs, or a folder cannot be read.
+        InputError: There is nothing to enlarge among the inputs, or a folder cannot be read.
     """
     if inputs.samefile(results):
         raise UsageError("the inputs and their results must be in two folders", hint="name pictures instead")
@@ -43,7 +44,7 @@ def entries_of(inputs: Path, results: Path, never: Path) -> list[Entry]:
     made = [
         file.relative_to(results)
         for file in files_in(results, recursive=True, never=[inputs, never])
-        if is_picture(file) or file.suffix.lower() in CLIP_EXTENSIONS
+        if is_picture(file) or file.suffix.lower() in CLIP_EXTENSIONS or is_archive(file)
     ]
     pairs = {**_by_name(sources, made), **_by_record(inputs, results, sources, made)}
     return [_entry(inputs, results, source, pairs.get(source)) for source in sources]
@@ -95,11 +96,14 @@ def _entry(inputs: Path, results: Path, source: Path, result: Path | None) -> En
 
 
 def _problem(file: Path) -> tuple[str, ...]:
-    """Return why a picture cannot be read, as far as its header tells; nothing for a clip."""
+    """Return why a picture or an archive cannot be read, as far as its header tells; nothing for a clip."""
     if file.suffix.lower() in CLIP_EXTENSIONS:
         return ()
     try:
-        probe(file)
+        if is_archive(file):
+            ArchiveReader(file).close()
+        else:
+            probe(file)
     except InputError as error:
         return (error.message, *(() if error.hint is None else (error.hint,)))
     return ()

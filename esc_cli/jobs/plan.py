@@ -217,6 +217,7 @@ def _plan_task(source: Source, destination: Destination, request: Request) -> Ta
                 hint="use --seamless xy",
             )
     elif isinstance(source.content, Path) and is_archive(source.content):
+        _refuse_preview_of_archive(source, options)
         task = plan_archive(
             source,
             destination,
@@ -266,6 +267,14 @@ def _refuse_part_of_clip(source: Source, options: Options) -> None:
         raise UsageError(
             f"{source.name} is a clip, and only a picture can be previewed in part",
             hint="use --preview auto, or a number of frames",
+        )
+
+
+def _refuse_preview_of_archive(source: Source, options: Options) -> None:
+    if options.previewed is not None:
+        raise UsageError(
+            f"{source.name} is an archive, and only pictures and clips can be previewed",
+            hint="unpack one of its pictures, and preview that",
         )
 
 

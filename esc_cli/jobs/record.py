@@ -82,7 +82,7 @@ class Stamp:
 
 @dataclass(frozen=True)
 class Account:
-    """What is told about the making of a result. Nothing depends on it.
+    """Facts about the making of a result, for people. No later run depends on them.
 
     Attributes:
         model: The model, if one was chosen for the result.

@@ -7,19 +7,28 @@ from concurrent.futures import Future
 from contextlib import closing
 from functools import partial
 
-from esc_cli.engine.memory.free import host_free_bytes
 from esc_cli.errors import DEBUG_VARIABLE, DiskFullError, EscError, ExitCode, as_ours
 from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.task import ClipTask
-from esc_cli.jobs.events import CONTINUE, CONTINUE_PREVIEWS, Done, Failed, Listener, Skipped, Summary
-from esc_cli.jobs.memory import SHARE_FOR_WAITING, high_bytes, low_bytes
+from esc_cli.jobs.events import (
+    CONTINUE,
+    CONTINUE_PREVIEWS,
+    Done,
+    Failed,
+    Listener,
+    Skipped,
+    Summary,
+    seconds_since,
+)
+from esc_cli.jobs.memory import high_bytes, low_bytes, room_for_waiting
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import EndOfRun, Stages, attempted, overlapped
 from esc_cli.jobs.plan import Plan
 from esc_cli.jobs.previews.task import PreviewTask
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.task import PictureTask, Task
-from esc_cli.jobs.work import SkipError, Work, seconds_since, target_name
+from esc_cli.jobs.work.context import SkipError
+from esc_cli.jobs.work.work import Work
 
 _MOST_UNREPORTED = 32
 """At most this many results are searched for, because the number of pictures in work is limited."""
@@ -48,16 +57,15 @@ def outcomes_here(plan: Plan, work: Work, options: Options) -> Outcomes:
 
     The pictures come first, and they overlap. Clips and archives follow, one after the other.
     """
-    stages = Stages(work.read, work.enlarge, work.write, low_bytes, high_bytes)
+    stages = Stages(work.pictures.read, work.pictures.enlarge, work.pictures.write, low_bytes, high_bytes)
     workers = options.workers_here
-    waiting_bytes = host_free_bytes() // SHARE_FOR_WAITING // 2  # before and after the network
     pictures = [task for task in plan.tasks if isinstance(task, PictureTask)]
-    yield from overlapped(pictures, stages, workers=workers, waiting_bytes=waiting_bytes)
+    yield from overlapped(pictures, stages, workers=workers, waiting_bytes=room_for_waiting())
     for task in plan.tasks:
         if isinstance(task, ClipTask):
-            yield task, attempted(partial(work.make_clip, task))
+            yield task, attempted(partial(work.clips.make, task))
         elif isinstance(task, ArchiveTask):
-            yield task, attempted(partial(work.make_archive, task, EndOfRun()))
+            yield task, attempted(partial(work.archives.make, task, EndOfRun()))
 
 
 def exit_code(plan: Plan, failures: Sequence[Failure]) -> ExitCode:
@@ -124,7 +132,7 @@ class _Run:
             done = outcome.result()
         except SkipError as skip:
             self._turned_up += 1
-            self._listener(Skipped(task.source.name, target_name(task), str(skip)))
+            self._listener(Skipped(task.source.name, task.target_name, str(skip)))
         except BrokenPipeError:
             raise
         except Exception as error:

@@ -30,8 +30,8 @@ from esc_cli.engine.threads import usable_cores
 from esc_cli.engine.tuning.store import Store
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import DEBUG_VARIABLE, EscError, OutputError, WeightsError, as_ours
+from esc_cli.jobs.events import seconds_since
 from esc_cli.jobs.upscale import upscale_files
-from esc_cli.jobs.work import seconds_since
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import DEFAULT, FORMATS
 from esc_cli.media.metadata.kinds import Metadata

@@ -9,6 +9,7 @@ from esc_cli.enhancement.choice import Choice
 from esc_cli.jobs.in_place import InPlace
 from esc_cli.jobs.record import Recipe, is_up_to_date, makes_the_same, replaced
 from esc_cli.jobs.sources import Source
+from esc_cli.jobs.streams import STDOUT
 from esc_cli.media.archives import ArchiveFormat
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.probe import Probe
@@ -50,6 +51,11 @@ class Task:
     def factor(self) -> float:
         """The factor by which the source is enlarged, along the side that grows more."""
         return max(self.height / self.probe.height, self.width / self.probe.width)
+
+    @property
+    def target_name(self) -> str:
+        """Name of the result in events."""
+        return STDOUT if self.target is None else str(self.target)
 
     @property
     def written_size(self) -> tuple[int, int]:

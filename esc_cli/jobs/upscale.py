@@ -32,7 +32,9 @@ from esc_cli.jobs.run import Outcomes, exit_code, failed, outcomes_here, run_pla
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
 from esc_cli.jobs.task import Task
-from esc_cli.jobs.work import Work, engine_event, model_and_reason, target_name
+from esc_cli.jobs.work.context import RunContext
+from esc_cli.jobs.work.events import engine_event, model_and_reason
+from esc_cli.jobs.work.work import Work
 from esc_cli.media.formats.encoding import pillow_image
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.fitting import fitted
@@ -164,7 +166,8 @@ def _work_here(
 ) -> Outcomes:
     enlarger = Enlarger.of(options, chooser.default, size, _job_px(plan))
     told_of = set() if chooser.is_auto else {chooser.name}
-    return outcomes_here(plan, Work(chooser, enlarger, options, len(plan.tasks), listener, told_of), options)
+    context = RunContext(chooser, enlarger, options, len(plan.tasks), listener, told_of)
+    return outcomes_here(plan, Work(context), options)
 
 
 def _work_on_cluster(
@@ -327,7 +330,7 @@ def _announce(
         *((task, "up to date") for task in plan.up_to_date),
         *((task, "there already") for task in plan.skipped),
     ):
-        listener(Skipped(task.source.name, target_name(task), reason))
+        listener(Skipped(task.source.name, task.target_name, reason))
     for failure in plan.failures:
         listener(failed(failure))
     for engine in _engines(plan, chooser, threads) if here else ():
@@ -356,7 +359,7 @@ def _planned(task: Task, chooser: Chooser) -> Planned:
     output_height, output_width = task.written_size
     return Planned(
         input=task.source.name,
-        output=target_name(task),
+        output=task.target_name,
         format=task.format_name,
         height=task.probe.height,
         width=task.probe.width,

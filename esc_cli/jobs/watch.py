@@ -25,6 +25,7 @@ from esc_cli.jobs.events import (
     Started,
     Summary,
     Watching,
+    seconds_since,
 )
 from esc_cli.jobs.naming import results_folder
 from esc_cli.jobs.options import Options
@@ -33,7 +34,6 @@ from esc_cli.jobs.record import made_from, replaced, size_and_time
 from esc_cli.jobs.run import failed
 from esc_cli.jobs.sources import Failure, files_in
 from esc_cli.jobs.upscale import geometry_of, run_job
-from esc_cli.jobs.work import seconds_since
 
 UNFINISHED = (".part", ".partial", ".crdownload", ".download", ".tmp", ".temp", ".filepart")
 """Extensions of files that browsers and other programs rename when they are complete."""

@@ -93,7 +93,7 @@ class LockedFolder(Parts):
         self._lock = self._lock or _locked(self.path / _MANIFEST, target)
         if self._lock is not None:
             weakref.finalize(self, self._lock.close)  # if the context is never entered
-        self._remove_rests()
+        self._remove_incomplete_parts()
 
     def __enter__(self) -> Self:
         return self
@@ -113,7 +113,7 @@ class LockedFolder(Parts):
         if is_joined:
             self.remove()
         elif self._can_go_on and self.found:
-            self._remove_rests()
+            self._remove_incomplete_parts()
         else:
             shutil.rmtree(self.path, ignore_errors=True)  # the original error matters more
         self._unlock()
@@ -129,7 +129,7 @@ class LockedFolder(Parts):
             self._lock.close()
             self._lock = None
 
-    def _remove_rests(self) -> None:
+    def _remove_incomplete_parts(self) -> None:
         """Remove incomplete parts, which may be the reason that the disk is full."""
         for rest in self.path.glob("*.part"):
             rest.unlink(missing_ok=True)

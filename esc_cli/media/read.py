@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from esc_cli.errors import DamageError, InputError
-from esc_cli.media.color.light import as_shown
+from esc_cli.media.color.light import to_screen
 from esc_cli.media.damage import damage_note, keeping_damaged, or_refuse
 from esc_cli.media.formats.registry import DEFAULT, format_of
 from esc_cli.media.frames import could_go_to, frames, timing_of
@@ -100,10 +100,9 @@ def read_picture(source: Path | bytes) -> Picture:
     with _readable(source, LARGEST_INPUT_PX) as file:
         picture = _still(file, source)
         notes = (*unread(file), *picture.notes)
-        is_light = file.format.scene_linear
     if picture.depth_bits > 8:
         notes = (*notes, reduction_note(picture.depth_bits, 8))
-    return replace(with_depth(as_shown(picture) if is_light else picture, 8), notes=notes)
+    return replace(with_depth(to_screen(picture), 8), notes=notes)
 
 
 def read_small(source: Path, side_px: int) -> Picture:
@@ -119,7 +118,7 @@ def read_small(source: Path, side_px: int) -> Picture:
     """
     with keeping_damaged(), opened(source) as file, translated_errors(file.name):
         file.image.draft(None, (side_px, side_px))
-        return with_depth(_still(file, source), 8)
+        return with_depth(to_screen(_still(file, source)), 8)
 
 
 def picture_from_image(image: Image.Image, *, keep_damaged: bool = False) -> Picture:

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from esc_cli.errors import OutOfMemoryError, UsageError
 from esc_cli.media.color.conversion import to_srgb
-from esc_cli.media.color.light import as_light, as_shown, on_white
+from esc_cli.media.color.light import as_light, is_light, on_white, to_screen
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS, check_fits
 from esc_cli.media.metadata.fitting import fitted
@@ -63,12 +63,10 @@ def held_by(format: PictureFormat, file: PictureFile) -> PictureFile:
 
 def _in_kind_of_light(picture: Picture, format: PictureFormat) -> Picture:
     """Convert between light and values for a screen, unless the format holds either."""
-    source = FORMATS.get(picture.format)
-    is_light = source is not None and source.scene_linear and picture.depth_bits == FLOAT_BITS
     if format.scene_linear:
-        light = picture if is_light else as_light(picture)
+        light = picture if is_light(picture) else as_light(picture)
         return light if format.alpha or light.no_data is not None else on_white(light)
-    return as_shown(picture) if is_light and FLOAT_BITS not in format.depths_bits else picture
+    return picture if FLOAT_BITS in format.depths_bits else to_screen(picture)
 
 
 def _check_quality(quality: int | None) -> None:

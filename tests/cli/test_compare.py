@@ -1,4 +1,5 @@
 import json
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -228,6 +229,20 @@ def test_records_tell_results_with_any_name(run: Run, save: Save) -> None:
     run("in", "-o", "out", "-m", "nearest", "-s", 2, "-d", "cpu", "--name", "{width} of {stem}")
     run("compare", "in", "out", "--html", "all.html")
     assert results_on("all.html") == {"a.png": "out/16%20of%20a.png", "b.png": "out/16%20of%20b.png"}
+
+
+def test_archives_in_a_folder_have_results_too(run: Run, save: Save) -> None:
+    for name in ("a", "b"):
+        save(f"{name}.png")
+        with zipfile.ZipFile(save("in/c.png").with_name(f"{name}.cbz"), "w") as archive:
+            archive.write(f"{name}.png")
+    assert run("in", "-m", "nearest", "-s", 2, "-d", "cpu").code == 0
+    damaged = Path("in_x2/b.cbz")
+    damaged.write_bytes(damaged.read_bytes()[:-30])
+    ended = run("compare", "in", "in_x2", "--html", "all.html", "--json")
+    assert json.loads(ended.text) | {"pictures": 3, "failed": 1} == json.loads(ended.text)
+    assert results_on("all.html") == {"a.cbz": "in_x2/a.cbz", "b.cbz": None, "c.png": "in_x2/c.png"}
+    assert entries_of("all.html")["b.cbz"]["problem"] == ["in_x2/b.cbz is not a complete ZIP archive"]
 
 
 def test_folders_that_are_refused(run: Run, save: Save) -> None:

@@ -135,6 +135,20 @@ def test_a_clip_has_a_frame_of_its_middle_and_a_link(run: Run, load: Callable[..
     assert abs(load(entry["small"]).convert("RGB").getpixel((9, 9))[0] - 125) < 6
 
 
+@pytest.mark.parametrize(("output", "layers"), [((), ["result"]), (("-o", "page.html"), None)])
+def test_previews_are_shown_without_their_inputs(
+    run: Run, save: Save, output: tuple[str, ...], layers: list[str] | None
+) -> None:
+    save("a.png", size=(40, 30))
+    preview = ("a.png", *NEAREST, *output, "--preview", "auto", "--report", "report.html")
+    assert run(*preview).code == 0
+    for more in ((), ("--skip-existing",)):
+        (entry,) = entries().values()
+        assert entry["file"] == (output[1] if output else "a_x2_preview.png")
+        assert layers == (entry["page"] and [layer["name"] for layer in entry["page"]["layers"]])
+        assert run(*preview, *(more or ("--overwrite",))).code == 0
+
+
 def test_a_picture_from_standard_input(run: Run, save: Save) -> None:
     content = save("a.png").read_bytes()
     run("-", "-o", "b.png", *NEAREST, "--report", "report.html", stdin=content)

@@ -66,8 +66,11 @@ in.png --backup kept
 in.png --in-place --yes -o out.png
 in.png --in-place --yes -f webp
 in.png --in-place --backup .
+in.png --in-place --yes --preview auto
 - --in-place --yes
 clip.mp4 --in-place --yes --start 1
+in.png --retune --preview auto
+in.png --retune --ray local
 in.png --log-file in2.png
 in.png --log-file missing/log.txt
 in.png --report report.png
@@ -116,6 +119,7 @@ clip.mp4 --fps 25
 clip.mp4 --preview 0
 clip.mp4 --preview 0,0,8,8
 clip.mp4 --preview 2 -o out.html
+comic.cbz --preview auto
 in.png --preview 1,2,3
 in.png --preview 99,0
 in.png --preview 0,0,99,99

@@ -13,9 +13,9 @@ from PIL import Image
 
 import esc_cli
 from esc_cli.errors import ExitCode, InputError, OutputError, OutputExistsError, UsageError
-from esc_cli.jobs import work
 from esc_cli.jobs.events import Event, Failed, Skipped
 from esc_cli.jobs.upscale import Report, upscale_files
+from esc_cli.jobs.work import clips, context, events, pictures
 from esc_cli.storage import whole_files
 
 Save = Callable[..., Path]
@@ -162,11 +162,11 @@ def test_a_run_that_ends_at_any_moment_loses_nothing(
         if moment == "back_up":
             patch.setattr("esc_cli.jobs.in_place.back_up", end)
         elif moment == "write_record":
-            patch.setattr(work, "write_record", end)
+            patch.setattr(pictures if kind == "picture" else context, "write_record", end)
         elif moment == "replace":
             end_before_replacing(patch, name)
         else:
-            patch.setattr(work, "Done", end)
+            patch.setattr(events, "Done", end)
         with pytest.raises(KilledError):
             run(name, backup="kept")
     kept, there = Path("kept", name), Path(name).read_bytes()
@@ -236,13 +236,13 @@ def test_backups_of_one_name_are_refused(save: Save) -> None:
 
 def test_an_input_that_changes_meanwhile_is_not_replaced(save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     save("in.png"), save("other.png", size=(9, 9))
-    encode = work.encode_file
+    encode = pictures.encode_file
 
     def edit(*arguments: Any) -> bytes:
         Path("in.png").write_bytes(Path("other.png").read_bytes())
         return encode(*arguments)
 
-    monkeypatch.setattr(work, "encode_file", edit)
+    monkeypatch.setattr(pictures, "encode_file", edit)
     heard, _ = run("in.png", yes=True)
     assert messages(heard) == ["in.png changed while it was being enlarged"]
     assert Path("in.png").read_bytes() == Path("other.png").read_bytes()
@@ -250,7 +250,7 @@ def test_an_input_that_changes_meanwhile_is_not_replaced(save: Save, monkeypatch
 
 def test_a_clip_that_changes_meanwhile_is_not_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
     clip("in.mp4")
-    make_clip = work.make_clip
+    make_clip = clips.make_clip
 
     def edit(task: Any, enlarger: Any, write: Any, publish: Any, report: Any) -> Any:
         def late(complete: Path | None, ways: Any) -> None:
@@ -259,7 +259,7 @@ def test_a_clip_that_changes_meanwhile_is_not_replaced(monkeypatch: pytest.Monke
 
         return make_clip(task, enlarger, write, late, report)
 
-    monkeypatch.setattr(work, "make_clip", edit)
+    monkeypatch.setattr(clips, "make_clip", edit)
     heard, _ = run("in.mp4", yes=True)
     assert messages(heard) == ["in.mp4 changed while it was being enlarged"]
     assert Path("in.mp4").read_bytes() == b"edited"

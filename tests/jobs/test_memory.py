@@ -12,7 +12,7 @@ from esc_cli import upscale, upscale_files
 from esc_cli.errors import ExitCode
 from esc_cli.jobs.memory import high_bytes, low_bytes
 from esc_cli.jobs.task import PictureTask
-from esc_cli.jobs.work import Work
+from esc_cli.jobs.work.pictures import PictureMaker
 
 Save = Callable[..., Path]
 
@@ -28,25 +28,25 @@ class Waiting:
         self.most_pictures = 0
 
     def watch(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        read, enlarge, write = Work.read, Work.enlarge, Work.write
+        read, enlarge, write = PictureMaker.read, PictureMaker.enlarge, PictureMaker.write
 
-        def watched_read(work: Work, task: PictureTask) -> Any:
+        def watched_read(work: PictureMaker, task: PictureTask) -> Any:
             self._change(self._before, task, low_bytes(task))
             return read(work, task)
 
-        def watched_enlarge(work: Work, task: PictureTask, loaded: Any) -> Any:
+        def watched_enlarge(work: PictureMaker, task: PictureTask, loaded: Any) -> Any:
             self._change(self._before, task, 0)
             made = enlarge(work, task, loaded)
             self._change(self._after, task, high_bytes(task))
             return made
 
-        def watched_write(work: Work, task: PictureTask, high: Any, ended: Any) -> Any:
+        def watched_write(work: PictureMaker, task: PictureTask, high: Any, ended: Any) -> Any:
             done = write(work, task, high, ended)
             self._change(self._after, task, 0)
             return done
 
         for name, watched in (("read", watched_read), ("enlarge", watched_enlarge), ("write", watched_write)):
-            monkeypatch.setattr(Work, name, watched)
+            monkeypatch.setattr(PictureMaker, name, watched)
 
     def _change(self, side: dict[str, int], task: PictureTask, size_bytes: int) -> None:
         with self._lock:
@@ -66,7 +66,7 @@ def test_pictures_that_wait_take_an_eighth_of_the_free_memory(
     for number in range(12):
         save(f"in/{number}.png", size=(60 + number, 80))
     free_bytes = free_mb * 2**20
-    monkeypatch.setattr("esc_cli.jobs.run.host_free_bytes", lambda: free_bytes)
+    monkeypatch.setattr("esc_cli.jobs.memory.host_free_bytes", lambda: free_bytes)
     waiting = Waiting()
     waiting.watch(monkeypatch)
     report = upscale_files(["in"], model="nearest", scale=2, device="cpu", workers=4)
@@ -83,7 +83,7 @@ def test_what_does_not_fit_in_memory_is_refused_before_the_work(
     save: Save, monkeypatch: pytest.MonkeyPatch, free_mb: int, words: str | None
 ) -> None:
     save("a.png", size=(400, 300))
-    monkeypatch.setattr("esc_cli.jobs.work.host_free_bytes", lambda: free_mb * 2**20)
+    monkeypatch.setattr("esc_cli.jobs.work.context.host_free_bytes", lambda: free_mb * 2**20)
     report = upscale_files(["a.png"], "b.webp", model="nearest", scale=4, device="cpu")
     if words is None:
         assert report.exit_code is ExitCode.OK
@@ -99,5 +99,5 @@ def test_equal_frames_need_their_memory_once(tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     frames = [Image.new("RGB", (200, 200), (number % 2 * 200, 0, 0)) for number in range(40)]
     frames[0].save("a.gif", save_all=True, append_images=frames[1:], duration=50)
-    monkeypatch.setattr("esc_cli.jobs.work.host_free_bytes", lambda: 32 * 2**20)
+    monkeypatch.setattr("esc_cli.jobs.work.context.host_free_bytes", lambda: 32 * 2**20)
     assert upscale("a.gif", "b.gif", model="nearest", scale=2, device="cpu") == Path("b.gif")

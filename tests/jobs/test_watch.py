@@ -194,6 +194,8 @@ def test_a_folder_that_is_gone_ends_the_watch() -> None:
         (["in"], None, {"files_from": "list"}, "--watch and --files-from contradict"),
         (["in"], None, {"fail_fast": True}, "--watch and --fail-fast contradict"),
         (["in"], None, {"cluster": "local"}, "--watch and --ray contradict"),
+        (["in"], None, {"retune": True}, "--watch and --retune contradict"),
+        (["in"], "in", {"preview": "auto"}, "--watch and --preview contradict"),
     ],
 )
 def test_contradictions(names: list[str], output: str | None, options: dict[str, Any], sentence: str) -> None:

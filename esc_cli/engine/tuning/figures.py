@@ -1,4 +1,4 @@
-"""What was measured for a network on this machine, and what follows from it."""
+"""Measured times of a network on this machine, and the choices that follow from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field

@@ -69,7 +69,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a gallery says about all of its pictures.
+    """The facts about a whole gallery.
 
     Attributes:
         title: Title of the page.

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
-from esc_cli.engine.memory.free import host_free_bytes
 from esc_cli.enhancement.choice import MOST_LOOKS
 from esc_cli.enhancement.traces import Traces, traces_of
 from esc_cli.errors import EscError, InputError
@@ -16,7 +15,7 @@ from esc_cli.jobs.archives.task import ArchiveTask, Page, counted
 from esc_cli.jobs.clips.outputs import identity_of
 from esc_cli.jobs.clips.run import Publish
 from esc_cli.jobs.events import CONTINUE
-from esc_cli.jobs.memory import SHARE_FOR_WAITING, high_bytes, low_bytes
+from esc_cli.jobs.memory import high_bytes, low_bytes, room_for_waiting
 from esc_cli.jobs.pipeline import EndOfRun, Stages, overlapped
 from esc_cli.jobs.task import PictureTask
 from esc_cli.jobs.work_folder import LockedFolder, noting
@@ -25,8 +24,8 @@ from esc_cli.media.opening import NamedBytes
 from esc_cli.media.picture import PictureFile
 from esc_cli.storage.whole_files import atomic_path, write_whole
 
-Read = TypeVar("Read")
-Made = TypeVar("Made")
+Decoded = TypeVar("Decoded")
+Enlarged = TypeVar("Enlarged")
 
 Progress = Callable[[float], None]
 """A function that receives the number of finished pixels of the source."""
@@ -46,7 +45,7 @@ class Encoded:
 
 
 @dataclass(frozen=True)
-class PageWork(Generic[Read, Made]):
+class PageWork(Generic[Decoded, Enlarged]):
     """The work on a page.
 
     Attributes:
@@ -56,9 +55,9 @@ class PageWork(Generic[Read, Made]):
         workers: Number of threads that decode and encode.
     """
 
-    read: Callable[[PictureTask, bytes], Read]
-    enlarge: Callable[[PictureTask, Read, Callable[[float], None]], Made]
-    encode: Callable[[PictureTask, Made], Encoded]
+    read: Callable[[PictureTask, bytes], Decoded]
+    enlarge: Callable[[PictureTask, Decoded, Callable[[float], None]], Enlarged]
+    encode: Callable[[PictureTask, Enlarged], Encoded]
     workers: int
 
 
@@ -93,7 +92,7 @@ class PageFolder(LockedFolder):
 def make_archive(
     task: ArchiveTask,
     model: str,
-    work: PageWork[Read, Made],
+    work: PageWork[Decoded, Enlarged],
     publish: Publish,
     report: Progress,
     ended: EndOfRun,
@@ -163,7 +162,7 @@ def _content(archive: ArchiveReader, page: Page) -> NamedBytes:
 
 def _make_pages(
     task: ArchiveTask,
-    work: PageWork[Read, Made],
+    work: PageWork[Decoded, Enlarged],
     archive: ArchiveReader,
     folder: PageFolder,
     report: Progress,
@@ -173,7 +172,7 @@ def _make_pages(
     done = {page.entry for page in task.pages} & folder.found.keys()
     done_px = sum(page.task.low_px for page in task.pages if page.entry in done)
 
-    def make(page: Page, read: Read) -> Made:
+    def make(page: Page, read: Decoded) -> Enlarged:
         nonlocal done_px
         ended.check()
         before = done_px
@@ -182,7 +181,7 @@ def _make_pages(
         report(done_px)
         return made
 
-    def write(page: Page, made: Made, stopped: EndOfRun) -> None:
+    def write(page: Page, made: Enlarged, stopped: EndOfRun) -> None:
         encoded = work.encode(page.task, made)
         with stopped.publishing():
             stopped.check()
@@ -195,7 +194,7 @@ def _make_pages(
         lambda page: low_bytes(page.task),
         lambda page: high_bytes(page.task),
     )
-    waiting_bytes = host_free_bytes() // SHARE_FOR_WAITING // 2
+    waiting_bytes = room_for_waiting()
     failed: list[InputError] = []
     missing = [page for page in task.pages if page.entry not in done]
     with closing(overlapped(missing, stages, workers=work.workers, waiting_bytes=waiting_bytes)) as outcomes:

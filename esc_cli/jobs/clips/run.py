@@ -29,11 +29,11 @@ Progress = Callable[[int, float], None]
 
 @dataclass(frozen=True)
 class EnlargedFrames:
-    """How frames of a clip were enlarged.
+    """How the frames of a clip, or the pages of a file, were enlarged.
 
     Attributes:
-        ways: Sentences that say how the last computed frame went through the network.
-        repeated: Number of frames that equal the frame before them and were not computed again.
+        ways: Sentences that say how the last computed frame or page went through the network.
+        repeated: Number of frames or pages that equal an earlier one and were not computed again.
     """
 
     ways: tuple[str, ...] = ()
@@ -42,12 +42,12 @@ class EnlargedFrames:
 
 @dataclass(frozen=True)
 class Made:
-    """The outcome of making a clip.
+    """The outcome of making a result.
 
     Attributes:
-        size: Size of the result's frames or of its picture, (height, width), in pixels.
+        size: Size of the result's frames or of its first picture, (height, width), in pixels.
         notes: Sentences that say what could not be kept.
-        frames: How the frames were enlarged.
+        frames: How the frames or pages were enlarged.
     """
 
     size: tuple[int, int]

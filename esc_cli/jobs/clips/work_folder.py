@@ -5,11 +5,9 @@ import time
 from pathlib import Path
 
 from esc_cli.errors import OutputError
-from esc_cli.jobs.work_folder import LockedFolder, Parts, folder_of, number_of
+from esc_cli.jobs.work_folder import LockedFolder, Parts, number_of
 from esc_cli.media.video.reader import UNDAMAGED, Damage
 from esc_cli.storage.whole_files import flush_to_disk, output_error
-
-__all__ = ["Segments", "WorkFolder", "folder_of", "frames_in", "last_pts_in", "number_of"]
 
 _UNKNOWN = "unknown"
 

@@ -13,8 +13,8 @@ from esc_cli.jobs.clips.run import EnlargedFrames
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.clips.work_folder import WorkFolder
 from esc_cli.jobs.cluster.units import Divide, Join, MakePart, Outcome, Unit, Waiting, Whole
-from esc_cli.jobs.events import Done, Progressed
-from esc_cli.jobs.work import clip_progress, seconds_since
+from esc_cli.jobs.events import Done, Progressed, seconds_since
+from esc_cli.jobs.work.events import clip_progress
 
 
 class SharedClip:

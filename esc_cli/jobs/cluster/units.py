@@ -17,7 +17,8 @@ from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done
 from esc_cli.jobs.pipeline import EndOfRun
 from esc_cli.jobs.task import PictureTask, Task
-from esc_cli.jobs.work import SkipError, Work
+from esc_cli.jobs.work.context import SkipError
+from esc_cli.jobs.work.work import Work
 
 _LAST = 2**62
 
@@ -79,16 +80,16 @@ class Whole(Unit):
         """Read, enlarge and publish."""
         if isinstance(self.task, ClipTask):
             with context.network:
-                return context.work.make_clip(self.task)
+                return context.work.clips.make(self.task)
         if isinstance(self.task, ArchiveTask):
             with context.network:
-                return context.work.make_archive(self.task, context.ended)
-        picture = cast(PictureTask, self.task)
-        loaded = context.work.read(picture)
+                return context.work.archives.make(self.task, context.ended)
+        task, work = cast(PictureTask, self.task), context.work.pictures
+        loaded = work.read(task)
         with context.network:
-            high = context.work.enlarge(picture, loaded)
+            high = work.enlarge(task, loaded)
         del loaded
-        return context.work.write(picture, high, context.ended)
+        return work.write(task, high, context.ended)
 
 
 class Divide(Unit):
@@ -96,7 +97,7 @@ class Divide(Unit):
 
     def carry_out(self, context: WorkerContext) -> Division | None:
         """Read the packets of the clip."""
-        return context.work.divide(cast(ClipTask, self.task))
+        return context.work.clips.divide(cast(ClipTask, self.task))
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ class MakePart(Unit):
     def carry_out(self, context: WorkerContext) -> EnlargedFrames:
         """Decode, enlarge and encode."""
         task = cast(ClipTask, self.task)
-        return context.work.make_part(
+        return context.work.clips.make_part(
             task, self.part, self.identity, self.choice, context.network, context.ended
         )
 
@@ -145,7 +146,7 @@ class Join(Unit):
 
     def carry_out(self, context: WorkerContext) -> Done:
         """Mux and publish."""
-        return context.work.join(cast(ClipTask, self.task), self.choice, self.frames, context.ended)
+        return context.work.clips.join(cast(ClipTask, self.task), self.choice, self.frames, context.ended)
 
 
 class Waiting:

@@ -23,7 +23,8 @@ from esc_cli.jobs.events import Event, Progressed
 from esc_cli.jobs.niceness import be_nice
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import EndOfRun
-from esc_cli.jobs.work import SkipError, Work
+from esc_cli.jobs.work.context import RunContext, SkipError
+from esc_cli.jobs.work.work import Work
 from esc_cli.version import program_version
 
 AT_ONCE = 3
@@ -118,7 +119,8 @@ class Worker:
     def _carried_out(self, unit: Unit, listener: Callable[[Event], None]) -> Any:
         with self._making:
             chooser, enlarger = self._made
-        work = Work(chooser, enlarger, self._job.options, self._job.total, listener, self._told_of)
+        options, total = self._job.options, self._job.total
+        work = Work(RunContext(chooser, enlarger, options, total, listener, self._told_of))
         return unit.carry_out(WorkerContext(work, self._network, self._ended))
 
 

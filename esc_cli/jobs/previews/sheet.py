@@ -7,14 +7,13 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from esc_cli.media.color.conversion import to_srgb
+from esc_cli.evaluation.comparison import as_shown
+from esc_cli.media.color.light import to_screen
 from esc_cli.media.contact_sheet import LINE_PX, captioned, contact_sheet
 from esc_cli.media.contact_sheet import sheet_size as montage_size
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture
-from esc_cli.media.pixels.alpha import composite
 from esc_cli.media.pixels.depth import with_depth
-from esc_cli.media.write import WHITE
 
 _GAP_PX = 8
 _CAPTIONS = 2
@@ -44,7 +43,8 @@ def sheet_of(versions: Sequence[Version], places: Sequence[str]) -> Picture:
         places: Text for each place.
 
     Returns:
-        The sheet, with the color profile, the gray and the depth of the parts, up to 16 bits.
+        The sheet, with the color profile, the gray and the depth of the parts, up to 16 bits. Light becomes
+        sRGB.
     """
     cells = [
         captioned(_magnified(version.parts[row]), (version.name, place))
@@ -79,10 +79,7 @@ def sheet_size(height: int, width: int, count: int, *, is_page: bool) -> tuple[i
 
 def shown(picture: Picture) -> Picture:
     """Return a picture as a browser shows it: opaque, in sRGB, with 8 bits."""
-    picture = to_srgb(with_depth(picture, 8))
-    if picture.alpha is None:
-        return picture
-    return replace(picture, color=composite(picture.color, picture.alpha, WHITE), alpha=None)
+    return as_shown(with_depth(to_screen(picture), 8))
 
 
 def _of_one_size(versions: Sequence[Version]) -> list[Version]:
@@ -106,7 +103,7 @@ def _magnification(width: int) -> int:
 
 def _magnified(picture: Picture) -> Picture:
     """Repeat the pixels of a narrow part, which has at most 16 bits afterwards."""
-    picture = with_depth(picture, 16)
+    picture = with_depth(to_screen(picture), 16)
     factor = _magnification(picture.width)
     alpha = None if picture.alpha is None else _repeated(picture.alpha, factor)
     return replace(picture, color=_repeated(picture.color, factor), alpha=alpha)

@@ -14,6 +14,8 @@ from PIL import ImageCms
 from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.color.profiles import Array, Primaries, gray_profile, power_curve, rgb_profile
 from esc_cli.media.color.signalling import PRIMARIES
+from esc_cli.media.color.srgb import encoded, light_of
+from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.picture import Picture
 from esc_cli.media.pixels.bits import FLOAT_BITS
 
@@ -68,27 +70,27 @@ def on_white(picture: Picture) -> Picture:
     return replace(picture, color=picture.color * picture.alpha + level * (1 - picture.alpha), alpha=None)
 
 
-def as_shown(picture: Picture) -> Picture:
+def is_light(picture: Picture) -> bool:
+    """Return whether a picture that was read has floats that are light."""
+    source = FORMATS.get(picture.format)
+    return source is not None and source.scene_linear and picture.depth_bits == FLOAT_BITS
+
+
+def to_screen(picture: Picture) -> Picture:
     """Convert light to sRGB as a screen shows it: what is brighter than white becomes white.
 
-    Args:
-        picture: Picture of floats that are light.
-
     Returns:
-        Floats from 0 to 1, in sRGB and without a profile.
-
-    Source:
-        IEC 61966-2-1 (the tone curve of sRGB).
+        Floats from 0 to 1, in sRGB and without a profile. A picture that is not light is returned as it is.
     """
+    if not is_light(picture):
+        return picture
     black, white = picture.value_range
     primaries = primaries_of(picture.metadata.icc_profile)
     color = picture.color * (white - black) + black
     if primaries is not None:
         color = torch.einsum("ij,njhw->nihw", torch.from_numpy(_to_srgb(primaries)).to(color), color)
-    color = color.clamp_(0, 1)
-    color = torch.where(color <= 0.0031308, 12.92 * color, 1.055 * color ** (1 / 2.4) - 0.055)
     metadata = replace(picture.metadata, icc_profile=None)
-    return replace(picture, color=color, value_range=(0.0, 1.0), metadata=metadata)
+    return replace(picture, color=encoded(color.clamp_(0, 1)), value_range=(0.0, 1.0), metadata=metadata)
 
 
 def _to_srgb(primaries: Primaries) -> Array:
@@ -98,17 +100,14 @@ def _to_srgb(primaries: Primaries) -> Array:
 
 
 def as_light(picture: Picture) -> Picture:
-    """Convert a picture to light with the primaries of sRGB. Floats are taken as light as they are.
-
-    Source: IEC 61966-2-1 (the tone curve of sRGB).
-    """
+    """Convert a picture to light with the primaries of sRGB. Floats are taken as light as they are."""
     if picture.depth_bits == FLOAT_BITS:
         return picture
     shown = to_srgb(picture)
     light = torch.empty(shown.color.shape, dtype=torch.float32)
     for target, plane in zip(light[0], shown.color[0], strict=True):
         values = plane.numpy() / np.float32(torch.iinfo(plane.dtype).max)
-        target.numpy()[:] = np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
+        target[:] = light_of(torch.from_numpy(values))
     alpha = shown.alpha
     if alpha is not None:
         alpha = torch.from_numpy(alpha.numpy() / np.float32(torch.iinfo(alpha.dtype).max))

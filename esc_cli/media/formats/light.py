@@ -67,7 +67,7 @@ class LightFormat(PictureFormat):
         return light_profile(getattr(image, "primaries", None), gray=gray)
 
     def limitations(self, probe: "Probe") -> Iterator[str]:
-        """Say what happens to other colors."""
+        """Yield a note if the colors of a picture for a screen are converted to light."""
         if not probe.floating:
             yield f"the picture is converted to light with the primaries of sRGB: {self.name} holds light"
 

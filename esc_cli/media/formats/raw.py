@@ -137,7 +137,7 @@ class CameraRaw(PictureFormat):
         return 1
 
     def reading_notes(self, opened: Opened) -> Iterator[str]:
-        """Say it if a DNG states no white balance; in other files, LibRaw finds it with the pixels."""
+        """Yield a note if a DNG states no white balance. In other files, LibRaw finds out with the pixels."""
         if raw_files.lacks_white_balance(cast(IO[bytes], opened.image.fp)):
             yield NO_WHITE_BALANCE
 
@@ -160,9 +160,12 @@ class CameraRaw(PictureFormat):
 
     def sample(self, colors: "npt.NDArray[np.float64]") -> bytes:
         """Write a DNG that is developed to these colors."""
-        from esc_cli.media.formats.raw_sample import dng, light_of
+        import torch
 
-        return dng(light_of(colors))
+        from esc_cli.media.color.srgb import light_of
+        from esc_cli.media.formats.raw_sample import dng
+
+        return dng(light_of(torch.from_numpy(colors)).numpy())
 
 
 class RawFile(ImageFile):

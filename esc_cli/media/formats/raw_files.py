@@ -1,4 +1,4 @@
-"""What camera raw files hold besides the sensor's data, read without LibRaw, which does not report it.
+"""Read the metadata and the structure of camera raw files, which LibRaw does not report.
 
 Most of these files are TIFFs, some with a number of their maker in the header. Canon's CR3 is a box file as
 MP4 is. In other kinds, the preview, a JPEG, has EXIF.

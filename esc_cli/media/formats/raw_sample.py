@@ -86,11 +86,6 @@ def dng(
     return _LAYOUT.header(position) + data + directory_at(position, held, _LAYOUT)
 
 
-def light_of(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return the light of values with the tone curve of sRGB. Source: IEC 61966-2-1."""
-    return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-
-
 def _mosaic(colors: npt.NDArray[np.float64]) -> npt.NDArray[np.uint16]:
     """Return what the sensor records behind its filters: red, green; green, blue."""
     mosaic = colors[..., 1].copy()

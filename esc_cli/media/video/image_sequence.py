@@ -15,7 +15,9 @@ from torch import Tensor
 
 from esc_cli.errors import DamageError, InputError, UsageError
 from esc_cli.media.color.conversion import to_srgb
+from esc_cli.media.color.light import to_screen
 from esc_cli.media.formats.base import PictureFormat
+from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.limitations import limitations
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import DEFAULT, Picture, PictureFile, WriteSettings
@@ -347,7 +349,9 @@ def clip_of_pictures(
 def notes_on_pictures(probed: Probe) -> Iterator[str]:
     """Yield a sentence for each change of a picture that becomes a frame."""
     yield from probed.notes
-    if probed.floating:
+    if probed.floating and FORMATS[probed.format].scene_linear:
+        yield "light is converted to sRGB, and what is brighter than white becomes white"
+    elif probed.floating:
         yield "floats are converted to 16 bits per channel, and NaN to black"
     if "icc_profile" in probed.parts:
         yield "the pictures are converted from their color profiles to sRGB"
@@ -357,7 +361,8 @@ def notes_on_pictures(probed: Probe) -> Iterator[str]:
 
 def _read(path: Path, kind: _Kind) -> Picture:
     read = read_file(path).first
-    picture = with_depth(read if read.no_data is None else replace(read, alpha=None), 16)
+    whole = read if read.no_data is None else replace(read, alpha=None)
+    picture = with_depth(to_screen(whole), 16)
     _check_kind(path, _kind_of_picture(picture), kind)
     return to_srgb(picture)
 

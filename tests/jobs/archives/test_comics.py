@@ -22,6 +22,7 @@ from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import EndedError, EndOfRun
 from esc_cli.jobs.upscale import Report, upscale_files
 from esc_cli.jobs.work_folder import folder_of
+from esc_cli.media.formats.registry import FORMATS
 
 NEAREST: dict[str, Any] = {"model": "nearest", "scale": 2, "device": "cpu"}
 
@@ -93,6 +94,15 @@ def calls(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     )
     yield made
     hook.remove()
+
+
+def test_an_archive_has_no_preview_and_the_pictures_beside_it_have() -> None:
+    pack("comic.cbz", **{"a.png": page()})
+    Path("b.png").write_bytes(page())
+    _heard, report = run("comic.cbz", "b.png", preview="auto")
+    (failure,) = report.failures
+    assert failure.error.message == "comic.cbz is an archive, and only pictures and clips can be previewed"
+    assert names_here() == ["b.png", "b_x2_preview.png", "comic.cbz"]
 
 
 def test_pages_become_larger_and_everything_else_stays() -> None:
@@ -338,6 +348,19 @@ def test_an_archive_replaces_itself_only_once() -> None:
     assert Path("kept/a.cbz").read_bytes() == before
 
 
+@pytest.mark.skipif(not FORMATS["camera raw"].is_installed(), reason="rawpy is not installed")
+def test_an_archive_with_a_page_that_is_only_read_is_not_replaced() -> None:
+    raw = FORMATS["camera raw"].sample(np.full((32, 32, 3), 0.5))
+    before = pack("a.zip", **{"1.png": page(), "2.dng": raw}).read_bytes()
+    _heard, report = run("a.zip", in_place=True, yes=True)
+    (failure,) = report.failures
+    sentence = "the page '2.dng' of a.zip cannot be replaced, because camera raw is only read here"
+    assert failure.error.message == sentence
+    assert (names_here(), Path("a.zip").read_bytes()) == (["a.zip"], before)
+    assert run("a.zip")[1].exit_code == ExitCode.OK
+    assert list(content_of("a_x2.zip")) == ["1.png", "2.tif"]
+
+
 def test_all_pages_get_one_model(scene: Image.Image) -> None:
     clean, damaged = io.BytesIO(), io.BytesIO()
     scene.save(clean, "PNG")
@@ -372,12 +395,13 @@ def _work() -> Any:
     from esc_cli.enhancement.choice import Chooser
     from esc_cli.enhancement.enlarge import Enlarger
     from esc_cli.enhancement.size import Geometry
-    from esc_cli.jobs.work import Work
+    from esc_cli.jobs.work.context import RunContext
+    from esc_cli.jobs.work.work import Work
 
     options = Options.of(NEAREST)
     chooser = Chooser(options)
     enlarger = Enlarger.of(options, chooser.default, Geometry.of_scale(2))
-    return Work(chooser, enlarger, options, 1, lambda _: None, set())
+    return Work(RunContext(chooser, enlarger, options, 1, lambda _: None, set()))
 
 
 def test_only_the_owner_sees_the_pages_of_an_unfinished_archive() -> None:

@@ -16,13 +16,16 @@ from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import DeviceError, EscError, OutputError, as_ours
 from esc_cli.jobs.clips.division import Division
 from esc_cli.jobs.clips.task import ClipTask
-from esc_cli.jobs.clips.work_folder import WorkFolder, folder_of
+from esc_cli.jobs.clips.work_folder import WorkFolder
 from esc_cli.jobs.cluster.shared_clip import SharedClip
 from esc_cli.jobs.cluster.units import Join, MakePart, Outcome, Unit, Waiting, Whole, WorkerContext
 from esc_cli.jobs.events import Done, Event, Progressed
 from esc_cli.jobs.options import Options
+from esc_cli.jobs.pipeline import EndOfRun
 from esc_cli.jobs.upscale import upscale_files
-from esc_cli.jobs.work import Work
+from esc_cli.jobs.work.context import RunContext
+from esc_cli.jobs.work.work import Work
+from esc_cli.jobs.work_folder import folder_of
 
 Maker = Callable[..., Path]
 FRAMES = 18
@@ -46,8 +49,8 @@ class Cluster:
         chooser = Chooser(chosen)
         enlarger = Enlarger(chooser.default, Geometry.of_scale(2), chosen.consistency, {})
         self.events: list[Event] = []
-        work = Work(chooser, enlarger, chosen, 1, self.events.append, set())
-        self._desk = WorkerContext(work, threading.Lock(), threading.Event())
+        work = Work(RunContext(chooser, enlarger, chosen, 1, self.events.append, set()))
+        self._desk = WorkerContext(work, threading.Lock(), EndOfRun())
         self.done: list[Unit] = []
         self.task = cast(ClipTask, plan.tasks[0])
         self.waiting = Waiting(plan.tasks)

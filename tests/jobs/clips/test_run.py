@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from esc_cli.errors import ExitCode, InputError, OutputError
-from esc_cli.jobs.clips.work_folder import folder_of
 from esc_cli.jobs.events import Done, Event, Planned, Skipped
+from esc_cli.jobs.work_folder import folder_of
 from esc_cli.media.video.clip import probe_clip
 
 Maker = Callable[..., Path]

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-from esc_cli.jobs.clips.work_folder import folder_of
 from esc_cli.jobs.events import Done, Planned
+from esc_cli.jobs.work_folder import folder_of
 
 Upscale = Callable[..., Any]
 

@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 from esc_cli.errors import OutputError
-from esc_cli.jobs.clips.work_folder import Segments, WorkFolder, folder_of
+from esc_cli.jobs.clips.work_folder import Segments, WorkFolder
+from esc_cli.jobs.work_folder import folder_of
 
 IDENTITY = {"recipe": {"model": "esc"}}
 FRAMES = 48
