@@ -21,7 +21,7 @@ _CONTRADICTIONS = {
     "name": "the name stays",
     "start": "the rest of the clip would be lost",
     "end": "the rest of the clip would be lost",
-    "preview": "the clip would be lost",
+    "preview": "the original would be lost",
 }
 """Options that do not fit results that replace their inputs, and why."""
 

@@ -217,6 +217,11 @@ def _plan_task(source: Source, destination: Destination, request: Request) -> Ta
                 hint="use --seamless xy",
             )
     elif isinstance(source.content, Path) and is_archive(source.content):
+        if options.previewed is not None:
+            raise UsageError(
+                f"{source.name} is an archive of pictures, of which no preview is made",
+                hint="take a picture out of it, and preview that",
+            )
         task = plan_archive(
             source,
             destination,
