@@ -140,6 +140,8 @@ def refuse_report(
     for name, is_so in contradictions.items():
         if path is not None and is_so:
             raise UsageError(f"--report and {name} contradict each other")
+    if path is not None and output is not None and os.path.realpath(path) == os.path.realpath(output):
+        raise UsageError(f"the report and the result have the same name {path!r}")
 
 
 def _identity(inputs: Sequence[str], output: str | None, options: "Options") -> str:

@@ -150,6 +150,7 @@ def test_a_picture_from_standard_input(run: Run, save: Save) -> None:
         (("a.png", "--report", "r.html", "--dry-run"), 2, "--report and --dry-run contradict each other"),
         (("in", "--report", "r.html", "--watch"), 2, "--report and --watch contradict each other"),
         (("a.png", "-o", "-", "--report", "r.html"), 2, "--report and a result on standard output"),
+        (("a.png", "--preview", "1", "-o", "r.html", "--report", "./r.html"), 2, "have the same name"),
         (("in", "-r", "--report", "in/r.html"), 6, "would lie among the inputs in 'in'"),
         (("a.png", "--report", "taken.html"), 6, "'taken_files' already exists"),
         (("a.png", "--report", "taken.html", "--overwrite"), 6, "is not a folder of a page"),
