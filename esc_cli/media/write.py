@@ -67,7 +67,7 @@ def _in_kind_of_light(picture: Picture, format: PictureFormat) -> Picture:
     is_light = source is not None and source.scene_linear and picture.depth_bits == FLOAT_BITS
     if format.scene_linear:
         light = picture if is_light else as_light(picture)
-        return light if format.alpha or light.no_data is not None else on_white(light)
+        return light if format.alpha else on_white(light)
     return as_shown(picture) if is_light and FLOAT_BITS not in format.depths_bits else picture
 
 
