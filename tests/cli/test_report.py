@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -163,6 +164,14 @@ def test_refusals(run: Run, save: Save, arguments: tuple[str, ...], code: int, s
     ended = run(*arguments, *NEAREST)
     assert (ended.code, said in ended.stderr) == (code, True)
     assert (sorted(Path().rglob("*")), Path("there.html").read_text()) == (before, "mine")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder in which nobody can write")
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(run: Run, save: Save) -> None:
+    save("a.png")
+    ended = run("a.png", "-o", "out.png", *NEAREST, "--report", "/proc/report.html")
+    assert (ended.code, "cannot write /proc/report.html" in ended.stderr) == (6, True)
+    assert not Path("out.png").exists()
 
 
 def test_nothing_is_written_about_a_run_that_is_refused(run: Run, save: Save) -> None:
