@@ -1,9 +1,9 @@
 """``esc-upscale compare PICTURE...``: show the results of several models on a sheet or a page."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 from rich.table import Table
@@ -24,10 +24,14 @@ if TYPE_CHECKING:
 
 app = new_application()
 
+_FOR_MODELS = frozenset({"output", "model", "scale", "shrink", "degradation", "crop", "crops", "device"})
+"""Parameters that say how one picture is enlarged and shown on a sheet."""
+
 
 @app.command()
 @guarded
 def compare(
+    context: typer.Context,
     pictures: Annotated[
         list[Path],
         typer.Argument(
@@ -94,15 +98,17 @@ def compare(
     targets = {kind: path for kind, path in (("sheet", output), ("page", html)) if path is not None}
     if not targets:
         raise UsageError("nothing to write", hint="name a sheet with -o, a page with --html, or both")
+    if any(path.is_dir() for path in pictures):
+        _refuse_given(context, {*_FOR_MODELS, "original"}, "two folders, whose pictures")
+    elif len(pictures) > 1:
+        _refuse_given(context, _FOR_MODELS, "several pictures, which")
     for target in targets.values():
         files = [path for path in (*pictures, original) if path is not None and not path.is_dir()]
         check_target(target, replace=overwrite, inputs=files)
     if any(path.is_dir() for path in pictures):
-        only_page = None if output or model or shrink or crop or original else html
-        return _compare_folders(pictures, only_page, replace=overwrite, json=json)
+        return _compare_folders(pictures, html, replace=overwrite, json=json)
     if len(pictures) > 1:
-        only_page = None if output or model or shrink or crop else html
-        return _compare_files(pictures, only_page, original, replace=overwrite, json=json)
+        return _compare_files(pictures, cast(Path, html), original, replace=overwrite, json=json)
     from esc_cli.evaluation.comparison import compare as compare_models
     from esc_cli.evaluation.windows import Window
     from esc_cli.media.formats.registry import format_named
@@ -128,6 +134,22 @@ def compare(
     if output and format:
         _write_sheet(comparison, output, format, replace=overwrite)
     return _say_result(comparison, pictures[0].name, targets, json=json)
+
+
+def _refuse_given(context: typer.Context, names: Collection[str], what: str) -> None:
+    """Refuse options that were given but do not apply.
+
+    Raises:
+        UsageError: One of the parameters with these names was given.
+    """
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in names and source is not None and source.name != "DEFAULT":
+            option = max(parameter.opts, key=len)
+            raise UsageError(
+                f"{option} does not apply to {what} are compared as they are, on a page",
+                hint="leave it out, or name one picture",
+            )
 
 
 def _say_result(comparison: "Comparison", name: str, targets: Mapping[str, Path], *, json: bool) -> None:
@@ -175,18 +197,9 @@ def _page(
 
 
 def _compare_files(
-    pictures: Sequence[Path], target: Path | None, original: Path | None, *, replace: bool, json: bool
+    pictures: Sequence[Path], target: Path, original: Path | None, *, replace: bool, json: bool
 ) -> None:
-    """Write a page of finished pictures, and say so.
-
-    Raises:
-        UsageError: There is no target, because none was named or there are options for a single picture.
-    """
-    if target is None:
-        raise UsageError(
-            "several pictures are compared as they are, on a page",
-            hint="use only --html, --original and --overwrite, or name one picture",
-        )
+    """Write a page of finished pictures, and say so."""
     from esc_cli.evaluation.comparison import show_files, sizes_of_files
     from esc_cli.evaluation.viewer.page import written_page
 

@@ -74,9 +74,11 @@ class ConfiguredCommand(HelpCommand):
     Attributes:
         displaced: Returns the options that lose their meaning through other ones. A nearer place that sets
             ``--scale`` displaces the ``size`` of a farther place.
+        refuse: Raises a UsageError if options of the command contradict each other.
     """
 
     displaced: Callable[[Mapping[str, Any]], Iterable[str]] = staticmethod(lambda given: ())
+    refuse: Callable[[Mapping[str, Any]], None] = staticmethod(lambda options: None)
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -113,8 +115,13 @@ class ConfiguredCommand(HelpCommand):
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command, or print the options that it would run with."""
+        """Run the command, or print the options that it would run with.
+
+        Raises:
+            UsageError: Options that are printed contradict each other.
+        """
         if ctx.params.get("print_config"):
+            self.refuse(ctx.params)
             for line in self._as_toml(ctx):
                 answer(line)
             return None

@@ -5,7 +5,6 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -13,7 +12,7 @@ from esc_cli.cli.application import new_application
 from esc_cli.cli.configuration import origin_lines
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Json
-from esc_cli.cli.output import answer, answer_json, printable
+from esc_cli.cli.output import answer, answer_json, printable, stdout_console
 from esc_cli.errors import EscError, ExitCode
 from esc_cli.version import PROGRAM, install_hint
 
@@ -117,7 +116,7 @@ def _show(title: str, rows: list[tuple[str, str, str]]) -> None:
         table.add_column(no_wrap=index < 2, overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(row[index])) for index in used))
-    console = Console(highlight=False)
+    console = stdout_console()
     with console.capture() as captured:
         console.print(table)
     for line in (title, *captured.get().splitlines(), ""):

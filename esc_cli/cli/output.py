@@ -1,7 +1,9 @@
 """The output of the program: answers and JSON lines on stdout; messages and errors on stderr."""
 
 import math
+import os
 import re
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +37,22 @@ class _MessageConsole(Console):
 
 def stderr_console() -> Console:
     """Make the console for messages. Make it only when it is needed, so that it sees a redirected stderr."""
-    return _MessageConsole(stderr=True, highlight=False, soft_wrap=True)
+    return _MessageConsole(stderr=True, highlight=False, soft_wrap=True, width=_width())
+
+
+def stdout_console(*, soft_wrap: bool = False) -> Console:
+    """Make the console for answers."""
+    return Console(highlight=False, soft_wrap=soft_wrap, width=_width())
+
+
+def _width() -> int | None:
+    """Return the width of a console, or None if Rich finds it out.
+
+    Programs that do not know the width of their terminal set COLUMNS to 0. Rich would take it as the width,
+    and print nothing at all.
+    """
+    columns = os.environ.get("COLUMNS", "")
+    return shutil.get_terminal_size().columns if columns and not columns.strip("0") else None
 
 
 @contextmanager
@@ -60,7 +77,7 @@ def answer(content: RenderableType) -> None:
     """
     with stdout_errors():
         is_text = isinstance(content, str)
-        console = Console(highlight=False, soft_wrap=is_text)
+        console = stdout_console(soft_wrap=is_text)
         console.print(Text(printable(content)) if isinstance(content, str) else content)
         sys.stdout.flush()
 

@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
@@ -58,7 +59,7 @@ class ReportPage:
 
     def _check(self, target: Path, *, recursive: bool) -> None:
         from esc_cli.evaluation.viewer.files import check_folder, identity_of
-        from esc_cli.storage.whole_files import check_target
+        from esc_cli.storage.whole_files import check_target, output_error
 
         if target.suffix.lower() not in (".html", ".htm"):
             raise UsageError(f"the report is a page, so the name {str(target)!r} must end in .html")
@@ -68,6 +69,11 @@ class ReportPage:
         files = (Path(name) for name in self._inputs if not os.path.isdir(name))  # noqa: PTH112 - long names
         check_target(target, replace=self._replaces, inputs=files)
         check_folder(target, replace=self._replaces)
+        try:
+            with TemporaryFile(dir=os.path.dirname(os.path.realpath(target))):  # noqa: PTH120 - as realpath
+                pass
+        except OSError as error:
+            raise output_error(f"cannot write {target}", error) from error
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
@@ -141,6 +147,8 @@ def refuse_report(
     for name, is_so in contradictions.items():
         if path is not None and is_so:
             raise UsageError(f"--report and {name} contradict each other")
+    if path is not None and output is not None and os.path.realpath(path) == os.path.realpath(output):
+        raise UsageError(f"the report and the result have the same name {path!r}")
 
 
 def _identity(inputs: Sequence[str], output: str | None, options: "Options") -> str:

@@ -81,16 +81,29 @@ def _displaced(given: Mapping[str, Any]) -> Iterator[str]:
             yield "name"
 
 
+def _refuse_contradictions(options: Mapping[str, Any]) -> None:
+    """Refuse options that contradict each other.
+
+    Raises:
+        UsageError: Two options contradict each other.
+    """
+    if options["overwrite"] and options["skip_existing"]:
+        raise UsageError("--overwrite and --skip-existing contradict each other")
+    if options["scale"] and options["size"]:
+        raise UsageError("a scale and a size cannot be used together", hint="use -s or --size")
+
+
 def _print_version(asked: bool) -> None:
     if asked:
         answer(made_by())
         raise typer.Exit
 
 
+_HOOKS = {"displaced": staticmethod(_displaced), "refuse": staticmethod(_refuse_contradictions)}
 _BELOW = {"Examples": _EXAMPLES, "Other commands": _COMMANDS}
 
 
-@app.command(cls=in_panels(_PANELS, _BELOW, ConfiguredCommand, displaced=staticmethod(_displaced)))
+@app.command(cls=in_panels(_PANELS, _BELOW, ConfiguredCommand, **_HOOKS))
 @guarded
 @says_origins
 def upscale(
@@ -429,8 +442,7 @@ def upscale(
     that are up to date are kept, so an interrupted run continues when it is started again.
     """
     inputs = inputs or []
-    if overwrite and skip_existing:
-        raise UsageError("--overwrite and --skip-existing contradict each other")
+    _refuse_contradictions(context.params)
     _check_streams(inputs, output, json=json, dry_run=dry_run)
     refuse_report(report, inputs, output, dry_run=dry_run, watch=watch)
     from esc_cli.jobs.early import refuse_early, refuse_watch

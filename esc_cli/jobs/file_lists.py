@@ -5,10 +5,12 @@ import os
 import sys
 from pathlib import Path
 
-from esc_cli.errors import InputError
+from esc_cli.errors import InputError, UsageError
 from esc_cli.jobs.streams import STDIN
+from esc_cli.media.formats.registry import sniff
 
 _UTF_16_MARKS = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+_HEAD_BYTES = 80
 
 
 def names_in_list(place: str | None) -> tuple[str, ...]:
@@ -23,10 +25,17 @@ def names_in_list(place: str | None) -> tuple[str, ...]:
 
     Raises:
         InputError: The list cannot be read.
+        UsageError: The list is a picture, whatever its name is.
     """
     if place is None:
         return ()
-    return tuple(dict.fromkeys(map(_as_file, split_list(_read(place), place))))
+    content = _read(place)
+    names = split_list(content, place)
+    if sniff(content[:_HEAD_BYTES]) is not None and not os.path.lexists(names[0]):  # GIF89a may be a name
+        raise UsageError(
+            f"{place!r} is a picture, not a list", hint="name it without --files-from to enlarge it"
+        )
+    return tuple(dict.fromkeys(map(_as_file, names)))
 
 
 def split_list(content: bytes, place: str) -> list[str]:

@@ -50,18 +50,12 @@ def _of_transparency(probe: Probe, format: PictureFormat) -> Iterator[str]:
 def _of_depth(probe: Probe, format: PictureFormat) -> Iterator[str]:
     most = max((bits for bits in format.depths_bits if bits != FLOAT_BITS), default=FLOAT_BITS)
     source = FORMATS.get(probe.format)
-    if probe.floating and FLOAT_BITS not in format.depths_bits and source is not None and source.scene_linear:
-        yield (
-            "light is converted to sRGB, and what is brighter than white becomes white: "
-            f"{format.name} cannot hold floats"
-        )
-        return
     if probe.floating and FLOAT_BITS not in format.depths_bits:
+        is_light = source is not None and source.scene_linear
+        light = "light is converted to sRGB, what is brighter than white becomes white"
+        change = light if is_light else f"floats are converted to {most} bits per channel"
         no_number = "becomes transparent" if format.alpha else "becomes white"
-        yield (
-            f"floats are converted to {most} bits per channel, and NaN {no_number}: "
-            f"{format.name} cannot hold floats"
-        )
+        yield f"{change}, and NaN {no_number}: {format.name} cannot hold floats"
     elif not probe.floating and probe.depth_bits > most:
         yield f"{probe.depth_bits} bits per channel are reduced to {most}: {format.name} cannot hold more"
 

@@ -65,7 +65,7 @@ def _in_kind_of_light(picture: Picture, format: PictureFormat) -> Picture:
     """Convert between light and values for a screen, unless the format holds either."""
     if format.scene_linear:
         light = picture if is_light(picture) else as_light(picture)
-        return light if format.alpha or light.no_data is not None else on_white(light)
+        return light if format.alpha else on_white(light)
     return picture if FLOAT_BITS in format.depths_bits else to_screen(picture)
 
 

@@ -172,7 +172,7 @@ def test_what_makes_no_sense(run: Run, options: tuple[object, ...], sentence: st
     assert files() == ["in.mp4"]
 
 
-@pytest.mark.parametrize("option", [("--crf", 3), ("--start", 1), ("--deinterlace",)])
+@pytest.mark.parametrize("option", [("--crf", 3), ("--start", 1), ("--end", 4), ("--deinterlace",)])
 def test_options_of_clips_mean_nothing_for_one_picture(
     run: Run, save: Callable[..., Path], option: tuple[object, ...]
 ) -> None:

@@ -137,13 +137,28 @@ def test_a_page_of_finished_pictures(run: Run, save: Save) -> None:
 
 @pytest.mark.parametrize(
     "options",
-    [(), ("-o", "s.png"), ("-o", "s.png", "--html", "p.html"), ("--html", "p.html", "-m", "nearest")],
+    [
+        (),
+        ("--output", "s.png"),
+        ("--output", "s.png", "--html", "p.html"),
+        ("--model", "nearest", "--html", "p.html"),
+        ("--scale", "4", "--html", "p.html"),
+        ("--crops", "3", "--html", "p.html"),
+        ("--device", "auto", "--html", "p.html"),
+        ("--degradation", "bicubic", "--html", "p.html"),
+        ("--shrink", "--html", "p.html"),
+        ("--crop", "0,0,1,1", "--html", "p.html"),
+    ],
 )
-def test_several_pictures_are_only_for_pages(run: Run, save: Save, options: tuple[str, ...]) -> None:
-    save("a.png", size=(12, 10))
-    save("b.png", size=(24, 20))
-    ended = run("compare", "a.png", "b.png", *options)
+@pytest.mark.parametrize("inputs", [("a.png", "b.png"), ("in", "out")])
+def test_several_pictures_are_only_for_pages(
+    run: Run, save: Save, inputs: tuple[str, ...], options: tuple[str, ...]
+) -> None:
+    save("a.png", size=(12, 10)), save("in/a.png", size=(12, 10))
+    save("b.png", size=(24, 20)), save("out/a.png", size=(24, 20))
+    ended = run("compare", *inputs, *options)
     assert ended.code == 2
+    assert not options or f"{options[0]} does not apply to" in ended.stderr
     assert not list(Path().glob("[sp].*"))
 
 

@@ -336,3 +336,10 @@ def test_a_home_that_is_no_folder_has_no_file(run: Run, save: Save, monkeypatch:
         monkeypatch.setenv(variable, "/dev/null")
     ended = run("in.png", "-m", "nearest", "-d", "cpu", "--quiet")
     assert (ended.code, ended.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("pair", [("--overwrite", "--skip-existing"), ("-s", "2", "--size", "64x")])
+def test_a_contradiction_is_refused_and_not_printed(run: Run, pair: tuple[str, ...]) -> None:
+    printed, ran = run("--print-config", *pair), run("a.png", *pair)
+    assert (printed.code, printed.text) == (2, "")
+    assert printed.stderr == ran.stderr

@@ -35,7 +35,10 @@ def test_light_is_enlarged_as_light(run: Run, tmp_path: Path, monkeypatch: pytes
     assert np.allclose(values[4, 28], 0.25)
     ended = run("room.hdr", "-m", "nearest", "-s", "2", "-f", "png")
     assert ended.code == 0
-    assert "what is brighter than white becomes white: PNG cannot hold floats" in ended.stderr
+    assert (
+        "what is brighter than white becomes white, and NaN becomes transparent: PNG cannot hold"
+        in ended.stderr
+    )
     shown = values_of(read_file(Path("room_x2.png")).first)
     assert shown.dtype == np.uint16
     assert (shown[4, 4] == 65_535).all()

@@ -2,6 +2,7 @@
 
 import json
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,7 @@ def test_a_picture_from_standard_input(run: Run, save: Save) -> None:
         (("a.png", "--report", "r.html", "--dry-run"), 2, "--report and --dry-run contradict each other"),
         (("in", "--report", "r.html", "--watch"), 2, "--report and --watch contradict each other"),
         (("a.png", "-o", "-", "--report", "r.html"), 2, "--report and a result on standard output"),
+        (("a.png", "--preview", "1", "-o", "r.html", "--report", "./r.html"), 2, "have the same name"),
         (("in", "-r", "--report", "in/r.html"), 6, "would lie among the inputs in 'in'"),
         (("a.png", "--report", "taken.html"), 6, "'taken_files' already exists"),
         (("a.png", "--report", "taken.html", "--overwrite"), 6, "is not a folder of a page"),
@@ -176,6 +178,14 @@ def test_refusals(run: Run, save: Save, arguments: tuple[str, ...], code: int, s
     ended = run(*arguments, *NEAREST)
     assert (ended.code, said in ended.stderr) == (code, True)
     assert (sorted(Path().rglob("*")), Path("there.html").read_text()) == (before, "mine")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="a folder in which nobody can write")
+def test_a_report_that_cannot_be_written_is_refused_before_the_work(run: Run, save: Save) -> None:
+    save("a.png")
+    ended = run("a.png", "-o", "out.png", *NEAREST, "--report", "/proc/report.html")
+    assert (ended.code, "cannot write /proc/report.html" in ended.stderr) == (6, True)
+    assert not Path("out.png").exists()
 
 
 def test_nothing_is_written_about_a_run_that_is_refused(run: Run, save: Save) -> None:

@@ -148,6 +148,15 @@ def test_a_picture_is_no_list(save: Save) -> None:
         refuse_early([], None, options, missing=True)
 
 
+def test_a_picture_with_another_name_is_no_list_either(save: Save) -> None:
+    save("a.png").rename("list.txt")
+    with pytest.raises(UsageError, match="is a picture, not a list"):
+        names_in_list("list.txt")
+    save("GIF89a.png")
+    Path("list").write_text("GIF89a.png\n")
+    assert names_in_list("list") == ("GIF89a.png",)
+
+
 def test_a_list_that_cannot_be_read(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="the list 'nowhere' cannot be read: No such file"):
         names_in_list("nowhere")

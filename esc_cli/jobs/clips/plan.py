@@ -36,9 +36,12 @@ def is_clip(source: Source) -> bool:
 
 
 def becomes_clip(source: Source, destination: Destination, largest_px: int, options: ClipOptions) -> bool:
-    """Return whether a source is an animation, of which a clip is to be made."""
+    """Return whether a source is an animation, of which a clip or an image sequence is to be made."""
+    named = destination.path
+    is_for_frames = named is not None and not destination.is_folder and is_sequence(str(named))
+    is_for_frames &= options.preview is None
     return (
-        isinstance(destination.format, Container)
+        (isinstance(destination.format, Container) or is_for_frames)
         and isinstance(source.content, Path)
         and is_animation(source.content, largest_px, keep_damaged=options.may_end_early)
     )

@@ -12,6 +12,7 @@ from esc_cli.jobs.previews.request import PreviewRequest
 from esc_cli.jobs.previews.sheet import sheet_size
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.task import PictureTask
+from esc_cli.media.archives import ArchiveFormat
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.probe import Probe
@@ -92,7 +93,8 @@ def plan_preview(
     format = destination.format or FORMATS["PNG"]
     if not isinstance(format, PictureFormat):
         if not destination.is_folder:
-            raise UsageError(f"a preview is a picture, but {format.name} is a container for clips")
+            what = "an archive" if isinstance(format, ArchiveFormat) else "a container for clips"
+            raise UsageError(f"a preview is a picture, but {format.name} is {what}")
         format = FORMATS["PNG"]
     request = options.previewed or PreviewRequest()
     place = request.place

@@ -4,7 +4,7 @@ libvips could read the format, but the one in pyvips-binary is built without it.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from esc_cli.media.metadata.kinds import Metadata
     from esc_cli.media.picture import AnimationTiming, Picture
     from esc_cli.media.pixels.depth import Pixels
+    from esc_cli.media.probe import Probe
 
 # Source: Radiance file formats (filefmts.pdf), "Picture files": a header of lines, an empty line, and the
 # resolution, whose signs and order state where the first pixel is.
@@ -78,6 +79,12 @@ class Radiance(LightFormat):
     def open(self, file: IO[bytes], name: str, largest_px: int) -> ImageFile:
         """Read the header."""
         return RadianceFile(file, name)
+
+    def limitations(self, probe: "Probe") -> Iterator[str]:
+        """Say also which floats are changed."""
+        yield from super().limitations(probe)
+        if probe.floating and probe.format != self.name:
+            yield f"negative values become 0, and NaN becomes white: {self.name} holds neither"
 
     def stores_gray_as_rgb(self, *, alpha: bool, depth_bits: int) -> bool:
         """Return True."""

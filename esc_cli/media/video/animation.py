@@ -235,6 +235,6 @@ def _notes(probed: Probe, file: PictureFile) -> Iterator[str]:
     yield from dict.fromkeys((*notes_on_pictures(probed), *file.first.notes))
     timing = file.timing
     if timing is not None and timing.loop != 1:
-        yield "the animation is repeated, but a clip is played once"
+        yield "the result is not repeated, as the animation is"
     if timing is not None and not all(timing.durations_ms):
         yield "frames without a duration are shown for 0.1 s, as browsers do"

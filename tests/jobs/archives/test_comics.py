@@ -182,6 +182,8 @@ def test_a_format_for_clips_is_said_not_to_apply() -> None:
         ("out.mp4", {}, "cannot be written as MP4"),
         ("-", {}, "cannot go to standard output"),
         (None, {"start": "1"}, "is an archive of pictures, to which the options for clips do not apply"),
+        (None, {"preview": "auto"}, "is an archive of pictures, of which no preview is made"),
+        ("out.html", {"preview": "1"}, "is an archive of pictures, of which no preview is made"),
         ("out.cbz", {"format": "zip"}, "the format ZIP and the name 'out.cbz' contradict each other"),
     ],
 )
@@ -202,6 +204,12 @@ def test_pictures_and_clips_do_not_become_archives() -> None:
     Path("a.png").write_bytes(page())
     with pytest.raises(UsageError, match="a picture cannot be written as CBZ"):
         upscale("a.png", "a.cbz", **NEAREST)
+
+
+def test_a_preview_of_a_picture_is_no_archive() -> None:
+    Path("a.png").write_bytes(page())
+    with pytest.raises(UsageError, match="a preview is a picture, but CBZ is an archive"):
+        upscale("a.png", "a.cbz", preview="auto", **NEAREST)
 
 
 def test_python_makes_an_archive_from_an_archive() -> None:

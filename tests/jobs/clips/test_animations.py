@@ -88,7 +88,7 @@ def test_a_gif_becomes_an_mp4_with_its_times(animate: Callable[..., list[Plane]]
     (planned,) = [event for event in heard if isinstance(event, Planned)]
     assert (planned.format, planned.frames) == ("MP4", 5)
     assert planned.lost == (
-        "the animation is repeated, but a clip is played once",
+        "the result is not repeated, as the animation is",
         "yuv420p needs even sizes: the last row or column is repeated, and 93x69 becomes 94x70 "
         "(--pixel-format yuv444p keeps the size)",
     )
@@ -97,6 +97,30 @@ def test_a_gif_becomes_an_mp4_with_its_times(animate: Callable[..., list[Plane]]
     assert times == [Fraction(time, 1000) for time in (0, 100, 130, 200, 400)]
     heard, _ = upscale("in.gif", output="out.mp4", scale=3)
     assert [event.reason for event in heard if isinstance(event, Skipped)] == ["up to date"]
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
+def test_the_frames_of_an_animation_become_files(
+    animate: Callable[..., list[Plane]], upscale: Upscale, mode: str
+) -> None:
+    shown = animate("in.png", mode)
+    heard, report = upscale("in.png", output="frames/%03d.png")
+    assert report.exit_code == ExitCode.OK
+    (planned,) = [event for event in heard if isinstance(event, Planned)]
+    assert "only the frames are kept" in " ".join(planned.lost)
+    assert sorted(path.name for path in Path("frames").glob("*.png")) == [f"00{n}.png" for n in range(1, 6)]
+    for number, plane in enumerate(shown, 1):
+        written = np.asarray(Image.open(f"frames/00{number}.png"))
+        visible = plane[..., -1:] > 0 if mode == "RGBA" else np.ones_like(plane[..., :1], bool)
+        assert (~larger(visible) | (written == larger(plane))).all()
+
+
+def test_a_preview_of_an_animation_may_have_any_name(
+    animate: Callable[..., list[Plane]], upscale: Upscale
+) -> None:
+    animate("in.png")
+    upscale("in.png", output="sheet%03d.png", preview="1")
+    assert [path.name for path in Path().glob("sheet*")] == ["sheet%03d.png"]
 
 
 def test_transparency_stays_in_webm_and_is_said_to_be_lost_in_mp4(

@@ -84,7 +84,7 @@ def test_a_clip_says_what_it_lacks_of_an_animation(tmp_path: Path) -> None:
     odd = saved(tmp_path / "odd.webp", shots(3), duration=[0, 20, 20], xmp=b"<x:xmpmeta/>")
     assert AnimationReader(odd).clip.notes == (
         "the pictures' EXIF, XMP, captions, text and comments are not kept: frames cannot store them",
-        "the animation is repeated, but a clip is played once",
+        "the result is not repeated, as the animation is",
         "frames without a duration are shown for 0.1 s, as browsers do",
     )
 
