@@ -11,12 +11,17 @@ Source: the manual of GCC's libgomp, the OpenMP library in torch's wheels for Li
 POLICY = "OMP_WAIT_POLICY"
 """Environment variable of the OpenMP standard, from which libgomp derives the number of loops."""
 
-FEW_SPINS = "1000"
+FEW_SPINS = "3000"
 """Loops that take microseconds. libgomp's default of 300,000 takes milliseconds.
 
-A waiting thread that loops keeps the core that the thread it waits for may need. On two cores that four other
-processes kept busy, ESC-light x4 took 4,189 and 4,741 ms for 64x64 with the default, 1,264 and 1,326 with
-10,000 loops, 665 and 698 with 1,000, and 812 and 726 without any (means of 10, in turns).
+A waiting thread that loops keeps the core that the thread it waits for may need. ESC x2 in bfloat16 with two
+threads on two cores, while other processes kept some of them busy, milliseconds (medians of 3 to 10):
+
+                   no other process       one                   two
+    loops          64x64   128x128        64x64   128x128       64x64   128x128
+    300,000        118     418            372     1,306         708     1,415
+    3,000          121     403            357     1,001         357     1,050
+    1,000          129     432            266       873         262       842
 """
 
 
