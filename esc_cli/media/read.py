@@ -12,11 +12,11 @@ from PIL import Image
 from torch import Tensor
 
 from esc_cli.errors import DamageError, InputError
-from esc_cli.media.color.light import to_screen
 from esc_cli.media.damage import damage_note, keeping_damaged, or_refuse
 from esc_cli.media.formats.registry import DEFAULT, format_of
 from esc_cli.media.frames import could_go_to, frames, timing_of
 from esc_cli.media.libtiff import notes_on_damage
+from esc_cli.media.light import to_screen
 from esc_cli.media.metadata.fitting import metadata_notes, read_metadata
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.opening import opened

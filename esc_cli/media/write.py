@@ -5,9 +5,9 @@ from dataclasses import replace
 
 from esc_cli.errors import OutOfMemoryError, UsageError
 from esc_cli.media.color.conversion import to_srgb
-from esc_cli.media.color.light import as_light, is_light, on_white, to_screen
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS, check_fits
+from esc_cli.media.light import as_light, is_light, on_white, to_screen
 from esc_cli.media.metadata.fitting import fitted
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import DEFAULT, Picture, PictureFile, WriteSettings

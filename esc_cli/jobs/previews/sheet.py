@@ -8,9 +8,9 @@ import torch
 from torch import Tensor
 
 from esc_cli.evaluation.comparison import as_shown
-from esc_cli.media.color.light import to_screen
 from esc_cli.media.contact_sheet import LINE_PX, captioned, contact_sheet
 from esc_cli.media.contact_sheet import sheet_size as montage_size
+from esc_cli.media.light import to_screen
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture
 from esc_cli.media.pixels.depth import with_depth

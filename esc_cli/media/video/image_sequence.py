@@ -15,9 +15,9 @@ from torch import Tensor
 
 from esc_cli.errors import DamageError, InputError, UsageError
 from esc_cli.media.color.conversion import to_srgb
-from esc_cli.media.color.light import to_screen
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS
+from esc_cli.media.light import to_screen
 from esc_cli.media.limitations import limitations
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import DEFAULT, Picture, PictureFile, WriteSettings

@@ -92,7 +92,10 @@ def _keep_often(folder: Path, name: str) -> None:
         Store(folder, HERE).keep(name, FIGURES)
 
 
-def test_processes_that_write_at_once_leave_a_whole_file(tmp_path: Path) -> None:
+def test_processes_that_write_at_once_leave_a_whole_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(Path(__file__).parents[3])  # the processes import this module by its name
     context = multiprocessing.get_context("spawn")
     processes = [context.Process(target=_keep_often, args=(tmp_path, name)) for name in ("a", "b")]
     for process in processes:

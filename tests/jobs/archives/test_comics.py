@@ -182,8 +182,8 @@ def test_a_format_for_clips_is_said_not_to_apply() -> None:
         ("out.mp4", {}, "cannot be written as MP4"),
         ("-", {}, "cannot go to standard output"),
         (None, {"start": "1"}, "is an archive of pictures, to which the options for clips do not apply"),
-        (None, {"preview": "auto"}, "is an archive of pictures, of which no preview is made"),
-        ("out.html", {"preview": "1"}, "is an archive of pictures, of which no preview is made"),
+        (None, {"preview": "auto"}, "is an archive, and only pictures and clips can be previewed"),
+        ("out.html", {"preview": "1"}, "is an archive, and only pictures and clips can be previewed"),
         ("out.cbz", {"format": "zip"}, "the format ZIP and the name 'out.cbz' contradict each other"),
     ],
 )

@@ -1,6 +1,7 @@
 """Test clips that become animations, and animations that become clips, from the call to the file."""
 
 import io
+import re
 import subprocess
 from collections.abc import Callable
 from fractions import Fraction
@@ -210,7 +211,7 @@ def test_a_stream_of_unknown_length_ends_when_memory_does(
         assert program.stdout is not None
         monkeypatch.setattr("sys.stdin", io.TextIOWrapper(program.stdout))  # type: ignore[type-var]
         _, report = upscale("-", output="out.gif", scale=1)
-    assert report.failures[0].error.message.startswith("a GIF of 4 frames of 128x96 pixels needs about ")
+    assert re.match(r"a GIF of [2-9] frames of 128x96 pixels needs about ", report.failures[0].error.message)
     assert not Path("out.gif").exists()
 
 

@@ -69,7 +69,8 @@ def measured(name: str, dtype: torch.dtype) -> tuple[int, int, int]:
 @pytest.fixture(scope="module")
 def fresh_process() -> Iterator[ProcessPoolExecutor]:
     """Give a process in which nothing but the measured work takes memory, and nothing of other tests."""
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+    with pytest.MonkeyPatch.context() as patch, ProcessPoolExecutor(1, get_context("spawn")) as process:
+        patch.syspath_prepend(Path(__file__).parents[3])  # the process imports this module by its name
         yield process
 
 
