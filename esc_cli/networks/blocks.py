@@ -92,8 +92,8 @@ class MixingLayer(nn.Module):
         """
         partial, rest = hidden.tensor_split((self.plk.partial_dim,), dim=1)
         weight, bias = self.aggr.weight[:, partial.shape[1] :], self.aggr.bias
-        # A matrix product accepts zero channels, which a convolution does not. There are none where the mixer
-        # reads all channels.
+        if rest.shape[1] == 0:  # the mixer reads all channels; OpenVINO has no product over zero channels
+            return residual + bias[:, None, None], partial  # type: ignore[index]
         passing = F.linear(rest.movedim(1, -1), weight.flatten(1), bias).movedim(-1, 1)
         return residual + passing, partial
 

@@ -57,11 +57,11 @@ def obstacle(network: nn.Module) -> str | None:
     """Return the reason against running a network with OpenVINO, as the end of a sentence, or None."""
     if isinstance(network, ForeignNetwork):
         return "it runs ESC's networks only"
-    attentions = [module for module in network.modules() if isinstance(module, WindowAttentionBase)]
-    if not attentions:
-        return "a network without attention gains nothing from it"
+    if next(network.parameters(), None) is None:
+        return "a model without weights gains nothing from it"
     if any(isinstance(module, AttentiveConvolution) for module in network.modules()):
         return "the network's pooling would be fixed to one picture size"
+    attentions = [module for module in network.modules() if isinstance(module, WindowAttentionBase)]
     bias_bytes = sum(one.heads * one.window_size**4 * torch.float32.itemsize for one in attentions)
     if bias_bytes > LARGEST_BIAS_BYTES:
         return f"the attention bias would take {bias_bytes // 2**20} MB"

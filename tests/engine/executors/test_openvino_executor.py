@@ -41,6 +41,7 @@ TINY = {
 }
 NETWORKS: dict[str, NetworkConfig] = {
     "esc": ESCConfig(3, **{**TINY, "dim": 32, "heads": 2}, kernel_size=9, inner_norm=True),
+    "esc without attention": ESCConfig(2, **{**TINY, "heads": 0, "window_size": 1}, kernel_size=9),
     "esc-fp": ESCFPConfig(2, **TINY),
     "esc-real": ESCRealConfig(4, **TINY),
     "esc-real-dysample": ESCRealConfig(2, **TINY, head="dysample"),
@@ -189,7 +190,7 @@ def test_dense_biases_that_are_too_large_are_an_obstacle(name: str, expected: st
 
 
 def test_baselines_are_left_to_torch() -> None:
-    assert "without attention" in str(obstacle(load_checkpoint("nearest").network))
+    assert "without weights" in str(obstacle(load_checkpoint("nearest").network))
 
 
 @needs_openvino
