@@ -135,7 +135,14 @@ def sets(context: typer.Context, incomplete: str) -> list[str]:
 
 attention = one_of(*_ATTENTION)
 
-devices = one_of(*_DEVICES)
+
+def devices(context: typer.Context, incomplete: str) -> list[str]:
+    """Return the kinds of devices of the runtime that was typed before, or of torch."""
+    if context.params.get("runtime") != "onnx":
+        return _like(incomplete, _DEVICES)
+    from esc_cli.engine.executors.onnx_providers import PROVIDERS
+
+    return _like(incomplete, ("auto", *(one.name for one in PROVIDERS)))
 
 
 def _like(incomplete: str, values: Iterable[str]) -> list[str]:

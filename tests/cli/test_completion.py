@@ -138,6 +138,8 @@ def words(run: Run, typed: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         ("", []),
         ("b", ["benchmark"]),
         ("-p ", ["auto", "float32", "bfloat16", "float16"]),
+        ("--device c", ["cpu", "cuda"]),
+        ("--runtime onnx -d d", ["directml"]),
         ("--model = esc-r", ["esc-real", "esc-robust"]),
         ("--metadata x", ["xmp"]),
         ("--version --no-con", ["--no-config"]),
@@ -197,7 +199,9 @@ def test_a_home_folder_that_cannot_be_written(
     assert ended.stderr.startswith("esc-upscale: the completion cannot be installed: ")
 
 
-@pytest.mark.parametrize("typed", ["-m es", "-d c", "-f j", "--preci", "compare -m es", "benchmark --r"])
+@pytest.mark.parametrize(
+    "typed", ["-m es", "-d c", "--runtime onnx -d c", "-f j", "--preci", "compare -m es", "benchmark --r"]
+)
 def test_completing_loads_nothing_heavy(typed: str) -> None:
     script = (
         "import sys\nfrom esc_cli.cli.main import main\n"
