@@ -50,6 +50,20 @@ def test_verbose_says_why(run: Run, save: Save) -> None:
     assert "in.png → in_x4.png (8x6 → 32x24, PNG)\n" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("tiling", "way"),
+    [
+        ("none", "the whole picture at once: "),
+        ("exact", "exact, in strips: "),
+        ("overlap", "tiles of 512 pixels that overlap: "),
+    ],
+)
+def test_verbose_says_how_a_picture_was_cut(run: Run, save: Save, tiling: str, way: str) -> None:
+    save("in.png")
+    ended = run("in.png", *NEAREST, "-v", "-d", "cpu", "--tiling", tiling)
+    assert f"\n  {way}" in ended.stderr
+
+
 def test_a_folder(run: Run, save: Save) -> None:
     save("in/1.png"), save("in/sub/2.jpg"), save("in/sub/er/3.webp")
     Path("in/notes.txt").write_text("hello")
