@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 from typer.core import TyperGroup
 
 from esc_cli.checkpoints.manifest import read_manifest
-from esc_cli.checkpoints.model_card import render_models_table
+from esc_cli.checkpoints.model_card import PUBLISHED, SETS, render_models_table
 from esc_cli.cli.configuration import default_file
 from esc_cli.cli.main import COMMANDS
 from esc_cli.errors import ExitCode
@@ -49,6 +50,52 @@ def test_models_are_those_of_the_manifest() -> None:
     assert table == render_models_table(read_manifest()), "run: .ci/ship_model"
 
 
+def test_figures_of_the_models_are_those_of_the_manifest() -> None:
+    """If better weights are shipped, the README's sentence must tell of them."""
+    readme = " ".join(read("README.md").split())
+    entries = read_manifest()
+    gaps = [
+        score.psnr - entry.psnr[name]
+        for entry in entries
+        for name, score in zip(SETS, PUBLISHED.get((entry.name, entry.scale), ()), strict=False)
+    ]
+    assert f"are up to {max(gaps):.1f} dB better" in readme
+    (real,) = (entry for entry in entries if entry.name == "esc-real")
+    gains = [
+        scores["ours"] - scores[other]
+        for scores in real.psnr_degraded.values()
+        for other in ("clean", "bicubic")
+    ]
+    assert f"it is {min(gains):.1f} to {max(gains):.1f} dB better than `esc` and bicubic" in readme
+
+
+def test_speed_is_that_of_the_table_of_speeds() -> None:
+    rows = {
+        cells[1].strip(): cells
+        for line in read("docs/speed.md").splitlines()
+        if len(cells := line.split("|")) > 3
+    }
+    full, openvino = (rows[way][3].strip(" x") for way in ("float32 (`sdpa`)", "bfloat16, OpenVINO"))
+    readme = " ".join(read("README.md").split())
+    assert f"runs {full} times as fast as a direct implementation" in readme
+    assert f"in bfloat16 it runs {openvino} times as fast" in readme
+    light, fp, tiny = (float(rows[name][3]) for name in ("esc-light", "esc-fp", "esc-tiny"))
+    assert (
+        f"`esc-light` takes {light:.1f} of the time of `esc`, `esc-fp` {fp:.1f}, `esc-tiny` {tiny:.1f}"
+        in readme
+    )
+
+
+def test_extras_python_and_torch_are_those_of_the_package() -> None:
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    texts = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    named = {extra for extras in re.findall(r"esc-upscale\[([\w,]+)\]", texts) for extra in extras.split(",")}
+    assert named <= project["optional-dependencies"].keys()
+    versions = re.findall(r"Python :: (\d+\.\d+)", "".join(project["classifiers"]))
+    assert f"Python {versions[0]} to {versions[-1]}" in read("README.md")
+    assert len(set(re.findall(r"torch==(\S+)", read("README.md")))) == 1
+
+
 def test_events_are_all_there() -> None:
     table = read("docs/batches.md").partition("<!-- table: events -->")[2]
     table = table.partition("<!-- /table: events -->")[0]
@@ -65,8 +112,18 @@ def test_rooms_are_those_of_the_package() -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     links = re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
-    files = {link.partition("#")[0] for link in links if not link.startswith(("https://", "#"))}
-    assert [link for link in files if not (path.parent / link).exists()] == []
+    for link in links:
+        name, _, place = link.partition("#")
+        if not link.startswith("https://"):
+            target = path.parent / name if name else path
+            assert target.exists(), link
+            assert not place or place in places(target), link
+
+
+def places(path: Path) -> set[str]:
+    """Return the names that a Markdown file's headings have in links."""
+    headings = re.findall(r"^#+ (.*)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("arguments", [pytest.param(words, id=place) for place, words in commands()])
