@@ -4,6 +4,7 @@ import re
 import shlex
 import tomllib
 from collections.abc import Iterator
+from functools import reduce
 from importlib import import_module
 from pathlib import Path
 from typing import get_args
@@ -18,6 +19,7 @@ from esc_cli.cli.configuration import default_file
 from esc_cli.cli.main import COMMANDS
 from esc_cli.errors import ExitCode
 from esc_cli.jobs.events import Event
+from esc_cli.media.video.settings import _DEFAULT_CRF
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "esc_cli/training/RECIPE.md"]
@@ -118,6 +120,53 @@ def test_links_lead_somewhere(path: Path) -> None:
             target = path.parent / name if name else path
             assert target.exists(), link
             assert not place or place in places(target), link
+
+
+FIGURES = {
+    ("clips.md", "in segments of {}"): "jobs.clips.sinks:SEGMENT_FRAMES",
+    ("clips.md", "a GIF of more than {} frames per second"): "media.formats.gif:_FASTEST_SHOWN",
+    ("clips.md", "get the quantizer {}"): "media.video.settings:_DEFAULT_QUANTIZER",
+    ("pictures.md", "A part has {0}x{0} pixels"): "jobs.previews.task:PART_PX",
+    ("pictures.md", "samples of {0}x{0} pixels"): "engine.tiling.samples:TILE_PX",
+    ("pictures.md", "a margin of {} pixels around the part"): "enhancement.parts:MARGIN_PX",
+    ("pictures.md", "read at most {} pixels across a border"): "engine.wrapping:UNBOUNDED_PX",
+    (
+        "pictures.md",
+        "Up to {} megapixels of pictures",
+    ): "evaluation.viewer.page:EMBEDDED_PX / 1000000",
+    ("pictures.md", "more than {} megapixels are refused"): "media.pillow:LARGEST_INPUT_PX / 1000000",
+    ("batches.md", "or {} pixels a side as tiles"): "evaluation.viewer.page:EMBEDDED_SIDE_PX",
+    ("batches.md", "have been the same for {} seconds"): "jobs.watch:Patience.settle_s",
+    ("batches.md", "failed after {} seconds without a change"): "jobs.watch:Patience.give_up_s",
+    ("batches.md", "is searched every {} seconds"): "jobs.watch:Patience.search_s",
+    ("batches.md", "Entries of more than {} GiB"): "media.archives:LARGEST_ENTRY_BYTES / 1073741824",
+    ("batches.md", "more than {} MiB in all"): "media.archives:_HARMLESS_BYTES / 1048576",
+    ("batches.md", "to more than {} times their size"): "media.archives:MOST_GROWTH",
+    ("batches.md", "left and, from {} columns on"): "cli.bars:NARROW_COLUMNS",
+    ("batches.md", "From {} columns on"): "cli.bars:WIDE_COLUMNS",
+    ("speed.md", "({} megapixels on a GPU)"): "engine.tuning.trials:WORTHWHILE_PX_ELSEWHERE / 1048576",
+    ("speed.md", "in each precision, with {0}x{0} pixels"): "engine.tuning.trials:WHOLE_PX",
+    ("speed.md", "more than the {} s of its startup"): "engine.executors.openvino_executor:START_S",
+    ("speed.md", "`--nice N` (0 to {})"): "jobs.niceness:MOST_NICE",
+    ("speed.md", "(`GOMP_SPINCOUNT={}`)"): "engine.waiting:FEW_SPINS",
+    ("runtimes.md", "plain operators of opset {}"): "engine.onnx_graphs.graph:OPSET",
+}
+"""Figures in the documents, by their places, and the values of the program."""
+
+
+@pytest.mark.parametrize(("place", "value"), FIGURES.items(), ids=str)
+def test_figures_are_those_of_the_program(place: tuple[str, str], value: str) -> None:
+    document, words = place
+    name, _, unit = value.partition(" / ")
+    module, _, attributes = name.partition(":")
+    figure = reduce(getattr, attributes.split("."), import_module(f"esc_cli.{module}"))
+    said = f"{float(figure) / float(unit or 1):.0f}"  # type: ignore[arg-type]
+    assert words.format(said) in " ".join(read(f"docs/{document}").split())
+
+
+def test_default_quality_of_clips_is_that_of_the_encoders() -> None:
+    *first, last = (f"{quality:.0f}" for quality in _DEFAULT_CRF.values())
+    assert f"The default `--crf` ({', '.join(first)} and {last})" in read("docs/clips.md")
 
 
 def places(path: Path) -> set[str]:
