@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 import typer
 from typer.core import TyperGroup
 
@@ -18,8 +19,12 @@ from esc_cli.checkpoints.model_card import PUBLISHED, SETS, render_models_table
 from esc_cli.cli.configuration import default_file
 from esc_cli.cli.main import COMMANDS
 from esc_cli.errors import ExitCode
+from esc_cli.evaluation.benchmark.measurement import multiply_accumulates
 from esc_cli.jobs.events import Event
 from esc_cli.media.video.settings import _DEFAULT_CRF
+from esc_cli.networks.ablations import ABLATIONS
+from esc_cli.networks.ablations import PUBLISHED as PUBLISHED_ABLATIONS
+from esc_cli.networks.architectures.registry import VARIANTS, build_network
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "esc_cli/training/RECIPE.md"]
@@ -98,6 +103,22 @@ def test_extras_python_and_torch_are_those_of_the_package() -> None:
     assert len(set(re.findall(r"torch==(\S+)", read("README.md")))) == 1
 
 
+def test_ablated_networks_are_as_large_as_the_table_says() -> None:
+    rows = re.findall(
+        r"^\| ([a-z0-9-]+) \| (\d+) \| ([\d.]+) \|.*\|([^|]*)\|$", read("docs/research.md"), re.M
+    )
+    assert len(rows) == len(ABLATIONS) + 1  # with three others, and without kernel-17 and window-64
+    for name, parameters, multiplications, published in rows:
+        config = (ABLATIONS.get(name) or VARIANTS[name])(2)
+        with torch.device("meta"):
+            count = sum(parameter.numel() for parameter in build_network(config).parameters())
+        assert (name, f"{count / 1000:.0f}") == (name, parameters)
+        assert (name, f"{multiply_accumulates(config, 360, 640) / 10**9:.1f}") == (name, multiplications)
+        if published.strip():
+            paper = PUBLISHED_ABLATIONS[name]
+            assert (name, f"{paper.set5:.2f}, {paper.latency_ms:.1f}") == (name, published.strip())
+
+
 def test_events_are_all_there() -> None:
     table = read("docs/batches.md").partition("<!-- table: events -->")[2]
     table = table.partition("<!-- /table: events -->")[0]
@@ -144,6 +165,8 @@ FIGURES = {
     ("batches.md", "to more than {} times their size"): "media.archives:MOST_GROWTH",
     ("batches.md", "left and, from {} columns on"): "cli.bars:NARROW_COLUMNS",
     ("batches.md", "From {} columns on"): "cli.bars:WIDE_COLUMNS",
+    ("cluster.md", "into segments of {} frames"): "jobs.clips.sinks:SEGMENT_FRAMES",
+    ("cluster.md", "for at most {} seconds"): "jobs.clips.work_folder:_SEEN_WITHIN_S",
     ("speed.md", "({} megapixels on a GPU)"): "engine.tuning.trials:WORTHWHILE_PX_ELSEWHERE / 1048576",
     ("speed.md", "in each precision, with {0}x{0} pixels"): "engine.tuning.trials:WHOLE_PX",
     ("speed.md", "more than the {} s of its startup"): "engine.executors.openvino_executor:START_S",
