@@ -2,21 +2,29 @@
 
 import re
 import shlex
+import tomllib
 from collections.abc import Iterator
+from functools import reduce
 from importlib import import_module
 from pathlib import Path
 from typing import get_args
 
 import pytest
+import torch
 import typer
 from typer.core import TyperGroup
 
 from esc_cli.checkpoints.manifest import read_manifest
-from esc_cli.checkpoints.model_card import render_models_table
+from esc_cli.checkpoints.model_card import PUBLISHED, SETS, render_models_table
 from esc_cli.cli.configuration import default_file
 from esc_cli.cli.main import COMMANDS
 from esc_cli.errors import ExitCode
+from esc_cli.evaluation.benchmark.measurement import multiply_accumulates
 from esc_cli.jobs.events import Event
+from esc_cli.media.video.settings import _DEFAULT_CRF
+from esc_cli.networks.ablations import ABLATIONS
+from esc_cli.networks.ablations import PUBLISHED as PUBLISHED_ABLATIONS
+from esc_cli.networks.architectures.registry import VARIANTS, build_network
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "esc_cli/training/RECIPE.md"]
@@ -49,6 +57,68 @@ def test_models_are_those_of_the_manifest() -> None:
     assert table == render_models_table(read_manifest()), "run: .ci/ship_model"
 
 
+def test_figures_of_the_models_are_those_of_the_manifest() -> None:
+    """If better weights are shipped, the README's sentence must tell of them."""
+    readme = " ".join(read("README.md").split())
+    entries = read_manifest()
+    gaps = [
+        score.psnr - entry.psnr[name]
+        for entry in entries
+        for name, score in zip(SETS, PUBLISHED.get((entry.name, entry.scale), ()), strict=False)
+    ]
+    assert f"are up to {max(gaps):.1f} dB better" in readme
+    (real,) = (entry for entry in entries if entry.name == "esc-real")
+    gains = [
+        scores["ours"] - scores[other]
+        for scores in real.psnr_degraded.values()
+        for other in ("clean", "bicubic")
+    ]
+    assert f"it is {min(gains):.1f} to {max(gains):.1f} dB better than `esc` and bicubic" in readme
+
+
+def test_speed_is_that_of_the_table_of_speeds() -> None:
+    rows = {
+        cells[1].strip(): cells
+        for line in read("docs/speed.md").splitlines()
+        if len(cells := line.split("|")) > 3
+    }
+    full, openvino = (rows[way][3].strip(" x") for way in ("float32 (`sdpa`)", "bfloat16, OpenVINO"))
+    readme = " ".join(read("README.md").split())
+    assert f"runs {full} times as fast as a direct implementation" in readme
+    assert f"in bfloat16 it runs {openvino} times as fast" in readme
+    light, fp, tiny = (float(rows[name][3]) for name in ("esc-light", "esc-fp", "esc-tiny"))
+    assert (
+        f"`esc-light` takes {light:.1f} of the time of `esc`, `esc-fp` {fp:.1f}, `esc-tiny` {tiny:.1f}"
+        in readme
+    )
+
+
+def test_extras_python_and_torch_are_those_of_the_package() -> None:
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    texts = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS)
+    named = {extra for extras in re.findall(r"esc-upscale\[([\w,]+)\]", texts) for extra in extras.split(",")}
+    assert named <= project["optional-dependencies"].keys()
+    versions = re.findall(r"Python :: (\d+\.\d+)", "".join(project["classifiers"]))
+    assert f"Python {versions[0]} to {versions[-1]}" in read("README.md")
+    assert len(set(re.findall(r"torch==(\S+)", read("README.md")))) == 1
+
+
+def test_ablated_networks_are_as_large_as_the_table_says() -> None:
+    rows = re.findall(
+        r"^\| ([a-z0-9-]+) \| (\d+) \| ([\d.]+) \|.*\|([^|]*)\|$", read("docs/research.md"), re.M
+    )
+    assert len(rows) == len(ABLATIONS) + 1  # with three others, and without kernel-17 and window-64
+    for name, parameters, multiplications, published in rows:
+        config = (ABLATIONS.get(name) or VARIANTS[name])(2)
+        with torch.device("meta"):
+            count = sum(parameter.numel() for parameter in build_network(config).parameters())
+        assert (name, f"{count / 1000:.0f}") == (name, parameters)
+        assert (name, f"{multiply_accumulates(config, 360, 640) / 10**9:.1f}") == (name, multiplications)
+        if published.strip():
+            paper = PUBLISHED_ABLATIONS[name]
+            assert (name, f"{paper.set5:.2f}, {paper.latency_ms:.1f}") == (name, published.strip())
+
+
 def test_events_are_all_there() -> None:
     table = read("docs/batches.md").partition("<!-- table: events -->")[2]
     table = table.partition("<!-- /table: events -->")[0]
@@ -65,8 +135,67 @@ def test_rooms_are_those_of_the_package() -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_links_lead_somewhere(path: Path) -> None:
     links = re.findall(r"\]\(([^)]+)\)", path.read_text(encoding="utf-8"))
-    files = {link.partition("#")[0] for link in links if not link.startswith(("https://", "#"))}
-    assert [link for link in files if not (path.parent / link).exists()] == []
+    for link in links:
+        name, _, place = link.partition("#")
+        if not link.startswith("https://"):
+            target = path.parent / name if name else path
+            assert target.exists(), link
+            assert not place or place in places(target), link
+
+
+FIGURES = {
+    ("clips.md", "in segments of {}"): "jobs.clips.sinks:SEGMENT_FRAMES",
+    ("clips.md", "a GIF of more than {} frames per second"): "media.formats.gif:_FASTEST_SHOWN",
+    ("clips.md", "get the quantizer {}"): "media.video.settings:_DEFAULT_QUANTIZER",
+    ("pictures.md", "A part has {0}x{0} pixels"): "jobs.previews.task:PART_PX",
+    ("pictures.md", "samples of {0}x{0} pixels"): "engine.tiling.samples:TILE_PX",
+    ("pictures.md", "a margin of {} pixels around the part"): "enhancement.parts:MARGIN_PX",
+    ("pictures.md", "read at most {} pixels across a border"): "engine.wrapping:UNBOUNDED_PX",
+    (
+        "pictures.md",
+        "Up to {} megapixels of pictures",
+    ): "evaluation.viewer.page:EMBEDDED_PX / 1000000",
+    ("pictures.md", "more than {} megapixels are refused"): "media.pillow:LARGEST_INPUT_PX / 1000000",
+    ("batches.md", "or {} pixels a side as tiles"): "evaluation.viewer.page:EMBEDDED_SIDE_PX",
+    ("batches.md", "have been the same for {} seconds"): "jobs.watch:Patience.settle_s",
+    ("batches.md", "failed after {} seconds without a change"): "jobs.watch:Patience.give_up_s",
+    ("batches.md", "is searched every {} seconds"): "jobs.watch:Patience.search_s",
+    ("batches.md", "Entries of more than {} GiB"): "media.archives:LARGEST_ENTRY_BYTES / 1073741824",
+    ("batches.md", "more than {} MiB in all"): "media.archives:_HARMLESS_BYTES / 1048576",
+    ("batches.md", "to more than {} times their size"): "media.archives:MOST_GROWTH",
+    ("batches.md", "left and, from {} columns on"): "cli.bars:NARROW_COLUMNS",
+    ("batches.md", "From {} columns on"): "cli.bars:WIDE_COLUMNS",
+    ("cluster.md", "into segments of {} frames"): "jobs.clips.sinks:SEGMENT_FRAMES",
+    ("cluster.md", "for at most {} seconds"): "jobs.clips.work_folder:_SEEN_WITHIN_S",
+    ("speed.md", "({} megapixels on a GPU)"): "engine.tuning.trials:WORTHWHILE_PX_ELSEWHERE / 1048576",
+    ("speed.md", "in each precision, with {0}x{0} pixels"): "engine.tuning.trials:WHOLE_PX",
+    ("speed.md", "more than the {} s of its startup"): "engine.executors.openvino_executor:START_S",
+    ("speed.md", "`--nice N` (0 to {})"): "jobs.niceness:MOST_NICE",
+    ("speed.md", "(`GOMP_SPINCOUNT={}`)"): "engine.waiting:FEW_SPINS",
+    ("runtimes.md", "plain operators of opset {}"): "engine.onnx_graphs.graph:OPSET",
+}
+"""Figures in the documents, by their places, and the values of the program."""
+
+
+@pytest.mark.parametrize(("place", "value"), FIGURES.items(), ids=str)
+def test_figures_are_those_of_the_program(place: tuple[str, str], value: str) -> None:
+    document, words = place
+    name, _, unit = value.partition(" / ")
+    module, _, attributes = name.partition(":")
+    figure = reduce(getattr, attributes.split("."), import_module(f"esc_cli.{module}"))
+    said = f"{float(figure) / float(unit or 1):.0f}"  # type: ignore[arg-type]
+    assert words.format(said) in " ".join(read(f"docs/{document}").split())
+
+
+def test_default_quality_of_clips_is_that_of_the_encoders() -> None:
+    *first, last = (f"{quality:.0f}" for quality in _DEFAULT_CRF.values())
+    assert f"The default `--crf` ({', '.join(first)} and {last})" in read("docs/clips.md")
+
+
+def places(path: Path) -> set[str]:
+    """Return the names that a Markdown file's headings have in links."""
+    headings = re.findall(r"^#+ (.*)", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("arguments", [pytest.param(words, id=place) for place, words in commands()])

@@ -22,8 +22,8 @@ class Limits:
     """The smallest traces for which a picture gets the robust model.
 
     Attributes:
-        jpeg_step: Step in which JPEG rounded low frequencies, for luma from 0 to 255. A step of 4 is quality
-            85 in the IJG's tables, and 2 is quality 92.
+        jpeg_step: Step in which JPEG rounded low frequencies, for luma from 0 to 255. In the IJG's
+            tables, a step of 4 is quality 85, and 2 is quality 91 to 94.
         noise: Standard deviation of the luma's noise, for luma from 0 to 255.
         softness_db: How much weaker fine detail is than coarse detail, in dB. A sharp edge has 10 or 11, and
             a blur of 0.7 pixels has 17.

@@ -33,6 +33,28 @@ SMALL_NETWORKS: Mapping[str, dict[str, Any]] = {
         "upsampler": "pixelshuffledirect",
     },
     "DnCNN.DnCNN": {"in_nc": 1, "out_nc": 1, "nc": 8, "nb": 4},
+    "ESRGAN.ESRGAN": {"num_filters": 16, "num_blocks": 1, "scale": 4},
+    "DAT.DAT": {
+        "img_size": 16,
+        "embed_dim": 32,
+        "split_size": [4, 4],
+        "depth": [1],
+        "num_heads": [2],
+        "upscale": 2,
+        "upsampler": "pixelshuffledirect",
+    },
+    "HAT.HAT": {
+        "img_size": 16,
+        "window_size": 8,
+        "embed_dim": 16,
+        "depths": [1],
+        "num_heads": [2],
+        "squeeze_factor": 4,
+        "compress_ratio": 4,
+        "num_feat": 16,
+        "upscale": 2,
+        "upsampler": "pixelshuffle",
+    },
 }
 """Keywords of networks, by their names in ``spandrel.architectures``."""
 

@@ -1,6 +1,8 @@
 """The shipped models are intact, listed in the manifest, and described by the model card."""
 
+import csv
 import dataclasses
+import re
 import shutil
 from pathlib import Path
 
@@ -22,6 +24,18 @@ def test_shipped_files_are_whole() -> None:
 def test_every_shipped_file_is_in_the_manifest() -> None:
     listed = {entry.path.name for entry in read_manifest()}
     assert {path.name for path in weights_folder().glob("*.safetensors")} == listed
+
+
+def test_every_training_picture_is_licensed_for_free_use() -> None:
+    with (weights_folder() / "training-pictures.csv").open(encoding="utf-8", newline="") as lines:
+        pictures = list(csv.DictReader(lines))
+    free = re.compile(r"CC0|CC BY(?!-N)|GPL|public domain|Unsplash|Pexels")  # not NC, not ND
+    for picture in pictures:
+        assert free.search(picture["licence"]), picture
+        assert picture["source"], picture
+        assert re.fullmatch("[0-9a-f]{40}", picture["commit"]), picture
+    for entry in read_manifest():
+        assert entry.training_data.startswith(f"{len(pictures)} "), entry.name
 
 
 def test_model_card_is_up_to_date() -> None:

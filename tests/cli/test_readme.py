@@ -1,6 +1,7 @@
 """Run the commands of the README's section "Use" on files that the test makes, in the README's order."""
 
 import re
+import runpy
 import shlex
 import shutil
 from collections.abc import Callable
@@ -98,6 +99,15 @@ def test_a_command_does_what_the_readme_says(run: Run, load: Load, command: str)
                 assert (clip.streams.video[0].width, clip.streams.video[0].height) == size
         elif size is not None:
             assert load(name).size == size
+
+
+def test_the_picture_of_the_readme_is_what_the_command_makes() -> None:
+    """Small changes of the weights are allowed."""
+    script = runpy.run_path(str(ROOT / "tests/data/make_before_after.py"))
+    with Image.open(ROOT / "tests/data/before-after.png") as image:
+        shown, made = (np.asarray(one, np.float64) for one in (image, script["make_before_after"]()))
+    assert shown.shape == made.shape
+    assert np.square(shown - made).mean() < 255**2 / 10**4, "run: python tests/data/make_before_after.py"
 
 
 def test_the_first_command_may_be_run_again(run: Run, load: Load) -> None:

@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import Callable
@@ -48,6 +49,29 @@ def test_verbose_says_why(run: Run, save: Save) -> None:
     ended = run("in.png", *NEAREST, "-v", "-d", "cpu", "-p", "float32")
     assert "  cpu: asked for\n  float32: asked for\n" in ended.stderr
     assert "in.png → in_x4.png (8x6 → 32x24, PNG)\n" in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("tiling", "way"),
+    [
+        ("none", "the whole picture at once: "),
+        ("exact", "exact, in strips: "),
+        ("overlap", "tiles of 512 pixels that overlap: "),
+    ],
+)
+def test_verbose_says_how_a_picture_was_cut(run: Run, save: Save, tiling: str, way: str) -> None:
+    save("in.png")
+    ended = run("in.png", *NEAREST, "-v", "-d", "cpu", "--tiling", tiling)
+    assert f"\n  {way}" in ended.stderr
+
+
+def test_a_preview_says_how_long_the_whole_picture_would_take(run: Run, save: Save) -> None:
+    save("in.png", size=(300, 200))
+    ended = run("in.png", *NEAREST, "-d", "cpu", "--preview", "auto")
+    assert re.search(r"\n  part [\d,]+; all of it would take about \d+", ended.stderr)
+    exact = run("in.png", *NEAREST, "-d", "cpu", "--preview", "auto", "--tiling", "exact", "--overwrite")
+    assert "\n  part " in exact.stderr
+    assert "would take" not in exact.stderr
 
 
 def test_a_folder(run: Run, save: Save) -> None:

@@ -63,6 +63,19 @@ def test_a_file_gets_the_model_for_what_it_is(
         assert chosen(encoded(image, "PNG")).model == model  # type: ignore[union-attr]
 
 
+@pytest.mark.parametrize(
+    ("quality", "as_jpeg", "as_png"),
+    [(90, "esc-robust", "esc-robust"), (94, "esc-robust", "esc"), (95, "esc", "esc")],
+)
+def test_the_table_of_a_jpeg_shows_more_than_its_pixels(
+    scene: Image.Image, quality: int, as_jpeg: str, as_png: str
+) -> None:
+    content = encoded(scene, "JPEG", quality=quality, subsampling=0)
+    with Image.open(io.BytesIO(content)) as image:
+        pixels = encoded(image, "PNG")
+    assert [chosen(one).model for one in (content, pixels)] == [as_jpeg, as_png]  # type: ignore[union-attr]
+
+
 def test_noise_and_blur_are_seen_and_said(scene: Image.Image) -> None:
     noise = np.random.default_rng(0).normal(0, 6, (*scene.size[::-1], 3))
     noisy = Image.fromarray((np.array(scene) + noise).clip(0, 255).astype(np.uint8))

@@ -1,6 +1,7 @@
 """Test archives that the tests write with the standard library, or byte by byte where it refuses to."""
 
 import struct
+import tarfile
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -161,6 +162,16 @@ def test_what_is_not_a_whole_archive_is_refused(tmp_path: Path, content: bytes) 
 def test_other_archives_are_refused_under_every_name(tmp_path: Path, head: bytes, name: str) -> None:
     path = tmp_path / name
     path.write_bytes(head + bytes(99))
+    assert is_archive(path)
+    with pytest.raises(InputError, match="a kind that this program cannot read"):
+        ArchiveReader(path)
+
+
+@pytest.mark.parametrize("name", ["in.cbt", "in.tar"])
+def test_tar_archives_are_refused(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with tarfile.open(path, "w") as archive:
+        archive.addfile(tarfile.TarInfo("a.png"))
     assert is_archive(path)
     with pytest.raises(InputError, match="a kind that this program cannot read"):
         ArchiveReader(path)
