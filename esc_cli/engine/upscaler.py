@@ -160,7 +160,7 @@ class Upscaler:
             chosen_attention = AttentionChoice("naive", "the network is run as it is written")
         self.attention, self.attention_reason = chosen_attention.name, chosen_attention.reason
         for checkpoint in cascade.checkpoints.values():
-            _refuse_what_is_unknown(checkpoint, self.precision, tiling, attention)
+            _refuse_unsupported(checkpoint, self.precision, tiling, attention)
         self._demands = Demands(
             strips=tiling == "exact",
             attention=attention != "auto",
@@ -173,7 +173,7 @@ class Upscaler:
             one: tiling_request(tiling, tile_px, overlap_px, checkpoint.config.window_size)
             for one, checkpoint in cascade.checkpoints.items()
         }
-        self._check_pictures()
+        self._check_scale_and_borders()
         self._tta = tta
         self._use_earlier_figures(any_attention=attention == "auto")
         self._made_passes: dict[tuple[float, torch.dtype, str], Pass | SelfEnsemble] = {}
@@ -426,7 +426,7 @@ class Upscaler:
         for checkpoint in self._cascade.checkpoints.values():
             choose_runtime(self._runtime_request, checkpoint.network, self.device, self.precision, 0)
 
-    def _check_pictures(self) -> None:
+    def _check_scale_and_borders(self) -> None:
         """Refuse what the networks cannot do with pictures of any scale, or with borders that wrap."""
         if self.does_any_scale:
             _refuse_tiles(self._tiling_requests.values(), "an arbitrary-scale model cannot run in tiles")
@@ -461,9 +461,7 @@ def _refuse_tiles(requests: Iterable[TilingRequest], message: str) -> None:
         raise UsageError(message, hint="choose tiling auto or exact")
 
 
-def _refuse_what_is_unknown(
-    checkpoint: Checkpoint, dtype: torch.dtype, tiling: Tiling, attention: str
-) -> None:
+def _refuse_unsupported(checkpoint: Checkpoint, dtype: torch.dtype, tiling: Tiling, attention: str) -> None:
     """Refuse what a network does not support, and what needs to know its steps if they are not known."""
     if not checkpoint.config.supports(dtype):
         raise UsageError(
