@@ -1,4 +1,8 @@
-"""``esc-upscale INPUT...``: upscale pictures and clips."""
+"""``esc-upscale INPUT...``: upscale pictures and clips.
+
+Most parameters of ``upscale`` are fields of ``Options`` with the same names, and are passed on as they are.
+The others, such as ``--watch`` and ``--json``, belong to this command.
+"""
 
 import sys
 from collections.abc import Iterator, Mapping
@@ -62,6 +66,7 @@ _PANELS = {
     "use": "Configuration",
     "json": "Messages",
 }
+"""The panels of the help, each by the parameter whose option is the first in it."""
 
 app = new_application()
 
@@ -99,11 +104,15 @@ def _print_version(asked: bool) -> None:
         raise typer.Exit
 
 
-_HOOKS = {"displaced": staticmethod(_displaced), "refuse": staticmethod(_refuse_contradictions)}
-_BELOW = {"Examples": _EXAMPLES, "Other commands": _COMMANDS}
-
-
-@app.command(cls=in_panels(_PANELS, _BELOW, ConfiguredCommand, **_HOOKS))
+@app.command(
+    cls=in_panels(
+        _PANELS,
+        {"Examples": _EXAMPLES, "Other commands": _COMMANDS},
+        ConfiguredCommand,
+        displaced=staticmethod(_displaced),
+        refuse=staticmethod(_refuse_contradictions),
+    )
+)
 @guarded
 @says_origins
 def upscale(

@@ -100,7 +100,7 @@ class Pass:
         padded = _padded(low.to(executor.device), executor.config, wraps)
         progress = _Progress(n * height * width, report)
         with Download(executor.device) as download:
-            way = self._run(padded, _Output(high, scale, grid, progress, download, wraps, statistics))
+            way = self._run_padded(padded, _Output(high, scale, grid, progress, download, wraps, statistics))
         progress.finish()
         return PassResult(high, way, executor.overflow_retries - retries)
 
@@ -134,25 +134,16 @@ class Pass:
         report(low[:, 0].numel())
         return replace(result, high=result.high[..., :height, :width].contiguous())
 
-    def _run(self, padded: Tensor, output: "_Output") -> str:
-        """Run a padded picture, and return a text that says how."""
+    def _run_padded(self, padded: Tensor, output: "_Output") -> str:
+        """Run a padded picture, (N, 3, H, W), in the first way that fits, and return a text that says how."""
         n, _, height, width = padded.shape
         executor = self._executor
         config = _as_large(executor.config, output.grid)
         work = Work(config, executor.dtype, executor.attention, n, height, width, executor.runtime)
-        on_host = executor.device.type == "cpu"
         # The result is already allocated, but the system provides its pages only when they are written.
-        left_bytes = free_bytes(executor.device) - (output.high.nbytes if on_host else 0)
-        # If rows wrap, strips do not overwrite maps that are done. ESC-light x2 on 640x640 in strips takes
-        # 797 MB instead of 690, and half of the free memory is left for other networks.
-        usable_bytes = left_bytes // 2 if output.wraps.rows else left_bytes
-        given = output.statistics is not None
-        ways = choose_ways(self._request, work, usable_bytes, on_host and not given)
-        if given:  # strips pool over the picture that they are cut from
-            ways = tuple(way for way in ways if way.mode != "exact")
-        # The pixels of a grid lie on no other that tiles could share, and tiles have no opposite borders.
-        if output.grid is not None or output.wraps:
-            ways = tuple(way for way in ways if way.sizes is None)
+        unwritten_bytes = output.high.nbytes if executor.device.type == "cpu" else 0
+        left_bytes = free_bytes(executor.device) - unwritten_bytes
+        ways = self._ways(work, left_bytes, output)
         for way in ways:
             if work.area_px < self._too_large_px.get(way.mode, sys.maxsize):
                 if self._attempt(way, padded, output):
@@ -164,6 +155,21 @@ class Pass:
             f"{executor.device} does not have enough memory for {height}x{width} pixels",
             hint="close other programs, or choose another device, another tiling or a smaller model",
         )
+
+    def _ways(self, work: Work, left_bytes: int, output: "_Output") -> tuple[Way, ...]:
+        """Return the ways to run a picture, in the order in which they are tried."""
+        # If rows wrap, strips do not overwrite maps that are done. ESC-light x2 on 640x640 in strips takes
+        # 797 MB instead of 690, and half of the free memory is left for other networks.
+        usable_bytes = left_bytes // 2 if output.wraps.rows else left_bytes
+        given = output.statistics is not None
+        on_cpu = self._executor.device.type == "cpu"
+        ways = choose_ways(self._request, work, usable_bytes, on_cpu and not given)
+        if given:  # strips pool over the picture that they are cut from
+            ways = tuple(way for way in ways if way.mode != "exact")
+        # The pixels of a grid lie on no other that tiles could share, and tiles have no opposite borders.
+        if output.grid is not None or output.wraps:
+            ways = tuple(way for way in ways if way.sizes is None)
+        return ways
 
     def _attempt(self, way: Way, padded: Tensor, output: "_Output") -> bool:
         """Run a picture in one way. Return False if memory ran out."""

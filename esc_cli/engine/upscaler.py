@@ -1,29 +1,32 @@
-"""The front end of the engine: it upscales low-resolution pictures with a model."""
+"""The front end of the engine: it upscales low-resolution pictures with a model.
+
+A picture reaches a network in four steps:
+
+1. ``Upscaler.run`` runs the networks of a cascade one after the other, each in a ``Pass``.
+2. ``Pass.run`` pads the picture for its network, chooses between the whole picture, exact strips and tiles,
+   and assembles the result on the host. With the self-ensemble, it is called eight times.
+3. An ``Executor`` runs the network on its device: ``__call__`` on a picture or a tile, ``stream`` in strips.
+4. The network's ``forward(low, run)`` passes its layers to a runner, which may cut their input into strips.
+
+The constructor makes all choices that do not depend on the picture. ``tuned`` improves them by measurements.
+"""
 
 import copy
-import math
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from esc_cli.checkpoints.checkpoint import (
-    Checkpoint,
-    available_scales,
-    does_any_scale,
-    load_checkpoint,
-    open_model,
-)
+from esc_cli.checkpoints.cascade import Cascade
+from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
-from esc_cli.checkpoints.scales import plan_passes
 from esc_cli.engine.attention_choice import AttentionChoice, choose_attention
 from esc_cli.engine.borders import NOT_WRAPPED, Seamless, Wraps
 from esc_cli.engine.device import Precision, PrecisionChoice, choose_precision
-from esc_cli.engine.executors.base import Runtime
+from esc_cli.engine.executors.base import Demands, Runtime
 from esc_cli.engine.executors.registry import (
     AUTO,
     STANDARD,
@@ -44,15 +47,12 @@ from esc_cli.engine.tuning.figures import Amount, Figures
 from esc_cli.engine.tuning.trials import Bench
 from esc_cli.engine.tuning.tuner import Tuner
 from esc_cli.errors import OutOfMemoryError, UsageError
-from esc_cli.networks.architectures.interpolation import InterpolationConfig
 
 ProgressCallback = Callable[[int, int], None]
 """Receives the low-resolution pixels that are done and their total, over all passes.
 
 The first number rises until it equals the second.
 """
-
-DEFAULT_SCALE = 4
 
 MEASURED = "the fastest that was measured here"
 USUAL = "the usual choice; no other that was measured here is certainly faster"
@@ -115,6 +115,9 @@ class Upscaler:
         digests: The sha256 of each of these networks' files, so that a result can name what made it.
         scale: Product of ``passes``.
         does_any_scale: Whether the model is an arbitrary-scale model: one network makes results of any size.
+        keeps_pixels: Whether each pixel of a result copies one pixel of the picture, whatever its neighbors
+            are.
+        window_px: Side of the attention windows of the first network, in pixels of the picture.
         wraps: Axes along which pictures wrap.
 
     Raises:
@@ -140,26 +143,25 @@ class Upscaler:
         seamless: Seamless | None = None,
     ) -> None:
         self.wraps = Wraps.parse(seamless)
-        chosen_device, self._runtime = choose_device_for(runtime, device)
+        chosen_device, self._runtime_request = choose_device_for(runtime, device)
         self.device, self.device_reason = chosen_device.device, chosen_device.reason
         self.device_name = chosen_device.name
         chosen_precision = choose_precision(precision, self.device)
-        model = open_model(model)
-        self.passes = _planned_scales(model, scale)
-        self.scale = math.prod(self.passes)
-        self.does_any_scale = does_any_scale(model)
-        self._checkpoints = {
-            one: model if isinstance(model, Checkpoint) else load_checkpoint(model, int(one))
-            for one in set(self.passes)
-        }
-        self.digests = tuple(self._checkpoints[one].sha256 for one in self.passes)
+        cascade = self._cascade = Cascade.load(model, scale)
+        self.passes, self.scale, self.digests = cascade.scales, cascade.scale, cascade.digests
+        self.does_any_scale, self.keeps_pixels = cascade.does_any_scale, cascade.keeps_pixels
+        self.window_px = cascade.first.config.window_size
         self._precision_is_free = precision == "auto"
-        self._choose_precision(chosen_precision, runtime)
-        self._choose_attention(attention)
-        for checkpoint in self._checkpoints.values():
-            _refuse_what_is_unknown(checkpoint, self.precision, tiling, attention)
-        self._missing = partial(
-            Runtime.missing,
+        if self._precision_is_free:
+            chosen_precision = self._suitable_precision(chosen_precision, runtime)
+        self.precision, self.precision_reason = chosen_precision.dtype, chosen_precision.reason
+        chosen_attention = choose_attention(attention, self.device, self.precision)
+        if cascade.is_opaque:
+            chosen_attention = AttentionChoice("naive", "the network is run as it is written")
+        self.attention, self.attention_reason = chosen_attention.name, chosen_attention.reason
+        for checkpoint in cascade.checkpoints.values():
+            _refuse_unsupported(checkpoint, self.precision, tiling, attention)
+        self._demands = Demands(
             strips=tiling == "exact",
             attention=attention != "auto",
             any_scale=self.does_any_scale,
@@ -167,170 +169,19 @@ class Upscaler:
         )
         if runtime != AUTO:
             self._check_runtime(runtime_named(runtime))
-        self._requests = {
+        self._tiling_requests = {
             one: tiling_request(tiling, tile_px, overlap_px, checkpoint.config.window_size)
-            for one, checkpoint in self._checkpoints.items()
+            for one, checkpoint in cascade.checkpoints.items()
         }
-        self._check_pictures()
+        self._check_scale_and_borders()
         self._tta = tta
         self._use_earlier_figures(any_attention=attention == "auto")
-        self._runs: dict[tuple[float, torch.dtype, str], Pass | SelfEnsemble] = {}
-
-    def _choose_precision(self, chosen: PrecisionChoice, runtime: str) -> None:
-        if self._precision_is_free:
-            chosen = self._suitable_precision(chosen, runtime)
-        self.precision, self.precision_reason = chosen.dtype, chosen.reason
-
-    def _choose_attention(self, attention: str) -> None:
-        chosen = choose_attention(attention, self.device, self.precision)
-        if self._is_opaque:
-            chosen = AttentionChoice("naive", "the network is run as it is written")
-        self.attention, self.attention_reason = chosen.name, chosen.reason
-
-    def _use_earlier_figures(self, *, any_attention: bool) -> None:
-        """Replace the usual choices by what earlier jobs have shown to be faster."""
-        self._usual = Candidate(self.precision, self.attention)
-        self._reasons = self.precision_reason, self.attention_reason
-        self._candidates = self._free_candidates(
-            any_precision=self._precision_is_free, any_attention=any_attention
-        )
-        self.measured: tuple[str, ...] = ()
-        self._figures = Figures()
-        tuner = self._tuner()
-        if tuner is not None:
-            self._settle(tuner, tuner.recall(), Amount())
-
-    def _free_candidates(self, *, any_precision: bool, any_attention: bool) -> tuple[Candidate, ...]:
-        """Return the candidates for 8-bit results that the user's options and the networks allow."""
-        networks = [checkpoint.config for checkpoint in self._checkpoints.values()]
-        found = candidates(self._usual, self.device, any_precision=any_precision, any_attention=any_attention)
-        return tuple(one for one in found if all(config.supports(one.dtype) for config in networks))
-
-    def _tuner(self) -> Tuner | None:
-        """Return what chooses by measurements, or None if these may not change how the networks run."""
-        has_weights = any(map(_has_weights, self._checkpoints.values()))
-        if not has_weights or self._is_opaque or self._runtime not in (AUTO, STANDARD):
-            return None
-        first = self.passes[0]  # the networks of further passes are of the same kind
-        bench = Bench(self._checkpoints[first], self.device)
-
-        def suits(runtime: Runtime, size: tuple[int, int]) -> bool:
-            return self._suits(runtime, first, torch.float32, (1, *size))
-
-        return Tuner(self._usual, self._candidates, bench, suits if self._runtime == AUTO else None)
-
-    def tuned(self, amount: Amount, *, anew: bool = False) -> "Upscaler":
-        """Return an upscaler with the fastest settings for a job, of those that the user left open.
-
-        What is not known from an earlier job is measured, if the job is so large that it may pay.
-
-        Args:
-            amount: The job.
-            anew: Whether to measure what is known once more, whatever the size of the job.
-        """
-        tuner = self._tuner()
-        if tuner is None:
-            return self
-        figures = tuner.measure(amount, anew=anew)
-        now = Candidate(self.precision, self.attention)
-        if figures == self._figures and tuner.best(figures, amount) == now:
-            return self  # with the executors that it has made
-        tuned = copy.copy(self)
-        tuned._runs = {}
-        tuned._settle(tuner, figures, amount)
-        return tuned
-
-    def _settle(self, tuner: Tuner, figures: Figures, amount: Amount) -> None:
-        """Choose the precision and the attention backend according to figures."""
-        best = tuner.best(figures, amount)
-        self._figures = figures
-        self.measured = tuner.bench.in_words(figures)
-        self.precision, self.attention = best.dtype, best.attention
-        self.precision_reason, self.attention_reason = self._reasons
-        if len(self._candidates) == 1 or not figures.knows([best.name]):
-            return
-        reason = USUAL if best == self._usual else MEASURED
-        if len({one.dtype for one in self._candidates}) > 1:
-            self.precision_reason = f"{reason}; {SUITS_8_BITS}"
-        if self.attention_reason != "asked for":
-            self.attention_reason = reason
-
-    @property
-    def _is_opaque(self) -> bool:
-        return any(checkpoint.config.opaque for checkpoint in self._checkpoints.values())
-
-    def _suitable_precision(self, chosen: PrecisionChoice, runtime: str) -> PrecisionChoice:
-        """Return the precision for ``auto``, which is float32 if the networks or the runtime need it."""
-        if not any(map(_has_weights, self._checkpoints.values())):
-            return PrecisionChoice(torch.float32, "a baseline has no weights to multiply with")
-        if self._is_opaque:
-            return PrecisionChoice(torch.float32, "the error of half precision is not known here")
-        return chosen if runtime == AUTO else self._supported_precision(chosen, runtime_named(runtime))
-
-    def _supported_precision(self, chosen: PrecisionChoice, runtime: Runtime) -> PrecisionChoice:
-        """Return a precision, or float32 if a runtime supports only that for these networks."""
-        networks = [checkpoint.network for checkpoint in self._checkpoints.values()]
-
-        def is_supported(dtype: torch.dtype) -> bool:
-            return all(runtime.obstacle(network, self.device, dtype) is None for network in networks)
-
-        if is_supported(chosen.dtype) or not is_supported(torch.float32):
-            return chosen
-        return PrecisionChoice(torch.float32, f"{runtime.title} needs it")
-
-    def _check_runtime(self, runtime: Runtime) -> None:
-        """Refuse a runtime that cannot do what the user asks for, or cannot run the networks."""
-        what = self._missing(runtime)
-        if what is not None:
-            raise UsageError(f"{runtime.title} cannot {what}", hint="choose the runtime torch or auto")
-        for checkpoint in self._checkpoints.values():
-            choose_runtime(self._runtime, checkpoint.network, self.device, self.precision, 0)
-
-    def _check_pictures(self) -> None:
-        """Refuse what the networks cannot do with pictures of any scale, or with borders that wrap."""
-        if self.does_any_scale:
-            _refuse_tiles(self._requests.values(), "an arbitrary-scale model cannot run in tiles")
-        if not self.wraps:
-            return
-        _refuse_tiles(self._requests.values(), "a picture whose borders wrap cannot run in tiles")
-        if self.does_any_scale:
-            raise UsageError("an arbitrary-scale model cannot let borders wrap", "name another model")
-        if self._is_opaque:
-            raise UsageError(
-                "the borders of a network cannot wrap if its steps are not known", "name an ESC model"
-            )
+        self._made_passes: dict[tuple[float, torch.dtype, str], Pass | SelfEnsemble] = {}
 
     def __repr__(self) -> str:
-        names = ", ".join(dict.fromkeys(checkpoint.name for checkpoint in self._checkpoints.values()))
+        names = ", ".join(dict.fromkeys(checkpoint.name for checkpoint in self._cascade.checkpoints.values()))
         kind = f"x{self.scale:g} on {self.device_name} in {dtype_name(self.precision)}"
         return f"<Upscaler {names} {kind}, attention {self.attention}>"
-
-    @property
-    def window_px(self) -> int:
-        """Side of the attention windows of the first network, in pixels of the picture."""
-        return self._checkpoints[self.passes[0]].config.window_size
-
-    @property
-    def pools(self) -> bool:
-        """Whether each pixel of a result may depend on the whole picture, or on how much of it is unknown."""
-        return any(one.config.pools or one.config.opaque for one in self._checkpoints.values())
-
-    @property
-    def keeps_pixels(self) -> bool:
-        """Whether each pixel of a result copies one pixel of the picture, whatever its neighbors are."""
-        return all(
-            checkpoint.config == InterpolationConfig(checkpoint.config.scale, "nearest")
-            for checkpoint in self._checkpoints.values()
-        )
-
-    def precision_for(self, pixels: torch.dtype) -> torch.dtype:
-        """Return the type of weights and features for results of a pixel type.
-
-        The error of half precision is too small to matter in 8 bits, but not in more. Unless the user asked
-        for half precision, only 8-bit results use it.
-        """
-        enough = pixels == torch.uint8 or not self._precision_is_free
-        return self.precision if enough else torch.float32
 
     def __call__(
         self,
@@ -380,52 +231,44 @@ class Upscaler:
         check_picture(low)
         dtype = low.dtype if dtype is None else dtype
         check_dtype(dtype)
+        low_px = low[:, 0].numel()
         rounds = len(SYMMETRIES) if self._tta else 1
-        meter = _Meter(progress, rounds * _work_px(low, self.passes))
-        # Between passes, 16 bits lose nothing visible and take half the memory of float32.
-        between = torch.float32 if dtype.is_floating_point else torch.uint16
-        job_px = low[:, 0].numel() if job_px is None else job_px
+        meter = _Meter(progress, rounds * self._cascade.work_px(low_px))
+        job_px = low_px if job_px is None else job_px
         # Half of the rounds have the picture's own shape, and half have the rotated picture's shape.
         job_px *= max(1, rounds // 2)
-        runs = self._planned_runs(dtype, low.shape, job_px, is_part=samples is not None)
+        passes = self._planned_passes(dtype, low.shape, job_px, is_part=samples is not None)
+        # Between passes, 16 bits lose nothing visible and take half the memory of float32.
+        between = torch.float32 if dtype.is_floating_point else torch.uint16
         wraps = self.wraps if samples is None else NOT_WRAPPED
-        asked = (size or self._scaled_size(low)) if self.does_any_scale else None
+        size = (size or self._scaled_size(low)) if self.does_any_scale else None
         ways, retries = [], 0
         try:
             with torch.inference_mode(), self._threads(low):
-                for position, run in enumerate(runs, start=1):
-                    kind = dtype if position == len(runs) else between
-                    result = run.run(low, kind, meter.add, asked, wraps, samples)
-                    if samples is not None and position < len(runs):
-                        samples = sampled(run.run(samples, kind, lambda px: None).high)
-                    low = result.high
+                for position, one in enumerate(passes, start=1):
+                    is_last = position == len(passes)
+                    kind = dtype if is_last else between
+                    result = one.run(low, kind, meter.add, size, wraps, samples)
+                    if samples is not None and not is_last:
+                        samples = sampled(one.run(samples, kind, lambda px: None).high)
+                    low = result.high  # (N, 3, scale H, scale W), on the host
                     ways.append(result.way)
                     retries += result.overflow_retries
         except torch.OutOfMemoryError as error:
             raise OutOfMemoryError(f"{self.device} does not have enough memory to join the tiles") from error
         return Upscaled(low, tuple(ways), retries)
 
-    def _threads(self, low: Tensor) -> AbstractContextManager[None]:
-        """Return the context that limits the threads of a baseline, which has no weights to multiply with."""
-        if self.device.type != "cpu" or any(map(_has_weights, self._checkpoints.values())):
-            return nullcontext()
-        return copying(round(low.numel() * self.scale**2))
-
-    def _scaled_size(self, low: Tensor) -> tuple[int, int]:
-        height, width = (max(1, round(side * self.scale)) for side in low.shape[-2:])
-        return height, width
-
-    def _planned_runs(
+    def _planned_passes(
         self, pixels: torch.dtype, shape: torch.Size, job_px: int, *, is_part: bool
     ) -> list[Pass | SelfEnsemble]:
-        """Return the object that runs each pass, for results of a pixel type."""
+        """Return the passes over pictures of a shape, (N, 3, H, W), for results of a pixel type."""
         dtype = self.precision_for(pixels)
-        runs, (n, _, height, width) = [], shape
+        passes, (n, _, height, width) = [], shape
         for scale in self.passes:
             runtime = self._choose_runtime(scale, dtype, (n, height, width), job_px, is_part=is_part)
-            runs.append(self._run(scale, dtype, runtime))
+            passes.append(self._pass(scale, dtype, runtime))
             height, width, job_px = (int(now) for now in (height * scale, width * scale, job_px * scale**2))
-        return runs
+        return passes
 
     def _choose_runtime(
         self,
@@ -442,8 +285,8 @@ class Upscaler:
         of a picture only if it can share what is pooled.
         """
         return choose_runtime(
-            self._runtime,
-            self._checkpoints[scale].network,
+            self._runtime_request,
+            self._cascade.checkpoints[scale].network,
             self.device,
             dtype,
             job_px,
@@ -457,18 +300,145 @@ class Upscaler:
         self, runtime: Runtime, scale: float, dtype: torch.dtype, pictures: tuple[int, int, int]
     ) -> bool:
         """Return whether a runtime can run pictures, (N, H, W), whole and as the user asks."""
-        config = self._checkpoints[scale].config
+        config = self._cascade.checkpoints[scale].config
         work = Work(config, dtype, self.attention, *pictures, runtime)
-        fits = fits_whole(self._requests[scale], work, free_bytes(self.device))
-        return fits and self._missing(runtime) is None
+        fits = fits_whole(self._tiling_requests[scale], work, free_bytes(self.device))
+        return fits and runtime.missing(self._demands) is None
 
-    def _run(self, scale: float, dtype: torch.dtype, runtime: Runtime) -> Pass | SelfEnsemble:
+    def _pass(self, scale: float, dtype: torch.dtype, runtime: Runtime) -> Pass | SelfEnsemble:
+        """Return the pass of a network, which keeps its executor for further pictures."""
         key = scale, dtype, runtime.name
-        if key not in self._runs:
-            executor = runtime.executor(self._checkpoints[scale], self.device, dtype, self.attention)
-            run = Pass(executor, self._requests[scale])
-            self._runs[key] = SelfEnsemble(run) if self._tta else run
-        return self._runs[key]
+        if key not in self._made_passes:
+            checkpoint = self._cascade.checkpoints[scale]
+            executor = runtime.executor(checkpoint, self.device, dtype, self.attention)
+            made = Pass(executor, self._tiling_requests[scale])
+            self._made_passes[key] = SelfEnsemble(made) if self._tta else made
+        return self._made_passes[key]
+
+    def precision_for(self, pixels: torch.dtype) -> torch.dtype:
+        """Return the type of weights and features for results of a pixel type.
+
+        The error of half precision is too small to matter in 8 bits, but not in more. Unless the user asked
+        for half precision, only 8-bit results use it.
+        """
+        enough = pixels == torch.uint8 or not self._precision_is_free
+        return self.precision if enough else torch.float32
+
+    def _scaled_size(self, low: Tensor) -> tuple[int, int]:
+        height, width = (max(1, round(side * self.scale)) for side in low.shape[-2:])
+        return height, width
+
+    def _threads(self, low: Tensor) -> AbstractContextManager[None]:
+        """Return the context that limits the threads of a baseline, which has no weights to multiply with."""
+        if self.device.type != "cpu" or self._cascade.has_weights:
+            return nullcontext()
+        return copying(round(low.numel() * self.scale**2))
+
+    def _use_earlier_figures(self, *, any_attention: bool) -> None:
+        """Replace the usual choices by what earlier jobs have shown to be faster."""
+        self._usual = Candidate(self.precision, self.attention)
+        self._reasons = self.precision_reason, self.attention_reason
+        found = candidates(
+            self._usual, self.device, any_precision=self._precision_is_free, any_attention=any_attention
+        )
+        self._candidates = tuple(one for one in found if self._cascade.supports(one.dtype))
+        self.measured: tuple[str, ...] = ()
+        self._figures = Figures()
+        tuner = self._tuner()
+        if tuner is not None:
+            self._settle(tuner, tuner.recall(), Amount())
+
+    def tuned(self, amount: Amount, *, anew: bool = False) -> "Upscaler":
+        """Return an upscaler with the fastest settings for a job, of those that the user left open.
+
+        What is not known from an earlier job is measured, if the job is so large that it may pay.
+
+        Args:
+            amount: The job.
+            anew: Whether to measure what is known once more, whatever the size of the job.
+        """
+        tuner = self._tuner()
+        if tuner is None:
+            return self
+        figures = tuner.measure(amount, anew=anew)
+        now = Candidate(self.precision, self.attention)
+        if figures == self._figures and tuner.best(figures, amount) == now:
+            return self  # with the executors that it has made
+        tuned = copy.copy(self)
+        tuned._made_passes = {}
+        tuned._settle(tuner, figures, amount)
+        return tuned
+
+    def _tuner(self) -> Tuner | None:
+        """Return what chooses by measurements, or None if these may not change how the networks run."""
+        cascade, runtime_is_free = self._cascade, self._runtime_request == AUTO
+        if not cascade.has_weights or cascade.is_opaque:
+            return None
+        if not runtime_is_free and self._runtime_request != STANDARD:
+            return None
+        # The networks of further passes are of the same kind as the first one.
+        bench = Bench(cascade.first, self.device)
+
+        def suits(runtime: Runtime, size: tuple[int, int]) -> bool:
+            return self._suits(runtime, self.passes[0], torch.float32, (1, *size))
+
+        return Tuner(self._usual, self._candidates, bench, suits if runtime_is_free else None)
+
+    def _settle(self, tuner: Tuner, figures: Figures, amount: Amount) -> None:
+        """Choose the precision and the attention backend according to figures."""
+        best = tuner.best(figures, amount)
+        self._figures = figures
+        self.measured = tuner.bench.in_words(figures)
+        self.precision, self.attention = best.dtype, best.attention
+        self.precision_reason, self.attention_reason = self._reasons
+        if len(self._candidates) == 1 or not figures.knows([best.name]):
+            return
+        reason = USUAL if best == self._usual else MEASURED
+        if len({one.dtype for one in self._candidates}) > 1:
+            self.precision_reason = f"{reason}; {SUITS_8_BITS}"
+        if self.attention_reason != "asked for":
+            self.attention_reason = reason
+
+    def _suitable_precision(self, chosen: PrecisionChoice, runtime: str) -> PrecisionChoice:
+        """Return the precision for ``auto``, which is float32 if the networks or the runtime need it."""
+        if not self._cascade.has_weights:
+            return PrecisionChoice(torch.float32, "a baseline has no weights to multiply with")
+        if self._cascade.is_opaque:
+            return PrecisionChoice(torch.float32, "the error of half precision is not known here")
+        return chosen if runtime == AUTO else self._supported_precision(chosen, runtime_named(runtime))
+
+    def _supported_precision(self, chosen: PrecisionChoice, runtime: Runtime) -> PrecisionChoice:
+        """Return a precision, or float32 if a runtime supports only that for these networks."""
+        networks = [checkpoint.network for checkpoint in self._cascade.checkpoints.values()]
+
+        def is_supported(dtype: torch.dtype) -> bool:
+            return all(runtime.obstacle(network, self.device, dtype) is None for network in networks)
+
+        if is_supported(chosen.dtype) or not is_supported(torch.float32):
+            return chosen
+        return PrecisionChoice(torch.float32, f"{runtime.title} needs it")
+
+    def _check_runtime(self, runtime: Runtime) -> None:
+        """Refuse a runtime that cannot do what the user asks for, or cannot run the networks."""
+        what = runtime.missing(self._demands)
+        if what is not None:
+            raise UsageError(f"{runtime.title} cannot {what}", hint="choose the runtime torch or auto")
+        for checkpoint in self._cascade.checkpoints.values():
+            choose_runtime(self._runtime_request, checkpoint.network, self.device, self.precision, 0)
+
+    def _check_scale_and_borders(self) -> None:
+        """Refuse what the networks cannot do with pictures of any scale, or with borders that wrap."""
+        if self.does_any_scale:
+            _refuse_tiles(self._tiling_requests.values(), "an arbitrary-scale model cannot run in tiles")
+        if not self.wraps:
+            return
+        _refuse_tiles(self._tiling_requests.values(), "a picture whose borders wrap cannot run in tiles")
+        if self.does_any_scale:
+            raise UsageError("an arbitrary-scale model cannot let borders wrap", "name another model")
+        if self._cascade.is_opaque:
+            raise UsageError(
+                "the borders of a network cannot wrap if its steps are not known", "name an ESC model"
+            )
 
 
 class _Meter:
@@ -485,36 +455,13 @@ class _Meter:
             self._callback(self._done_px, self._total_px)
 
 
-def _has_weights(checkpoint: Checkpoint) -> bool:
-    return any(True for _ in checkpoint.network.parameters())
-
-
-def _planned_scales(model: str | Checkpoint, scale: float | None) -> tuple[float, ...]:
-    available = available_scales(model)
-    if scale is None:
-        scale = DEFAULT_SCALE if DEFAULT_SCALE in available else max(available)
-    if not does_any_scale(model):
-        return plan_passes(scale, available)
-    if not 1 <= scale < math.inf:
-        raise UsageError(f"this model cannot do x{scale:g}", hint="choose any scale from x1 up")
-    return (scale,)
-
-
-def _work_px(low: Tensor, passes: tuple[float, ...]) -> int:
-    """Return the number of input pixels of all passes together."""
-    first_px = low[:, 0].numel()
-    return sum(int(first_px * math.prod(passes[:position]) ** 2) for position in range(len(passes)))
-
-
 def _refuse_tiles(requests: Iterable[TilingRequest], message: str) -> None:
     """Refuse tiles: pixels of any scale lie on no grid that tiles share, and tiles do not wrap."""
     if any(request.mode == "overlap" for request in requests):
         raise UsageError(message, hint="choose tiling auto or exact")
 
 
-def _refuse_what_is_unknown(
-    checkpoint: Checkpoint, dtype: torch.dtype, tiling: Tiling, attention: str
-) -> None:
+def _refuse_unsupported(checkpoint: Checkpoint, dtype: torch.dtype, tiling: Tiling, attention: str) -> None:
     """Refuse what a network does not support, and what needs to know its steps if they are not known."""
     if not checkpoint.config.supports(dtype):
         raise UsageError(

@@ -5,48 +5,57 @@ many as it reads. What the network pools is pooled over the picture itself, so n
 of attention tile the picture from the top and the left as usual; the last ones run over the border.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from esc_cli.engine.borders import Wraps
-from esc_cli.engine.tiling.tiles import Span, round_up
+from esc_cli.engine.tiling.blocks import blockwise, pieces
+from esc_cli.engine.tiling.tiles import Span
+from esc_cli.networks.runner import FeatureMap, Whole
 
 UNBOUNDED_PX = 32
 """Margin beyond a wrapped border for a step that states no reach (DySample). It rarely reads 2 pixels."""
 
 
-def reached(span: Span, reach_px: int, align_px: int, length_px: int, *, wraps: bool) -> Span:
-    """Return the span that a local step reads for a span of its result.
+class Wrapped(Whole):
+    """A runner that gives each step the whole picture, with what the step reads beyond borders that wrap."""
 
-    Args:
-        span: Pixels of the result. They begin on the grid of ``align_px``.
-        reach_px: Radius that the step reads.
-        align_px: Grid that the step works on.
-        length_px: Length of the axis.
-        wraps: Whether the axis wraps. If so, the span may begin before 0 and end after the axis, and has
-            whole cells of the grid. Otherwise it is cut off at the borders.
-    """
-    if not wraps:
-        return Span(max(0, span.start - reach_px), min(length_px, span.stop + reach_px))
-    start = (span.start - reach_px) // align_px * align_px
-    return Span(start, start + round_up(span.stop + reach_px - start, align_px))
+    def __init__(self, wraps: Wraps) -> None:
+        self._wraps = wraps
+
+    def local(
+        self,
+        function: Callable[..., Tensor],
+        *maps: FeatureMap,
+        reach_px: int,
+        align_px: int = 1,
+        **how: Any,
+    ) -> Tensor:
+        """Run a step on the maps with what it reads beyond their borders."""
+        (result,) = blockwise(function, maps, reach_px, align_px, self._wraps)(*_whole_of(maps[0]))
+        return result
+
+    def pair(
+        self, function: Callable[..., tuple[Tensor, Tensor]], *maps: FeatureMap, reach_px: int, **how: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Run a step with two results on the maps with what it reads beyond their borders."""
+        first, second = blockwise(function, maps, reach_px, 1, self._wraps)(*_whole_of(maps[0]))
+        return first, second
+
+    def unbounded(self, function: Callable[[Tensor, int, int], Tensor], features: FeatureMap) -> Tensor:
+        """Compute all rows at once, with a margin that wraps."""
+        margin = margin_of(self._wraps)
+        padded = pad_wrapped(features, *margin)  # type: ignore[arg-type]
+        return unbounded(function, padded, Span(0, features.shape[2]), margin)
 
 
-def is_inside(span: Span, length_px: int) -> bool:
-    """Return whether a span lies inside an axis."""
-    return span.start >= 0 and span.stop <= length_px
-
-
-def pieces(span: Span, length_px: int) -> Iterator[Span]:
-    """Yield the spans inside an axis that a span covers, in order, if the axis wraps."""
-    start = span.start
-    while start < span.stop:
-        begin = start % length_px
-        piece = Span(begin, min(length_px, begin + span.stop - start))
-        yield piece
-        start += piece.length
+def _whole_of(features: FeatureMap) -> tuple[Span, Span]:
+    """Return all rows and all columns of a map."""
+    height, width = features.shape[2:]
+    return Span(0, height), Span(0, width)
 
 
 def pad_wrapped(picture: Tensor, rows_px: int, columns_px: int) -> Tensor:

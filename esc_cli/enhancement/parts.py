@@ -28,10 +28,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from esc_cli.engine.tiling.blocks import pieces, reached
 from esc_cli.engine.tiling.samples import sampled
 from esc_cli.engine.tiling.tiles import Span
 from esc_cli.engine.upscaler import ProgressCallback
-from esc_cli.engine.wrapping import pieces, reached
 from esc_cli.enhancement.enlarge import Enlarger, enlarge
 from esc_cli.media.picture import Picture
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL
 from esc_cli.enhancement.size import Geometry
-from esc_cli.errors import InputError, OutputError, OutputExistsError, UsageError, as_ours
+from esc_cli.errors import InputError, UsageError, as_ours
 from esc_cli.jobs.archives.plan import plan_archive
 from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.options import DEFAULT_OPTIONS
@@ -34,8 +34,15 @@ from esc_cli.jobs.naming import (
 from esc_cli.jobs.options import DEFAULTS, Options, WhenThere
 from esc_cli.jobs.previews.task import LABEL, PreviewTask, plan_preview
 from esc_cli.jobs.record import RECORDS_FOLDER, made_from, size_and_time
+from esc_cli.jobs.refusals import (
+    refuse_collisions,
+    refuse_existing,
+    refuse_impossible_name,
+    refuse_replacing,
+    refuse_unwritable,
+)
 from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources, without_extension
-from esc_cli.jobs.task import PictureTask, Task, WriteRecipe, collisions
+from esc_cli.jobs.task import PictureTask, Task, WriteRecipe
 from esc_cli.media.archives import is_archive
 from esc_cli.media.formats.registry import check_fits
 from esc_cli.media.limitations import limitations
@@ -115,28 +122,25 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     check_template(destination, options.template)
     if options.in_place:
         check_replaceable(names, request.output)
-    found = _found_sources(names, listed, destination, request)
-    own_results = _own_results(found.pictures)
-    sources = replace(found, pictures=tuple(one for one in found.pictures if one not in own_results))
+    sources = _found_sources(names, listed, destination, request)
     names_one = not options.lists_files and _names_one(names, sources)
     planned, failures = _plan_tasks(sources, destination, request, write_recipe)
     tasks = _named_apart(planned)
     up_to_date = [task for task in tasks if task.is_up_to_date]
     if names_one and replace(options.clips.apart_from_damage, preview=None) != DEFAULT_OPTIONS:
-        _refuse_pictures(tasks)
-    _refuse_collisions(tasks, options)
+        _refuse_options_for_clips(tasks)
+    refuse_collisions(tasks, options)
     there = [task for task in tasks if task.is_there and task.in_place is None]
-    _refuse_own_inputs(there, sources.pictures)
-    _refuse_unreplaceable(there)
+    refuse_replacing(there, sources.pictures)
     to_do, skipped = _sorted_out(tasks, up_to_date, options.when_there)
     refuse_lost_backups(to_do)
-    _refuse_unwritable(to_do)
+    refuse_unwritable(to_do)
     return Plan(
         tasks=tuple(replace(task, number=number) for number, task in enumerate(to_do, start=1)),
         up_to_date=tuple(up_to_date),
         skipped=tuple(skipped),
         failures=failures,
-        passed_over=sources.passed_over + len(own_results),
+        passed_over=sources.passed_over,
         names_one=names_one,
     )
 
@@ -144,15 +148,22 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
 def _found_sources(
     names: Sequence[str], listed: Sequence[str], destination: Destination, request: Request
 ) -> Sources:
+    """Find the inputs. Results of other inputs are passed over."""
     options = request.options
     never = _folders_of_results((*names, *listed), destination, request.size.label)
-    return find_sources(
+    found = find_sources(
         names,
         listed=listed,
         recursive=options.recursive,
         never=never if options.backup is None else [*never, Path(options.backup)],
         shard=options.share,
         only=request.only,
+    )
+    own_results = _own_results(found.pictures)
+    return replace(
+        found,
+        pictures=tuple(one for one in found.pictures if one not in own_results),
+        passed_over=found.passed_over + len(own_results),
     )
 
 
@@ -205,36 +216,38 @@ def _own_results(sources: Sequence[Source]) -> set[Source]:
 
 
 def _plan_task(source: Source, destination: Destination, request: Request) -> Task:
-    task: Task
-    options = request.options
-    if is_clip(source) or becomes_clip(source, destination, options.largest_px, options.clips):
-        _refuse_part_of_clip(source, options)
-        task = plan_clip(source, destination, request.size, options.clips, options.largest_px)
-        wraps = request.options.wraps
-        if task.clip.rotation_deg % 180 and wraps.turned(1) != wraps:
-            raise InputError(
-                f"{source.name} is stored turned, so its borders can wrap only along both axes",
-                hint="use --seamless xy",
-            )
-    elif isinstance(source.content, Path) and is_archive(source.content):
-        _refuse_preview_of_archive(source, options)
-        task = plan_archive(
-            source,
-            destination,
-            request.size,
-            partial(_plan_picture, request=request),
-            strict=request.options.strict,
-        )
-    else:
-        task = _plan_picture(source, destination, request)
+    task = _plan_by_kind(source, destination, request)
     if request.options.in_place:
         task = replacing(task, request.size.label, request.options.backup)
     target = _named_by_template(task, request)
-    _check_name(target)
+    refuse_impossible_name(target)
     lost = (*task.lost, *_unused_format(task, destination))
     if request.options.keep_dates and (source.is_stdin or target is None):
         lost = (*lost, "a stream has no date, so none is kept")
     return replace(task, target=target, lost=lost)
+
+
+def _plan_by_kind(source: Source, destination: Destination, request: Request) -> Task:
+    options = request.options
+    if is_clip(source) or becomes_clip(source, destination, options.largest_px, options.clips):
+        return _plan_clip(source, destination, request)
+    if isinstance(source.content, Path) and is_archive(source.content):
+        _refuse_preview_of_archive(source, options)
+        plan_page = partial(_plan_picture, request=request)
+        return plan_archive(source, destination, request.size, plan_page, strict=options.strict)
+    return _plan_picture(source, destination, request)
+
+
+def _plan_clip(source: Source, destination: Destination, request: Request) -> ClipTask:
+    options = request.options
+    _refuse_part_of_clip(source, options)
+    task = plan_clip(source, destination, request.size, options.clips, options.largest_px)
+    if task.clip.rotation_deg % 180 and options.wraps.turned(1) != options.wraps:
+        raise InputError(
+            f"{source.name} is stored turned, so its borders can wrap only along both axes",
+            hint="use --seamless xy",
+        )
+    return task
 
 
 def _unused_format(task: Task, destination: Destination) -> tuple[str, ...]:
@@ -260,6 +273,17 @@ def _named_by_template(task: Task, request: Request) -> Path | None:
     )
     label = LABEL if isinstance(task, PreviewTask) else ""
     return target.with_name(f"{name}{label}{target.suffix}")
+
+
+def _refuse_options_for_clips(tasks: Iterable[Task]) -> None:
+    """Refuse a picture if there are options for clips.
+
+    This applies to a single named file. Among many files, it is not a mistake if none is a clip.
+    """
+    for task in tasks:
+        if not isinstance(task, ClipTask):
+            what = "an archive of pictures" if isinstance(task, ArchiveTask) else "a picture"
+            raise UsageError(f"{task.source.name} is {what}, to which the options for clips do not apply")
 
 
 def _refuse_part_of_clip(source: Source, options: Options) -> None:
@@ -337,17 +361,6 @@ def _names_one(names: Sequence[str], sources: Sources) -> bool:
     return not is_folder
 
 
-def _check_name(target: Path | None) -> None:
-    """Refuse a name that the system does not accept. The label of the size may make it too long."""
-    try:
-        if target is not None:
-            target.lstat()
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    except OSError as error:
-        raise OutputError(f"cannot write {str(target)!r}: {error.strerror}") from error
-
-
 def _folders_of_results(names: Sequence[str], destination: Destination, label: str) -> list[Path]:
     if destination.path is not None:
         return [destination.path]
@@ -371,88 +384,3 @@ def _with_ending(target: Path, source: Source) -> Path:
     if ending.lower() == target.suffix.lower():
         return target
     return target.with_name(f"{target.stem}_{ending[1:]}{target.suffix}")
-
-
-def _refuse_collisions(tasks: Sequence[Task], options: Options) -> None:
-    hint = "upscale them one by one and name each result with -o"
-    if options.template is not None and not options.template.needs("stem"):
-        hint = "put {stem} into the name"
-    for owner, task in collisions(tasks, lambda task: task.target):
-        raise OutputError(
-            f"{owner.source.name!r} and {task.source.name!r} would both become {str(task.target)!r}",
-            hint=hint,
-        )
-    for owner, task in collisions(tasks, lambda task: task.backup):
-        raise OutputError(
-            f"{owner.source.name!r} and {task.source.name!r} would both be kept as {str(task.backup)!r}",
-            hint="replace them one by one, or name them in a list, which keeps their folders",
-        )
-
-
-def _refuse_pictures(tasks: Iterable[Task]) -> None:
-    """Refuse a picture if there are options for clips.
-
-    This applies to a single named file. Among many files, it is not a mistake if none is a clip.
-    """
-    for task in tasks:
-        if not isinstance(task, ClipTask):
-            what = "an archive of pictures" if isinstance(task, ArchiveTask) else "a picture"
-            raise UsageError(f"{task.source.name} is {what}, to which the options for clips do not apply")
-
-
-def _refuse_own_inputs(there: Iterable[Task], sources: Iterable[Source]) -> None:
-    paths = (source.content for source in sources if isinstance(source.content, Path))
-    inputs = {_identity(path) for path in paths} - {None}
-    for task in there:
-        if task.target is not None and _identity(task.target) in inputs:
-            raise OutputError(
-                f"{str(task.target)!r} is an input, and results replace inputs only with --in-place",
-                hint="choose another output with -o",
-            )
-
-
-def _identity(path: Path) -> tuple[int, int] | None:
-    """Return a value that is the same for all names of a file, or None if the file cannot be found.
-
-    A file has several names through links, and through upper and lower case where case does not matter.
-    """
-    try:
-        status = path.stat()
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def refuse_existing(there: Sequence[Task]) -> None:
-    """Refuse tasks whose results already exist.
-
-    Raises:
-        OutputExistsError: The sequence is not empty.
-    """
-    for task in there:
-        if task.in_place is not None:
-            raise OutputExistsError(
-                f"{task.source.name!r} was replaced before, with other settings",
-                hint="restore the original, or use --overwrite to enlarge it again, or --skip-existing",
-            )
-    if there:
-        more = f" and {len(there) - 1} more already exist" if len(there) > 1 else " already exists"
-        raise OutputExistsError(f"{str(there[0].target)!r}{more}", hint="use --overwrite or --skip-existing")
-
-
-def _refuse_unreplaceable(there: Sequence[Task]) -> None:
-    for task in there:
-        if task.target is not None and task.target.exists() and not task.target.is_file():
-            kind = "a folder" if task.target.is_dir() else "not an ordinary file"
-            raise OutputError(f"cannot write {str(task.target)!r}: it is {kind}")
-
-
-def _refuse_unwritable(tasks: Iterable[Task]) -> None:
-    """Check before the work, as far as possible, whether the results can be written."""
-    files = [file for task in tasks for file in (task.target, task.backup) if file is not None]
-    for folder in dict.fromkeys(file.absolute().parent for file in files):
-        existing = next(parent for parent in (folder, *folder.parents) if os.path.lexists(parent))
-        if not existing.is_dir():
-            raise OutputError(f"cannot write results to {str(folder)!r}: {existing.name!r} is not a folder")
-        if not os.access(existing, os.W_OK | os.X_OK):
-            raise OutputError(f"cannot write results to {str(existing)!r}: permission denied")

@@ -95,10 +95,19 @@ class Source:
     @property
     def mode(self) -> int:
         """The permission bits of its files, which a result gets, too."""
+        return mode_of(self.files)
+
+    @property
+    def is_sequence(self) -> bool:
+        """Whether the source is an image sequence, whose content is the pattern of its files."""
+        return isinstance(self.content, Path) and is_sequence(str(self.content))
+
+    @property
+    def files(self) -> list[Path]:
+        """The files of the source. A stream has none, and neither has an image sequence without pictures."""
         if not isinstance(self.content, Path):
-            return mode_of(())
-        name = str(self.content)
-        return mode_of(sequence_names(name).found() if is_sequence(name) else [self.content])
+            return []
+        return sequence_names(str(self.content)).found() if self.is_sequence else [self.content]
 
     def make_folder_of_result(self, folder: Path) -> None:
         """Create the folder of a result, and those above it, with the permissions of the source's folders.
@@ -123,10 +132,7 @@ class Source:
     @property
     def modified_ns(self) -> int | None:
         """The time of last modification of its files, of which the latest counts; None for a stream."""
-        if self.is_stdin or not isinstance(self.content, Path):
-            return None
-        name = str(self.content)
-        files = sequence_names(name).found() if is_sequence(name) else [self.content]
+        files = [] if self.is_stdin else self.files
         return max((status[1] for file in files if (status := size_and_time(file))), default=None)
 
 

@@ -1,7 +1,7 @@
 """Define the tasks that a plan consists of. A task makes one file."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -124,21 +124,6 @@ class PictureTask(Task):
     """
 
     format: PictureFormat
-
-
-def collisions(tasks: Iterable[Task], place: Callable[[Task], Path | None]) -> Iterator[tuple[Task, Task]]:
-    """Yield each pair of tasks that have the same place, even under different names.
-
-    Args:
-        tasks: The tasks.
-        place: Function that returns the place of a task; None if the task has none.
-    """
-    owners: dict[str, Task] = {}
-    for task in tasks:
-        path = place(task)
-        owner = task if path is None else owners.setdefault(os.path.realpath(path), task)
-        if owner is not task:
-            yield owner, task
 
 
 WriteRecipe = Callable[[Task], Recipe]

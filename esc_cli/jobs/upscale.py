@@ -2,8 +2,8 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, overload
 
@@ -17,23 +17,23 @@ from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.models import Models
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import EscError, ExitCode, InputError, UsageError, as_ours
-from esc_cli.jobs.archives.task import ArchiveTask
+from esc_cli.jobs.announcement import announce
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.cluster.driver import Driver
 from esc_cli.jobs.cluster.worker import AT_ONCE, IDLE_BYTES, Job
-from esc_cli.jobs.estimate import Timed, estimate_plan, with_choices
-from esc_cli.jobs.events import Engine, Event, Listener, Planned, Skipped
+from esc_cli.jobs.estimate import Timed, with_choices
+from esc_cli.jobs.events import Event, Listener
 from esc_cli.jobs.memory import high_bytes, low_bytes
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import WAITING
 from esc_cli.jobs.plan import Plan, Request, make_plan
-from esc_cli.jobs.record import Recipe, redate, replaced, size_and_time
-from esc_cli.jobs.run import Outcomes, exit_code, failed, outcomes_here, run_plan
+from esc_cli.jobs.recipe import task_recipe
+from esc_cli.jobs.record import redate, size_and_time
+from esc_cli.jobs.run import Outcomes, exit_code, outcomes_here, run_plan
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.streams import STDIN
 from esc_cli.jobs.task import Task
 from esc_cli.jobs.work.context import RunContext
-from esc_cli.jobs.work.events import engine_event, model_and_reason
 from esc_cli.jobs.work.work import Work
 from esc_cli.media.formats.encoding import pillow_image
 from esc_cli.media.formats.registry import FORMATS
@@ -120,26 +120,26 @@ def run_job(
     Raises:
         EscError: The run cannot begin, and nothing was written. The error is an instance of a subclass.
     """
-    chooser = chooser or Chooser(options)
-    size = geometry_of(chooser.default, options)
+    untuned = chooser or Chooser(options)
+    size = geometry_of(untuned.default, options)
     target = None if output is None else str(output)
-    request = Request(tuple(map(str, inputs)), size, target, options, keep_records, chooser.name, only)
-    plan = make_plan(request, lambda task: task_recipe(task, chooser, options))
+    request = Request(tuple(map(str, inputs)), size, target, options, keep_records, untuned.name, only)
+    plan = make_plan(request, lambda task: task_recipe(task, untuned, options))
     measures = dry_run or _makes_whole_previews(options)
     if measures:
-        plan = with_choices(plan, chooser, options)
+        plan = with_choices(plan, untuned, options)
     elif options.keep_dates:
         plan = _with_dates(plan)
-    here, networks = dry_run or options.cluster is None, chooser
+    here = dry_run or options.cluster is None
     is_work = here and options.previewed is None  # a preview takes about as long as the measurements
-    if is_work and not dry_run and plan.tasks:
-        networks = networks.tuned(_amount(plan), anew=options.retune)
+    may_tune = is_work and not dry_run and plan.tasks
+    chooser = untuned.tuned(_amount(plan), anew=options.retune) if may_tune else untuned
     timed: Timed = "always" if measures else "if cheap" if is_work else "never"
-    _announce(plan, networks, listener, timed, here=here, threads=options.threads)
+    announce(plan, chooser, listener, timed, here=here, threads=options.threads)
     if dry_run:
         return Report(plan, plan.failures)
     work = _work_here if here else _work_on_cluster
-    outcomes = work(plan, networks, size, options, listener)
+    outcomes = work(plan, chooser, size, options, listener)
     return Report(plan, run_plan(plan, outcomes, options, listener))
 
 
@@ -317,61 +317,6 @@ def _job_px(plan: Plan) -> dict[tuple[int, int], int]:
     return dict(by_size.most_common(KEPT_SHAPES))
 
 
-def _announce(
-    plan: Plan, chooser: Chooser, listener: Listener, timed: Timed, *, here: bool, threads: int | None
-) -> None:
-    """Report what will be done, what is already done and what cannot be done.
-
-    The workers of a cluster report their own engines, and their speed is not known here.
-    """
-    for task in plan.tasks:
-        listener(_planned(task, chooser))
-    for task, reason in (
-        *((task, "up to date") for task in plan.up_to_date),
-        *((task, "there already") for task in plan.skipped),
-    ):
-        listener(Skipped(task.source.name, task.target_name, reason))
-    for failure in plan.failures:
-        listener(failed(failure))
-    for engine in _engines(plan, chooser, threads) if here else ():
-        listener(engine)
-    estimate = estimate_plan(plan, chooser, timed=timed)
-    if timed == "always" or not plan.names_one or estimate.seconds is not None or estimate.warnings:
-        listener(estimate)
-
-
-def _engines(plan: Plan, chooser: Chooser, threads: int | None) -> Iterator[Engine]:
-    """Yield the event of each model that is known to be run, for the largest factor that it is run for."""
-    factors: dict[Models, float] = {}
-    for task in plan.tasks:
-        if task.choice is not None or not chooser.is_auto:
-            models = chooser.models(task.choice)
-            factors[models] = max(factors.get(models, 0), task.factor)
-    for models, factor in factors.items():
-        engine = engine_event(models, factor, threads)
-        if engine is not None:
-            yield engine
-
-
-def _planned(task: Task, chooser: Chooser) -> Planned:
-    unread = chooser.name if chooser.default.enlarges(task.factor) else None
-    model, reason = (unread, None) if task.choice is None else model_and_reason(task.choice)
-    output_height, output_width = task.written_size
-    return Planned(
-        input=task.source.name,
-        output=task.target_name,
-        format=task.format_name,
-        height=task.probe.height,
-        width=task.probe.width,
-        output_height=output_height,
-        output_width=output_width,
-        frames=task.probe.frames,
-        lost=task.lost,
-        model=model,
-        model_reason=reason,
-    )
-
-
 def _with_metadata(picture: Picture) -> Image.Image:
     """Return a picture as an image, whose ``info`` holds the metadata under the names that Pillow uses.
 
@@ -388,49 +333,3 @@ def _with_metadata(picture: Picture) -> Image.Image:
 
 def _ignore(event: Event) -> None:
     """Ignore an event."""
-
-
-def task_recipe(task: Task, chooser: Chooser, options: Options) -> Recipe:
-    """Return everything that a task's result depends on except the bytes of the input, as a JSON object."""
-    recipe = {
-        **_size_and_networks(task, chooser),
-        **options.recorded,
-        "format": task.format.name,
-        "metadata": sorted(options.write.keep),
-    }
-    if isinstance(task, ArchiveTask):
-        return {**recipe, "pages": _page_recipes(task, chooser)}
-    return {**recipe, "clip": _clip_recipe(task)} if isinstance(task, ClipTask) else recipe
-
-
-def _page_recipes(task: ArchiveTask, chooser: Chooser) -> list[Recipe]:
-    """Return what each kind of page depends on. Nothing is known about pages that were replaced."""
-    kinds: list[Recipe] = []
-    for part in task.parts if task.in_place is None else ():
-        size = {"height": part.height, "width": part.width}
-        kind = {**chooser.recipe(part.factor), **size, "format": part.format.name}
-        if kind not in kinds:
-            kinds.append(kind)
-    return kinds
-
-
-def _size_and_networks(task: Task, chooser: Chooser) -> dict[str, Any]:
-    """Return the size of a result and the networks that make it.
-
-    An input that was replaced does not have its first size any more. Therefore, the record of a result that
-    replaces its input has the rule for the size and the factor, and a later run takes the factor from there.
-    """
-    if task.in_place is None or task.target is None:
-        return {**chooser.recipe(task.factor), "height": task.height, "width": task.width}
-    made = replaced(task.target)
-    factor = task.factor if made is None else made["in_place"]["factor"]
-    return {**chooser.recipe(factor), "in_place": {"rule": task.in_place.rule, "factor": factor}}
-
-
-def _clip_recipe(task: ClipTask) -> Recipe:
-    # How damage is handled is one of the recorded options.
-    options = asdict(task.options.apart_from_damage)
-    asked = {key: str(value) for key, value in options.items()}
-    if task.in_place is not None:
-        return asked  # the settings of the encoder follow from the original, which is not there any more
-    return {**asked, "encode": {key: str(value) for key, value in asdict(task.settings).items()}}

@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import Any, BinaryIO, ClassVar, Self
 
 from esc_cli.errors import OutputError
-from esc_cli.jobs.record import short_name
+from esc_cli.jobs.record import Recipe, Stamp, short_name
+from esc_cli.jobs.sources import Source
+from esc_cli.media.video.sequence_names import sequence_names
 from esc_cli.storage.whole_files import make_folder, write_whole
 
 try:
@@ -146,6 +148,27 @@ class LockedFolder(Parts):
             return
         except OSError as error:
             raise OutputError(f"cannot remove {str(self.path)!r}: {error.strerror}") from error
+
+
+def identity_of(source: Source, recipe: Recipe, model: str) -> dict[str, Any] | None:
+    """Return everything that the parts of a result depend on, as a JSON object.
+
+    Args:
+        source: The input. Its bytes count, not its name.
+        recipe: Everything else that the result depends on.
+        model: The name of the model that was chosen.
+
+    Returns:
+        The object, or None for a pipe, which can be read only once.
+    """
+    content, shared = source.content, {"recipe": recipe, "model": model}
+    if not isinstance(content, Path):
+        return None
+    if content.is_file():
+        stamp = Stamp.of(content)
+        return {"size_bytes": stamp.size_bytes, "sha256": stamp.sha256, **shared}
+    digests = {file.name: Stamp.of(file).sha256 for file in sequence_names(str(content)).files()}
+    return {"files": digests, **shared}
 
 
 def number_of(part: Path) -> int:

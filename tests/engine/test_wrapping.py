@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.borders import Seamless, Wraps
-from esc_cli.engine.tiling.streaming import Strips, Wrapped
+from esc_cli.engine.tiling.blocks import pieces
+from esc_cli.engine.tiling.streaming import Strips
 from esc_cli.engine.tiling.tiles import Span
 from esc_cli.engine.upscaler import Upscaler
-from esc_cli.engine.wrapping import pad_wrapped, pieces
+from esc_cli.engine.wrapping import Wrapped, pad_wrapped
 from esc_cli.errors import UsageError
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.esc import ESCConfig

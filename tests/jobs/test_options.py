@@ -13,7 +13,8 @@ from esc_cli.enhancement.choice import Chooser
 from esc_cli.errors import UsageError
 from esc_cli.jobs.options import DEFAULTS, Options
 from esc_cli.jobs.plan import Request, make_plan
-from esc_cli.jobs.upscale import geometry_of, task_recipe
+from esc_cli.jobs.recipe import task_recipe
+from esc_cli.jobs.upscale import geometry_of
 
 BASE: dict[str, Any] = {"model": "nearest", "device": "cpu"}
 

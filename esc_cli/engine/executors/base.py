@@ -5,6 +5,7 @@ A runtime says what a library can do and makes executors. An executor runs one n
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -134,6 +135,23 @@ class Executor(ABC):
         raise NotImplementedError
 
 
+@dataclass(frozen=True)
+class Demands:
+    """What a job demands of a runtime, and not every runtime can do.
+
+    Attributes:
+        strips: Whether the user asks for exact strips.
+        attention: Whether the user asks for an attention backend.
+        any_scale: Whether the network is an arbitrary-scale network.
+        wraps: Whether the user asks for borders that wrap.
+    """
+
+    strips: bool = False
+    attention: bool = False
+    any_scale: bool = False
+    wraps: bool = False
+
+
 class Runtime(ABC):
     """A library that runs networks.
 
@@ -213,21 +231,14 @@ class Runtime(ABC):
             attention: Backend of the window attention, if the runtime has several.
         """
 
-    def missing(self, *, strips: bool, attention: bool, any_scale: bool, wraps: bool = False) -> str | None:
-        """Return what the user asks for and the runtime cannot do, as the end of a sentence, or None.
-
-        Args:
-            strips: Whether the user asks for exact strips.
-            attention: Whether the user asks for an attention backend.
-            any_scale: Whether the network is an arbitrary-scale network.
-            wraps: Whether the user asks for borders that wrap.
-        """
-        if strips and not self.streams:
+    def missing(self, demands: Demands) -> str | None:
+        """Return a demand that the runtime cannot fulfill, as the end of a sentence, or None."""
+        if demands.strips and not self.streams:
             return "run a picture in exact strips"
-        if attention and not self.has_attention_backends:
+        if demands.attention and not self.has_attention_backends:
             return "use another attention backend than its own"
-        if any_scale and not self.does_any_scale:
+        if demands.any_scale and not self.does_any_scale:
             return "run an arbitrary-scale model"
-        if wraps and not self.wraps_borders:
+        if demands.wraps and not self.wraps_borders:
             return "let borders wrap"
         return None

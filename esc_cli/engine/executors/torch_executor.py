@@ -18,8 +18,9 @@ from esc_cli.engine.pixels import is_finite, to_unit
 from esc_cli.engine.tf32 import without_tf32
 from esc_cli.engine.threads import limit_threads
 from esc_cli.engine.tiling.shared_statistics import Gathering, Given, Statistics
-from esc_cli.engine.tiling.streaming import StepCount, Strips, Wrapped
+from esc_cli.engine.tiling.streaming import StepCount, Strips
 from esc_cli.engine.tiling.tiles import Emit, Span
+from esc_cli.engine.wrapping import Wrapped
 from esc_cli.errors import DeviceError
 from esc_cli.networks.architectures.lte import Grid
 from esc_cli.networks.runner import WHOLE, FeatureMap

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from esc_cli.engine.executors.base import Runtime
-from esc_cli.engine.tiling.streaming import least_rows, strip_rows
+from esc_cli.engine.tiling.streaming import highest_strip_rows, least_rows
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.attention.position_bias import LARGEST_CACHED_BYTES
 
@@ -73,7 +73,7 @@ class Work:
         inner = self._inside()
         held = self.area_px * 3 + inner.area_px * inner.config.memory().held_channels
         window_px = self.config.window_size  # even if the strips are cut from an unshuffled picture
-        strip = replace(inner, height=min(inner.height, strip_rows(window_px)), attention="sdpa")
+        strip = replace(inner, height=min(inner.height, highest_strip_rows(window_px)), attention="sdpa")
         needed = held * self.dtype.itemsize + strip.bytes_whole()
         if self.attention == "naive":
             attended = self.batch * min(inner.height, least_rows(window_px)) * inner.width

@@ -5,12 +5,15 @@ strip by strip, and each strip has a halo of as many rows above and below as the
 summed strip by strip before they are used. Nothing is approximated: only the order of floating-point sums
 differs from that of the whole picture. Between two steps, memory holds whole feature maps at low resolution.
 Everything larger exists for one strip only, the result included.
+
+``Strips`` is the runner that does this. A strip is computed in blocks, which lie side by side (``blocks``). A
+map that is read once, or is cheap to compute again, is not kept in memory but ``Deferred``: the strips of the
+next kept map compute the blocks that they read, with a halo as wide as both steps reach together.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,15 +21,9 @@ from torch import Tensor
 
 from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.memory.free import release_reserve
+from esc_cli.engine.tiling.blocks import Block, ComputeBlock, Deferred, blockwise, part_of, reach_of
 from esc_cli.engine.tiling.tiles import Emit, Span, round_up
-from esc_cli.engine.wrapping import (
-    is_inside,
-    margin_of,
-    pad_wrapped,
-    pieces,
-    reached,
-    unbounded,
-)
+from esc_cli.engine.wrapping import margin_of, unbounded
 from esc_cli.networks.runner import FeatureMap, Whole
 
 LEAST_ROWS = 32
@@ -61,39 +58,14 @@ def least_rows(window_px: int) -> int:
     return round_up(LEAST_ROWS, window_px)
 
 
-def strip_rows(window_px: int) -> int:
+def highest_strip_rows(window_px: int) -> int:
     """Return the height of a published network's highest strip, in rows, its halo included."""
     reach_px = LARGEST_KERNEL_PX // 2
     return max(least_rows(window_px), ROWS_PER_REACH * reach_px) + 2 * reach_px
 
 
-Block = tuple[Tensor, ...]
-"""The same rows and columns of each map that a step computes, (N, C, r rows, r columns)."""
-
-ComputeBlock = Callable[[Span, Span], Block]
-"""Computes a block. The rows and columns are those of the step's input."""
-
 Strip = list[tuple[Span, Block]]
 """The blocks that lie side by side in the same rows, each with its columns."""
-
-
-@dataclass(frozen=True)
-class Deferred:
-    """A map whose values are computed when they are read.
-
-    Attributes:
-        block: Takes rows and columns and returns the map's values there, (N, C, r rows, r columns).
-        shape: Shape of its first source, (N, C, H, W).
-        dtype: Type of its values.
-        reach_px: Radius around a pixel in which maps in memory are read.
-        spans_all_columns: Whether ``block`` computes only rows of the full width.
-    """
-
-    block: Callable[[Span, Span], Tensor]
-    shape: torch.Size
-    dtype: torch.dtype
-    reach_px: int = 0
-    spans_all_columns: bool = False
 
 
 class Strips:
@@ -136,13 +108,13 @@ class Strips:
     ) -> FeatureMap:
         """Run a step strip by strip, or, if its result is not kept, when the result is read."""
         first = maps[0]
-        compute = _block_of(lambda *blocks: (function(*blocks),), maps, reach_px, align_px, self._wraps)
-        reach_px += _reach_of(maps)
+        compute = blockwise(function, maps, reach_px, align_px, self._wraps)
+        reach_px += reach_of(maps)
         if not keep:
             return Deferred(
                 lambda rows, columns: compute(rows, columns)[0], first.shape, first.dtype, reach_px
             )
-        (stored,) = self._stored(compute, first, (replaces,), self._height(reach_px, align_px), reach_px)
+        (stored,) = self._stored(compute, first, (replaces,), reach_px, align_px)
         return stored
 
     def pair(
@@ -153,20 +125,16 @@ class Strips:
         replaces: tuple[FeatureMap | None, FeatureMap | None],
     ) -> tuple[FeatureMap, FeatureMap]:
         """Run a step with two results strip by strip."""
-        compute = _block_of(function, maps, reach_px, 1, self._wraps)
-        reach_px += _reach_of(maps)
-        first, second = self._stored(compute, maps[0], replaces, self._height(reach_px), reach_px)
+        compute = blockwise(function, maps, reach_px, 1, self._wraps)
+        reach_px += reach_of(maps)
+        first, second = self._stored(compute, maps[0], replaces, reach_px)
         return first, second
-
-    def _height(self, reach_px: int, align_px: int = 1) -> int:
-        """Return the height of a step's strips, in rows."""
-        return max(round_up(ROWS_PER_REACH * reach_px, align_px), self.least_rows)
 
     def unbounded(self, function: Callable[[Tensor, int, int], Tensor], features: FeatureMap) -> Deferred:
         """Return a map whose rows are computed from the whole map when they are read."""
         margin, sides = margin_of(self._wraps), features.shape[2:]
         rows, columns = (Span(-px, side + px) for px, side in zip(margin, sides, strict=True))
-        whole = _part_of(features, rows, columns)
+        whole = part_of(features, rows, columns)
         return Deferred(
             lambda rows, columns: unbounded(function, whole, rows, margin),
             features.shape,
@@ -185,16 +153,16 @@ class Strips:
         parts = []
         for start in range(0, height, self.least_rows):
             rows = Span(start, min(height, start + self.least_rows))
-            parts.append(accumulate(_part_of(features, rows, Span(0, width)), start))
+            parts.append(accumulate(part_of(features, rows, Span(0, width)), start))
         return finish(torch.stack(parts).sum(dim=0))
 
     def hand_out(self, result: FeatureMap, emit: Emit) -> None:
         """Compute a network's result and emit it from top to bottom, each strip from left to right."""
 
         def compute(rows: Span, columns: Span) -> Block:
-            return (_part_of(result, rows, columns),)
+            return (part_of(result, rows, columns),)
 
-        for rows, strip in self._strips(compute, result, self.least_rows):
+        for rows, strip in self._computed_strips(compute, result, self.least_rows):
             for columns, (block,) in strip:
                 emit(rows, columns, block)
 
@@ -203,20 +171,31 @@ class Strips:
         compute: ComputeBlock,
         source: FeatureMap,
         targets: tuple[FeatureMap | None, ...],
-        strip_rows: int,
         reach_px: int,
+        align_px: int = 1,
     ) -> list[Tensor]:
-        """Compute maps and keep them in memory.
+        """Compute the maps of a step strip by strip, and keep them in memory.
 
         A target that is a map in memory is overwritten by its result, even if the step reads it. Therefore a
         strip is written only when no later strip reads the rows that it replaces.
+
+        Args:
+            compute: Computes a block of each map.
+            source: A map of the same size, (N, C, H, W).
+            targets: For each map, one whose place in memory it may take, or None.
+            reach_px: Rows above and below a strip that are read in maps in memory.
+            align_px: Grid that the step works on.
+
+        Returns:
+            The maps, (N, C', H, W).
         """
+        strip_rows = max(round_up(ROWS_PER_REACH * reach_px, align_px), self.least_rows)
         height, width = source.shape[2:]
         if self._wraps.rows:
             targets = (None,) * len(targets)
         held: list[Tensor] = []
         pending: deque[tuple[Span, Strip]] = deque()
-        for rows, strip in self._strips(compute, source, strip_rows):
+        for rows, strip in self._computed_strips(compute, source, strip_rows):
             held = held or [
                 target if isinstance(target, Tensor) else _empty_map(part, height, width)
                 for target, part in zip(targets, strip[0][1], strict=True)
@@ -226,21 +205,22 @@ class Strips:
                 _write(held, *pending.popleft())
         return held
 
-    def _strips(
+    def _computed_strips(
         self, compute: ComputeBlock, source: FeatureMap, strip_rows: int
     ) -> Iterator[tuple[Span, Strip]]:
+        """Yield the strips of a map with their rows, from top to bottom."""
         height = source.shape[2]
         columns = _columns_of(source, self.least_rows)
         start = 0
         while start < height:
             rows = Span(start, min(height, start + min(strip_rows, self.most_rows)))
-            strip = self._attempt(compute, rows, columns)
+            strip = self._compute_strip(compute, rows, columns)
             if strip is not None:
                 yield rows, strip
                 self._tick(rows.length / height)
                 start = rows.stop
 
-    def _attempt(self, compute: ComputeBlock, rows: Span, columns: list[Span]) -> Strip | None:
+    def _compute_strip(self, compute: ComputeBlock, rows: Span, columns: list[Span]) -> Strip | None:
         """Compute a strip. If memory runs out, return None and make later strips lower."""
         try:
             with self._guard():
@@ -275,67 +255,6 @@ class StepCount(Whole):
         return super().pair(function, *maps, **how)
 
 
-class Wrapped(Whole):
-    """Run the steps on a whole picture whose borders wrap; see ``engine.wrapping``."""
-
-    def __init__(self, wraps: Wraps) -> None:
-        self._wraps = wraps
-
-    def local(
-        self,
-        function: Callable[..., Tensor],
-        *maps: FeatureMap,
-        reach_px: int,
-        align_px: int = 1,
-        **how: Any,
-    ) -> Tensor:
-        """Run a step on the maps with what it reads beyond their borders."""
-        compute = _block_of(lambda *blocks: (function(*blocks),), maps, reach_px, align_px, self._wraps)
-        return compute(*_whole_of(maps[0]))[0]
-
-    def pair(
-        self, function: Callable[..., tuple[Tensor, Tensor]], *maps: FeatureMap, reach_px: int, **how: Any
-    ) -> tuple[Tensor, Tensor]:
-        """Run a step with two results on the maps with what it reads beyond their borders."""
-        first, second = _block_of(function, maps, reach_px, 1, self._wraps)(*_whole_of(maps[0]))
-        return first, second
-
-    def unbounded(self, function: Callable[[Tensor, int, int], Tensor], features: FeatureMap) -> Tensor:
-        """Compute all rows at once, with a margin that wraps."""
-        margin = margin_of(self._wraps)
-        padded = pad_wrapped(features, *margin)  # type: ignore[arg-type]
-        return unbounded(function, padded, Span(0, features.shape[2]), margin)
-
-
-def _whole_of(features: FeatureMap) -> tuple[Span, Span]:
-    height, width = features.shape[2:]
-    return Span(0, height), Span(0, width)
-
-
-def _block_of(
-    function: Callable[..., Block],
-    maps: tuple[FeatureMap, ...],
-    reach_px: int,
-    align_px: int,
-    wraps: Wraps,
-) -> ComputeBlock:
-    """Return the function that computes a block of a step's results from the step's inputs."""
-    height, width = maps[0].shape[2:]
-
-    def compute(rows: Span, columns: Span) -> Block:
-        reached_rows = reached(rows, reach_px, align_px, height, wraps=wraps.rows)
-        reached_columns = reached(columns, reach_px, align_px, width, wraps=wraps.columns)
-        results = function(*(_part_of(one, reached_rows, reached_columns) for one in maps))
-        scale = results[0].shape[2] // reached_rows.length
-        inner_rows, inner_columns = (
-            slice(scale * (inner.start - outer.start), scale * (inner.stop - outer.start))
-            for inner, outer in ((rows, reached_rows), (columns, reached_columns))
-        )
-        return tuple(result[:, :, inner_rows, inner_columns] for result in results)
-
-    return compute
-
-
 def _columns_of(source: FeatureMap, align_px: int) -> list[Span]:
     """Cut a map's width into about equal parts on the grid of ``align_px``.
 
@@ -350,30 +269,6 @@ def _columns_of(source: FeatureMap, align_px: int) -> list[Span]:
     return [
         Span(start, start + columns if start + columns + align_px <= width else width) for start in starts
     ]
-
-
-def _part_of(source: FeatureMap, rows: Span, columns: Span) -> Tensor:
-    """Return a part of a map. Beyond a border, the map goes on at the opposite one."""
-    height, width = source.shape[2:]
-    if is_inside(rows, height) and is_inside(columns, width):
-        return _inner_part_of(source, rows, columns)
-    return torch.cat(
-        [
-            torch.cat([_inner_part_of(source, row, column) for column in pieces(columns, width)], dim=3)
-            for row in pieces(rows, height)
-        ],
-        dim=2,
-    )
-
-
-def _inner_part_of(source: FeatureMap, rows: Span, columns: Span) -> Tensor:
-    if isinstance(source, Deferred):
-        return source.block(rows, columns)
-    return source[:, :, rows.start : rows.stop, columns.start : columns.stop]  # type: ignore[index, no-any-return]
-
-
-def _reach_of(maps: tuple[FeatureMap, ...]) -> int:
-    return max(one.reach_px if isinstance(one, Deferred) else 0 for one in maps)
 
 
 def _empty_map(block: Tensor, height: int, width: int) -> Tensor:

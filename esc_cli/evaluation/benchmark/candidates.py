@@ -4,12 +4,13 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from esc_cli.checkpoints.cascade import DEFAULT_SCALE
 from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from esc_cli.engine.device import Precision
 from esc_cli.engine.executors.registry import AUTO, runtime_named
 from esc_cli.engine.pixels import dtype_name
 from esc_cli.engine.tiling.choice import Tiling
-from esc_cli.engine.upscaler import DEFAULT_SCALE, Upscaler
+from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import UsageError
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.registry import VARIANTS, build_network

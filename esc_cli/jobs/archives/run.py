@@ -12,13 +12,12 @@ from esc_cli.enhancement.traces import Traces, traces_of
 from esc_cli.errors import EscError, InputError
 from esc_cli.jobs.archives.plan import kept_note
 from esc_cli.jobs.archives.task import ArchiveTask, Page, counted
-from esc_cli.jobs.clips.outputs import identity_of
 from esc_cli.jobs.clips.run import Publish
 from esc_cli.jobs.events import CONTINUE
 from esc_cli.jobs.memory import high_bytes, low_bytes, room_for_waiting
 from esc_cli.jobs.pipeline import EndOfRun, Stages, overlapped
 from esc_cli.jobs.task import PictureTask
-from esc_cli.jobs.work_folder import LockedFolder, noting
+from esc_cli.jobs.work_folder import LockedFolder, identity_of, noting
 from esc_cli.media.archives import ArchiveReader
 from esc_cli.media.opening import NamedBytes
 from esc_cli.media.picture import PictureFile
@@ -119,7 +118,7 @@ def make_archive(
     target = cast(Path, task.target)
     task.source.make_folder_of_result(target.parent)
     with (
-        PageFolder(target, identity_of(task, model)) as folder,
+        PageFolder(target, identity_of(task.source, task.identity, model)) as folder,
         noting(lambda: _kept(task, folder)),
         ArchiveReader(cast(Path, task.source.content)) as archive,
     ):

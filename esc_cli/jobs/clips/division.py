@@ -71,8 +71,7 @@ class Division:
 
 def may_be_divided(task: ClipTask) -> bool:
     """Return whether a clip may be divided, as far as it is known before the clip is read."""
-    is_replaced = task.in_place is not None
-    return task.output.in_segments is not None and not task.options.deinterlace and not is_replaced
+    return task.output.has_segments and not task.options.deinterlace and task.in_place is None
 
 
 def times_of(task: ClipTask) -> tuple[int, ...] | None:

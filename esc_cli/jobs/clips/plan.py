@@ -9,11 +9,13 @@ from typing import BinaryIO, cast
 
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import InputError, UsageError
+from esc_cli.jobs.clips.encoded_outputs import ContainerFile, RawStream
 from esc_cli.jobs.clips.options import ClipOptions
-from esc_cli.jobs.clips.outputs import output_of
+from esc_cli.jobs.clips.outputs import ClipOutput
+from esc_cli.jobs.clips.picture_outputs import Animation, ImageSequence, PreviewSheet
 from esc_cli.jobs.clips.task import ClipTask, FrameSource
 from esc_cli.jobs.memory import check_room_for_animation
-from esc_cli.jobs.naming import Destination, target_path
+from esc_cli.jobs.naming import Destination, choose_clip_format, target_path
 from esc_cli.jobs.sources import Source
 from esc_cli.media.probe import Probe
 from esc_cli.media.video.animation import AnimationReader, is_animation
@@ -22,7 +24,7 @@ from esc_cli.media.video.containers import CLIP_EXTENSIONS, Container, looks_lik
 from esc_cli.media.video.image_sequence import SequenceReader
 from esc_cli.media.video.library import head_of
 from esc_cli.media.video.reader import VideoReader
-from esc_cli.media.video.sequence_names import is_sequence
+from esc_cli.media.video.sequence_names import is_sequence, sequence_names
 
 
 def is_clip(source: Source) -> bool:
@@ -30,7 +32,7 @@ def is_clip(source: Source) -> bool:
     content = source.content
     if not isinstance(content, Path):
         return isinstance(content, BufferedReader)
-    if is_sequence(str(content)) or content.suffix.lower() in CLIP_EXTENSIONS:
+    if source.is_sequence or content.suffix.lower() in CLIP_EXTENSIONS:
         return True
     return os.path.isfile(content) and looks_like_clip(head_of(content))  # noqa: PTH113 - as in sources
 
@@ -68,9 +70,8 @@ def plan_clip(
     opener = _opener(source, destination, options, largest_px)
     clip, opened = _looked_at(source, opener)
     height, width = _size_of(clip, size)
-    output = output_of(source, destination, clip, options)
-    output.check_size(height, width)
-    settings = output.settings(clip, options.encode, (height, width))
+    output = _choose_output(source, destination, clip, options)
+    settings = output.complete_settings(clip, options.encode, (height, width))
     displayed = output.displayed_size(clip, (height, width), settings)
     labels = (f"{label}{output.label}" for label in (size.label, size.file_label(displayed)))
     frames = _frames(source, clip, options)
@@ -96,7 +97,7 @@ def _opener(
     source: Source, destination: Destination, options: ClipOptions, largest_px: int
 ) -> Callable[[], FrameSource]:
     content = source.content
-    if isinstance(content, Path) and is_sequence(str(content)):
+    if source.is_sequence:
         rate = _rate(destination, options)
         return lambda: SequenceReader(
             str(content), rate, start_s=options.start_s, end_s=options.end_s, strict=options.strict
@@ -150,6 +151,28 @@ def _size_of(clip: Clip, size: Geometry) -> tuple[int, int]:
         return size.size_of(clip.height, clip.width)
     width, height = size.size_of(clip.width, clip.height)
     return height, width
+
+
+def _choose_output(source: Source, destination: Destination, clip: Clip, options: ClipOptions) -> ClipOutput:
+    """Choose the kind of result that is made of a clip.
+
+    Raises:
+        UsageError: The destination and the options contradict each other.
+        OutputError: Results would replace inputs.
+    """
+    if options.preview is not None:
+        return PreviewSheet(destination)
+    format = choose_clip_format(destination, clip.container)
+    if isinstance(format, Container):
+        return RawStream(format) if format.is_raw else ContainerFile(format, options.audio)
+    if destination.path is not None and is_sequence(str(destination.path)):
+        return ImageSequence(format, source, sequence_names(str(destination.path)))
+    if format.several == "frames" and source.folder is None:
+        return Animation(format)
+    raise UsageError(
+        f"{source.name} is a clip, but {format.name} is a picture format",
+        hint="name its frames, for example -o frames/%06d.png, or use --preview 9 to see some",
+    )
 
 
 def _probe(clip: Clip, frames: int) -> Probe:

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 from esc_cli.enhancement.choice import Choice
 from esc_cli.jobs.clips.division import Division, Part, Turn, make_part, times_of
-from esc_cli.jobs.clips.outputs import ContainerFile, identity_of
+from esc_cli.jobs.clips.encoded_outputs import ContainerFile
 from esc_cli.jobs.clips.run import EnlargedFrames, FrameEnlarger, Made, make_clip
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
@@ -16,6 +16,7 @@ from esc_cli.jobs.events import Done, seconds_since
 from esc_cli.jobs.pipeline import EndOfRun
 from esc_cli.jobs.work.context import RunContext, original_of
 from esc_cli.jobs.work.events import clip_progress, done_event
+from esc_cli.jobs.work_folder import identity_of
 
 
 class ClipMaker:
@@ -63,7 +64,8 @@ class ClipMaker:
         if times is None:
             return None
         choice = self._context.chooser.choose(task.factor, lambda: looks_at_clip(task))
-        return Division(identity_of(task, self._context.chooser.models(choice).name), choice, times)
+        model = self._context.chooser.models(choice).name
+        return Division(identity_of(task.source, task.identity, model), choice, times)
 
     def make_part(
         self,
@@ -125,6 +127,6 @@ class ClipMaker:
             ended.check()
             publish(complete, ())
 
-        written = cast(ContainerFile, task.output.in_segments).join(task, publish_now, frames)
+        written = cast(ContainerFile, task.output).join(task, publish_now, frames)
         made = Made(written.size, (*task.lost, *written.notes), EnlargedFrames())
         return done_event(task, made, choice, seconds_since(begun))

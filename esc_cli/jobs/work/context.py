@@ -14,8 +14,8 @@ from esc_cli.jobs.clips.run import PublishMade
 from esc_cli.jobs.events import Engine, Listener, Started
 from esc_cli.jobs.in_place import set_original_aside
 from esc_cli.jobs.options import Options
-from esc_cli.jobs.plan import refuse_existing
 from esc_cli.jobs.record import Account, Stamp, write_record
+from esc_cli.jobs.refusals import refuse_existing
 from esc_cli.jobs.task import Task
 from esc_cli.jobs.work.events import engine_event, model_and_reason
 from esc_cli.media.picture import WriteSettings

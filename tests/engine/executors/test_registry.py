@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from esc_cli.engine.executors import torch_executor
-from esc_cli.engine.executors.base import Executor, Runtime
+from esc_cli.engine.executors.base import Demands, Executor, Runtime
 from esc_cli.engine.executors.openvino_executor import MEASURED_THREADS, SAVED_S_PER_PX, START_S
 from esc_cli.engine.executors.registry import MODULES, choose_runtime, runtime_named
 from esc_cli.engine.upscaler import Upscaler
@@ -33,8 +33,8 @@ def test_each_runtime_answers_every_question(tiny_esc: Checkpoint, name: str) ->
     assert runtime.name == name
     assert runtime.fixed_bytes > 0
     assert runtime.runs_on(CPU)
-    assert runtime.missing(strips=False, attention=False, any_scale=False) is None
-    asked = runtime.missing(strips=True, attention=False, any_scale=False)
+    assert runtime.missing(Demands()) is None
+    asked = runtime.missing(Demands(strips=True))
     assert (asked is None) == runtime.streams
     if not runtime.is_installed:
         return
