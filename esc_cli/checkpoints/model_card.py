@@ -81,10 +81,10 @@ upscaling, on the same pictures.
 _DATA = """
 ## Training
 
-All training pictures are licensed for free use. [`training-pictures.csv`](training-pictures.csv) lists each picture
-with its source, commit and license. No picture of an evaluation set is among them. A teacher is a network
-from whose results a model also learned. Steps and minutes include those of the models that a run started
-from. Values that were not recorded are left out.
+All training pictures are licensed for free use. [`training-pictures.csv`](training-pictures.csv) lists each
+picture with its source, commit and license. No picture of an evaluation set is among them. A teacher is a
+network from whose results a model also learned. Steps and minutes include those of the models that a run
+started from. Values that were not recorded are left out.
 
 | model | scale | network | data | teacher | steps | minutes | hardware | date | license | file | sha256 |
 |---|---|---|---|---|---|---|---|---|---|---|---|
