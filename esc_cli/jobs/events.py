@@ -19,9 +19,6 @@ It increases when a field changes its meaning or is removed. New fields and even
 CONTINUE = "run the same command again to continue"
 """The note on an exception that ends a run which a later run can continue."""
 
-CONTINUE_PREVIEWS = "run the same command with --skip-existing to continue"
-"""The same note for previews, which leave no record of how they were made."""
-
 
 @dataclass(frozen=True)
 class Engine:

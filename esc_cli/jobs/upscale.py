@@ -27,6 +27,7 @@ from esc_cli.jobs.memory import high_bytes, low_bytes
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import WAITING
 from esc_cli.jobs.plan import Plan, Request, make_plan
+from esc_cli.jobs.previews.task import PreviewTask
 from esc_cli.jobs.record import Recipe, redate, replaced, size_and_time
 from esc_cli.jobs.run import Outcomes, exit_code, failed, outcomes_here, run_plan
 from esc_cli.jobs.sources import Failure
@@ -400,6 +401,8 @@ def task_recipe(task: Task, chooser: Chooser, options: Options) -> Recipe:
     }
     if isinstance(task, ArchiveTask):
         return {**recipe, "pages": _page_recipes(task, chooser)}
+    if isinstance(task, PreviewTask):
+        return {**recipe, "preview": task.shown}
     return {**recipe, "clip": _clip_recipe(task)} if isinstance(task, ClipTask) else recipe
 
 

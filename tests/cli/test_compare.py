@@ -246,6 +246,19 @@ def test_records_tell_results_with_any_name(run: Run, save: Save) -> None:
     assert results_on("all.html") == {"a.png": "out/16%20of%20a.png", "b.png": "out/16%20of%20b.png"}
 
 
+def test_previews_are_no_results(run: Run, save: Save) -> None:
+    save("in/a.png", size=(40, 30)), save("in/b.gif", size=(40, 30), mode="P")
+    animation = [Image.new("RGB", (40, 30), color) for color in ("red", "blue")]
+    animation[0].save("in/c.gif", save_all=True, append_images=animation[1:], duration=100)
+    makes = "in", "-o", "out", "-m", "nearest", "-s", 2, "-d", "cpu"
+    run(*makes), run(*makes, "--preview", 2)
+    assert {path.name for path in Path("out").glob("*_preview.png")} == {
+        f"{name}_preview.png" for name in "abc"
+    }
+    run("compare", "in", "out", "--html", "all.html")
+    assert results_on("all.html") == {"a.png": "out/a.png", "b.gif": "out/b.gif", "c.gif": "out/c.gif"}
+
+
 def test_archives_in_a_folder_have_results_too(run: Run, save: Save) -> None:
     for name in ("a", "b"):
         save(f"{name}.png")

@@ -50,7 +50,7 @@ from esc_cli.media.video.settings import (
 )
 from esc_cli.media.video.stream_copy import stream_copies
 from esc_cli.media.write import encode_file
-from esc_cli.storage.whole_files import atomic_path, write_whole
+from esc_cli.storage.whole_files import atomic_path
 
 if TYPE_CHECKING:
     from esc_cli.jobs.archives.task import ArchiveTask
@@ -487,12 +487,11 @@ class PreviewSheet(ClipOutput):
                 raise no_frame(task)
             sheet = contact_sheet(pictures)
             content = encode_file(PictureFile((sheet,)), self.format, work.write)
-            work.publish(None)
             if task.target is None:
                 write_stdout(content)
             else:
-                modified_ns = work.write.modified_ns
-                write_whole(task.target, content, mode=task.source.mode, modified_ns=modified_ns)
+                with _stream_target(work) as file:
+                    file.write(content)
             size = sheet.height, sheet.width
             return Written(size, _damaged(work.frames.damage, reader.skipped))
 

@@ -1,6 +1,7 @@
 """Define the task of making a preview of a picture, and plan it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from esc_cli.engine.tiling.tiles import Span
 from esc_cli.enhancement.parts import Area, area_of_result, work_px
@@ -42,6 +43,12 @@ class PreviewTask(PictureTask):
     def format_name(self) -> str:
         """Name of the format of the result."""
         return "HTML" if self.is_page else super().format_name
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What the preview shows, as a JSON object."""
+        place = None if self.request.place is None else list(self.request.place)
+        return {"parts": self.request.parts, "place": place, "exact": self.exact}
 
     @property
     def written_size(self) -> tuple[int, int]:
