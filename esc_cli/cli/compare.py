@@ -167,9 +167,9 @@ def _say_what_is_not_shown(pictures: Sequence[Path]) -> None:
     from esc_cli.media.probe import probe
 
     for path in pictures:
-        frames = probe(path).frames
-        if frames > 1:
-            say(f"note: {path} has {frames} frames or pages, of which only the first is shown")
+        header = probe(path)
+        if header.several is not None:
+            say(f"note: {path} has {header.frames} {header.several}, of which only the first is shown")
 
 
 def _write_sheet(comparison: "Comparison", target: Path, format: "PictureFormat", *, replace: bool) -> None:

@@ -178,7 +178,7 @@ def test_what_is_not_shown_is_said(run: Run, save: Save, others: tuple[Any, ...]
     frames = [Image.new("RGB", (12, 10), color) for color in ("red", "green", "blue")]
     frames[0].save("a.gif", save_all=True, append_images=frames[1:])
     ended = run("compare", "a.gif", *others, "--html", "page.html")
-    note = "note: a.gif has 3 frames or pages, of which only the first is shown\n"
+    note = "note: a.gif has 3 frames, of which only the first is shown\n"
     assert (ended.code, ended.stderr) == (0, note)
 
 

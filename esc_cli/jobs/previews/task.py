@@ -115,7 +115,7 @@ def plan_preview(
     target = target_path(source, destination, format, *labels)
     if target is not None and destination.is_folder:
         target = target.with_name(f"{target.stem}{LABEL}{target.suffix}")
-    several = "a preview shows only the first frame or page"
+    lost = f"a preview shows only the first of {header.frames} {header.several}"
     return PreviewTask(
         source=source,
         target=target,
@@ -123,7 +123,7 @@ def plan_preview(
         probe=header,
         height=height,
         width=width,
-        lost=(several,) if header.frames > 1 else (),
+        lost=(lost,) if header.frames > 1 else (),
         request=request,
         is_page=destination.is_page,
         exact=options.tiling == "exact",

@@ -227,7 +227,8 @@ def test_the_policy_of_a_page_lets_no_request_out(browser: Any, tmp_path: Path, 
     shown.on("requestfinished", lambda request: asked.append(request.url))
     shown.goto(target.as_uri())
     blocked = """(tag) => new Promise((resolve) => {
-        document.addEventListener("securitypolicyviolation", (event) => resolve(event.blockedURI), { once: true });
+        const answer = (event) => resolve(event.blockedURI);
+        document.addEventListener("securitypolicyviolation", answer, { once: true });
         const made = document.body.appendChild(document.createElement(tag));
         made[tag === "link" ? "href" : "src"] = `https://127.0.0.1:9/${tag}`;
         if (tag === "link") made.rel = "stylesheet";

@@ -215,7 +215,7 @@ def test_only_the_first_page_is_shown_and_that_is_said(save: Save) -> None:
     first, second = Image.new("RGB", (40, 30), "red"), Image.new("RGB", (40, 30), "blue")
     first.save(save("in.tif"), save_all=True, append_images=[second])
     heard = make("in.tif", preview="auto", output="sheet.png")
-    assert "a preview shows only the first frame or page" in done(heard).notes
+    assert "a preview shows only the first of 2 pages" in done(heard).notes
 
 
 @pytest.mark.parametrize(
