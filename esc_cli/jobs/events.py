@@ -53,8 +53,8 @@ class Planned:
 
     ``lost`` has one sentence for each thing that the format of the output cannot hold. ``model`` is "auto" if
     the model is chosen when the picture is read, and None if nothing is enlarged. ``model_reason`` says why
-    the model was chosen. ``several`` says what ``frames`` counts: "frames" of a clip or an animation, "pages" of
-    a document or an archive, whose size is that of the first page; None for a file with one picture.
+    the model was chosen. ``several`` says what ``frames`` counts: "frames" of a clip or an animation, or
+    "pages" of a document or an archive, whose size is that of the first page. It is None for one picture.
     """
 
     input: str
