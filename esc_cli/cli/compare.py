@@ -209,6 +209,7 @@ def _compare_files(
     with written_page(target, title, sizes, replace=replace) as page:
         for shown in show_files(pictures, original):
             page.add(shown.name, shown.color, shown.facts())
+            del shown  # so that memory does not hold it while the next one is read
     if json:
         answer_json("comparison", page=str(target), pictures=[str(path) for path in pictures])
     else:

@@ -1,4 +1,6 @@
 import json
+import os
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +135,24 @@ def test_a_page_of_finished_pictures(run: Run, save: Save) -> None:
     assert [layer["name"] for layer in layers] == ["original", "before.png", "after.png"]
     assert ["PSNR, dB" in layer["facts"] for layer in layers] == [False, False, True]
     assert layers[2]["facts"]["PSNR, dB"] == "equal"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="wait4() counts in other units elsewhere")
+@pytest.mark.parametrize(("count", "options"), [(10, ()), (2, ("--original", "1.jpg"))])
+def test_large_results_take_less_than_a_gigabyte(
+    start: Callable[..., Any], count: int, options: tuple[str, ...]
+) -> None:
+    names = [f"{number}.jpg" for number in range(count)]
+    picture = Image.new("RGB", (6000, 4000), (90, 120, 150))
+    picture.paste(Image.effect_noise((900, 900), 60).convert("RGB"), (2000, 1500))
+    for name in names:
+        picture.save(name, quality=90)
+    program = start("compare", *names, *options, "--html", "page.html", stdout=None, stderr=None)
+    _, status, used = os.wait4(program.pid, 0)
+    program.returncode = os.waitstatus_to_exitcode(status)
+    assert program.returncode == 0
+    assert len(layers_of("page.html")) == count + len(options) // 2
+    assert used.ru_maxrss * 1024 < 10**9
 
 
 @pytest.mark.parametrize(
