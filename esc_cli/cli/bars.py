@@ -95,7 +95,7 @@ class Bars:
         run = self._run
         if self._workers:
             return f"{run.finished} of {run.total}, {self._workers} workers"
-        return f"picture {run.number} of {run.total}"
+        return f"file {run.number} of {run.total}"
 
 
 class _StandingColumn(ProgressColumn):

@@ -167,9 +167,9 @@ def _say_what_is_not_shown(pictures: Sequence[Path]) -> None:
     from esc_cli.media.probe import probe
 
     for path in pictures:
-        frames = probe(path).frames
-        if frames > 1:
-            say(f"note: {path} has {frames} frames or pages, of which only the first is shown")
+        header = probe(path)
+        if header.several is not None:
+            say(f"note: {path} has {header.frames} {header.several}, of which only the first is shown")
 
 
 def _write_sheet(comparison: "Comparison", target: Path, format: "PictureFormat", *, replace: bool) -> None:
@@ -209,6 +209,7 @@ def _compare_files(
     with written_page(target, title, sizes, replace=replace) as page:
         for shown in show_files(pictures, original):
             page.add(shown.name, shown.color, shown.facts())
+            del shown  # so that memory does not hold it while the next one is read
     if json:
         answer_json("comparison", page=str(target), pictures=[str(path) for path in pictures])
     else:

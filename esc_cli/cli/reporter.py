@@ -223,7 +223,7 @@ def _done_line(event: Done) -> str:
 
 def _done_details(event: Done, notes: Sequence[str], *, verbose: bool) -> list[str]:
     reasons = [f"{event.model}: {event.model_reason}"] if event.model_reason else []
-    repeated = [_repeated(event.repeated)] if event.repeated else []
+    repeated = [_repeated(event)] if event.repeated else []
     ways = [*reasons, *event.ways, *repeated] if verbose else []
     return [*_preview_lines(event), *(f"  {way}" for way in ways), *(f"  note: {note}" for note in notes)]
 
@@ -237,10 +237,11 @@ def _preview_lines(event: Done) -> list[str]:
     return [named if whole is None else f"{named}; all of it would take about {duration(whole)}"]
 
 
-def _repeated(frames: int) -> str:
-    if frames == 1:
-        return "1 frame equals an earlier one, and was not computed again"
-    return f"{frames} frames equal an earlier one, and were not computed again"
+def _repeated(event: Done) -> str:
+    counted = _number(event.repeated, (event.several or "pictures").removesuffix("s"))
+    if event.repeated == 1:
+        return f"{counted} equals an earlier one, and was not computed again"
+    return f"{counted} equal an earlier one, and were not computed again"
 
 
 def _way(event: Planned | Done) -> str:

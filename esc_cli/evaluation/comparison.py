@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import ceil, isfinite
 from pathlib import Path
 
@@ -241,14 +242,18 @@ def show_files(sources: Sequence[Path], original: Path | None = None) -> Iterato
     Raises:
         InputError: A file cannot be read.
     """
-    truth = None if original is None else read_picture(original)
-    subject = None if truth is None else _Subject(truth, as_shown(truth).color, truth.gray, scale=1, zoom=1)
+    truth = None if original is None else as_shown(read_picture(original))
+    subject = None if truth is None else _Subject(truth, truth.color, truth.gray, scale=1, zoom=1)
     if subject is not None and subject.original is not None:
         yield Shown("original", subject.original)
     for source in sources:
-        color = as_shown(read_picture(source)).color
-        is_like = subject is not None and color.shape == subject.low.color.shape
-        yield _compared(source.name, color, subject if is_like else None)
+        yield _finished(source, subject)
+
+
+def _finished(source: Path, subject: "_Subject | None") -> Shown:
+    color = as_shown(read_picture(source)).color
+    is_like = subject is not None and color.shape == subject.low.color.shape
+    return _compared(source.name, color, subject if is_like else None)
 
 
 # The pictures to compare
@@ -333,10 +338,9 @@ def _checked(windows: Sequence[Window], named: Picture) -> Sequence[Window]:
 def _compared(name: str, color: Tensor, subject: _Subject | None, seconds: float | None = None) -> Shown:
     if subject is None or subject.original is None:
         return Shown(name, color, seconds=seconds)
-    planes = [
-        crop_border(luma(picture, gray=subject.gray), subject.scale) for picture in (subject.original, color)
-    ]
-    return Shown(name, color, psnr(*planes), ssim(*planes), seconds)
+    original, result = (crop_border(picture, subject.scale) for picture in (subject.original, color))
+    plane = partial(luma, gray=subject.gray)  # of some rows at a time: whole planes take 8 bytes a pixel
+    return Shown(name, color, psnr(original, result, plane), ssim(original, result, plane), seconds)
 
 
 # The columns of the sheet
@@ -347,10 +351,10 @@ def _column(name: str, high: Tensor, subject: _Subject, windows: Sequence[Window
     if subject.original is None:
         return Column(name, crops)
     whole, original = (luma(picture, gray=subject.gray) for picture in (high, subject.original))
-    border_free = [crop_border(plane, subject.scale) for plane in (original, whole)]
+    borderless, result = (crop_border(plane, subject.scale) for plane in (original, whole))
     places = [window.enlarged(subject.zoom) for window in windows]
     scores = tuple(psnr(place.cut(original), place.cut(whole)) for place in places)
-    return Column(name, crops, psnr=psnr(*border_free), crop_psnrs=scores)
+    return Column(name, crops, psnr=psnr(borderless, result), crop_psnrs=scores)
 
 
 def _original(subject: _Subject, windows: Sequence[Window]) -> Column | None:

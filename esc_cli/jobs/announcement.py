@@ -59,6 +59,7 @@ def _planned(task: Task, chooser: Chooser) -> Planned:
         lost=task.lost,
         model=model,
         model_reason=reason,
+        several=task.probe.several,
     )
 
 

@@ -126,10 +126,10 @@ def kept_entry(name: str, before: Path | None, after: Path, facts: Mapping[str, 
 def _facts(planned: Planned | None, done: Done) -> dict[str, str]:
     """Return the figures of a result that its header does not tell, or that the header of a clip tells."""
     model = {"model": done.model or "none, because the size stays"}
-    if planned is None or planned.frames == 1:
+    if planned is None or planned.several is None:
         return model
     sizes = f"{planned.width}x{planned.height} → {done.output_width}x{done.output_height}"
-    return {"size": sizes, "frames": str(planned.frames), "format": planned.format, **model}
+    return {"size": sizes, planned.several: str(planned.frames), "format": planned.format, **model}
 
 
 def _unless_same(before: Path | None, after: Path) -> Path | None:

@@ -32,7 +32,7 @@ def refuse_watch(inputs: Sequence[str], output: str | None, options: Options, *,
         "--fail-fast": options.fail_fast,
         "--ray": options.cluster is not None,
         "--retune": options.retune,
-        "--preview": options.preview is not None,  # without a record, a preview would be the next input
+        "--preview": options.preview is not None,  # a preview is looked at before the work
     }
     for name, is_set in contradictions.items():
         if is_set:

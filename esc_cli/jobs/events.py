@@ -7,7 +7,10 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from esc_cli.media.formats.base import Several
 
 VERSION = 2
 """Version of the events.
@@ -18,9 +21,6 @@ It increases when a field changes its meaning or is removed. New fields and even
 
 CONTINUE = "run the same command again to continue"
 """The note on an exception that ends a run which a later run can continue."""
-
-CONTINUE_PREVIEWS = "run the same command with --skip-existing to continue"
-"""The same note for previews, which leave no record of how they were made."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,8 @@ class Planned:
 
     ``lost`` has one sentence for each thing that the format of the output cannot hold. ``model`` is "auto" if
     the model is chosen when the picture is read, and None if nothing is enlarged. ``model_reason`` says why
-    the model was chosen.
+    the model was chosen. ``several`` says what ``frames`` counts: "frames" of a clip or an animation, or
+    "pages" of a document or an archive, whose size is that of the first page. It is None for one picture.
     """
 
     input: str
@@ -67,6 +68,7 @@ class Planned:
     lost: tuple[str, ...]
     model: str | None
     model_reason: str | None
+    several: "Several | None" = None
     event: Literal["plan"] = "plan"
 
 
@@ -127,6 +129,7 @@ class Done:
     strips or in tiles, and with how much memory. ``model`` is None if nothing was enlarged. ``model_reason``
     says why the model was chosen, if the program chose it. ``repeated`` is the number of frames or pages that
     were not computed, because they equal an earlier one of the file; in a clip, the frame just before.
+    ``several`` says which of both they are; it is None for one picture, and for an archive that has both.
 
     For the preview of a picture, ``parts`` are the parts that it shows, each as ``X,Y,WIDTH,HEIGHT`` in
     pixels of the input. ``whole_seconds`` is then an estimate of the network's time for the whole input, or
@@ -143,6 +146,7 @@ class Done:
     model: str | None
     model_reason: str | None
     repeated: int = 0
+    several: "Several | None" = None
     parts: tuple[str, ...] = ()
     whole_seconds: float | None = None
     event: Literal["done"] = "done"

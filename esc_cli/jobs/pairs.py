@@ -9,7 +9,7 @@ from pathlib import Path
 from esc_cli.errors import InputError, UsageError
 from esc_cli.evaluation.viewer.gallery import Entry
 from esc_cli.jobs.chronicle import kept_entry
-from esc_cli.jobs.record import made_from, size_and_time
+from esc_cli.jobs.record import is_preview, made_from, size_and_time
 from esc_cli.jobs.sources import files_in, find_sources, without_extension
 from esc_cli.media.archives import ArchiveReader, is_archive
 from esc_cli.media.probe import is_picture, probe
@@ -53,11 +53,14 @@ def entries_of(inputs: Path, results: Path, never: Path) -> list[Entry]:
 def _by_record(
     inputs: Path, results: Path, sources: Sequence[Path], made: Sequence[Path]
 ) -> dict[Path, Path]:
-    """Return the results by the inputs that they were made from. Inputs that look the same are left out."""
+    """Return the results by the inputs that they were made from.
+
+    Inputs that look the same are left out, and so are previews.
+    """
     stamps = {source: size_and_time(inputs / source) for source in sources}
     shared = Counter(stamps.values())
     by_stamp = {stamp: source for source, stamp in stamps.items() if stamp and shared[stamp] == 1}
-    origins = {result: made_from(results / result) for result in made}
+    origins = {result: made_from(results / result) for result in made if not is_preview(results / result)}
     return {by_stamp[origin]: result for result, origin in origins.items() if origin and origin in by_stamp}
 
 

@@ -7,6 +7,7 @@ from esc_cli.enhancement.choice import Chooser
 from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.options import Options
+from esc_cli.jobs.previews.task import PreviewTask
 from esc_cli.jobs.record import Recipe, replaced
 from esc_cli.jobs.task import Task
 
@@ -21,6 +22,8 @@ def task_recipe(task: Task, chooser: Chooser, options: Options) -> Recipe:
     }
     if isinstance(task, ArchiveTask):
         return {**recipe, "pages": _page_recipes(task, chooser)}
+    if isinstance(task, PreviewTask):
+        return {**recipe, "preview": task.shown}
     return {**recipe, "clip": _clip_recipe(task)} if isinstance(task, ClipTask) else recipe
 
 

@@ -135,6 +135,14 @@ def made_from(path: Path) -> tuple[int, int] | None:
     return None if found is None else (found.source.size_bytes, found.source.modified_ns)
 
 
+def is_preview(result: Path) -> bool:
+    """Return whether the record of a result says that it is the preview of a picture or a clip."""
+    found = _read_unchanged(result)
+    if found is None:
+        return False
+    return "preview" in found.recipe or found.recipe.get("clip", {}).get("preview", "None") != "None"
+
+
 def account_of(result: Path) -> Account | None:
     """Return what is told about the making of a result; None if it has no record, or was changed since."""
     found = _read_unchanged(result)

@@ -12,7 +12,6 @@ from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import (
     CONTINUE,
-    CONTINUE_PREVIEWS,
     Done,
     Failed,
     Listener,
@@ -24,7 +23,6 @@ from esc_cli.jobs.memory import high_bytes, low_bytes, room_for_waiting
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.pipeline import EndOfRun, Stages, attempted, overlapped
 from esc_cli.jobs.plan import Plan
-from esc_cli.jobs.previews.task import PreviewTask
 from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.jobs.work.context import SkipError
@@ -121,9 +119,7 @@ class _Run:
         unreported = tasks[self._reported : self._reported + _MOST_UNREPORTED]
         done = self._done + sum(task.is_up_to_date for task in unreported)
         error.add_note(f"{done} of {len(tasks)} files are done")
-        if any(isinstance(task, PreviewTask) for task in tasks):
-            error.add_note(CONTINUE_PREVIEWS)
-        elif CONTINUE not in error.__notes__:
+        if CONTINUE not in error.__notes__:
             error.add_note(CONTINUE)
 
     def _ends_with(self, task: Task, outcome: Future[Done]) -> bool:

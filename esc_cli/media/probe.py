@@ -75,6 +75,7 @@ class Probe:
         parts: The parts of metadata in the file, as far as its header tells.
         gray: Whether the picture is gray.
         notes: Sentences about what reading changes, as far as the header tells.
+        shown_by_browsers: Whether all common browsers show the file.
         part_sizes: The sizes of these parts, in bytes; see ``part_sizes``.
         fixed_note: Whether EXIF has a maker note that is valid only at its place.
     """
@@ -90,6 +91,7 @@ class Probe:
     parts: frozenset[Held] = frozenset()
     gray: bool = False
     notes: tuple[str, ...] = ()
+    shown_by_browsers: bool = False
     part_sizes: Mapping[Held, int] = field(default_factory=dict, hash=False)
     fixed_note: bool = False
 
@@ -137,6 +139,7 @@ def _probe(source: Path | bytes, largest_px: int) -> Probe:
             several=several,
             parts=frozenset(sizes),
             gray=file.image.mode in _GRAY_MODES,
+            shown_by_browsers=file.format.is_shown_by_browsers(file.image),
             notes=(*_changed_by_reading(file), *metadata_notes(file.image, metadata)),
             part_sizes=sizes,
             fixed_note=metadata.exif is not None and has_fixed_note(metadata.exif),

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from fractions import Fraction
@@ -18,6 +19,7 @@ from typing import Any
 import av
 import numpy as np
 import pytest
+from PIL import Image
 
 from esc_cli.cli.main import main
 
@@ -114,6 +116,16 @@ def test_equal_frames_are_counted(run: Run) -> None:
     make_clip(codec="ffv1", target="in.mkv", shown=(0, 0))
     ended = run("in.mkv", *TWICE, "-v", "--overwrite")
     assert "  1 frame equals an earlier one, and was not computed again" in ended.stderr.splitlines()
+
+
+def test_equal_pages_are_counted(run: Run) -> None:
+    pages = [Image.new("RGB", (9, 7), color) for color in ("red", "red", "blue", "red")]
+    pages[0].save("in.tif", save_all=True, append_images=pages[1:])
+    with zipfile.ZipFile("in.cbz", "w") as archive:
+        archive.write("in.tif")
+    for name in ("in.tif", "in.cbz"):
+        ended = run(name, *TWICE, "-v")
+        assert "  2 pages equal an earlier one, and were not computed again" in ended.stderr.splitlines()
 
 
 def test_notes_are_events(run: Run) -> None:

@@ -1,4 +1,6 @@
 import json
+import os
+import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +137,24 @@ def test_a_page_of_finished_pictures(run: Run, save: Save) -> None:
     assert layers[2]["facts"]["PSNR, dB"] == "equal"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="wait4() counts in other units elsewhere")
+@pytest.mark.parametrize(("count", "options"), [(10, ()), (2, ("--original", "1.jpg"))])
+def test_large_results_take_less_than_a_gigabyte(
+    start: Callable[..., Any], count: int, options: tuple[str, ...]
+) -> None:
+    names = [f"{number}.jpg" for number in range(count)]
+    picture = Image.new("RGB", (6000, 4000), (90, 120, 150))
+    picture.paste(Image.effect_noise((900, 900), 60).convert("RGB"), (2000, 1500))
+    for name in names:
+        picture.save(name, quality=90)
+    program = start("compare", *names, *options, "--html", "page.html", stdout=None, stderr=None)
+    _, status, used = os.wait4(program.pid, 0)
+    program.returncode = os.waitstatus_to_exitcode(status)
+    assert program.returncode == 0
+    assert len(layers_of("page.html")) == count + len(options) // 2
+    assert used.ru_maxrss * 1024 < 10**9
+
+
 @pytest.mark.parametrize(
     "options",
     [
@@ -178,7 +198,7 @@ def test_what_is_not_shown_is_said(run: Run, save: Save, others: tuple[Any, ...]
     frames = [Image.new("RGB", (12, 10), color) for color in ("red", "green", "blue")]
     frames[0].save("a.gif", save_all=True, append_images=frames[1:])
     ended = run("compare", "a.gif", *others, "--html", "page.html")
-    note = "note: a.gif has 3 frames or pages, of which only the first is shown\n"
+    note = "note: a.gif has 3 frames, of which only the first is shown\n"
     assert (ended.code, ended.stderr) == (0, note)
 
 
@@ -244,6 +264,19 @@ def test_records_tell_results_with_any_name(run: Run, save: Save) -> None:
     run("in", "-o", "out", "-m", "nearest", "-s", 2, "-d", "cpu", "--name", "{width} of {stem}")
     run("compare", "in", "out", "--html", "all.html")
     assert results_on("all.html") == {"a.png": "out/16%20of%20a.png", "b.png": "out/16%20of%20b.png"}
+
+
+def test_previews_are_no_results(run: Run, save: Save) -> None:
+    save("in/a.png", size=(40, 30)), save("in/b.gif", size=(40, 30), mode="P")
+    animation = [Image.new("RGB", (40, 30), color) for color in ("red", "blue")]
+    animation[0].save("in/c.gif", save_all=True, append_images=animation[1:], duration=100)
+    makes = "in", "-o", "out", "-m", "nearest", "-s", 2, "-d", "cpu"
+    run(*makes), run(*makes, "--preview", 2)
+    assert {path.name for path in Path("out").glob("*_preview.png")} == {
+        f"{name}_preview.png" for name in "abc"
+    }
+    run("compare", "in", "out", "--html", "all.html")
+    assert results_on("all.html") == {"a.png": "out/a.png", "b.gif": "out/b.gif", "c.gif": "out/c.gif"}
 
 
 def test_archives_in_a_folder_have_results_too(run: Run, save: Save) -> None:

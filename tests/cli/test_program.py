@@ -252,8 +252,8 @@ def test_progress_is_shown_on_a_terminal_and_only_there(start: Start, save: Save
         assert program.stdout.read() == b""
     os.close(ours)
     assert program.returncode == 0
-    assert "picture 1 of 2" in shown
-    assert "picture 2 of 2" in shown
+    assert "file 1 of 2" in shown
+    assert "file 2 of 2" in shown
     assert "100%" in shown or "99%" in shown
     assert " MP/s, " in shown
     assert " s left" in shown

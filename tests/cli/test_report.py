@@ -3,6 +3,7 @@
 import json
 import signal
 import sys
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -134,6 +135,17 @@ def test_a_clip_has_a_frame_of_its_middle_and_a_link(run: Run, load: Callable[..
     assert (entry["page"], entry["file"]) == (None, "clip_x2.mkv")
     assert (entry["facts"]["size"], entry["facts"]["frames"]) == ("32x16 → 64x32", "10")
     assert abs(load(entry["small"]).convert("RGB").getpixel((9, 9))[0] - 125) < 6
+
+
+def test_an_archive_has_pages(run: Run, save: Save) -> None:
+    for number, size in enumerate(((40, 30), (20, 50))):
+        save(f"{number}.png", size=size)
+    with zipfile.ZipFile("comic.cbz", "w") as archive:
+        archive.write("0.png"), archive.write("1.png")
+    assert run("comic.cbz", *NEAREST, "--report", "report.html").code == 0
+    (entry,) = entries().values()
+    facts = {"size": "40x30 → 80x60", "pages": "2", "format": "CBZ", "model": "nearest"}
+    assert (entry["facts"], entry["file"]) == (facts, "comic_x2.cbz")
 
 
 @pytest.mark.parametrize(("output", "layers"), [((), ["result"]), (("-o", "page.html"), None)])

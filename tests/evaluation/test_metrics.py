@@ -1,6 +1,7 @@
 """Test the metrics against independent numbers and formulas."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -60,8 +61,25 @@ def test_border_is_cut_as_far_as_there_is_one() -> None:
     assert crop_border(torch.zeros(1, 1, 4, 1), 3).shape == (1, 1, 2, 1)
 
 
+@pytest.mark.parametrize("height", [1, 26, 300])
+@pytest.mark.parametrize("gray", [False, True])
+def test_luma_is_compared_in_strips(height: int, gray: bool) -> None:
+    first, second = (torch.randint(0, 256, (1, 3, height, 3000), dtype=torch.uint8) for _ in range(2))
+    plane, rows = partial(luma, gray=gray), []
+
+    def counted(picture: torch.Tensor) -> torch.Tensor:
+        rows.append(picture.shape[-2])
+        return plane(picture)
+
+    error = (plane(first) - plane(second)).square().mean()
+    assert psnr(first, second, counted) == pytest.approx(float(10 * torch.log10(255**2 / error)), abs=1e-10)
+    assert ssim(first, second, counted) == ssim(plane(first), plane(second))
+    assert max(rows) <= 2**18 // 3000 + 10
+    assert psnr(first, first, plane) == math.inf
+
+
 def test_ssim_of_a_high_picture_is_that_of_its_parts() -> None:
-    first, second = (torch.rand(1, 1, 600, 40, dtype=torch.float64) * 255 for _ in range(2))
+    first, second = (torch.rand(1, 1, 600, 999, dtype=torch.float64) * 255 for _ in range(2))
     # A window of 11 rows begins in rows 0 to 289 of the upper part, and in rows 290 to 589 of the lower one.
     upper, lower = (ssim(first[..., rows, :], second[..., rows, :]) for rows in (slice(300), slice(290, 600)))
     assert ssim(first, second) == pytest.approx((290 * upper + 300 * lower) / 590, abs=1e-12)

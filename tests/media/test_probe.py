@@ -19,7 +19,7 @@ def test_size_is_upright(encode: Callable[..., bytes]) -> None:
     exif = Image.Exif()
     exif[274] = 6
     file = encode(Image.new("RGB", (30, 20)), "JPEG", exif=exif)
-    assert probe(file) == Probe("JPEG", height=30, width=20, frames=1, alpha=False)
+    assert probe(file) == Probe("JPEG", height=30, width=20, frames=1, alpha=False, shown_by_browsers=True)
 
 
 def test_exif_behind_the_pixels_counts(make_png: Callable[..., bytes]) -> None:
@@ -99,7 +99,7 @@ def test_content_decides_not_the_name(tmp_path: Path, encode: Callable[..., byte
 
 def test_only_the_header_is_needed(encode: Callable[..., bytes]) -> None:
     file = encode(Image.effect_noise((100, 80), 50), "PNG")
-    assert probe(file[:200]) == Probe("PNG", 80, 100, 1, alpha=False, gray=True)
+    assert probe(file[:200]) == Probe("PNG", 80, 100, 1, alpha=False, gray=True, shown_by_browsers=True)
 
 
 @pytest.mark.parametrize(

@@ -22,28 +22,30 @@ SLIDER = "slider.html"
 _OWN_NAME = re.compile(rf"\d+(-\d+)*\.(webp|jpg)|{re.escape(SLIDER)}")
 
 
-def filled_template(name: str, title: str, data: Mapping[str, Any] | None, **texts: str) -> str:
-    """Return a page, which is made of the files ``NAME.html``, ``NAME.css`` and ``NAME.js``.
+def filled_template(kind: str, title: str, data: Mapping[str, Any] | None, identity: str = "") -> str:
+    """Return a page, which is made of the files ``KIND.html``, ``KIND.css`` and ``KIND.js`` in a frame.
 
     Args:
-        name: Name of the template.
+        kind: ``page``, which shows one picture with a slider, or ``gallery``.
         title: Title of the page.
         data: Data for the script of the page. None means that they are in the page's address.
-        texts: Further texts for the places of these names in the template.
+        identity: Text by which the page is recognized later; see ``identity_of``.
     """
-    folder = files(__package__)
-    read = {kind: folder.joinpath(f"{name}.{kind}").read_text(encoding="utf-8") for kind in _KINDS}
     parts = {
-        **{key: _plain(text) for key, text in {"title": title, **texts}.items()},
-        "style": read["css"],
-        "script": read["js"],
+        "kind": kind,
+        "identity": _plain(identity),
+        "title": _plain(title),
+        "style": _template("frame.css") + _template(f"{kind}.css"),
+        "script": _template(f"{kind}.js"),
         # A "<" could end the script element that the data stand in.
         "page": "" if data is None else json.dumps(data).replace("<", "\\u003c"),
     }
-    return re.sub(r"\{(\w+)\}", lambda match: parts[match[1]], read["html"])
+    whole = _template("frame.html").replace("{body}", _template(f"{kind}.html"))
+    return re.sub(r"\{(\w+)\}", lambda match: parts[match[1]], whole)
 
 
-_KINDS = ("html", "css", "js")
+def _template(name: str) -> str:
+    return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _plain(text: str) -> str:

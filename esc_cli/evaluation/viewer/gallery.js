@@ -7,8 +7,16 @@ const STATES = { done: "", kept: "", failed: "failed", left: "not done" };
 
 function made(tag, text = "", name = "") {
   const node = document.createElement(tag);
-  node.textContent = text;
+  node.append(...text.split(/(?<=\s)(--?\w\S*)/).map((part) => part.startsWith("-") ? option(part) : part));
   if (name) node.className = name;
+  return node;
+}
+
+// A line does not end at the hyphens of an option, such as --quality.
+function option(text) {
+  const node = document.createElement("span");
+  node.className = "option";
+  node.textContent = text;
   return node;
 }
 

@@ -20,7 +20,6 @@ from esc_cli.errors import InputError, OutputError
 from esc_cli.evaluation.comparison import as_shown
 from esc_cli.evaluation.viewer.files import SLIDER, address_in, check_folder, filled_template, folder_beside
 from esc_cli.evaluation.viewer.page import Page, encoded, is_small
-from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture
 from esc_cli.media.pixels.depth import with_depth
@@ -258,9 +257,7 @@ class _Shown:
     @property
     def is_linked(self) -> bool:
         """Whether browsers show the file itself."""
-        format = FORMATS.get(self.header.format)
-        is_known = format is not None and format.shown_by_browsers
-        return is_known and is_small([(self.header.height, self.header.width)])
+        return self.header.shown_by_browsers and is_small([(self.header.height, self.header.width)])
 
     @property
     def is_light(self) -> bool:

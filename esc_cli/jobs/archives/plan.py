@@ -54,6 +54,7 @@ def plan_archive(
             height=first.probe.height,
             width=first.probe.width,
             frames=len(pages),
+            several="pages",
             alpha=any(page.task.probe.alpha for page in pages),
             depth_bits=max(page.task.probe.depth_bits for page in pages),
         ),

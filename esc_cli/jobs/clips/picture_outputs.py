@@ -34,7 +34,6 @@ from esc_cli.media.video.image_sequence import SequenceWriter, sequence_limitati
 from esc_cli.media.video.reader import Frame, turned
 from esc_cli.media.video.sequence_names import SequenceNames
 from esc_cli.media.write import encode_file
-from esc_cli.storage.whole_files import write_whole
 
 
 class _Pictures(ClipOutput):
@@ -200,11 +199,10 @@ class PreviewSheet(_Pictures):
                 raise no_frame(task)
             sheet = contact_sheet(pictures)
             content = encode_file(PictureFile((sheet,)), self.format, work.write)
-            work.publish(None)
             if task.target is None:
                 write_stdout(content)
             else:
-                modified_ns = work.write.modified_ns
-                write_whole(task.target, content, mode=task.source.mode, modified_ns=modified_ns)
+                with opened_target(work) as file:
+                    file.write(content)
             size = sheet.height, sheet.width
             return Written(size, damage_notes(work.frames.damage, reader.skipped))

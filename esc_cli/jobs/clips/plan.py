@@ -181,6 +181,7 @@ def _probe(clip: Clip, frames: int) -> Probe:
         height=clip.height,
         width=clip.width,
         frames=frames,
+        several="frames",
         alpha=clip.alpha,
         depth_bits=8 if clip.depth_bits <= 8 else 16,
         gray=clip.gray,

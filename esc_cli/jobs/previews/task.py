@@ -1,6 +1,7 @@
 """Define the task of making a preview of a picture, and plan it."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from esc_cli.engine.tiling.tiles import Span
 from esc_cli.enhancement.parts import Area, area_of_result, work_px
@@ -42,6 +43,12 @@ class PreviewTask(PictureTask):
     def format_name(self) -> str:
         """Name of the format of the result."""
         return "HTML" if self.is_page else super().format_name
+
+    @property
+    def shown(self) -> dict[str, Any]:
+        """What the preview shows, as a JSON object."""
+        place = None if self.request.place is None else list(self.request.place)
+        return {"parts": self.request.parts, "place": place, "exact": self.exact}
 
     @property
     def written_size(self) -> tuple[int, int]:
@@ -108,7 +115,7 @@ def plan_preview(
     target = target_path(source, destination, format, *labels)
     if target is not None and destination.is_folder:
         target = target.with_name(f"{target.stem}{LABEL}{target.suffix}")
-    several = "a preview shows only the first frame or page"
+    lost = f"a preview shows only the first of {header.frames} {header.several}"
     return PreviewTask(
         source=source,
         target=target,
@@ -116,7 +123,7 @@ def plan_preview(
         probe=header,
         height=height,
         width=width,
-        lost=(several,) if header.frames > 1 else (),
+        lost=(lost,) if header.frames > 1 else (),
         request=request,
         is_page=destination.is_page,
         exact=options.tiling == "exact",

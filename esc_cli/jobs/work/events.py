@@ -47,9 +47,10 @@ def done_event(task: Task, made: Made, choice: Choice | None, seconds: float) ->
     """Return the event of a result that was made."""
     notes = tuple(dict.fromkeys((*made.notes, *notes_on_choice(choice))))
     ways, model = made.frames.ways, model_and_reason(choice)
-    return Done(
-        task.source.name, task.target_name, *made.size, seconds, notes, ways, *model, made.frames.repeated
-    )
+    kinds = {part.probe.several for part in task.parts} - {None}
+    several = kinds.pop() if len(kinds) == 1 else None
+    name, repeated = task.source.name, made.frames.repeated
+    return Done(name, task.target_name, *made.size, seconds, notes, ways, *model, repeated, several)
 
 
 def model_and_reason(choice: Choice | None) -> tuple[str | None, str | None]:

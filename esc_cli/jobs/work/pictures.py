@@ -162,7 +162,7 @@ class PictureMaker:
         seconds = seconds_since(begun)
         whole_seconds = None if task.exact else seconds_of_whole(task, enlarger.models)
         file = PictureFile((preview.sheet,))
-        return HighFile(file, None, loaded.choice, seconds, (), 0, preview, whole_seconds)
+        return HighFile(file, loaded.stamp, loaded.choice, seconds, (), 0, preview, whole_seconds)
 
     def write(self, task: PictureTask, high: HighFile, ended: EndOfRun) -> Done:
         """Encode and publish a result, with its record.

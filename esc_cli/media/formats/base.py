@@ -57,7 +57,7 @@ class PictureFormat:
         depths_bits: Supported bits per channel, in ascending order; `FLOAT_BITS` denotes floats.
         scene_linear: Whether values are light, and 1 is the white of a screen, which lamps exceed.
         several: Kind of pictures in a file with several pictures; None if a file has only one picture.
-        shown_by_browsers: Whether all common browsers show files of the format.
+        shown_by_browsers: Whether all common browsers show files of the format; see ``is_shown_by_browsers``.
         extra: Extra of this package that installs an optional dependency of the format, if there is one.
         module: Name of the module that the optional dependency provides.
         written_as: Name of the format of results if this one is only read; None if it is written, too.
@@ -239,6 +239,10 @@ class PictureFormat:
     def jpeg_step(self, image: Image.Image) -> float:
         """Return the quantization step of a JPEG's low luma frequencies; 0 for other formats."""
         return 0.0
+
+    def is_shown_by_browsers(self, image: ImageFile) -> bool:
+        """Return whether all common browsers show a file, and not only most files of the format."""
+        return self.shown_by_browsers
 
     # Reading several pictures
 

@@ -1,11 +1,14 @@
 """JPEG, including the first picture of an MPO."""
 
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any
 
 from PIL import Image
+from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from esc_cli.errors import DamageError
@@ -44,6 +47,10 @@ _BLOCK_PX = 16
 
 _END = b"\xff\xd9"
 """The marker of the end. Source: JPEG T.81, B.1.1.3."""
+
+# Source: JPEG T.81, table B.1.
+_ARITHMETIC_FRAMES = frozenset((0xC9, 0xCA, 0xCB, 0xCD, 0xCE, 0xCF))
+_FRAMES = frozenset((0xC0, 0xC1, 0xC2, 0xC3, 0xC5, 0xC6, 0xC7)) | _ARITHMETIC_FRAMES
 
 # Source: jerror.h of libjpeg. Its other warnings do not concern pixels, such as "extraneous bytes".
 _DAMAGE = ("premature end", "bad Huffman code", "bad arithmetic code", "instead of RST")
@@ -104,6 +111,14 @@ class Jpeg(PictureFormat):
         if isinstance(image, JpegImageFile) and 0 in image.quantization:
             return table_step(image.quantization[0])
         return 0.0
+
+    def is_shown_by_browsers(self, image: ImageFile) -> bool:
+        """Return whether the coding is Huffman's.
+
+        Browsers come with libraries that leave arithmetic coding out. Only those that use the system's, as
+        Debian's Chromium does, show it.
+        """
+        return image.fp is None or not _is_arithmetic(image.fp)
 
     def companions(self, opened: Opened) -> Iterator[str]:
         """Add the gain map of ISO 21496-1, what follows the picture, and the rest of XMP if it is damaged."""
@@ -168,9 +183,25 @@ def _segments(image: Image.Image, name: str) -> list[bytes]:
 
 def _content(file: IO[bytes]) -> bytes:
     """Return the content of a file, and restore its position."""
+    with _from_the_beginning(file):
+        return file.read()
+
+
+def _is_arithmetic(file: IO[bytes]) -> bool:
+    """Return whether the first frame header is one of arithmetic coding."""
+    with _from_the_beginning(file):
+        file.seek(2)
+        while len(head := file.read(4)) == 4 and head[0] == 0xFF and head[1] not in _FRAMES:
+            is_filled = head[1] == 0xFF  # bytes that may precede a marker
+            file.seek(-3 if is_filled else int.from_bytes(head[2:], "big") - 2, os.SEEK_CUR)
+        return len(head) == 4 and head[0] == 0xFF and head[1] in _ARITHMETIC_FRAMES
+
+
+@contextmanager
+def _from_the_beginning(file: IO[bytes]) -> Iterator[None]:
     here = file.tell()
     try:
         file.seek(0)
-        return file.read()
+        yield
     finally:
         file.seek(here)

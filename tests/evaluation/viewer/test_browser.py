@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from esc_cli.evaluation.viewer.gallery import Summary, write_gallery
 from esc_cli.evaluation.viewer.page import written_page
 
 playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -211,3 +212,28 @@ def test_the_keyboard_reaches_everything(show: Callable[..., Any]) -> None:
     ]  # fmt: skip
     shown.keyboard.press("ArrowLeft")
     assert float(shown.locator("#slider").input_value()) < 50
+
+
+@pytest.mark.parametrize("kind", ["page", "gallery"])
+def test_the_policy_of_a_page_lets_no_request_out(browser: Any, tmp_path: Path, kind: str) -> None:
+    target = tmp_path / "page.html"
+    if kind == "page":
+        with written_page(target, "a page", [(9, 9)], replace=False) as page:
+            page.add("red", flat(RED, 9, 9), {})
+    else:
+        write_gallery(target, Summary("all", {}), [], replace=False)
+    shown = browser.new_page()
+    asked: list[str] = []
+    shown.on("requestfinished", lambda request: asked.append(request.url))
+    shown.goto(target.as_uri())
+    blocked = """(tag) => new Promise((resolve) => {
+        const answer = (event) => resolve(event.blockedURI);
+        document.addEventListener("securitypolicyviolation", answer, { once: true });
+        const made = document.body.appendChild(document.createElement(tag));
+        made[tag === "link" ? "href" : "src"] = `https://127.0.0.1:9/${tag}`;
+        if (tag === "link") made.rel = "stylesheet";
+    })"""
+    for tag in ("img", "script", "iframe", "link", "video"):
+        assert "127.0.0.1:9" in shown.evaluate(blocked, tag)
+    assert all(url.startswith(("data:", "file:")) for url in asked)
+    shown.close()

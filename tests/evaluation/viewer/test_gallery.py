@@ -1,5 +1,6 @@
 """What a written gallery holds. What a browser makes of it is in `test_gallery_browser.py`."""
 
+import io
 import json
 import os
 from pathlib import Path
@@ -83,6 +84,28 @@ def test_files_that_cannot_be_found_or_read_are_no_reason_to_fail(tmp_path: Path
     shown = page(tmp_path / "all.html")["entries"]
     assert [(one["small"], one["page"]) for one in shown] == [(None, None)] * 4
     assert [one["file"] for one in shown] == ["damaged.png", None, None, None]
+
+
+def arithmetic_jpeg() -> bytes:
+    """Return a JPEG with arithmetic coding, 8x8 pixels of the gray 192. Pillow reads it, but writes none."""
+    content = io.BytesIO()
+    Image.new("L", (8, 8)).save(content, "JPEG", quality=50)
+    head = content.getvalue().partition(b"\xff\xda")[0].replace(b"\xff\xc0", b"\xff\xff\xc9")
+    return head + bytes.fromhex("ffda 0008 01 0100 003f00 d2 ffd9")
+
+
+def test_only_files_that_browsers_show_are_linked(tmp_path: Path) -> None:
+    (tmp_path / "coded.jpg").write_bytes(arithmetic_jpeg())
+    Image.new("L", (8, 8)).save(tmp_path / "plain.jpg", progressive=True)
+    entries = [Entry(name, "done", tmp_path / f"{name}.jpg") for name in ("coded", "plain")]
+    write_gallery(tmp_path / "all.html", Summary("all", {}), entries, replace=False)
+    coded, plain = page(tmp_path / "all.html")["entries"]
+    assert (coded["small"], plain["small"]) == ("all_files/0.webp", "plain.jpg")
+    (layer,) = coded["page"]["layers"]
+    assert (layer["overview"], layer["facts"]["shown as"]) == ("all_files/0-0.jpg", "a JPEG of quality 95")
+    with Image.open(tmp_path / layer["overview"]) as copy:
+        assert abs(copy.convert("L").getpixel((4, 4)) - 192) < 3
+    assert plain["page"]["layers"][0]["overview"] == "plain.jpg"
 
 
 def test_identities(tmp_path: Path) -> None:

@@ -127,6 +127,28 @@ def test_a_file_that_the_browser_cannot_read_has_no_preview(show: Callable[..., 
     playwright.expect(shown.locator("#list .empty")).to_have_text("no preview")
 
 
+def test_options_are_not_torn_at_their_hyphens(show: Callable[..., Any]) -> None:
+    hint = "a is damaged; to keep it, use --damaged keep or --quality 9"
+    shown = show([Entry("a", "failed", problem=(hint,))])
+    lines = """() => {
+        const text = document.createTreeWalker(document.querySelector(".problem"), NodeFilter.SHOW_TEXT);
+        const found = [];
+        while (text.nextNode()) {
+            for (const { index, 0: option } of text.currentNode.data.matchAll(/--[a-z]+/g)) {
+                const range = document.createRange();
+                range.setStart(text.currentNode, index);
+                range.setEnd(text.currentNode, index + option.length);
+                found.push([option, new Set([...range.getClientRects()].map((line) => line.top)).size]);
+            }
+        }
+        return found;
+    }"""
+    for width in range(300, 400, 10):
+        shown.set_viewport_size({"width": width, "height": 800})
+        assert shown.evaluate(lines) == [["--damaged", 1], ["--quality", 1]]
+    assert shown.locator(".problem").inner_text() == hint
+
+
 def test_a_large_result_opens_in_tiles(show: Callable[..., Any], tmp_path: Path) -> None:
     entry = pair(tmp_path, "wide", 5000)
     shown = show([entry])

@@ -102,7 +102,7 @@ def test_an_archive_has_no_preview_and_the_pictures_beside_it_have() -> None:
     _heard, report = run("comic.cbz", "b.png", preview="auto")
     (failure,) = report.failures
     assert failure.error.message == "comic.cbz is an archive, and only pictures and clips can be previewed"
-    assert names_here() == ["b.png", "b_x2_preview.png", "comic.cbz"]
+    assert names_here() == [".esc-upscale", "b.png", "b_x2_preview.png", "comic.cbz"]
 
 
 def test_pages_become_larger_and_everything_else_stays() -> None:

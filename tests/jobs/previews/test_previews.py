@@ -13,7 +13,8 @@ from PIL import Image, ImageCms
 import esc_cli
 from esc_cli.checkpoints.manifest import read_manifest
 from esc_cli.errors import EscError, ExitCode, OutputExistsError, UsageError
-from esc_cli.jobs.events import Done, Estimate, Event, Planned
+from esc_cli.jobs.events import Done, Estimate, Event, Planned, Skipped, Summary
+from esc_cli.jobs.record import RECORDS_FOLDER
 from esc_cli.jobs.upscale import upscale_files
 
 Save = Callable[..., Path]
@@ -38,7 +39,8 @@ def done(heard: list[Event]) -> Done:
 
 
 def files() -> set[str]:
-    return {str(path) for path in Path().rglob("*") if path.is_file()}
+    """Return the files that are there, without the records."""
+    return {str(path) for path in Path().rglob("*") if path.is_file() and RECORDS_FOLDER not in path.parts}
 
 
 def pixels(name: str) -> npt.NDArray[Any]:
@@ -67,8 +69,27 @@ def test_a_preview_is_all_that_is_written(scene: Image.Image, save: Save) -> Non
     make("in.png")
     whole = pixels("in_x2.png")[2 * y :, 2 * x :][:256, :256]
     assert np.abs(result_part(pixels("in_x2_preview.png"), 256, 256) - whole).max() <= 1
-    with pytest.raises(OutputExistsError, match=r"'in_x2_preview.png' already exists"):
-        make("in.png", preview="auto")
+    assert [one.reason for one in make("in.png", preview=1) if isinstance(one, Skipped)] == ["up to date"]
+    for other in ({"preview": 2}, {"preview": "20,20"}, {"preview": "auto", "tiling": "exact"}):
+        with pytest.raises(OutputExistsError, match=r"'in_x2_preview.png' already exists"):
+            make("in.png", **other)
+
+
+def test_a_later_run_of_the_folder_passes_over_previews(save: Save) -> None:
+    save("in/a.png", size=(40, 30)), save("in/b.jpg", size=(40, 30))
+    save_clip("in/c.mkv")
+    make("in/a.png", "in/b.jpg", "in/c.mkv", preview="auto")
+    (summary,) = (event for event in make("in", preview="auto") if isinstance(event, Summary))
+    assert summary.passed_over == 3
+    make("in/a.png", preview="9,9", output="in/eye.png")
+    (summary,) = (event for event in make("in") if isinstance(event, Summary))
+    assert (summary.done, summary.passed_over) == (3, 4)
+    made = {name for name in files() if name.startswith("in_x2/")}
+    assert made == {"in_x2/a.png", "in_x2/b.jpg", "in_x2/c.mkv"}
+    Path("in/c.mkv").unlink(), Path("in/c_x2_preview.png").unlink()
+    make("in", in_place=True, yes=True)
+    assert pixels("in/a.png").shape[:2] == (60, 80)
+    assert pixels("in/eye.png").shape[1] > 80
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -194,7 +215,7 @@ def test_only_the_first_page_is_shown_and_that_is_said(save: Save) -> None:
     first, second = Image.new("RGB", (40, 30), "red"), Image.new("RGB", (40, 30), "blue")
     first.save(save("in.tif"), save_all=True, append_images=[second])
     heard = make("in.tif", preview="auto", output="sheet.png")
-    assert "a preview shows only the first frame or page" in done(heard).notes
+    assert "a preview shows only the first of 2 pages" in done(heard).notes
 
 
 @pytest.mark.parametrize(
@@ -224,17 +245,21 @@ def test_a_page_shows_one_picture(save: Save) -> None:
         make("a.png", "b.png", preview="auto", output="page.html")
 
 
-def test_a_clip_has_no_parts_and_the_pictures_beside_it_have(save: Save) -> None:
+def save_clip(name: str) -> None:
     import av
 
-    save("in.png", size=(40, 30))
-    with av.open("in.mkv", "w") as file:
+    with av.open(name, "w") as file:
         stream = file.add_stream("ffv1", rate=10)
         stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
         for number in range(12):
             frame = av.VideoFrame.from_ndarray(np.full((32, 32, 3), 20 * number, np.uint8), format="rgb24")
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
+
+
+def test_a_clip_has_no_parts_and_the_pictures_beside_it_have(save: Save) -> None:
+    save("in.png", size=(40, 30))
+    save_clip("in.mkv")
     report = upscale_files(["in.png", "in.mkv"], preview="0,0,8,8", **OPTIONS)
     (failure,) = report.failures
     assert isinstance(failure.error, EscError)
@@ -247,7 +272,7 @@ def test_a_clip_has_no_parts_and_the_pictures_beside_it_have(save: Save) -> None
         make("in.mkv", preview="auto", output="page.html")
 
 
-def test_an_interrupted_run_says_how_previews_go_on(save: Save) -> None:
+def test_previews_that_were_interrupted_go_on_with_the_same_command(save: Save) -> None:
     for name in ("a.png", "b.png"):
         save(name)
 
@@ -257,8 +282,8 @@ def test_an_interrupted_run_says_how_previews_go_on(save: Save) -> None:
 
     with pytest.raises(KeyboardInterrupt) as caught:
         upscale_files(["a.png", "b.png"], listener=interrupt, preview="auto", **OPTIONS)
-    assert caught.value.__notes__[-1] == "run the same command with --skip-existing to continue"
-    upscale_files(["a.png", "b.png"], preview="auto", when_there="skip", **OPTIONS)
+    assert caught.value.__notes__[-1] == "run the same command again to continue"
+    make("a.png", "b.png", preview="auto")
     assert {"a_x2_preview.png", "b_x2_preview.png"} <= files()
 
 
