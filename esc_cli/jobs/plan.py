@@ -33,7 +33,7 @@ from esc_cli.jobs.naming import (
 )
 from esc_cli.jobs.options import DEFAULTS, Options, WhenThere
 from esc_cli.jobs.previews.task import LABEL, PreviewTask, plan_preview
-from esc_cli.jobs.record import RECORDS_FOLDER, made_from, size_and_time
+from esc_cli.jobs.record import RECORDS_FOLDER, account_of, made_from, size_and_time
 from esc_cli.jobs.sources import Failure, Source, Sources, expand, find_sources, without_extension
 from esc_cli.jobs.task import PictureTask, Task, WriteRecipe, collisions
 from esc_cli.media.archives import is_archive
@@ -436,8 +436,16 @@ def refuse_existing(there: Sequence[Task]) -> None:
                 hint="restore the original, or use --overwrite to enlarge it again, or --skip-existing",
             )
     if there:
-        more = f" and {len(there) - 1} more already exist" if len(there) > 1 else " already exists"
+        more = (
+            f" and {len(there) - 1} more already exist" if there[1:] else f" already exists{_maker(there[0])}"
+        )
         raise OutputExistsError(f"{str(there[0].target)!r}{more}", hint="use --overwrite or --skip-existing")
+
+
+def _maker(task: Task) -> str:
+    """Return words for the model that made the result of a task, if its record tells."""
+    account = None if task.target is None else account_of(task.target)
+    return "" if account is None or account.model is None else f", made by the model {account.model!r}"
 
 
 def _refuse_unreplaceable(there: Sequence[Task]) -> None:

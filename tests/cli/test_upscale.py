@@ -507,3 +507,19 @@ def test_a_texture_stays_tileable(run: Run, save: Save, load: Load) -> None:
     assert difference.abs().max() <= 1
     refused = run("a.png", "--seamless", "x", "--tiling", "overlap", "-o", "c.png")
     assert (refused.code, "cannot run in tiles" in refused.stderr) == (2, True)
+
+
+def test_a_shard_without_an_input_says_so(run: Run, save: Save) -> None:
+    save("in.png")
+    texts = [run("in.png", *NEAREST, "-s", 2, "--shard", shard).stderr for shard in ("1/2", "2/2")]
+    empty = [text for text in texts if "note: no input belongs to the shard" in text]
+    assert len(empty) == 1
+    assert "in_x2.png" in "".join(texts)
+
+
+def test_a_result_of_another_model_is_named_with_its_model(run: Run, save: Save) -> None:
+    save("in.png")
+    assert run("in.png", *NEAREST, "-s", 2).code == 0
+    ended = run("in.png", "-m", "bicubic", "-s", 2, "-d", "cpu")
+    assert ended.code == 6
+    assert "'in_x2.png' already exists, made by the model 'nearest'\n" in ended.stderr
