@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from esc_cli.checkpoints.manifest import ModelEntry, auto_models, read_manifest, verify
-from esc_cli.checkpoints.model_card import SETS
+from esc_cli.checkpoints.model_card import PURPOSES, SETS
 from esc_cli.cli import completion
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
@@ -96,9 +96,12 @@ def info(
     scale: Annotated[
         int | None, typer.Option("--scale", "-s", help="Factor of the model, if it has several.")
     ] = None,
+    verbose: Annotated[
+        bool, typer.Option("-v", "--verbose", help="Show the dimensions of the network, too.")
+    ] = False,
     json: Json = False,
 ) -> None:
-    """Describe a model: its network and dimensions, as recognized from its tensors."""
+    """Describe a model: its network, and what a shipped one is for."""
     from dataclasses import asdict
 
     from esc_cli.checkpoints.checkpoint import load_checkpoint
@@ -114,11 +117,33 @@ def info(
     if json:
         answer_json("model", **facts, config=asdict(checkpoint.config))
         return
+    rows = {key: "any" if value is None else str(value) for key, value in facts.items()}
+    rows["parameters"] = f"{facts['parameters']:,}"
+    rows |= _card([entry for entry in read_manifest() if entry.name == checkpoint.name])
+    if verbose:
+        rows |= {key: str(value) for key, value in asdict(checkpoint.config).items() if key not in rows}
     table = Table(show_header=False)
-    for key, value in (facts | asdict(checkpoint.config) | facts).items():
-        text = "any" if value is None else f"{value:,}" if key == "parameters" else printable(str(value))
-        table.add_row(key, Text(text))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for key, text in rows.items():
+        table.add_row(key, Text(printable(text)))
     answer(table)
+
+
+def _card(entries: Sequence[ModelEntry]) -> dict[str, str]:
+    """Return what is known of a shipped model, in words.
+
+    Args:
+        entries: The model at each of its scales; none if it does not ship.
+    """
+    if not entries:
+        return {}
+    first = entries[0]
+    card = {"for": PURPOSES[first.degradation], "scales": ", ".join(str(entry.scale) for entry in entries)}
+    for entry in entries:
+        card[f"PSNR x{entry.scale}"] = ", ".join(f"{name} {db:.2f} dB" for name, db in entry.psnr.items())
+    card |= {"license": first.licence, "training data": first.training_data}
+    return card | ({"teacher": first.teacher} if first.teacher else {})
 
 
 @app.command()

@@ -6,7 +6,7 @@ The others, such as ``--watch`` and ``--json``, belong to this command.
 
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -44,6 +44,9 @@ from esc_cli.jobs.previews.request import AUTO_PREVIEW
 from esc_cli.jobs.streams import STDIN
 from esc_cli.media.metadata.kinds import OPTIONS as METADATA
 from esc_cli.version import made_by
+
+if TYPE_CHECKING:
+    from esc_cli.jobs.plan import Plan
 
 _EXAMPLES = {
     "esc-upscale photo.jpg": "Make photo_x4.jpg.",
@@ -479,7 +482,15 @@ def upscale(
 
             listener = page.beside(reporter)
             outcome = upscale_files(inputs, output, listener=listener, dry_run=dry_run, **options)
+            reporter.note(_empty_shard(shard, outcome.plan))
     return outcome.exit_code
+
+
+def _empty_shard(shard: str | None, plan: "Plan") -> str | None:
+    """Return a note if nothing was to be done because no input belongs to the shard."""
+    if shard is None or plan.tasks or plan.up_to_date or plan.skipped or plan.failures:
+        return None
+    return f"no input belongs to the shard {shard}"
 
 
 def _check_streams(inputs: list[str], output: str | None, *, json: bool, dry_run: bool) -> None:

@@ -372,15 +372,19 @@ def _named_apart(tasks: Sequence[Task]) -> list[Task]:
     """Add the source's extension to names that results would share: a_jpg.png beside a.png."""
     shared = Counter(_real(task.target) for task in tasks if task.target is not None)
     return [
-        replace(task, target=_with_ending(task.target, task.source))
+        _with_ending(task, task.target)
         if task.target is not None and shared[_real(task.target)] > 1
         else task
         for task in tasks
     ]
 
 
-def _with_ending(target: Path, source: Source) -> Path:
-    ending = source.relative.suffix
+def _with_ending(task: Task, target: Path) -> Task:
+    ending = task.source.relative.suffix
     if ending.lower() == target.suffix.lower():
-        return target
-    return target.with_name(f"{target.stem}_{ending[1:]}{target.suffix}")
+        return task
+    named = target.with_name(f"{target.stem}_{ending[1:]}{target.suffix}")
+    return replace(task, target=named, lost=(*task.lost, _NAMED_APART))
+
+
+_NAMED_APART = "names that several results would share get the extension of the input, as in a_jpg.png"

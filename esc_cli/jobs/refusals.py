@@ -6,6 +6,7 @@ from pathlib import Path
 
 from esc_cli.errors import OutputError, OutputExistsError
 from esc_cli.jobs.options import Options
+from esc_cli.jobs.record import account_of
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.task import Task
 
@@ -95,8 +96,16 @@ def refuse_existing(there: Sequence[Task]) -> None:
                 hint="restore the original, or use --overwrite to enlarge it again, or --skip-existing",
             )
     if there:
-        more = f" and {len(there) - 1} more already exist" if len(there) > 1 else " already exists"
+        more = (
+            f" and {len(there) - 1} more already exist" if there[1:] else f" already exists{_maker(there[0])}"
+        )
         raise OutputExistsError(f"{str(there[0].target)!r}{more}", hint="use --overwrite or --skip-existing")
+
+
+def _maker(task: Task) -> str:
+    """Return words for the model that made the result of a task, if its record tells."""
+    account = None if task.target is None else account_of(task.target)
+    return "" if account is None or account.model is None else f", made by the model {account.model!r}"
 
 
 def refuse_unwritable(tasks: Iterable[Task]) -> None:

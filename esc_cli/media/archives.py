@@ -3,6 +3,7 @@
 Nothing is ever unpacked to the disk. An archive is checked as a whole before anything is read from it.
 """
 
+import os
 import re
 import stat
 import struct
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from lzma import LZMAError
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self, cast
 
 from esc_cli.errors import InputError
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, format_by_extension, sniff
@@ -65,8 +66,14 @@ _HARMLESS_BYTES = 2**28
 
 _HEAD_BYTES, _PART_BYTES = 80, 1 << 20
 _KNOWN_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
-_ENCRYPTED, _NAME_IS_UTF_8 = 0x1, 0x800
+_ENCRYPTED, _COMPRESSION_OPTIONS, _NAME_IS_UTF_8 = 0x1, 0x6, 0x800
 """Flags of an entry. Source: PKWARE's APPNOTE.TXT, 4.4.4."""
+
+_LOCAL_HEADER, _LOCAL_SIGNATURE = struct.Struct("<4s22xHH"), b"PK\3\4"
+"""The header before the content of an entry, with the lengths of its name and its extra fields.
+
+Source: APPNOTE.TXT, 4.3.7.
+"""
 
 _UNIX_TIME, _NTFS_TIME, _UNICODE_NAME = 0x5455, 0x000A, 0x7075
 """Extra fields that are kept. Source: APPNOTE.TXT, 4.5.5 and 4.6.9; Info-ZIP's extrafld.txt."""
@@ -122,7 +129,7 @@ class ArchiveReader:
     """
 
     def __init__(self, path: Path) -> None:
-        self._name = str(path)
+        self._path, self._name = path, str(path)
         self._zip = _opened(path)
         try:
             _check(self._zip.infolist(), path.stat().st_size, self._name)
@@ -178,10 +185,10 @@ class ArchiveReader:
                 None means that the entry is copied.
 
         Raises:
-            InputError: An entry is damaged.
+            InputError: An entry is not where the archive says.
             OSError: The file cannot be written.
         """
-        with zipfile.ZipFile(target, "w") as written:
+        with _NewZip(target, "w") as written:
             written.comment = self._zip.comment
             for number, entry in enumerate(self._entries):
                 replaced = replacement(number)
@@ -192,21 +199,26 @@ class ArchiveReader:
                     self._copy(number, written, copy)
                 copy.external_attr = entry.external_attr  # the library sets it if it is 0
 
-    def _copy(self, number: int, target: zipfile.ZipFile, copy: zipfile.ZipInfo) -> None:
+    def _copy(self, number: int, target: "_NewZip", copy: "_Entry") -> None:
+        """Copy an entry as it is stored, so a damaged one stays as it is, too."""
         entry = self._entries[number]
-        if entry.is_dir():
-            target.writestr(copy, b"")
-            return
-        copy.file_size = entry.file_size  # decides whether it needs fields of 64 bits
-        with self._reading(number):
-            source = self._zip.open(entry)
-        with source, target.open(copy, "w") as written:
-            while True:
-                with self._reading(number):
-                    part = source.read(_PART_BYTES)
+        copy.flag_bits = entry.flag_bits & _COMPRESSION_OPTIONS
+        copy.CRC, copy.file_size, copy.compress_size = entry.CRC, entry.file_size, entry.compress_size
+        with self._path.open("rb") as file:
+            with self._reading(number):
+                _seek_data(file, entry)
+            target.add_stored(copy, self._stored(number, file))
+
+    def _stored(self, number: int, file: BinaryIO) -> Iterator[bytes]:
+        """Yield what is stored of an entry, in parts."""
+        rest = self._entries[number].compress_size
+        while rest:
+            with self._reading(number):
+                part = file.read(min(rest, _PART_BYTES))
                 if not part:
-                    return
-                written.write(part)
+                    raise EOFError
+            rest -= len(part)
+            yield part
 
     @contextmanager
     def _reading(self, number: int) -> Iterator[None]:
@@ -238,6 +250,38 @@ class _Entry(zipfile.ZipInfo):
         if not self._is_utf_8:
             return self.filename.encode("cp437"), flags  # the library decoded it so, whatever it was
         return self.filename.encode(), flags | _NAME_IS_UTF_8
+
+
+class _NewZip(zipfile.ZipFile):
+    """A new archive, to which entries can also be added as they are stored in another one.
+
+    The library has no method for this, so it is told about the entry as its own methods tell it.
+    """
+
+    def add_stored(self, entry: zipfile.ZipInfo, parts: Iterator[bytes]) -> None:
+        """Add an entry with its checksum, its sizes and its compressed content."""
+        file = cast(BinaryIO, self.fp)
+        file.seek(self.start_dir)
+        entry.header_offset = file.tell()
+        file.write(entry.FileHeader())
+        for part in parts:
+            file.write(part)
+        self.filelist.append(entry)
+        self.NameToInfo[entry.filename] = entry
+        self.start_dir, self._didModify = file.tell(), True
+
+
+def _seek_data(file: BinaryIO, entry: zipfile.ZipInfo) -> None:
+    """Go to the content of an entry, behind its header.
+
+    Raises:
+        BadZipFile: There is no header.
+    """
+    file.seek(entry.header_offset)
+    signature, name_bytes, extra_bytes = _LOCAL_HEADER.unpack(file.read(_LOCAL_HEADER.size))
+    if signature != _LOCAL_SIGNATURE:
+        raise zipfile.BadZipFile
+    file.seek(name_bytes + extra_bytes, os.SEEK_CUR)
 
 
 def _kept_fields(entry: zipfile.ZipInfo, *, is_renamed: bool) -> Iterator[bytes]:

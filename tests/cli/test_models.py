@@ -33,6 +33,20 @@ def test_info_describes_a_file(run: Run, checkpoint: Path) -> None:
     assert f"{facts['parameters']:,}" in ended.text
 
 
+def test_info_of_a_shipped_model_says_what_it_is_for(run: Run) -> None:
+    entries = [entry for entry in read_manifest() if entry.name == "esc-light"]
+    text = run("models", "info", "esc-light").text
+    words = [
+        "clean pictures",
+        "MIT",
+        "freely licensed pictures",
+        *(f"{e.psnr['Set5']:.2f} dB" for e in entries),
+    ]
+    assert all(word in text for word in words)
+    assert "partial_dim" not in text
+    assert "partial_dim" in run("models", "info", "esc-light", "-v").text
+
+
 def test_info_of_no_model(run: Run) -> None:
     ended = run("models", "info", "unknown")
     assert ended.code == 4

@@ -104,6 +104,9 @@ in.png --crf -1
 in.png --scael 2
 in.png -f webp --size 20000x20000!
 clip.mp4 --crf 99
+clip.mp4 --crf 20 --codec-option b=1M
+clip.mp4 --crf 20 -o out.y4m
+clip.mp4 --video-codec mjpeg --pixel-format yuv420p -o out.mkv
 clip.mp4 --video-codec nope
 clip.mp4 --video-codec aac
 clip.mp4 --video-codec libvpx-vp9 -o out.mov

@@ -531,3 +531,32 @@ def test_a_texture_stays_tileable(run: Run, save: Save, load: Load) -> None:
     assert difference.abs().max() <= 1
     refused = run("a.png", "--seamless", "x", "--tiling", "overlap", "-o", "c.png")
     assert (refused.code, "cannot run in tiles" in refused.stderr) == (2, True)
+
+
+def test_a_shard_without_an_input_says_so(run: Run, save: Save) -> None:
+    save("in.png")
+    texts = [run("in.png", *NEAREST, "-s", 2, "--shard", shard).stderr for shard in ("1/2", "2/2")]
+    empty = [text for text in texts if "note: no input belongs to the shard" in text]
+    assert len(empty) == 1
+    assert "in_x2.png" in "".join(texts)
+
+
+def test_a_result_of_another_model_is_named_with_its_model(run: Run, save: Save) -> None:
+    save("in.png")
+    assert run("in.png", *NEAREST, "-s", 2).code == 0
+    ended = run("in.png", "-m", "bicubic", "-s", 2, "-d", "cpu")
+    assert ended.code == 6
+    assert "'in_x2.png' already exists, made by the model 'nearest'\n" in ended.stderr
+
+
+def test_names_that_are_set_apart_are_said_before_the_work(run: Run, save: Save) -> None:
+    save("in/a.png"), save("in/a.jpg"), save("in/b.png")
+    ended = run("in", *NEAREST, "-s", 2, "-f", "png")
+    assert ended.code == 0
+    assert [name for name in files() if name.startswith("in_x2/")] == [
+        "in_x2/a.png", "in_x2/a_jpg.png", "in_x2/b.png",
+    ]  # fmt: skip
+    note = "note: names that several results would share get the extension of the input, as in a_jpg.png"
+    assert f"{note} (1 of 3 files)\n" in ended.stderr
+    assert ended.stderr.index(note) < ended.stderr.index("in/b.png →")
+    assert ended.stderr.count("get the extension") == 1

@@ -328,3 +328,22 @@ def test_the_command_and_the_api_know_each_others_results(whole: list[str]) -> N
 def test_impossible_numbers_of_threads(folder: list[str], workers: int) -> None:
     with pytest.raises(UsageError, match="the number of threads must be at least 1"):
         run(workers=workers)
+
+
+def test_the_same_result_of_a_run_at_the_same_time_is_skipped(
+    save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the last check and the name, another run gives the name to its own result."""
+    save("in.png")
+    link = os.link
+
+    def overtaken(source: Any, target: Any, **options: Any) -> None:
+        if Path(os.fsdecode(target)).name == "in_x2.png" and not Path("in_x2.png").exists():
+            content = Path(os.fsdecode(source)).read_bytes()
+            Path("in_x2.png").write_bytes(content)
+        link(source, target, **options)
+
+    monkeypatch.setattr(os, "link", overtaken)
+    heard = Heard()
+    report = upscale_files(["in.png"], model="nearest", scale=2, device="cpu", listener=heard.append)
+    assert (report.exit_code, heard.done, heard.up_to_date) == (ExitCode.OK, [], ["in_x2.png"])

@@ -169,7 +169,7 @@ def test_a_file_that_is_saved_again(save: Save) -> None:
     save("in/a.png")
     heard = watched(lambda: Path("in/a.png").write_bytes(png()) and None)
     (failure,) = (event for event in heard if isinstance(event, Failed))
-    assert failure.message == "'out/a.png' already exists"
+    assert failure.message == "'out/a.png' already exists, made by the model 'nearest'"
     heard = watched(lambda: Path("in/a.png").write_bytes(png((9, 9))) and None, when_there="overwrite")
     assert done(heard) == ["out/a.png", "out/a.png"]
 

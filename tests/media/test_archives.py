@@ -182,6 +182,35 @@ def test_content_that_does_not_match_its_checksum_is_damaged(tmp_path: Path) -> 
     path.write_bytes(path.read_bytes().replace(b"content", b"c0ntent"))
     with ArchiveReader(path) as archive, pytest.raises(InputError, match=r"'a.png' in .* is damaged"):
         archive.read(0)
+    with ArchiveReader(copied(path)) as new:
+        assert new.names == ("a.png",)
+        with pytest.raises(InputError, match=r"'a.png' in .* is damaged"):
+            new.read(0)
+
+
+@pytest.mark.parametrize(
+    "method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_a_damaged_entry_is_copied_as_it_is_stored(tmp_path: Path, method: int) -> None:
+    path, content = tmp_path / "in.zip", bytes(range(256)) * 9
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for name in ("a", "b", "c"):
+            archive.writestr(name, content)
+        place = archive.infolist()[1].header_offset + 60
+    damaged = bytearray(path.read_bytes())
+    damaged[place] ^= 0xFF
+    path.write_bytes(damaged)
+    new = copied(path)
+    assert new.read_bytes()[:place] == damaged[:place]
+    with ArchiveReader(new) as archive:
+        assert archive.read(0) == archive.read(2) == content
+        with pytest.raises(InputError, match=r"'b' in .* is damaged"):
+            archive.read(1)
+
+
+def test_an_entry_that_is_not_where_the_archive_says_is_damaged(tmp_path: Path) -> None:
+    path = packed(tmp_path / "in.zip", ("a.png", b"content"))
+    path.write_bytes(path.read_bytes().replace(b"PK\3\4", b"PK\3\5"))
     with pytest.raises(InputError, match=r"'a.png' in .* is damaged"):
         copied(path)
 
@@ -199,7 +228,9 @@ def test_no_damage_ends_in_an_error_of_the_library(tmp_path: Path) -> None:
             damaged[random.randrange(len(damaged))] = random.choice((0, 1, 255, random.randrange(256)))
         path.write_bytes(damaged)
         try:
-            copied(path)
+            with ArchiveReader(copied(path)) as archive:
+                for number in range(len(archive.names)):
+                    archive.read(number)
         except InputError:
             refused += 1
     assert 200 < refused < 400  # damage to a date, for example, is not noticed

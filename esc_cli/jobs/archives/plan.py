@@ -80,11 +80,12 @@ def _plan_pages(
     pages: list[Page] = []
     failed: list[InputError] = []
     with ArchiveReader(path) as archive:
-        for entry in filter(archive.is_picture, range(len(archive.names))):
-            name = archive.names[entry]
+        for entry, name in enumerate(archive.names):
             source = PageSource(b"", Path(name), archive=path)
-            content = NamedBytes(archive.read(entry), source.name)
             try:
+                if not archive.is_picture(entry):
+                    continue
+                content = NamedBytes(archive.read(entry), source.name)
                 task = plan_picture(replace(source, content=content), destination)
             except InputError as error:
                 if strict:

@@ -10,7 +10,7 @@ from typing import cast
 
 from esc_cli.enhancement.choice import Choice, looks_at
 from esc_cli.enhancement.enlarge import Enlarger
-from esc_cli.errors import InputError
+from esc_cli.errors import InputError, OutputExistsError
 from esc_cli.evaluation.viewer.page import written_page
 from esc_cli.jobs.archives.run import Encoded
 from esc_cli.jobs.clips.run import EnlargedFrames, Made
@@ -261,11 +261,16 @@ class PictureMaker:
 
         task.source.make_folder_of_result(target.parent)
         replace_it = task.in_place is not None or self._context.options.when_there == "overwrite"
-        write_whole(
-            target,
-            encoded,
-            mode=mode,
-            replace=replace_it,
-            modified_ns=self._context.write_settings(task).modified_ns,
-            before_publishing=record,
-        )
+        modified_ns = self._context.write_settings(task).modified_ns
+        try:
+            write_whole(
+                target,
+                encoded,
+                mode=mode,
+                replace=replace_it,
+                modified_ns=modified_ns,
+                before_publishing=record,
+            )
+        except OutputExistsError:
+            self._context.check_free(task)  # another run may have made the same result meanwhile
+            raise

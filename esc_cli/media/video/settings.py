@@ -44,6 +44,9 @@ _DEFAULT_OPTIONS = {
 _QUALITY_OPTIONS = ("crf", "cq", "qp", "global_quality")
 """Options for constant quality: crf in most encoders, cq in NVIDIA's, qp in AMD's, the last in Intel's."""
 
+_RIVALS_OF_CRF = frozenset(("b", *_QUALITY_OPTIONS))
+"""Options that choose the quality or the bit rate in the place of ``--crf``."""
+
 _OF_MPEG_ENCODERS = "mpv_flags"
 """An option that FFmpeg's own encoders have in common: MPEG-1, MPEG-2, MPEG-4, H.263 and their relatives.
 
@@ -54,10 +57,16 @@ kbit/s, which is 20 to 42 dB. Source: FFmpeg, libavcodec/mpegvideoenc.h.
 _DEFAULT_QUANTIZER, _QUANTIZER_UNIT = 2.0, 118
 """The quantizer 2 keeps 40 dB of strong grain. Source of the unit: FFmpeg, FF_QP2LAMBDA."""
 
-_USUAL_FORMATS = re.compile(r"gray(\d+le)?|yuva?4\d\dp(\d+le)?|p010le")
-"""Formats to choose from: planar ones, and the hardware encoders' name for 4:2:0 with 10 bits."""
+_USUAL_FORMATS = re.compile(r"gray(\d+le)?|yuv[aj]?4\d\dp(\d+le)?|p010le")
+"""Formats to choose from: planar ones, and the hardware encoders' name for 4:2:0 with 10 bits.
 
-_REFUSED_FORMATS = {"libvpx-vp9": frozenset(("yuva422p", "yuva444p", "gbrap"))}
+Those with a ``j`` are of full range.
+"""
+
+_REFUSED_FORMATS = {
+    "libvpx-vp9": frozenset(("yuva422p", "yuva444p", "gbrap")),
+    "mjpeg": frozenset(("yuv420p", "yuv422p", "yuv444p")),
+}
 """Pixel formats that FFmpeg lists for an encoder, but which the encoder does not start with."""
 
 _RAW_FORMATS = (
@@ -87,12 +96,11 @@ def check_settings(clip: Clip, container: Container, settings: EncodeSettings) -
         Settings for the writers: codec and pixel format are set, and everything else is in the options.
 
     Raises:
-        UsageError: The codec is unknown, the container does not support it, or it does not take an option.
+        UsageError: The codec is unknown, the container does not support it, it does not take an option, or
+            options contradict each other.
     """
     if container.is_raw:
-        return EncodeSettings(
-            "wrapped_avframe", pixel_format=settings.pixel_format or nearest_format(clip, _RAW_FORMATS)
-        )
+        return _raw_settings(clip, container, settings)
     held = replace(clip, alpha=clip.alpha and container.alpha_codec is not None)
     name = settings.codec or container.default_codec(held.depth_bits, held.alpha)
     encoder = _encoder(name)
@@ -109,10 +117,29 @@ def check_settings(clip: Clip, container: Container, settings: EncodeSettings) -
         crf=None,
         preset=None,
     )
-    _try(complete, container)
+    _try(complete, container, _as_stated(settings))
     if settings.codec is not None:
         _try_segments(complete)
     return complete
+
+
+def _raw_settings(clip: Clip, container: Container, settings: EncodeSettings) -> EncodeSettings:
+    """Return the settings of a stream of raw frames, which has a pixel format and nothing else to choose."""
+    raw = EncodeSettings("wrapped_avframe", pixel_format=settings.pixel_format)
+    if settings not in (raw, replace(raw, codec=None)):
+        raise UsageError(f"the options of video encoders do not apply to {container.name}")
+    return replace(raw, pixel_format=settings.pixel_format or nearest_format(clip, _RAW_FORMATS))
+
+
+def _as_stated(settings: EncodeSettings) -> str:
+    """Return the settings that an encoder may refuse, as the user wrote them."""
+    named = {
+        "--crf": None if settings.crf is None else f"{settings.crf:g}",
+        "--preset": settings.preset,
+        "--pixel-format": settings.pixel_format,
+    }
+    words = [f"{name} {value}" for name, value in named.items() if value is not None]
+    return ", ".join((*words, *(f"{name}={value}" for name, value in settings.options)))
 
 
 def padding_notes(clip: Clip, height: int, width: int, settings: EncodeSettings) -> tuple[str, ...]:
@@ -206,11 +233,19 @@ def _stated_options(context: VideoCodecContext, settings: EncodeSettings) -> dic
 
 
 def _quality(encoder: str, known: set[str], settings: EncodeSettings) -> dict[str, str]:
-    """Return the options for constant quality. The default gives way to a quality or rate in the options."""
+    """Return the options for constant quality. The default gives way to a quality or rate in the options.
+
+    Encoders differ in which of the two they ignore, so ``--crf`` is refused beside one in the options.
+    """
     by_quantizer = _OF_MPEG_ENCODERS in known
     quality = next((name for name in _QUALITY_OPTIONS if name in known), None)
     crf = settings.crf
-    if crf is None and not {"b", *_QUALITY_OPTIONS} & dict(settings.options).keys():
+    rival = next((name for name, _ in settings.options if name in _RIVALS_OF_CRF), None)
+    if crf is not None and rival is not None:
+        raise UsageError(
+            f"--crf and --codec-option {rival} contradict each other", hint="leave one of them out"
+        )
+    if crf is None and rival is None:
         crf = _DEFAULT_QUANTIZER if by_quantizer else _DEFAULT_CRF.get(encoder)
     if crf is None:
         return {}
@@ -294,8 +329,13 @@ def _subsampling(format: av.VideoFormat) -> tuple[int, int]:
     return 64 // format.chroma_width(64), 64 // format.chroma_height(64)
 
 
-def _try(settings: EncodeSettings, container: Container) -> None:
+def _try(settings: EncodeSettings, container: Container, stated: str) -> None:
     """Try the encoder and the container by starting a file with small frames in memory.
+
+    Args:
+        settings: Complete settings.
+        container: Container of the target.
+        stated: What the user chose, for the message.
 
     Raises:
         UsageError: The encoder does not take an option, or the container does not support its stream.
@@ -304,7 +344,7 @@ def _try(settings: EncodeSettings, container: Container) -> None:
     with av.open(io.BytesIO(), "w", format=container.ffmpeg_name) as target:
         try:
             context = cast(VideoCodecContext, target.add_stream(codec).codec_context)
-            _open(context, settings)
+            _open(context, settings, stated)
             target.start_encoding()
         except (ValueError, av.FFmpegError) as error:
             raise UsageError(f"{container.name} cannot hold a video stream of {codec}") from error
@@ -320,13 +360,13 @@ def _try_segments(settings: EncodeSettings) -> None:
     if codec == "rawvideo":
         raise UsageError(f"finished parts of a clip cannot be kept with the encoder {codec}", hint=hint)
     try:
-        _try(settings, MATROSKA)
+        _try(settings, MATROSKA, "")
     except UsageError as error:
         message = f"finished parts of a clip cannot be kept with the encoder {codec}"
         raise UsageError(message, hint=hint) from error
 
 
-def _open(context: VideoCodecContext, settings: EncodeSettings) -> None:
+def _open(context: VideoCodecContext, settings: EncodeSettings, stated: str) -> None:
     _check_names(settings)
     context.width, context.height, context.pix_fmt = 256, 256, settings.pixel_format
     context.time_base, context.framerate = 1 / USUAL_RATE, USUAL_RATE
@@ -334,7 +374,6 @@ def _open(context: VideoCodecContext, settings: EncodeSettings) -> None:
     try:
         context.open()
     except av.FFmpegError as error:
-        stated = ", ".join(f"{name}={value}" for name, value in settings.options)
         raise UsageError(f"{settings.codec} does not start{stated and f' with {stated}'}") from error
     if context.options:
         raise UsageError(f"{settings.codec} has no option {next(iter(context.options))!r}")

@@ -300,6 +300,24 @@ def test_a_page_that_cannot_be_read_stays_as_it_is(kind: str) -> None:
     assert names_here() == [".esc-upscale", "comic.cbz", "comic_x2.cbz"]
 
 
+def test_a_page_with_a_wrong_checksum_stays_as_it_is() -> None:
+    path = pack(
+        "comic.cbz", **{"1.png": page(), "2.png": b"NOT THIS", "notes.txt": b"NOT THIS", "3.png": page()}
+    )
+    path.write_bytes(path.read_bytes().replace(b"NOT THIS", b"but that"))
+    heard, report = run("comic.cbz")
+    assert report.exit_code == ExitCode.OK
+    with zipfile.ZipFile("comic_x2.cbz") as made:
+        assert made.namelist() == ["1.png", "2.png", "notes.txt", "3.png"]
+        assert opened(made.read("3.png")).size == (16, 12)
+    assert Path("comic_x2.cbz").read_bytes().count(b"but that") == 2
+    note = "'2.png' in comic.cbz is damaged, and it is kept as it is"
+    assert note in heard.of(Planned)[0].lost
+    assert note in heard.of(Done)[0].notes
+    _, report = run("comic.cbz", damaged="refuse", when_there="overwrite")
+    assert report.exit_code == ExitCode.BAD_INPUT
+
+
 def test_what_is_left_of_a_page_is_enlarged_on_request() -> None:
     cut = page("JPEG", size=(64, 64))[:-300]
     pack("comic.cbz", **{"1.png": page(), "2.jpg": cut})

@@ -66,7 +66,18 @@ def test_times_and_colors_come_back(tmp_path: Path, clip: Clip, make_frames: Fra
 
 @pytest.mark.parametrize("grain", [0, 12, 80])
 @pytest.mark.parametrize(
-    "codec", ["libx264", "libx265", "libvpx-vp9", "libsvtav1", "mpeg1video", "mpeg2video", "mpeg4", "msmpeg4"]
+    "codec",
+    [
+        "libx264",
+        "libx265",
+        "libvpx-vp9",
+        "libsvtav1",
+        "mjpeg",
+        "mpeg1video",
+        "mpeg2video",
+        "mpeg4",
+        "msmpeg4",
+    ],
 )
 def test_the_default_keeps_even_grain_and_noise(tmp_path: Path, clip: Clip, codec: str, grain: int) -> None:
     """The mean PSNR of luma is 38 dB or more, and 36 dB for pure noise, as ``docs/clips.md`` says."""
@@ -78,10 +89,11 @@ def test_the_default_keeps_even_grain_and_noise(tmp_path: Path, clip: Clip, code
         picture = (smooth + grain * torch.randn(144, 176, generator=generator)).round().clamp(0, 255)
         color = picture.to(torch.uint8).expand(1, 3, 144, 176).contiguous()
         frames.append(Frame(color, index * 1001, 1001))
-    settings = check_settings(clip, MATROSKA, EncodeSettings(codec, pixel_format="yuv420p"))
+    format = "yuvj420p" if codec == "mjpeg" else "yuv420p"
+    settings = check_settings(clip, MATROSKA, EncodeSettings(codec, pixel_format=format))
     with av.open(segment(tmp_path / "a", clip, frames, settings)) as file:
         encoded = [luma(frame) for frame in file.decode(video=0)]
-    given = [luma(to_frame(frame.color, None, "yuv420p", clip.color)) for frame in frames]
+    given = [luma(to_frame(frame.color, None, format, clip.color)) for frame in frames]
     error = np.mean([np.square(a - b).mean() for a, b in zip(encoded, given, strict=True)])
     assert 10 * np.log10(255**2 / error) > {0: 47, 12: 38, 80: 36}[grain]
 

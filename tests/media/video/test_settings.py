@@ -124,6 +124,33 @@ def test_the_default_quality_gives_way_to_a_rate(clip: Clip, codec: str) -> None
     assert options["b"] == "500k"
 
 
+@pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9", "mpeg4", "mpeg2video", "mjpeg"])
+@pytest.mark.parametrize("rival", ["b", "crf", "qp", "global_quality"])
+def test_crf_beside_another_quality_or_a_rate_is_refused(clip: Clip, codec: str, rival: str) -> None:
+    stated = EncodeSettings(codec, crf=20, options=((rival, "900"),))
+    with pytest.raises(UsageError, match=f"--crf and --codec-option {rival} contradict each other"):
+        check_settings(clip, MATROSKA, stated)
+
+
+@pytest.mark.parametrize(("pixel_format", "chosen"), [("yuv420p", "yuvj420p"), ("yuv444p", "yuvj444p")])
+def test_motion_jpeg_has_full_range(make_clip: Callable[..., Path], pixel_format: str, chosen: str) -> None:
+    clip = probe_clip(make_clip("in.mkv", pixel_format=pixel_format))
+    complete = check_settings(clip, MATROSKA, EncodeSettings("mjpeg", crf=3))
+    assert complete.pixel_format == chosen
+
+
+def test_raw_frames_have_no_encoder(clip: Clip) -> None:
+    complete = check_settings(clip, YUV4MPEG2, EncodeSettings())
+    assert check_settings(clip, YUV4MPEG2, complete) == complete
+    for settings in (
+        EncodeSettings(crf=3),
+        EncodeSettings("libx264"),
+        EncodeSettings(options=(("b", "1M"),)),
+    ):
+        with pytest.raises(UsageError, match="the options of video encoders do not apply to YUV4MPEG2"):
+            check_settings(clip, YUV4MPEG2, settings)
+
+
 def test_crf_is_the_quantizer_of_mpeg_encoders(clip: Clip) -> None:
     complete = check_settings(clip, MATROSKA, EncodeSettings("mpeg2video", crf=5))
     assert dict(complete.options) == {"flags": "+qscale", "global_quality": "590"}
@@ -153,6 +180,8 @@ def test_complete_settings_stay(clip: Clip) -> None:
         (MOV, EncodeSettings("prores_ks", crf=3), "prores_ks does not support --crf"),
         (MATROSKA, EncodeSettings("mpeg4", crf=32), "--crf 32 is out of range for mpeg4"),
         (MATROSKA, EncodeSettings("mpeg4", crf=0), "--crf 0 is out of range for mpeg4"),
+        (MATROSKA, EncodeSettings("mjpeg", 3, None, "yuv420p"), "with --crf 3, --pixel-format yuv420p$"),
+        (MP4, EncodeSettings("libx265", None, "quick"), "libx265 does not start with --preset quick$"),
         (MATROSKA, EncodeSettings("ffv1", preset="slow"), "ffv1 does not support --preset"),
     ],
 )
