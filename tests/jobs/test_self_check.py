@@ -22,7 +22,7 @@ class Odd(Runtime):
     def obstacle(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> str | None:
         return self.reason
 
-    def saved_s(self, dtype: torch.dtype, job_px: int) -> float:
+    def saved_s(self, network: nn.Module, dtype: torch.dtype, job_px: int) -> float:
         return 0.0
 
     def executor(self, checkpoint: Any, *_: Any) -> Any:

@@ -210,10 +210,11 @@ class Runtime(ABC):
         """
 
     @abstractmethod
-    def saved_s(self, dtype: torch.dtype, job_px: int) -> float:
+    def saved_s(self, network: nn.Module, dtype: torch.dtype, job_px: int) -> float:
         """Estimate how many seconds the runtime saves compared with plain torch, after its own start.
 
         Args:
+            network: Network to run.
             dtype: Precision to run in. If the runtime does not support it, the answer does not matter.
             job_px: Number of low-resolution pixels of all pictures of one size.
         """

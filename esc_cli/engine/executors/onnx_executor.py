@@ -162,7 +162,7 @@ class OnnxRuntime(Runtime):
             return f"the attention bias would take {dense_bias_bytes(network) // 2**20} MB"
         return obstacle(network)
 
-    def saved_s(self, dtype: torch.dtype, job_px: int) -> float:
+    def saved_s(self, network: nn.Module, dtype: torch.dtype, job_px: int) -> float:
         """Return a loss: it is no faster than torch on the CPU, and was not measured elsewhere."""
         return -1.0
 

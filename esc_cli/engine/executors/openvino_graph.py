@@ -61,11 +61,15 @@ def obstacle(network: nn.Module) -> str | None:
         return "a model without weights gains nothing from it"
     if any(isinstance(module, AttentiveConvolution) for module in network.modules()):
         return "the network's pooling would be fixed to one picture size"
-    attentions = [module for module in network.modules() if isinstance(module, WindowAttentionBase)]
-    bias_bytes = sum(one.heads * one.window_size**4 * torch.float32.itemsize for one in attentions)
+    bias_bytes = sum(one.heads * one.window_size**4 * torch.float32.itemsize for one in attentions(network))
     if bias_bytes > LARGEST_BIAS_BYTES:
         return f"the attention bias would take {bias_bytes // 2**20} MB"
     return None
+
+
+def attentions(network: nn.Module) -> list[WindowAttentionBase]:
+    """Return the window attentions of a network."""
+    return [module for module in network.modules() if isinstance(module, WindowAttentionBase)]
 
 
 def prepare_for_openvino(network: nn.Module) -> nn.Module:

@@ -106,7 +106,7 @@ def choose_runtime(
     for name in MODULES:
         runtime = runtime_named(name)
         measured = measured_s(runtime)
-        saved_s = runtime.saved_s(dtype, job_px) if measured is None else measured
+        saved_s = runtime.saved_s(network, dtype, job_px) if measured is None else measured
         # This is asked for every picture, so the cheapest question comes first.
         if saved_s <= most_s or not runtime.is_installed:
             continue

@@ -201,7 +201,7 @@ class TorchRuntime(Runtime):
     def obstacle(self, network: nn.Module, device: torch.device, dtype: torch.dtype) -> None:
         """Return None: torch can run every network."""
 
-    def saved_s(self, dtype: torch.dtype, job_px: int) -> float:
+    def saved_s(self, network: nn.Module, dtype: torch.dtype, job_px: int) -> float:
         """Return zero: other runtimes are measured against torch."""
         return 0.0
 

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import torch
+from torch import nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.executors.base import Executor, Runtime
@@ -51,6 +52,11 @@ class Bench:
         self._checkpoint = checkpoint
         self.device = device
         self._store = store or Store.here()
+
+    @property
+    def network(self) -> nn.Module:
+        """The network that is timed."""
+        return self._checkpoint.network
 
     @property
     def key(self) -> str:

@@ -61,7 +61,8 @@ class Tuner:
         """Return whether a runtime other than torch is expected to save so much that it is worth a trial."""
         if self.suits is None or runtime.name == STANDARD or not runtime.is_installed:
             return False
-        expected_s = max(runtime.saved_s(one.dtype, amount.same_px) for one in self.candidates)
+        network = self.bench.network
+        expected_s = max(runtime.saved_s(network, one.dtype, amount.same_px) for one in self.candidates)
         if expected_s < WORTHWHILE_SAVING_S or not runtime.runs_on(self.bench.device):
             return False
         return self.suits(runtime, (WHOLE_PX, WHOLE_PX)) and self.suits(runtime, amount.size)

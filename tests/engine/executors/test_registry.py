@@ -9,7 +9,13 @@ from torch import Tensor, nn
 from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
 from esc_cli.engine.executors import torch_executor
 from esc_cli.engine.executors.base import Demands, Executor, Runtime
-from esc_cli.engine.executors.openvino_executor import MEASURED_THREADS, SAVED_S_PER_PX, START_S
+from esc_cli.engine.executors.openvino_executor import (
+    MEASURED_THREADS,
+    SAVED_S_PER_PX,
+    SAVED_S_PER_PX_WITHOUT_ATTENTION,
+    START_S,
+    START_S_WITHOUT_ATTENTION,
+)
 from esc_cli.engine.executors.registry import MODULES, choose_runtime, runtime_named
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import DeviceError, UsageError
@@ -39,7 +45,9 @@ def test_each_runtime_answers_every_question(tiny_esc: Checkpoint, name: str) ->
     if not runtime.is_installed:
         return
     assert runtime.obstacle(tiny_esc.network, CPU, torch.float32) is None
-    assert runtime.saved_s(torch.float32, LARGE) >= runtime.saved_s(torch.float32, 1)
+    assert runtime.saved_s(tiny_esc.network, torch.float32, LARGE) >= runtime.saved_s(
+        tiny_esc.network, torch.float32, 1
+    )
     low = torch.rand(1, 3, 16, 16)
     with torch.inference_mode():
         executor = runtime.executor(tiny_esc, CPU, torch.float32, "sdpa")
@@ -81,7 +89,16 @@ def test_auto_takes_openvino_from_the_size_on_that_pays(tiny_esc: Checkpoint) ->
 
 
 @installed
-def test_openvino_is_for_the_cpu_and_for_networks_with_attention(tiny_esc: Checkpoint) -> None:
+def test_without_attention_openvino_pays_later() -> None:
+    tiny = load_checkpoint("esc-tiny")
+    saved_s, start_s = SAVED_S_PER_PX_WITHOUT_ATTENTION[torch.float32], START_S_WITHOUT_ATTENTION
+    enough = int(start_s / saved_s * torch.get_num_threads() / MEASURED_THREADS) + 1
+    assert choose(tiny, job_px=enough, dtype=torch.float32) == "openvino"
+    assert choose(tiny, job_px=enough - 1, dtype=torch.float32) == "torch"
+
+
+@installed
+def test_openvino_is_for_the_cpu_and_for_networks_with_weights(tiny_esc: Checkpoint) -> None:
     cuda = torch.device("cuda", 0)
     assert choose_runtime("auto", tiny_esc.network, cuda, torch.float32, LARGE).name == "torch"
     with pytest.raises(DeviceError, match="not on cuda:0"):
@@ -102,7 +119,7 @@ class Toy(torch_executor.TorchRuntime):
     ) -> str | None:
         return None if dtype == torch.float32 else "it computes in float32"
 
-    def saved_s(self, dtype: torch.dtype, job_px: int) -> float:
+    def saved_s(self, network: nn.Module, dtype: torch.dtype, job_px: int) -> float:
         return 1e9
 
     def executor(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.device import has_fast_bfloat16
@@ -200,7 +200,7 @@ class Toy(torch_executor.TorchRuntime):
     is_broken = False
     made = 0
 
-    def saved_s(self, dtype: torch.dtype, job_px: int) -> float:
+    def saved_s(self, network: nn.Module, dtype: torch.dtype, job_px: int) -> float:
         return 1e9 if job_px > 10**6 else 0.0
 
     def executor(
