@@ -5,7 +5,9 @@ import importlib.util
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -174,6 +176,23 @@ def test_what_openvino_refuses_is_a_clear_error(tiny_esc: Checkpoint, picture: P
     forward = OpenVinoExecutor(replace(tiny_esc, network=Odd()), torch.float32)
     with pytest.raises(DeviceError, match="eigvals"):
         forward(picture(8, 8))
+
+
+@needs_openvino
+@pytest.mark.skipif(sys.platform != "linux", reason="threads of a process are read from /proc")
+def test_no_thread_is_pinned_to_a_core(picture: Pictures) -> None:
+    """Pinned threads of two processes would share one core, so that two workers are as slow as one."""
+    executor = OpenVinoExecutor(load_checkpoint("esc-light"), torch.float32)
+    low = picture(64, 64)
+    executor(low)
+    computing = threading.Thread(target=executor, args=(low,))
+    computing.start()
+    seen = set()
+    while computing.is_alive():
+        for thread in Path("/proc/self/task").iterdir():
+            with suppress(ProcessLookupError):  # it has just ended
+                seen.add(frozenset(os.sched_getaffinity(int(thread.name))))
+    assert seen == {frozenset(os.sched_getaffinity(0))}
 
 
 def test_half_precision_is_refused(tiny_esc: Checkpoint) -> None:
