@@ -286,7 +286,7 @@ def test_a_lost_machine_loses_nothing(folder: Path, cluster: Any) -> None:
 
 def test_a_killed_driver_leaves_what_the_next_run_continues(folder: Path, address: str) -> None:
     """A plain run continues, also with the segments of a film, and nothing half-written is left."""
-    make_film("in/film.mp4")
+    make_film("in/film.mp4", 48 * 8)
     _, plain = run("plain", None)
     command = [sys.executable, "-m", "esc_cli", "in", "-r", "-o", "spread/", "-m", "nearest", "-s", "2"]
     with subprocess.Popen([*command, "-d", "cpu", "--ray", address], stderr=subprocess.DEVNULL) as driver:
