@@ -1,5 +1,6 @@
 """Fixtures and settings that all tests share."""
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -10,14 +11,16 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from hypothesis import settings
 from PIL import Image, ImageDraw
 
 from esc_cli.checkpoints.foreign import is_spandrel_installed
 from esc_cli.checkpoints.foreign import spandrel as import_spandrel
 
-settings.register_profile("untimed", deadline=None)  # machines are shared, so a test may be slow
-settings.load_profile("untimed")
+if importlib.util.find_spec("hypothesis") is not None:  # the machine of the GPU run does not have it
+    from hypothesis import settings
+
+    settings.register_profile("untimed", deadline=None)  # machines are shared, so a test may be slow
+    settings.load_profile("untimed")
 
 SHARED = Path(__file__).parents[2] / "shared"
 VECTORS = Path(__file__).parent / "data" / "vectors"

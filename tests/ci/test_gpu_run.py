@@ -117,6 +117,25 @@ def check_what_came_back(out: Path, pictures: Path) -> None:
     assert '"better": true' not in again.stdout
 
 
+def test_the_tests_of_call_a_need_no_library_that_is_missing_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = "av", "hypothesis", "onnx", "openvino", "pydantic", "pyvips", "ray", "scipy", "spandrel"
+    script = (
+        f"import sys; sys.modules |= dict.fromkeys({missing})\n"  # importing one of them fails from now on
+        "import pytest; sys.exit(pytest.main(sys.argv[1:]))"
+    )
+    chosen = [*module("checks", monkeypatch).CUDA_TESTS]
+    command = [sys.executable, "-c", script, "-q", "--collect-only", "-m", "cuda", *chosen]
+    ended = subprocess.run(
+        command,
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+
+
 def test_a_stage_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     call, settings = module("call", monkeypatch), module("settings", monkeypatch)
     with call.Call("a", 60.0, tmp_path, settings.Settings(device="cpu")) as running:
