@@ -96,10 +96,9 @@ def refuse_existing(there: Sequence[Task]) -> None:
                 hint="restore the original, or use --overwrite to enlarge it again, or --skip-existing",
             )
     if there:
-        more = (
-            f" and {len(there) - 1} more already exist" if there[1:] else f" already exists{_maker(there[0])}"
-        )
-        raise OutputExistsError(f"{str(there[0].target)!r}{more}", hint="use --overwrite or --skip-existing")
+        first, others = there[0], len(there) - 1
+        state = f"and {others} more already exist" if others else f"already exists{_maker(first)}"
+        raise OutputExistsError(f"{str(first.target)!r} {state}", hint="use --overwrite or --skip-existing")
 
 
 def _maker(task: Task) -> str:
