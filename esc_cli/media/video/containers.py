@@ -200,6 +200,13 @@ class EncodeSettings:
     options: tuple[tuple[str, str], ...] = ()
 
 
+QUALITY_OPTIONS = ("crf", "cq", "qp", "global_quality")
+"""Options for constant quality: crf in most encoders, cq in NVIDIA's, qp in AMD's, the last in Intel's."""
+
+RIVALS_OF_CRF = frozenset(("b", *QUALITY_OPTIONS))
+"""Options of encoders that choose the quality or the bit rate in the place of ``--crf``."""
+
+
 _STILL_BRANDS = frozenset(b"avif avis heic heix heim heis hevc hevx mif1 msf1 miaf jxl jp2 jpx crx".split())
 """Brands of picture formats that use the boxes of MP4. Source: ISO/IEC 23008-12, AVIF 1.1, section 6."""
 

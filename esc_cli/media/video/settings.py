@@ -15,7 +15,13 @@ from av.video.codeccontext import VideoCodecContext
 
 from esc_cli.errors import UsageError
 from esc_cli.media.video.clip import USUAL_RATE, Clip
-from esc_cli.media.video.containers import MATROSKA, Container, EncodeSettings
+from esc_cli.media.video.containers import (
+    MATROSKA,
+    QUALITY_OPTIONS,
+    RIVALS_OF_CRF,
+    Container,
+    EncodeSettings,
+)
 from esc_cli.media.video.pixels import encoded_size, has_alpha
 
 _DEFAULT_CRF = {"libx264": 15.0, "libx265": 14.0, "libvpx-vp9": 18.0, "libsvtav1": 17.0}
@@ -41,12 +47,6 @@ _DEFAULT_OPTIONS = {
     "libvpx-vp9": (("row-mt", "1"), ("deadline", "good"), ("cpu-used", "2")),
     "prores_ks": (("profile", "4444"),),
 }
-_QUALITY_OPTIONS = ("crf", "cq", "qp", "global_quality")
-"""Options for constant quality: crf in most encoders, cq in NVIDIA's, qp in AMD's, the last in Intel's."""
-
-_RIVALS_OF_CRF = frozenset(("b", *_QUALITY_OPTIONS))
-"""Options that choose the quality or the bit rate in the place of ``--crf``."""
-
 _OF_MPEG_ENCODERS = "mpv_flags"
 """An option that FFmpeg's own encoders have in common: MPEG-1, MPEG-2, MPEG-4, H.263 and their relatives.
 
@@ -238,9 +238,9 @@ def _quality(encoder: str, known: set[str], settings: EncodeSettings) -> dict[st
     Encoders differ in which of the two they ignore, so ``--crf`` is refused beside one in the options.
     """
     by_quantizer = _OF_MPEG_ENCODERS in known
-    quality = next((name for name in _QUALITY_OPTIONS if name in known), None)
+    quality = next((name for name in QUALITY_OPTIONS if name in known), None)
     crf = settings.crf
-    rival = next((name for name, _ in settings.options if name in _RIVALS_OF_CRF), None)
+    rival = next((name for name, _ in settings.options if name in RIVALS_OF_CRF), None)
     if crf is not None and rival is not None:
         raise UsageError(
             f"--crf and --codec-option {rival} contradict each other", hint="leave one of them out"
