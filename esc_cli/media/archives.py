@@ -210,7 +210,7 @@ class ArchiveReader:
             target.add_stored(copy, self._stored(number, file))
 
     def _stored(self, number: int, file: BinaryIO) -> Iterator[bytes]:
-        """Yield what is stored of an entry, in parts."""
+        """Yield the stored bytes of an entry, in parts."""
         rest = self._entries[number].compress_size
         while rest:
             with self._reading(number):

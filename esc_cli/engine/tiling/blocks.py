@@ -52,7 +52,7 @@ def blockwise(
 
     Args:
         function: The step. It takes parts of the maps, (N, C_i, h, w), and returns one or more results,
-            (N, C', r h, r w), of which the halo is cut off.
+            (N, C', r h, r w), from which the halo is cut off.
         maps: The inputs of the step, (N, C_i, H, W).
         reach_px: Radius around a pixel of the result that the step reads.
         align_px: Grid that the step works on.
