@@ -43,7 +43,7 @@ from esc_cli.errors import ExitCode, UsageError
 from esc_cli.jobs.previews.request import AUTO_PREVIEW
 from esc_cli.jobs.streams import STDIN
 from esc_cli.media.metadata.kinds import OPTIONS as METADATA
-from esc_cli.media.video.containers import RIVALS_OF_CRF
+from esc_cli.media.video.containers import rival_of_crf
 from esc_cli.version import made_by
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def _displaced(given: Mapping[str, Any]) -> Iterator[str]:
         for name, other in (pair, pair[::-1]):
             if given.get(name):
                 yield other
-    if any(text.partition("=")[0] in RIVALS_OF_CRF for text in given.get("codec_options") or ()):
+    if any(rival_of_crf(*text.partition("=")[::2]) for text in given.get("codec_options") or ()):
         yield "crf"
     if given.get("output"):
         from esc_cli.jobs.naming import names_format

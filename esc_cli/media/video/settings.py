@@ -17,9 +17,9 @@ from esc_cli.media.video.clip import USUAL_RATE, Clip
 from esc_cli.media.video.containers import (
     MATROSKA,
     QUALITY_OPTIONS,
-    RIVALS_OF_CRF,
     Container,
     EncodeSettings,
+    rival_of_crf,
 )
 from esc_cli.media.video.pixel_formats import RAW_FORMATS, choose_pixel_format, nearest_format
 from esc_cli.media.video.pixels import encoded_size
@@ -169,7 +169,7 @@ def _quality(encoder: str, known: set[str], settings: EncodeSettings) -> dict[st
     by_quantizer = _OF_MPEG_ENCODERS in known
     quality = next((name for name in QUALITY_OPTIONS if name in known), None)
     crf = settings.crf
-    rival = next((name for name, _ in settings.options if name in RIVALS_OF_CRF), None)
+    rival = next(filter(None, (rival_of_crf(*option) for option in settings.options)), None)
     if crf is not None and rival is not None:
         raise UsageError(
             f"--crf and --codec-option {rival} contradict each other", hint="leave one of them out"

@@ -82,6 +82,23 @@ def test_crf_beside_another_quality_or_a_rate_is_refused(clip: Clip, codec: str,
         check_settings(clip, MATROSKA, stated)
 
 
+@pytest.mark.parametrize(
+    ("codec", "name", "value", "rival"),
+    [
+        ("libx264", "x264-params", "me=dia:crf=30", "x264-params=crf"),
+        ("libx265", "x265-params", "bitrate=500", "x265-params=bitrate"),
+        ("libsvtav1", "svtav1-params", "rc=1:tbr=500", "svtav1-params=tbr"),
+    ],
+)
+def test_crf_beside_a_quality_in_a_list_of_parameters_is_refused(
+    clip: Clip, codec: str, name: str, value: str, rival: str
+) -> None:
+    stated = EncodeSettings(codec, options=((name, value),))
+    assert "crf" not in dict(check_settings(clip, MATROSKA, stated).options)
+    with pytest.raises(UsageError, match=f"--crf and --codec-option {rival} contradict each other"):
+        check_settings(clip, MATROSKA, replace(stated, crf=20))
+
+
 @pytest.mark.parametrize(("pixel_format", "chosen"), [("yuv420p", "yuvj420p"), ("yuv444p", "yuvj444p")])
 def test_motion_jpeg_has_full_range(make_clip: Callable[..., Path], pixel_format: str, chosen: str) -> None:
     clip = probe_clip(make_clip("in.mkv", pixel_format=pixel_format))
