@@ -73,12 +73,12 @@ class Cascade:
 
     @property
     def is_opaque(self) -> bool:
-        """Whether the steps of a network are not known, so that it runs only as it is written."""
+        """Whether the steps of a network are unknown, so that the network runs only as it is written."""
         return any(checkpoint.config.opaque for checkpoint in self.checkpoints.values())
 
     @property
     def has_weights(self) -> bool:
-        """Whether a network has weights. A baseline has none."""
+        """Whether any of the networks has weights. A baseline has none."""
         networks = [checkpoint.network for checkpoint in self.checkpoints.values()]
         return any(next(network.parameters(), None) is not None for network in networks)
 
@@ -93,7 +93,11 @@ class Cascade:
         return all(checkpoint.config.supports(dtype) for checkpoint in self.checkpoints.values())
 
     def work_px(self, low_px: int) -> int:
-        """Return the number of input pixels of all passes together, given that of the first one."""
+        """Return the number of input pixels of all passes together.
+
+        Args:
+            low_px: Number of input pixels of the first pass.
+        """
         before = [math.prod(self.scales[:position]) for position in range(len(self.scales))]
         return sum(int(low_px * scale**2) for scale in before)
 

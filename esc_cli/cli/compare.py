@@ -93,19 +93,16 @@ def compare(
     works offline. With several pictures, nothing is enlarged: they are compared as they are. With two
     folders, the page shows each picture of the first one with its result in the second one.
     """
-    from esc_cli.storage.whole_files import check_target
-
     targets = {kind: path for kind, path in (("sheet", output), ("page", html)) if path is not None}
     if not targets:
         raise UsageError("nothing to write", hint="name a sheet with -o, a page with --html, or both")
-    if any(path.is_dir() for path in pictures):
+    has_folder = any(path.is_dir() for path in pictures)
+    if has_folder:
         _refuse_given(context, {*_FOR_MODELS, "original"}, "two folders, whose pictures")
     elif len(pictures) > 1:
         _refuse_given(context, _FOR_MODELS, "several pictures, which")
-    for target in targets.values():
-        files = [path for path in (*pictures, original) if path is not None and not path.is_dir()]
-        check_target(target, replace=overwrite, inputs=files)
-    if any(path.is_dir() for path in pictures):
+    _check_targets(targets.values(), (*pictures, original), replace=overwrite)
+    if has_folder:
         return _compare_folders(pictures, html, replace=overwrite, json=json)
     if len(pictures) > 1:
         return _compare_files(pictures, cast(Path, html), original, replace=overwrite, json=json)
@@ -134,6 +131,19 @@ def compare(
     if output and format:
         _write_sheet(comparison, output, format, replace=overwrite)
     return _say_result(comparison, pictures[0].name, targets, json=json)
+
+
+def _check_targets(targets: Collection[Path], inputs: Collection[Path | None], *, replace: bool) -> None:
+    """Refuse to replace an input, or another file without ``replace``. Folders may get a page inside.
+
+    Raises:
+        OutputError: A target cannot be written, or is an input.
+    """
+    from esc_cli.storage.whole_files import check_target
+
+    files = [path for path in inputs if path is not None and not path.is_dir()]
+    for target in targets:
+        check_target(target, replace=replace, inputs=files)
 
 
 def _refuse_given(context: typer.Context, names: Collection[str], what: str) -> None:

@@ -43,6 +43,7 @@ from esc_cli.errors import ExitCode, UsageError
 from esc_cli.jobs.previews.request import AUTO_PREVIEW
 from esc_cli.jobs.streams import STDIN
 from esc_cli.media.metadata.kinds import OPTIONS as METADATA
+from esc_cli.media.video.containers import rival_of_crf
 from esc_cli.version import made_by
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def _displaced(given: Mapping[str, Any]) -> Iterator[str]:
         for name, other in (pair, pair[::-1]):
             if given.get(name):
                 yield other
+    if any(rival_of_crf(*text.partition("=")[::2]) for text in given.get("codec_options") or ()):
+        yield "crf"
     if given.get("output"):
         from esc_cli.jobs.naming import names_format
 

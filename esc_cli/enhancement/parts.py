@@ -23,8 +23,8 @@ around the part takes the place of the rest. Networks that do not pool need only
 # is not the limit. On P, 4, 9, 25 and 36 samples of 64x64 give 81.9, 68.4, 73.5 and 76.0 dB, 9 of 96x96
 # give 71.9 dB, and 16 of 64x64 that run as a batch give 76.4 dB.
 #
-# x2 in bfloat16, a photo of 1.1 megapixels, 8-bit values on the sheet: PSNR, the largest difference, and the
-# share of equal values, as they are written.
+# Sheets of a photo of 1.1 megapixels, x2 in bfloat16, compared with the whole result in 8 bits: PSNR, largest
+# difference, and share of equal values.
 #
 #   esc 61.9  1  95.8 %     esc-light 63.2  1  96.9 %     esc-fp 64.8  1  97.8 %     esc-tiny 57.7  2  89.0 %
 #   (esc-tiny in float32: 64.0  2  97.4 %; esc-real, x4: 58.9  4  91.9 %)

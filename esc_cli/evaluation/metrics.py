@@ -52,7 +52,7 @@ def psnr(first: Tensor, second: Tensor, plane: Callable[[Tensor], Tensor] = as_i
     Args:
         first: One picture, of two dimensions or more.
         second: The other one, of the same size.
-        plane: Function that makes what is compared from some rows of a picture, such as ``luma``.
+        plane: Function that returns the values to compare for some rows of a picture, such as ``luma``.
     """
     error, values = torch.zeros((), dtype=torch.float64), 0
     rows = _strip_rows(first)
@@ -74,9 +74,9 @@ def ssim(first: Tensor, second: Tensor, plane: Callable[[Tensor], Tensor] = as_i
     smaller than the window are compared with a window of their own size.
 
     Args:
-        first: One plane, or the picture that ``plane`` makes it from.
+        first: One plane, or a picture from which ``plane`` makes one.
         second: The other one, of the same size.
-        plane: Function that makes some rows of a plane from those of a picture, such as ``luma``.
+        plane: Function that returns the plane for some rows of a picture, such as ``luma``.
 
     Source: Wang et al. 2004 and its published MATLAB code, which the published tables use.
     """

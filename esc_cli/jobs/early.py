@@ -32,7 +32,7 @@ def refuse_watch(inputs: Sequence[str], output: str | None, options: Options, *,
         "--fail-fast": options.fail_fast,
         "--ray": options.cluster is not None,
         "--retune": options.retune,
-        "--preview": options.preview is not None,  # a preview is looked at before the work
+        "--preview": options.preview is not None,  # people look at a preview before they start the work
     }
     for name, is_set in contradictions.items():
         if is_set:

@@ -129,7 +129,8 @@ class Done:
     strips or in tiles, and with how much memory. ``model`` is None if nothing was enlarged. ``model_reason``
     says why the model was chosen, if the program chose it. ``repeated`` is the number of frames or pages that
     were not computed, because they equal an earlier one of the file; in a clip, the frame just before.
-    ``several`` says which of both they are; it is None for one picture, and for an archive that has both.
+    ``several`` says which of both they are. It is None if no file or page of an archive has several pictures,
+    and if an archive has both kinds.
 
     For the preview of a picture, ``parts`` are the parts that it shows, each as ``X,Y,WIDTH,HEIGHT`` in
     pixels of the input. ``whole_seconds`` is then an estimate of the network's time for the whole input, or

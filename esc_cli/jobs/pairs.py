@@ -60,8 +60,12 @@ def _by_record(
     stamps = {source: size_and_time(inputs / source) for source in sources}
     shared = Counter(stamps.values())
     by_stamp = {stamp: source for source, stamp in stamps.items() if stamp and shared[stamp] == 1}
-    origins = {result: made_from(results / result) for result in made if not is_preview(results / result)}
-    return {by_stamp[origin]: result for result, origin in origins.items() if origin and origin in by_stamp}
+    origins = {result: made_from(results / result) for result in made}
+    return {
+        by_stamp[origin]: result
+        for result, origin in origins.items()
+        if origin in by_stamp and not is_preview(results / result)
+    }
 
 
 def _by_name(sources: Sequence[Path], made: Sequence[Path]) -> dict[Path, Path]:

@@ -1,4 +1,4 @@
-"""Tell what a result depends on, for its record and for the parts of it that a later run can continue."""
+"""Describe what a result depends on, for its record and for the finished parts that a later run continues."""
 
 from dataclasses import asdict
 from typing import Any

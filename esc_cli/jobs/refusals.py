@@ -1,4 +1,4 @@
-"""Refuse tasks whose results would collide, would replace what they must not, or cannot be written."""
+"""Refuse tasks whose results would collide, would replace files that must stay, or cannot be written."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,7 +15,7 @@ def refuse_collisions(tasks: Sequence[Task], options: Options) -> None:
     """Refuse results, or originals that are kept, that would have the same name.
 
     Raises:
-        OutputError: Two tasks have the same name.
+        OutputError: Two results or two kept originals would have the same name.
     """
     hint = "upscale them one by one and name each result with -o"
     if options.template is not None and not options.template.needs("stem"):
@@ -48,14 +48,14 @@ def _sharing(tasks: Iterable[Task], place: Callable[[Task], Path | None]) -> Ite
 
 
 def refuse_replacing(there: Sequence[Task], sources: Iterable[Source]) -> None:
-    """Refuse results that would replace an input, or what is not an ordinary file.
+    """Refuse results that would replace an input, or something other than an ordinary file.
 
     Args:
         there: The tasks whose results exist, apart from those that are to replace their inputs.
         sources: All inputs.
 
     Raises:
-        OutputError: A result would do that.
+        OutputError: A result would replace such a file.
     """
     paths = (source.content for source in sources if isinstance(source.content, Path))
     inputs = {_identity(path) for path in paths} - {None}
@@ -96,10 +96,9 @@ def refuse_existing(there: Sequence[Task]) -> None:
                 hint="restore the original, or use --overwrite to enlarge it again, or --skip-existing",
             )
     if there:
-        more = (
-            f" and {len(there) - 1} more already exist" if there[1:] else f" already exists{_maker(there[0])}"
-        )
-        raise OutputExistsError(f"{str(there[0].target)!r}{more}", hint="use --overwrite or --skip-existing")
+        first, others = there[0], len(there) - 1
+        state = f"and {others} more already exist" if others else f"already exists{_maker(first)}"
+        raise OutputExistsError(f"{str(first.target)!r} {state}", hint="use --overwrite or --skip-existing")
 
 
 def _maker(task: Task) -> str:

@@ -104,7 +104,11 @@ class Source:
 
     @property
     def files(self) -> list[Path]:
-        """The files of the source. A stream has none, and neither has an image sequence without pictures."""
+        """The files of the source.
+
+        A clip from standard input has its temporary copy, and other streams have none. An image sequence may
+        have none, too, or gaps; see ``SequenceNames.files``.
+        """
         if not isinstance(self.content, Path):
             return []
         return sequence_names(str(self.content)).found() if self.is_sequence else [self.content]

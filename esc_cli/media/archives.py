@@ -124,8 +124,8 @@ class ArchiveReader:
         path: The archive.
 
     Raises:
-        InputError: The file does not exist, is not a ZIP archive, is encrypted, has links or two entries of
-            one name, leads outside of itself, or would become dangerously large.
+        InputError: The file does not exist, is not a ZIP archive, is encrypted, has links, two entries of
+            one name or entries that overlap, leads outside of itself, or would become dangerously large.
     """
 
     def __init__(self, path: Path) -> None:
@@ -210,7 +210,7 @@ class ArchiveReader:
             target.add_stored(copy, self._stored(number, file))
 
     def _stored(self, number: int, file: BinaryIO) -> Iterator[bytes]:
-        """Yield what is stored of an entry, in parts."""
+        """Yield the stored bytes of an entry, in parts."""
         rest = self._entries[number].compress_size
         while rest:
             with self._reading(number):
@@ -335,6 +335,8 @@ def _check(entries: list[zipfile.ZipInfo], archive_bytes: int, name: str) -> Non
     twice = next((one for one, count in Counter(e.filename for e in entries).items() if count > 1), None)
     if twice is not None:
         raise InputError(f"{name} contains two entries with the name {twice!r}")
+    if sum(entry.compress_size for entry in entries) > archive_bytes:
+        raise InputError(f"{name} contains entries that overlap")
     unpacked_bytes = sum(entry.file_size for entry in entries)
     growth = unpacked_bytes / max(archive_bytes, 1)
     if unpacked_bytes > _HARMLESS_BYTES and growth > MOST_GROWTH:

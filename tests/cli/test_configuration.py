@@ -113,6 +113,8 @@ def test_the_nearest_place_wins(run: Run, monkeypatch: pytest.MonkeyPatch) -> No
         ('size = "50%"\n[presets.a]\nscale = 3', ("--use", "a"), {"scale": 3.0}),
         ("overwrite = true", ("--skip-existing",), {"skip-existing": True, "overwrite": False}),
         ("skip-existing = true", ("--no-overwrite",), {"skip-existing": True, "overwrite": False}),
+        ("crf = 20", ("--codec-option", "b=5M"), {}),
+        ("crf = 20", ("--codec-option", "tune=grain"), {"crf": 20}),
         ('format = "png"', ("-o", "out.jpg"), {}),
         ('format = "png"', ("-o", "out/"), {"format": "png"}),
         ('format = "png"', ("-o", "out.v2"), {"format": "png"}),
@@ -123,7 +125,7 @@ def test_what_contradicts_a_nearer_place_is_not_taken(
 ) -> None:
     write(text)
     values = printed(run, "--config", "c.toml", *arguments)
-    names = ("scale", "size", "format", "skip-existing", "overwrite")
+    names = ("scale", "size", "crf", "format", "skip-existing", "overwrite")
     assert {name: values[name] for name in names if values.get(name)} == {
         name: value for name, value in expected.items() if value
     }

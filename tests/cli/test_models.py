@@ -39,7 +39,7 @@ def test_info_of_a_shipped_model_says_what_it_is_for(run: Run) -> None:
     words = [
         "clean pictures",
         "MIT",
-        "freely licensed pictures",
+        "pictures licensed for free use",
         *(f"{e.psnr['Set5']:.2f} dB" for e in entries),
     ]
     assert all(word in text for word in words)

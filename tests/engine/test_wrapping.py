@@ -11,9 +11,7 @@ from torch import Tensor, nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.borders import Seamless, Wraps
-from esc_cli.engine.tiling.blocks import pieces
 from esc_cli.engine.tiling.streaming import Strips
-from esc_cli.engine.tiling.tiles import Span
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.engine.wrapping import Wrapped, pad_wrapped
 from esc_cli.errors import UsageError
@@ -58,9 +56,7 @@ def whole(network: nn.Module, low: Tensor, wraps: Wraps) -> Tensor:
         return network(low, Wrapped(wraps))  # type: ignore[no-any-return]
 
 
-def test_pieces() -> None:
-    assert list(pieces(Span(-2, 3), 4)) == [Span(2, 4), Span(0, 3)]
-    assert list(pieces(Span(-5, 6), 3)) == [Span(1, 3), Span(0, 3), Span(0, 3), Span(0, 3)]
+def test_padding_repeats_the_picture() -> None:
     picture = torch.arange(6).view(2, 3)
     assert torch.equal(pad_wrapped(picture, 2, 4), picture.repeat(3, 5)[:, 2:-2])
 

@@ -347,3 +347,26 @@ def test_the_same_result_of_a_run_at_the_same_time_is_skipped(
     heard = Heard()
     report = upscale_files(["in.png"], model="nearest", scale=2, device="cpu", listener=heard.append)
     assert (report.exit_code, heard.done, heard.up_to_date) == (ExitCode.OK, [], ["in_x2.png"])
+
+
+def test_a_run_that_is_overtaken_leaves_the_record_of_the_other_one(
+    save: Save, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a result is flushed to the disk, a run with another model makes and names its own."""
+    save("in.png")
+    fsync, begun = os.fsync, False
+
+    def overtaken(file: int) -> None:
+        nonlocal begun
+        if not begun:
+            begun = True
+            upscale_files(["in.png"], model="bicubic", scale=2, device="cpu")
+        fsync(file)
+
+    monkeypatch.setattr(os, "fsync", overtaken)
+    report = upscale_files(["in.png"], model="nearest", scale=2, device="cpu")
+    assert report.exit_code == ExitCode.CANNOT_WRITE
+    assert "made by the model 'bicubic'" in report.failures[0].error.message
+    heard = Heard()
+    upscale_files(["in.png"], model="bicubic", scale=2, device="cpu", listener=heard.append)
+    assert heard.up_to_date == ["in_x2.png"]

@@ -149,6 +149,20 @@ def test_archives_that_would_grow_dangerously_are_refused(
         ArchiveReader(path)
 
 
+def test_entries_that_overlap_are_refused(tmp_path: Path) -> None:
+    """Entries are copied as they are stored, so a few bytes could otherwise be copied any number of times."""
+    names = [f"{number}.txt" for number in range(9)]
+    path = packed(tmp_path / "in.zip", *((name, b"x" * 50) for name in names))
+    content = path.read_bytes()
+    directory = content.index(b"PK\1\2")
+    stated = struct.pack("<II", 50, 50)
+    longer = content[directory:].replace(stated, struct.pack("<II", 400, 50))
+    assert longer.count(stated) == 0
+    path.write_bytes(content[:directory] + longer)
+    with pytest.raises(InputError, match="overlap"):
+        ArchiveReader(path)
+
+
 @pytest.mark.parametrize("content", [b"", b"PK\5\6", b"hello" * 99, b"PK\3\4" + bytes(200)])
 def test_what_is_not_a_whole_archive_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "in.cbz"

@@ -137,7 +137,7 @@ class Executor(ABC):
 
 @dataclass(frozen=True)
 class Demands:
-    """What a job demands of a runtime, and not every runtime can do.
+    """The demands of a job that not every runtime can fulfill.
 
     Attributes:
         strips: Whether the user asks for exact strips.

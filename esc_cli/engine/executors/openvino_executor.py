@@ -36,14 +36,15 @@ MEASURED_THREADS = 2
 START_S = 5.0
 """Time to rewrite, trace and convert the network, and to compile it for a shape."""
 
-# ESC-tiny x2 on the same cores, microseconds per low-resolution pixel, in float32 and in bfloat16:
+# Networks without window attention are small. ESC-tiny x2 on the same cores, microseconds per low-resolution
+# pixel, in float32 and in bfloat16:
 #
 #              128x128       512x512
 #   OpenVINO   2.8   2.0     3.7   2.2
 #   torch      4.3   3.1     4.5   3.0
 SAVED_S_PER_PX_WITHOUT_ATTENTION = {torch.float32: 0.8e-6, torch.bfloat16: 0.7e-6}
 START_S_WITHOUT_ATTENTION = 2.0
-"""The same figures for a network without window attention, which are small."""
+"""The same time for a network without window attention."""
 
 
 class OpenVinoExecutor(Executor):
@@ -154,8 +155,8 @@ class OpenVinoRuntime(Runtime):
     def saved_s(self, network: nn.Module, dtype: torch.dtype, job_px: int) -> float:
         """Estimate the saved seconds from measurements with a few threads.
 
-        With more threads there is less to save, and the start is no shorter. For smaller networks, the start
-        is shorter in the same proportion as the rest (ESC-light: 0.6 of all these times).
+        With more threads there is less to save, and the start is no shorter. For smaller networks with window
+        attention, the start is shorter in the same proportion as the rest (ESC-light: 0.6 of all times).
         """
         saved_s_per_px, start_s = SAVED_S_PER_PX, START_S
         if not attentions(network):

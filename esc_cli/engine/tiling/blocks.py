@@ -1,8 +1,8 @@
 """Compute blocks of a step's result: some rows and columns, from the parts of its input maps that it reads.
 
-A local step reads some rows and columns around each pixel. For a block of its result, it gets the same block
-of its inputs with a halo as wide as that, and the halo is cut off its result. At the border of a picture that
-wraps, the halo comes from the opposite side.
+A local step reads some rows and columns around each pixel. For a block of its result, the step gets the same
+block of its inputs with a halo of these rows and columns, and the halo is cut off the result. At a border
+that wraps, the halo comes from the opposite side of the picture.
 """
 
 from collections.abc import Callable, Iterator
@@ -52,7 +52,7 @@ def blockwise(
 
     Args:
         function: The step. It takes parts of the maps, (N, C_i, h, w), and returns one or more results,
-            (N, C', r h, r w), of which the halo is cut off.
+            (N, C', r h, r w), from which the halo is cut off.
         maps: The inputs of the step, (N, C_i, H, W).
         reach_px: Radius around a pixel of the result that the step reads.
         align_px: Grid that the step works on.

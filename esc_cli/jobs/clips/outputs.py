@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, BinaryIO, ClassVar
 
 from esc_cli.errors import InputError
 from esc_cli.jobs.sources import Source
-from esc_cli.jobs.streams import stdout_errors, stdout_file
+from esc_cli.jobs.streams import stdout_errors, stdout_file, write_stdout
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.containers import Container, EncodeSettings
@@ -161,3 +161,17 @@ def opened_target(work: "ClipWork") -> Iterator[BinaryIO]:
         with temporary.open("wb") as file:
             yield file
         work.publish(temporary)
+
+
+def write_content(work: "ClipWork", content: bytes) -> None:
+    """Write the complete content of a result to standard output, or to a file, and publish it.
+
+    Raises:
+        OutputError: The result cannot be written.
+        DiskFullError: There is no space left.
+    """
+    if work.task.target is None:
+        write_stdout(content)
+        return
+    with opened_target(work) as file:
+        file.write(content)

@@ -13,7 +13,7 @@ from esc_cli.jobs.clips.outputs import (
     damage_notes,
     no_frame,
     nothing_kept,
-    opened_target,
+    write_content,
 )
 from esc_cli.jobs.clips.run import ClipWork
 from esc_cli.jobs.clips.samples import spread
@@ -21,7 +21,6 @@ from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.memory import check_room_for_animation
 from esc_cli.jobs.naming import Destination
 from esc_cli.jobs.sources import Source
-from esc_cli.jobs.streams import write_stdout
 from esc_cli.jobs.work_folder import noting
 from esc_cli.media.contact_sheet import LINE_PX, captioned, contact_sheet, sheet_size
 from esc_cli.media.formats.base import PictureFormat
@@ -137,9 +136,7 @@ class Animation(_Pictures):
             file = sink.file
             if file is None:
                 raise no_frame(task)
-            content = encode_file(file, self.format, work.write)
-            with opened_target(work) as target:
-                target.write(content)
+            write_content(work, encode_file(file, self.format, work.write))
             return Written(task.written_size, damage_notes(work.frames.damage, reader.skipped))
 
     def _within_memory(self, frames: Iterator[Frame], task: ClipTask) -> Iterator[Frame]:
@@ -198,11 +195,5 @@ class PreviewSheet(_Pictures):
             if not pictures:
                 raise no_frame(task)
             sheet = contact_sheet(pictures)
-            content = encode_file(PictureFile((sheet,)), self.format, work.write)
-            if task.target is None:
-                write_stdout(content)
-            else:
-                with opened_target(work) as file:
-                    file.write(content)
-            size = sheet.height, sheet.width
-            return Written(size, damage_notes(work.frames.damage, reader.skipped))
+            write_content(work, encode_file(PictureFile((sheet,)), self.format, work.write))
+            return Written((sheet.height, sheet.width), damage_notes(work.frames.damage, reader.skipped))

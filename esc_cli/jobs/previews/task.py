@@ -115,7 +115,6 @@ def plan_preview(
     target = target_path(source, destination, format, *labels)
     if target is not None and destination.is_folder:
         target = target.with_name(f"{target.stem}{LABEL}{target.suffix}")
-    lost = f"a preview shows only the first of {header.frames} {header.several}"
     return PreviewTask(
         source=source,
         target=target,
@@ -123,11 +122,17 @@ def plan_preview(
         probe=header,
         height=height,
         width=width,
-        lost=(lost,) if header.frames > 1 else (),
+        lost=_not_shown(header),
         request=request,
         is_page=destination.is_page,
         exact=options.tiling == "exact",
     )
+
+
+def _not_shown(header: Probe) -> tuple[str, ...]:
+    if header.several is None:
+        return ()
+    return (f"a preview shows only the first of {header.frames} {header.several}",)
 
 
 def _is_inside(place: tuple[int, ...], header: Probe) -> bool:

@@ -253,6 +253,7 @@ class PictureMaker:
 
         def record(status: os.stat_result) -> None:
             ended.check()
+            self._context.check_free(task)  # before the record of another run is replaced
             if task.in_place is not None:
                 set_original_aside(task, stamp)
             if stamp is not None and task.recipe is not None:
@@ -272,5 +273,5 @@ class PictureMaker:
                 before_publishing=record,
             )
         except OutputExistsError:
-            self._context.check_free(task)  # another run may have made the same result meanwhile
+            self._context.check_free(task)  # another run may have made the same result at the last moment
             raise

@@ -4,7 +4,6 @@ import io
 import math
 import os
 import re
-from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from typing import cast
@@ -15,8 +14,15 @@ from av.video.codeccontext import VideoCodecContext
 
 from esc_cli.errors import UsageError
 from esc_cli.media.video.clip import USUAL_RATE, Clip
-from esc_cli.media.video.containers import MATROSKA, Container, EncodeSettings
-from esc_cli.media.video.pixels import encoded_size, has_alpha
+from esc_cli.media.video.containers import (
+    MATROSKA,
+    QUALITY_OPTIONS,
+    Container,
+    EncodeSettings,
+    rival_of_crf,
+)
+from esc_cli.media.video.pixel_formats import RAW_FORMATS, choose_pixel_format, nearest_format
+from esc_cli.media.video.pixels import encoded_size
 
 _DEFAULT_CRF = {"libx264": 15.0, "libx265": 14.0, "libvpx-vp9": 18.0, "libsvtav1": 17.0}
 """Values for which the mean PSNR of luma is 38 dB or more, even with strong grain, and 36 dB for pure noise.
@@ -41,12 +47,6 @@ _DEFAULT_OPTIONS = {
     "libvpx-vp9": (("row-mt", "1"), ("deadline", "good"), ("cpu-used", "2")),
     "prores_ks": (("profile", "4444"),),
 }
-_QUALITY_OPTIONS = ("crf", "cq", "qp", "global_quality")
-"""Options for constant quality: crf in most encoders, cq in NVIDIA's, qp in AMD's, the last in Intel's."""
-
-_RIVALS_OF_CRF = frozenset(("b", *_QUALITY_OPTIONS))
-"""Options that choose the quality or the bit rate in the place of ``--crf``."""
-
 _OF_MPEG_ENCODERS = "mpv_flags"
 """An option that FFmpeg's own encoders have in common: MPEG-1, MPEG-2, MPEG-4, H.263 and their relatives.
 
@@ -56,28 +56,6 @@ kbit/s, which is 20 to 42 dB. Source: FFmpeg, libavcodec/mpegvideoenc.h.
 
 _DEFAULT_QUANTIZER, _QUANTIZER_UNIT = 2.0, 118
 """The quantizer 2 keeps 40 dB of strong grain. Source of the unit: FFmpeg, FF_QP2LAMBDA."""
-
-_USUAL_FORMATS = re.compile(r"gray(\d+le)?|yuv[aj]?4\d\dp(\d+le)?|p010le")
-"""Formats to choose from: planar ones, and the hardware encoders' name for 4:2:0 with 10 bits.
-
-Those with a ``j`` are of full range.
-"""
-
-_REFUSED_FORMATS = {
-    "libvpx-vp9": frozenset(("yuva422p", "yuva444p", "gbrap")),
-    "mjpeg": frozenset(("yuv420p", "yuv422p", "yuv444p")),
-}
-"""Pixel formats that FFmpeg lists for an encoder, but which the encoder does not start with."""
-
-_RAW_FORMATS = (
-    *("gray", "gray10le", "gray12le", "gray16le", "yuv411p"),
-    *(
-        f"yuv{chroma}p{bits}"
-        for chroma in ("420", "422", "444")
-        for bits in ("", "10le", "12le", "14le", "16le")
-    ),
-)
-"""Pixel formats of YUV4MPEG2. Source: FFmpeg, libavformat/yuv4mpegenc.c."""
 
 
 def check_settings(clip: Clip, container: Container, settings: EncodeSettings) -> EncodeSettings:
@@ -112,7 +90,7 @@ def check_settings(clip: Clip, container: Container, settings: EncodeSettings) -
     complete = replace(
         settings,
         codec=encoder.name,
-        pixel_format=_pixel_format(held, encoder, settings.pixel_format),
+        pixel_format=choose_pixel_format(held, encoder, settings.pixel_format),
         options=tuple(options.items()),
         crf=None,
         preset=None,
@@ -128,7 +106,7 @@ def _raw_settings(clip: Clip, container: Container, settings: EncodeSettings) ->
     raw = EncodeSettings("wrapped_avframe", pixel_format=settings.pixel_format)
     if settings not in (raw, replace(raw, codec=None)):
         raise UsageError(f"the options of video encoders do not apply to {container.name}")
-    return replace(raw, pixel_format=settings.pixel_format or nearest_format(clip, _RAW_FORMATS))
+    return replace(raw, pixel_format=settings.pixel_format or nearest_format(clip, RAW_FORMATS))
 
 
 def _as_stated(settings: EncodeSettings) -> str:
@@ -140,55 +118,6 @@ def _as_stated(settings: EncodeSettings) -> str:
     }
     words = [f"{name} {value}" for name, value in named.items() if value is not None]
     return ", ".join((*words, *(f"{name}={value}" for name, value in settings.options)))
-
-
-def padding_notes(clip: Clip, height: int, width: int, settings: EncodeSettings) -> tuple[str, ...]:
-    """Return a note if the stream is larger than the frames because its chroma needs even sizes.
-
-    Args:
-        clip: The source clip.
-        height: Height of the upscaled frames, in pixels.
-        width: Width of the upscaled frames, in pixels.
-        settings: Complete settings.
-    """
-    high = encoded_size(height, width, settings.pixel_format or clip.pixel_format)
-    if high == (height, width):
-        return ()
-    return (
-        f"{settings.pixel_format} needs even sizes: the last row or column is repeated, and {width}x{height} "
-        f"becomes {high[1]}x{high[0]} (--pixel-format yuv444p keeps the size)",
-    )
-
-
-def alpha_notes(clip: Clip, settings: EncodeSettings) -> tuple[str, ...]:
-    """Return a note if the clip has alpha but the stream does not; the writers composite it on white.
-
-    Args:
-        clip: The source clip.
-        settings: Complete settings.
-    """
-    if not clip.alpha or has_alpha(settings.pixel_format or clip.pixel_format):
-        return ()
-    return (f"{settings.pixel_format} cannot hold transparency: transparent areas are blended with white",)
-
-
-def format_notes(clip: Clip, settings: EncodeSettings) -> tuple[str, ...]:
-    """Return a note if the stream has fewer bits or a coarser chroma than the clip.
-
-    Args:
-        clip: The source clip.
-        settings: Complete settings.
-    """
-    name = settings.pixel_format or clip.pixel_format
-    low, high = av.VideoFormat(clip.pixel_format), av.VideoFormat(name)
-    lost = []
-    bits = high.components[0].bits
-    if bits < clip.depth_bits:
-        lost.append(f"{clip.depth_bits} bits per value become {bits}")
-    pairs = zip(_subsampling(low), _subsampling(high), strict=True)
-    if not clip.gray and any(after > before for before, after in pairs):
-        lost.append("the resolution of chroma is reduced")
-    return (f"{' and '.join(lost)} in {name}",) if lost else ()
 
 
 def caption_notes(clip: Clip, settings: EncodeSettings) -> tuple[str, ...]:
@@ -238,9 +167,9 @@ def _quality(encoder: str, known: set[str], settings: EncodeSettings) -> dict[st
     Encoders differ in which of the two they ignore, so ``--crf`` is refused beside one in the options.
     """
     by_quantizer = _OF_MPEG_ENCODERS in known
-    quality = next((name for name in _QUALITY_OPTIONS if name in known), None)
+    quality = next((name for name in QUALITY_OPTIONS if name in known), None)
     crf = settings.crf
-    rival = next((name for name, _ in settings.options if name in _RIVALS_OF_CRF), None)
+    rival = next(filter(None, (rival_of_crf(*option) for option in settings.options)), None)
     if crf is not None and rival is not None:
         raise UsageError(
             f"--crf and --codec-option {rival} contradict each other", hint="leave one of them out"
@@ -270,63 +199,6 @@ def _merged(defaults: tuple[tuple[str, str], ...], stated: dict[str, str]) -> di
         joined = name.endswith("-params") and name in options
         options[name] = f"{options[name]}:{value}" if joined else value
     return options
-
-
-def _pixel_format(clip: Clip, encoder: Codec, stated: str | None) -> str:
-    """Return the requested pixel format, or the encoder's nearest one to the clip's chroma and bit depth."""
-    formats = [format.name for format in encoder.video_formats or ()]
-    if stated is not None:
-        if formats and stated not in formats:
-            raise UsageError(f"{encoder.name} does not support the pixel format {stated!r}")
-        return _checked(stated)
-    refused = _REFUSED_FORMATS.get(encoder.name, frozenset())
-    formats = [name for name in formats if name not in refused]
-    return nearest_format(clip, formats) if formats else clip.pixel_format
-
-
-def _checked(pixel_format: str) -> str:
-    try:
-        av.VideoFormat(pixel_format)
-    except ValueError as error:
-        raise UsageError(f"there is no pixel format named {pixel_format!r}") from error
-    return pixel_format
-
-
-def nearest_format(clip: Clip, formats: Sequence[str]) -> str:
-    """Return the pixel format that loses least of a clip and, among those, adds least.
-
-    Bits are more important than chroma resolution. 4:4:0 becomes 4:4:4 and 4:1:1 becomes 4:2:2 if an encoder
-    does not support them, since this loses nothing. RGB becomes 4:4:4.
-    """
-    usual = [name for name in formats if _USUAL_FORMATS.fullmatch(name)]
-    return min(usual, key=lambda name: _distance(clip, name)) if usual else formats[0]
-
-
-def _distance(clip: Clip, pixel_format: str) -> tuple[float, ...]:
-    """Return what a pixel format loses of a clip and what it adds, the most important first."""
-    format = av.VideoFormat(pixel_format)
-    bits, (across, down) = format.components[0].bits, _subsampling(format)
-    source_across, source_down = _subsampling(av.VideoFormat(clip.pixel_format))
-    lost = max(0, clip.depth_bits - bits), max(1, across / source_across) * max(1, down / source_down)
-    gray = pixel_format.startswith("gray")
-    return (
-        clip.alpha and not has_alpha(pixel_format),
-        gray and not clip.gray,
-        *((lost[0],) if clip.gray else lost),
-        clip.gray and not gray,
-        not clip.alpha and has_alpha(pixel_format),
-        max(1, source_across / across) * max(1, source_down / down),
-        bits,
-    )
-
-
-def _subsampling(format: av.VideoFormat) -> tuple[int, int]:
-    """Return how many columns and rows share one value of chroma; gray counts as 4:2:0."""
-    if format.has_palette:
-        return 1, 1
-    if len(format.components) < 3:
-        return 2, 2
-    return 64 // format.chroma_width(64), 64 // format.chroma_height(64)
 
 
 def _try(settings: EncodeSettings, container: Container, stated: str) -> None:
