@@ -166,7 +166,7 @@ class Pass:
         ways = choose_ways(self._request, work, usable_bytes, on_cpu and not given)
         if given:  # strips pool over the picture that they are cut from
             ways = tuple(way for way in ways if way.mode != "exact")
-        # The pixels of a grid lie on no other that tiles could share, and tiles have no opposite borders.
+        # Tiles of an arbitrary grid have no pixels in common, and a tile does not reach the opposite border.
         if output.grid is not None or output.wraps:
             ways = tuple(way for way in ways if way.sizes is None)
         return ways

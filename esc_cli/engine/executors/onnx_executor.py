@@ -14,12 +14,13 @@ from esc_cli.engine.device import DeviceChoice
 from esc_cli.engine.executors.base import Executor, Runtime, not_finite
 from esc_cli.engine.executors.onnx_providers import CPU, QUIET, Place, choose_place, onnxruntime
 from esc_cli.engine.onnx_graphs.graph import INPUT
-from esc_cli.engine.onnx_graphs.networks import GraphSize, dense_bias_bytes, model_of, obstacle
+from esc_cli.engine.onnx_graphs.networks import GraphSize, model_of, obstacle
 from esc_cli.engine.pixels import dtype_name, is_finite, to_unit
 from esc_cli.engine.threads import limit_threads
 from esc_cli.engine.tiling.shared_statistics import Statistics
 from esc_cli.errors import DeviceError
 from esc_cli.networks.architectures.lte import Grid
+from esc_cli.networks.attention.windows import dense_bias_bytes
 
 PRECISIONS = (torch.float32, torch.float16)
 

@@ -31,7 +31,7 @@ from torch.nn import functional as F
 
 from esc_cli.errors import DeviceError
 from esc_cli.networks.architectures.foreign import ForeignNetwork
-from esc_cli.networks.attention.windows import WindowAttentionBase, use_attention
+from esc_cli.networks.attention.windows import WindowAttentionBase, dense_bias_bytes, use_attention
 from esc_cli.networks.blocks import ChannelNorm
 from esc_cli.networks.folding import fold_pointwise
 from esc_cli.networks.mixers.attentive import AttentiveConvolution
@@ -61,15 +61,10 @@ def obstacle(network: nn.Module) -> str | None:
         return "a model without weights gains nothing from it"
     if any(isinstance(module, AttentiveConvolution) for module in network.modules()):
         return "the network's pooling would be fixed to one picture size"
-    bias_bytes = sum(one.heads * one.window_size**4 * torch.float32.itemsize for one in attentions(network))
+    bias_bytes = dense_bias_bytes(network)
     if bias_bytes > LARGEST_BIAS_BYTES:
         return f"the attention bias would take {bias_bytes // 2**20} MB"
     return None
-
-
-def attentions(network: nn.Module) -> list[WindowAttentionBase]:
-    """Return the window attentions of a network."""
-    return [module for module in network.modules() if isinstance(module, WindowAttentionBase)]
 
 
 def prepare_for_openvino(network: nn.Module) -> nn.Module:

@@ -26,7 +26,6 @@ from esc_cli.networks.architectures.esc_real import SKIP_REACH_PX, ESCReal, Real
 from esc_cli.networks.architectures.esc_real_m import ESCRealM
 from esc_cli.networks.architectures.esc_rib import ESCRIB
 from esc_cli.networks.architectures.lte import LTE
-from esc_cli.networks.attention.windows import WindowAttentionBase
 from esc_cli.networks.folding import fold_pointwise
 from esc_cli.networks.mixers.base import Mixer
 from esc_cli.networks.mixers.convolutional import average_over_symmetries
@@ -106,12 +105,6 @@ def obstacle(network: nn.Module) -> str | None:
         if isinstance(module, Mixer) and not can_mix(module):
             return f"the mixer {type(module).__name__} computes large kernels from the picture"
     return None
-
-
-def dense_bias_bytes(network: nn.Module) -> int:
-    """Return the size of all dense attention biases of a network together, in float32."""
-    attentions = [module for module in network.modules() if isinstance(module, WindowAttentionBase)]
-    return sum(one.heads * one.window_size**4 * torch.float32.itemsize for one in attentions)
 
 
 def _writer(network: nn.Module) -> Writer | None:

@@ -153,3 +153,13 @@ def use_attention(network: nn.Module, name: str) -> None:
     for module in network.modules():
         if isinstance(module, WindowAttentionBase):
             module.backend = function
+
+
+def attentions_of(network: nn.Module) -> list[WindowAttentionBase]:
+    """Return the window attentions of a network."""
+    return [module for module in network.modules() if isinstance(module, WindowAttentionBase)]
+
+
+def dense_bias_bytes(network: nn.Module) -> int:
+    """Return the size of all dense attention biases of a network together, in float32."""
+    return sum(one.heads * one.window_size**4 * torch.float32.itemsize for one in attentions_of(network))
