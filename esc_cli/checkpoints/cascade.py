@@ -15,11 +15,9 @@ from esc_cli.checkpoints.checkpoint import (
     load_checkpoint,
     open_model,
 )
-from esc_cli.checkpoints.scales import plan_passes
+from esc_cli.checkpoints.scales import default_scale, plan_passes
 from esc_cli.errors import UsageError
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
-
-DEFAULT_SCALE = 4
 
 
 @dataclass(frozen=True)
@@ -105,7 +103,7 @@ class Cascade:
 def _planned_scales(model: str | Checkpoint, scale: float | None) -> tuple[float, ...]:
     available = available_scales(model)
     if scale is None:
-        scale = DEFAULT_SCALE if DEFAULT_SCALE in available else max(available)
+        scale = default_scale(available)
     if not does_any_scale(model):
         return plan_passes(scale, available)
     if not 1 <= scale < math.inf:

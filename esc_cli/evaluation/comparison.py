@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from esc_cli.checkpoints.cascade import DEFAULT_SCALE
+from esc_cli.checkpoints.scales import DEFAULT_SCALE
 from esc_cli.engine.upscaler import ProgressCallback
 from esc_cli.enhancement.choice import Chooser
 from esc_cli.enhancement.enlarge import Enlarger, share_of

@@ -3,16 +3,29 @@
 import os
 from collections.abc import Sequence
 from importlib.util import find_spec
+from pathlib import Path
 
-from esc_cli.checkpoints.manifest import AUTO_MODEL, is_name
+from esc_cli.checkpoints.manifest import AUTO_MODEL, DEFAULT_MODEL, is_name, read_manifest
+from esc_cli.checkpoints.scales import default_scale
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import InputError, UsageError
 from esc_cli.jobs.file_lists import names_in_list
 from esc_cli.jobs.in_place import check_replaceable
-from esc_cli.jobs.naming import check_template, decide_destination, names_format
+from esc_cli.jobs.naming import (
+    Destination,
+    check_template,
+    choose_format,
+    decide_destination,
+    names_format,
+    target_path,
+)
 from esc_cli.jobs.options import Options
-from esc_cli.jobs.sources import expand
+from esc_cli.jobs.record import record_path
+from esc_cli.jobs.refusals import already_exists, refuse_replacing, refuse_unwritable
+from esc_cli.jobs.sources import expand, find_sources
 from esc_cli.jobs.streams import STDIN, STDOUT
+from esc_cli.media.formats.base import PictureFormat
+from esc_cli.media.probe import is_picture, probe
 from esc_cli.version import install_hint
 
 
@@ -51,13 +64,15 @@ def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *,
         inputs: The inputs, as the user named them.
         output: The output, as the user named it.
         options: The options of the run.
-        missing: Whether to refuse a single input that does not exist, too. For programs, the run reports it
-            in its events instead.
+        missing: Whether to refuse a single input that does not exist or cannot be read, or whose result
+            exists. For programs, the run reports these in its events instead.
 
     Raises:
         UsageError: No input is named, or the output, the list, the size or the scale is invalid.
         WeightsError: The model does not exist.
-        InputError: The only input does not exist, or the list of inputs cannot be read.
+        InputError: The only input does not exist or cannot be read, or the list of inputs cannot be read.
+        OutputError: The only result cannot be written.
+        OutputExistsError: The only result already exists, and this program did not make it.
     """
     names = expand(inputs)
     if not names and not options.lists_files:
@@ -77,12 +92,46 @@ def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *,
                 hint="name it without --files-from to enlarge it",
             )
         names_in_list(options.files_from)
-    if options.size is not None:
-        Geometry.parse(options.size)
-    elif options.scale is not None:
-        Geometry.of_scale(options.scale)
+    _early_size(options)
     if isinstance(options.model, str) and options.model != AUTO_MODEL:
         is_name(options.model)
     only = names[0] if len(names) == 1 and names[0] != STDIN and "%" not in names[0] else None
-    if missing and not options.lists_files and only is not None and not os.path.lexists(only):
-        raise InputError(f"{only}: there is no such file")
+    if missing and not options.lists_files and only is not None:
+        if not os.path.lexists(only):
+            raise InputError(f"{only}: there is no such file")
+        if is_picture(Path(only)):
+            _refuse_picture(only, destination, options)
+
+
+def _refuse_picture(name: str, destination: Destination, options: Options) -> None:
+    """Refuse a picture that cannot be read, or whose result cannot be written or exists without a record.
+
+    Whether a result with a record is up to date depends on the networks, which need torch.
+    """
+    size = _early_size(options)
+    is_special = options.in_place or options.previewed is not None or options.template is not None
+    if size is None or is_special or not isinstance(destination.format, PictureFormat | None):
+        return
+    header = probe(Path(name), options.largest_px, keep_damaged=options.keeps_damaged)
+    sources = find_sources((name,), recursive=False).pictures
+    format = choose_format(destination, header.format)
+    label = size.file_label(size.size_of(header.height, header.width))
+    target = target_path(sources[0], destination, format, size.label, label)
+    if target is None:
+        return
+    refuse_replacing([target], sources)
+    refuse_unwritable([target])
+    is_unknown = os.path.lexists(target) and not record_path(target).exists()
+    if is_unknown and options.when_there == "refuse":
+        raise already_exists(target)
+
+
+def _early_size(options: Options) -> Geometry | None:
+    """Return the requested size; None if it is known only when the model is loaded."""
+    if options.size is not None:
+        return Geometry.parse(options.size)
+    if options.scale is not None:
+        return Geometry.of_scale(options.scale)
+    name = DEFAULT_MODEL if options.model == AUTO_MODEL else options.model
+    scales = tuple(entry.scale for entry in read_manifest() if entry.name == name)
+    return Geometry.of_scale(default_scale(scales)) if scales else None

@@ -130,11 +130,11 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     if names_one and replace(options.clips.apart_from_damage, preview=None) != DEFAULT_OPTIONS:
         _refuse_options_for_clips(tasks)
     refuse_collisions(tasks, options)
-    there = [task for task in tasks if task.is_there and task.in_place is None]
-    refuse_replacing(there, sources.pictures)
+    named = [task.target for task in tasks if task.target is not None and task.in_place is None]
+    refuse_replacing(named, sources.pictures)
     to_do, skipped = _sorted_out(tasks, up_to_date, options.when_there)
     refuse_lost_backups(to_do)
-    refuse_unwritable(to_do)
+    refuse_unwritable(file for task in to_do for file in (task.target, task.backup) if file is not None)
     return Plan(
         tasks=tuple(replace(task, number=number) for number, task in enumerate(to_do, start=1)),
         up_to_date=tuple(up_to_date),

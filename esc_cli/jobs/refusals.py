@@ -3,15 +3,18 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from esc_cli.errors import OutputError, OutputExistsError
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.record import account_of
 from esc_cli.jobs.sources import Source
-from esc_cli.jobs.task import Task
+
+if TYPE_CHECKING:
+    from esc_cli.jobs.task import Task  # imports torch, and some refusals are needed before that
 
 
-def refuse_collisions(tasks: Sequence[Task], options: Options) -> None:
+def refuse_collisions(tasks: "Sequence[Task]", options: Options) -> None:
     """Refuse results, or originals that are kept, that would have the same name.
 
     Raises:
@@ -32,7 +35,9 @@ def refuse_collisions(tasks: Sequence[Task], options: Options) -> None:
         )
 
 
-def _sharing(tasks: Iterable[Task], place: Callable[[Task], Path | None]) -> Iterator[tuple[Task, Task]]:
+def _sharing(
+    tasks: "Iterable[Task]", place: "Callable[[Task], Path | None]"
+) -> "Iterator[tuple[Task, Task]]":
     """Yield each pair of tasks that have the same place, even under different names.
 
     Args:
@@ -47,28 +52,29 @@ def _sharing(tasks: Iterable[Task], place: Callable[[Task], Path | None]) -> Ite
             yield owner, task
 
 
-def refuse_replacing(there: Sequence[Task], sources: Iterable[Source]) -> None:
+def refuse_replacing(targets: Iterable[Path], sources: Iterable[Source]) -> None:
     """Refuse results that would replace an input, or something other than an ordinary file.
 
     Args:
-        there: The tasks whose results exist, apart from those that are to replace their inputs.
+        targets: The files of the results, apart from those that are to replace their inputs.
         sources: All inputs.
 
     Raises:
         OutputError: A result would replace such a file.
     """
+    there = [target for target in targets if os.path.lexists(target)]
     paths = (source.content for source in sources if isinstance(source.content, Path))
     inputs = {_identity(path) for path in paths} - {None}
-    for task in there:
-        if task.target is not None and _identity(task.target) in inputs:
+    for target in there:
+        if _identity(target) in inputs:
             raise OutputError(
-                f"{str(task.target)!r} is an input, and results replace inputs only with --in-place",
+                f"{str(target)!r} is an input, and results replace inputs only with --in-place",
                 hint="choose another output with -o",
             )
-    for task in there:
-        if task.target is not None and task.target.exists() and not task.target.is_file():
-            kind = "a folder" if task.target.is_dir() else "not an ordinary file"
-            raise OutputError(f"cannot write {str(task.target)!r}: it is {kind}")
+    for target in there:
+        if target.exists() and not target.is_file():
+            kind = "a folder" if target.is_dir() else "not an ordinary file"
+            raise OutputError(f"cannot write {str(target)!r}: it is {kind}")
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
@@ -83,7 +89,7 @@ def _identity(path: Path) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
-def refuse_existing(there: Sequence[Task]) -> None:
+def refuse_existing(there: "Sequence[Task]") -> None:
     """Refuse tasks whose results already exist.
 
     Raises:
@@ -95,25 +101,30 @@ def refuse_existing(there: Sequence[Task]) -> None:
                 f"{task.source.name!r} was replaced before, with other settings",
                 hint="restore the original, or use --overwrite to enlarge it again, or --skip-existing",
             )
-    if there:
-        first, others = there[0], len(there) - 1
-        state = f"and {others} more already exist" if others else f"already exists{_maker(first)}"
-        raise OutputExistsError(f"{str(first.target)!r} {state}", hint="use --overwrite or --skip-existing")
+    for task in there:
+        if task.target is not None:
+            raise already_exists(task.target, len(there) - 1)
 
 
-def _maker(task: Task) -> str:
-    """Return words for the model that made the result of a task, if its record tells."""
-    account = None if task.target is None else account_of(task.target)
-    return "" if account is None or account.model is None else f", made by the model {account.model!r}"
+def already_exists(target: Path, others: int = 0) -> OutputExistsError:
+    """Return the error for a result that already exists.
+
+    Args:
+        target: The result.
+        others: Number of further results that exist.
+    """
+    account = account_of(target)
+    maker = "" if account is None or account.model is None else f", made by the model {account.model!r}"
+    state = f"and {others} more already exist" if others else f"already exists{maker}"
+    return OutputExistsError(f"{str(target)!r} {state}", hint="use --overwrite or --skip-existing")
 
 
-def refuse_unwritable(tasks: Iterable[Task]) -> None:
-    """Check before the work, as far as possible, whether the results can be written.
+def refuse_unwritable(files: Iterable[Path]) -> None:
+    """Check before the work, as far as possible, whether files can be written.
 
     Raises:
-        OutputError: The folder of a result cannot be written to.
+        OutputError: The folder of a file cannot be written to.
     """
-    files = [file for task in tasks for file in (task.target, task.backup) if file is not None]
     for folder in dict.fromkeys(file.absolute().parent for file in files):
         existing = next(parent for parent in (folder, *folder.parents) if os.path.lexists(parent))
         if not existing.is_dir():

@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
-from esc_cli.checkpoints.cascade import DEFAULT_SCALE
 from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
+from esc_cli.checkpoints.scales import DEFAULT_SCALE
 from esc_cli.engine.device import Precision
 from esc_cli.engine.executors.registry import AUTO, runtime_named
 from esc_cli.engine.pixels import dtype_name
