@@ -1,5 +1,9 @@
 """Check pixels, and convert them between integers and numbers in [0, 1]."""
 
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -27,7 +31,7 @@ def check_picture(picture: Tensor) -> None:
     """
     if not isinstance(picture, Tensor):
         raise InputError(
-            f"a picture must be a tensor, not of the type {type(picture).__name__}",
+            f"a picture must be a tensor or an array, not of the type {type(picture).__name__}",
             hint="use esc_cli.upscale for files and Pillow images",
         )
     if picture.ndim != 4 or picture.shape[1] != 3 or 0 in picture.shape:
@@ -40,6 +44,29 @@ def check_picture(picture: Tensor) -> None:
             f"the picture holds values up to {float(picture.max()):g}, but floats must be in [0, 1]",
             hint="divide them by 255, or pass uint8",
         )
+
+
+def tensor_of(array: npt.NDArray[Any]) -> Tensor:
+    """Return a copy of an RGB array, (H, W, 3), as a picture, (1, 3, H, W).
+
+    Raises:
+        InputError: The array does not have this shape, or its type is not one of ``PIXEL_DTYPES``.
+    """
+    if array.ndim != 3 or array.shape[2] != 3:
+        raise InputError(
+            f"an array must have the shape (H, W, 3), not {array.shape}",
+            hint="use esc_cli.upscale for gray pictures and pictures with alpha",
+        )
+    try:
+        planes = torch.from_numpy(array.transpose(2, 0, 1).astype(array.dtype.newbyteorder("="), order="C"))
+    except TypeError as error:
+        raise InputError(f"pixels cannot be of the type {array.dtype}") from error
+    return planes[None]
+
+
+def array_of(picture: Tensor) -> npt.NDArray[Any]:
+    """Return a picture, (1, 3, H, W), as an array, (H, W, 3)."""
+    return np.ascontiguousarray(picture[0].permute(1, 2, 0).numpy())
 
 
 def check_dtype(dtype: torch.dtype) -> None:

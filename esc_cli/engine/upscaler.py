@@ -16,7 +16,10 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, overload
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -37,7 +40,7 @@ from esc_cli.engine.executors.registry import (
 from esc_cli.engine.memory.footprint import Work
 from esc_cli.engine.memory.free import free_bytes
 from esc_cli.engine.passes import Pass
-from esc_cli.engine.pixels import check_dtype, check_picture, dtype_name
+from esc_cli.engine.pixels import array_of, check_dtype, check_picture, dtype_name, tensor_of
 from esc_cli.engine.self_ensemble import SYMMETRIES, SelfEnsemble
 from esc_cli.engine.threads import copying
 from esc_cli.engine.tiling.choice import Tiling, TilingRequest, fits_whole, tiling_request
@@ -183,6 +186,7 @@ class Upscaler:
         kind = f"x{self.scale:g} on {self.device_name} in {dtype_name(self.precision)}"
         return f"<Upscaler {names} {kind}, attention {self.attention}>"
 
+    @overload
     def __call__(
         self,
         low: Tensor,
@@ -190,12 +194,31 @@ class Upscaler:
         job_px: int | None = None,
         size: tuple[int, int] | None = None,
         progress: ProgressCallback | None = None,
-    ) -> Tensor:
+    ) -> Tensor: ...
+
+    @overload
+    def __call__(
+        self,
+        low: npt.NDArray[Any],
+        dtype: None = None,
+        job_px: int | None = None,
+        size: tuple[int, int] | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> npt.NDArray[Any]: ...
+
+    def __call__(
+        self,
+        low: Tensor | npt.NDArray[Any],
+        dtype: torch.dtype | None = None,
+        job_px: int | None = None,
+        size: tuple[int, int] | None = None,
+        progress: ProgressCallback | None = None,
+    ) -> Tensor | npt.NDArray[Any]:
         """Upscale pictures of one size. ``run`` also returns how that was done.
 
         Args:
             low: (N, 3, H, W) RGB, any size from 1x1, on any device: uint8, uint16, or floating point in
-                [0, 1]. It is not modified.
+                [0, 1]. It is not modified. An array is one picture, (H, W, 3), of the same types.
             dtype: Pixel type of the result. The default is the type of ``low``.
             job_px: Number of low-resolution pixels of all pictures of this size in the job. The default is
                 the number in ``low``. A runtime that is slow to start is worth it only for many pixels.
@@ -204,14 +227,17 @@ class Upscaler:
             progress: Called after each finished strip or tile.
 
         Returns:
-            (N, 3, scale H, scale W) on the host, with sides rounded to whole pixels. Integer values are
-            rounded, and floating-point values are clamped to [0, 1].
+            (N, 3, scale H, scale W) on the host, with sides rounded to whole pixels, or an array,
+            (scale H, scale W, 3). Integer values are rounded, and floating-point values are clamped to
+            [0, 1].
 
         Raises:
             InputError: ``low`` is not a picture of this kind.
             OutOfMemoryError: The result or the smallest tile does not fit in memory.
             WeightsError: The network's values are not finite.
         """
+        if isinstance(low, np.ndarray):
+            return array_of(self(tensor_of(low), dtype, job_px, size, progress))
         return self.run(low, dtype, job_px, size, progress).high
 
     def run(

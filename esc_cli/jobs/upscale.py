@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast, overload
 
+import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from esc_cli.engine.executors.base import KEPT_SHAPES
@@ -35,13 +37,13 @@ from esc_cli.jobs.streams import STDIN
 from esc_cli.jobs.task import Task
 from esc_cli.jobs.work.context import RunContext
 from esc_cli.jobs.work.work import Work
-from esc_cli.media.formats.encoding import pillow_image
+from esc_cli.media.formats.encoding import pillow_image, values_of
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.metadata.fitting import fitted
 from esc_cli.media.metadata.iptc import IPTC_RESOURCE
 from esc_cli.media.metadata.kinds import ALL_METADATA
 from esc_cli.media.picture import Picture, PictureFile
-from esc_cli.media.read import picture_from_image
+from esc_cli.media.read import picture_from_array, picture_from_image
 from esc_cli.version import program_version
 
 
@@ -209,6 +211,10 @@ def upscale(source: Image.Image, target: None = None, **options: Any) -> Image.I
 
 
 @overload
+def upscale(source: npt.NDArray[Any], target: None = None, **options: Any) -> npt.NDArray[Any]: ...
+
+
+@overload
 def upscale(
     source: str | Path,
     target: str | Path | None = None,
@@ -219,23 +225,25 @@ def upscale(
 
 
 def upscale(
-    source: Image.Image | str | Path,
+    source: Image.Image | npt.NDArray[Any] | str | Path,
     target: str | Path | None = None,
     *,
     overwrite: bool = False,
     **options: Any,
-) -> Image.Image | Path:
-    """Upscale one picture, from file to file as the command does, or from image to image.
+) -> Image.Image | npt.NDArray[Any] | Path:
+    """Upscale one picture, from file to file as the command does, from image to image, or array to array.
 
     Args:
-        source: A picture file, or a Pillow image in memory.
+        source: A picture file, a Pillow image, or an array: (H, W) gray, or (H, W, C) with gray, gray and
+            alpha, RGB, or RGB and alpha, of uint8, uint16, or floats in [0, 1].
         target: The file of the result, whose extension names the format, or a folder. By default, the result
-            lies beside the source and has the size in its name. None for an image.
+            lies beside the source and has the size in its name. None for an image and an array.
         overwrite: Whether to replace a result that already exists.
-        options: See ``Options``. Options about files have no effect on an image.
+        options: See ``Options``. Options about files have no effect on an image or an array.
 
     Returns:
-        The path of the result. For an image, the result as an image, with its metadata in ``info``.
+        The path of the result. For an image, the result as an image, with its metadata in ``info``. For an
+        array, the result as an array of the same type and number of dimensions and channels.
 
     Raises:
         EscError: The picture cannot be upscaled, and nothing was written. The error is an instance of a
@@ -243,16 +251,20 @@ def upscale(
         TypeError: An option does not exist.
     """
     chosen = Options.of(options)
-    if isinstance(source, Image.Image):
+    if isinstance(source, Image.Image | np.ndarray):
         if target is not None:
-            raise UsageError("an image cannot have a target", hint="leave it out and save the returned image")
-        file = PictureFile((picture_from_image(source, keep_damaged=chosen.keeps_damaged),))
+            raise UsageError(
+                "only the result of a file can have a target", hint="leave it out and save what is returned"
+            )
         with computing_with(chosen.threads):
-            return _with_metadata(_enlarged(file, chosen).first)
+            if isinstance(source, np.ndarray):
+                return _enlarged_array(source, chosen)
+            picture = picture_from_image(source, keep_damaged=chosen.keeps_damaged)
+            return _with_metadata(_enlarged(picture, chosen))
     if not isinstance(source, str | os.PathLike):
         raise UsageError(
-            f"the source must be a file or a Pillow image, not of the type {type(source).__name__}",
-            hint="use PIL.Image.fromarray for arrays and Upscaler for tensors",
+            f"the source must be a file, a Pillow image or an array, not of the type {type(source).__name__}",
+            hint="use PIL.Image.open for the bytes of a file, and Upscaler for tensors",
         )
     if Path(source).is_dir():
         raise InputError(f"{str(source)!r} is a folder, not a picture", hint="use upscale_files for folders")
@@ -272,13 +284,19 @@ def upscale(
     return written
 
 
-def _enlarged(file: PictureFile, options: Options) -> PictureFile:
+def _enlarged_array(array: npt.NDArray[Any], options: Options) -> npt.NDArray[Any]:
+    values = values_of(_enlarged(picture_from_array(array), options)).astype(array.dtype.newbyteorder("="))
+    return values.reshape(values.shape[: array.ndim])
+
+
+def _enlarged(picture: Picture, options: Options) -> Picture:
+    file = PictureFile((picture,))
     chooser = Chooser(options)
     size = geometry_of(chooser.default, options)
     height, width = size.size_of(file.first.height, file.first.width)
     factor = max(height / file.first.height, width / file.first.width)
     choice = chooser.choose(factor, lambda: looks_at(file))
-    return Enlarger.of(options, chooser.models(choice), size)(file).file
+    return Enlarger.of(options, chooser.models(choice), size)(file).file.first
 
 
 def geometry_of(models: Models, options: Options) -> Geometry:

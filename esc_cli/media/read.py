@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -30,8 +31,8 @@ from esc_cli.media.pillow import (
     quiet_pillow,
     translated_errors,
 )
-from esc_cli.media.pixels.bits import reduction_note
-from esc_cli.media.pixels.depth import Pixels, with_depth
+from esc_cli.media.pixels.bits import FLOAT_BITS, reduction_note
+from esc_cli.media.pixels.depth import Array, Pixels, with_depth
 from esc_cli.media.pixels.modes import pixels_of
 from esc_cli.media.pixels.orientation import turned
 from esc_cli.media.probe import frames_of, orientation, several_of, unread
@@ -143,6 +144,28 @@ def picture_from_image(image: Image.Image, *, keep_damaged: bool = False) -> Pic
         format_name = known.name if known is not None else str(image.format or DEFAULT.name)
         notes = (*notes, *pixels.notes)
         return _picture(replace(pixels, values=turned(pixels.values, turn), notes=notes), image, format_name)
+
+
+def picture_from_array(array: Array) -> Picture:
+    """Convert an array to a picture. The result does not share its memory.
+
+    Args:
+        array: Pixels of shape (H, W) for gray, or (H, W, C) for gray, gray and alpha, RGB, or RGB and alpha:
+            uint8, uint16, or floats in [0, 1].
+
+    Raises:
+        InputError: The array has another shape or type.
+    """
+    values = array[..., None] if array.ndim == 2 else array
+    if values.ndim != 3 or 0 in values.shape or values.shape[2] > 4:
+        raise InputError(f"an array must have the shape (H, W) or (H, W, 1 to 4), not {array.shape}")
+    values = values.astype(np.float32 if array.dtype.kind == "f" else array.dtype.newbyteorder("="))
+    if values.dtype not in (np.uint8, np.uint16, np.float32):
+        raise InputError(f"an array must hold uint8, uint16 or floats in [0, 1], not {array.dtype}")
+    depth_bits = FLOAT_BITS if values.dtype == np.float32 else 8 * values.itemsize
+    pixels = Pixels(values, depth_bits)
+    color, alpha = _tensors(pixels)
+    return Picture(color, alpha, pixels.gray, Metadata(), DEFAULT.name, depth_bits=depth_bits)
 
 
 def _load(image: Image.Image, *, keep_damaged: bool) -> tuple[str, ...]:

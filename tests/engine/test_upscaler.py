@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -280,8 +281,32 @@ def test_an_upscaler_tells_what_it_is() -> None:
 
 def test_pictures_that_are_no_tensors_or_out_of_range_are_refused() -> None:
     upscaler = Upscaler("nearest", scale=2, device="cpu")
-    with pytest.raises(InputError, match="must be a tensor, not of the type str"):
+    with pytest.raises(InputError, match="must be a tensor or an array, not of the type str"):
         upscaler("in.png")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="values up to 255, but floats must be in"):
         upscaler(torch.full((1, 3, 4, 4), 255.0))
     assert upscaler(torch.full((1, 3, 4, 4), 1.01)).max() == 1
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", ">u2", "float16", "float32"])
+def test_an_array_becomes_an_array(dtype: str) -> None:
+    white = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
+    array = (np.random.default_rng(0).random((6, 5, 3)) * white).astype(dtype)[::-1]
+    result = Upscaler("nearest", scale=2)(array)
+    assert result.dtype == array.dtype.newbyteorder("=")
+    np.testing.assert_array_equal(result, array.repeat(2, 0).repeat(2, 1))
+
+
+@pytest.mark.parametrize("shape", [(6, 5), (6, 5, 4), (1, 6, 5, 3)])
+def test_arrays_of_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"an array must have the shape \(H, W, 3\)"):
+        Upscaler("nearest", scale=2)(np.zeros(shape, np.uint8))
+
+
+def test_arrays_of_other_types_are_refused() -> None:
+    with pytest.raises(InputError, match="int32"):
+        Upscaler("nearest", scale=2)(np.zeros((6, 5, 3), np.int32))
+    with pytest.raises(InputError, match="complex128"):
+        Upscaler("nearest", scale=2)(np.zeros((6, 5, 3), complex))
+    with pytest.raises(InputError, match="<U1"):
+        Upscaler("nearest", scale=2)(np.zeros((6, 5, 3), "U1"))

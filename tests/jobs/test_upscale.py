@@ -1,7 +1,9 @@
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image, ImageCms
 from PIL.ExifTags import IFD, Base
@@ -137,7 +139,7 @@ def test_errors_are_our_own(
 
 
 def test_an_image_has_no_target() -> None:
-    with pytest.raises(UsageError, match="an image cannot have a target"):
+    with pytest.raises(UsageError, match="only the result of a file can have a target"):
         esc_cli.upscale(Image.new("RGB", (2, 2)), "out.png", model="nearest")
 
 
@@ -151,5 +153,41 @@ def test_misspelt_options_are_refused(save: Save) -> None:
 
 
 def test_what_is_no_picture_is_refused_with_what_would_be() -> None:
-    with pytest.raises(UsageError, match=r"not of the type bytes \(use PIL\.Image\.fromarray for arrays"):
+    with pytest.raises(UsageError, match=r"not of the type bytes \(use PIL\.Image\.open for the bytes"):
         esc_cli.upscale(b"not a name")  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("channels", [None, 1, 2, 3, 4])
+@pytest.mark.parametrize("dtype", ["uint8", "uint16", ">u2", "float32", "float64"])
+def test_an_array_becomes_an_array_of_its_kind(dtype: str, channels: int | None) -> None:
+    white = 1 if np.dtype(dtype).kind == "f" else np.iinfo(dtype).max
+    shape = (5, 7) if channels is None else (5, 7, channels)
+    array = (np.random.default_rng(0).random(shape, np.float32) * white).astype(dtype)
+    if channels in (2, 4):
+        array[..., -1] = white  # colors under transparency may change
+    result = esc_cli.upscale(array, scale=2, model="nearest")
+    assert result.dtype == array.dtype.newbyteorder("=")
+    np.testing.assert_allclose(result, array.repeat(2, 0).repeat(2, 1), rtol=1e-6 if white == 1 else 0)
+
+
+def test_an_array_gets_the_result_of_an_image(save: Save) -> None:
+    array = np.asarray(Image.open(save("in.png", mode="RGBA", size=(9, 7))))
+    options = {"scale": 2, "model": "esc-tiny", "device": "cpu", "precision": "float32"}
+    result = esc_cli.upscale(array[:, ::-1], **options)  # type: ignore[call-overload]
+    expected = esc_cli.upscale(Image.fromarray(array[:, ::-1].copy()), **options)  # type: ignore[call-overload]
+    np.testing.assert_array_equal(result, np.asarray(expected))
+
+
+@pytest.mark.parametrize(
+    ("array", "message"),
+    [
+        (np.zeros((4, 4, 5), np.uint8), r"must have the shape \(H, W\) or \(H, W, 1 to 4\), not \(4, 4, 5\)"),
+        (np.zeros((0, 4), np.uint8), r"not \(0, 4\)"),
+        (np.zeros((4, 4), np.int32), "not int32"),
+        (np.zeros((4, 4), bool), "not bool"),
+        (np.full((4, 4), 255.0), "floats must be in"),
+    ],
+)
+def test_other_arrays_are_refused(array: Any, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        esc_cli.upscale(array, scale=2, model="nearest")
