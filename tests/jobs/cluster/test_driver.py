@@ -49,7 +49,7 @@ def cluster() -> Iterator[Any]:
     from ray.cluster_utils import Cluster
 
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-    os.environ["RAY_worker_niceness"] = "0"  # otherwise it is 15, and workers start late on a busy machine
+    os.environ.setdefault("RAY_worker_niceness", "0")  # otherwise it is 15, which is slow on a busy machine
     cluster = Cluster()
     try:
         for _ in range(NODES):
