@@ -16,7 +16,8 @@ from typer.core import TyperGroup
 
 from esc_cli.checkpoints.manifest import read_manifest
 from esc_cli.checkpoints.model_card import PUBLISHED, SETS, render_models_table
-from esc_cli.cli.configuration import default_file
+from esc_cli.cli import upscale
+from esc_cli.cli.configuration import ConfiguredCommand, default_file
 from esc_cli.cli.main import COMMANDS
 from esc_cli.errors import ExitCode
 from esc_cli.evaluation.benchmark.measurement import multiply_accumulates
@@ -165,8 +166,12 @@ FIGURES = {
     ("batches.md", "to more than {} times their size"): "media.archives:MOST_GROWTH",
     ("batches.md", "left and, from {} columns on"): "cli.bars:NARROW_COLUMNS",
     ("batches.md", "From {} columns on"): "cli.bars:WIDE_COLUMNS",
+    ("batches.md", "over the last {} minutes"): "jobs.progress:SPEED_OVER_S / 60",
     ("cluster.md", "into segments of {} frames"): "jobs.clips.sinks:SEGMENT_FRAMES",
     ("cluster.md", "for at most {} seconds"): "jobs.clips.work_folder:_SEEN_WITHIN_S",
+    ("cluster.md", "works on {} tasks at a time"): "jobs.cluster.worker:AT_ONCE",
+    ("cluster.md", "If {} workers die"): "jobs.cluster.driver:MOST_DEATHS",
+    ("cluster.md", "complete what they are publishing within {} seconds"): "jobs.cluster.driver:_FAREWELL_S",
     ("speed.md", "({} megapixels on a GPU)"): "engine.tuning.trials:WORTHWHILE_PX_ELSEWHERE / 1048576",
     ("speed.md", "in each precision, with {0}x{0} pixels"): "engine.tuning.trials:WHOLE_PX",
     ("speed.md", "more than the {} s of its startup"): "engine.executors.openvino_executor:START_S",
@@ -215,6 +220,18 @@ def test_every_command_is_understood(
         assert command is not None
         context = command.make_context(name, rest)
     assert context.params
+
+
+def test_options_of_one_run_are_all_named() -> None:
+    command = typer.main.get_command(upscale.app)
+    assert isinstance(command, ConfiguredCommand)
+    declared = {option for option in command.params if option not in command.options.values()}
+    (sentence,) = re.findall(
+        r"only from the command line: the inputs, (.*?)\.\s", read("docs/configuration.md"), re.S
+    )
+    named = set(re.findall(r"`(-+[\w-]+)`", sentence))
+    assert all(named & set(option.opts) or option.is_eager or option.name == "inputs" for option in declared)
+    assert named <= {name for option in declared for name in option.opts}
 
 
 def test_every_document_is_named_in_the_readme() -> None:
