@@ -178,6 +178,8 @@ FIGURES = {
     ("speed.md", "`--nice N` (0 to {})"): "jobs.niceness:MOST_NICE",
     ("speed.md", "(`GOMP_SPINCOUNT={}`)"): "engine.waiting:FEW_SPINS",
     ("runtimes.md", "plain operators of opset {}"): "engine.onnx_graphs.graph:OPSET",
+    ("models.md", "has a standard deviation of {} or more"): "enhancement.choice:LIMITS.noise",
+    ("models.md", "{} frames or pages are examined"): "enhancement.choice:MOST_LOOKS",
 }
 """Figures in the documents, by their places, and the values of the program."""
 
@@ -188,7 +190,7 @@ def test_figures_are_those_of_the_program(place: tuple[str, str], value: str) ->
     name, _, unit = value.partition(" / ")
     module, _, attributes = name.partition(":")
     figure = reduce(getattr, attributes.split("."), import_module(f"esc_cli.{module}"))
-    said = f"{float(figure) / float(unit or 1):.0f}"  # type: ignore[arg-type]
+    said = f"{float(figure) / float(unit or 1):g}"  # type: ignore[arg-type]
     assert words.format(said) in " ".join(read(f"docs/{document}").split())
 
 
