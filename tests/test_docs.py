@@ -19,6 +19,7 @@ from esc_cli.checkpoints.model_card import PUBLISHED, SETS, render_models_table
 from esc_cli.cli import upscale
 from esc_cli.cli.configuration import ConfiguredCommand, default_file
 from esc_cli.cli.main import COMMANDS
+from esc_cli.engine.executors.openvino_executor import MEASURED_THREADS, SAVED_S_PER_PX, START_S
 from esc_cli.errors import ExitCode
 from esc_cli.evaluation.benchmark.measurement import multiply_accumulates
 from esc_cli.jobs.events import Event
@@ -192,6 +193,31 @@ def test_figures_are_those_of_the_program(place: tuple[str, str], value: str) ->
     figure = reduce(getattr, attributes.split("."), import_module(f"esc_cli.{module}"))
     said = f"{float(figure) / float(unit or 1):g}"  # type: ignore[arg-type]
     assert words.format(said) in " ".join(read(f"docs/{document}").split())
+
+
+def test_openvino_pays_from_the_sizes_that_the_document_names() -> None:
+    full, half = (START_S / SAVED_S_PER_PX[dtype] / 1e6 for dtype in (torch.float32, torch.bfloat16))
+    threads = {2: "two"}[MEASURED_THREADS]
+    said = f"with {threads} threads, from {full:.1f} megapixels in float32 and from {half:.2f} in bfloat16"
+    assert said in " ".join(read("docs/speed.md").split())
+
+
+def in_backticks(document: str) -> list[str]:
+    """Return what a document sets apart as code within its sentences."""
+    return re.findall(r"`([^`\n]+)`", re.sub(r"```.*?```", "", read(document), flags=re.DOTALL))
+
+
+@pytest.mark.parametrize("document", ["docs/architecture.md", "docs/python.md", "docs/research.md"])
+def test_files_and_names_of_the_code_are_there(document: str) -> None:
+    folders = [ROOT / name for name in ("esc_cli", "tests", "docs", "weights")]
+    files = [ROOT / "pyproject.toml", *folders, *(path for folder in folders for path in folder.rglob("*"))]
+    places = [f"/{path.relative_to(ROOT).as_posix()}{'/' * path.is_dir()}" for path in files]
+    known = {word for path in files if path.suffix == ".py" for word in re.findall(r"\w+", read(str(path)))}
+    for named in in_backticks(document):
+        if re.fullmatch(r"[\w./]+(\.(py|md|toml)|/)", named):
+            assert any(place.endswith(f"/{named}") for place in places), named
+        elif re.fullmatch(r"[A-Za-z_][\w.]*(\(.*\))?", named):
+            assert set(re.findall(r"\w+", named)) <= known, named
 
 
 def test_default_quality_of_clips_is_that_of_the_encoders() -> None:
