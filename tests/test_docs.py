@@ -3,15 +3,17 @@
 import re
 import shlex
 import tomllib
-from collections.abc import Iterator
+import zipfile
+from collections.abc import Callable, Iterator
 from functools import reduce
 from importlib import import_module
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
 import typer
+from PIL import Image
 from typer.core import TyperGroup
 
 from esc_cli.checkpoints.manifest import read_manifest
@@ -248,6 +250,22 @@ def test_every_command_is_understood(
         assert command is not None
         context = command.make_context(name, rest)
     assert context.params
+
+
+def test_python_runs_as_it_is_printed(save: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    save("in.png"), save("holiday/a.png", size=(1919, 2))
+    save("first.gif"), save("second.gif")
+    with Image.open("first.gif") as first, Image.open("second.gif") as second:
+        first.save("in.gif", save_all=True, append_images=[second], duration=100)
+    with zipfile.ZipFile("comic.cbz", "w") as comic:
+        comic.write("in.png", "1.png")
+    torch.save(build_network(VARIANTS["esc"](4)).state_dict(), "ESC_DIV2K_X4.pth")
+    (code,) = re.findall(r"```python\n(.*?)```", read("docs/python.md"), re.DOTALL)
+    found: dict[str, Any] = {"low": torch.rand(1, 3, 8, 6)}
+    exec(code, found)  # noqa: S102
+    assert capsys.readouterr().out == "0 []\n"
+    assert {"out.png", "big.cbz", "out.mp4", "holiday_1920x"} <= {path.name for path in Path().iterdir()}
+    assert (found["high"].shape, found["network"].config) == ((1, 3, 32, 24), VARIANTS["esc"](4))
 
 
 def test_options_of_one_run_are_all_named() -> None:
