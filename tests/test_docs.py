@@ -253,7 +253,7 @@ def test_every_command_is_understood(
 
 
 def test_python_runs_as_it_is_printed(save: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
-    save("in.png"), save("holiday/a.png", size=(1919, 2))
+    save("in.png"), save("holiday/a.png", size=(2400, 2))
     save("first.gif"), save("second.gif")
     with Image.open("first.gif") as first, Image.open("second.gif") as second:
         first.save("in.gif", save_all=True, append_images=[second], duration=100)
