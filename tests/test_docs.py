@@ -1,5 +1,6 @@
 """Test that the README and the documents agree with the program."""
 
+import dataclasses
 import re
 import shlex
 import tomllib
@@ -21,14 +22,19 @@ from esc_cli.checkpoints.model_card import PUBLISHED, SETS, render_models_table
 from esc_cli.cli import upscale
 from esc_cli.cli.configuration import ConfiguredCommand, default_file
 from esc_cli.cli.main import COMMANDS
+from esc_cli.engine.executors.onnx_providers import PROVIDERS
 from esc_cli.engine.executors.openvino_executor import MEASURED_THREADS, SAVED_S_PER_PX, START_S
 from esc_cli.errors import ExitCode
 from esc_cli.evaluation.benchmark.measurement import multiply_accumulates
 from esc_cli.jobs.events import Event
+from esc_cli.media.formats.registry import WRITTEN
+from esc_cli.media.metadata.kinds import OPTIONS
+from esc_cli.media.video.containers import CONTAINERS
 from esc_cli.media.video.settings import _DEFAULT_CRF
 from esc_cli.networks.ablations import ABLATIONS
 from esc_cli.networks.ablations import PUBLISHED as PUBLISHED_ABLATIONS
 from esc_cli.networks.architectures.registry import VARIANTS, build_network
+from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "esc_cli/training/RECIPE.md"]
@@ -128,6 +134,39 @@ def test_events_are_all_there() -> None:
     table = table.partition("<!-- /table: events -->")[0]
     named = re.findall(r"`(\w+)`", "".join(line.split("|")[1] for line in table.strip().splitlines()))
     assert set(named) == {kind.event for kind in get_args(Event)}
+
+
+def test_fields_of_events_are_there() -> None:
+    kinds = {kind.event: kind for kind in get_args(Event)}
+    table = read("docs/batches.md").partition("<!-- table: events -->")[2]
+    rows = table.partition("<!-- /table: events -->")[0].strip().splitlines()[2:]
+    for names, text in (row.strip("| ").split(" | ") for row in rows):
+        fields = {
+            field.name for name in re.findall(r"\w+", names) for field in dataclasses.fields(kinds[name])
+        }
+        assert set(re.findall(r"`([a-z_]+)`", text)) <= fields | {"auto", "done"}, names
+
+
+def listed(document: str, before: str, after: str) -> set[str]:
+    """Return the names that a sentence lists, in capitals."""
+    text = " ".join(read(document).split()).partition(before)[2].partition(after)[0]
+    return {name.strip("`").upper() for name in re.split(r", | and ", text)}
+
+
+def test_lists_are_those_of_the_registries() -> None:
+    without, optional = (
+        {format.name.upper() for format in WRITTEN if bool(format.extra) == needs_extra}
+        for needs_extra in (False, True)
+    )
+    assert listed("docs/pictures.md", "## Formats ", " are read and written") == without
+    assert listed("docs/pictures.md", "are read and written. ", " need `pip") == optional
+    assert f"`--metadata all|none|{','.join(OPTIONS)}`" in read("docs/pictures.md")
+    containers = {one.extensions[0][1:].upper() for one in CONTAINERS if not one.is_raw}
+    assert listed("docs/clips.md", "**Streams.** ", " are read and written") == containers
+    backends = read("docs/speed.md").partition("`--attention` chooses")[2].partition("`auto`")[0]
+    assert set(re.findall(r"`(\w+)`", backends)) == ATTENTION_BACKENDS.keys()
+    devices = re.findall(r"^\| `(\w+)(?::0)?` \|", read("docs/runtimes.md"), re.MULTILINE)
+    assert set(devices) == {provider.name for provider in PROVIDERS}
 
 
 def test_rooms_are_those_of_the_package() -> None:
