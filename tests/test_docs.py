@@ -160,6 +160,9 @@ def test_lists_are_those_of_the_registries() -> None:
     )
     assert listed("docs/pictures.md", "## Formats ", " are read and written") == without
     assert listed("docs/pictures.md", "are read and written. ", " need `pip") == optional
+    for quality, before, after in ((95, "95 for ", ", and 90"), (90, "90 for ", ". Without")):
+        found = {format.name.upper() for format in WRITTEN if format.lossy and format.quality == quality}
+        assert listed("docs/pictures.md", before, after) == found
     assert f"`--metadata all|none|{','.join(OPTIONS)}`" in read("docs/pictures.md")
     containers = {one.extensions[0][1:].upper() for one in CONTAINERS if not one.is_raw}
     assert listed("docs/clips.md", "**Streams.** ", " are read and written") == containers
