@@ -113,6 +113,15 @@ def test_extras_python_and_torch_are_those_of_the_package() -> None:
     assert len(set(re.findall(r"torch==(\S+)", read("README.md")))) == 1
 
 
+def test_every_dependency_has_its_purpose_in_the_table() -> None:
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    extras = (names for extra, names in project["optional-dependencies"].items() if extra != "test")
+    table = re.sub(r"[ -]", "", read("docs/architecture.md").partition("## Dependencies")[2]).lower()
+    for requirement in (*project["dependencies"], *(name for names in extras for name in names)):
+        name = re.split(r"[^\w-]", requirement)[0].replace("-", "").lower()
+        assert {"av": "pyav"}.get(name, name) in table, requirement
+
+
 def test_ablated_networks_are_as_large_as_the_table_says() -> None:
     rows = re.findall(
         r"^\| ([a-z0-9-]+) \| (\d+) \| ([\d.]+) \|.*\|([^|]*)\|$", read("docs/research.md"), re.M
