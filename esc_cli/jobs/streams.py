@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 from esc_cli.errors import DiskFullError, InputError, OutputError
-from esc_cli.media.archives import looks_like_archive
 from esc_cli.media.video.containers import STDIN_COPY, looks_like_clip
 
 STDIN = "-"
@@ -31,15 +30,13 @@ def read_stdin() -> bytes | Path:
         temporary file, which is removed at the end of the program.
 
     Raises:
-        InputError: Standard input is closed, empty or unreadable, or an archive.
+        InputError: Standard input is closed, empty or unreadable.
         DiskFullError: There is no space for a temporary file.
     """
     if sys.stdin is None:
         raise InputError("standard input is closed")
     try:
         content = sys.stdin.buffer.read(_HEAD_BYTES)
-        if looks_like_archive(content):
-            raise InputError("an archive cannot come through standard input", hint="name it as a file")
         if looks_like_clip(content):
             return _spooled(content, sys.stdin.buffer)
         content += sys.stdin.buffer.read()
