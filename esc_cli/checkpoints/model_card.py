@@ -54,9 +54,9 @@ _HEAD = """\
 
 <!-- Made from manifest.toml by .ci/ship_model; do not edit. -->
 
-The table lists PSNR in dB and SSIM on luma, measured with the published protocol (`esc-upscale evaluate`).
-For comparison it also lists bicubic upscaling and the published checkpoints of the same network, which were
-trained for 500,000 steps on DIV2K. The gap is the PSNR of the published checkpoint minus ours, in dB.
+The table lists PSNR in dB and SSIM on luma, by the papers' protocol (`esc-upscale evaluate`), for our
+models, for bicubic upscaling, and for the published checkpoint of the same network, which was trained for
+500,000 steps on DIV2K. The gap is the PSNR of the published checkpoint minus ours, in dB.
 
 | model | scale | set | ours | bicubic | published | gap |
 |---|---|---|---|---|---|---|
@@ -70,9 +70,9 @@ _SHORT_HEAD = """\
 _DEGRADED = """
 ## On degraded pictures
 
-The table lists PSNR in dB on pictures with the degradation that the model was trained for
-(`esc-upscale evaluate --degradation`). For comparison it also lists the model for clean pictures and bicubic
-upscaling, on the same pictures.
+The table lists PSNR in dB on pictures with the degradation that the model was trained for (`esc-upscale
+evaluate --degradation`), and that of the model for clean pictures and of bicubic upscaling on the same
+pictures.
 
 | model | scale | degradation | set | ours | for clean pictures | bicubic |
 |---|---|---|---|---|---|---|
@@ -81,10 +81,10 @@ upscaling, on the same pictures.
 _DATA = """
 ## Training
 
-All training pictures are licensed for free use. [`training-pictures.csv`](training-pictures.csv) lists each
-picture with its source, commit and license. No picture of an evaluation set is among them. A teacher is a
-network from whose results a model also learned. Steps and minutes include those of the models that a run
-started from. Values that were not recorded are left out.
+All training pictures are licensed for free use. [`training-pictures.csv`](training-pictures.csv) lists
+each picture with its source, commit and license. No picture of an evaluation set is among them. If a
+model has a teacher, it also learned from the results of that network. Steps and minutes include those of
+the models that a run started from. Values that were not recorded are left out.
 
 | model | scale | network | data | teacher | steps | minutes | hardware | date | license | file | sha256 |
 |---|---|---|---|---|---|---|---|---|---|---|---|

@@ -14,7 +14,7 @@ from esc_cli.errors import EscError, InputError, UsageError
 from esc_cli.jobs.file_lists import place_below
 from esc_cli.jobs.record import size_and_time
 from esc_cli.jobs.streams import STDIN, read_stdin, stdin_frames
-from esc_cli.media.archives import ARCHIVE_EXTENSIONS, FOUND_IN_FOLDERS
+from esc_cli.media.archives import ARCHIVE_EXTENSIONS, FOUND_IN_FOLDERS, looks_like_archive
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS
 from esc_cli.media.probe import is_picture
 from esc_cli.media.video.containers import CLIP_EXTENSIONS
@@ -253,6 +253,8 @@ class _Finder:
     def _add_stdin(self) -> None:
         try:
             content = stdin_frames() or read_stdin()
+            if isinstance(content, bytes) and looks_like_archive(content):
+                raise InputError("an archive cannot come through standard input", hint="name it as a file")
             self.pictures.append(Source(content, Path("stdin"), is_stdin=True))
         except EscError as error:
             self.failures.append(Failure(STDIN, error))

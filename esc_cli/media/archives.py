@@ -107,6 +107,11 @@ def is_archive(path: Path) -> bool:
     return head.startswith(_REFUSED_SIGNATURES) or (named and sniff(head) is None)
 
 
+def looks_like_archive(head: bytes) -> bool:
+    """Return whether a file begins as a ZIP, RAR or 7z does."""
+    return head.startswith((_LOCAL_SIGNATURE, *_REFUSED_SIGNATURES))
+
+
 _READING_ERRORS = (
     *(zipfile.BadZipFile, zlib.error, LZMAError, EOFError, struct.error),
     *(OSError, ValueError, RuntimeError),  # also where its header says other things than the directory

@@ -332,6 +332,14 @@ def test_help_does_not_depend_on_a_file(run: Run) -> None:
     assert run("--print-config").code == 2
 
 
+def test_other_commands_read_no_file_and_no_variables(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = run("models").text
+    write("broken =", default_file())
+    monkeypatch.setenv("ESC_UPSCALE_SCALE", "many")
+    ended = run("models")
+    assert (ended.code, ended.text, ended.stderr) == (0, text, "")
+
+
 def test_a_home_that_is_no_folder_has_no_file(run: Run, save: Save, monkeypatch: pytest.MonkeyPatch) -> None:
     save("in.png")
     for variable in ("HOME", "XDG_CONFIG_HOME"):

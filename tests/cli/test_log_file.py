@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from esc_cli.cli import reporter
+from esc_cli.cli import log_file, reporter
 from esc_cli.cli.log_file import LogFile
 from esc_cli.cli.reporter import Reporter
 from esc_cli.jobs.events import Progressed, Started
@@ -146,6 +146,17 @@ def test_progress_is_told_in_lines_once_in_a_while(
     ]
     assert capsys.readouterr().err.splitlines() == expected
     assert messages(log) == expected
+
+
+def test_events_of_progress_are_kept_once_a_second(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Only the clock is replaced."""
+    clock = [0.0]
+    monkeypatch.setattr(log_file.time, "monotonic", lambda: clock[0])
+    with LogFile(str(tmp_path / "run.jsonl")) as file:
+        for clock[0], done in ((10.0, 1), (10.9, 2), (11.0, 3), (11.5, 4), (11.6, 5)):
+            file.event(Progressed("clip.mp4", done, 5))
+    events = [json.loads(line) for line in (tmp_path / "run.jsonl").read_text().splitlines()]
+    assert [event["done"] for event in events] == [1, 3, 5]
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")

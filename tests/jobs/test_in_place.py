@@ -96,7 +96,9 @@ def test_other_settings_need_a_word(save: Save, load: Load) -> None:
 
 def test_an_edited_or_restored_file_is_an_input_again(save: Save, load: Load) -> None:
     original = save("in.png").read_bytes()
+    file = Path("in.png").stat().st_ino
     run("in.png", backup="kept")
+    assert Path("kept/in.png").stat().st_ino == file  # a hard link takes no space
     Path("in.png").write_bytes(original)
     heard, _ = run("in.png", backup="kept")
     assert (skipped(heard), load("in.png").size) == ([], (16, 12))

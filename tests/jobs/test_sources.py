@@ -190,9 +190,11 @@ def test_names_of_any_length() -> None:
     [
         (io.TextIOWrapper(io.BytesIO()), "there is nothing on standard input"),
         (None, "standard input is closed"),
+        (io.TextIOWrapper(io.BytesIO(b"PK\3\4...")), "an archive cannot come through standard input"),
+        (io.TextIOWrapper(io.BytesIO(b"Rar!\x1a\x07")), "an archive cannot come through standard input"),
     ],
 )
-def test_an_empty_standard_input(
+def test_standard_input_that_cannot_be_taken(
     stdin: io.TextIOWrapper | None, sentence: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sys, "stdin", stdin)

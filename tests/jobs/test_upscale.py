@@ -33,6 +33,12 @@ def test_a_file_gives_a_file(save: Save, load: Load) -> None:
     assert esc_cli.upscale("in.png", "new/", model="nearest") == Path("new/in.png")
 
 
+def test_no_record_is_left(save: Save) -> None:
+    save("in.png")
+    esc_cli.upscale("in.png", "out/", model="nearest")
+    assert [path.name for path in Path("out").iterdir()] == ["in.png"]
+
+
 def test_the_result_is_the_commands_own(save: Save, load: Load) -> None:
     """An image in memory gives the same result as its file."""
     source = save("in.png", size=(9, 7), mode="RGBA")

@@ -97,6 +97,18 @@ def test_a_run_of_constant_rate_in_three_killed_sittings_ends_as_an_undisturbed_
     assert log_of(tmp_path / "whole cooled")[-1]["learning_rate"] == 0
 
 
+def test_a_run_by_the_clock_goes_on_for_its_remaining_time(pictures: Path, tmp_path: Path) -> None:
+    train(dataclasses.replace(CONFIG, steps=2), pictures, tmp_path, device=CPU, quiet=True)
+    state = load_state(tmp_path)
+    config = state.config = dataclasses.replace(CONFIG, minutes=0.5)
+    state.elapsed_s = 29.9
+    save_state(state, tmp_path)
+    train(config, pictures, tmp_path, device=CPU, resume=True, quiet=True)
+    ended = load_state(tmp_path)
+    assert ended.elapsed_s >= 30
+    assert ended.step < 100  # half a minute would be enough for a thousand
+
+
 def test_a_branch_has_the_network_and_the_pictures_of_its_run(pictures: Path, tmp_path: Path) -> None:
     train(dataclasses.replace(CONFIG, steps=2), pictures, tmp_path / "run", device=CPU, quiet=True)
     branch = functools.partial(train, pictures=pictures, device=CPU, trunk=tmp_path / "run", quiet=True)

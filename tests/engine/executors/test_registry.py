@@ -62,6 +62,14 @@ def test_an_unknown_runtime_is_refused(tiny_esc: Checkpoint) -> None:
         choose(tiny_esc, "ncnn")
 
 
+@pytest.mark.parametrize("job_px", [1, LARGE])
+def test_auto_never_takes_onnx_runtime(tiny_esc: Checkpoint, job_px: int) -> None:
+    chosen = choose_runtime(
+        "auto", tiny_esc.network, CPU, torch.float32, job_px, suits=lambda runtime: runtime.name == "onnx"
+    )
+    assert chosen.name == "torch"
+
+
 @pytest.fixture
 def not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)

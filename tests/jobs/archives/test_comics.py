@@ -434,4 +434,6 @@ def test_only_the_owner_sees_the_pages_of_an_unfinished_archive() -> None:
     pack("comic.cbz", **{f"{number}.png": page() for number in range(4)})
     with pytest.raises(KeyboardInterrupt):
         run("comic.cbz", stop_after=3, workers=1)
-    assert folder_of(Path("comic_x2.cbz")).stat().st_mode & 0o077 == 0
+    folder = folder_of(Path("comic_x2.cbz"))
+    assert folder.stat().st_mode & 0o077 == 0
+    assert sorted(path.name for path in folder.glob("*.page")) == ["000000.page", "000001.page"]

@@ -245,6 +245,21 @@ def test_depth_chroma_and_alpha_are_kept(
     assert (low.depth_bits > 8, low.alpha) == ("p10" in pixel_format, "yuva" in pixel_format)
 
 
+@pytest.mark.parametrize("result", ["out.mov", "out.mp4", "out.mkv"])
+def test_the_time_code_is_kept(make_clip: Maker, upscale: Upscale, result: str) -> None:
+    with av.open(make_clip()) as source, av.open("in.mov", "w") as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        stream.metadata["timecode"] = "01:02:03:04"
+        for packet in source.demux(video=0):
+            if packet.dts is not None:
+                packet.stream = stream
+                target.mux(packet)
+    upscale("in.mov", output=result)
+    with av.open(result) as file:
+        tags = {key.lower(): value for key, value in file.streams.video[0].metadata.items()}
+    assert tags["timecode"] == "01:02:03:04"
+
+
 def test_gray_has_no_tint(make_clip: Maker, upscale: Upscale, decoded: Decode) -> None:
     upscale(make_clip("in.mkv", (0,), codec="ffv1", pixel_format="gray"))
     (frame,) = decoded("in_x2.mkv", "rgb24")

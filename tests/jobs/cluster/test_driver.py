@@ -29,7 +29,7 @@ from esc_cli.errors import ExitCode, InputError, UsageError
 from esc_cli.jobs.cluster.connection import shares
 from esc_cli.jobs.cluster.driver import Driver
 from esc_cli.jobs.cluster.worker import Job, Worker
-from esc_cli.jobs.events import Done, Event, Progressed, Skipped, Started, WorkerLost, Workers
+from esc_cli.jobs.events import Done, Event, Planned, Progressed, Skipped, Started, WorkerLost, Workers
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.task import Task
 from esc_cli.jobs.upscale import Report, upscale_files
@@ -424,6 +424,12 @@ def test_shares(nodes: list[dict[str, float]], on_cpu: bool, expected: tuple[dic
     assert workers == expected[1]
     assert options.items() >= expected[0].items()
     assert ("memory" in options) == any(node.get("memory", 0) >= 2 * GB and workers for node in nodes)
+
+
+def test_a_dry_run_needs_no_cluster(folder: Path) -> None:
+    heard, report = run("out", "127.0.0.1:1", dry_run=True)
+    assert sum(isinstance(event, Planned) for event in heard) == len(report.plan.tasks) == 24
+    assert not Path("out").exists()
 
 
 def test_streams_are_refused(folder: Path) -> None:

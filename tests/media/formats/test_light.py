@@ -176,6 +176,7 @@ def test_openexr_is_read_and_written_to_the_last_bit(type: str, compression: str
     assert np.abs(read(content) - values).max() < 1e-5
     again = OpenEXR.File(io.BytesIO(rewritten(content, "OpenEXR")))
     assert again.channels()["RGB"].pixels.dtype == np.float32
+    assert again.header()["compression"] == OpenEXR.ZIP_COMPRESSION
     assert np.abs(again.channels()["RGB"].pixels - values).max() < 1e-5
 
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from esc_cli.errors import DamageError, InputError
 from esc_cli.media.formats.registry import FORMATS
@@ -41,10 +41,13 @@ def saved(path: Path, images: Sequence[Image.Image], **options: Any) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp"])
+@pytest.mark.parametrize("name", ["a.gif", "a.png", "a.webp", "a.avif"])
 def test_frames_and_times_are_those_of_the_file(tmp_path: Path, name: str) -> None:
     images = [image.quantize(200).convert("RGB") for image in shots()] if name == "a.gif" else shots()
     path = saved(tmp_path / name, images, **({"lossless": True} if name == "a.webp" else {}))
+    if name == "a.avif":  # it is lossy
+        with Image.open(path) as file:
+            images = [frame.convert("RGB") for frame in ImageSequence.Iterator(file)]
     assert is_animation(path)
     with AnimationReader(path) as reader:
         clip, frames = reader.clip, list(reader)

@@ -126,6 +126,18 @@ def test_colors_aspect_and_hdr_are_written(
     assert sides["Content light level metadata"]["max_content"] == 900
 
 
+@pytest.mark.parametrize("transfer", [16, 18], ids=["HDR10", "HLG"])
+def test_hdr_comes_back(tmp_path: Path, clip: Clip, make_frames: FrameMaker, transfer: int) -> None:
+    half = Fraction(1, 2)
+    hdr = Hdr(((half, half),) * 4, (Fraction(1, 100), Fraction(1000)), 900, 300)
+    colors = ColorTags(False, 9, 9, transfer)
+    clip = replace(clip, color=colors, depth_bits=10, pixel_format="yuv420p10le", hdr=hdr)
+    deep = [replace(f, color=(f.color.int() * 257).to(torch.uint16)) for f in make_frames()]
+    path = segment(tmp_path / "a", clip, deep, check_settings(clip, MATROSKA, EncodeSettings()))
+    found = probe_clip(path)
+    assert (found.depth_bits, found.color, found.hdr) == (10, colors, hdr)
+
+
 @pytest.mark.parametrize("location", ["left", "center", "topleft"])
 @pytest.mark.parametrize("codec", ["libx264", "libx265", "libvpx-vp9", "ffv1"])
 def test_colors_do_not_move(

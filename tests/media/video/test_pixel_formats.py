@@ -59,6 +59,12 @@ def test_nothing_is_lost_without_need(clip: Clip, source: str, encoder: str) -> 
     assert holds(nearest_format(clip, names)) == any(holds(name) for name in usual)
 
 
+@pytest.mark.parametrize(("source", "chosen"), [("yuv411p", "yuv422p"), ("yuv440p", "yuv444p")])
+def test_chroma_that_the_encoder_lacks_becomes_finer(clip: Clip, source: str, chosen: str) -> None:
+    clip = replace(clip, pixel_format=source)
+    assert check_settings(clip, MATROSKA, EncodeSettings()).pixel_format == chosen
+
+
 def chroma(format: av.VideoFormat) -> Fraction:
     """Return the size of a chroma plane, as a share of luma's."""
     size = Fraction(format.chroma_width(64) * format.chroma_height(64), 64 * 64)
