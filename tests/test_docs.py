@@ -315,11 +315,12 @@ def test_python_runs_as_it_is_printed(save: Callable[..., Path], capsys: pytest.
         comic.write("in.png", "1.png")
     torch.save(build_network(VARIANTS["esc"](4)).state_dict(), "ESC_DIV2K_X4.pth")
     (code,) = re.findall(r"```python\n(.*?)```", read("docs/python.md"), re.DOTALL)
-    found: dict[str, Any] = {"low": torch.rand(1, 3, 8, 6)}
+    found: dict[str, Any] = {"low": torch.rand(1, 3, 8, 6), "array": torch.rand(8, 6, 3).numpy()}
     exec(code, found)  # noqa: S102
     assert capsys.readouterr().out == "0 []\n"
     assert {"out.png", "big.cbz", "out.mp4", "holiday_1920x"} <= {path.name for path in Path().iterdir()}
     assert (found["high"].shape, found["network"].config) == ((1, 3, 32, 24), VARIANTS["esc"](4))
+    assert found["array"].shape == (32, 24, 3)
 
 
 def test_options_of_one_run_are_all_named() -> None:
