@@ -18,7 +18,8 @@ from esc_cli.enhancement.size import Geometry
 from esc_cli.enhancement.traces import traces_of
 from esc_cli.errors import InputError, UsageError
 from esc_cli.evaluation.degradation.bicubic import crop_to_multiple, downscale
-from esc_cli.evaluation.evaluate import DegradationName, low_resolution
+from esc_cli.evaluation.degradation.names import DegradationName
+from esc_cli.evaluation.evaluate import low_resolution
 from esc_cli.evaluation.metrics import crop_border, luma, psnr, ssim
 from esc_cli.evaluation.windows import Window, most_detailed
 from esc_cli.media.color.conversion import to_srgb

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
 
 import numpy as np
 import torch
@@ -23,13 +22,12 @@ from esc_cli.enhancement.size import Geometry
 from esc_cli.enhancement.traces import traces_of
 from esc_cli.errors import InputError, UsageError
 from esc_cli.evaluation.degradation.bicubic import crop_to_multiple, downscale
-from esc_cli.evaluation.degradation.wild import WildDegradation, degrade, recipe_of
+from esc_cli.evaluation.degradation.names import DegradationName
+from esc_cli.evaluation.degradation.wild import degrade, recipe_of
 from esc_cli.evaluation.metrics import crop_border, luma, psnr, ssim
 from esc_cli.media.picture import Picture
 from esc_cli.media.probe import find_pictures
 from esc_cli.media.read import read_picture
-
-DegradationName = Literal["bicubic"] | WildDegradation
 
 _Restore = Callable[[Picture], Tensor]
 """Takes a low-resolution picture and returns (1, 3, scale H, scale W), uint8."""
