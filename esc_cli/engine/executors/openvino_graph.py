@@ -30,6 +30,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.errors import DeviceError
+from esc_cli.networks.architectures.base import has_weights
 from esc_cli.networks.architectures.foreign import ForeignNetwork
 from esc_cli.networks.attention.windows import WindowAttentionBase, dense_bias_bytes, use_attention
 from esc_cli.networks.blocks import ChannelNorm
@@ -57,7 +58,7 @@ def obstacle(network: nn.Module) -> str | None:
     """Return the reason against running a network with OpenVINO, as the end of a sentence, or None."""
     if isinstance(network, ForeignNetwork):
         return "it runs ESC's networks only"
-    if next(network.parameters(), None) is None:
+    if not has_weights(network):
         return "a model without weights gains nothing from it"
     if any(isinstance(module, AttentiveConvolution) for module in network.modules()):
         return "the network's pooling would be fixed to one picture size"

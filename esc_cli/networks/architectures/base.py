@@ -86,6 +86,11 @@ class NetworkConfig:
         """Whether results are smaller than the picture."""
         return False
 
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether each pixel of a result copies one pixel of the picture, whatever its neighbors are."""
+        return False
+
     def body(self) -> "NetworkConfig":
         """Return the configuration of the body, whose input may be an unshuffled and thus smaller picture."""
         return self
@@ -164,3 +169,8 @@ class Architecture:
     network: Callable[[Any], nn.Module]
     recognise: Callable[[State], NetworkConfig | None]
     variants: Mapping[str, Callable[[int], NetworkConfig]] = field(default_factory=dict)
+
+
+def has_weights(network: nn.Module) -> bool:
+    """Return whether a network has weights. An interpolation has none."""
+    return next(network.parameters(), None) is not None
