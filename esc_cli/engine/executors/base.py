@@ -18,11 +18,18 @@ from esc_cli.engine.tiling.tiles import Emit
 from esc_cli.errors import WeightsError
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.lte import Grid
+from esc_cli.networks.attention.windows import dense_bias_bytes
 
 KEPT_SHAPES = 2
 """Number of shapes for which an executor that compiles keeps its graphs.
 
 The tiles of a picture have one shape, and a batch of pictures may have two (portrait and landscape).
+"""
+
+LARGEST_BIAS_BYTES = 512 * 2**20
+"""Largest size of all dense attention biases together that a graph may hold.
+
+ESC's biases take 80 MB. Those of ESC-XL (2 GB) and of ESC-RIB are too large.
 """
 
 
@@ -32,6 +39,14 @@ def not_finite(model: str) -> WeightsError:
         f"the model {model!r} returns values that are not finite",
         hint="replace its weights, which are damaged",
     )
+
+
+def bias_obstacle(network: nn.Module) -> str | None:
+    """Return the reason against a graph with dense attention biases, as the end of a sentence, or None."""
+    bias_bytes = dense_bias_bytes(network)
+    if bias_bytes <= LARGEST_BIAS_BYTES:
+        return None
+    return f"the attention bias would take {bias_bytes // 2**20} MB"
 
 
 class Executor(ABC):

@@ -29,10 +29,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from esc_cli.engine.executors.base import bias_obstacle
 from esc_cli.errors import DeviceError
 from esc_cli.networks.architectures.base import has_weights
 from esc_cli.networks.architectures.foreign import ForeignNetwork
-from esc_cli.networks.attention.windows import WindowAttentionBase, dense_bias_bytes, use_attention
+from esc_cli.networks.attention.windows import WindowAttentionBase, use_attention
 from esc_cli.networks.blocks import ChannelNorm
 from esc_cli.networks.folding import fold_pointwise
 from esc_cli.networks.mixers.attentive import AttentiveConvolution
@@ -43,13 +44,6 @@ from esc_cli.networks.mixers.convolutional import (
 )
 from esc_cli.networks.padding import pad_to_multiple
 from esc_cli.networks.spectral_convolution import TILE_PX, spectrum_of
-
-LARGEST_BIAS_BYTES = 512 * 2**20
-"""Largest size of all dense biases together that is baked into a model.
-
-ESC's biases take 80 MB. Those of ESC-XL (2 GB) and of ESC-RIB are too large.
-"""
-
 
 _TELEMETRY = "openvino_telemetry"
 
@@ -62,10 +56,7 @@ def obstacle(network: nn.Module) -> str | None:
         return "a model without weights gains nothing from it"
     if any(isinstance(module, AttentiveConvolution) for module in network.modules()):
         return "the network's pooling would be fixed to one picture size"
-    bias_bytes = dense_bias_bytes(network)
-    if bias_bytes > LARGEST_BIAS_BYTES:
-        return f"the attention bias would take {bias_bytes // 2**20} MB"
-    return None
+    return bias_obstacle(network)
 
 
 def prepare_for_openvino(network: nn.Module) -> nn.Module:
