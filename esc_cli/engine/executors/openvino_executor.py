@@ -21,7 +21,7 @@ from esc_cli.engine.pixels import dtype_name, is_finite, to_unit
 from esc_cli.engine.tiling.shared_statistics import Statistics
 from esc_cli.errors import DeviceError
 from esc_cli.networks.architectures.lte import Grid
-from esc_cli.networks.attention.windows import attentions_of
+from esc_cli.networks.attention.windows import attention_layers
 
 _PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
@@ -159,7 +159,7 @@ class OpenVinoRuntime(Runtime):
         attention, the start is shorter in the same proportion as the rest (ESC-light: 0.6 of all times).
         """
         saved_s_per_px, start_s = SAVED_S_PER_PX, START_S
-        if not attentions_of(network):
+        if not attention_layers(network):
             saved_s_per_px, start_s = SAVED_S_PER_PX_WITHOUT_ATTENTION, START_S_WITHOUT_ATTENTION
         return job_px * saved_s_per_px.get(dtype, 0.0) * MEASURED_THREADS / torch.get_num_threads() - start_s
 

@@ -150,16 +150,17 @@ def use_attention(network: nn.Module, name: str) -> None:
         KeyError: There is no such backend in ``ATTENTION_BACKENDS``.
     """
     function = ATTENTION_BACKENDS[name].attend
-    for module in network.modules():
-        if isinstance(module, WindowAttentionBase):
-            module.backend = function
+    for layer in attention_layers(network).values():
+        layer.backend = function
 
 
-def attentions_of(network: nn.Module) -> list[WindowAttentionBase]:
-    """Return the window attentions of a network."""
-    return [module for module in network.modules() if isinstance(module, WindowAttentionBase)]
+def attention_layers(network: nn.Module) -> dict[str, WindowAttentionBase]:
+    """Return the window attention layers of a network by name, from the input to the output."""
+    modules = network.named_modules()
+    return {name: module for name, module in modules if isinstance(module, WindowAttentionBase)}
 
 
 def dense_bias_bytes(network: nn.Module) -> int:
     """Return the size of all dense attention biases of a network together, in float32."""
-    return sum(one.heads * one.window_size**4 * torch.float32.itemsize for one in attentions_of(network))
+    layers = attention_layers(network).values()
+    return sum(layer.heads * layer.window_size**4 * torch.float32.itemsize for layer in layers)
