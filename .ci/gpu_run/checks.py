@@ -17,7 +17,7 @@ from torch import Tensor
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import EscError
 from esc_cli.evaluation.benchmark.measurement import deviation
-from esc_cli.evaluation.benchmark.request import cut_to, sample_picture
+from esc_cli.evaluation.benchmark.sample_picture import cut_to, sample_picture
 from esc_cli.networks.attention.position_bias import TableBias
 from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 from esc_cli.training.pairs import find_files, load_pairs, split_by_source

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import EscError
-from esc_cli.evaluation.benchmark.request import cut_to, sample_picture
+from esc_cli.evaluation.benchmark.sample_picture import cut_to, sample_picture
 from esc_cli.evaluation.metrics import psnr
 from esc_cli.networks.attention.position_bias import TableBias
 from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
