@@ -1,6 +1,5 @@
 """Stages that train: some steps of each variant, and the real runs."""
 
-import json
 import time
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -19,6 +18,7 @@ from esc_cli.training.loop import train as run_training
 from esc_cli.training.pairs import Split, split_by_source
 from esc_cli.training.processes import Processes
 from esc_cli.training.run import new_run
+from esc_cli.training.run_folder import read_log
 
 Told = Iterator[dict[str, Any]]
 
@@ -112,5 +112,5 @@ def train(settings: Settings, name: str, scale: str, seconds: str, initial: str,
     weights = run_training(
         config, Path(settings.pictures), Path(folder), device=torch.device(settings.device), quiet=True
     )
-    last = json.loads((weights.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    last = read_log(weights.parent)[-1]
     yield {"trained": int(scale), **last, "peak_bytes": peak_bytes(torch.device(settings.device))}
