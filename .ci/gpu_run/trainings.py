@@ -1,7 +1,6 @@
 """Stages that train: some steps of each variant, and the real runs."""
 
 import time
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 
 import torch
 from measures import peak_bytes, synchronize
-from settings import HELD_OUT, Settings
+from settings import HELD_OUT, Settings, Told
 
 from esc_cli.training.acceleration import tuned_convolutions
 from esc_cli.training.configuration import TrainingConfig
@@ -19,8 +18,6 @@ from esc_cli.training.pairs import Split, split_by_source
 from esc_cli.training.processes import Processes
 from esc_cli.training.run import new_run
 from esc_cli.training.run_folder import read_log
-
-Told = Iterator[dict[str, Any]]
 
 
 @dataclass(frozen=True)
