@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from measures import peak_bytes, synchronize
+from measures import peak_bytes
 from settings import HELD_OUT, Settings, Told
 
+from esc_cli.engine.device import synchronize
 from esc_cli.training.acceleration import tuned_convolutions
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.loop import learner, load_lessons, take_step

@@ -10,6 +10,7 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from esc_cli.engine.device import synchronize
 from esc_cli.errors import DeviceError, UsageError
 from esc_cli.networks.attention.position_bias import TableBias
 from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
@@ -95,10 +96,10 @@ def measure(
 
 
 def _time_s(run: Callable[[], object], device: torch.device) -> float:
-    _synchronize(device)
+    synchronize(device)
     start = time.perf_counter()
     run()
-    _synchronize(device)
+    synchronize(device)
     return time.perf_counter() - start
 
 
@@ -120,7 +121,7 @@ def _try(name: str, device: torch.device, dtype: torch.dtype) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch explains in several warnings why it has no kernel
             _workload(name, device, dtype, 1, 8)()
-            _synchronize(device)
+            synchronize(device)
     except Exception as error:  # each compiler and kernel fails in its own way
         reason = str(error).strip().partition("\n")[0]
         raise DeviceError(
@@ -139,8 +140,3 @@ def _workload(
     bias = TableBias(table, window_px)
     attend = torch.inference_mode()(ATTENTION_BACKENDS[name].attend)
     return lambda: attend(tokens, tokens, tokens, bias)
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)

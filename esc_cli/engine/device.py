@@ -125,6 +125,12 @@ def choose_precision(request: Precision, device: torch.device) -> PrecisionChoic
     return PrecisionChoice(dtype, "asked for")
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has finished all its work."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
 def _automatic_precision(device: torch.device) -> PrecisionChoice:
     if _has_tensor_cores(device):
         return PrecisionChoice(torch.float16, CUDA_FLOAT16)
