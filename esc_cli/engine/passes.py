@@ -13,7 +13,7 @@ from esc_cli.engine.executors.base import Executor, Runtime
 from esc_cli.engine.executors.registry import is_standard
 from esc_cli.engine.memory.footprint import Work
 from esc_cli.engine.memory.free import check_room, free_bytes, host_free_bytes, release_reserve
-from esc_cli.engine.pixels import from_unit
+from esc_cli.engine.pixels import from_unit, movable
 from esc_cli.engine.tiling.choice import Mode, TilingRequest, Way, choose_ways
 from esc_cli.engine.tiling.shared_statistics import Statistics
 from esc_cli.engine.tiling.tiled import TiledRun, TileSizes
@@ -113,8 +113,7 @@ class Pass:
 
     def _whole_cells(self, low: Tensor, wraps: Wraps) -> tuple[int, int]:
         """Return how often a picture that wraps must be repeated, so that it can be unshuffled as a whole."""
-        config = self._executor.config
-        cell_px = config.window_size // config.body().window_size
+        cell_px = self.config.body_factor
         rows, columns = (cell_px // math.gcd(cell_px, side) for side in low.shape[-2:])
         return (rows if wraps.rows else 1), (columns if wraps.columns else 1)
 
@@ -128,8 +127,7 @@ class Pass:
     ) -> PassResult:
         """Upscale several copies of a picture side by side, and keep the first one."""
         height, width = (self.config.scale * side for side in low.shape[-2:])
-        movable = low.view(torch.int16) if low.dtype == torch.uint16 else low
-        repeated = movable.repeat(1, 1, *times).view(low.dtype)
+        repeated = movable(low).repeat(1, 1, *times).view(low.dtype)
         result = self.run(repeated, dtype, lambda px: None, wraps=wraps)
         report(low[:, 0].numel())
         return replace(result, high=result.high[..., :height, :width].contiguous())

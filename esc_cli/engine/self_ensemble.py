@@ -12,7 +12,7 @@ from torch import Tensor
 from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.memory.free import check_room, host_free_bytes
 from esc_cli.engine.passes import Pass, PassResult, ReportPixels
-from esc_cli.engine.pixels import from_unit
+from esc_cli.engine.pixels import from_unit, movable
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,7 @@ class Symmetry:
 
     def apply(self, picture: Tensor) -> Tensor:
         """Return a turned copy of (..., H, W), of any pixel type, on any device."""
-        # Torch 2.13 cannot flip uint16 on the CPU. Pixels are only moved, so their type does not matter.
-        movable = picture.view(torch.int16) if picture.dtype == torch.uint16 else picture
-        turned = movable.rot90(self.turns, (-2, -1))
+        turned = movable(picture).rot90(self.turns, (-2, -1))
         return (turned.flip(-1) if self.mirrored else turned).view(picture.dtype)
 
     def size_of(self, size: tuple[int, int]) -> tuple[int, int]:
