@@ -20,7 +20,6 @@ import copy
 import importlib
 import sys
 import warnings
-from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 from typing import Any, cast
@@ -30,6 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.engine.executors.base import bias_obstacle
+from esc_cli.engine.executors.inference import replace_modules
 from esc_cli.errors import DeviceError
 from esc_cli.networks.architectures.base import has_weights
 from esc_cli.networks.architectures.foreign import ForeignNetwork
@@ -68,11 +68,11 @@ def prepare_for_openvino(network: nn.Module) -> nn.Module:
     with torch.inference_mode(mode=False), torch.no_grad():
         prepared = copy.deepcopy(network).float().requires_grad_(requires_grad=False).eval()
         use_attention(prepared, "naive")
-        _replace(prepared, lambda module: type(module) is ChannelNorm, _Norm)
-        _replace(prepared, _is_plain_attention, _HeadByHeadAttention)
+        replace_modules(prepared, lambda module: type(module) is ChannelNorm, _Norm)
+        replace_modules(prepared, _is_plain_attention, _HeadByHeadAttention)
         if isinstance(large := getattr(prepared, "plk_filter", None), Tensor):
             kernel = average_over_symmetries(large)
-            _replace(
+            replace_modules(
                 prepared,
                 lambda module: type(module) is ConvolutionalAttention,
                 lambda mixer: _SpectralAttention(mixer, kernel),
@@ -137,15 +137,6 @@ def convert(prepared: nn.Module, shape: tuple[int, ...]) -> Any:
         raise DeviceError(
             f"OpenVINO cannot convert this network: {reason}", hint="choose the runtime torch"
         ) from error
-
-
-def _replace(
-    network: nn.Module, is_old: Callable[[nn.Module], bool], make: Callable[[Any], nn.Module]
-) -> None:
-    for parent in list(network.modules()):
-        for name, child in parent.named_children():
-            if is_old(child):
-                setattr(parent, name, make(child))
 
 
 def _is_plain_attention(module: nn.Module) -> bool:
