@@ -12,14 +12,12 @@ from torch import Tensor
 from esc_cli.checkpoints.cascade import DEFAULT_SCALE
 from esc_cli.engine.upscaler import ProgressCallback
 from esc_cli.enhancement.choice import Chooser
-from esc_cli.enhancement.enlarge import Enlarger, share_of
+from esc_cli.enhancement.enlarge import share_of
 from esc_cli.enhancement.options import EnhancementOptions
-from esc_cli.enhancement.size import Geometry
-from esc_cli.enhancement.traces import traces_of
 from esc_cli.errors import InputError, UsageError
 from esc_cli.evaluation.degradation.bicubic import crop_to_multiple, downscale
 from esc_cli.evaluation.degradation.names import DegradationName
-from esc_cli.evaluation.evaluate import low_resolution
+from esc_cli.evaluation.evaluate import enlarger_for, low_resolution
 from esc_cli.evaluation.metrics import crop_border, luma, psnr, ssim
 from esc_cli.evaluation.windows import Window, most_detailed
 from esc_cli.media.color.conversion import to_srgb
@@ -197,9 +195,8 @@ def compare(
     show(Shown("input", as_shown(subject.low).color))
     made = []
     for number, (name, chooser) in enumerate(zip(names, choosers, strict=True)):
-        choice = chooser.choose(scale, lambda: [traces_of(subject.low)])
-        enlarger = Enlarger(chooser.models(choice), Geometry.of_scale(scale))
-        size = scale * subject.low.height, scale * subject.low.width
+        enlarger = enlarger_for(subject.low, chooser, scale)
+        size = enlarger.size_of(subject.low)
         start_s = time.perf_counter()
         high = enlarger.to_size(subject.low, size, share_of(progress, number, len(names))).picture
         seconds = time.perf_counter() - start_s

@@ -157,11 +157,16 @@ def _what_users_get(scale: int | None, options: EnhancementOptions) -> tuple[str
     chooser.default.upscaler(scale)  # to fail before the work
 
     def restore(low: Picture) -> Tensor:
-        choice = chooser.choose(scale, lambda: [traces_of(low)])
-        enlarger = Enlarger(chooser.models(choice), Geometry.of_scale(scale))
-        return enlarger.to_size(low, (scale * low.height, scale * low.width)).picture.color
+        enlarger = enlarger_for(low, chooser, scale)
+        return enlarger.to_size(low, enlarger.size_of(low)).picture.color
 
     return chooser.name, scale, restore
+
+
+def enlarger_for(low: Picture, chooser: Chooser, scale: int) -> Enlarger:
+    """Return what enlarges a picture as the command does, with the model that is chosen for it."""
+    choice = chooser.choose(scale, lambda: [traces_of(low)])
+    return Enlarger(chooser.models(choice), Geometry.of_scale(scale))
 
 
 def _score(
