@@ -83,21 +83,6 @@ def make_consistent(high: Tensor, low: Tensor, *, iterations: int = ITERATIONS) 
     return high
 
 
-def consistency_psnr(high: Tensor, low: Tensor) -> float:
-    """Measure how well a result agrees with the input when ``resize`` makes it small again.
-
-    Args:
-        high: (N, C, H, W), uint8, uint16 or float in [0, 1].
-        low: (N, C, h, w), same dtype.
-
-    Returns:
-        Peak signal-to-noise ratio over all channels, in dB; infinite if the two are equal.
-    """
-    planes = zip(high.flatten(0, 1), low.flatten(0, 1), strict=True)
-    error = torch.stack([_disagreement(*pair).square().mean(dtype=torch.float64) for pair in planes]).mean()
-    return float(10 * torch.log10(largest_value(low.dtype) ** 2 / error))
-
-
 def _flat(low: Tensor) -> Tensor:
     """Return which pixels of (N, C, h, w) equal their surroundings in every channel: (N, 1, h, w), bool."""
     side_px = 2 * FLAT_RADIUS_PX + 1
