@@ -29,6 +29,26 @@ ReportPixels = Callable[[int], None]
 
 
 @dataclass(frozen=True)
+class PassRequest:
+    """A picture to upscale in a pass, and the result that is asked for.
+
+    Attributes:
+        low: The picture, (N, 3, H, W), any pixel type, any device. It is not modified.
+        dtype: Pixel type of the result.
+        size: Size of an arbitrary-scale network's result, (height, width).
+        wraps: Axes along which the picture wraps.
+        samples: If the picture is a part of a larger one, a picture that stands for the whole. The network
+            then pools over it, if the runtime can share what is pooled.
+    """
+
+    low: Tensor
+    dtype: torch.dtype
+    size: tuple[int, int] | None = None
+    wraps: Wraps = NOT_WRAPPED
+    samples: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class PassResult:
     """The result of a pass over a picture.
 
@@ -46,9 +66,9 @@ class PassResult:
 class Pass:
     """Run one network over pictures, and remember what did not fit in memory."""
 
-    def __init__(self, executor: Executor, request: TilingRequest) -> None:
+    def __init__(self, executor: Executor, tiling: TilingRequest) -> None:
         self._executor = executor
-        self._request = request
+        self._tiling = tiling
         self._too_large_px: dict[Mode, int] = {}
         self._tile_px = self._strip_rows = sys.maxsize
 
@@ -57,15 +77,7 @@ class Pass:
         """Configuration of the network."""
         return self._executor.config
 
-    def run(
-        self,
-        low: Tensor,
-        dtype: torch.dtype,
-        report: ReportPixels,
-        size: tuple[int, int] | None = None,
-        wraps: Wraps = NOT_WRAPPED,
-        samples: Tensor | None = None,
-    ) -> PassResult:
+    def run(self, request: PassRequest, report: ReportPixels) -> PassResult:
         """Upscale a picture.
 
         The picture is padded by reflection, at the right and the bottom, to a size that suits the network (a
@@ -73,30 +85,26 @@ class Pass:
         that wraps is not padded.
 
         Args:
-            low: (N, 3, H, W), any pixel type, any device. It is not modified.
-            dtype: Pixel type of the result.
+            request: The picture, and the result that is asked for.
             report: Called with the low-resolution pixels as they are finished, N H W in total.
-            size: Size of an arbitrary-scale network's result, (height, width).
-            wraps: Axes along which the picture wraps.
-            samples: If the picture is a part of a larger one, a picture that stands for the whole. The
-                network then pools over it, if the runtime can share what is pooled.
 
         Returns:
-            The upscaled picture, (N, 3, scale H, scale W) or of ``size``, on the host.
+            The upscaled picture, (N, 3, scale H, scale W) or of the requested size, on the host.
 
         Raises:
             OutOfMemoryError: The result does not fit in memory, or no way to compute it does.
             WeightsError: The network's values are not finite.
         """
+        low, size, wraps = request.low, request.size, request.wraps
         n, _, height, width = low.shape
         executor = self._executor
         cells = self._whole_cells(low, wraps)
         if cells != (1, 1):
-            return self._run_repeated(low, cells, dtype, report, wraps)
+            return self._run_repeated(request, cells, report)
         retries, scale = executor.overflow_retries, executor.config.scale
         grid = None if size is None else Grid.between((height, width), size)
-        high = _host_picture((n, 3, *(size or (scale * height, scale * width))), dtype)
-        statistics = None if samples is None else self._gathered(samples)
+        high = _host_picture((n, 3, *(size or (scale * height, scale * width))), request.dtype)
+        statistics = None if request.samples is None else self._gathered(request.samples)
         padded = _padded(low.to(executor.device), executor.config, wraps)
         progress = _Progress(n * height * width, report)
         with Download(executor.device) as download:
@@ -117,18 +125,12 @@ class Pass:
         rows, columns = (cell_px // math.gcd(cell_px, side) for side in low.shape[-2:])
         return (rows if wraps.rows else 1), (columns if wraps.columns else 1)
 
-    def _run_repeated(
-        self,
-        low: Tensor,
-        times: tuple[int, int],
-        dtype: torch.dtype,
-        report: ReportPixels,
-        wraps: Wraps,
-    ) -> PassResult:
+    def _run_repeated(self, request: PassRequest, times: tuple[int, int], report: ReportPixels) -> PassResult:
         """Upscale several copies of a picture side by side, and keep the first one."""
+        low = request.low
         height, width = (self.config.scale * side for side in low.shape[-2:])
         repeated = movable(low).repeat(1, 1, *times).view(low.dtype)
-        result = self.run(repeated, dtype, lambda px: None, wraps=wraps)
+        result = self.run(replace(request, low=repeated), lambda px: None)
         report(low[:, 0].numel())
         return replace(result, high=result.high[..., :height, :width].contiguous())
 
@@ -161,7 +163,7 @@ class Pass:
         usable_bytes = left_bytes // 2 if output.wraps.rows else left_bytes
         given = output.statistics is not None
         on_cpu = self._executor.device.type == "cpu"
-        ways = choose_ways(self._request, work, usable_bytes, on_cpu and not given)
+        ways = choose_ways(self._tiling, work, usable_bytes, on_cpu and not given)
         if given:  # strips pool over the picture that they are cut from
             ways = tuple(way for way in ways if way.mode != "exact")
         # Tiles of an arbitrary grid have no pixels in common, and a tile does not reach the opposite border.

@@ -36,6 +36,7 @@ from esc_cli.engine.device import Precision, choose_precision
 from esc_cli.engine.executors.base import Demands, Runtime
 from esc_cli.engine.executors.registry import AUTO, STANDARD, choose_device_for
 from esc_cli.engine.pass_planner import PassPlanner
+from esc_cli.engine.passes import PassRequest
 from esc_cli.engine.pixels import check_dtype, check_picture, dtype_name
 from esc_cli.engine.self_ensemble import SYMMETRIES
 from esc_cli.engine.threads import copying
@@ -247,9 +248,9 @@ class Upscaler:
                 for position, one in enumerate(passes, start=1):
                     is_last = position == len(passes)
                     kind = dtype if is_last else between
-                    result = one.run(low, kind, meter.add, size, wraps, samples)
+                    result = one.run(PassRequest(low, kind, size, wraps, samples), meter.add)
                     if samples is not None and not is_last:
-                        samples = sampled(one.run(samples, kind, lambda px: None).high)
+                        samples = sampled(one.run(PassRequest(samples, kind), lambda px: None).high)
                     low = result.high  # (N, 3, scale H, scale W), on the host
                     ways.append(result.way)
                     retries += result.overflow_retries
