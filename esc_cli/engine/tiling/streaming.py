@@ -285,4 +285,4 @@ def _empty_map(block: Tensor, height: int, width: int) -> Tensor:
 def _write(targets: list[Tensor], rows: Span, strip: Strip) -> None:
     for columns, blocks in strip:
         for target, block in zip(targets, blocks, strict=True):
-            target[:, :, rows.start : rows.stop, columns.start : columns.stop] = block
+            target[:, :, rows.pixels, columns.pixels] = block

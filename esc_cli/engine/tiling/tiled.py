@@ -79,7 +79,7 @@ class TiledRun:
         blender = Blender(rows, columns, self._executor.config.scale, emit)
         for row, row_span in enumerate(rows):
             for column, column_span in enumerate(columns):
-                piece = low[..., row_span.enlarged(1), column_span.enlarged(1)]
+                piece = low[..., row_span.pixels, column_span.pixels]
                 blender.add(row, column, self._complete(piece))
 
     def _gather(self, low: Tensor) -> None:
@@ -87,7 +87,7 @@ class TiledRun:
         if self._statistics is None and self._shares:
             rows, columns = self._spans(low.shape[-2]), self._spans(low.shape[-1])
             row, column = rows[len(rows) // 2], columns[len(columns) // 2]
-            piece = low[..., row.enlarged(1), column.enlarged(1)]
+            piece = low[..., row.pixels, column.pixels]
             try:
                 self._statistics = self._executor.gather(piece)
                 return
