@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from esc_cli.engine.device import synchronize
-from esc_cli.errors import DeviceError, UsageError
+from esc_cli.errors import DeviceError, UsageError, first_line
 from esc_cli.networks.attention.position_bias import TableBias
 from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 
@@ -123,7 +123,7 @@ def _try(name: str, device: torch.device, dtype: torch.dtype) -> None:
             _workload(name, device, dtype, 1, 8)()
             synchronize(device)
     except Exception as error:  # each compiler and kernel fails in its own way
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         raise DeviceError(
             f"{device} cannot compute {name} attention: {reason}",
             hint=f"choose {EXACT}, which works everywhere",

@@ -18,7 +18,7 @@ from esc_cli.engine.onnx_graphs.networks import GraphSize, model_of, obstacle
 from esc_cli.engine.pixels import dtype_name, is_finite, to_unit
 from esc_cli.engine.threads import limit_threads
 from esc_cli.engine.tiling.shared_statistics import Statistics
-from esc_cli.errors import DeviceError
+from esc_cli.errors import DeviceError, first_line
 from esc_cli.networks.architectures.lte import Grid
 
 PRECISIONS = (torch.float32, torch.float16)
@@ -85,7 +85,7 @@ class OnnxExecutor(Executor):
         try:
             return call()
         except Exception as error:  # the errors of ONNX Runtime have no base class of their own
-            reason = str(error).strip().partition("\n")[0]
+            reason = first_line(error)
             # They have no class for a lack of memory either, so the text of the error is searched.
             if self._place.provider != CPU and "allocate" in reason:
                 raise torch.OutOfMemoryError(reason) from error

@@ -19,7 +19,7 @@ from esc_cli.engine.executors.openvino_graph import (
 )
 from esc_cli.engine.pixels import dtype_name, is_finite, to_unit
 from esc_cli.engine.tiling.shared_statistics import Statistics
-from esc_cli.errors import DeviceError
+from esc_cli.errors import DeviceError, last_line
 from esc_cli.networks.architectures.lte import Grid
 from esc_cli.networks.attention.windows import attention_layers
 
@@ -92,7 +92,7 @@ class OpenVinoExecutor(Executor):
         try:
             results = self._request(low.shape).infer([low.contiguous().numpy()], share_inputs=True)
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
+            reason = last_line(error)
             raise DeviceError(f"OpenVINO failed: {reason}", hint="choose the runtime torch") from error
         return torch.from_numpy(results[0])  # already a copy, because outputs are not shared
 

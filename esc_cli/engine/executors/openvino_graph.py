@@ -30,7 +30,7 @@ from torch.nn import functional as F
 
 from esc_cli.engine.executors.base import bias_obstacle
 from esc_cli.engine.executors.inference import replace_modules
-from esc_cli.errors import DeviceError
+from esc_cli.errors import DeviceError, last_line
 from esc_cli.networks.architectures.base import has_weights
 from esc_cli.networks.architectures.foreign import ForeignNetwork
 from esc_cli.networks.attention.windows import WindowAttentionBase, use_attention
@@ -133,7 +133,7 @@ def convert(prepared: nn.Module, shape: tuple[int, ...]) -> Any:
             decoder = TorchScriptPythonDecoder(traced)  # must outlive the model that is made from it
             return frontend.convert(frontend.load(decoder))
     except (RuntimeError, OpConversionFailure) as error:
-        reason = str(error).strip().splitlines()[-1].removeprefix("-- ")
+        reason = last_line(error).removeprefix("-- ")
         raise DeviceError(
             f"OpenVINO cannot convert this network: {reason}", hint="choose the runtime torch"
         ) from error
