@@ -13,7 +13,7 @@ from torch import Tensor
 from esc_cli.engine.device import synchronize
 from esc_cli.errors import DeviceError, UsageError, first_line
 from esc_cli.networks.attention.position_bias import TableBias
-from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
+from esc_cli.networks.attention.windows import ATTENTION_BACKENDS, AUTOMATIC
 
 EXACT = "sdpa"
 """The reference for all other backends: fused and exact, in every precision on every device."""
@@ -73,7 +73,7 @@ def choose_attention(request: str, device: torch.device, dtype: torch.dtype) -> 
 def _automatic(device: torch.device, dtype: torch.dtype) -> AttentionChoice:
     if device.type == "cpu" and _runs("blocked", device, dtype):
         return AttentionChoice("blocked", BLOCKED)
-    candidates = [EXACT, *(name for name in ("flash",) if _runs(name, device, dtype))]
+    candidates = [EXACT, *(name for name in AUTOMATIC if name != EXACT and _runs(name, device, dtype))]
     if len(candidates) == 1:
         return AttentionChoice(EXACT, "fused and exact, the only candidate here")
     times_s = measure(candidates, device, dtype)

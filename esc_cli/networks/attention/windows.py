@@ -35,11 +35,14 @@ class AttentionBackend:
         can_run: Function of a device and of the features' type. It returns whether the backend is meant for
             them. Whether the device really can run it shows only when it is tried.
         needs: What the backend needs, for the message that refuses it: "half precision and a CUDA device".
+        is_automatic: Whether ``auto`` tries the backend where it can run: it needs no compilation, and is
+            meant to be fast.
     """
 
     attend: AttentionFunction
     can_run: Callable[[torch.device, torch.dtype], bool] = lambda device, dtype: True
     needs: str = "nothing special"
+    is_automatic: bool = False
 
 
 def naive(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tensor:
@@ -51,11 +54,16 @@ def naive(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tens
 
 ATTENTION_BACKENDS: dict[str, AttentionBackend] = {
     "naive": AttentionBackend(naive),
-    "sdpa": AttentionBackend(sdpa),
+    "sdpa": AttentionBackend(sdpa, is_automatic=True),
     "flex": AttentionBackend(flex),
-    "flash": AttentionBackend(flash, has_flash_kernel, "half precision and a CUDA device"),
-    "blocked": AttentionBackend(blocked, are_available, "bfloat16 and a CPU with instructions for it"),
+    "flash": AttentionBackend(flash, has_flash_kernel, "half precision and a CUDA device", is_automatic=True),
+    "blocked": AttentionBackend(
+        blocked, are_available, "bfloat16 and a CPU with instructions for it", is_automatic=True
+    ),
 }
+
+AUTOMATIC = tuple(name for name, backend in ATTENTION_BACKENDS.items() if backend.is_automatic)
+"""The backends among which ``auto`` chooses."""
 
 
 class WindowAttentionBase(nn.Module):
