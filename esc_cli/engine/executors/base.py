@@ -174,6 +174,7 @@ class Runtime(ABC):
         name: Name by which users choose the runtime.
         title: Name of the runtime in sentences.
         fixed_bytes: Memory that the runtime takes for any picture.
+        packages: Packages besides torch on whose versions the runtime's speed depends.
         streams: Whether its executors run a picture in exact strips.
         shares_statistics: Whether its executors accept statistics that the network pooled elsewhere.
         does_any_scale: Whether its executors run arbitrary-scale networks.
@@ -185,6 +186,7 @@ class Runtime(ABC):
     name: str
     title: str
     fixed_bytes: int
+    packages: tuple[str, ...] = ()
     streams: bool = False
     shares_statistics: bool = False
     does_any_scale: bool = False

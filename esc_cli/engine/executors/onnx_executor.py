@@ -121,6 +121,7 @@ class OnnxRuntime(Runtime):
 
     name = "onnx"
     title = "ONNX Runtime"
+    packages = ("onnxruntime",)
     # Beyond an idle one, whole processes took 273 MB for ESC on 128x128 and 438 MB for ESC-Real on 96x96.
     # Dense biases and feature maps are estimated separately. Most of the rest is the graph.
     fixed_bytes = 256 * 2**20

@@ -133,6 +133,7 @@ class OpenVinoRuntime(Runtime):
 
     name = "openvino"
     title = "OpenVINO"
+    packages = ("openvino",)
     fixed_bytes = 512 * 2**20  # including the graph; ESC on 128x128: 489 MB in float32, 543 in bfloat16
 
     @property
