@@ -115,7 +115,7 @@ class Pass:
     def _gathered(self, samples: Tensor) -> Statistics | None:
         """Return what the network pools over a picture, or None if nothing can be shared."""
         executor = self._executor
-        if not (executor.config.pools and executor.runtime.shares_statistics):
+        if not executor.shares_statistics:
             return None
         return executor.gather(_padded(samples.to(executor.device), executor.config, NOT_WRAPPED))
 

@@ -288,7 +288,7 @@ class Upscaler:
         self.measured: tuple[str, ...] = ()
         tuner = self._tuner()
         if tuner is not None:
-            self._settle(tuner, tuner.recall(), Amount())
+            self._settle(tuner, tuner.bench.recall(), Amount())
 
     def tuned(self, amount: Amount, *, anew: bool = False) -> "Upscaler":
         """Return an upscaler with the fastest settings for a job, of those that the user left open.

@@ -69,6 +69,11 @@ class Executor(ABC):
     attention: str
     overflow_retries: int = 0
 
+    @property
+    def shares_statistics(self) -> bool:
+        """Whether ``gather`` returns what the network pools, and ``__call__`` accepts it."""
+        return self.config.pools and self.runtime.shares_statistics
+
     @abstractmethod
     def __call__(
         self,
@@ -84,7 +89,7 @@ class Executor(ABC):
             grid: Pixels to make, for an arbitrary-scale network. Only runtimes with ``does_any_scale`` get
                 it.
             statistics: Result of ``gather`` on another picture, to use instead of this picture's own
-                statistics. Only runtimes with ``shares_statistics`` get it.
+                statistics. Only executors with ``shares_statistics`` get it.
             wraps: Axes along which the picture wraps. Only runtimes with ``wraps_borders`` get any.
 
         Returns:
@@ -100,7 +105,7 @@ class Executor(ABC):
     def gather(self, picture: Tensor) -> Statistics:
         """Run the network and return its pooled statistics.
 
-        Only executors of runtimes with ``shares_statistics`` do this.
+        Only executors with ``shares_statistics`` do this.
 
         Args:
             picture: See ``__call__``.

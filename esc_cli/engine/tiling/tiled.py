@@ -52,7 +52,6 @@ class TiledRun:
         self._sizes = sizes
         self._tile_px = sizes.largest_px
         self._statistics = statistics
-        self._shares = executor.config.pools and executor.runtime.shares_statistics
 
     @property
     def tile_px(self) -> int:
@@ -84,7 +83,7 @@ class TiledRun:
 
     def _gather(self, low: Tensor) -> None:
         """Gather the statistics of the middle tile, unless they are known or will not be used."""
-        if self._statistics is None and self._shares:
+        if self._statistics is None and self._executor.shares_statistics:
             rows, columns = self._spans(low.shape[-2]), self._spans(low.shape[-1])
             row, column = rows[len(rows) // 2], columns[len(columns) // 2]
             piece = low[..., row.pixels, column.pixels]
