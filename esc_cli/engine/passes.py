@@ -21,7 +21,7 @@ from esc_cli.engine.tiling.tiles import Span
 from esc_cli.engine.transfer import Download
 from esc_cli.errors import OutOfMemoryError
 from esc_cli.networks.architectures.base import NetworkConfig, TilingAdvice
-from esc_cli.networks.architectures.lte import Grid
+from esc_cli.networks.grid import Grid
 from esc_cli.networks.padding import reflect_pad
 
 ReportPixels = Callable[[int], None]

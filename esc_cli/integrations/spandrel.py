@@ -15,8 +15,8 @@ from esc_cli.checkpoints import foreign
 from esc_cli.checkpoints.files import bare
 from esc_cli.errors import WeightsError
 from esc_cli.networks.architectures.base import NetworkConfig
-from esc_cli.networks.architectures.lte import Grid
 from esc_cli.networks.architectures.registry import build_network, recognise, variant_name
+from esc_cli.networks.grid import Grid
 from esc_cli.networks.padding import run_padded
 
 spandrel: Any = foreign.spandrel()

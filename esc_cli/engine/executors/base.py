@@ -17,8 +17,8 @@ from esc_cli.engine.tiling.shared_statistics import Statistics
 from esc_cli.engine.tiling.tiles import Emit
 from esc_cli.errors import WeightsError
 from esc_cli.networks.architectures.base import NetworkConfig
-from esc_cli.networks.architectures.lte import Grid
 from esc_cli.networks.attention.windows import dense_bias_bytes
+from esc_cli.networks.grid import Grid
 
 KEPT_SHAPES = 2
 """Number of shapes for which an executor that compiles keeps its graphs.

@@ -19,7 +19,7 @@ from esc_cli.engine.pixels import dtype_name, is_finite, to_unit
 from esc_cli.engine.threads import limit_threads
 from esc_cli.engine.tiling.shared_statistics import Statistics
 from esc_cli.errors import DeviceError, first_line
-from esc_cli.networks.architectures.lte import Grid
+from esc_cli.networks.grid import Grid
 
 PRECISIONS = (torch.float32, torch.float16)
 

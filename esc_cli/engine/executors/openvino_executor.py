@@ -20,8 +20,8 @@ from esc_cli.engine.executors.openvino_graph import (
 from esc_cli.engine.pixels import dtype_name, is_finite, to_unit
 from esc_cli.engine.tiling.shared_statistics import Statistics
 from esc_cli.errors import DeviceError, last_line
-from esc_cli.networks.architectures.lte import Grid
 from esc_cli.networks.attention.windows import attention_layers
+from esc_cli.networks.grid import Grid
 
 _PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 

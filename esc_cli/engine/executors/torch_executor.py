@@ -22,7 +22,7 @@ from esc_cli.engine.tiling.streaming import StepCount, Strips
 from esc_cli.engine.tiling.tiles import Emit, Span
 from esc_cli.engine.wrapping import Wrapped
 from esc_cli.errors import DeviceError, first_line
-from esc_cli.networks.architectures.lte import Grid
+from esc_cli.networks.grid import Grid
 from esc_cli.networks.runner import WHOLE, FeatureMap
 
 T = TypeVar("T")

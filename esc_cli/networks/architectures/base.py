@@ -60,7 +60,8 @@ class NetworkConfig:
     Attributes:
         scale: Output pixels per input pixel, along each axis.
         window_size: Side of the attention windows, in pixels; 1 if the network has no attention.
-        any_scale: Whether the network makes results of any size. ``scale`` is then only the default.
+        any_scale: Whether the network makes results of any size. ``scale`` is then only the default, and its
+            ``forward`` takes a ``Grid`` after the runner.
         pools: Whether the network pools over the whole picture. Tiles then differ from the whole picture,
             however large their overlap is.
         opaque: Whether the steps of the network are not known here. It then runs only whole or in tiles, and
