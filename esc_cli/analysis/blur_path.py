@@ -12,6 +12,12 @@ from esc_cli.errors import OutOfMemoryError
 from esc_cli.evaluation.metrics import gaussian_weights, weighted_means
 from esc_cli.networks.padding import reflect_pad
 
+SIGMA_PX, STEPS = 1.2, 50
+"""Sigma of the blur at the start of the path, and the number of steps that remove it, as published."""
+
+_RADIUS_PX = 4
+"""Radius of the blur's kernel, which is 9x9 as published."""
+
 _USABLE = 0.8
 """Share of the free memory that may hold tensors for the backward pass.
 
@@ -57,13 +63,6 @@ def _limited_bytes(limit_bytes: int) -> Iterator[None]:
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         yield
-
-
-SIGMA_PX, STEPS = 1.2, 50
-"""Sigma of the blur at the start of the path, and the number of steps that remove it, as published."""
-
-_RADIUS_PX = 4
-"""The published kernel is 9x9."""
 
 
 def path_attribution(

@@ -131,6 +131,9 @@ def auto_models(entries: Iterable[ModelEntry], factor: float) -> tuple[str, str]
     Args:
         entries: Entries of the manifest.
         factor: Factor by which the result is larger than the picture, above 1.
+
+    Raises:
+        UsageError: The factor is not a positive number.
     """
     entries = tuple(entries)
     full_size = {entry.network for entry in entries if entry.name == DEFAULT_MODEL}

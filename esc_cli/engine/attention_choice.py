@@ -28,6 +28,7 @@ _WINDOW_PX, _HEADS, _CHANNELS = 32, 4, 16
 """Sizes of ESC's attention, which is the workload that is measured."""
 
 _WINDOWS, _ROUNDS = 32, 5
+"""Number of windows in this workload, and number of rounds that count."""
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,9 @@ class PassPlanner:
             dtype: Type of weights and features.
             job_px: Number of pixels of all pictures of this shape in the job.
             is_part: Whether the picture is a part of a larger one, over which the networks pool.
+
+        Raises:
+            DeviceError: The requested runtime is not installed or cannot run a network in this type.
         """
         passes, (n, _, height, width) = [], shape
         for scale in self.cascade.scales:

@@ -93,6 +93,7 @@ class Pass:
 
         Raises:
             OutOfMemoryError: The result does not fit in memory, or no way to compute it does.
+            DeviceError: The device failed.
             WeightsError: The network's values are not finite.
         """
         low, size, wraps = request.low, request.size, request.wraps

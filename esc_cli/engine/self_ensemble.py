@@ -72,6 +72,7 @@ class SelfEnsemble:
 
         Raises:
             OutOfMemoryError: Two results do not fit in memory, or no way to compute them does.
+            DeviceError: The device failed.
             WeightsError: The network's values are not finite.
         """
         scale, (height, width) = self._pass.config.scale, request.low.shape[-2:]

@@ -209,6 +209,7 @@ class Upscaler:
         Raises:
             InputError: ``low`` is not a picture of this kind.
             OutOfMemoryError: The result or the smallest tile does not fit in memory.
+            DeviceError: The device failed.
             WeightsError: The network's values are not finite.
         """
         return self.run(low, dtype, job_px, size, progress).high

@@ -24,6 +24,7 @@ The worst picture of Set5 at x4 agrees with its input to 55 dB after the first a
 """
 
 _STRIP_SAMPLES = 2**20
+"""Pixels that are replaced at a time, so that no copy of a large result is made."""
 
 
 def keep_flat(high: Tensor, low: Tensor, wraps: Wraps = NOT_WRAPPED) -> Tensor:

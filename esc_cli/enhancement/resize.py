@@ -90,6 +90,9 @@ def resize_with_alpha(
         Color and alpha in the given form and the new size. An alpha that is the same everywhere costs
         nothing. With any other alpha, neither color nor alpha overshoots.
 
+    Raises:
+        TypeError: See ``resize``.
+
     Source:
         T. Porter and T. Duff, "Compositing digital images" (SIGGRAPH 1984): filter colors times alpha.
     """

@@ -19,6 +19,7 @@ of 6 megapixels took 4.5 s in strips of 256 rows, and 0.7 s in strips of 32.
 """
 
 _FEWEST_ROWS = 16
+"""Smallest height of a strip. SSIM reads ten rows beyond each strip once more."""
 
 _SSIM_C1 = (0.01 * 255) ** 2
 _SSIM_C2 = (0.03 * 255) ** 2

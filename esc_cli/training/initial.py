@@ -18,6 +18,8 @@ from esc_cli.networks.dysample import DySample
 _OWN = re.compile(r"to_img\.|skip\.|blocks\.\d+\.lns\.")
 """Parts that the source may lack: the head, the picture's skip connection, and the norms in the blocks."""
 
+_COLORS = 3
+
 _FEED_FORWARD = re.compile(r"blocks\.\d+\.convffns\.")
 
 
@@ -111,9 +113,6 @@ def _block(state: State, index: int) -> State:
 def _block_count(state: State) -> int:
     indices = (re.match(r"blocks\.(\d+)\.", key) for key in state)
     return 1 + max((int(match[1]) for match in indices if match), default=-1)
-
-
-_COLORS = 3
 
 
 @torch.no_grad()

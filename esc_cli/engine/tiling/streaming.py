@@ -33,6 +33,7 @@ Lower strips leave the kernels too little work.
 """
 
 LARGEST_KERNEL_PX = 13
+"""Side of the largest kernel of the published networks."""
 
 MOST_COLUMNS = 1920
 """Largest width of the part of a strip that a step works on at a time.

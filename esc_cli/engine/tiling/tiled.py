@@ -67,6 +67,7 @@ class TiledRun:
 
         Raises:
             OutOfMemoryError: Not even the smallest tile fits in memory.
+            DeviceError: The device failed.
             WeightsError: The network's values are not finite.
         """
         whole = self._attempt(low)

@@ -11,8 +11,13 @@ from esc_cli.media.read import read_picture
 from esc_cli.networks.padding import reflect_pad
 
 SIDE_PX = 256
+"""Side of the drawn picture."""
+
 _ENLARGED = 4
+"""How many times as large the picture is drawn."""
+
 _SHAPES = 60
+"""Number of ellipses and rectangles."""
 
 
 def sample_picture(path: Path | None = None) -> Tensor:

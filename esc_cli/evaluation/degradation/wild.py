@@ -29,6 +29,7 @@ Range = tuple[float, float]
 ResizeMethod = Literal["area", "bilinear", "bicubic", "antialiased"]
 
 _SINC_CUTOFF = (math.pi / 3, math.pi)
+"""Range of the cutoff of the final sinc filter, in radians per pixel."""
 
 
 @dataclass(frozen=True)
