@@ -37,12 +37,15 @@ class AttentionBackend:
         needs: What the backend needs, for the message that refuses it: "half precision and a CUDA device".
         is_automatic: Whether ``auto`` tries the backend where it can run: it needs no compilation, and is
             meant to be fast.
+        stores_scores: Whether the backend stores all scores, and makes a bias dense that was learned as
+            factors. The estimate of memory counts both.
     """
 
     attend: AttentionFunction
     can_run: Callable[[torch.device, torch.dtype], bool] = lambda device, dtype: True
     needs: str = "nothing special"
     is_automatic: bool = False
+    stores_scores: bool = False
 
 
 def naive(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tensor:
@@ -53,7 +56,7 @@ def naive(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tens
 
 
 ATTENTION_BACKENDS: dict[str, AttentionBackend] = {
-    "naive": AttentionBackend(naive),
+    "naive": AttentionBackend(naive, stores_scores=True),
     "sdpa": AttentionBackend(sdpa, is_automatic=True),
     "flex": AttentionBackend(flex),
     "flash": AttentionBackend(flash, has_flash_kernel, "half precision and a CUDA device", is_automatic=True),
