@@ -49,7 +49,7 @@ class Wrapped(Whole):
         """Compute all rows at once, with a margin that wraps."""
         margin = margin_of(self._wraps)
         padded = pad_wrapped(features, *margin)  # type: ignore[arg-type]
-        return unbounded(function, padded, Span(0, features.shape[2]), margin)
+        return run_unbounded(function, padded, Span(0, features.shape[2]), margin)
 
 
 def _whole_of(features: FeatureMap) -> tuple[Span, Span]:
@@ -79,7 +79,7 @@ def cut_wrapped(picture: Tensor, span: Span, axis: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=axis)
 
 
-def unbounded(
+def run_unbounded(
     function: Callable[[Tensor, int, int], Tensor], features: Tensor, rows: Span, margin: tuple[int, int]
 ) -> Tensor:
     """Run a step without a bounded reach on a map that was padded by ``margin``, and crop the result."""

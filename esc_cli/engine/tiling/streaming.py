@@ -23,7 +23,7 @@ from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.memory.free import release_reserve
 from esc_cli.engine.tiling.blocks import Block, ComputeBlock, Deferred, blockwise, part_of, reach_of
 from esc_cli.engine.tiling.tiles import Emit, Span, round_up
-from esc_cli.engine.wrapping import margin_of, unbounded
+from esc_cli.engine.wrapping import margin_of, run_unbounded
 from esc_cli.networks.runner import FeatureMap, Whole
 
 LEAST_ROWS = 32
@@ -137,7 +137,7 @@ class Strips:
         rows, columns = (Span(-px, side + px) for px, side in zip(margin, sides, strict=True))
         whole = part_of(features, rows, columns)
         return Deferred(
-            lambda rows, columns: unbounded(function, whole, rows, margin),
+            lambda rows, columns: run_unbounded(function, whole, rows, margin),
             features.shape,
             features.dtype,
             spans_all_columns=True,
