@@ -155,7 +155,7 @@ class _Norm(nn.Module):
         """Normalize (N, dim, H, W)."""
         centred = features - features.mean(1, keepdim=True)
         variance = (centred * centred).mean(1, keepdim=True)
-        return centred * torch.rsqrt(variance + 1e-6) * self.weight + self.bias
+        return centred * torch.rsqrt(variance + ChannelNorm.epsilon) * self.weight + self.bias
 
 
 class _HeadByHeadAttention(nn.Module):
