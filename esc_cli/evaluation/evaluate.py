@@ -20,8 +20,8 @@ from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.options import EnhancementOptions
 from esc_cli.enhancement.size import Geometry
 from esc_cli.enhancement.traces import traces_of
-from esc_cli.errors import InputError, UsageError
-from esc_cli.evaluation.degradation.bicubic import crop_to_multiple, downscale
+from esc_cli.errors import UsageError
+from esc_cli.evaluation.degradation.bicubic import downscale, original_of
 from esc_cli.evaluation.degradation.names import DegradationName
 from esc_cli.evaluation.degradation.wild import degrade, recipe_of
 from esc_cli.evaluation.metrics import crop_border, luma, psnr, ssim
@@ -173,9 +173,7 @@ def _score(
     name: str, path: Path, restore: _Restore, scale: int, degradation: DegradationName
 ) -> PictureScore:
     picture = read_picture(path)
-    original = crop_to_multiple(picture.color, scale)
-    if 0 in original.shape:
-        raise InputError(f"{str(path)!r} is smaller than {scale}x{scale} pixels")
+    original = original_of(path, picture.color, scale)
     low = low_resolution(original, scale, degradation, name)
     restored = restore(replace(picture, color=low, alpha=None))
     gray = picture.gray or (path.stem in GRAY_AT_SOURCE and _has_no_color(original))
