@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from esc_cli.errors import InputError, OutputError
-from esc_cli.evaluation.comparison import as_shown
+from esc_cli.evaluation.shown import as_shown
 from esc_cli.evaluation.viewer.files import SLIDER, address_in, check_folder, filled_template, folder_beside
 from esc_cli.evaluation.viewer.page import Page, encoded, is_small, shrunk
 from esc_cli.media.metadata.kinds import Metadata
