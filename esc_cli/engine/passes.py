@@ -2,7 +2,6 @@
 
 import math
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,8 +11,9 @@ from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.executors.base import Executor, Runtime
 from esc_cli.engine.executors.registry import is_standard
 from esc_cli.engine.memory.footprint import Work
-from esc_cli.engine.memory.free import check_room, free_bytes, host_free_bytes, release_reserve
-from esc_cli.engine.pixels import from_unit, movable
+from esc_cli.engine.memory.free import free_bytes, release_reserve
+from esc_cli.engine.output import Output, Progress, ReportPixels, host_picture
+from esc_cli.engine.pixels import movable
 from esc_cli.engine.tiling.choice import Mode, TilingRequest, Way, choose_ways
 from esc_cli.engine.tiling.shared_statistics import Statistics
 from esc_cli.engine.tiling.tiled import TiledRun, TileSizes
@@ -23,9 +23,6 @@ from esc_cli.errors import OutOfMemoryError
 from esc_cli.networks.architectures.base import NetworkConfig, TilingAdvice
 from esc_cli.networks.grid import Grid
 from esc_cli.networks.padding import reflect_pad
-
-ReportPixels = Callable[[int], None]
-"""Receives the number of low-resolution pixels that were finished since the last call."""
 
 
 @dataclass(frozen=True)
@@ -104,12 +101,12 @@ class Pass:
             return self._run_repeated(request, cells, report)
         retries, scale = executor.overflow_retries, executor.config.scale
         grid = None if size is None else Grid.between((height, width), size)
-        high = _host_picture((n, 3, *(size or (scale * height, scale * width))), request.dtype)
+        high = host_picture((n, 3, *(size or (scale * height, scale * width))), request.dtype)
         statistics = None if request.samples is None else self._gathered(request.samples)
         padded = _padded(low.to(executor.device), executor.config, wraps)
-        progress = _Progress(n * height * width, report)
+        progress = Progress(n * height * width, report)
         with Download(executor.device) as download:
-            way = self._run_padded(padded, _Output(high, scale, grid, progress, download, wraps, statistics))
+            way = self._run_padded(padded, Output(high, scale, grid, progress, download, wraps, statistics))
         progress.finish()
         return PassResult(high, way, executor.overflow_retries - retries)
 
@@ -135,7 +132,7 @@ class Pass:
         report(low[:, 0].numel())
         return replace(result, high=result.high[..., :height, :width].contiguous())
 
-    def _run_padded(self, padded: Tensor, output: "_Output") -> str:
+    def _run_padded(self, padded: Tensor, output: Output) -> str:
         """Run a padded picture, (N, 3, H, W), in the first way that fits, and return a text that says how."""
         n, _, height, width = padded.shape
         executor = self._executor
@@ -157,7 +154,7 @@ class Pass:
             hint="close other programs, or choose another device, another tiling or a smaller model",
         )
 
-    def _ways(self, work: Work, left_bytes: int, output: "_Output") -> tuple[Way, ...]:
+    def _ways(self, work: Work, left_bytes: int, output: Output) -> tuple[Way, ...]:
         """Return the ways to run a picture, in the order in which they are tried."""
         # If rows wrap, strips do not overwrite maps that are done. ESC-light x2 on 640x640 in strips takes
         # 797 MB instead of 690, and half of the free memory is left for other networks.
@@ -172,7 +169,7 @@ class Pass:
             ways = tuple(way for way in ways if way.sizes is None)
         return ways
 
-    def _attempt(self, way: Way, padded: Tensor, output: "_Output") -> bool:
+    def _attempt(self, way: Way, padded: Tensor, output: Output) -> bool:
         """Run a picture in one way. Return False if memory ran out."""
         output.progress.begin()
         try:
@@ -187,12 +184,12 @@ class Pass:
             return False
         return True
 
-    def _run_whole(self, padded: Tensor, output: "_Output") -> Tensor:
+    def _run_whole(self, padded: Tensor, output: Output) -> Tensor:
         if output.wraps:
             return self._executor(padded, wraps=output.wraps)
         return self._executor(padded, output.grid, output.statistics)
 
-    def _run_exact(self, padded: Tensor, output: "_Output") -> None:
+    def _run_exact(self, padded: Tensor, output: Output) -> None:
         self._strip_rows = self._executor.stream(
             padded,
             self._strip_rows,
@@ -203,7 +200,7 @@ class Pass:
             wraps=output.wraps,
         )
 
-    def _run_tiles(self, sizes: TileSizes, padded: Tensor, output: "_Output") -> None:
+    def _run_tiles(self, sizes: TileSizes, padded: Tensor, output: Output) -> None:
         sizes = replace(sizes, largest_px=min(sizes.largest_px, self._tile_px))
         tiled = TiledRun(self._executor, sizes, output.statistics)
         area_px = padded[:, 0].numel()
@@ -215,67 +212,6 @@ class Pass:
         tiled.run(padded, write)
         if tiled.tile_px < sizes.largest_px:
             self._tile_px = tiled.tile_px
-
-
-@dataclass(frozen=True)
-class _Output:
-    """The destination of finished pixels.
-
-    Attributes:
-        high: The result, (N, 3, scale H, scale W) or of the size of ``grid``, on the host.
-        scale: Scale of the network.
-        grid: Where the result's pixels lie, for an arbitrary-scale network; else None.
-        progress: Progress of the work.
-        download: Copies pixels to the host.
-        wraps: Axes along which the picture wraps.
-        statistics: What the network pools, if that was gathered from another picture.
-    """
-
-    high: Tensor
-    scale: int
-    grid: Grid | None
-    progress: "_Progress"
-    download: Download
-    wraps: Wraps = NOT_WRAPPED
-    statistics: Statistics | None = None
-
-    def write(self, rows: Span, columns: Span, block: Tensor) -> None:
-        """Convert finished pixels on their device and copy them to their place. They are overwritten."""
-        place = self._place(rows, columns)
-        cropped = block[..., : place.shape[-2], : place.shape[-1]]
-        self.download.put(from_unit(cropped, self.high.dtype), place)
-
-    def _place(self, rows: Span, columns: Span) -> Tensor:
-        if self.grid is not None:
-            return self.high[..., self.grid.rows_above(rows.start) : self.grid.rows_above(rows.stop), :]
-        height, width = (side // self.scale for side in self.high.shape[-2:])
-        return self.high[..., rows.enlarged(self.scale, height), columns.enlarged(self.scale, width)]
-
-
-class _Progress:
-    """Convert shares of the work to whole pixels, at most the total."""
-
-    def __init__(self, total_px: int, report: ReportPixels) -> None:
-        self._total_px = total_px
-        self._report = report
-        self._share = 0.0
-        self._reported_px = 0
-
-    def begin(self) -> None:
-        """Start the work, perhaps again. Pixels that were already reported stay reported."""
-        self._share = 0.0
-
-    def add_share(self, share: float) -> None:
-        self._share += share
-        self._report_up_to(min(int(self._share * self._total_px), self._total_px))
-
-    def finish(self) -> None:
-        self._report_up_to(self._total_px)
-
-    def _report_up_to(self, done_px: int) -> None:
-        if done_px > self._reported_px:
-            self._report(done_px - self._reported_px)
-            self._reported_px = done_px
 
 
 def _padded(low: Tensor, config: NetworkConfig, wraps: Wraps) -> Tensor:
@@ -303,12 +239,3 @@ def _in_words(way: Way, left_bytes: int, runtime: Runtime, advice: TilingAdvice)
     needed, left = (f"{count // 2**20:,} MB" for count in (way.needed_bytes, left_bytes))
     by = "" if is_standard(runtime) else f" by {runtime.title}"
     return f"{names[way.mode]}{by}: needs up to {needed} of {left} free"
-
-
-def _host_picture(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Allocate a result after checking that it fits, because the system promises more memory than it has."""
-    what = f"the result of {shape[-2]}x{shape[-1]} pixels needs"
-    check_room(what, math.prod(shape) * dtype.itemsize, host_free_bytes(), "choose a smaller scale")
-    # The result is an ordinary tensor that the caller may change. All other tensors are for inference only.
-    with torch.inference_mode(mode=False):
-        return torch.empty(shape, dtype=dtype)

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from esc_cli.engine.memory.free import check_room, host_free_bytes
-from esc_cli.engine.passes import Pass, PassRequest, PassResult, ReportPixels
+from esc_cli.engine.output import ReportPixels
+from esc_cli.engine.passes import Pass, PassRequest, PassResult
 from esc_cli.engine.pixels import from_unit, movable
 
 
