@@ -128,3 +128,13 @@ def did_you_mean(word: str, words: Iterable[str], cutoff: float = 0.6) -> str | 
     """
     close = difflib.get_close_matches(word, list(words), n=1, cutoff=cutoff)
     return f"did you mean {close[0]!r}?" if close else None
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of a library's error, which a message of ours gives as the reason."""
+    return str(error).strip().partition("\n")[0]
+
+
+def last_line(error: BaseException) -> str:
+    """Return the last line of a library's error, where its first lines say only which code has failed."""
+    return str(error).strip().rpartition("\n")[2].strip()

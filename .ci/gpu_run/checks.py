@@ -4,25 +4,21 @@ import platform
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import torch
 from measures import reason, relative_error, seconds_of
 from safetensors.torch import load_file
-from settings import HELD_OUT, ROOT, Settings
+from settings import HELD_OUT, ROOT, Settings, Told
 from torch import Tensor
 
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import EscError
 from esc_cli.evaluation.benchmark.measurement import deviation
-from esc_cli.evaluation.benchmark.request import cut_to, sample_picture
+from esc_cli.evaluation.benchmark.sample_picture import cut_to, sample_picture
 from esc_cli.networks.attention.position_bias import TableBias
 from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 from esc_cli.training.pairs import find_files, load_pairs, split_by_source
-
-Told = Iterator[dict[str, Any]]
 
 LEAST_PSNR = {"float32": 80.0, "float16": 55.0, "bfloat16": 50.0}
 """Minimum PSNR of ESC x4 against float64, in dB. The CPU has 149, 82 and 68; rounding to 8 bits gives 59."""

@@ -6,13 +6,9 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from esc_cli.engine.device import synchronize
+
 _WARM_UP, _ROUNDS, _ROUNDS_ON_CPU = 3, 20, 2
-
-
-def synchronize(device: torch.device) -> None:
-    """Wait until a device has finished all its work."""
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)
 
 
 def seconds_of(work: Callable[[], object], device: torch.device) -> float:

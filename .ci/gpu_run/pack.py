@@ -44,7 +44,7 @@ def write_exact(path: Path) -> None:
 
     from esc_cli.checkpoints.checkpoint import load_checkpoint
     from esc_cli.evaluation.benchmark.measurement import exact_result
-    from esc_cli.evaluation.benchmark.request import cut_to, sample_picture
+    from esc_cli.evaluation.benchmark.sample_picture import cut_to, sample_picture
 
     checkpoint = load_checkpoint("esc", 4)
     window_px = checkpoint.config.window_size

@@ -1,12 +1,17 @@
-"""Settings of both calls and all their stages."""
+"""Settings of both calls, and what all their stages share."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 HELD_OUT = 16
 """Number of source pictures to hold out, as in all runs before."""
+
+Told = Iterator[dict[str, Any]]
+"""The events of a stage, each with what it found out by name."""
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,12 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Callable
 
 from checks import decoding, environment, exactness, gradients, tests
-from settings import Settings
+from settings import Settings, Told
 from timings import latency, operations
 from trainings import train, variant
-
-Told = Iterator[dict[str, Any]]
 
 STAGES: dict[str, Callable[..., Told]] = {
     one.__name__: one

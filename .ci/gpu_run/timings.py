@@ -6,19 +6,18 @@ from typing import Any
 import torch
 from checks import CHANNELS, HEADS, WINDOW_PX
 from measures import milliseconds_of, peak_bytes, reason
-from settings import Settings
+from settings import Settings, Told
 from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import EscError
-from esc_cli.evaluation.benchmark.request import cut_to, sample_picture
+from esc_cli.evaluation.benchmark.sample_picture import cut_to, sample_picture
 from esc_cli.evaluation.metrics import psnr
 from esc_cli.networks.attention.position_bias import TableBias
 from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 
-Told = Iterator[dict[str, Any]]
 Work = Callable[[], object]
 
 _KERNELS = ("EFFICIENT_ATTENTION", "CUDNN_ATTENTION", "MATH")

@@ -1,17 +1,16 @@
 """Stages that train: some steps of each variant, and the real runs."""
 
-import json
 import time
-from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from measures import peak_bytes, synchronize
-from settings import HELD_OUT, Settings
+from measures import peak_bytes
+from settings import HELD_OUT, Settings, Told
 
+from esc_cli.engine.device import synchronize
 from esc_cli.training.acceleration import tuned_convolutions
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.loop import learner, load_lessons, take_step
@@ -19,8 +18,7 @@ from esc_cli.training.loop import train as run_training
 from esc_cli.training.pairs import Split, split_by_source
 from esc_cli.training.processes import Processes
 from esc_cli.training.run import new_run
-
-Told = Iterator[dict[str, Any]]
+from esc_cli.training.run_folder import read_log
 
 
 @dataclass(frozen=True)
@@ -112,5 +110,5 @@ def train(settings: Settings, name: str, scale: str, seconds: str, initial: str,
     weights = run_training(
         config, Path(settings.pictures), Path(folder), device=torch.device(settings.device), quiet=True
     )
-    last = json.loads((weights.parent / "log.jsonl").read_text(encoding="utf-8").splitlines()[-1])
+    last = read_log(weights.parent)[-1]
     yield {"trained": int(scale), **last, "peak_bytes": peak_bytes(torch.device(settings.device))}

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from esc_cli.networks.attention.position_bias import PositionBias
-from esc_cli.networks.attention.windows import WindowAttentionBase
+from esc_cli.networks.attention.windows import WindowAttentionBase, attention_layers
 
 
 @dataclass
@@ -36,12 +36,6 @@ class AttentionRecord:
         if self._map_sum is None:
             raise LookupError(f"{self.layer} has not run yet")
         return self._map_sum / self._maps
-
-
-def attention_layers(network: nn.Module) -> dict[str, WindowAttentionBase]:
-    """Return the window attention layers of a network by name, from the input to the output."""
-    modules = network.named_modules()
-    return {name: module for name, module in modules if isinstance(module, WindowAttentionBase)}
 
 
 @contextmanager

@@ -64,6 +64,7 @@ CROP_PX = 64
 """Size of the network's input in the published figures: originals of 256x256 pixels at scale 4."""
 
 WINDOW_PX = 16
+"""Side of the window, in pixels of the result."""
 
 SHARES = (0.5, 0.9, 0.99)
 

@@ -6,11 +6,17 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
-from torch.nn import functional as F
 
 from esc_cli.engine.memory.free import free_bytes
 from esc_cli.errors import OutOfMemoryError
+from esc_cli.evaluation.metrics import gaussian_weights, weighted_means
 from esc_cli.networks.padding import reflect_pad
+
+SIGMA_PX, STEPS = 1.2, 50
+"""Sigma of the blur at the start of the path, and the number of steps that remove it, as published."""
+
+_RADIUS_PX = 4
+"""Radius of the blur's kernel, which is 9x9 as published."""
 
 _USABLE = 0.8
 """Share of the free memory that may hold tensors for the backward pass.
@@ -57,13 +63,6 @@ def _limited_bytes(limit_bytes: int) -> Iterator[None]:
 
     with saved_tensors_hooks(keep, lambda tensor: tensor):
         yield
-
-
-SIGMA_PX, STEPS = 1.2, 50
-"""Sigma of the blur at the start of the path, and the number of steps that remove it, as published."""
-
-_RADIUS_PX = 4
-"""The published kernel is 9x9."""
 
 
 def path_attribution(
@@ -117,10 +116,7 @@ def blur(picture: Tensor, sigma_px: float) -> Tensor:
     """Blur (N, C, H, W) with a Gaussian cut off at 4 pixels, with reflection about the outermost pixels."""
     if sigma_px == 0:
         return picture.clone()
-    places = torch.arange(-_RADIUS_PX, _RADIUS_PX + 1, dtype=torch.float64)
-    weights = torch.exp(-(places**2) / (2 * sigma_px**2))
-    line = (weights / weights.sum()).to(picture)
+    line = gaussian_weights(2 * _RADIUS_PX + 1, sigma_px).to(picture)
     padded = reflect_pad(picture, *[_RADIUS_PX] * 4)
     planes = padded.flatten(0, 1)[:, None]  # (N C, 1, H + 8, W + 8)
-    blurred = F.conv2d(F.conv2d(planes, line.view(1, 1, -1, 1)), line.view(1, 1, 1, -1))
-    return blurred.view_as(picture)
+    return weighted_means(planes, line, line).view_as(picture)

@@ -12,7 +12,7 @@ from statistics import fmean
 import torch
 from torch import Tensor
 
-from esc_cli.analysis.attention_record import AttentionRecord, attention_layers, recorded
+from esc_cli.analysis.attention_record import AttentionRecord, recorded
 from esc_cli.analysis.kernel_alignment import (
     FEWEST_EXAMPLES,
     cka,
@@ -26,8 +26,7 @@ from esc_cli.engine.memory.free import check_room, host_free_bytes
 from esc_cli.engine.pixels import to_unit
 from esc_cli.errors import InputError, UsageError
 from esc_cli.media.probe import find_pictures
-
-_FLOAT_BYTES = 4
+from esc_cli.networks.attention.windows import attention_layers
 
 
 @dataclass(frozen=True)
@@ -158,7 +157,7 @@ def _check_memory(subject: Subject, lows: Sequence[Tensor]) -> None:
     layers = attention_layers(subject.network).values()
     channels = [layer.to_out.out_channels for layer in layers]
     pixels = sum(low[:, 0].numel() for low in lows)
-    needed_bytes = _FLOAT_BYTES * pixels * (sum(channels) + 2 * max(channels))
+    needed_bytes = torch.float32.itemsize * pixels * (sum(channels) + 2 * max(channels))
     hint = "use fewer or smaller pictures"
     check_room("the outputs of all layers need", needed_bytes, host_free_bytes(), hint)
 

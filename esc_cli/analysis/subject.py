@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, load_checkpoint
 from esc_cli.engine.device import choose_device
 from esc_cli.engine.tf32 import without_tf32
-from esc_cli.errors import InputError, OutOfMemoryError
-from esc_cli.evaluation.degradation.bicubic import crop_to_multiple, downscale
+from esc_cli.errors import OutOfMemoryError
+from esc_cli.evaluation.degradation.bicubic import downscale, original_of
 from esc_cli.media.read import read_picture
 from esc_cli.networks.architectures.registry import build_network
 
@@ -92,9 +92,4 @@ def low_picture(path: Path, scale: int, *, is_low: bool) -> Tensor:
         InputError: The picture cannot be read or is smaller than the scale.
     """
     color = read_picture(path).color
-    if is_low:
-        return color
-    original = crop_to_multiple(color, scale)
-    if 0 in original.shape:
-        raise InputError(f"{str(path)!r} is smaller than {scale}x{scale} pixels")
-    return downscale(original, scale)
+    return color if is_low else downscale(original_of(path, color, scale), scale)

@@ -17,7 +17,7 @@ from esc_cli.checkpoints.checkpoint import (
 )
 from esc_cli.checkpoints.scales import default_scale, plan_passes
 from esc_cli.errors import UsageError
-from esc_cli.networks.architectures.interpolation import InterpolationConfig
+from esc_cli.networks.architectures.base import has_weights
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,12 @@ class Cascade:
     @property
     def has_weights(self) -> bool:
         """Whether any of the networks has weights. A baseline has none."""
-        networks = [checkpoint.network for checkpoint in self.checkpoints.values()]
-        return any(next(network.parameters(), None) is not None for network in networks)
+        return any(has_weights(checkpoint.network) for checkpoint in self.checkpoints.values())
 
     @property
     def keeps_pixels(self) -> bool:
         """Whether each pixel of a result copies one pixel of the picture, whatever its neighbors are."""
-        configs = [checkpoint.config for checkpoint in self.checkpoints.values()]
-        return all(config == InterpolationConfig(config.scale, "nearest") for config in configs)
+        return all(checkpoint.config.keeps_pixels for checkpoint in self.checkpoints.values())
 
     def supports(self, dtype: torch.dtype) -> bool:
         """Return whether all networks can compute in a type."""

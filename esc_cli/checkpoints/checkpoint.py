@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from esc_cli.checkpoints.files import bare, read_tensors, without_prefixes
 from esc_cli.checkpoints.foreign import INSTALL_HINT, is_spandrel_installed, load_foreign
-from esc_cli.checkpoints.manifest import ModelEntry, is_baseline, is_name, read_manifest, verify
-from esc_cli.errors import UnknownNetworkError, WeightsError
+from esc_cli.checkpoints.manifest import Baseline, ModelEntry, is_baseline, is_name, read_manifest, verify
+from esc_cli.errors import UnknownNetworkError, WeightsError, last_line
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
 from esc_cli.networks.architectures.registry import build_network, recognise, variant_name
@@ -64,7 +64,7 @@ def load_checkpoint(model: str | Path, scale: int | None = None) -> Checkpoint:
     scale = max(available) if scale is None else scale
     _check_scale(model, scale, available)
     if is_baseline(model):
-        return _interpolation(str(model), scale)
+        return _interpolation(model, scale)
     entry = _shipped(model)[scale]
     verify(entry)
     return _from_file(entry.path, entry.name)
@@ -132,7 +132,7 @@ def _from_file(path: Path, name: str) -> Checkpoint:
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
+        reason = last_line(error)
         raise WeightsError(f"the tensors of {str(path)!r} do not fit its network: {reason}") from error
     scale = None if config.any_scale else config.scale
     return Checkpoint(
@@ -146,7 +146,7 @@ def _foreign(tensors: dict[str, Tensor], path: Path, name: str) -> Checkpoint:
     return Checkpoint(network, config, config.scale, name, config.architecture, str(path), file_sha256(path))
 
 
-def _interpolation(method: str, scale: int) -> Checkpoint:
-    config = InterpolationConfig(scale, "nearest" if method == "nearest" else "bicubic")
+def _interpolation(method: Baseline, scale: int) -> Checkpoint:
+    config = InterpolationConfig(scale, method)
     network = build_network(config).eval()
     return Checkpoint(network, config, scale, method, method, "built in", f"{method} x{scale}")

@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 
-from esc_cli.errors import WeightsError
+from esc_cli.errors import WeightsError, first_line, last_line
 from esc_cli.networks.architectures.base import State
 from esc_cli.networks.architectures.foreign import ForeignConfig, ForeignNetwork
 from esc_cli.networks.trial import try_network
@@ -36,7 +36,7 @@ def spandrel() -> ModuleType:
     try:
         return _imported()
     except (ImportError, RuntimeError, OSError) as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         raise WeightsError(f"spandrel cannot be imported: {reason}", hint=INSTALL_HINT) from error
 
 
@@ -80,7 +80,7 @@ def _tried(found: Any, name: str) -> ForeignNetwork:
     try:
         trial = try_network(network, config)
     except Exception as error:  # whatever goes wrong in a library's network
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         raise WeightsError(f"{what}, which cannot be run: {reason}") from error
     if any(factor != config.scale for factor in trial.factors):
         raise WeightsError(f"{what}, whose results are not {config.scale} times as large as the picture")
@@ -99,7 +99,7 @@ def _descriptor(states: Iterable[State], name: str) -> Any:
         except library.UnsupportedModelError:
             continue
         except Exception as error:  # a tensor is missing or of another shape, for example
-            reason = str(error).strip().rpartition("\n")[2].strip()
+            reason = last_line(error)
             raise WeightsError(f"the tensors of {name!r} do not fit any network: {reason}") from error
     raise WeightsError(
         f"{name!r} holds neither an ESC network nor one that spandrel {library.__version__} knows"

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeGuard, get_args
 
 from esc_cli.checkpoints.scales import reachable_scale
 from esc_cli.errors import WeightsError, did_you_mean
@@ -20,6 +20,13 @@ AUTO_MODEL = "auto"
 
 DEFAULT_MODEL = "esc"
 """The model for clean pictures, which is used if no model is named and no picture is examined."""
+
+Baseline = Literal["nearest", "bicubic"]
+"""Names of the baselines, which are interpolations and need no weights."""
+
+PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
+WEIGHT_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
+"""Extensions of checkpoint files."""
 
 MANIFEST_FILE = "manifest.toml"
 
@@ -124,6 +131,9 @@ def auto_models(entries: Iterable[ModelEntry], factor: float) -> tuple[str, str]
     Args:
         entries: Entries of the manifest.
         factor: Factor by which the result is larger than the picture, above 1.
+
+    Raises:
+        UsageError: The factor is not a positive number.
     """
     entries = tuple(entries)
     full_size = {entry.network for entry in entries if entry.name == DEFAULT_MODEL}
@@ -175,16 +185,9 @@ def _entry(name: str, scale: str, values: dict[str, Any], folder: Path) -> Model
     )
 
 
-StandIn = Literal["nearest", "bicubic"]
-
-PICKLE_SUFFIXES = (".pth", ".pt", ".ckpt")
-WEIGHT_SUFFIXES = (".safetensors", *PICKLE_SUFFIXES)
-"""Extensions of checkpoint files."""
-
-
-def is_baseline(model: str | Path) -> bool:
-    """Return whether a name stands for a baseline, which is an interpolation and needs no weights."""
-    return model in get_args(StandIn)
+def is_baseline(model: str | Path) -> TypeGuard[Baseline]:
+    """Return whether a name stands for a baseline."""
+    return model in get_args(Baseline)
 
 
 def is_name(model: str | Path) -> bool:
@@ -206,6 +209,6 @@ def _unknown(name: str) -> WeightsError:
         return WeightsError(
             f"{name!r} cannot choose a model here", hint=f"name a model, for example {DEFAULT_MODEL}"
         )
-    names = sorted({entry.name for entry in read_manifest()} | set(get_args(StandIn)))
+    names = sorted({entry.name for entry in read_manifest()} | set(get_args(Baseline)))
     hint = did_you_mean(name, names) or f"use one of {', '.join(names)}, or the path of a file"
     return WeightsError(f"there is no model {name!r}", hint=hint)

@@ -19,7 +19,8 @@ from esc_cli.cli.report import refuse_among
 from esc_cli.errors import UsageError
 
 if TYPE_CHECKING:
-    from esc_cli.evaluation.comparison import Column, Comparison, Shown
+    from esc_cli.evaluation.comparison import Column, Comparison
+    from esc_cli.evaluation.shown import Shown
     from esc_cli.media.formats.base import PictureFormat
 
 app = new_application()
@@ -210,7 +211,7 @@ def _compare_files(
     pictures: Sequence[Path], target: Path, original: Path | None, *, replace: bool, json: bool
 ) -> None:
     """Write a page of finished pictures, and say so."""
-    from esc_cli.evaluation.comparison import show_files, sizes_of_files
+    from esc_cli.evaluation.shown import show_files, sizes_of_files
     from esc_cli.evaluation.viewer.page import written_page
 
     _say_what_is_not_shown([*([original] if original else ()), *pictures])

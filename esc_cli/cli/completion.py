@@ -107,10 +107,12 @@ def one_of(*values: str) -> Completer:
 
 def models(context: typer.Context, incomplete: str) -> list[str]:
     """Return the names of models. If there is none, the shell completes files."""
-    from esc_cli.checkpoints.manifest import AUTO_MODEL, StandIn, read_manifest
+    from esc_cli.checkpoints.manifest import AUTO_MODEL, Baseline, read_manifest
 
     try:
-        return _like(incomplete, (AUTO_MODEL, *(entry.name for entry in read_manifest()), *get_args(StandIn)))
+        return _like(
+            incomplete, (AUTO_MODEL, *(entry.name for entry in read_manifest()), *get_args(Baseline))
+        )
     except EscError:
         return []
 

@@ -1,12 +1,13 @@
 """Options that several commands share."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from esc_cli.cli import completion
 from esc_cli.engine.executors.registry import REQUESTS
+from esc_cli.evaluation.degradation.names import DegradationName
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 _SHORT_PRECISIONS = {"fp32": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16"}
@@ -76,7 +77,7 @@ Tta = Annotated[
     ),
 ]
 Degradation = Annotated[
-    Literal["bicubic", "robust", "real"],
+    DegradationName,
     typer.Option(
         help="How pictures are shrunk: bicubic, robust (slight blur, noise, JPEG) or real (as Real-ESRGAN)."
     ),

@@ -10,9 +10,10 @@ from statistics import median
 import torch
 from torch import Tensor
 
-from esc_cli.errors import DeviceError, UsageError
+from esc_cli.engine.device import synchronize
+from esc_cli.errors import DeviceError, UsageError, first_line
 from esc_cli.networks.attention.position_bias import TableBias
-from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
+from esc_cli.networks.attention.windows import ATTENTION_BACKENDS, AUTOMATIC
 
 EXACT = "sdpa"
 """The reference for all other backends: fused and exact, in every precision on every device."""
@@ -27,6 +28,7 @@ _WINDOW_PX, _HEADS, _CHANNELS = 32, 4, 16
 """Sizes of ESC's attention, which is the workload that is measured."""
 
 _WINDOWS, _ROUNDS = 32, 5
+"""Number of windows in this workload, and number of rounds that count."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ def choose_attention(request: str, device: torch.device, dtype: torch.dtype) -> 
 def _automatic(device: torch.device, dtype: torch.dtype) -> AttentionChoice:
     if device.type == "cpu" and _runs("blocked", device, dtype):
         return AttentionChoice("blocked", BLOCKED)
-    candidates = [EXACT, *(name for name in ("flash",) if _runs(name, device, dtype))]
+    candidates = [EXACT, *(name for name in AUTOMATIC if name != EXACT and _runs(name, device, dtype))]
     if len(candidates) == 1:
         return AttentionChoice(EXACT, "fused and exact, the only candidate here")
     times_s = measure(candidates, device, dtype)
@@ -95,10 +97,10 @@ def measure(
 
 
 def _time_s(run: Callable[[], object], device: torch.device) -> float:
-    _synchronize(device)
+    synchronize(device)
     start = time.perf_counter()
     run()
-    _synchronize(device)
+    synchronize(device)
     return time.perf_counter() - start
 
 
@@ -120,9 +122,9 @@ def _try(name: str, device: torch.device, dtype: torch.dtype) -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch explains in several warnings why it has no kernel
             _workload(name, device, dtype, 1, 8)()
-            _synchronize(device)
+            synchronize(device)
     except Exception as error:  # each compiler and kernel fails in its own way
-        reason = str(error).strip().partition("\n")[0]
+        reason = first_line(error)
         raise DeviceError(
             f"{device} cannot compute {name} attention: {reason}",
             hint=f"choose {EXACT}, which works everywhere",
@@ -139,8 +141,3 @@ def _workload(
     bias = TableBias(table, window_px)
     attend = torch.inference_mode()(ATTENTION_BACKENDS[name].attend)
     return lambda: attend(tokens, tokens, tokens, bias)
-
-
-def _synchronize(device: torch.device) -> None:
-    if device.type != "cpu":
-        torch.accelerator.synchronize(device)

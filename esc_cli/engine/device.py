@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch.nn import functional as F
 
-from esc_cli.errors import DeviceError, UsageError
+from esc_cli.errors import DeviceError, UsageError, first_line
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
@@ -125,6 +125,12 @@ def choose_precision(request: Precision, device: torch.device) -> PrecisionChoic
     return PrecisionChoice(dtype, "asked for")
 
 
+def synchronize(device: torch.device) -> None:
+    """Wait until a device has finished all its work."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize(device)
+
+
 def _automatic_precision(device: torch.device) -> PrecisionChoice:
     if _has_tensor_cores(device):
         return PrecisionChoice(torch.float16, CUDA_FLOAT16)
@@ -193,5 +199,5 @@ def _failure(device: torch.device, dtype: torch.dtype = torch.float32) -> str | 
         picture = torch.ones(1, 3, 8, 8, device=device, dtype=dtype)
         F.conv2d(picture, picture.new_ones(3, 3, 3, 3)).sum().item()
     except RuntimeError as error:
-        return str(error).partition("\n")[0]
+        return first_line(error)
     return None

@@ -2,7 +2,6 @@
 
 import math
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
@@ -12,8 +11,9 @@ from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.executors.base import Executor, Runtime
 from esc_cli.engine.executors.registry import is_standard
 from esc_cli.engine.memory.footprint import Work
-from esc_cli.engine.memory.free import check_room, free_bytes, host_free_bytes, release_reserve
-from esc_cli.engine.pixels import from_unit
+from esc_cli.engine.memory.free import free_bytes, release_reserve
+from esc_cli.engine.output import Output, Progress, ReportPixels, host_picture
+from esc_cli.engine.pixels import movable
 from esc_cli.engine.tiling.choice import Mode, TilingRequest, Way, choose_ways
 from esc_cli.engine.tiling.shared_statistics import Statistics
 from esc_cli.engine.tiling.tiled import TiledRun, TileSizes
@@ -21,11 +21,28 @@ from esc_cli.engine.tiling.tiles import Span
 from esc_cli.engine.transfer import Download
 from esc_cli.errors import OutOfMemoryError
 from esc_cli.networks.architectures.base import NetworkConfig, TilingAdvice
-from esc_cli.networks.architectures.lte import Grid
+from esc_cli.networks.grid import Grid
 from esc_cli.networks.padding import reflect_pad
 
-ReportPixels = Callable[[int], None]
-"""Receives the number of low-resolution pixels that were finished since the last call."""
+
+@dataclass(frozen=True)
+class PassRequest:
+    """A picture to upscale in a pass, and the result that is asked for.
+
+    Attributes:
+        low: The picture, (N, 3, H, W), any pixel type, any device. It is not modified.
+        dtype: Pixel type of the result.
+        size: Size of an arbitrary-scale network's result, (height, width).
+        wraps: Axes along which the picture wraps.
+        samples: If the picture is a part of a larger one, a picture that stands for the whole. The network
+            then pools over it, if the runtime can share what is pooled.
+    """
+
+    low: Tensor
+    dtype: torch.dtype
+    size: tuple[int, int] | None = None
+    wraps: Wraps = NOT_WRAPPED
+    samples: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -46,9 +63,9 @@ class PassResult:
 class Pass:
     """Run one network over pictures, and remember what did not fit in memory."""
 
-    def __init__(self, executor: Executor, request: TilingRequest) -> None:
+    def __init__(self, executor: Executor, tiling: TilingRequest) -> None:
         self._executor = executor
-        self._request = request
+        self._tiling = tiling
         self._too_large_px: dict[Mode, int] = {}
         self._tile_px = self._strip_rows = sys.maxsize
 
@@ -57,15 +74,7 @@ class Pass:
         """Configuration of the network."""
         return self._executor.config
 
-    def run(
-        self,
-        low: Tensor,
-        dtype: torch.dtype,
-        report: ReportPixels,
-        size: tuple[int, int] | None = None,
-        wraps: Wraps = NOT_WRAPPED,
-        samples: Tensor | None = None,
-    ) -> PassResult:
+    def run(self, request: PassRequest, report: ReportPixels) -> PassResult:
         """Upscale a picture.
 
         The picture is padded by reflection, at the right and the bottom, to a size that suits the network (a
@@ -73,68 +82,57 @@ class Pass:
         that wraps is not padded.
 
         Args:
-            low: (N, 3, H, W), any pixel type, any device. It is not modified.
-            dtype: Pixel type of the result.
+            request: The picture, and the result that is asked for.
             report: Called with the low-resolution pixels as they are finished, N H W in total.
-            size: Size of an arbitrary-scale network's result, (height, width).
-            wraps: Axes along which the picture wraps.
-            samples: If the picture is a part of a larger one, a picture that stands for the whole. The
-                network then pools over it, if the runtime can share what is pooled.
 
         Returns:
-            The upscaled picture, (N, 3, scale H, scale W) or of ``size``, on the host.
+            The upscaled picture, (N, 3, scale H, scale W) or of the requested size, on the host.
 
         Raises:
             OutOfMemoryError: The result does not fit in memory, or no way to compute it does.
+            DeviceError: The device failed.
             WeightsError: The network's values are not finite.
         """
+        low, size, wraps = request.low, request.size, request.wraps
         n, _, height, width = low.shape
         executor = self._executor
         cells = self._whole_cells(low, wraps)
         if cells != (1, 1):
-            return self._run_repeated(low, cells, dtype, report, wraps)
+            return self._run_repeated(request, cells, report)
         retries, scale = executor.overflow_retries, executor.config.scale
         grid = None if size is None else Grid.between((height, width), size)
-        high = _host_picture((n, 3, *(size or (scale * height, scale * width))), dtype)
-        statistics = None if samples is None else self._gathered(samples)
+        high = host_picture((n, 3, *(size or (scale * height, scale * width))), request.dtype)
+        statistics = None if request.samples is None else self._gathered(request.samples)
         padded = _padded(low.to(executor.device), executor.config, wraps)
-        progress = _Progress(n * height * width, report)
+        progress = Progress(n * height * width, report)
         with Download(executor.device) as download:
-            way = self._run_padded(padded, _Output(high, scale, grid, progress, download, wraps, statistics))
+            way = self._run_padded(padded, Output(high, scale, grid, progress, download, wraps, statistics))
         progress.finish()
         return PassResult(high, way, executor.overflow_retries - retries)
 
     def _gathered(self, samples: Tensor) -> Statistics | None:
         """Return what the network pools over a picture, or None if nothing can be shared."""
         executor = self._executor
-        if not (executor.config.pools and executor.runtime.shares_statistics):
+        if not executor.shares_statistics:
             return None
         return executor.gather(_padded(samples.to(executor.device), executor.config, NOT_WRAPPED))
 
     def _whole_cells(self, low: Tensor, wraps: Wraps) -> tuple[int, int]:
         """Return how often a picture that wraps must be repeated, so that it can be unshuffled as a whole."""
-        config = self._executor.config
-        cell_px = config.window_size // config.body().window_size
+        cell_px = self.config.body_factor
         rows, columns = (cell_px // math.gcd(cell_px, side) for side in low.shape[-2:])
         return (rows if wraps.rows else 1), (columns if wraps.columns else 1)
 
-    def _run_repeated(
-        self,
-        low: Tensor,
-        times: tuple[int, int],
-        dtype: torch.dtype,
-        report: ReportPixels,
-        wraps: Wraps,
-    ) -> PassResult:
+    def _run_repeated(self, request: PassRequest, times: tuple[int, int], report: ReportPixels) -> PassResult:
         """Upscale several copies of a picture side by side, and keep the first one."""
+        low = request.low
         height, width = (self.config.scale * side for side in low.shape[-2:])
-        movable = low.view(torch.int16) if low.dtype == torch.uint16 else low
-        repeated = movable.repeat(1, 1, *times).view(low.dtype)
-        result = self.run(repeated, dtype, lambda px: None, wraps=wraps)
+        repeated = movable(low).repeat(1, 1, *times).view(low.dtype)
+        result = self.run(replace(request, low=repeated), lambda px: None)
         report(low[:, 0].numel())
         return replace(result, high=result.high[..., :height, :width].contiguous())
 
-    def _run_padded(self, padded: Tensor, output: "_Output") -> str:
+    def _run_padded(self, padded: Tensor, output: Output) -> str:
         """Run a padded picture, (N, 3, H, W), in the first way that fits, and return a text that says how."""
         n, _, height, width = padded.shape
         executor = self._executor
@@ -156,14 +154,14 @@ class Pass:
             hint="close other programs, or choose another device, another tiling or a smaller model",
         )
 
-    def _ways(self, work: Work, left_bytes: int, output: "_Output") -> tuple[Way, ...]:
+    def _ways(self, work: Work, left_bytes: int, output: Output) -> tuple[Way, ...]:
         """Return the ways to run a picture, in the order in which they are tried."""
         # If rows wrap, strips do not overwrite maps that are done. ESC-light x2 on 640x640 in strips takes
         # 797 MB instead of 690, and half of the free memory is left for other networks.
         usable_bytes = left_bytes // 2 if output.wraps.rows else left_bytes
         given = output.statistics is not None
         on_cpu = self._executor.device.type == "cpu"
-        ways = choose_ways(self._request, work, usable_bytes, on_cpu and not given)
+        ways = choose_ways(self._tiling, work, usable_bytes, on_cpu and not given)
         if given:  # strips pool over the picture that they are cut from
             ways = tuple(way for way in ways if way.mode != "exact")
         # Tiles of an arbitrary grid have no pixels in common, and a tile does not reach the opposite border.
@@ -171,7 +169,7 @@ class Pass:
             ways = tuple(way for way in ways if way.sizes is None)
         return ways
 
-    def _attempt(self, way: Way, padded: Tensor, output: "_Output") -> bool:
+    def _attempt(self, way: Way, padded: Tensor, output: Output) -> bool:
         """Run a picture in one way. Return False if memory ran out."""
         output.progress.begin()
         try:
@@ -186,12 +184,12 @@ class Pass:
             return False
         return True
 
-    def _run_whole(self, padded: Tensor, output: "_Output") -> Tensor:
+    def _run_whole(self, padded: Tensor, output: Output) -> Tensor:
         if output.wraps:
             return self._executor(padded, wraps=output.wraps)
         return self._executor(padded, output.grid, output.statistics)
 
-    def _run_exact(self, padded: Tensor, output: "_Output") -> None:
+    def _run_exact(self, padded: Tensor, output: Output) -> None:
         self._strip_rows = self._executor.stream(
             padded,
             self._strip_rows,
@@ -202,7 +200,7 @@ class Pass:
             wraps=output.wraps,
         )
 
-    def _run_tiles(self, sizes: TileSizes, padded: Tensor, output: "_Output") -> None:
+    def _run_tiles(self, sizes: TileSizes, padded: Tensor, output: Output) -> None:
         sizes = replace(sizes, largest_px=min(sizes.largest_px, self._tile_px))
         tiled = TiledRun(self._executor, sizes, output.statistics)
         area_px = padded[:, 0].numel()
@@ -214,67 +212,6 @@ class Pass:
         tiled.run(padded, write)
         if tiled.tile_px < sizes.largest_px:
             self._tile_px = tiled.tile_px
-
-
-@dataclass(frozen=True)
-class _Output:
-    """The destination of finished pixels.
-
-    Attributes:
-        high: The result, (N, 3, scale H, scale W) or of the size of ``grid``, on the host.
-        scale: Scale of the network.
-        grid: Where the result's pixels lie, for an arbitrary-scale network; else None.
-        progress: Progress of the work.
-        download: Copies pixels to the host.
-        wraps: Axes along which the picture wraps.
-        statistics: What the network pools, if that was gathered from another picture.
-    """
-
-    high: Tensor
-    scale: int
-    grid: Grid | None
-    progress: "_Progress"
-    download: Download
-    wraps: Wraps = NOT_WRAPPED
-    statistics: Statistics | None = None
-
-    def write(self, rows: Span, columns: Span, block: Tensor) -> None:
-        """Convert finished pixels on their device and copy them to their place. They are overwritten."""
-        place = self._place(rows, columns)
-        cropped = block[..., : place.shape[-2], : place.shape[-1]]
-        self.download.put(from_unit(cropped, self.high.dtype), place)
-
-    def _place(self, rows: Span, columns: Span) -> Tensor:
-        if self.grid is not None:
-            return self.high[..., self.grid.rows_above(rows.start) : self.grid.rows_above(rows.stop), :]
-        height, width = (side // self.scale for side in self.high.shape[-2:])
-        return self.high[..., rows.enlarged(self.scale, height), columns.enlarged(self.scale, width)]
-
-
-class _Progress:
-    """Convert shares of the work to whole pixels, at most the total."""
-
-    def __init__(self, total_px: int, report: ReportPixels) -> None:
-        self._total_px = total_px
-        self._report = report
-        self._share = 0.0
-        self._reported_px = 0
-
-    def begin(self) -> None:
-        """Start the work, perhaps again. Pixels that were already reported stay reported."""
-        self._share = 0.0
-
-    def add_share(self, share: float) -> None:
-        self._share += share
-        self._report_up_to(min(int(self._share * self._total_px), self._total_px))
-
-    def finish(self) -> None:
-        self._report_up_to(self._total_px)
-
-    def _report_up_to(self, done_px: int) -> None:
-        if done_px > self._reported_px:
-            self._report(done_px - self._reported_px)
-            self._reported_px = done_px
 
 
 def _padded(low: Tensor, config: NetworkConfig, wraps: Wraps) -> Tensor:
@@ -302,12 +239,3 @@ def _in_words(way: Way, left_bytes: int, runtime: Runtime, advice: TilingAdvice)
     needed, left = (f"{count // 2**20:,} MB" for count in (way.needed_bytes, left_bytes))
     by = "" if is_standard(runtime) else f" by {runtime.title}"
     return f"{names[way.mode]}{by}: needs up to {needed} of {left} free"
-
-
-def _host_picture(shape: tuple[int, ...], dtype: torch.dtype) -> Tensor:
-    """Allocate a result after checking that it fits, because the system promises more memory than it has."""
-    what = f"the result of {shape[-2]}x{shape[-1]} pixels needs"
-    check_room(what, math.prod(shape) * dtype.itemsize, host_free_bytes(), "choose a smaller scale")
-    # The result is an ordinary tensor that the caller may change. All other tensors are for inference only.
-    with torch.inference_mode(mode=False):
-        return torch.empty(shape, dtype=dtype)

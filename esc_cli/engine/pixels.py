@@ -95,6 +95,14 @@ def is_finite(numbers: Tensor) -> bool:
     return bool(torch.isfinite(torch.stack((smallest, largest))).all())
 
 
+def movable(pixels: Tensor) -> Tensor:
+    """Return a view of pixels in a type that torch can flip and repeat; the values may mean other numbers.
+
+    Torch 2.13 cannot flip uint16 on the CPU. Where pixels are only moved, their type does not matter.
+    """
+    return pixels.view(torch.int16) if pixels.dtype == torch.uint16 else pixels
+
+
 def to_unit(pixels: Tensor) -> Tensor:
     """Convert pixels of any of ``PIXEL_DTYPES`` to float32 in [0, 1]. The result is always a copy."""
     unit = pixels.to(torch.float32, copy=True)

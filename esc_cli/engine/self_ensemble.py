@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.memory.free import check_room, host_free_bytes
-from esc_cli.engine.passes import Pass, PassResult, ReportPixels
-from esc_cli.engine.pixels import from_unit
+from esc_cli.engine.output import ReportPixels
+from esc_cli.engine.passes import Pass, PassRequest, PassResult
+from esc_cli.engine.pixels import from_unit, movable
 
 
 @dataclass(frozen=True)
@@ -29,9 +29,7 @@ class Symmetry:
 
     def apply(self, picture: Tensor) -> Tensor:
         """Return a turned copy of (..., H, W), of any pixel type, on any device."""
-        # Torch 2.13 cannot flip uint16 on the CPU. Pixels are only moved, so their type does not matter.
-        movable = picture.view(torch.int16) if picture.dtype == torch.uint16 else picture
-        turned = movable.rot90(self.turns, (-2, -1))
+        turned = movable(picture).rot90(self.turns, (-2, -1))
         return (turned.flip(-1) if self.mirrored else turned).view(picture.dtype)
 
     def size_of(self, size: tuple[int, int]) -> tuple[int, int]:
@@ -63,59 +61,44 @@ class SelfEnsemble:
     def __init__(self, run: Pass) -> None:
         self._pass = run
 
-    def run(
-        self,
-        low: Tensor,
-        dtype: torch.dtype,
-        report: ReportPixels,
-        size: tuple[int, int] | None = None,
-        wraps: Wraps = NOT_WRAPPED,
-        samples: Tensor | None = None,
-    ) -> PassResult:
+    def run(self, request: PassRequest, report: ReportPixels) -> PassResult:
         """Upscale a picture to the mean of eight results in [0, 1], which is rounded once.
 
         Args:
-            low: See ``Pass.run``.
-            dtype: Pixel type of the result.
+            request: See ``Pass.run``.
             report: Called with the low-resolution pixels as they are finished, 8 N H W in total.
-            size: See ``Pass.run``.
-            wraps: See ``Pass.run``.
-            samples: See ``Pass.run``.
 
         Returns:
-            The upscaled picture, (N, 3, scale H, scale W) or of ``size``, on the host.
+            The upscaled picture, (N, 3, scale H, scale W) or of the requested size, on the host.
 
         Raises:
             OutOfMemoryError: Two results do not fit in memory, or no way to compute them does.
+            DeviceError: The device failed.
             WeightsError: The network's values are not finite.
         """
-        scale, (height, width) = self._pass.config.scale, low.shape[-2:]
-        _check_room((*low.shape[:2], *(size or (scale * height, scale * width))))
-        first = self._run_turned(SYMMETRIES[0], low, report, size, wraps, samples)
+        scale, (height, width) = self._pass.config.scale, request.low.shape[-2:]
+        _check_room((*request.low.shape[:2], *(request.size or (scale * height, scale * width))))
+        first = self._pass.run(_turned(request, SYMMETRIES[0]), report)
         total, retries = first.high.numpy(), first.overflow_retries
         for symmetry in SYMMETRIES[1:]:
-            result = self._run_turned(symmetry, low, report, size, wraps, samples)
+            result = self._pass.run(_turned(request, symmetry), report)
             np.add(total, symmetry.undo(result.high.numpy()), out=total)
             retries += result.overflow_retries
             del result  # free its memory before the next result is made
         with torch.inference_mode(mode=False):  # an ordinary tensor, which the caller may change
-            high = from_unit(first.high.div_(len(SYMMETRIES)), dtype)
+            high = from_unit(first.high.div_(len(SYMMETRIES)), request.dtype)
         return PassResult(high, f"self-ensemble of {len(SYMMETRIES)}: {first.way}", retries)
 
-    def _run_turned(
-        self,
-        symmetry: Symmetry,
-        low: Tensor,
-        report: ReportPixels,
-        size: tuple[int, int] | None,
-        wraps: Wraps,
-        samples: Tensor | None,
-    ) -> PassResult:
-        turned_size = None if size is None else symmetry.size_of(size)
-        turned_wraps = wraps.turned(symmetry.turns)
-        turned_samples = None if samples is None else symmetry.apply(samples)
-        turned = symmetry.apply(low)
-        return self._pass.run(turned, torch.float32, report, turned_size, turned_wraps, turned_samples)
+
+def _turned(request: PassRequest, symmetry: Symmetry) -> PassRequest:
+    """Return the request for a turned picture, with a result in float32."""
+    return PassRequest(
+        symmetry.apply(request.low),
+        torch.float32,
+        size=None if request.size is None else symmetry.size_of(request.size),
+        wraps=request.wraps.turned(symmetry.turns),
+        samples=None if request.samples is None else symmetry.apply(request.samples),
+    )
 
 
 def _check_room(shape: tuple[int, ...]) -> None:

@@ -16,6 +16,14 @@ from esc_cli.engine.memory.control_groups import group_folders
 _VARIABLE = "OMP_NUM_THREADS"
 """Environment variable that sets the number of threads of torch and many other programs."""
 
+VALUES_PER_THREAD = 2**20
+"""Values of a result that occupy a thread which only copies and converts them.
+
+With ``nearest``, two threads on two cores make 640x480 pixels, which are 921,600 values, no faster than one
+thread does (6.3 and 6.6 ms at best). While other processes kept the cores busy, they took 3 to 35 times as
+long.
+"""
+
 
 def usable_cores(root: Path = Path("/")) -> int:
     """Return how many cores this process may keep busy: the minimum of affinity and container quota.
@@ -38,14 +46,11 @@ def computing_with(threads: int | None) -> Iterator[None]:
     Args:
         threads: Number of threads. None means one per core. There are never more than cores that may be used.
     """
-    before = torch.get_num_threads()
-    limit_threads()
-    if threads is not None:
-        torch.set_num_threads(min(threads, usable_cores()))
-    try:
+    with _restored_threads():
+        limit_threads()
+        if threads is not None:
+            torch.set_num_threads(min(threads, usable_cores()))
         yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def threads_in_use(asked: int | None) -> tuple[int, str]:
@@ -62,15 +67,6 @@ def threads_in_use(asked: int | None) -> tuple[int, str]:
     return threads, reason
 
 
-VALUES_PER_THREAD = 2**20
-"""Values of a result that occupy a thread which only copies and converts them.
-
-With ``nearest``, two threads on two cores make 640x480 pixels, which are 921,600 values, no faster than one
-thread does (6.3 and 6.6 ms at best). While other processes kept the cores busy, they took 3 to 35 times as
-long.
-"""
-
-
 @contextmanager
 def copying(values: int) -> Iterator[None]:
     """Limit torch's threads inside this context to those that are worth waiting for.
@@ -78,10 +74,17 @@ def copying(values: int) -> Iterator[None]:
     Args:
         values: Number of values that are copied and converted, without a network that multiplies them.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, min(before, values // VALUES_PER_THREAD)))
-    try:
+    with _restored_threads() as threads:
+        torch.set_num_threads(max(1, min(threads, values // VALUES_PER_THREAD)))
         yield
+
+
+@contextmanager
+def _restored_threads() -> Iterator[int]:
+    """Yield torch's number of threads, and restore it at the end of this context."""
+    before = torch.get_num_threads()
+    try:
+        yield before
     finally:
         torch.set_num_threads(before)
 

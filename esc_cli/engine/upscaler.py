@@ -2,7 +2,8 @@
 
 A picture reaches a network in four steps:
 
-1. ``Upscaler.run`` runs the networks of a cascade one after the other, each in a ``Pass``.
+1. ``Upscaler.run`` runs the networks of a cascade one after the other, each in a ``Pass``. A ``PassPlanner``
+   chooses the runtime of each pass.
 2. ``Pass.run`` pads the picture for its network, chooses between the whole picture, exact strips and tiles,
    and assembles the result on the host. With the self-ensemble, it is called eight times.
 3. An ``Executor`` runs the network on its device: ``__call__`` on a picture or a tile, ``stream`` in strips.
@@ -12,9 +13,9 @@ The constructor makes all choices that do not depend on the picture. ``tuned`` i
 """
 
 import copy
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, overload
 
@@ -28,28 +29,27 @@ from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.engine.attention_choice import AttentionChoice, choose_attention
 from esc_cli.engine.borders import NOT_WRAPPED, Seamless, Wraps
-from esc_cli.engine.device import Precision, PrecisionChoice, choose_precision
-from esc_cli.engine.executors.base import Demands, Runtime
-from esc_cli.engine.executors.registry import (
-    AUTO,
-    STANDARD,
-    choose_device_for,
-    choose_runtime,
-    runtime_named,
+from esc_cli.engine.compatibility import (
+    check_networks,
+    check_runtime,
+    check_scale_and_borders,
+    suitable_precision,
 )
-from esc_cli.engine.memory.footprint import Work
-from esc_cli.engine.memory.free import free_bytes
-from esc_cli.engine.passes import Pass
+from esc_cli.engine.device import Precision, choose_precision
+from esc_cli.engine.executors.base import Demands, Runtime
+from esc_cli.engine.executors.registry import AUTO, STANDARD, choose_device_for
+from esc_cli.engine.pass_planner import PassPlanner
+from esc_cli.engine.passes import PassRequest
 from esc_cli.engine.pixels import array_of, check_dtype, check_picture, dtype_name, tensor_of
-from esc_cli.engine.self_ensemble import SYMMETRIES, SelfEnsemble
+from esc_cli.engine.self_ensemble import SYMMETRIES
 from esc_cli.engine.threads import copying
-from esc_cli.engine.tiling.choice import Tiling, TilingRequest, fits_whole, tiling_request
+from esc_cli.engine.tiling.choice import Tiling, tiling_request
 from esc_cli.engine.tiling.samples import sampled
 from esc_cli.engine.tuning.candidates import Candidate, candidates
 from esc_cli.engine.tuning.figures import Amount, Figures
 from esc_cli.engine.tuning.trials import Bench
 from esc_cli.engine.tuning.tuner import Tuner
-from esc_cli.errors import OutOfMemoryError, UsageError
+from esc_cli.errors import OutOfMemoryError
 
 ProgressCallback = Callable[[int, int], None]
 """Receives the low-resolution pixels that are done and their total, over all passes.
@@ -146,7 +146,7 @@ class Upscaler:
         seamless: Seamless | None = None,
     ) -> None:
         self.wraps = Wraps.parse(seamless)
-        chosen_device, self._runtime_request = choose_device_for(runtime, device)
+        chosen_device, runtime_request = choose_device_for(runtime, device)
         self.device, self.device_reason = chosen_device.device, chosen_device.reason
         self.device_name = chosen_device.name
         chosen_precision = choose_precision(precision, self.device)
@@ -156,30 +156,29 @@ class Upscaler:
         self.window_px = cascade.first.config.window_size
         self._precision_is_free = precision == "auto"
         if self._precision_is_free:
-            chosen_precision = self._suitable_precision(chosen_precision, runtime)
+            chosen_precision = suitable_precision(chosen_precision, cascade, self.device, runtime)
         self.precision, self.precision_reason = chosen_precision.dtype, chosen_precision.reason
         chosen_attention = choose_attention(attention, self.device, self.precision)
         if cascade.is_opaque:
             chosen_attention = AttentionChoice("naive", "the network is run as it is written")
         self.attention, self.attention_reason = chosen_attention.name, chosen_attention.reason
-        for checkpoint in cascade.checkpoints.values():
-            _refuse_unsupported(checkpoint, self.precision, tiling, attention)
-        self._demands = Demands(
+        check_networks(cascade, self.precision, tiling, attention)
+        demands = Demands(
             strips=tiling == "exact",
             attention=attention != "auto",
             any_scale=self.does_any_scale,
             wraps=bool(self.wraps),
         )
-        if runtime != AUTO:
-            self._check_runtime(runtime_named(runtime))
-        self._tiling_requests = {
+        check_runtime(runtime_request, demands, cascade, self.device, self.precision)
+        tilings = {
             one: tiling_request(tiling, tile_px, overlap_px, checkpoint.config.window_size)
             for one, checkpoint in cascade.checkpoints.items()
         }
-        self._check_scale_and_borders()
-        self._tta = tta
+        check_scale_and_borders(cascade, self.wraps, tilings.values())
+        self._planner = PassPlanner(
+            cascade, self.device, runtime_request, tilings, demands, tta, self.attention
+        )
         self._use_earlier_figures(any_attention=attention == "auto")
-        self._made_passes: dict[tuple[float, torch.dtype, str], Pass | SelfEnsemble] = {}
 
     def __repr__(self) -> str:
         names = ", ".join(dict.fromkeys(checkpoint.name for checkpoint in self._cascade.checkpoints.values()))
@@ -234,6 +233,7 @@ class Upscaler:
         Raises:
             InputError: ``low`` is not a picture of this kind.
             OutOfMemoryError: The result or the smallest tile does not fit in memory.
+            DeviceError: The device failed.
             WeightsError: The network's values are not finite.
         """
         if isinstance(low, np.ndarray):
@@ -258,12 +258,13 @@ class Upscaler:
         dtype = low.dtype if dtype is None else dtype
         check_dtype(dtype)
         low_px = low[:, 0].numel()
-        rounds = len(SYMMETRIES) if self._tta else 1
+        rounds = len(SYMMETRIES) if self._planner.tta else 1
         meter = _Meter(progress, rounds * self._cascade.work_px(low_px))
         job_px = low_px if job_px is None else job_px
         # Half of the rounds have the picture's own shape, and half have the rotated picture's shape.
         job_px *= max(1, rounds // 2)
-        passes = self._planned_passes(dtype, low.shape, job_px, is_part=samples is not None)
+        precision, is_part = self.precision_for(dtype), samples is not None
+        passes = self._planner.plan(low.shape, precision, job_px, is_part=is_part)
         # Between passes, 16 bits lose nothing visible and take half the memory of float32.
         between = torch.float32 if dtype.is_floating_point else torch.uint16
         wraps = self.wraps if samples is None else NOT_WRAPPED
@@ -274,72 +275,15 @@ class Upscaler:
                 for position, one in enumerate(passes, start=1):
                     is_last = position == len(passes)
                     kind = dtype if is_last else between
-                    result = one.run(low, kind, meter.add, size, wraps, samples)
+                    result = one.run(PassRequest(low, kind, size, wraps, samples), meter.add)
                     if samples is not None and not is_last:
-                        samples = sampled(one.run(samples, kind, lambda px: None).high)
+                        samples = sampled(one.run(PassRequest(samples, kind), lambda px: None).high)
                     low = result.high  # (N, 3, scale H, scale W), on the host
                     ways.append(result.way)
                     retries += result.overflow_retries
         except torch.OutOfMemoryError as error:
             raise OutOfMemoryError(f"{self.device} does not have enough memory to join the tiles") from error
         return Upscaled(low, tuple(ways), retries)
-
-    def _planned_passes(
-        self, pixels: torch.dtype, shape: torch.Size, job_px: int, *, is_part: bool
-    ) -> list[Pass | SelfEnsemble]:
-        """Return the passes over pictures of a shape, (N, 3, H, W), for results of a pixel type."""
-        dtype = self.precision_for(pixels)
-        passes, (n, _, height, width) = [], shape
-        for scale in self.passes:
-            runtime = self._choose_runtime(scale, dtype, (n, height, width), job_px, is_part=is_part)
-            passes.append(self._pass(scale, dtype, runtime))
-            height, width, job_px = (int(now) for now in (height * scale, width * scale, job_px * scale**2))
-        return passes
-
-    def _choose_runtime(
-        self,
-        scale: float,
-        dtype: torch.dtype,
-        pictures: tuple[int, int, int],
-        job_px: int,
-        *,
-        is_part: bool,
-    ) -> Runtime:
-        """Choose the runtime of a pass over pictures, (N, H, W).
-
-        Unless the user asked for it, a runtime other than torch gets only pictures that run whole, and parts
-        of a picture only if it can share what is pooled.
-        """
-        return choose_runtime(
-            self._runtime_request,
-            self._cascade.checkpoints[scale].network,
-            self.device,
-            dtype,
-            job_px,
-            lambda runtime: (
-                (runtime.shares_statistics or not is_part) and self._suits(runtime, scale, dtype, pictures)
-            ),
-            lambda runtime: self._figures.saved_s(runtime.name, dtype, job_px),
-        )
-
-    def _suits(
-        self, runtime: Runtime, scale: float, dtype: torch.dtype, pictures: tuple[int, int, int]
-    ) -> bool:
-        """Return whether a runtime can run pictures, (N, H, W), whole and as the user asks."""
-        config = self._cascade.checkpoints[scale].config
-        work = Work(config, dtype, self.attention, *pictures, runtime)
-        fits = fits_whole(self._tiling_requests[scale], work, free_bytes(self.device))
-        return fits and runtime.missing(self._demands) is None
-
-    def _pass(self, scale: float, dtype: torch.dtype, runtime: Runtime) -> Pass | SelfEnsemble:
-        """Return the pass of a network, which keeps its executor for further pictures."""
-        key = scale, dtype, runtime.name
-        if key not in self._made_passes:
-            checkpoint = self._cascade.checkpoints[scale]
-            executor = runtime.executor(checkpoint, self.device, dtype, self.attention)
-            made = Pass(executor, self._tiling_requests[scale])
-            self._made_passes[key] = SelfEnsemble(made) if self._tta else made
-        return self._made_passes[key]
 
     def precision_for(self, pixels: torch.dtype) -> torch.dtype:
         """Return the type of weights and features for results of a pixel type.
@@ -369,10 +313,9 @@ class Upscaler:
         )
         self._candidates = tuple(one for one in found if self._cascade.supports(one.dtype))
         self.measured: tuple[str, ...] = ()
-        self._figures = Figures()
         tuner = self._tuner()
         if tuner is not None:
-            self._settle(tuner, tuner.recall(), Amount())
+            self._settle(tuner, tuner.bench.recall(), Amount())
 
     def tuned(self, amount: Amount, *, anew: bool = False) -> "Upscaler":
         """Return an upscaler with the fastest settings for a job, of those that the user left open.
@@ -388,32 +331,31 @@ class Upscaler:
             return self
         figures = tuner.measure(amount, anew=anew)
         now = Candidate(self.precision, self.attention)
-        if figures == self._figures and tuner.best(figures, amount) == now:
+        if figures == self._planner.figures and tuner.best(figures, amount) == now:
             return self  # with the executors that it has made
         tuned = copy.copy(self)
-        tuned._made_passes = {}
         tuned._settle(tuner, figures, amount)
         return tuned
 
     def _tuner(self) -> Tuner | None:
         """Return what chooses by measurements, or None if these may not change how the networks run."""
-        cascade, runtime_is_free = self._cascade, self._runtime_request == AUTO
+        cascade, planner = self._cascade, self._planner
         if not cascade.has_weights or cascade.is_opaque:
             return None
-        if not runtime_is_free and self._runtime_request != STANDARD:
+        if planner.runtime not in (AUTO, STANDARD):
             return None
         # The networks of further passes are of the same kind as the first one.
         bench = Bench(cascade.first, self.device)
 
         def suits(runtime: Runtime, size: tuple[int, int]) -> bool:
-            return self._suits(runtime, self.passes[0], torch.float32, (1, *size))
+            return planner.suits(runtime, self.passes[0], torch.float32, (1, *size))
 
-        return Tuner(self._usual, self._candidates, bench, suits if runtime_is_free else None)
+        return Tuner(self._usual, self._candidates, bench, suits if planner.runtime == AUTO else None)
 
     def _settle(self, tuner: Tuner, figures: Figures, amount: Amount) -> None:
         """Choose the precision and the attention backend according to figures."""
         best = tuner.best(figures, amount)
-        self._figures = figures
+        self._planner = replace(self._planner, attention=best.attention, figures=figures)
         self.measured = tuner.bench.in_words(figures)
         self.precision, self.attention = best.dtype, best.attention
         self.precision_reason, self.attention_reason = self._reasons
@@ -424,47 +366,6 @@ class Upscaler:
             self.precision_reason = f"{reason}; {SUITS_8_BITS}"
         if self.attention_reason != "asked for":
             self.attention_reason = reason
-
-    def _suitable_precision(self, chosen: PrecisionChoice, runtime: str) -> PrecisionChoice:
-        """Return the precision for ``auto``, which is float32 if the networks or the runtime need it."""
-        if not self._cascade.has_weights:
-            return PrecisionChoice(torch.float32, "a baseline has no weights to multiply with")
-        if self._cascade.is_opaque:
-            return PrecisionChoice(torch.float32, "the error of half precision is not known here")
-        return chosen if runtime == AUTO else self._supported_precision(chosen, runtime_named(runtime))
-
-    def _supported_precision(self, chosen: PrecisionChoice, runtime: Runtime) -> PrecisionChoice:
-        """Return a precision, or float32 if a runtime supports only that for these networks."""
-        networks = [checkpoint.network for checkpoint in self._cascade.checkpoints.values()]
-
-        def is_supported(dtype: torch.dtype) -> bool:
-            return all(runtime.obstacle(network, self.device, dtype) is None for network in networks)
-
-        if is_supported(chosen.dtype) or not is_supported(torch.float32):
-            return chosen
-        return PrecisionChoice(torch.float32, f"{runtime.title} needs it")
-
-    def _check_runtime(self, runtime: Runtime) -> None:
-        """Refuse a runtime that cannot do what the user asks for, or cannot run the networks."""
-        what = runtime.missing(self._demands)
-        if what is not None:
-            raise UsageError(f"{runtime.title} cannot {what}", hint="choose the runtime torch or auto")
-        for checkpoint in self._cascade.checkpoints.values():
-            choose_runtime(self._runtime_request, checkpoint.network, self.device, self.precision, 0)
-
-    def _check_scale_and_borders(self) -> None:
-        """Refuse what the networks cannot do with pictures of any scale, or with borders that wrap."""
-        if self.does_any_scale:
-            _refuse_tiles(self._tiling_requests.values(), "an arbitrary-scale model cannot run in tiles")
-        if not self.wraps:
-            return
-        _refuse_tiles(self._tiling_requests.values(), "a picture whose borders wrap cannot run in tiles")
-        if self.does_any_scale:
-            raise UsageError("an arbitrary-scale model cannot let borders wrap", "name another model")
-        if self._cascade.is_opaque:
-            raise UsageError(
-                "the borders of a network cannot wrap if its steps are not known", "name an ESC model"
-            )
 
 
 class _Meter:
@@ -479,27 +380,3 @@ class _Meter:
         self._done_px += finished_px
         if self._callback is not None and finished_px:
             self._callback(self._done_px, self._total_px)
-
-
-def _refuse_tiles(requests: Iterable[TilingRequest], message: str) -> None:
-    """Refuse tiles: pixels of any scale lie on no grid that tiles share, and tiles do not wrap."""
-    if any(request.mode == "overlap" for request in requests):
-        raise UsageError(message, hint="choose tiling auto or exact")
-
-
-def _refuse_unsupported(checkpoint: Checkpoint, dtype: torch.dtype, tiling: Tiling, attention: str) -> None:
-    """Refuse what a network does not support, and what needs to know its steps if they are not known."""
-    if not checkpoint.config.supports(dtype):
-        raise UsageError(
-            f"the network {checkpoint.variant} does not support {dtype_name(dtype)}",
-            hint="choose precision float32",
-        )
-    if checkpoint.config.opaque and tiling == "exact":
-        raise UsageError(
-            f"the network {checkpoint.variant} cannot run in exact strips, as its steps are not known",
-            hint="choose tiling auto, none or overlap",
-        )
-    if checkpoint.config.opaque and attention not in ("auto", "naive"):
-        raise UsageError(
-            f"the network {checkpoint.variant} has no attention to choose", hint="choose attention auto"
-        )

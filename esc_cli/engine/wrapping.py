@@ -49,7 +49,7 @@ class Wrapped(Whole):
         """Compute all rows at once, with a margin that wraps."""
         margin = margin_of(self._wraps)
         padded = pad_wrapped(features, *margin)  # type: ignore[arg-type]
-        return unbounded(function, padded, Span(0, features.shape[2]), margin)
+        return run_unbounded(function, padded, Span(0, features.shape[2]), margin)
 
 
 def _whole_of(features: FeatureMap) -> tuple[Span, Span]:
@@ -69,12 +69,17 @@ def pad_wrapped(picture: Tensor, rows_px: int, columns_px: int) -> Tensor:
     for axis, pad_px in ((-2, rows_px), (-1, columns_px)):
         length_px = picture.shape[axis]
         if pad_px:
-            parts = pieces(Span(-pad_px, length_px + pad_px), length_px)
-            picture = torch.cat([picture.narrow(axis, part.start, part.length) for part in parts], dim=axis)
+            picture = cut_wrapped(picture, Span(-pad_px, length_px + pad_px), axis)
     return picture
 
 
-def unbounded(
+def cut_wrapped(picture: Tensor, span: Span, axis: int) -> Tensor:
+    """Cut a span out of an axis that wraps. A span inside the axis gives a view, any other a copy."""
+    parts = [picture.narrow(axis, part.start, part.length) for part in pieces(span, picture.shape[axis])]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=axis)
+
+
+def run_unbounded(
     function: Callable[[Tensor, int, int], Tensor], features: Tensor, rows: Span, margin: tuple[int, int]
 ) -> Tensor:
     """Run a step without a bounded reach on a map that was padded by ``margin``, and crop the result."""

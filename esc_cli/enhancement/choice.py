@@ -104,6 +104,9 @@ class Chooser:
 
         Returns:
             The choice, or None if there is nothing to enlarge.
+
+        Raises:
+            UsageError: The factor is not a positive number.
         """
         if not self.default.enlarges(factor):
             return None
@@ -114,7 +117,11 @@ class Chooser:
         return Choice(robust, damage) if damage else Choice(clean, "clean and sharp")
 
     def models(self, choice: Choice | None) -> Models:
-        """Return the networks of a choice. Without a choice, return the default networks."""
+        """Return the networks of a choice. Without a choice, return the default networks.
+
+        Raises:
+            WeightsError: The file of the chosen model is damaged.
+        """
         if choice is None:
             return self.default
         name = choice.model

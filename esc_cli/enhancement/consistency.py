@@ -24,6 +24,7 @@ The worst picture of Set5 at x4 agrees with its input to 59 dB after the first a
 """
 
 _STRIP_SAMPLES = 2**20
+"""Pixels that are replaced at a time, so that no copy of a large result is made."""
 
 
 def keep_flat(high: Tensor, low: Tensor, wraps: Wraps = NOT_WRAPPED) -> Tensor:
@@ -81,21 +82,6 @@ def make_consistent(high: Tensor, low: Tensor, *, iterations: int = ITERATIONS) 
         for _ in range(iterations):
             _correct(high_plane, _disagreement(high_plane, low_plane))
     return high
-
-
-def consistency_psnr(high: Tensor, low: Tensor) -> float:
-    """Measure how well a result agrees with the input when ``resize`` makes it small again.
-
-    Args:
-        high: (N, C, H, W), uint8, uint16 or float in [0, 1].
-        low: (N, C, h, w), same dtype.
-
-    Returns:
-        Peak signal-to-noise ratio over all channels, in dB; infinite if the two are equal.
-    """
-    planes = zip(high.flatten(0, 1), low.flatten(0, 1), strict=True)
-    error = torch.stack([_disagreement(*pair).square().mean(dtype=torch.float64) for pair in planes]).mean()
-    return float(10 * torch.log10(largest_value(low.dtype) ** 2 / error))
 
 
 def _flat(low: Tensor) -> Tensor:

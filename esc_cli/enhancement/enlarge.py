@@ -109,7 +109,12 @@ class Enlarger:
     def to_size(
         self, picture: Picture, size: tuple[int, int], progress: ProgressCallback | None = None
     ) -> Enlarged:
-        """Enlarge a picture, or several of one size as (N, 3, H, W), to a given size."""
+        """Enlarge a picture, or several of one size as (N, 3, H, W), to a given size, (height, width).
+
+        Raises:
+            OutOfMemoryError: The device has too little memory.
+            UsageError: The size is out of the model's reach.
+        """
         job_px = self.job_px.get((picture.height, picture.width))
         picture = dataclasses.replace(picture, alpha_is_data=self.alpha_is_data)
         upscaler, wraps = self.upscaler(picture, size), self.models.wraps
@@ -120,7 +125,11 @@ class Enlarger:
         return self.size.size_of(picture.height, picture.width)
 
     def upscaler(self, picture: Picture, size: tuple[int, int]) -> Upscaler | None:
-        """Return the upscaler that makes a result of a size, or None if nothing is enlarged."""
+        """Return the upscaler that makes a result of a size, (height, width), or None if nothing is enlarged.
+
+        Raises:
+            UsageError: The size is out of the model's reach.
+        """
         return self.models.upscaler(max(size[0] / picture.height, size[1] / picture.width))
 
 

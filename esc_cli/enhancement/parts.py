@@ -29,15 +29,17 @@ around the part takes the place of the rest. Networks that do not pool need only
 #   esc 61.9  1  95.8 %     esc-light 63.2  1  96.9 %     esc-fp 64.8  1  97.8 %     esc-tiny 57.7  2  89.0 %
 #   (esc-tiny in float32: 64.0  2  97.4 %; esc-real, x4: 58.9  4  91.9 %)
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from esc_cli.engine.tiling.blocks import pieces, reached
+from esc_cli.engine.tiling.blocks import reached
 from esc_cli.engine.tiling.samples import sampled
 from esc_cli.engine.tiling.tiles import Span
 from esc_cli.engine.upscaler import ProgressCallback
+from esc_cli.engine.wrapping import cut_wrapped
 from esc_cli.enhancement.enlarge import Enlarger, enlarge
 from esc_cli.media.picture import Picture
 
@@ -93,7 +95,7 @@ def enlarge_part(
     """
     size = enlarger.size_of(picture)
     outer = _widened(area, enlarger, picture, size)
-    samples = cut_out(picture, None)
+    samples = _with_planes(picture, sampled)
     if exact or outer.size[0] * outer.size[1] + _pixels(samples) >= _pixels(picture):
         whole = enlarger.to_size(picture, size, progress).picture
         return cut_out(whole, area_of_result(area, (picture.height, picture.width), size))
@@ -114,19 +116,17 @@ def area_of_result(area: Area, low: tuple[int, int], high: tuple[int, int]) -> A
     return Area(_scaled(area.rows, low[0], high[0]), _scaled(area.columns, low[1], high[1]))
 
 
-def cut_out(picture: Picture, area: Area | None) -> Picture:
-    """Cut an area out of a picture, whose borders wrap if the area goes beyond them. None means samples."""
-
-    def cut(planes: Tensor) -> Tensor:
-        return sampled(planes) if area is None else _cut(_cut(planes, area.rows, -2), area.columns, -1)
-
-    alpha = None if picture.alpha is None else cut(picture.alpha)
-    return replace(picture, color=cut(picture.color), alpha=alpha)
+def cut_out(picture: Picture, area: Area) -> Picture:
+    """Cut an area out of a picture, whose borders wrap if the area goes beyond them."""
+    return _with_planes(
+        picture, lambda planes: cut_wrapped(cut_wrapped(planes, area.rows, -2), area.columns, -1)
+    )
 
 
-def _cut(planes: Tensor, span: Span, axis: int) -> Tensor:
-    parts = [planes.narrow(axis, one.start, one.length) for one in pieces(span, planes.shape[axis])]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim=axis)
+def _with_planes(picture: Picture, make: Callable[[Tensor], Tensor]) -> Picture:
+    """Return a picture with what a function makes of its colors and of its alpha."""
+    alpha = None if picture.alpha is None else make(picture.alpha)
+    return replace(picture, color=make(picture.color), alpha=alpha)
 
 
 def _pixels(picture: Picture) -> int:

@@ -7,11 +7,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from esc_cli.media.color.srgb import encoded, light_of
+from esc_cli.media.pixels.alpha import largest_value
 
 _STRIP_SAMPLES = 2**20
 """Samples resized at a time, so that memory holds only one plane of floats besides the result."""
 
-_LARGEST = {torch.uint8: 255, torch.uint16: 65535}
+_INTEGERS = (torch.uint8, torch.uint16)
 
 _ReadRows = Callable[[slice], Tensor]
 """Returns rows of a plane, (rows, W), as the float32 values to average."""
@@ -44,7 +45,7 @@ def resize(picture: Tensor, height: int, width: int, *, linear_light: bool = Fal
         a = -1/2; stretched by the scale when shrinking and normalized at the borders, as Pillow does.
         MATLAB's imresize has the same filter, but mirrors the picture at its borders.
     """
-    if picture.dtype not in _LARGEST and not picture.is_floating_point():
+    if picture.dtype not in _INTEGERS and not picture.is_floating_point():
         raise TypeError(f"a picture must be uint8, uint16 or float, not {picture.dtype}")
     if picture.shape[-2:] == (height, width):
         return picture
@@ -88,6 +89,9 @@ def resize_with_alpha(
     Returns:
         Color and alpha in the given form and the new size. An alpha that is the same everywhere costs
         nothing. With any other alpha, neither color nor alpha overshoots.
+
+    Raises:
+        TypeError: See ``resize``.
 
     Source:
         T. Porter and T. Duff, "Compositing digital images" (SIGGRAPH 1984): filter colors times alpha.
@@ -187,14 +191,14 @@ def _reader(plane: Tensor, linear_light: bool = False) -> _ReadRows:
 
     def read(rows: slice) -> Tensor:
         stored = plane[rows].to(torch.float32)
-        return light_of(stored / _LARGEST.get(plane.dtype, 1)) if linear_light else stored
+        return light_of(stored / largest_value(plane.dtype)) if linear_light else stored
 
     return read
 
 
 def _stored(strip: Tensor, dtype: torch.dtype, linear_light: bool = False, clamped: bool = False) -> Tensor:
     """Convert averages back to stored values."""
-    largest = _LARGEST.get(dtype, 1)
+    largest = largest_value(dtype)
     strip = encoded(strip) * largest if linear_light else strip
     strip = strip if dtype.is_floating_point else strip.round()
     return (strip.clamp(0, largest) if clamped or not dtype.is_floating_point else strip).to(dtype)

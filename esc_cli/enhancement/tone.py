@@ -46,8 +46,10 @@ from esc_cli.media.color.conversion import Array, is_usable, through_profile
 from esc_cli.media.pixels.alpha import largest_value
 
 _STRIP_PX = 2**22
+"""Pixels of a plane that are converted at a time, so that memory holds few values in float64."""
 
 _CURVE_POINTS = 4096
+"""Number of values at which a curve is known. Values between them are interpolated."""
 
 _NEARLY_LIGHT = 0.12
 """Smallest increase by sRGB's encoding, at its maximum over all values, for which a tone curve is used.

@@ -13,6 +13,7 @@ from esc_cli.media.pixels.jpeg_traces import cosine_blocks, grid_offset, jpeg_st
 _ORDER = torch.arange(8)[:, None] + torch.arange(8)
 """Sum of the vertical and the horizontal frequency of each coefficient of a block."""
 
+# Bands of frequencies, as masks of a block's coefficients (8, 8).
 _LOW = (_ORDER >= 1) & (_ORDER <= 4)
 _COARSE = (_ORDER >= 2) & (_ORDER <= 4)
 _MIDDLE = (_ORDER >= 3) & (_ORDER <= 6)
@@ -20,8 +21,13 @@ _FINE = (_ORDER >= 8) & (_ORDER <= 11)
 _FINEST = _ORDER >= 9
 
 _SMOOTHEST_SHARE = 0.1
+"""Share of the blocks in which noise is measured."""
+
 _SHARPEST_SHARE = 0.05
+"""Share of the blocks with detail that are sharper than the measured softness."""
+
 _FEWEST_BLOCKS = 8
+"""Smallest number of blocks for a measurement."""
 
 _UNCLIPPED = (8, 247)
 """Range of block means outside which noise is clipped at black or white."""

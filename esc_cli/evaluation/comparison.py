@@ -1,10 +1,9 @@
 """Compare the results of several models for one picture: crops side by side, and their PSNR."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from math import ceil, isfinite
+from math import ceil
 from pathlib import Path
 
 from torch import Tensor
@@ -12,23 +11,20 @@ from torch import Tensor
 from esc_cli.checkpoints.scales import DEFAULT_SCALE
 from esc_cli.engine.upscaler import ProgressCallback
 from esc_cli.enhancement.choice import Chooser
-from esc_cli.enhancement.enlarge import Enlarger, share_of
+from esc_cli.enhancement.enlarge import share_of
 from esc_cli.enhancement.options import EnhancementOptions
-from esc_cli.enhancement.size import Geometry
-from esc_cli.enhancement.traces import traces_of
 from esc_cli.errors import InputError, UsageError
 from esc_cli.evaluation.degradation.bicubic import crop_to_multiple, downscale
-from esc_cli.evaluation.evaluate import DegradationName, low_resolution
-from esc_cli.evaluation.metrics import crop_border, luma, psnr, ssim
+from esc_cli.evaluation.degradation.names import DegradationName
+from esc_cli.evaluation.evaluate import enlarger_for, low_resolution
+from esc_cli.evaluation.metrics import crop_border, luma, psnr
+from esc_cli.evaluation.shown import Original, Shown, as_shown, compared
 from esc_cli.evaluation.windows import Window, most_detailed
-from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.contact_sheet import captioned, contact_sheet
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture
-from esc_cli.media.pixels.alpha import composite
 from esc_cli.media.probe import probe
 from esc_cli.media.read import read_picture
-from esc_cli.media.write import WHITE
 
 BASELINE = "bicubic"
 """Model that is always compared."""
@@ -63,37 +59,6 @@ class Column:
     def title(self) -> str:
         """Caption below the crops of this column."""
         return self.name if self.model in (None, self.name) else f"{self.name} ({self.model})"
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A whole picture of a comparison, as it is shown.
-
-    Attributes:
-        name: Name of the picture, such as that of the model that made it.
-        color: Pixels (1, 3, H, W), uint8, sRGB, opaque.
-        psnr: PSNR without a border, in dB; None if nothing is compared.
-        ssim: SSIM without a border; None if nothing is compared.
-        seconds: Time that enlarging took; None if the picture was there before.
-    """
-
-    name: str
-    color: Tensor
-    psnr: float | None = None
-    ssim: float | None = None
-    seconds: float | None = None
-
-    def facts(self) -> dict[str, str]:
-        """Return the figures as texts, by their names."""
-        height, width = self.color.shape[-2:]
-        facts = {"size": f"{width}x{height}"}
-        if self.psnr is not None:
-            facts["PSNR, dB"] = f"{self.psnr:.2f}" if isfinite(self.psnr) else "equal"
-        if self.ssim is not None:
-            facts["SSIM"] = f"{self.ssim:.4f}"
-        if self.seconds is not None:
-            facts["seconds"] = f"{self.seconds:.2f}"
-        return facts
 
 
 @dataclass(frozen=True)
@@ -196,15 +161,14 @@ def compare(
     show(Shown("input", as_shown(subject.low).color))
     made = []
     for number, (name, chooser) in enumerate(zip(names, choosers, strict=True)):
-        choice = chooser.choose(scale, lambda: [traces_of(subject.low)])
-        enlarger = Enlarger(chooser.models(choice), Geometry.of_scale(scale))
-        size = scale * subject.low.height, scale * subject.low.width
+        enlarger = enlarger_for(subject.low, chooser, scale)
+        size = enlarger.size_of(subject.low)
         start_s = time.perf_counter()
         high = enlarger.to_size(subject.low, size, share_of(progress, number, len(names))).picture
         seconds = time.perf_counter() - start_s
         color = as_shown(high).color
         column = replace(_column(name, color, subject, windows), model=enlarger.models.name)
-        show(_compared(column.title, color, subject, seconds))
+        show(compared(column.title, color, subject.truth, seconds))
         made.append(column)
     return Comparison(scale, tuple(windows), tuple(made), _original(subject, windows), subject.gray)
 
@@ -220,40 +184,6 @@ def sizes_shown(source: Path, models: Sequence[str], scale: int, *, shrink: bool
     if shrink:
         low, high = (known.height // scale, known.width // scale), low
     return [low, *[high] * (len({BASELINE, *models}) + 1)]
-
-
-def sizes_of_files(sources: Sequence[Path], original: Path | None = None) -> list[tuple[int, int]]:
-    """Return the size (height, width) of each picture that ``show_files`` yields, in the same order.
-
-    Raises:
-        InputError: A file cannot be read.
-    """
-    known = [probe(path) for path in (*(() if original is None else (original,)), *sources)]
-    return [(one.height, one.width) for one in known]
-
-
-def show_files(sources: Sequence[Path], original: Path | None = None) -> Iterator[Shown]:
-    """Read finished pictures to compare them as they are, one after the other.
-
-    Args:
-        sources: Paths of the pictures.
-        original: Path of the picture that those of its size are compared with. It comes first.
-
-    Raises:
-        InputError: A file cannot be read.
-    """
-    truth = None if original is None else as_shown(read_picture(original))
-    subject = None if truth is None else _Subject(truth, truth.color, truth.gray, scale=1, zoom=1)
-    if subject is not None and subject.original is not None:
-        yield Shown("original", subject.original)
-    for source in sources:
-        yield _finished(source, subject)
-
-
-def _finished(source: Path, subject: "_Subject | None") -> Shown:
-    color = as_shown(read_picture(source)).color
-    is_like = subject is not None and color.shape == subject.low.color.shape
-    return _compared(source.name, color, subject if is_like else None)
 
 
 # The pictures to compare
@@ -277,17 +207,10 @@ class _Subject:
     scale: int
     zoom: int
 
-
-def as_shown(picture: Picture) -> Picture:
-    """Return a picture as it is shown: opaque, in sRGB.
-
-    Args:
-        picture: Picture of any depth, which is kept.
-    """
-    picture = to_srgb(picture)
-    if picture.alpha is None:
-        return picture
-    return replace(picture, color=composite(picture.color, picture.alpha, WHITE), alpha=None)
+    @property
+    def truth(self) -> Original | None:
+        """The original, as results are compared with it."""
+        return None if self.original is None else Original(self.original, self.gray, self.scale)
 
 
 def _cropped(picture: Picture, scale: int) -> Picture:
@@ -330,17 +253,6 @@ def _checked(windows: Sequence[Window], named: Picture) -> Sequence[Window]:
     if len({(window.height, window.width) for window in windows}) > 1:
         raise UsageError("all crops of a sheet must have the same size")
     return windows
-
-
-# The whole pictures
-
-
-def _compared(name: str, color: Tensor, subject: _Subject | None, seconds: float | None = None) -> Shown:
-    if subject is None or subject.original is None:
-        return Shown(name, color, seconds=seconds)
-    original, result = (crop_border(picture, subject.scale) for picture in (subject.original, color))
-    plane = partial(luma, gray=subject.gray)  # of some rows at a time: whole planes take 8 bytes a pixel
-    return Shown(name, color, psnr(original, result, plane), ssim(original, result, plane), seconds)
 
 
 # The columns of the sheet

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,15 +20,14 @@ from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.enhancement.options import EnhancementOptions
 from esc_cli.enhancement.size import Geometry
 from esc_cli.enhancement.traces import traces_of
-from esc_cli.errors import InputError, UsageError
-from esc_cli.evaluation.degradation.bicubic import crop_to_multiple, downscale
-from esc_cli.evaluation.degradation.wild import WildDegradation, degrade, recipe_of
+from esc_cli.errors import UsageError
+from esc_cli.evaluation.degradation.bicubic import downscale, original_of
+from esc_cli.evaluation.degradation.names import DegradationName
+from esc_cli.evaluation.degradation.wild import degrade, recipe_of
 from esc_cli.evaluation.metrics import crop_border, luma, psnr, ssim
 from esc_cli.media.picture import Picture
 from esc_cli.media.probe import find_pictures
 from esc_cli.media.read import read_picture
-
-DegradationName = Literal["bicubic"] | WildDegradation
 
 _Restore = Callable[[Picture], Tensor]
 """Takes a low-resolution picture and returns (1, 3, scale H, scale W), uint8."""
@@ -159,20 +157,23 @@ def _what_users_get(scale: int | None, options: EnhancementOptions) -> tuple[str
     chooser.default.upscaler(scale)  # to fail before the work
 
     def restore(low: Picture) -> Tensor:
-        choice = chooser.choose(scale, lambda: [traces_of(low)])
-        enlarger = Enlarger(chooser.models(choice), Geometry.of_scale(scale))
-        return enlarger.to_size(low, (scale * low.height, scale * low.width)).picture.color
+        enlarger = enlarger_for(low, chooser, scale)
+        return enlarger.to_size(low, enlarger.size_of(low)).picture.color
 
     return chooser.name, scale, restore
+
+
+def enlarger_for(low: Picture, chooser: Chooser, scale: int) -> Enlarger:
+    """Return what enlarges a picture as the command does, with the model that is chosen for it."""
+    choice = chooser.choose(scale, lambda: [traces_of(low)])
+    return Enlarger(chooser.models(choice), Geometry.of_scale(scale))
 
 
 def _score(
     name: str, path: Path, restore: _Restore, scale: int, degradation: DegradationName
 ) -> PictureScore:
     picture = read_picture(path)
-    original = crop_to_multiple(picture.color, scale)
-    if 0 in original.shape:
-        raise InputError(f"{str(path)!r} is smaller than {scale}x{scale} pixels")
+    original = original_of(path, picture.color, scale)
     low = low_resolution(original, scale, degradation, name)
     restored = restore(replace(picture, color=low, alpha=None))
     gray = picture.gray or (path.stem in GRAY_AT_SOURCE and _has_no_color(original))

@@ -19,6 +19,7 @@ of 6 megapixels took 4.5 s in strips of 256 rows, and 0.7 s in strips of 32.
 """
 
 _FEWEST_ROWS = 16
+"""Smallest height of a strip. SSIM reads ten rows beyond each strip once more."""
 
 _SSIM_C1 = (0.01 * 255) ** 2
 _SSIM_C2 = (0.03 * 255) ** 2
@@ -81,7 +82,10 @@ def ssim(first: Tensor, second: Tensor, plane: Callable[[Tensor], Tensor] = as_i
     Source: Wang et al. 2004 and its published MATLAB code, which the published tables use.
     """
     height, width = first.shape[-2:]
-    rows, columns = (_gaussian(min(SSIM_WINDOW_PX, side)).to(first.device) for side in (height, width))
+    rows, columns = (
+        gaussian_weights(min(SSIM_WINDOW_PX, side), _SSIM_SIGMA_PX).to(first.device)
+        for side in (height, width)
+    )
     last = len(rows) - 1
     total = 0.0
     strip = _strip_rows(first)
@@ -94,13 +98,13 @@ def ssim(first: Tensor, second: Tensor, plane: Callable[[Tensor], Tensor] = as_i
 def _similarity(first: Tensor, second: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     """Return the SSIM at each position of the window that has these weights for its rows and its columns."""
 
-    def blur(plane: Tensor) -> Tensor:
-        return F.conv2d(F.conv2d(plane, rows.view(1, 1, -1, 1)), columns.view(1, 1, 1, -1))
+    def mean(plane: Tensor) -> Tensor:
+        return weighted_means(plane, rows, columns)
 
     x, y = first.double(), second.double()
-    mean_x, mean_y = blur(x), blur(y)
-    variances = blur(x * x) - mean_x**2 + blur(y * y) - mean_y**2
-    covariance = blur(x * y) - mean_x * mean_y
+    mean_x, mean_y = mean(x), mean(y)
+    variances = mean(x * x) - mean_x**2 + mean(y * y) - mean_y**2
+    covariance = mean(x * y) - mean_x * mean_y
     structure = (2 * covariance + _SSIM_C2) / (variances + _SSIM_C2)
     return (2 * mean_x * mean_y + _SSIM_C1) / (mean_x**2 + mean_y**2 + _SSIM_C1) * structure
 
@@ -112,7 +116,17 @@ def crop_border(picture: Tensor, border_px: int) -> Tensor:
     return picture[..., vertical : height - vertical, horizontal : width - horizontal]
 
 
-def _gaussian(length: int) -> Tensor:
-    positions = torch.arange(length, dtype=torch.float64) - (length - 1) / 2
-    weights = torch.exp(-(positions**2) / (2 * _SSIM_SIGMA_PX**2))
+def gaussian_weights(length_px: int, sigma_px: float) -> Tensor:
+    """Return the weights of a Gaussian around the middle of a line, (length_px,), float64, with sum 1."""
+    positions = torch.arange(length_px, dtype=torch.float64) - (length_px - 1) / 2
+    weights = torch.exp(-(positions**2) / (2 * sigma_px**2))
     return weights / weights.sum()
+
+
+def weighted_means(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Average (N, 1, H, W) in each window that fits, with the weights of the window's rows and columns.
+
+    Returns:
+        (N, 1, H - h + 1, W - w + 1), for h weights of rows and w weights of columns.
+    """
+    return F.conv2d(F.conv2d(planes, rows.view(1, 1, -1, 1)), columns.view(1, 1, 1, -1))

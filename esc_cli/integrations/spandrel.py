@@ -15,9 +15,9 @@ from esc_cli.checkpoints import foreign
 from esc_cli.checkpoints.files import bare
 from esc_cli.errors import WeightsError
 from esc_cli.networks.architectures.base import NetworkConfig
-from esc_cli.networks.architectures.lte import Grid
 from esc_cli.networks.architectures.registry import build_network, recognise, variant_name
-from esc_cli.networks.padding import pad_to_multiple
+from esc_cli.networks.grid import Grid
+from esc_cli.networks.padding import run_padded
 
 spandrel: Any = foreign.spandrel()
 
@@ -67,8 +67,7 @@ def _run(network: nn.Module, low: Tensor) -> Tensor:
     height, width = low.shape[-2:]
     size = config.scale * height, config.scale * width
     grid = {"grid": Grid.between((height, width), size)} if config.any_scale else {}
-    high: Tensor = network(pad_to_multiple(low, config.window_size), **grid)
-    return high[..., : size[0], : size[1]]
+    return run_padded(network, low, config.window_size, config.scale, **grid)
 
 
 def _tensors(state: dict[str, Any]) -> dict[str, Tensor]:

@@ -21,7 +21,10 @@ Held = tuple[FeatureMap, FeatureMap | None]
 
 
 class ChannelNorm(nn.Module):
-    """Layer normalization over the channels of each pixel, with eps 1e-6 as in the published networks."""
+    """Layer normalization over the channels of each pixel."""
+
+    epsilon = 1e-6
+    """Value that is added to the variance, as in the published networks."""
 
     def __init__(self, dim: int) -> None:
         super().__init__()
@@ -31,7 +34,7 @@ class ChannelNorm(nn.Module):
     def forward(self, features: Tensor) -> Tensor:
         """Normalize (N, dim, H, W). The result has the channels-last memory format."""
         pixels = features.permute(0, 2, 3, 1)
-        normed = F.layer_norm(pixels, self.weight.shape, self.weight, self.bias, eps=1e-6)
+        normed = F.layer_norm(pixels, self.weight.shape, self.weight, self.bias, self.epsilon)
         return normed.permute(0, 3, 1, 2)
 
 

@@ -1,5 +1,8 @@
 """Reflection padding for sides of any length."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,6 +32,25 @@ def pad_to_multiple(picture: Tensor, multiple: int) -> Tensor:
     """Pad (N, C, H, W) at the right and the bottom, by reflection, to a multiple of ``multiple`` pixels."""
     height, width = picture.shape[-2:]
     return reflect_pad(picture, right=-width % multiple, bottom=-height % multiple)
+
+
+def run_padded(
+    network: Callable[..., Tensor], low: Tensor, window_px: int, scale: int, **arguments: Any
+) -> Tensor:
+    """Run a network as the engine does: pad the picture to whole attention windows, and crop the result.
+
+    Args:
+        network: Network, from (N, 3, H', W') to (N, 3, scale H', scale W').
+        low: (N, 3, H, W).
+        window_px: Side of the attention windows, in pixels.
+        scale: Output pixels per input pixel, along each axis.
+        arguments: Further arguments of the network.
+
+    Returns:
+        (N, 3, scale H, scale W).
+    """
+    height, width = (scale * side for side in low.shape[-2:])
+    return network(pad_to_multiple(low, window_px), **arguments)[..., :height, :width]
 
 
 def _reflected_indices(length: int, before: int, after: int) -> Tensor:

@@ -1,26 +1,26 @@
 """Run an ablation: train networks that differ in one part with the same small budget, and compare them."""
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from esc_cli.checkpoints.checkpoint import Checkpoint, load_checkpoint
-from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import EscError, UsageError
 from esc_cli.evaluation.benchmark.candidates import NetworkSource, Settings
 from esc_cli.evaluation.benchmark.measurement import Timing, measure, multiply_accumulates
 from esc_cli.evaluation.benchmark.peak_memory import Trial, host_peak_bytes
+from esc_cli.evaluation.benchmark.request import HD, low_size
 from esc_cli.evaluation.evaluate import evaluate
 from esc_cli.evaluation.figures import saved_figure
 from esc_cli.networks.ablations import ABLATIONS
 from esc_cli.networks.architectures.registry import VARIANTS
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.loop import train
-from esc_cli.training.run_folder import LOG_FILE, STATE_FILE, WEIGHTS_FILE
+from esc_cli.training.run_folder import STATE_FILE, WEIGHTS_FILE, read_log
 
 REFERENCE = "esc"
 """The network that all others are compared with."""
@@ -30,8 +30,8 @@ LATENCY_PX = 128
 
 WARM_UP, ROUNDS = 1, 5
 
-HD_PX = (720, 1280)
-"""Output size for which papers usually count multiply-accumulates, (height, width)."""
+_SETTINGS = Settings(precision="float32", tiling="none", runtime="torch")
+"""How networks are run for measuring latency and memory."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Trained:
     Attributes:
         name: Name of the variant or the ablation.
         parameters: Number of trained parameters.
-        multiply_accumulates: Multiply-accumulates for one result of size ``HD_PX``.
+        multiply_accumulates: Multiply-accumulates for one result of 720x1280 pixels, as in papers.
         latency_s: Latency for one square picture with sides of ``LATENCY_PX``, in float32; the median of
             interleaved rounds.
         peak_bytes: Peak resident memory of a process that upscales this picture once; None if the system
@@ -111,7 +111,7 @@ def ablate(
 
 def _measured(weights: Path, checkpoint: Checkpoint, latency_s: float, test: Path | None) -> Trained:
     scale = checkpoint.config.scale
-    height, width = (side // scale for side in HD_PX)
+    height, width = low_size(HD, scale)
     return Trained(
         name=weights.parent.name,
         parameters=sum(parameter.numel() for parameter in checkpoint.network.parameters()),
@@ -119,23 +119,14 @@ def _measured(weights: Path, checkpoint: Checkpoint, latency_s: float, test: Pat
         latency_s=latency_s,
         peak_bytes=_peak_bytes(weights, scale),
         psnr=None if test is None else evaluate(test, weights, device="cpu").psnr,
-        curve=_curve(weights.parent),
+        curve=tuple((entry["step"], entry["psnr"]) for entry in read_log(weights.parent)),
     )
 
 
 def _latencies_s(checkpoints: Sequence[Checkpoint]) -> list[float]:
     low = torch.rand(1, 3, LATENCY_PX, LATENCY_PX)
-    upscalers = [_plain().upscaler(checkpoint, "cpu") for checkpoint in checkpoints]
-    runs = [_run_of(upscaler, low) for upscaler in upscalers]
+    runs = [partial(_SETTINGS.upscaler(checkpoint, "cpu"), low) for checkpoint in checkpoints]
     return [_median_s(timing) for timing in measure(runs, warm_up=WARM_UP, rounds=ROUNDS)]
-
-
-def _plain() -> Settings:
-    return Settings(precision="float32", tiling="none", runtime="torch")
-
-
-def _run_of(upscaler: Upscaler, low: torch.Tensor) -> Callable[[], object]:
-    return lambda: upscaler(low)
 
 
 def _median_s(timing: Timing | EscError) -> float:
@@ -147,13 +138,8 @@ def _median_s(timing: Timing | EscError) -> float:
 def _peak_bytes(weights: Path, scale: int) -> int | None:
     threads = torch.get_num_threads()
     return host_peak_bytes(
-        Trial(NetworkSource(str(weights), scale), _plain(), LATENCY_PX, LATENCY_PX, threads)
+        Trial(NetworkSource(str(weights), scale), _SETTINGS, LATENCY_PX, LATENCY_PX, threads)
     )
-
-
-def _curve(run_folder: Path) -> tuple[tuple[int, float], ...]:
-    entries = [json.loads(line) for line in (run_folder / LOG_FILE).read_text(encoding="utf-8").splitlines()]
-    return tuple((entry["step"], entry["psnr"]) for entry in entries)
 
 
 def draw_curves(trained: Sequence[Trained], path: Path) -> None:

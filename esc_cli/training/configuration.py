@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from esc_cli.evaluation.degradation.names import DegradationName
+
 WARM_UP_SHARE = 0.02
 """Share of a run with a cosine schedule that is warm-up."""
 
@@ -81,7 +83,7 @@ class TrainingConfig:
     patch_px: int = 64
     border_weight: float = 0.0
     frequency_weight: float = 0.0
-    degradation: Literal["bicubic", "robust", "real"] = "bicubic"
+    degradation: DegradationName = "bicubic"
     sharpen_originals: bool = False
     learning_rate: float = 5e-4
     schedule: Schedule = "halvings"

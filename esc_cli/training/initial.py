@@ -5,26 +5,25 @@ plain enlargement that has only the difference left to learn.
 """
 
 import re
-from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.errors import UsageError, WeightsError
+from esc_cli.networks.architectures.base import State
 from esc_cli.networks.architectures.esc_real import ESCReal, RealBody
 from esc_cli.networks.dysample import DySample
-
-State = dict[str, Tensor]
-
 
 _OWN = re.compile(r"to_img\.|skip\.|blocks\.\d+\.lns\.")
 """Parts that the source may lack: the head, the picture's skip connection, and the norms in the blocks."""
 
+_COLORS = 3
+
 _FEED_FORWARD = re.compile(r"blocks\.\d+\.convffns\.")
 
 
-def adapt_weights(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> State:
+def adapt_weights(source: State, target: State) -> dict[str, Tensor]:
     """Make weights for a network from those of a related network.
 
     The head is resized if the scale differs. If the target has more blocks than the source, the source's
@@ -44,7 +43,7 @@ def adapt_weights(source: Mapping[str, Tensor], target: Mapping[str, Tensor]) ->
     Raises:
         WeightsError: The networks differ in other parts, too.
     """
-    state = resize_head(_spread_blocks(dict(source), _block_count(target)), target)
+    state = resize_head(_spread_blocks(source, _block_count(target)), target)
     adapted = {key: _adapted(key, state.get(key), own) for key, own in target.items()}
     misfits = [key for key, weights in adapted.items() if weights is None]
     misfits += [key for key in state if key not in target and not key.startswith("to_img.")]
@@ -67,13 +66,13 @@ def _adapted(key: str, weights: Tensor | None, own: Tensor) -> Tensor | None:
     return widened
 
 
-def has_head(weights: Mapping[str, Tensor], network: nn.Module) -> bool:
+def has_head(weights: State, network: nn.Module) -> bool:
     """Return whether weights contain the head of a network, at any scale."""
     names = [name for name, _ in network.named_parameters() if name.startswith(("to_img.", "upsampler."))]
     return all(name in weights for name in names)
 
 
-def resize_head(state: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> State:
+def resize_head(state: State, target: State) -> dict[str, Tensor]:
     """Resize the pixel-shuffle head to another scale by interpolating each color's grid of filters.
 
     Source: ESC's published code (bilinear, align_corners False), where x3 and x4 start from x2 weights.
@@ -111,12 +110,9 @@ def _block(state: State, index: int) -> State:
     return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
 
 
-def _block_count(state: Mapping[str, Tensor]) -> int:
+def _block_count(state: State) -> int:
     indices = (re.match(r"blocks\.(\d+)\.", key) for key in state)
     return 1 + max((int(match[1]) for match in indices if match), default=-1)
-
-
-_COLORS = 3
 
 
 @torch.no_grad()

@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from esc_cli.checkpoints.checkpoint import Checkpoint, available_scales, load_checkpoint, open_model
 from esc_cli.errors import UsageError
 from esc_cli.networks.ablations import ABLATIONS
-from esc_cli.networks.architectures.base import NetworkConfig
+from esc_cli.networks.architectures.base import NetworkConfig, State
 from esc_cli.networks.architectures.registry import VARIANTS, build_network
 from esc_cli.training.configuration import TrainingConfig
-from esc_cli.training.initial import State, adapt_weights, has_head, start_as_enlargement
+from esc_cli.training.initial import adapt_weights, has_head, start_as_enlargement
 from esc_cli.training.optimizers import Optimizer, make_optimizer
 from esc_cli.training.run_folder import RunState, load_state, save_state
 

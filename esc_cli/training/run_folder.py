@@ -19,6 +19,12 @@ from esc_cli.training.pairs import Split
 
 STATE_FILE = "state.pt"
 WEIGHTS_FILE = "weights.safetensors"
+CONFIG_FILE = "config.json"
+LOG_FILE = "log.jsonl"
+SPLIT_FILE = "pictures.json"
+
+Log = Callable[[dict[str, Any]], None]
+"""Appends an entry to the log."""
 
 
 @dataclasses.dataclass
@@ -72,13 +78,6 @@ def load_state(folder: Path) -> RunState:
         return RunState(**{**content, "config": TrainingConfig(**content["config"])})
     except Exception as error:  # a damaged pickle can raise any exception
         raise InputError(f"the state of the run in {str(folder)!r} is damaged") from error
-
-
-CONFIG_FILE = "config.json"
-LOG_FILE = "log.jsonl"
-SPLIT_FILE = "pictures.json"
-
-Log = Callable[[dict[str, Any]], None]
 
 
 def check_free(folder: Path) -> None:
@@ -135,6 +134,11 @@ def open_log(folder: Path, step: int) -> Iterator[Log]:
             print(json.dumps(entry), file=file, flush=True)
 
         yield write
+
+
+def read_log(folder: Path) -> list[dict[str, Any]]:
+    """Read all entries of the log, which must exist and be whole."""
+    return [json.loads(line) for line in (folder / LOG_FILE).read_text(encoding="utf-8").splitlines()]
 
 
 def _lines(path: Path) -> list[str]:

@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch import nn
 
-from esc_cli.analysis.attention_record import attention_layers, attention_map_sum, recorded
+from esc_cli.analysis.attention_record import attention_map_sum, recorded
 from esc_cli.networks.architectures.esc import ESC
 from esc_cli.networks.architectures.esc_rib import ESCRIB, ESCRIBConfig
 from esc_cli.networks.architectures.interpolation import Interpolation, InterpolationConfig
 from esc_cli.networks.attention.position_bias import FactorBias, PositionBias, TableBias
-from esc_cli.networks.attention.windows import naive
+from esc_cli.networks.attention.windows import attention_layers, naive
 
 TOKENS = 16
 

@@ -7,7 +7,7 @@ from PIL import Image
 from torch import Tensor
 
 from esc_cli.enhancement import consistency
-from esc_cli.enhancement.consistency import FLAT_RADIUS_PX, consistency_psnr, keep_flat, make_consistent
+from esc_cli.enhancement.consistency import FLAT_RADIUS_PX, keep_flat, make_consistent
 from esc_cli.enhancement.resize import resize
 
 SIDES = st.integers(min_value=1, max_value=24)
@@ -21,6 +21,16 @@ def _largest(dtype: torch.dtype) -> int:
 def _noise(shape: tuple[int, ...], dtype: torch.dtype, seed: int = 0) -> Tensor:
     unit = torch.rand(shape, generator=torch.Generator().manual_seed(seed))
     return unit if dtype.is_floating_point else (unit * _largest(dtype)).round().to(dtype)
+
+
+def _agreement_db(high: Tensor, low: Tensor) -> float:
+    """Return the PSNR of the input against the result that Pillow has made small again, in dB."""
+    height, width = low.shape[-2:]
+    errors = []
+    for plane, expected in zip(high[0].to(torch.float32), low[0].to(torch.float64), strict=True):
+        small = Image.fromarray(plane.numpy()).resize((width, height), Image.Resampling.BICUBIC)
+        errors.append(((np.array(small) - expected.numpy()) ** 2).mean())
+    return float(10 * np.log10(_largest(low.dtype) ** 2 / np.mean(errors)))
 
 
 # Constant areas stay constant
@@ -92,12 +102,12 @@ def test_corrections_bring_the_result_to_the_input(dtype: torch.dtype, factor: f
     original = original.clamp(0, 1) if dtype.is_floating_point else original
     low = resize(original, round(96 / factor), round(80 / factor))
     darker = (original.to(torch.float32) * 0.9).to(dtype)
-    before = consistency_psnr(darker, low)
-    once = consistency_psnr(make_consistent(darker.clone(), low, iterations=1), low)
+    before = _agreement_db(darker, low)
+    once = _agreement_db(make_consistent(darker.clone(), low, iterations=1), low)
     corrected = make_consistent(darker, low)
     assert corrected is darker
     assert corrected.dtype == dtype
-    assert before < 30 < once - 5 < consistency_psnr(corrected, low) - 5
+    assert before < 30 < once - 5 < _agreement_db(corrected, low) - 5
     assert corrected.to(torch.float32).max() <= _largest(dtype)
 
 
@@ -107,21 +117,4 @@ def test_what_agrees_already_stays_as_it_is() -> None:
     assert torch.equal(make_consistent(flat.clone(), flat[..., :8, :12]), flat)
     low = resize(original, 16, 24)
     worse = make_consistent(255 - original, low)
-    assert consistency_psnr(make_consistent(original.clone(), low), low) > consistency_psnr(worse, low)
-
-
-@pytest.mark.parametrize("dtype", DTYPES)
-def test_the_agreement_is_measured_as_with_pillow(dtype: torch.dtype) -> None:
-    high, low = _noise((1, 3, 40, 60), dtype), _noise((1, 3, 20, 25), dtype, seed=1)
-    errors = []
-    for plane, expected in zip(high[0].to(torch.float32), low[0].to(torch.float64), strict=True):
-        small = Image.fromarray(plane.numpy()).resize((25, 20), Image.Resampling.BICUBIC)
-        errors.append(((np.array(small) - expected.numpy()) ** 2).mean())
-    expected_psnr = 10 * np.log10(_largest(dtype) ** 2 / np.mean(errors))
-    assert consistency_psnr(high, low) == pytest.approx(expected_psnr, abs=1e-3)
-
-
-def test_full_agreement_is_infinite() -> None:
-    white = torch.full((1, 3, 16, 16), 255, dtype=torch.uint8)
-    assert consistency_psnr(white, white.clone()) == float("inf")
-    assert consistency_psnr(white, white[..., :4, :4]) > 120  # limited by float32
+    assert _agreement_db(make_consistent(original.clone(), low), low) > _agreement_db(worse, low)

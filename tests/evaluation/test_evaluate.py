@@ -9,7 +9,7 @@ from PIL import Image
 
 from esc_cli.checkpoints.model_card import BICUBIC, SETS, Score
 from esc_cli.errors import InputError, UsageError, WeightsError
-from esc_cli.evaluation.degradation.wild import WildDegradation
+from esc_cli.evaluation.degradation.names import WildDegradation
 from esc_cli.evaluation.evaluate import evaluate
 
 PAPERS = {

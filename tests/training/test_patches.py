@@ -8,7 +8,8 @@ from PIL import Image
 
 from esc_cli.errors import InputError
 from esc_cli.evaluation.degradation.artifacts import sharpen
-from esc_cli.evaluation.degradation.wild import WildDegradation, recipe_of
+from esc_cli.evaluation.degradation.names import WildDegradation
+from esc_cli.evaluation.degradation.wild import recipe_of
 from esc_cli.training.pairs import (
     Files,
     Pair,

@@ -17,12 +17,19 @@ from esc_cli.engine.tiling.shared_statistics import Statistics
 from esc_cli.engine.tiling.tiles import Emit
 from esc_cli.errors import WeightsError
 from esc_cli.networks.architectures.base import NetworkConfig
-from esc_cli.networks.architectures.lte import Grid
+from esc_cli.networks.attention.windows import dense_bias_bytes
+from esc_cli.networks.grid import Grid
 
 KEPT_SHAPES = 2
 """Number of shapes for which an executor that compiles keeps its graphs.
 
 The tiles of a picture have one shape, and a batch of pictures may have two (portrait and landscape).
+"""
+
+LARGEST_BIAS_BYTES = 512 * 2**20
+"""Largest size of all dense attention biases together that a graph may hold.
+
+ESC's biases take 80 MB. Those of ESC-XL (2 GB) and of ESC-RIB are too large.
 """
 
 
@@ -32,6 +39,14 @@ def not_finite(model: str) -> WeightsError:
         f"the model {model!r} returns values that are not finite",
         hint="replace its weights, which are damaged",
     )
+
+
+def bias_obstacle(network: nn.Module) -> str | None:
+    """Return the reason against a graph with dense attention biases, as the end of a sentence, or None."""
+    bias_bytes = dense_bias_bytes(network)
+    if bias_bytes <= LARGEST_BIAS_BYTES:
+        return None
+    return f"the attention bias would take {bias_bytes // 2**20} MB"
 
 
 class Executor(ABC):
@@ -54,6 +69,11 @@ class Executor(ABC):
     attention: str
     overflow_retries: int = 0
 
+    @property
+    def shares_statistics(self) -> bool:
+        """Whether ``gather`` returns what the network pools, and ``__call__`` accepts it."""
+        return self.config.pools and self.runtime.shares_statistics
+
     @abstractmethod
     def __call__(
         self,
@@ -69,7 +89,7 @@ class Executor(ABC):
             grid: Pixels to make, for an arbitrary-scale network. Only runtimes with ``does_any_scale`` get
                 it.
             statistics: Result of ``gather`` on another picture, to use instead of this picture's own
-                statistics. Only runtimes with ``shares_statistics`` get it.
+                statistics. Only executors with ``shares_statistics`` get it.
             wraps: Axes along which the picture wraps. Only runtimes with ``wraps_borders`` get any.
 
         Returns:
@@ -85,7 +105,7 @@ class Executor(ABC):
     def gather(self, picture: Tensor) -> Statistics:
         """Run the network and return its pooled statistics.
 
-        Only executors of runtimes with ``shares_statistics`` do this.
+        Only executors with ``shares_statistics`` do this.
 
         Args:
             picture: See ``__call__``.
@@ -159,6 +179,7 @@ class Runtime(ABC):
         name: Name by which users choose the runtime.
         title: Name of the runtime in sentences.
         fixed_bytes: Memory that the runtime takes for any picture.
+        packages: Packages besides torch on whose versions the runtime's speed depends.
         streams: Whether its executors run a picture in exact strips.
         shares_statistics: Whether its executors accept statistics that the network pooled elsewhere.
         does_any_scale: Whether its executors run arbitrary-scale networks.
@@ -170,6 +191,7 @@ class Runtime(ABC):
     name: str
     title: str
     fixed_bytes: int
+    packages: tuple[str, ...] = ()
     streams: bool = False
     shares_statistics: bool = False
     does_any_scale: bool = False

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from esc_cli.errors import first_line
+
 Call = Callable[[Tensor], Tensor]
 """A network or a replacement for it, from (N, 3, H, W) to (N, 3, scale H, scale W)."""
 
@@ -153,7 +155,7 @@ class GraphedNetwork:
         try:
             return run(low)
         except RuntimeError as error:
-            self.refusal = str(error).partition("\n")[0]
+            self.refusal = first_line(error)
         # The handler must end first: until then, the error keeps the failed run's tensors alive.
         self.release()
         return None

@@ -1,6 +1,8 @@
 """Prepare a network to run fast on its device. Its results stay the same up to rounding."""
 
 import copy
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -60,10 +62,23 @@ def prepare_for_cpu(network: nn.Module) -> None:
 
 
 def _pack(network: nn.Module) -> None:
+    replace_modules(network, lambda one: isinstance(one, Convolution) and can_pack(one.weight.dtype), packed)
+
+
+def replace_modules(
+    network: nn.Module, is_old: Callable[[nn.Module], bool], make: Callable[[Any], nn.Module]
+) -> None:
+    """Replace some modules of a network, in place.
+
+    Args:
+        network: The network.
+        is_old: Returns whether a module is to be replaced.
+        make: Returns the replacement of a module.
+    """
     for parent in list(network.modules()):
         for name, child in parent.named_children():
-            if isinstance(child, Convolution) and can_pack(child.weight.dtype):
-                setattr(parent, name, packed(child))
+            if is_old(child):
+                setattr(parent, name, make(child))
 
 
 def _transform(network: nn.Module) -> None:

@@ -11,21 +11,17 @@ from torch import Tensor, nn
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.device import DeviceChoice
-from esc_cli.engine.executors.base import Executor, Runtime, not_finite
+from esc_cli.engine.executors.base import Executor, Runtime, bias_obstacle, not_finite
 from esc_cli.engine.executors.onnx_providers import CPU, QUIET, Place, choose_place, onnxruntime
 from esc_cli.engine.onnx_graphs.graph import INPUT
 from esc_cli.engine.onnx_graphs.networks import GraphSize, model_of, obstacle
 from esc_cli.engine.pixels import dtype_name, is_finite, to_unit
 from esc_cli.engine.threads import limit_threads
 from esc_cli.engine.tiling.shared_statistics import Statistics
-from esc_cli.errors import DeviceError
-from esc_cli.networks.architectures.lte import Grid
-from esc_cli.networks.attention.windows import dense_bias_bytes
+from esc_cli.errors import DeviceError, first_line
+from esc_cli.networks.grid import Grid
 
 PRECISIONS = (torch.float32, torch.float16)
-
-LARGEST_BIAS_BYTES = 512 * 2**20
-"""Largest size of all dense attention biases together. ONNX Runtime makes them when it loads a graph."""
 
 
 class OnnxExecutor(Executor):
@@ -89,7 +85,7 @@ class OnnxExecutor(Executor):
         try:
             return call()
         except Exception as error:  # the errors of ONNX Runtime have no base class of their own
-            reason = str(error).strip().partition("\n")[0]
+            reason = first_line(error)
             # They have no class for a lack of memory either, so the text of the error is searched.
             if self._place.provider != CPU and "allocate" in reason:
                 raise torch.OutOfMemoryError(reason) from error
@@ -125,6 +121,7 @@ class OnnxRuntime(Runtime):
 
     name = "onnx"
     title = "ONNX Runtime"
+    packages = ("onnxruntime",)
     # Beyond an idle one, whole processes took 273 MB for ESC on 128x128 and 438 MB for ESC-Real on 96x96.
     # Dense biases and feature maps are estimated separately. Most of the rest is the graph.
     fixed_bytes = 256 * 2**20
@@ -159,9 +156,7 @@ class OnnxRuntime(Runtime):
             return f"it does not compute in {dtype_name(dtype)}"
         if self.place.provider == CPU and dtype != torch.float32:
             return "on the CPU it converts each step to float32 and back"
-        if dense_bias_bytes(network) > LARGEST_BIAS_BYTES:
-            return f"the attention bias would take {dense_bias_bytes(network) // 2**20} MB"
-        return obstacle(network)
+        return bias_obstacle(network) or obstacle(network)  # it makes biases dense when it loads a graph
 
     def saved_s(self, network: nn.Module, dtype: torch.dtype, job_px: int) -> float:
         """Return a loss: it is no faster than torch on the CPU, and was not measured elsewhere."""

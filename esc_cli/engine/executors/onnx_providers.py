@@ -11,7 +11,7 @@ from functools import cache
 from types import ModuleType
 from typing import Any
 
-from esc_cli.errors import DeviceError
+from esc_cli.errors import DeviceError, first_line
 
 QUIET = 4
 """ONNX Runtime's level of messages that stop the program. It writes all others to stderr besides raising."""
@@ -90,7 +90,7 @@ def onnxruntime() -> ModuleType:
     try:
         module = importlib.import_module("onnxruntime")
     except ImportError as error:
-        reason = str(error).partition("\n")[0]
+        reason = first_line(error)
         raise DeviceError(f"ONNX Runtime cannot be loaded: {reason}", hint="install it again") from error
     module.set_default_logger_severity(QUIET)
     module.disable_telemetry_events()

@@ -19,9 +19,9 @@ from esc_cli.engine.executors.openvino_graph import (
 )
 from esc_cli.engine.pixels import dtype_name, is_finite, to_unit
 from esc_cli.engine.tiling.shared_statistics import Statistics
-from esc_cli.errors import DeviceError
-from esc_cli.networks.architectures.lte import Grid
-from esc_cli.networks.attention.windows import attentions_of
+from esc_cli.errors import DeviceError, last_line
+from esc_cli.networks.attention.windows import attention_layers
+from esc_cli.networks.grid import Grid
 
 _PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 
@@ -92,7 +92,7 @@ class OpenVinoExecutor(Executor):
         try:
             results = self._request(low.shape).infer([low.contiguous().numpy()], share_inputs=True)
         except RuntimeError as error:
-            reason = str(error).strip().splitlines()[-1]
+            reason = last_line(error)
             raise DeviceError(f"OpenVINO failed: {reason}", hint="choose the runtime torch") from error
         return torch.from_numpy(results[0])  # already a copy, because outputs are not shared
 
@@ -133,6 +133,7 @@ class OpenVinoRuntime(Runtime):
 
     name = "openvino"
     title = "OpenVINO"
+    packages = ("openvino",)
     fixed_bytes = 512 * 2**20  # including the graph; ESC on 128x128: 489 MB in float32, 543 in bfloat16
 
     @property
@@ -159,7 +160,7 @@ class OpenVinoRuntime(Runtime):
         attention, the start is shorter in the same proportion as the rest (ESC-light: 0.6 of all times).
         """
         saved_s_per_px, start_s = SAVED_S_PER_PX, START_S
-        if not attentions_of(network):
+        if not attention_layers(network):
             saved_s_per_px, start_s = SAVED_S_PER_PX_WITHOUT_ATTENTION, START_S_WITHOUT_ATTENTION
         return job_px * saved_s_per_px.get(dtype, 0.0) * MEASURED_THREADS / torch.get_num_threads() - start_s
 

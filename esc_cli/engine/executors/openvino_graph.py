@@ -20,7 +20,6 @@ import copy
 import importlib
 import sys
 import warnings
-from collections.abc import Callable
 from functools import cache
 from types import ModuleType
 from typing import Any, cast
@@ -29,9 +28,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from esc_cli.errors import DeviceError
+from esc_cli.engine.executors.base import bias_obstacle
+from esc_cli.engine.executors.inference import replace_modules
+from esc_cli.errors import DeviceError, last_line
+from esc_cli.networks.architectures.base import has_weights
 from esc_cli.networks.architectures.foreign import ForeignNetwork
-from esc_cli.networks.attention.windows import WindowAttentionBase, dense_bias_bytes, use_attention
+from esc_cli.networks.attention.windows import WindowAttentionBase, use_attention
 from esc_cli.networks.blocks import ChannelNorm
 from esc_cli.networks.folding import fold_pointwise
 from esc_cli.networks.mixers.attentive import AttentiveConvolution
@@ -43,13 +45,6 @@ from esc_cli.networks.mixers.convolutional import (
 from esc_cli.networks.padding import pad_to_multiple
 from esc_cli.networks.spectral_convolution import TILE_PX, spectrum_of
 
-LARGEST_BIAS_BYTES = 512 * 2**20
-"""Largest size of all dense biases together that is baked into a model.
-
-ESC's biases take 80 MB. Those of ESC-XL (2 GB) and of ESC-RIB are too large.
-"""
-
-
 _TELEMETRY = "openvino_telemetry"
 
 
@@ -57,14 +52,11 @@ def obstacle(network: nn.Module) -> str | None:
     """Return the reason against running a network with OpenVINO, as the end of a sentence, or None."""
     if isinstance(network, ForeignNetwork):
         return "it runs ESC's networks only"
-    if next(network.parameters(), None) is None:
+    if not has_weights(network):
         return "a model without weights gains nothing from it"
     if any(isinstance(module, AttentiveConvolution) for module in network.modules()):
         return "the network's pooling would be fixed to one picture size"
-    bias_bytes = dense_bias_bytes(network)
-    if bias_bytes > LARGEST_BIAS_BYTES:
-        return f"the attention bias would take {bias_bytes // 2**20} MB"
-    return None
+    return bias_obstacle(network)
 
 
 def prepare_for_openvino(network: nn.Module) -> nn.Module:
@@ -76,11 +68,11 @@ def prepare_for_openvino(network: nn.Module) -> nn.Module:
     with torch.inference_mode(mode=False), torch.no_grad():
         prepared = copy.deepcopy(network).float().requires_grad_(requires_grad=False).eval()
         use_attention(prepared, "naive")
-        _replace(prepared, lambda module: type(module) is ChannelNorm, _Norm)
-        _replace(prepared, _is_plain_attention, _HeadByHeadAttention)
+        replace_modules(prepared, lambda module: type(module) is ChannelNorm, _Norm)
+        replace_modules(prepared, _is_plain_attention, _HeadByHeadAttention)
         if isinstance(large := getattr(prepared, "plk_filter", None), Tensor):
             kernel = average_over_symmetries(large)
-            _replace(
+            replace_modules(
                 prepared,
                 lambda module: type(module) is ConvolutionalAttention,
                 lambda mixer: _SpectralAttention(mixer, kernel),
@@ -141,19 +133,10 @@ def convert(prepared: nn.Module, shape: tuple[int, ...]) -> Any:
             decoder = TorchScriptPythonDecoder(traced)  # must outlive the model that is made from it
             return frontend.convert(frontend.load(decoder))
     except (RuntimeError, OpConversionFailure) as error:
-        reason = str(error).strip().splitlines()[-1].removeprefix("-- ")
+        reason = last_line(error).removeprefix("-- ")
         raise DeviceError(
             f"OpenVINO cannot convert this network: {reason}", hint="choose the runtime torch"
         ) from error
-
-
-def _replace(
-    network: nn.Module, is_old: Callable[[nn.Module], bool], make: Callable[[Any], nn.Module]
-) -> None:
-    for parent in list(network.modules()):
-        for name, child in parent.named_children():
-            if is_old(child):
-                setattr(parent, name, make(child))
 
 
 def _is_plain_attention(module: nn.Module) -> bool:
@@ -172,7 +155,7 @@ class _Norm(nn.Module):
         """Normalize (N, dim, H, W)."""
         centred = features - features.mean(1, keepdim=True)
         variance = (centred * centred).mean(1, keepdim=True)
-        return centred * torch.rsqrt(variance + 1e-6) * self.weight + self.bias
+        return centred * torch.rsqrt(variance + ChannelNorm.epsilon) * self.weight + self.bias
 
 
 class _HeadByHeadAttention(nn.Module):

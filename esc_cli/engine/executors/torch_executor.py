@@ -21,8 +21,8 @@ from esc_cli.engine.tiling.shared_statistics import Gathering, Given, Statistics
 from esc_cli.engine.tiling.streaming import StepCount, Strips
 from esc_cli.engine.tiling.tiles import Emit, Span
 from esc_cli.engine.wrapping import Wrapped
-from esc_cli.errors import DeviceError
-from esc_cli.networks.architectures.lte import Grid
+from esc_cli.errors import DeviceError, first_line
+from esc_cli.networks.grid import Grid
 from esc_cli.networks.runner import WHOLE, FeatureMap
 
 T = TypeVar("T")
@@ -154,7 +154,7 @@ class TorchExecutor(Executor):
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
-            reason = str(error).partition("\n")[0]
+            reason = first_line(error)
             raise DeviceError(f"{self.device} failed: {reason}", hint="try another device") from error
 
     @cached_property

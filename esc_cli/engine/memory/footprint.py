@@ -9,6 +9,7 @@ from esc_cli.engine.executors.base import Runtime
 from esc_cli.engine.tiling.streaming import highest_strip_rows, least_rows
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.attention.position_bias import LARGEST_CACHED_BYTES
+from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 
 _RESULT_MAPS = 2
 """Number of high-resolution pictures in memory at once: the result, and one for its conversion."""
@@ -49,6 +50,12 @@ class Work:
         """Number of pixels of all pictures."""
         return self.batch * self.height * self.width
 
+    @property
+    def stores_scores(self) -> bool:
+        """Whether the attention backend stores all scores. A runtime's own attention does not."""
+        backend = ATTENTION_BACKENDS.get(self.attention)
+        return backend is not None and backend.stores_scores
+
     def bytes_whole(self) -> int:
         """Estimate the peak memory of one run, including its result, as a quarter above measured values."""
         inner = self._inside()
@@ -56,7 +63,7 @@ class Work:
         values = memory.values_per_pixel + _RESULT_MAPS * 3 * inner.config.scale**2
         values += math.ceil(memory.values_per_square * inner.area_px)
         needed = self.runtime.fixed_bytes + inner.area_px * values * self.dtype.itemsize
-        if self.attention == "naive":
+        if self.stores_scores:
             needed += _score_bytes(inner, inner.area_px)
         return needed + _bias_bytes(inner)
 
@@ -75,7 +82,7 @@ class Work:
         window_px = self.config.window_size  # even if the strips are cut from an unshuffled picture
         strip = replace(inner, height=min(inner.height, highest_strip_rows(window_px)), attention="sdpa")
         needed = held * self.dtype.itemsize + strip.bytes_whole()
-        if self.attention == "naive":
+        if self.stores_scores:
             attended = self.batch * min(inner.height, least_rows(window_px)) * inner.width
             needed += _score_bytes(inner, attended) + _bias_bytes(inner)
         return needed
@@ -88,14 +95,14 @@ class Work:
 
 
 def _score_bytes(work: Work, attended_px: int) -> int:
-    """Return the size of the scores of all pairs of tokens, which naive attention holds for all windows."""
+    """Return the size of the scores of all pairs of tokens, which are held for all windows."""
     return _SCORE_MAPS * work.config.memory().scores_per_pixel * attended_px * work.dtype.itemsize
 
 
 def _bias_bytes(work: Work) -> int:
     """Return the size of the attention biases: the cached ones, and twice the one being gathered."""
     memory = work.config.memory()
-    if memory.learned_factors and work.attention != "naive":
+    if memory.learned_factors and not work.stores_scores:
         return 0
     one = memory.bias_values * work.dtype.itemsize
     kept = memory.bias_layers if one <= LARGEST_CACHED_BYTES else 0

@@ -16,7 +16,7 @@ from esc_cli.engine.onnx_graphs.graph import INPUT, OPSET
 from esc_cli.engine.onnx_graphs.networks import GraphSize, model_of, obstacle
 from esc_cli.engine.pixels import dtype_name
 from esc_cli.errors import DeviceError, EscError, UsageError, WeightsError
-from esc_cli.networks.padding import pad_to_multiple
+from esc_cli.networks.padding import run_padded
 from esc_cli.version import install_hint, made_by
 
 ANY, WINDOWS = "any", "windows"
@@ -183,10 +183,9 @@ def _error(checkpoint: Checkpoint, precision: torch.dtype, low: Tensor, content:
     Raises:
         EscError: The difference is larger than rounding explains.
     """
-    scale, window_px = checkpoint.config.scale, checkpoint.config.window_size
-    height, width = (scale * side for side in low.shape[-2:])
+    config = checkpoint.config
     with torch.inference_mode():
-        expected = checkpoint.network(pad_to_multiple(low, window_px))[..., :height, :width]
+        expected = run_padded(checkpoint.network, low, config.window_size, config.scale)
     [high] = new_session(content, Place()).run(None, {INPUT: low.to(precision).numpy()})
     error = float((torch.from_numpy(high).float() - expected).abs().max())
     if not error <= ALLOWED_ERRORS[precision] * max(1.0, float(expected.abs().max())):

@@ -12,8 +12,6 @@ from esc_cli.networks.blocks import ChannelNorm, PictureConvolution
 from esc_cli.networks.convolution import Convolution
 from esc_cli.networks.dysample import GROUPS, DySample
 
-_EPSILON = 1e-6
-
 
 def layer(graph: Graph, module: nn.Module, features: Value) -> Value:
     """Write a layer, or a sequence of layers."""
@@ -41,7 +39,7 @@ def channel_norm(graph: Graph, norm: ChannelNorm, features: Value) -> Value:
 def normed_pixels(graph: Graph, norm: ChannelNorm, features: Value) -> Value:
     """Normalize (N, dim, H, W) and return (N, H, W, dim)."""
     pixels = graph.transpose(features, 0, 2, 3, 1)
-    return graph.node("LayerNormalization", pixels, norm.weight, norm.bias, axis=-1, epsilon=_EPSILON)
+    return graph.node("LayerNormalization", pixels, norm.weight, norm.bias, axis=-1, epsilon=norm.epsilon)
 
 
 def pixel_shuffle(graph: Graph, features: Value, factor: int) -> Value:

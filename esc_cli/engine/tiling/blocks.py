@@ -95,7 +95,7 @@ def part_of(source: FeatureMap, rows: Span, columns: Span) -> Tensor:
 def _inner_part_of(source: FeatureMap, rows: Span, columns: Span) -> Tensor:
     if isinstance(source, Deferred):
         return source.block(rows, columns)
-    return source[:, :, rows.start : rows.stop, columns.start : columns.stop]  # type: ignore[index, no-any-return]
+    return source[:, :, rows.pixels, columns.pixels]  # type: ignore[index, no-any-return]
 
 
 def reach_of(maps: tuple[FeatureMap, ...]) -> int:

@@ -23,7 +23,7 @@ from esc_cli.engine.borders import NOT_WRAPPED, Wraps
 from esc_cli.engine.memory.free import release_reserve
 from esc_cli.engine.tiling.blocks import Block, ComputeBlock, Deferred, blockwise, part_of, reach_of
 from esc_cli.engine.tiling.tiles import Emit, Span, round_up
-from esc_cli.engine.wrapping import margin_of, unbounded
+from esc_cli.engine.wrapping import margin_of, run_unbounded
 from esc_cli.networks.runner import FeatureMap, Whole
 
 LEAST_ROWS = 32
@@ -33,6 +33,7 @@ Lower strips leave the kernels too little work.
 """
 
 LARGEST_KERNEL_PX = 13
+"""Side of the largest kernel of the published networks."""
 
 MOST_COLUMNS = 1920
 """Largest width of the part of a strip that a step works on at a time.
@@ -136,7 +137,7 @@ class Strips:
         rows, columns = (Span(-px, side + px) for px, side in zip(margin, sides, strict=True))
         whole = part_of(features, rows, columns)
         return Deferred(
-            lambda rows, columns: unbounded(function, whole, rows, margin),
+            lambda rows, columns: run_unbounded(function, whole, rows, margin),
             features.shape,
             features.dtype,
             spans_all_columns=True,
@@ -285,4 +286,4 @@ def _empty_map(block: Tensor, height: int, width: int) -> Tensor:
 def _write(targets: list[Tensor], rows: Span, strip: Strip) -> None:
     for columns, blocks in strip:
         for target, block in zip(targets, blocks, strict=True):
-            target[:, :, rows.start : rows.stop, columns.start : columns.stop] = block
+            target[:, :, rows.pixels, columns.pixels] = block

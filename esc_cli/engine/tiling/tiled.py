@@ -52,7 +52,6 @@ class TiledRun:
         self._sizes = sizes
         self._tile_px = sizes.largest_px
         self._statistics = statistics
-        self._shares = executor.config.pools and executor.runtime.shares_statistics
 
     @property
     def tile_px(self) -> int:
@@ -68,6 +67,7 @@ class TiledRun:
 
         Raises:
             OutOfMemoryError: Not even the smallest tile fits in memory.
+            DeviceError: The device failed.
             WeightsError: The network's values are not finite.
         """
         whole = self._attempt(low)
@@ -79,15 +79,15 @@ class TiledRun:
         blender = Blender(rows, columns, self._executor.config.scale, emit)
         for row, row_span in enumerate(rows):
             for column, column_span in enumerate(columns):
-                piece = low[..., row_span.enlarged(1), column_span.enlarged(1)]
+                piece = low[..., row_span.pixels, column_span.pixels]
                 blender.add(row, column, self._complete(piece))
 
     def _gather(self, low: Tensor) -> None:
         """Gather the statistics of the middle tile, unless they are known or will not be used."""
-        if self._statistics is None and self._shares:
+        if self._statistics is None and self._executor.shares_statistics:
             rows, columns = self._spans(low.shape[-2]), self._spans(low.shape[-1])
             row, column = rows[len(rows) // 2], columns[len(columns) // 2]
-            piece = low[..., row.enlarged(1), column.enlarged(1)]
+            piece = low[..., row.pixels, column.pixels]
             try:
                 self._statistics = self._executor.gather(piece)
                 return

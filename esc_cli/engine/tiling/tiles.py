@@ -20,6 +20,11 @@ class Span:
         """Number of pixels in the span."""
         return self.stop - self.start
 
+    @property
+    def pixels(self) -> slice:
+        """The span as a slice."""
+        return slice(self.start, self.stop)
+
     def times(self, factor: int) -> "Span":
         """Return the same span on an axis that has ``factor`` pixels for each pixel of this one."""
         return Span(factor * self.start, factor * self.stop)

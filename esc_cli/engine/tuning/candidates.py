@@ -6,10 +6,7 @@ import torch
 
 from esc_cli.engine.device import has_fast_bfloat16
 from esc_cli.engine.pixels import dtype_name
-from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
-
-BACKENDS = ("sdpa", "blocked", "flash")
-"""Attention backends that need no compilation and are meant to be fast."""
+from esc_cli.networks.attention.windows import ATTENTION_BACKENDS, AUTOMATIC
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ def candidates(
         any_attention: Whether the attention backend may differ from the usual one.
     """
     dtypes = (usual.dtype, torch.float32, *half_precisions(device)) if any_precision else (usual.dtype,)
-    backends = (usual.attention, *BACKENDS) if any_attention else (usual.attention,)
+    backends = (usual.attention, *AUTOMATIC) if any_attention else (usual.attention,)
     all_of_them = (Candidate(dtype, attention) for dtype in dtypes for attention in backends)
     return tuple(dict.fromkeys(one for one in all_of_them if one == usual or one.can_run(device)))
 

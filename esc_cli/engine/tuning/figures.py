@@ -6,6 +6,7 @@ from typing import Any, Self
 
 import torch
 
+from esc_cli.engine.executors.registry import STANDARD
 from esc_cli.engine.pixels import dtype_name
 from esc_cli.engine.tuning.candidates import Candidate
 from esc_cli.engine.tuning.race import Timing
@@ -127,7 +128,7 @@ class Figures:
         self, dtype: torch.dtype, amount: Amount, rivals: Sequence[str]
     ) -> tuple[float, ...] | None:
         """Estimate the time of a job in a precision from each round; None if it was not measured."""
-        own = self.runtimes.get(runtime_key("torch", dtype))
+        own = self.runtimes.get(runtime_key(STANDARD, dtype))
         if own is None:
             return None
         saved_s = [self.saved_s(rival, dtype, amount.same_px) or 0.0 for rival in rivals]
@@ -144,7 +145,7 @@ class Figures:
         key = runtime_key(runtime, dtype)
         if key in self.failed:
             return float("-inf")
-        own, other = self.runtimes.get(runtime_key("torch", dtype)), self.runtimes.get(key)
+        own, other = self.runtimes.get(runtime_key(STANDARD, dtype)), self.runtimes.get(key)
         if own is None or other is None:
             return None
         # No time is saved for sure unless it is saved in every round.
@@ -175,7 +176,7 @@ def runtime_key(runtime: str, dtype: torch.dtype) -> str:
 
 
 def _runtime_in_words(name: str, timing: Timing) -> str:
-    start = "" if name.startswith("torch ") else f" after a start of {timing.start_s:.1f} s"
+    start = "" if name.startswith(f"{STANDARD} ") else f" after a start of {timing.start_s:.1f} s"
     return f"{name} {1e3 * timing.run_s:.0f} ms{start}"
 
 

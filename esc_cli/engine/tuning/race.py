@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from esc_cli.errors import first_line
+
 Run = Callable[[], object]
 """Does the work once, and returns when it is done."""
 
@@ -127,5 +129,5 @@ class _Heat:
         try:
             work()
         except Exception as error:  # noqa: BLE001 - each library fails in its own way
-            self.reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            self.reason = first_line(error) or type(error).__name__
         return self._clock() - begun

@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import torch
 
+from esc_cli.engine.executors.registry import MODULES, runtime_named
 from esc_cli.engine.threads import usable_cores
 from esc_cli.engine.tuning.figures import Figures
 from esc_cli.errors import OutputError
@@ -22,9 +23,6 @@ from esc_cli.version import PROGRAM, program_version
 
 VERSION = 1
 """Version of the files. It increases when their layout changes, or what is measured."""
-
-_PACKAGES = ("openvino", "onnxruntime")
-"""Further packages whose versions the times depend on."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +98,7 @@ def this_machine() -> dict[str, Any]:
         "threads": min(torch.get_num_threads(), usable_cores()),
         "program": program_version(),
         "torch": str(torch.__version__),
-        **{name: _version(name) for name in _PACKAGES},
+        **{name: _version(name) for runtime in map(runtime_named, MODULES) for name in runtime.packages},
     }
 
 

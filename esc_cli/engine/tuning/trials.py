@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
+from esc_cli.engine.device import synchronize
 from esc_cli.engine.executors.base import Executor, Runtime
 from esc_cli.engine.tuning.candidates import Candidate
 from esc_cli.engine.tuning.figures import Figures, runtime_key
@@ -158,8 +159,7 @@ class Bench:
         def run() -> None:
             with torch.inference_mode():
                 executor(low)
-            if self.device.type != "cpu":
-                torch.accelerator.synchronize(self.device)
+            synchronize(self.device)
 
         return run
 

@@ -29,10 +29,6 @@ class Tuner:
     bench: Bench
     suits: Suits | None
 
-    def recall(self) -> Figures:
-        """Return the figures of earlier jobs."""
-        return self.bench.recall()
-
     def measure(self, amount: Amount, *, anew: bool) -> Figures:
         """Return the figures of earlier jobs, with those that it pays to measure now.
 
@@ -40,7 +36,7 @@ class Tuner:
             amount: The job.
             anew: Whether the figures of earlier jobs do not count, and torch is measured for any job.
         """
-        figures = Figures() if anew else self.recall()
+        figures = Figures() if anew else self.bench.recall()
         if not (anew or self.bench.remembers):
             return figures
         is_known = len(self.candidates) == 1 or figures.knows([one.name for one in self.candidates])

@@ -31,6 +31,7 @@ from esc_cli.evaluation.benchmark.request import (
 )
 
 MATMUL_SIDE = 2048
+"""Side of the square matrices whose product is timed, too. Times are also given in multiples of its time."""
 
 LARGEST_COMPARED_PX = 2**18
 """Largest low-resolution picture, in pixels, whose result is also computed in float64."""

@@ -21,7 +21,7 @@ from esc_cli.evaluation.metrics import psnr
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.registry import build_network
 from esc_cli.networks.attention.windows import use_attention
-from esc_cli.networks.padding import pad_to_multiple
+from esc_cli.networks.padding import run_padded
 
 Run = Callable[[], object]
 """Function that does the work once, and returns when the device has finished it."""
@@ -119,11 +119,10 @@ def exact_result(checkpoint: Checkpoint, low: Tensor) -> Tensor:
     Returns:
         (1, 3, scale H, scale W), float64, clamped to [0, 1].
     """
-    height, width = (checkpoint.config.scale * side for side in low.shape[-2:])
+    config = checkpoint.config
     with torch.inference_mode(mode=False), torch.no_grad():
         network = copy.deepcopy(checkpoint.network).double()
-        high: Tensor = network(pad_to_multiple(low.double(), checkpoint.config.window_size))
-    return high[..., :height, :width].clamp(0, 1)
+        return run_padded(network, low.double(), config.window_size, config.scale).clamp(0, 1)
 
 
 def deviation(result: Tensor, exact: Tensor) -> Deviation:

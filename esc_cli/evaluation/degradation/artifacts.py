@@ -11,6 +11,9 @@ from torch.nn import functional as F
 
 from esc_cli.engine.pixels import from_unit, to_unit
 
+_GRAY = (0.2989, 0.587, 0.114)
+"""Weights of the colors in luma."""
+
 _SHARPENING = 0.5
 _SHARPENING_THRESHOLD = 10 / 255
 _SHARPENING_SIDE_PX = 51
@@ -102,9 +105,6 @@ def _grid(side_px: int) -> tuple[Tensor, Tensor]:
 
 def _normalised(kernel: Tensor) -> Tensor:
     return (kernel / kernel.sum()).to(torch.float32)
-
-
-_GRAY = (0.2989, 0.587, 0.114)
 
 
 def add_gaussian_noise(picture: Tensor, sigma: float, *, gray: bool, random: np.random.Generator) -> Tensor:

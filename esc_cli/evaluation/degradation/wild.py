@@ -1,6 +1,7 @@
 """Random degradations of pictures in the wild: blur, resizing, noise and JPEG, once or twice."""
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,15 +21,15 @@ from esc_cli.evaluation.degradation.artifacts import (
     sinc_kernel,
 )
 from esc_cli.evaluation.degradation.bicubic import downscale
+from esc_cli.evaluation.degradation.names import WildDegradation
 
 Range = tuple[float, float]
 """Smallest and largest value, between which a value is drawn uniformly."""
 
 ResizeMethod = Literal["area", "bilinear", "bicubic", "antialiased"]
 
-WildDegradation = Literal["robust", "real"]
-
 _SINC_CUTOFF = (math.pi / 3, math.pi)
+"""Range of the cutoff of the final sinc filter, in radians per pixel."""
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,7 @@ def recipe_of(name: WildDegradation, scale: int) -> Degradation:
     Source: ``real``: Real-ESRGAN (arXiv 2107.10833), section 3, and its published options, which are the
     same for every scale. ``robust`` is ours.
     """
-    return _real() if name == "real" else _robust(scale)
+    return RECIPES[name](scale)
 
 
 def degrade(high: Tensor, scale: int, recipe: Degradation, random: np.random.Generator) -> Tensor:
@@ -262,7 +263,7 @@ def _stored(picture: Tensor) -> Tensor:
     return to_unit(from_unit(picture.clone(), torch.uint8))
 
 
-def _real() -> Degradation:
+def _real(_: int) -> Degradation:
     shapes = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
     methods: tuple[ResizeMethod, ...] = ("area", "bilinear", "bicubic")
     first = Stage(
@@ -290,3 +291,7 @@ def _robust(scale: int) -> Degradation:
     )
     # A third of the pictures stays clean, so that good pictures do not become soft.
     return Degradation((stage,), final_sinc_chance=0.0, jpeg_last_chance=1.0, clean_chance=1 / 3)
+
+
+RECIPES: Mapping[WildDegradation, Callable[[int], Degradation]] = {"robust": _robust, "real": _real}
+"""Functions that make the ranges for a scale, by the name of the degradation."""

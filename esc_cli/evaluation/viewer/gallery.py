@@ -15,11 +15,10 @@ from urllib.parse import quote
 import torch
 from torch import Tensor
 
-from esc_cli.enhancement.resize import resize
 from esc_cli.errors import InputError, OutputError
-from esc_cli.evaluation.comparison import as_shown
+from esc_cli.evaluation.shown import as_shown
 from esc_cli.evaluation.viewer.files import SLIDER, address_in, check_folder, filled_template, folder_beside
-from esc_cli.evaluation.viewer.page import Page, encoded, is_small
+from esc_cli.evaluation.viewer.page import Page, encoded, is_small, shrunk
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture
 from esc_cli.media.pixels.depth import with_depth
@@ -207,7 +206,7 @@ class _Files:
         if self.is_hurried or not files:
             return None
         color = _first_look(files[0]) if first is None else as_shown(read_small(first.path, SMALL_PX)).color
-        content = encoded(_fitted(color), quality=SMALL_QUALITY)
+        content = encoded(shrunk(color, SMALL_PX), quality=SMALL_QUALITY)
         return self._stored(f"{number}.webp", content, mode_of(files))
 
     def _page(self, number: int, entry: Entry, pictures: Mapping[str, "_Shown"]) -> dict[str, Any] | None:
@@ -290,9 +289,3 @@ def _first_look(clip: Path) -> Tensor:
         color = turned(frame, reader.clip.rotation_deg).color
     depth_bits = 8 if color.dtype == torch.uint8 else 16
     return with_depth(Picture(color, None, False, Metadata(), "PNG", depth_bits=depth_bits), 8).color
-
-
-def _fitted(color: Tensor) -> Tensor:
-    height, width = color.shape[-2:]
-    scale = min(1, SMALL_PX / max(height, width))
-    return resize(color, max(1, round(height * scale)), max(1, round(width * scale)))

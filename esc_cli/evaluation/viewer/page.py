@@ -64,10 +64,9 @@ class Page:
         height, width = color.shape[-2:]
         number = len(self._layers)
         is_cut = self._tiled and max(height, width) > OVERVIEW_PX
-        layer = {"name": name, "width": width, "height": height, "facts": dict(facts)}
-        layer["tiles"] = self._tiles(number, color) if is_cut else None
-        layer["overview"] = self._store(f"{number}.webp", _overview(color) if is_cut else color)
-        self._layers.append(layer)
+        tiles = self._tiles(number, color) if is_cut else None
+        overview = self._store(f"{number}.webp", shrunk(color, OVERVIEW_PX) if is_cut else color)
+        self._append(name, (height, width), overview, facts, tiles)
 
     def _tiles(self, number: int, color: Tensor) -> dict[str, Any]:
         height, width = color.shape[-2:]
@@ -89,9 +88,19 @@ class Page:
             address: Address of the file for the page.
             facts: See ``add``.
         """
+        self._append(name, size, address, facts)
+
+    def _append(
+        self,
+        name: str,
+        size: tuple[int, int],
+        overview: str,
+        facts: Mapping[str, str],
+        tiles: dict[str, Any] | None = None,
+    ) -> None:
         height, width = size
         layer = {"name": name, "width": width, "height": height, "facts": dict(facts)}
-        self._layers.append({**layer, "tiles": None, "overview": address})
+        self._layers.append({**layer, "tiles": tiles, "overview": overview})
 
     def data(self, title: str) -> dict[str, Any]:
         """Return what the script of the page shows, which begins with the first layer and the last one."""
@@ -153,9 +162,10 @@ def encoded(color: Tensor, extension: str = "webp", quality: int | None = None) 
     return encode_file(PictureFile((picture,)), format_named(extension), WriteSettings(quality))
 
 
-def _overview(color: Tensor) -> Tensor:
+def shrunk(color: Tensor, longest_px: int) -> Tensor:
+    """Shrink (1, 3, H, W) until no side is longer than ``longest_px``."""
     height, width = color.shape[-2:]
-    scale = OVERVIEW_PX / max(height, width)
+    scale = min(1, longest_px / max(height, width))
     return resize(color, max(1, round(height * scale)), max(1, round(width * scale)))
 
 

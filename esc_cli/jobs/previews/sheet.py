@@ -7,7 +7,7 @@ from math import ceil
 import torch
 from torch import Tensor
 
-from esc_cli.evaluation.comparison import as_shown
+from esc_cli.evaluation.shown import as_shown
 from esc_cli.media.contact_sheet import LINE_PX, captioned, contact_sheet
 from esc_cli.media.contact_sheet import sheet_size as montage_size
 from esc_cli.media.light import to_screen

@@ -60,7 +60,8 @@ class NetworkConfig:
     Attributes:
         scale: Output pixels per input pixel, along each axis.
         window_size: Side of the attention windows, in pixels; 1 if the network has no attention.
-        any_scale: Whether the network makes results of any size. ``scale`` is then only the default.
+        any_scale: Whether the network makes results of any size. ``scale`` is then only the default, and its
+            ``forward`` takes a ``Grid`` after the runner.
         pools: Whether the network pools over the whole picture. Tiles then differ from the whole picture,
             however large their overlap is.
         opaque: Whether the steps of the network are not known here. It then runs only whole or in tiles, and
@@ -84,6 +85,11 @@ class NetworkConfig:
     @property
     def shrinks(self) -> bool:
         """Whether results are smaller than the picture."""
+        return False
+
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether each pixel of a result copies one pixel of the picture, whatever its neighbors are."""
         return False
 
     def body(self) -> "NetworkConfig":
@@ -164,3 +170,8 @@ class Architecture:
     network: Callable[[Any], nn.Module]
     recognise: Callable[[State], NetworkConfig | None]
     variants: Mapping[str, Callable[[int], NetworkConfig]] = field(default_factory=dict)
+
+
+def has_weights(network: nn.Module) -> bool:
+    """Return whether a network has weights. An interpolation has none."""
+    return next(network.parameters(), None) is not None

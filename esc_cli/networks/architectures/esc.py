@@ -76,7 +76,8 @@ class ESC(nn.Module):
     def __init__(self, config: ESCConfig) -> None:
         super().__init__()
         self.config = config
-        self.plk_filter = new_large_kernel(config) if _shares_kernel(config) else None
+        dim, size = config.partial_dim, config.kernel_size
+        self.plk_filter = orthogonal_kernel(dim, size) if _shares_kernel(config) else None
         self.proj = PictureConvolution(3, config.dim, 3, padding=1)
         self.blocks = make_blocks(config, self.block_class)
         self.last = Convolution(config.dim, config.dim, 3, padding=1)
@@ -113,11 +114,6 @@ class ESC(nn.Module):
 
     def _to_residual(self, features: Tensor) -> Tensor:
         return self.to_img(features)  # type: ignore[no-any-return]
-
-
-def new_large_kernel(config: ESCConfig) -> nn.Parameter:
-    """Make the large kernel that all layers share. It is initialized to be orthogonal."""
-    return orthogonal_kernel(config.partial_dim, config.kernel_size)
 
 
 def make_blocks(config: ESCConfig, block_class: type[Block] = Block) -> nn.ModuleList:

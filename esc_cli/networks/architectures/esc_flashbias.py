@@ -3,12 +3,13 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from torch import nn
+
 from esc_cli.networks.architectures.base import Architecture, State
 from esc_cli.networks.architectures.esc import ESC, ESCConfig
 from esc_cli.networks.architectures.esc_real import ESCReal, ESCRealConfig, is_real, scale_and_head
 from esc_cli.networks.architectures.tensors import FACTORS, esc_widths, pixel_shuffle_scale
 from esc_cli.networks.attention.windows import FactorWindowAttention
-from esc_cli.networks.blocks import Block
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class ESCFlashBias(ESC):
 
     def __init__(self, config: ESCFlashBiasConfig) -> None:
         super().__init__(config)
-        for block in self.blocks:
-            _factorise_bias(block, config)  # type: ignore[arg-type]
+        _factorise_biases(self.blocks, config)
 
 
 class ESCRealFlashBias(ESCReal):
@@ -55,13 +55,13 @@ class ESCRealFlashBias(ESCReal):
 
     def __init__(self, config: ESCRealFlashBiasConfig) -> None:
         super().__init__(config)
-        for block in self.blocks:
-            _factorise_bias(block, config)  # type: ignore[arg-type]
+        _factorise_biases(self.blocks, config)
 
 
-def _factorise_bias(block: Block, config: ESCFlashBiasConfig | ESCRealFlashBiasConfig) -> None:
-    attention = FactorWindowAttention(config.dim, config.heads, config.window_size, config.bias_rank)
-    block.attn = attention  # type: ignore[assignment]
+def _factorise_biases(blocks: nn.ModuleList, config: ESCFlashBiasConfig | ESCRealFlashBiasConfig) -> None:
+    """Replace the attention of each block by one whose bias is a product of factors."""
+    for block in blocks:
+        block.attn = FactorWindowAttention(config.dim, config.heads, config.window_size, config.bias_rank)
 
 
 def _recognise(state: State) -> ESCFlashBiasConfig | None:

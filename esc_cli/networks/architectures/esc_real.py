@@ -6,12 +6,12 @@ from typing import Any, Literal
 from torch import Tensor, nn
 
 from esc_cli.networks.architectures.base import Architecture, State
-from esc_cli.networks.architectures.esc import ESCConfig, make_blocks, new_large_kernel
+from esc_cli.networks.architectures.esc import ESCConfig, make_blocks
 from esc_cli.networks.architectures.tensors import FACTORS, count, esc_widths, exact_root
 from esc_cli.networks.blocks import PictureConvolution
 from esc_cli.networks.convolution import Convolution
 from esc_cli.networks.dysample import GROUPS, DySample
-from esc_cli.networks.mixers.convolutional import kernel_of_all_layers
+from esc_cli.networks.mixers.convolutional import kernel_of_all_layers, orthogonal_kernel
 from esc_cli.networks.padding import reflect_pad
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
@@ -79,7 +79,7 @@ class RealBody(nn.Module):
         # Rows are unshuffled before the runner cuts them.
         first: list[nn.Module] = [] if unshuffle == 1 else [nn.Identity()]
         entry = PictureConvolution(channels, config.dim, 3, padding=1)
-        self.plk_filter = new_large_kernel(config)
+        self.plk_filter = orthogonal_kernel(config.partial_dim, config.kernel_size)
         self.proj = nn.Sequential(*first, entry) if first else entry
         self.skip = _Skip(channels, config.dim, first)
         self.blocks = make_blocks(config)

@@ -16,7 +16,7 @@ Call = Callable[[nn.Module, Tensor], Tensor]
 
 _COLORS = 3
 
-_HALF = {"float16": torch.float16, "bfloat16": torch.bfloat16}
+_HALF = {torch.float16: "float16", torch.bfloat16: "bfloat16"}
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ForeignConfig(NetworkConfig):
 
     def supports(self, dtype: torch.dtype) -> bool:
         """Return whether the network can be run in a precision."""
-        return dtype not in _HALF.values() or dtype in (_HALF[name] for name in self.half)
+        return dtype not in _HALF or _HALF[dtype] in self.half
 
     def memory(self) -> MemoryProfile:
         """Return the memory that the network needs for a picture."""

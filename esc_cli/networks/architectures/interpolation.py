@@ -22,6 +22,11 @@ class InterpolationConfig(NetworkConfig):
     window_size: int = 1
     pools: ClassVar[bool] = False
 
+    @property
+    def keeps_pixels(self) -> bool:
+        """Whether each pixel of a result copies one pixel of the picture, whatever its neighbors are."""
+        return self.method == "nearest"
+
 
 class Interpolation(nn.Module):
     """Nearest-neighbor interpolation, or bicubic with a = -0.5 (as in MATLAB's ``imresize`` and Pillow)."""

@@ -43,8 +43,8 @@ def block_widths(state: State) -> dict[str, Any]:
 
 def esc_widths(state: State) -> dict[str, Any]:
     """Return all widths of a network made of ESC's blocks, and its mixer, but not its scale and its head."""
-    widths = block_widths(state) | mixer_widths(state) | {"inner_norm": has_inner_norm(state)}
-    return widths | (factor_widths(state) if FACTORS in state else table_widths(state))
+    widths = block_widths(state) | _mixer_widths(state) | {"inner_norm": has_inner_norm(state)}
+    return widths | (_factor_widths(state) if FACTORS in state else table_widths(state))
 
 
 def kernel_widths(large_kernel: Tensor) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def table_widths(state: State) -> dict[str, Any]:
     return {"heads": heads, "window_size": (exact_root(positions) + 1) // 2}
 
 
-def factor_widths(state: State) -> dict[str, Any]:
+def _factor_widths(state: State) -> dict[str, Any]:
     """Return the heads, the window size and the rank of attention with a factorized bias."""
     heads, tokens, bias_rank = state[FACTORS].shape
     return {"heads": heads, "window_size": exact_root(tokens), "bias_rank": bias_rank}
@@ -71,7 +71,7 @@ def has_inner_norm(state: State) -> bool:
     return "blocks.0.lns.0.weight" in state
 
 
-def mixer_widths(state: State) -> dict[str, Any]:
+def _mixer_widths(state: State) -> dict[str, Any]:
     """Return the mixer and its widths, by their names in ``ESCConfig``.
 
     The number of MiLK's kernels is not read, because it is always 8 in an ESC network. A network with window

@@ -35,11 +35,17 @@ class AttentionBackend:
         can_run: Function of a device and of the features' type. It returns whether the backend is meant for
             them. Whether the device really can run it shows only when it is tried.
         needs: What the backend needs, for the message that refuses it: "half precision and a CUDA device".
+        is_automatic: Whether ``auto`` tries the backend where it can run: it needs no compilation, and is
+            meant to be fast.
+        stores_scores: Whether the backend stores all scores, and makes a bias dense that was learned as
+            factors. The estimate of memory counts both.
     """
 
     attend: AttentionFunction
     can_run: Callable[[torch.device, torch.dtype], bool] = lambda device, dtype: True
     needs: str = "nothing special"
+    is_automatic: bool = False
+    stores_scores: bool = False
 
 
 def naive(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tensor:
@@ -50,12 +56,17 @@ def naive(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Tens
 
 
 ATTENTION_BACKENDS: dict[str, AttentionBackend] = {
-    "naive": AttentionBackend(naive),
-    "sdpa": AttentionBackend(sdpa),
+    "naive": AttentionBackend(naive, stores_scores=True),
+    "sdpa": AttentionBackend(sdpa, is_automatic=True),
     "flex": AttentionBackend(flex),
-    "flash": AttentionBackend(flash, has_flash_kernel, "half precision and a CUDA device"),
-    "blocked": AttentionBackend(blocked, are_available, "bfloat16 and a CPU with instructions for it"),
+    "flash": AttentionBackend(flash, has_flash_kernel, "half precision and a CUDA device", is_automatic=True),
+    "blocked": AttentionBackend(
+        blocked, are_available, "bfloat16 and a CPU with instructions for it", is_automatic=True
+    ),
 }
+
+AUTOMATIC = tuple(name for name, backend in ATTENTION_BACKENDS.items() if backend.is_automatic)
+"""The backends among which ``auto`` chooses."""
 
 
 class WindowAttentionBase(nn.Module):
@@ -150,16 +161,17 @@ def use_attention(network: nn.Module, name: str) -> None:
         KeyError: There is no such backend in ``ATTENTION_BACKENDS``.
     """
     function = ATTENTION_BACKENDS[name].attend
-    for module in network.modules():
-        if isinstance(module, WindowAttentionBase):
-            module.backend = function
+    for layer in attention_layers(network).values():
+        layer.backend = function
 
 
-def attentions_of(network: nn.Module) -> list[WindowAttentionBase]:
-    """Return the window attentions of a network."""
-    return [module for module in network.modules() if isinstance(module, WindowAttentionBase)]
+def attention_layers(network: nn.Module) -> dict[str, WindowAttentionBase]:
+    """Return the window attention layers of a network by name, from the input to the output."""
+    modules = network.named_modules()
+    return {name: module for name, module in modules if isinstance(module, WindowAttentionBase)}
 
 
 def dense_bias_bytes(network: nn.Module) -> int:
     """Return the size of all dense attention biases of a network together, in float32."""
-    return sum(one.heads * one.window_size**4 * torch.float32.itemsize for one in attentions_of(network))
+    layers = attention_layers(network).values()
+    return sum(layer.heads * layer.window_size**4 * torch.float32.itemsize for layer in layers)

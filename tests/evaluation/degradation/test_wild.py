@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -11,18 +12,23 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from esc_cli.evaluation.degradation.bicubic import downscale
+from esc_cli.evaluation.degradation.names import WildDegradation
 from esc_cli.evaluation.degradation.wild import (
+    RECIPES,
     Degradation,
     JpegRanges,
     NoiseRanges,
-    WildDegradation,
     degrade,
     recipe_of,
 )
 from esc_cli.evaluation.metrics import psnr
 
-NAMES: tuple[WildDegradation, ...] = ("robust", "real")
+NAMES: tuple[WildDegradation, ...] = get_args(WildDegradation)
 SILENT = NoiseRanges(0, 0.5, (0, 0), (0, 0), 0.5)
+
+
+def test_every_name_has_a_recipe() -> None:
+    assert tuple(RECIPES) == NAMES
 
 
 def smooth_picture(height: int, width: int) -> torch.Tensor:

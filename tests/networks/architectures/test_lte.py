@@ -12,7 +12,8 @@ from torch.nn import functional as F
 from esc_cli.engine.tiling.streaming import Strips
 from esc_cli.engine.tiling.tiles import Span
 from esc_cli.networks.architectures import lte
-from esc_cli.networks.architectures.lte import LTE, Grid, LTEConfig
+from esc_cli.networks.architectures.lte import LTE, LTEConfig
+from esc_cli.networks.grid import Grid
 
 SMALL = LTEConfig(
     dim=16, partial_dim=8, heads=2, blocks=1, mixers=1, window_size=8, texture_dim=12, decoder_dims=(10, 8)

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from esc_cli.checkpoints.checkpoint import load_checkpoint
-from esc_cli.networks.architectures.lte import LTE, Grid
+from esc_cli.networks.architectures.lte import LTE
 from esc_cli.networks.attention.windows import use_attention
+from esc_cli.networks.grid import Grid
 
 VectorPath = Callable[[str], Path]
 
