@@ -12,6 +12,7 @@ from typing import Self, cast
 import av
 import torch
 from av import Packet, VideoFrame
+from av.container import InputContainer
 from av.stream import Stream
 from torch import Tensor
 
@@ -288,10 +289,9 @@ class VideoReader:
     @cached_property
     def _has_one_clock(self) -> bool:
         """Whether a timestamp stands for one frame: not if they are counted, or begin again in the file."""
-        flags = self._container.format.flags
-        if flags & _NO_TIMESTAMPS or not has_display_times(self.clip, self._stream):
+        if self._container.format.flags & _NO_TIMESTAMPS or not has_display_times(self.clip, self._stream):
             return False
-        return not flags & _CAN_BEGIN_AGAIN or self._never_begins_again()
+        return not may_begin_again(self._container) or self._never_begins_again()
 
     def _never_begins_again(self) -> bool:
         if self._path is not None:
@@ -366,6 +366,11 @@ class VideoReader:
                 f"{frame.width}x{frame.height} in the middle, which is not supported"
             )
         return frame
+
+
+def may_begin_again(container: InputContainer) -> bool:
+    """Return whether timestamps may begin again within a file of this format."""
+    return bool(container.format.flags & _CAN_BEGIN_AGAIN)
 
 
 @lru_cache(maxsize=64)
