@@ -102,7 +102,12 @@ class DiskFullError(OutputError):
 
 
 def unforeseen(error: Exception) -> EscError:
-    """Return an ``EscError`` for an unexpected exception, which is a bug of this program."""
+    """Return an ``EscError`` for an unexpected exception.
+
+    It is a bug of this program, unless it is a lack of memory.
+    """
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError("there is not enough memory")
     return EscError(
         f"a bug: {type(error).__name__}: {error}",
         hint=f"please report it, with the traceback that {DEBUG_VARIABLE}=1 in the environment shows",

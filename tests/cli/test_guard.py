@@ -74,6 +74,12 @@ def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str], monkeypatch: py
         ending_of(ZeroDivisionError("by zero"))
 
 
+def test_too_little_memory_is_not_a_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    """The list of --files-from and standard input are read as a whole."""
+    assert ending_of(MemoryError()) == 5
+    assert capsys.readouterr().err == "esc-upscale: there is not enough memory\n"
+
+
 def test_long_sentences_are_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
     sentence = "word " * 100 + "end"
     ending_of(InputError(sentence))
