@@ -5,6 +5,7 @@ from dataclasses import Field, dataclass, field, fields, replace
 from functools import cached_property
 from numbers import Real
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL
@@ -133,4 +134,5 @@ class EnhancementOptions:
 
 
 def _is_number(one: "Field[Any]") -> bool:
-    return not {int, float}.isdisjoint(get_args(one.type) or (one.type,))
+    """Return whether a value must be a number, or None."""
+    return set(get_args(one.type) or (one.type,)) - {NoneType} in ({int}, {float}, {int, float})

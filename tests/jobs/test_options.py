@@ -176,3 +176,4 @@ def test_what_should_be_a_number_is_named(name: str, value: object) -> None:
 
 def test_numbers_may_be_of_any_type() -> None:
     assert Options.of({"scale": np.float32(2), "threads": np.int64(1), "quality": None}).scale == 2
+    assert Options.of({"preview": "auto"}).preview == "auto"
