@@ -7,6 +7,7 @@ may rely on the exit codes.
 import difflib
 from collections.abc import Iterable
 from enum import IntEnum
+from pathlib import Path
 from typing import Self
 
 DEBUG_VARIABLE = "ESC_UPSCALE_DEBUG"
@@ -102,11 +103,25 @@ class DiskFullError(OutputError):
 
 
 def unforeseen(error: Exception) -> EscError:
-    """Return an ``EscError`` for an unexpected exception, which is a bug of this program."""
+    """Return an ``EscError`` for an unexpected exception.
+
+    It is a bug of this program, unless it is a lack of memory, or the current folder was removed.
+    """
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError("there is not enough memory")
+    if isinstance(error, FileNotFoundError) and not _has_current_folder():
+        return InputError("the current folder no longer exists", hint="change to a folder that exists")
     return EscError(
         f"a bug: {type(error).__name__}: {error}",
         hint=f"please report it, with the traceback that {DEBUG_VARIABLE}=1 in the environment shows",
     )
+
+
+def _has_current_folder() -> bool:
+    try:
+        return Path.cwd().is_dir()
+    except FileNotFoundError:
+        return False
 
 
 def as_ours(error: Exception) -> EscError:
@@ -124,10 +139,11 @@ def as_ours(error: Exception) -> EscError:
 def did_you_mean(word: str, words: Iterable[str], cutoff: float = 0.6) -> str | None:
     """Return a hint with the nearest of some words, such as "did you mean 'scale'?".
 
-    The hint is None if no word is near enough.
+    Case makes no difference. The hint is None if no word is near enough.
     """
-    close = difflib.get_close_matches(word, list(words), n=1, cutoff=cutoff)
-    return f"did you mean {close[0]!r}?" if close else None
+    known = {name.casefold(): name for name in words}
+    close = difflib.get_close_matches(word.casefold(), list(known), n=1, cutoff=cutoff)
+    return f"did you mean {known[close[0]]!r}?" if close else None
 
 
 def first_line(error: BaseException) -> str:

@@ -1,14 +1,16 @@
 """Load a network that is ready to run, from a file or by the name of a shipped model."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor, nn
 
 from esc_cli.checkpoints.files import bare, read_tensors, without_prefixes
 from esc_cli.checkpoints.foreign import INSTALL_HINT, is_spandrel_installed, load_foreign
 from esc_cli.checkpoints.manifest import Baseline, ModelEntry, is_baseline, is_name, read_manifest, verify
-from esc_cli.errors import UnknownNetworkError, WeightsError, last_line
+from esc_cli.errors import UnknownNetworkError, WeightsError
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.interpolation import InterpolationConfig
 from esc_cli.networks.architectures.registry import build_network, recognise, variant_name
@@ -129,15 +131,28 @@ def _from_file(path: Path, name: str) -> Checkpoint:
             ) from error
         return _foreign(tensors, path, name)
     network = build_network(config)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        reason = last_line(error)
-        raise WeightsError(f"the tensors of {str(path)!r} do not fit its network: {reason}") from error
+    misfit = _misfit(network.state_dict(), state)
+    if misfit is not None:
+        raise WeightsError(f"the tensors of {str(path)!r} do not fit its network: {misfit}")
+    network.load_state_dict(state)
     scale = None if config.any_scale else config.scale
     return Checkpoint(
         network.float().eval(), config, scale, name, variant_name(config), str(path), file_sha256(path)
     )
+
+
+def _misfit(expected: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
+    """Return why tensors do not fit a network; None if they do."""
+    for names, verb in ((expected.keys() - state, "missing"), (state.keys() - expected, "unknown")):
+        if names:
+            rest = f" and {len(names) - 1} more are" if len(names) > 1 else " is"
+            return f"{min(names)!r}{rest} {verb}"
+    for name, tensor in expected.items():
+        if state[name].shape != tensor.shape:
+            return f"{name!r} has the shape {tuple(state[name].shape)} instead of {tuple(tensor.shape)}"
+        if state[name].layout != torch.strided:
+            return f"{name!r} is a sparse tensor"
+    return None
 
 
 def _foreign(tensors: dict[str, Tensor], path: Path, name: str) -> Checkpoint:

@@ -17,6 +17,9 @@ from esc_cli.errors import WeightsError
 _WRAPPERS = ("params_ema", "params-ema", "params", "state_dict", "model_state_dict", "sd", "net")
 """Keys under which training frameworks (BasicSR, neosr, Lightning, LTE) store tensors, preferred first."""
 
+_DEEPEST = 3
+"""How deep tensors may lie under keys of other names."""
+
 _INNER_PREFIX = "encoder."
 """Prefix of the feature network in LTE's checkpoints. Here that network and the rest are one network."""
 
@@ -37,7 +40,8 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     """Read the tensors of a ``.safetensors``, ``.pth``, ``.pt`` or ``.ckpt`` file, under their own names.
 
     Training frameworks store the tensors under a key: ``params_ema`` is preferred to ``params``, and
-    ``params`` to tensors without a key. LTE stores them in ``model`` under ``sd``.
+    ``params`` to tensors without a key. LTE stores them in ``model`` under ``sd``. Any other key is accepted
+    if tensors are under no other one.
 
     Raises:
         WeightsError: The file does not exist, is damaged, is of another kind, or cannot be unpickled from
@@ -49,7 +53,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     content = _read_safetensors(path) if suffix == ".safetensors" else _read_pickle(path)
     state = _unwrap(content)
     if not state:
-        raise WeightsError(f"the model file {str(path)!r} holds no tensors")
+        raise WeightsError(f"the model file {str(path)!r} holds no tensors, or those of several networks")
     return state
 
 
@@ -93,7 +97,8 @@ def _read_pickle(path: Path) -> Any:
         raise WeightsError(f"the model file {str(path)!r} is damaged") from error
 
 
-def _unwrap(content: Any) -> dict[str, Tensor]:
+def _unwrap(content: Any, depth: int = _DEEPEST) -> dict[str, Tensor]:
+    """Return the tensors in the content of a file. Those under an unknown key count if no others do."""
     if not isinstance(content, Mapping):
         return {}
     if isinstance(content.get("model"), Mapping):
@@ -102,6 +107,10 @@ def _unwrap(content: Any) -> dict[str, Tensor]:
         if isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
             break
-    return {
+    tensors = {
         key: value for key, value in content.items() if isinstance(key, str) and isinstance(value, Tensor)
     }
+    if tensors or not depth:
+        return tensors
+    inside = [state for value in content.values() if (state := _unwrap(value, depth - 1))]
+    return inside[0] if len(inside) == 1 else {}

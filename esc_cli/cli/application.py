@@ -10,6 +10,7 @@ from typer.core import TyperCommand
 
 from esc_cli.cli.guard import tell_end
 from esc_cli.jobs.events import Refused
+from esc_cli.jobs.streams import stdout_errors
 
 _Mistake = cast(Any, typer.BadParameter.__base__)
 """The class of all errors in arguments, for which Typer has no name of its own."""
@@ -124,9 +125,11 @@ def run_application(application: typer.Typer, arguments: list[str], name: str) -
 
     Raises:
         SystemExit: The command fails.
+        OutputError: The help cannot be written to stdout.
     """
     try:
-        code = application(args=arguments, prog_name=name, standalone_mode=False)
+        with stdout_errors():  # the help and the version are printed by the library; commands have a guard
+            code = application(args=arguments, prog_name=name, standalone_mode=False)
     except _Mistake as error:
         error.show()
         sentence = error.format_message().removesuffix(".")

@@ -14,6 +14,7 @@ from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Json
 from esc_cli.cli.output import answer, answer_json, printable, stdout_console
 from esc_cli.errors import EscError, ExitCode
+from esc_cli.jobs.streams import stdout_errors
 from esc_cli.version import PROGRAM, install_hint
 
 if TYPE_CHECKING:
@@ -117,7 +118,7 @@ def _show(title: str, rows: list[tuple[str, str, str]]) -> None:
     for row in rows:
         table.add_row(*(Text(printable(row[index])) for index in used))
     console = stdout_console()
-    with console.capture() as captured:
+    with stdout_errors(), console.capture() as captured:
         console.print(table)
     for line in (title, *captured.get().splitlines(), ""):
         answer(line.rstrip())

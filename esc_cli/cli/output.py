@@ -110,8 +110,15 @@ def say(message: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Escape control characters and invalid bytes: file names may have them, and terminals obey them."""
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\ud800-\udfff]", lambda match: repr(match[0])[1:-1], text)
+    """Escape control characters and invalid bytes: file names may have them, and terminals obey them.
+
+    Some of them change the direction of text, so that a name looks like another one.
+    """
+    return re.sub(
+        r"[\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]",
+        lambda match: repr(match[0])[1:-1],
+        text,
+    )
 
 
 def print_event(event: Event) -> None:

@@ -25,6 +25,7 @@ from esc_cli.jobs.events import (
     Watching,
     WorkerLost,
     Workers,
+    size_text,
 )
 from esc_cli.jobs.progress import RunProgress
 from esc_cli.jobs.streams import STDIN, STDOUT
@@ -283,7 +284,7 @@ def _estimate_lines(event: Estimate) -> list[str]:
     counts += [f"{event.skipped} existing"] if event.skipped else []
     counts += [f"{event.failed} that cannot be processed"] if event.failed else []
     costs = [] if event.seconds is None else [duration(event.seconds)]
-    costs += [_size(event.disk_bytes)]
+    costs += [size_text(event.disk_bytes)]
     about = f", about {' and '.join(costs)}" if event.files else ""
     return [f"{', '.join(counts)}{about}", *(f"warning: {sentence}" for sentence in event.warnings)]
 
@@ -300,14 +301,6 @@ def _number(count: int, thing: str) -> str:
 
 def _counted(event: Summary) -> int:
     return event.done + event.skipped + event.failed + event.not_begun + event.passed_over
-
-
-def _size(size_bytes: int) -> str:
-    """Format a size in the unit that gives it one to three digits before the decimal point."""
-    for unit, bytes_a_unit in (("GB", 10**9), ("MB", 10**6)):
-        if size_bytes >= bytes_a_unit:
-            return f"{size_bytes / bytes_a_unit:,.1f} {unit}"
-    return f"{max(1, round(size_bytes / 1000))} kB"
 
 
 def _failure_lines(event: Summary) -> list[str]:

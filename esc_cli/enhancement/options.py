@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from functools import cached_property
+from numbers import Real
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Literal, Self, get_args
 
 from esc_cli.checkpoints.manifest import AUTO_MODEL
@@ -101,12 +103,15 @@ class EnhancementOptions:
 
         Raises:
             UsageError: A value is out of range, or two values contradict each other.
-            TypeError: An option does not exist.
+            TypeError: An option does not exist, or should be a number and is not.
         """
-        for name in options:
-            if name not in cls.names():
-                nearest = did_you_mean(name, cls.names())
+        known = {one.name: one for one in fields(cls)}
+        for name, value in options.items():
+            if name not in known:
+                nearest = did_you_mean(name, known)
                 raise TypeError("; ".join(filter(None, (f"there is no option {name!r}", nearest))))
+            if value is not None and _is_number(known[name]) and not isinstance(value, Real):
+                raise TypeError(f"the option {name!r} must be a number, not {value!r}")
         return cls(**options)
 
     def but(self, **changes: Any) -> Self:
@@ -126,3 +131,8 @@ class EnhancementOptions:
     def _is_recorded(self, one: "Field[Any]") -> bool:
         is_left_out = "added later" in one.metadata and getattr(self, one.name) == one.default
         return one.metadata["effect"] == "recorded" and not is_left_out
+
+
+def _is_number(one: "Field[Any]") -> bool:
+    """Return whether a value must be a number, or None."""
+    return set(get_args(one.type) or (one.type,)) - {NoneType} in ({int}, {float}, {int, float})

@@ -24,7 +24,7 @@ from esc_cli.jobs.archives.run import looks_at_archive
 from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
-from esc_cli.jobs.events import Estimate
+from esc_cli.jobs.events import Estimate, size_text
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.plan import Plan
 from esc_cli.jobs.sources import Failure
@@ -99,8 +99,8 @@ def estimate_plan(plan: Plan, chooser: Chooser, *, timed: Timed) -> Estimate:
     seconds = None if timed == "never" else _seconds(plan.tasks, chooser, only_if_cheap=timed == "if cheap")
     warnings = []
     if free is not None and disk_bytes > free:
-        needed = _megabytes(disk_bytes)
-        warnings.append(f"the results may take about {needed}, and the disk has {_megabytes(free)} left")
+        needed = size_text(disk_bytes)
+        warnings.append(f"the results may take about {needed}, and the disk has {size_text(free)} left")
     return Estimate(
         files=len(plan.tasks),
         up_to_date=len(plan.up_to_date),
@@ -198,7 +198,3 @@ def _free_disk_bytes(tasks: Iterable[Task]) -> int | None:
         return None
     existing = next((folder for folder in target.absolute().parents if folder.is_dir()), Path("/"))
     return shutil.disk_usage(existing).free
-
-
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 10**6:,.1f} MB"

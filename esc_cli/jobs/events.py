@@ -4,6 +4,7 @@ Each line is ``{"version": 2, "event": NAME, ...}`` with the fields of the class
 """
 
 import json
+import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -273,6 +274,14 @@ Listener = Callable[[Event], None]
 def seconds_since(begun: float) -> float:
     """Return the seconds since a time of ``time.monotonic``, as events contain them."""
     return round(time.monotonic() - begun, 3)
+
+
+def size_text(size_bytes: int) -> str:
+    """Format a size in the unit that gives it one to three digits before the decimal point."""
+    for unit, bytes_a_unit in (("GB", 10**9), ("MB", 10**6)):
+        if size_bytes >= bytes_a_unit:
+            return f"{size_bytes / bytes_a_unit:,.1f} {unit}"
+    return f"{math.ceil(size_bytes / 1000)} kB"
 
 
 def as_json(event: Event) -> str:

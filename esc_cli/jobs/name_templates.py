@@ -42,6 +42,8 @@ class NameTemplate:
             raise UsageError(
                 "a name for results cannot be empty, or only dots", hint="write one such as {stem}_{scale}x"
             )
+        if "\0" in text:
+            raise UsageError(f"the name {text!r} has a NUL, which no name of a file can have")
         if any(separator in text for separator in _SEPARATORS):
             raise UsageError(f"the name {text!r} has a folder", hint="name a folder for the results with -o")
         if without_extension(Path(text)) != Path(text):

@@ -96,6 +96,8 @@ def decide_destination(
         return Destination(None, is_folder=False, to_stdout=False, format=format)
     if not output:
         raise UsageError("the output has an empty name")
+    if "\0" in output:
+        raise UsageError(f"the output {output!r} has a NUL, which no name of a file can have")
     path = Path(output)
     if previews and is_page(output):
         if several or len(names) > 1 or _has_folder(names):

@@ -176,7 +176,7 @@ def _read(target: Path) -> _Record | None:
         told = record.get("model"), record.get("seconds"), tuple(record.get("notes", ()))
         account = Account(*told, record.get("chosen", {}))
         return _Record(record["version"], record["recipe"], *stamps, account)
-    except (OSError, ValueError, TypeError, KeyError):
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
         return None
 
 

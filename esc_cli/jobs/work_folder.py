@@ -4,23 +4,26 @@ The parts are the segments of a clip or the pages of an archive. Each gets its n
 """
 
 import json
+import os
 import shutil
 import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar, Self
+from typing import Any, ClassVar, Self
 
 from esc_cli.errors import OutputError
 from esc_cli.jobs.record import Recipe, Stamp, short_name
 from esc_cli.jobs.sources import Source
 from esc_cli.media.video.sequence_names import sequence_names
-from esc_cli.storage.whole_files import make_folder, write_whole
+from esc_cli.storage.whole_files import make_folder, output_error, write_whole
 
 try:
     import fcntl
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
+
+_HAS_LOCKS = fcntl is not None
 
 VERSION = 2
 """Version of the folders.
@@ -85,16 +88,16 @@ class LockedFolder(Parts):
     def __init__(self, target: Path, identity: Mapping[str, Any] | None) -> None:
         super().__init__(target, identity)
         self._can_go_on = identity is not None
-        self._lock = _locked(self.path / _MANIFEST, target)
+        self._is_removed = False
+        lock = _locked(self.path, target)
+        # The lock is released at the end, or with the object if the context is never entered.
+        self._unlock = (lambda: None) if lock is None else weakref.finalize(self, os.close, lock)
         try:
             if identity is None or _read(self.path / _MANIFEST) != self._manifest:
                 self._begin()
         except OutputError:
             shutil.rmtree(self.path, ignore_errors=True)
             raise
-        self._lock = self._lock or _locked(self.path / _MANIFEST, target)
-        if self._lock is not None:
-            weakref.finalize(self, self._lock.close)  # if the context is never entered
         self._remove_incomplete_parts()
 
     def __enter__(self) -> Self:
@@ -112,6 +115,8 @@ class LockedFolder(Parts):
         Raises:
             OutputError: The folder of a result that is complete cannot be removed.
         """
+        if self._is_removed:
+            return
         if is_joined:
             self.remove()
         elif self._can_go_on and self.found:
@@ -121,15 +126,11 @@ class LockedFolder(Parts):
         self._unlock()
 
     def _begin(self) -> None:
-        self.remove()
-        self._unlock()
-        make_folder(self.path, mode=0o700)
+        """Empty the folder, which stays, since the lock is on it."""
+        with self._removing():
+            for old in self.path.iterdir():
+                shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
         write_whole(self.path / _MANIFEST, self._manifest.encode("ascii"))
-
-    def _unlock(self) -> None:
-        if self._lock is not None:
-            self._lock.close()
-            self._lock = None
 
     def _remove_incomplete_parts(self) -> None:
         """Remove incomplete parts, which may be the reason that the disk is full."""
@@ -137,13 +138,20 @@ class LockedFolder(Parts):
             rest.unlink(missing_ok=True)
 
     def remove(self) -> None:
-        """Remove the folder.
+        """Remove the folder, and release the lock. From then on, the folder may be that of another run.
 
         Raises:
             OutputError: The folder cannot be removed.
         """
-        try:
+        with self._removing():
             shutil.rmtree(self.path)
+        self._is_removed = True
+        self._unlock()
+
+    @contextmanager
+    def _removing(self) -> Iterator[None]:
+        try:
+            yield
         except FileNotFoundError:
             return
         except OSError as error:
@@ -194,30 +202,49 @@ def folder_of(target: Path) -> Path:
     return target.with_name(f".{short_name(target)}.esc-upscale")
 
 
-def _locked(manifest: Path, target: Path) -> BinaryIO | None:
-    """Open the manifest and lock it, which keeps other runs away as long as the file is open.
+def _locked(folder: Path, target: Path) -> int | None:
+    """Create the folder of a result if it does not exist, and lock it, which keeps other runs away.
+
+    The folder itself is locked, because its files are replaced when a run begins anew. Between the opening
+    and the locking, the run that owned the folder may have removed it.
 
     Returns:
-        The open file, or None if it does not exist. It is not locked if the system has no such locks.
+        A descriptor that holds the lock as long as it is open, or None if the system has no such locks. It
+        holds no lock if the file system has none.
 
     Raises:
-        OutputError: Another run holds the lock.
+        OutputError: Another run holds the lock, or the folder cannot be created.
 
     Source: flock(2). A lock ends with its process, however the process ends.
     """
-    try:
-        file = manifest.open("rb")
-    except OSError:
-        return None
-    if fcntl is not None:
+    while True:
+        make_folder(folder, mode=0o700)
+        if not _HAS_LOCKS:
+            return None
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            lock = os.open(folder, os.O_RDONLY)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise output_error(f"cannot open {str(folder)!r}", error) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            file.close()
+            os.close(lock)
             raise OutputError(f"another run is working on {str(target)!r}") from error
         except OSError:
-            return file  # a file system without locks
-    return file
+            return lock  # a file system without locks
+        if _is_still(lock, folder):
+            return lock
+        os.close(lock)
+
+
+def _is_still(descriptor: int, folder: Path) -> bool:
+    """Return whether an open folder has this name."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), folder.stat())
+    except FileNotFoundError:
+        return False
 
 
 def _read(manifest: Path) -> str | None:

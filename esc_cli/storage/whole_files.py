@@ -24,6 +24,7 @@ _REASONS = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EROFS: "the disk is read-only",
+    errno.EFBIG: "it is larger than the disk allows for a file, or the system for this process",
     errno.EACCES: "permission denied",
     errno.EPERM: "permission denied",
 }

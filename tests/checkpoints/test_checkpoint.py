@@ -1,5 +1,6 @@
 """Names and paths are loaded as networks, and anything else is refused with a hint."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,10 +33,21 @@ def test_half_precision_on_disk_is_float32_in_memory(tmp_path: Path, state: dict
 
 
 def test_tensors_that_do_not_fit_are_refused(tmp_path: Path, state: dict[str, Tensor]) -> None:
-    state["last.weight"] = torch.zeros(3)
-    save_file(state, tmp_path / "odd.safetensors")
-    with pytest.raises(WeightsError, match=r"last\.weight"):
-        load_checkpoint(tmp_path / "odd.safetensors")
+    first = "blocks.0.attn.to_out.bias"
+    others = {key: value for key, value in state.items() if key != first}
+    wrong = [
+        (
+            {**state, "more.weight": torch.zeros(3), "more.bias": torch.zeros(3)},
+            "'more.bias' and 1 more are unknown",
+        ),
+        (others, f"'{first}' is missing"),
+        ({**others, first: torch.zeros(0, 7)}, f"'{first}' has the shape (0, 7) instead of "),
+        ({**others, first: state[first].to_sparse()}, f"'{first}' is a sparse tensor"),
+    ]
+    for tensors, sentence in wrong:
+        torch.save(tensors, tmp_path / "odd.pth")
+        with pytest.raises(WeightsError, match=re.escape(f"do not fit its network: {sentence}")):
+            load_checkpoint(tmp_path / "odd.pth")
 
 
 @pytest.mark.parametrize("name", ["nearest", "bicubic"])

@@ -31,14 +31,32 @@ def zeros(state: dict[str, Tensor]) -> dict[str, Tensor]:
         lambda state: {f"_orig_mod.{key}": value for key, value in state.items()},
         lambda state: {"state_dict": {f"network.{key}": value for key, value in state.items()}, "epoch": 7},
         lambda state: {"params": {f"module._orig_mod.{key}": value for key, value in state.items()}},
+        lambda state: {"generator": state, "epoch": 7, "names": {"a": "b"}},
+        lambda state: {"models": {"ema": {"params": state}}},
     ],
-    ids=["bare", "params", "params_ema", "parallel", "compiled", "lightning", "compiled and parallel"],
+    ids=[
+        "bare",
+        "params",
+        "params_ema",
+        "parallel",
+        "compiled",
+        "lightning",
+        "compiled and parallel",
+        "any key",
+        "three keys",
+    ],
 )
 def test_reads_every_wrapping(tmp_path: Path, state: dict[str, Tensor], wrap: Any) -> None:
     torch.save(wrap(state), tmp_path / "model.pth")
     read = read_state_dict(tmp_path / "model.pth")
     assert read.keys() == state.keys()
     assert all(torch.equal(read[key], state[key]) for key in state)
+
+
+def test_two_networks_in_a_file_are_refused(tmp_path: Path, state: dict[str, Tensor]) -> None:
+    torch.save({"generator": state, "discriminator": state}, tmp_path / "model.pth")
+    with pytest.raises(WeightsError, match="those of several networks"):
+        read_state_dict(tmp_path / "model.pth")
 
 
 def test_reads_safetensors(tmp_path: Path, state: dict[str, Tensor]) -> None:

@@ -408,7 +408,11 @@ def test_a_reader_that_goes_away(start: Start) -> None:
         (b"", "there is nothing on standard input"),
         (raw_frames()[:20], "the video stream is not a clip that this program can read"),
         (raw_frames()[: raw_frames().index(b"\n") + 1], "the video stream contains no frames"),
-        (raw_frames()[:-1], "the video stream ends in the middle of a frame, at 0.16 s"),
+        (
+            raw_frames()[:-1],
+            "the video stream ends in the middle of a frame, at 0.16 s\n"
+            "  to enlarge what can be read of it, use --damaged keep",
+        ),
     ],
     ids=["nothing", "no header", "no frame", "half a frame"],
 )
@@ -416,6 +420,16 @@ def test_what_comes_before_ends_early(pipe: Pipe, content: bytes, sentence: str)
     ended = pipe(content, "-", *TWICE, "-o", "out.mkv", "--quiet")
     assert ended == (3, b"", f"esc-upscale: {sentence}\n")
     assert files() == []
+
+
+def test_raw_frames_that_end_early_can_be_kept(pipe: Pipe) -> None:
+    """The last whole frame stands in for the one that is cut off."""
+    code, _, told = pipe(raw_frames()[:-1], "-", *TWICE, "-o", "out.mkv", "--damaged", "keep")
+    assert code == 0
+    assert "note: 1 frame was damaged, and the last good frame stands in for it" in told
+    whole = pipe(raw_frames(), "-", *TWICE, "-o", "whole.mkv")
+    assert whole[0] == 0
+    assert formats("out.mkv") == formats("whole.mkv")
 
 
 @pytest.mark.parametrize(

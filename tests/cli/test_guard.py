@@ -1,4 +1,5 @@
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from esc_cli.errors import (
     OutputExistsError,
     UsageError,
     WeightsError,
+    did_you_mean,
 )
 
 
@@ -74,6 +76,27 @@ def test_a_bug_is_called_one(capsys: pytest.CaptureFixture[str], monkeypatch: py
         ending_of(ZeroDivisionError("by zero"))
 
 
+def test_too_little_memory_is_not_a_bug(capsys: pytest.CaptureFixture[str]) -> None:
+    """The list of --files-from and standard input are read as a whole."""
+    assert ending_of(MemoryError()) == 5
+    assert capsys.readouterr().err == "esc-upscale: there is not enough memory\n"
+
+
+def test_a_current_folder_that_was_removed_is_not_a_bug(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    with pytest.raises(FileNotFoundError) as caught:
+        Path.cwd()
+    assert ending_of(caught.value) == 3
+    assert capsys.readouterr().err == (
+        "esc-upscale: the current folder no longer exists\n  change to a folder that exists\n"
+    )
+
+
 def test_long_sentences_are_not_broken(capsys: pytest.CaptureFixture[str]) -> None:
     sentence = "word " * 100 + "end"
     ending_of(InputError(sentence))
@@ -85,3 +108,8 @@ def test_arguments_reach_the_command() -> None:
     command: Callable[..., None] = guarded(lambda *arguments, **options: seen.append((arguments, options)))
     command(1, two=2)
     assert seen == [((1,), {"two": 2})]
+
+
+@pytest.mark.parametrize("word", ["esc-lite", "ESC-LITE", "Esc-Lihgt"])
+def test_the_nearest_name_in_any_case(word: str) -> None:
+    assert did_you_mean(word, ["esc", "esc-light", "nearest"]) == "did you mean 'esc-light'?"

@@ -12,6 +12,7 @@ from esc_cli.cli.output import answer, printable, say_error
         ("a\nb\tc\r", "a\\nb\\tc\\r"),
         ("\x9b31m", "\\x9b31m"),
         ("\udcff", "\\udcff"),
+        ("\u202egnp.exe", "\\u202egnp.exe"),
     ],
 )
 def test_only_what_a_terminal_obeys_is_escaped(text: str, expected: str | None) -> None:

@@ -110,6 +110,15 @@ def test_a_full_disk_behind_standard_output(start: Start, save: Save) -> None:
     assert stderr == b"esc-upscale: standard output cannot be written to: No space left on device\n"
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("arguments", [("--help",), ("--version",), ("doctor",), ("models",)])
+def test_an_answer_on_a_full_disk(start: Start, arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full, start(*arguments, stdout=full) as program:
+        _, stderr = program.communicate(timeout=TIMEOUT_S)
+    assert program.returncode == 6
+    assert stderr == b"esc-upscale: standard output cannot be written to: No space left on device\n"
+
+
 def test_names_in_a_terminal_that_lacks_their_letters(start: Start, save: Save) -> None:
     save("日本.png")
     variables = {"PYTHONIOENCODING": "ascii"}

@@ -141,6 +141,9 @@ def test_a_disk_too_small_is_a_warning(save: Save, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 10**6))
     (warning,) = estimate("in").warnings
     assert warning == "the results may take about 3.6 MB, and the disk has 1.0 MB left"
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 4321))
+    (warning,) = estimate("in").warnings
+    assert warning == "the results may take about 3.6 MB, and the disk has 5 kB left"
 
 
 def test_a_result_that_is_above_our_own_limit_is_told_of(save: Save) -> None:

@@ -84,6 +84,11 @@ def test_other_fields_are_refused(name: str) -> None:
         NameTemplate.parse(name)
 
 
+def test_no_name_of_a_file_has_a_nul() -> None:
+    with pytest.raises(UsageError, match="has a NUL"):
+        NameTemplate.parse("a\0b")
+
+
 @pytest.mark.parametrize("name", ["", " ", ".", ".."])
 def test_a_name_says_something(name: str) -> None:
     with pytest.raises(UsageError, match="cannot be empty"):

@@ -99,6 +99,7 @@ def test_what_names_the_format() -> None:
         (["a.png"], "b.xyz", None, "the extension of 'b.xyz' is not that of a known format"),
         (["a.png"], None, "xyz", "pictures cannot be written as 'xyz'"),
         (["a.png"], "", None, "the output has an empty name"),
+        (["a.png"], "b\0.png", None, "has a NUL"),
         (["a.png", "b.png"], "-", None, "only one picture can go to standard output"),
         (["-", "b.png"], None, None, "only one picture can go to standard output"),
         (["."], "-", None, "only one picture can go to standard output"),

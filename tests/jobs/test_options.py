@@ -6,6 +6,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from esc_cli.engine.upscaler import Upscaler
@@ -163,3 +164,16 @@ def test_values_are_checked_at_once(options: dict[str, Any], sentence: str) -> N
 def test_misspelt_options_are_named() -> None:
     with pytest.raises(TypeError, match="there is no option 'scales'; did you mean 'scale'"):
         Options.of({"scales": 2})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("scale", "2"), ("tile_px", [64]), ("max_megapixels", "10"), ("threads", "x")]
+)
+def test_what_should_be_a_number_is_named(name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=f"the option '{name}' must be a number, not "):
+        Options.of({name: value})
+
+
+def test_numbers_may_be_of_any_type() -> None:
+    assert Options.of({"scale": np.float32(2), "threads": np.int64(1), "quality": None}).scale == 2
+    assert Options.of({"preview": "auto"}).preview == "auto"

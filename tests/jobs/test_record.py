@@ -75,7 +75,7 @@ def test_files_of_the_same_size_and_time_are_not_read(made: tuple[Path, Path]) -
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b"[]", b"{}", b"null", b'{"version": 1, "recipe": {}}', b"\xff"]
+    "content", [b"", b"{", b"[]", b"{}", b"null", b'{"version": 1, "recipe": {}}', b"\xff", b"[" * 100_000]
 )
 def test_a_damaged_record_says_nothing(made: tuple[Path, Path], content: bytes) -> None:
     record_path(made[1]).write_bytes(content)

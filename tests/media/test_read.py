@@ -480,6 +480,17 @@ def test_a_profile_of_other_pixels_is_left_out(encode: Encode, srgb_profile: byt
     assert picture.notes == ("a color profile that does not fit its pixels was left out",)
 
 
+def test_a_profile_of_which_parts_are_missing_is_said(
+    encode: Callable[..., bytes], srgb_profile: bytes
+) -> None:
+    """A JPEG stores a large profile in several numbered segments."""
+    whole = encode(Image.new("RGB", (8, 8)), "JPEG", icc_profile=srgb_profile)
+    content = whole.replace(b"ICC_PROFILE\0\1\1", b"ICC_PROFILE\0\1\2")
+    assert read_file(whole).first.notes == ()
+    assert read_file(content).first.notes == ("a color profile was left out, since it is damaged",)
+    assert read_file(content).first.metadata.icc_profile is None
+
+
 def test_broken_exif_is_left_out(encode: Encode) -> None:
     picture = read_picture(encode(pattern("RGB"), "PNG", exif=b"Exif\0\0garbage that is no TIFF"))
     assert picture.metadata.exif is None

@@ -45,12 +45,18 @@ def test_any_failure_leaves_all_as_it_was(tmp_path: Path, error: type[BaseExcept
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_full_disk_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+@pytest.mark.parametrize(
+    ("number", "reason"),
+    [(errno.ENOSPC, "the disk is full"), (errno.EFBIG, "it is larger than the disk allows for a file")],
+)
+def test_a_full_disk_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int, reason: str
+) -> None:
     def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(number, "a sentence of the system")
 
     monkeypatch.setattr(os, call, full)
-    with pytest.raises(OutputError, match="the disk is full"), atomic_path(tmp_path / "out.bin") as partial:
+    with pytest.raises(OutputError, match=reason), atomic_path(tmp_path / "out.bin") as partial:
         partial.write_bytes(b"new")
     assert list(tmp_path.iterdir()) == []
 

@@ -121,7 +121,7 @@ def nothing_kept(task: "ClipTask") -> tuple[str, ...]:
 
 
 def damage_notes(damage: Damage, skipped: int) -> tuple[str, ...]:
-    """Return a sentence for each kind of damage.
+    """Return a sentence for each kind of damage, and for frames of another size.
 
     Args:
         damage: The damage in the frames of the result.
@@ -131,6 +131,7 @@ def damage_notes(damage: Damage, skipped: int) -> tuple[str, ...]:
         (skipped, "damaged at the beginning, and the result begins after {them}"),
         (damage.lost, "damaged, and the last good frame stands in for {them}"),
         (damage.repaired, "damaged and {were} repaired by the decoder"),
+        (damage.resized, "of another size, and {were} resized to that of the first frame"),
     )
     return tuple(_counted(count, sentence) for count, sentence in sentences if count)
 

@@ -93,7 +93,7 @@ class Segments(Parts):
         """
         number = partial.stem.split("-")[0]
         pts = _UNKNOWN if last_pts is None else last_pts
-        counts = "" if damage == UNDAMAGED else f"_{damage.lost}_{damage.repaired}"
+        counts = "" if damage == UNDAMAGED else f"_{damage.lost}_{damage.repaired}_{damage.resized}"
         try:
             with partial.open("rb+") as file:
                 flush_to_disk(file)

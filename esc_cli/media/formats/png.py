@@ -38,7 +38,7 @@ from esc_cli.media.formats.png_chunks import (
     resolution_chunk,
     text_chunks,
     with_metadata_chunks,
-    with_right_checksums,
+    with_metadata_mended,
     xmp_chunk,
 )
 from esc_cli.media.metadata.extended_xmp import XMP_IN_JPEG
@@ -87,19 +87,22 @@ class Png(PictureFormat):
     deep_share = 0.8
 
     def open(self, file: IO[bytes], name: str, largest_px: int) -> ImageFile:
-        """Open a file. Pillow refuses wrong checksums also of chunks that programs may ignore."""
-        return super().open(with_right_checksums(file), name, largest_px)
+        """Open a file. Pillow refuses faults also in chunks that programs may ignore."""
+        return super().open(with_metadata_mended(file), name, largest_px)
 
     def oddities(self, opened: Opened) -> Iterator[str]:
-        """Name a default image that is left out, and the chunks whose checksums were corrected."""
+        """Name a default image that is left out, and the chunks that were corrected or hidden."""
         if self.first_frame(opened.image):
             yield (
                 "the default image, which is not a frame of the animation, is left out: it is shown only by "
                 "programs without animation"
             )
-        if isinstance(opened.image.fp, Mended):
-            names = ", ".join(dict.fromkeys(opened.image.fp.names))
+        stream = opened.image.fp
+        if isinstance(stream, Mended) and stream.wrong_checksums:
+            names = ", ".join(stream.wrong_checksums)
             yield f"the checksums of some chunks do not match ({names}), and their content is kept"
+        if isinstance(stream, Mended) and stream.malformed:
+            yield f"chunks that cannot be read were left out: {', '.join(stream.malformed)}"
 
     def check(self, opened: Opened) -> None:
         """Verify the checksums of the pixels, which Pillow reads but ignores."""

@@ -18,6 +18,14 @@ _OF_FRAMES = (b"acTL", b"fcTL", b"fdAT")
 
 _SIGNATURE_BYTES = 8
 
+# Source: PNG 11.3.2 to 11.3.4, and 11.3.3.1 for the length of keywords.
+_SIZES = {b"pHYs": 9, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
+_COMPRESSED = (b"iCCP", b"zTXt")
+_LONGEST_KEYWORD = 79
+
+_IGNORED = b"esCp"
+"""A name for chunks of our own. Source: PNG 5.4, for the meaning of its cases."""
+
 # Source: PNG 11.3.2 and 11.3.3; XMP specification part 3, 1.1.5 (the keyword, and that it is not compressed);
 # ImageMagick's coders/png.c and ExifTool's PNG.pm (raw profiles).
 _XMP_KEYWORD = b"XML:com.adobe.xmp"
@@ -173,33 +181,60 @@ def _text_chunk(keyword: str, text: str | iTXt) -> Chunk:
 
 
 class Mended(io.BytesIO):
-    """A PNG whose checksums were corrected, with the names of their chunks."""
+    """A PNG whose metadata was corrected.
 
-    names: tuple[str, ...] = ()
+    Attributes:
+        wrong_checksums: Names of the chunks whose checksums were corrected.
+        malformed: Names of the chunks that were hidden, because they cannot be read.
+    """
+
+    wrong_checksums: tuple[str, ...] = ()
+    malformed: tuple[str, ...] = ()
 
 
-def with_right_checksums(file: IO[bytes]) -> IO[bytes]:
-    """Return a PNG in which the checksums of chunks match that programs may ignore.
+def with_metadata_mended(file: IO[bytes]) -> IO[bytes]:
+    """Return a PNG without the faults in its metadata for which Pillow refuses a file.
 
-    The names of the other chunks begin with an upper-case letter. Source: PNG 5.4.
+    Of chunks that programs may ignore, wrong checksums are corrected. Those that cannot be read get a name
+    that is ignored. The names of all other chunks begin with an upper-case letter. Source: PNG 5.4.
 
     Args:
         file: The file, positioned at its beginning. It is returned if nothing is to be corrected.
     """
-    wrong: list[tuple[bytes, int, int]] = []
+    wrong: list[bytes] = []
+    malformed: list[bytes] = []
+    places: list[tuple[int, int]] = []
     for name, length in _chunks(file):
+        if not name[:1].islower() or name in _OF_FRAMES:
+            continue
         start = file.tell() - len(name)
-        if name[:1].islower() and name not in _OF_FRAMES and not _is_intact(file, name, length):
-            wrong.append((name, start, start + len(name) + length))
+        intact, fits = _is_intact(file, name, length), _can_be_read(file, name, start + len(name), length)
+        if not (intact and fits):
+            (wrong if fits else malformed).append(name)
+            places.append((start, start + len(name) + length))
     file.seek(0)
-    if not wrong:
+    if not places:
         return file
     content = bytearray(file.read())
-    for _, start, end in wrong:
+    for start, end in places:
+        if content[start : start + 4] in malformed:
+            content[start : start + 4] = _IGNORED
         content[end : end + 4] = zlib.crc32(content[start:end]).to_bytes(4, "big")
     mended = Mended(content)
-    mended.names = tuple(name.decode("ascii", "replace") for name, _, _ in wrong)
+    mended.wrong_checksums, mended.malformed = (
+        tuple(dict.fromkeys(name.decode("ascii", "replace") for name in names))
+        for names in (wrong, malformed)
+    )
     return mended
+
+
+def _can_be_read(file: IO[bytes], name: bytes, start: int, length: int) -> bool:
+    """Return whether a chunk has the size that PNG states, and the only compression that it knows."""
+    if name in _COMPRESSED:
+        file.seek(start)
+        _, end, rest = file.read(min(length, _LONGEST_KEYWORD + 2)).partition(b"\0")
+        return not end or rest[:1] in (b"\0", b"")
+    return length == _SIZES.get(name, length)
 
 
 def pixels_are_intact(file: IO[bytes]) -> bool:

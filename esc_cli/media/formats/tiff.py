@@ -155,8 +155,10 @@ class Tiff(PictureFormat):
         return _orientation(image) if isinstance(stored, bytes) else 1
 
     def companions(self, opened: Opened) -> Iterator[str]:
-        """Add overviews, masks, and a maker note that would be invalid anywhere else."""
+        """Add overviews, masks, more channels, and a maker note that would be invalid anywhere else."""
         yield from super().companions(opened)
+        if count := tiff_kinds.channels_left_out(opened.image):
+            yield f"channels that are neither color nor transparency were left out: {count}"
         contents = cast(tiff_kinds.TiffPages, opened.image).contents
         yield from () if contents is None else contents.notes()
         try:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 # Source: TIFF 6.0, appendix A (tags), sections 16 to 18, 21 and 23 (colors).
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR = 256, 257, 258, 259, 262, 277, 284
-_EXTRA, _SAMPLE_FORMAT, _SUBSAMPLING = 338, 339, 530
+_COLOR_MAP, _EXTRA, _SAMPLE_FORMAT, _SUBSAMPLING = 320, 338, 339, 530
 _PLACES = frozenset((273, 324))  # StripOffsets, TileOffsets
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 _UNSIGNED, _SIGNED, _FLOATING = 1, 2, 3
@@ -75,11 +75,12 @@ _TYPES = {_SIGNED: " with a sign", _FLOATING: " (floats)", 5: " (complex)", 6: "
 
 
 class TiffPages(TiffImageFile):
-    """Pillow's TIFF, with three differences.
+    """Pillow's TIFF, with four differences.
 
     Pillow takes planes apart while it opens a page, and fails where it does not expect them. libvips decodes
     planes, so Pillow does not see that there are any. A page that nothing here reads is refused by its kind.
-    Overviews and masks are not pages.
+    Overviews and masks are not pages. A palette of 8 bits, as old programs write it, is not black.
+    Source: libtiff's tif_getimage.c (checkcmap).
 
     Attributes:
         in_planes: Whether the current page has a plane for each channel; there may be only one.
@@ -117,6 +118,8 @@ class TiffPages(TiffImageFile):
         self.in_planes = self.tag_v2.get(_PLANAR, 1) == _SEPARATE_PLANES
         if _PLANAR in self.tag_v2:
             self.tag_v2[_PLANAR] = 1
+        if max(self.tag_v2.get(_COLOR_MAP, (0,))) in range(1, 256):
+            self.tag_v2[_COLOR_MAP] = tuple(257 * value for value in self.tag_v2[_COLOR_MAP])
         try:
             super()._setup()
         except (SyntaxError, LookupError) as error:
@@ -195,6 +198,13 @@ def shift_of_values(image: Image.Image) -> int | None:
 def converted_space(image: Image.Image) -> str | None:
     """Return "CMYK" or "LAB" if reading converts the current page to sRGB, otherwise None."""
     return _CONVERTED.get(_photometric(tags_of(image)))
+
+
+def channels_left_out(image: Image.Image) -> int:
+    """Return the number of channels of the current page that are neither color nor alpha."""
+    tags = tags_of(image)
+    kept = _COLORS.get(_photometric(tags), 1) + (image.mode in (*_ALPHA_MODES, "PA"))
+    return max(0, int(tags.get(_SAMPLES, 1)) - kept)
 
 
 def is_compressed(image: Image.Image) -> bool:

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from PIL.ImageFile import ImageFile
 
+from esc_cli.errors import OutputError
 from esc_cli.media.formats.base import ICC_EXIF_XMP, PictureFormat
 
 if TYPE_CHECKING:
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
 # In lossless mode, quality is the effort. On an upscaled photo, quality 25 and method 0 take 0.027 s/MP for
 # 14.1 % of the raw size. The next method takes 0.19 s/MP for 13.0 %, and Pillow's defaults (80, 4) no less.
 _LOSSLESS_OPTIONS = {"lossless": True, "quality": 25, "method": 0}
+
+_LONGEST_MS = 2**24 - 1
+"""The longest duration of a frame. Source: RFC 9649, 2.7.1.1 (ANMF)."""
 
 # Source: RFC 9649, 2.7.1 (VP8X). The flags follow three fields of the file header and two fields of the chunk
 # header, with four bytes each.
@@ -54,7 +58,12 @@ class WebP(PictureFormat):
         """Encode the pictures and mark a transparent animation as such.
 
         libwebp does not set the alpha flag if only the space around the frames is transparent.
+
+        Raises:
+            OutputError: A frame is shown for longer than WebP supports.
         """
+        if timing is not None and max(timing.durations_ms) > _LONGEST_MS:
+            raise OutputError(f"WEBP cannot show a frame for longer than {_LONGEST_MS // 1000:,} seconds")
         content = super().encode_pixels(pictures, timing, metadata, quality)
         has_alpha = any(picture.alpha is not None for picture in pictures)
         if len(pictures) == 1 or not has_alpha or content[12:16] != b"VP8X":

@@ -112,6 +112,8 @@ def metadata_notes(image: Image.Image, metadata: Metadata) -> Iterator[str]:
     stored = _stored_metadata(image)
     if stored.icc_profile and metadata.icc_profile is None and _converted_space(image) is None:
         yield "a color profile that does not fit its pixels was left out"
+    if image.info.get("icc_profile", b"") is None and _converted_space(image) is None:
+        yield "a color profile was left out, since it is damaged"  # this is how Pillow says it
     if stored.exif and metadata.exif is None and _is_damaged(stored.exif):
         yield "EXIF was left out, since it is damaged"
     if stored.geo is not None and not is_usable(stored.geo):

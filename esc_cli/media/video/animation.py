@@ -221,7 +221,7 @@ def _clip_of(probed: Probe, file: PictureFile, time_base: Fraction, duration: in
     alpha = any(picture.alpha is not None and _is_seen(picture.alpha) for picture in file.pictures)
     gray = all(picture.gray for picture in file.pictures)
     count, length_s = len(file.pictures), duration * time_base
-    rate = (count / length_s).limit_denominator(1001)
+    rate = (count / length_s).limit_denominator(1001) or Fraction(1, round(length_s / count))
     shown = replace(probed, alpha=alpha, depth_bits=8)
     clip = clip_of_pictures(shown, count, gray, rate, tuple(_notes(probed, file)))
     return replace(clip, container=probed.format, time_base=time_base, duration_s=float(length_s))

@@ -12,6 +12,7 @@ from av.filter import Graph
 from av.video.codeccontext import VideoCodecContext
 
 from esc_cli.errors import DamageError
+from esc_cli.media.damage import KEEP_HINT
 from esc_cli.media.video.library import packets_of, reading_errors
 from esc_cli.media.video.truncation import has_rest
 
@@ -44,14 +45,22 @@ class Decoding:
         stream: The stream to decode.
         name: Name of the file in messages.
         strict: Whether a lost frame, or one that the decoder marks as damaged, is an error.
+        may_end_early: Whether raw video may end within a frame, which is then lost.
     """
 
     def __init__(
-        self, container: InputContainer, stream: VideoStream, name: str, *, strict: bool = False
+        self,
+        container: InputContainer,
+        stream: VideoStream,
+        name: str,
+        *,
+        strict: bool = False,
+        may_end_early: bool = False,
     ) -> None:
         self.lost: list[int | None] = []
         self.skipped = 0
         self._container, self._stream, self._name, self._strict = container, stream, name, strict
+        self._may_end_early = may_end_early
         self._begun = False
         self._awaited = _Awaited()
 
@@ -70,9 +79,12 @@ class Decoding:
                 for frame in self._decoded(decoder, packet):
                     if self._has_arrived(frame, packet):
                         yield frame
-        if last is not None and (has_rest(self._container, last) or (last.is_corrupt and self._strict)):
-            raise DamageError(f"{self._name} ends in the middle of a frame, {_where(last)}")
         self.lost += self._awaited.rest()
+        if last is not None and (has_rest(self._container, last) or (last.is_corrupt and self._strict)):
+            if not self._may_end_early:
+                hint = None if self._strict else KEEP_HINT
+                raise DamageError(f"{self._name} ends in the middle of a frame, {_where(last)}", hint)
+            self.lost.append(None)
 
     def _decoded(self, decoder: VideoCodecContext, packet: "Packet[VideoStream]") -> "Sequence[VideoFrame]":
         try:
@@ -200,15 +212,20 @@ def deinterlaced(frames: Iterable[VideoFrame], time_base: Fraction) -> Iterator[
     """Deinterlace each interlaced frame; progressive frames pass unchanged.
 
     Args:
-        frames: Decoded frames of one size and format.
+        frames: Decoded frames.
         time_base: Time base of their stream.
     """
     graph: Graph | None = None
+    kind: tuple[int, int, str] | None = None
     for frame in frames:
-        if graph is None:
+        if kind != (frame.width, frame.height, frame.format.name):
+            if graph is not None:
+                graph.push(None)
+                yield from _pulled(graph, time_base)
+            kind = frame.width, frame.height, frame.format.name
             graph = filter_graph(frame, time_base, "bwdif", _DEINTERLACE)
-        graph.push(frame)
-        yield from _pulled(graph, time_base)
+        cast(Graph, graph).push(frame)
+        yield from _pulled(cast(Graph, graph), time_base)
     if graph is not None:
         graph.push(None)
         yield from _pulled(graph, time_base)

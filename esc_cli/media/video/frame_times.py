@@ -25,7 +25,7 @@ _WITHOUT_DISPLAY_TIMES = ("avi",)
 """Containers that count frames in decoding order, although these counts are reported as timestamps."""
 
 _REORDER = cast(int, av.codec.codec.Properties.REORDER.value)
-_RESTART_S = Fraction(1, 4)
+RESTART_S = Fraction(1, 4)
 """How far timestamps go back at least where they begin again."""
 
 
@@ -77,7 +77,7 @@ class FrameTimes:
         self.disturbed = False
         self._start_pts = clip.start_pts
         self._usual = clip.usual_duration
-        self._restart = _RESTART_S / clip.time_base
+        self._restart = RESTART_S / clip.time_base
         counted = not has_display_times(clip, stream)
         self._in_decoders_order = counted or not _reorders(stream)
         self._window = _REORDERED_FRAMES if counted else _EARLY_FRAMES if _reorders(stream) else 1

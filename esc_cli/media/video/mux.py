@@ -23,6 +23,7 @@ from esc_cli.errors import InputError, OutputError
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.containers import Container, SoundChoice
 from esc_cli.media.video.encoding import FIRST_PTS
+from esc_cli.media.video.frame_times import RESTART_S
 from esc_cli.media.video.iso_tags import keep_iso_tags
 from esc_cli.media.video.library import (
     open_clip,
@@ -32,7 +33,7 @@ from esc_cli.media.video.library import (
     reading_errors,
     writing_errors,
 )
-from esc_cli.media.video.reader import exact_s, pts_at
+from esc_cli.media.video.reader import exact_s, may_begin_again, pts_at
 from esc_cli.media.video.sound import SoundConverter
 from esc_cli.media.video.stream_copy import (
     Copies,
@@ -95,7 +96,7 @@ def mux(
 ) -> tuple[str, ...]:
     """Write the result: the video of the segments, and the other streams that the container supports.
 
-    Packets are copied unchanged, with their timestamps. Where the timestamps of a stream jump back, as in
+    Packets are copied unchanged, with their timestamps. Where the timestamps of a stream begin again, as in
     joined recordings, the rest of the stream is shifted to follow what is before it. A packet that the muxer
     refuses is left out. Chapters, tags, languages, dispositions and the rotation are kept.
 
@@ -342,7 +343,7 @@ def _copied(
     low: InputContainer, streams: dict[int, Stream], converters: dict[int, SoundConverter], cut: _Cut
 ) -> Iterator["Packet[Stream]"]:
     """Yield the packets of the other streams."""
-    clocks = {index: _Clock() for index in (*streams, *converters)}
+    clocks = {index: _Clock(low.streams[index]) for index in (*streams, *converters)}
     for packet in packets_of(low):
         index = packet.stream.index
         if packet.size and index in streams and _cut_to(clocks[index].steadied(packet), cut):
@@ -379,21 +380,37 @@ def _converted(
 
 
 class _Clock:
-    """Keeps the decoding timestamps of one stream rising, as muxers demand."""
+    """Keeps the decoding timestamps of one stream from going back, as muxers demand.
 
-    def __init__(self) -> None:
+    Only sound needs timestamps that differ: subtitles may begin at the same time.
+    """
+
+    def __init__(self, stream: Stream) -> None:
+        is_sound = stream.type == "audio"
+        self._step = math.ceil(_FINE_UNIT_S / (stream.time_base or 1)) if is_sound else 0
+        self._restart = RESTART_S / (stream.time_base or 1)
+        self._may_restart = is_sound or may_begin_again(cast(InputContainer, stream.container))
         self._shift = self._next = 0
         self._last: int | None = None
 
     def steadied(self, packet: "Packet[Stream]") -> "Packet[Stream]":
-        """Shift a packet, and all after it, if it would be decoded before the packet that precedes it."""
+        """Move a packet that would be decoded before its predecessor, or together with it if it is sound.
+
+        Where the timestamps begin again, all packets after it move as well. Elsewhere they stay in step with
+        the picture: damage makes two packets of one, with the same timestamp.
+        """
         if packet.dts is None:
             return packet
-        if self._last is not None and packet.dts + self._shift <= self._last:
-            self._shift = self._next - packet.dts
-        packet.dts += self._shift
-        packet.pts = None if packet.pts is None else max(packet.pts + self._shift, packet.dts)
-        self._last, self._next = packet.dts, packet.dts + max(packet.duration or 1, 1)
+        dts = packet.dts + self._shift
+        if self._last is not None and dts < self._last + min(self._step, 1):
+            if self._may_restart and self._last - dts > self._restart:
+                self._shift += self._next - dts
+                dts = self._next
+            else:
+                dts = self._last + self._step
+        packet.pts = None if packet.pts is None else max(packet.pts + self._shift, dts)
+        packet.dts = self._last = dts
+        self._next = dts + max(packet.duration or 1, 1)
         return packet
 
 

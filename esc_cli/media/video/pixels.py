@@ -78,6 +78,12 @@ def written_tags(
     return color
 
 
+def resized(frame: VideoFrame, clip: Clip) -> VideoFrame:
+    """Return a frame in the size of its clip, as players show it when a stream changes its size."""
+    how = Interpolation.BICUBIC | Interpolation.ACCURATE_RND | Interpolation.BITEXACT
+    return frame.reformat(width=clip.width, height=clip.height, interpolation=how)
+
+
 def to_rgb(frame: VideoFrame, clip: Clip) -> tuple[Tensor, Tensor | None]:
     """Convert a decoded frame to RGB.
 

@@ -12,6 +12,7 @@ from typing import Self, cast
 import av
 import torch
 from av import Packet, VideoFrame
+from av.container import InputContainer
 from av.stream import Stream
 from torch import Tensor
 
@@ -20,7 +21,7 @@ from esc_cli.media.video.clip import Clip, clip_of, has_captions, main_stream
 from esc_cli.media.video.decoding import Decoding, deinterlaced
 from esc_cli.media.video.frame_times import FrameTimes, Placed, has_display_times
 from esc_cli.media.video.library import ClipSource, name_of, open_clip, packets_of, reading_errors
-from esc_cli.media.video.pixels import to_rgb
+from esc_cli.media.video.pixels import resized, to_rgb
 from esc_cli.media.video.truncation import ends_early
 
 _NO_TIMESTAMPS = cast(int, av.format.Flags.no_timestamps.value)
@@ -33,19 +34,21 @@ _STEPS_BACK_S = (0, 2, 20)
 
 @dataclass(frozen=True)
 class Damage:
-    """The damage in some frames.
+    """The damage in some frames, and what else is wrong with them.
 
     Attributes:
         lost: Number of frames that could not be decoded, and for which the frame before them stands.
         repaired: Number of frames that were repaired by the decoder.
+        resized: Number of frames that have another size than the first one, to which they were resized.
     """
 
     lost: int = 0
     repaired: int = 0
+    resized: int = 0
 
     def __add__(self, other: "Damage") -> "Damage":
         """Return the damage in the frames of both."""
-        return Damage(self.lost + other.lost, self.repaired + other.repaired)
+        return Damage(self.lost + other.lost, self.repaired + other.repaired, self.resized + other.resized)
 
 
 UNDAMAGED = Damage()
@@ -91,8 +94,9 @@ def _turned(plane: Tensor, turns: int) -> Tensor:
 class VideoReader:
     """A context manager that reads the frames of a clip in display order.
 
-    Timestamps are those of the file. ``FrameTimes`` says what happens if they are missing, equal or out of
-    order. In the place of a frame that cannot be decoded stands the one before it.
+    All frames get the size of the first one, because recordings of broadcasts and of browsers may change
+    their size. Timestamps are those of the file. ``FrameTimes`` says what happens if they are missing, equal
+    or out of order. In the place of a frame that cannot be decoded stands the one before it.
 
     Attributes:
         clip: Facts about the clip.
@@ -105,7 +109,7 @@ class VideoReader:
             after this time. None means the beginning of the file.
         end_s: End time, counted from the beginning of the file. Frames at or after this time are left out.
             None means the end of the file.
-        strict: Whether damaged frames are refused.
+        strict: Whether damaged frames, and those of another size than the first one, are refused.
         may_end_early: Whether to read a clip that is cut off, as far as it goes. The clip's notes say so.
 
     Raises:
@@ -123,7 +127,7 @@ class VideoReader:
         strict: bool = False,
         may_end_early: bool = False,
     ) -> None:
-        self._strict = strict
+        self._strict, self._may_end_early = strict, may_end_early
         self._name = name_of(source)
         self._deinterlace = deinterlace
         self._open = partial(open_clip, source, may_end_early=may_end_early)
@@ -164,7 +168,7 @@ class VideoReader:
         """Iterate over the frames; this is possible only once if the source cannot seek.
 
         Raises:
-            InputError: A frame is interlaced or of another size than the first; if strict, also damaged.
+            InputError: A frame is interlaced; if strict, also damaged or of another size than the first.
         """
         raw, self._unread = self._unread, None
         if raw is None or self._first_pts is not None:
@@ -264,7 +268,9 @@ class VideoReader:
 
     def _decoding(self, *, strict: bool | None = None) -> Decoding:
         strict = self._strict if strict is None else strict
-        return Decoding(self._container, self._stream, self._name, strict=strict)
+        return Decoding(
+            self._container, self._stream, self._name, strict=strict, may_end_early=self._may_end_early
+        )
 
     def _sought(self, pts: int) -> Iterator[Placed]:
         """Decode from a keyframe at or before a timestamp, or from the beginning if none is found.
@@ -288,10 +294,9 @@ class VideoReader:
     @cached_property
     def _has_one_clock(self) -> bool:
         """Whether a timestamp stands for one frame: not if they are counted, or begin again in the file."""
-        flags = self._container.format.flags
-        if flags & _NO_TIMESTAMPS or not has_display_times(self.clip, self._stream):
+        if self._container.format.flags & _NO_TIMESTAMPS or not has_display_times(self.clip, self._stream):
             return False
-        return not flags & _CAN_BEGIN_AGAIN or self._never_begins_again()
+        return not may_begin_again(self._container) or self._never_begins_again()
 
     def _never_begins_again(self) -> bool:
         if self._path is not None:
@@ -345,9 +350,11 @@ class VideoReader:
             if skip:
                 skip -= 1
                 continue
-            color, alpha = to_rgb(frame, self.clip)
             stands_in = pts in lost
             damage = Damage(lost=1) if stands_in else Damage(repaired=int(frame.is_corrupt))
+            if not self._fits(frame):
+                damage += Damage(resized=1)
+            color, alpha = to_rgb(frame if self._fits(frame) else resized(frame, self.clip), self.clip)
             captions = None if stands_in else _captions(frame)  # they must not be shown twice
             yield Frame(
                 color, pts, frame.duration or None, alpha, not times.disturbed, captions, damage=damage
@@ -360,12 +367,21 @@ class VideoReader:
     def _check(self, frame: VideoFrame) -> VideoFrame:
         if frame.interlaced_frame and not self._deinterlace:
             raise InputError(f"{self._name} is interlaced", hint="use --deinterlace")
-        if (frame.height, frame.width) != (self.clip.height, self.clip.width):
+        if self._strict and not self._fits(frame):
             raise InputError(
                 f"{self._name} changes its size from {self.clip.width}x{self.clip.height} to "
-                f"{frame.width}x{frame.height} in the middle, which is not supported"
+                f"{frame.width}x{frame.height} in the middle"
             )
         return frame
+
+    def _fits(self, frame: VideoFrame) -> bool:
+        """Return whether a frame has the size of the clip, which is that of its first frame."""
+        return (frame.height, frame.width) == (self.clip.height, self.clip.width)
+
+
+def may_begin_again(container: InputContainer) -> bool:
+    """Return whether timestamps may begin again within a file of this format."""
+    return bool(container.format.flags & _CAN_BEGIN_AGAIN)
 
 
 @lru_cache(maxsize=64)

@@ -1,5 +1,7 @@
 import os
+from contextlib import suppress
 from pathlib import Path
+from threading import Barrier, Thread
 
 import pytest
 
@@ -146,3 +148,27 @@ def test_two_runs_do_not_share_a_folder(tmp_path: Path) -> None:
         assert first.last_pts == 400
         raise KeyboardInterrupt
     assert WorkFolder(target, IDENTITY).last_pts == 400
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no fcntl locks")
+def test_of_two_runs_that_begin_at_once_one_has_the_folder(tmp_path: Path) -> None:
+    """Of a folder that does not exist yet, both find no lock. One must not remove what the other begins."""
+    target = tmp_path / "out.mp4"
+    started = Barrier(2)
+    owners: list[WorkFolder] = []
+
+    def begin() -> None:
+        started.wait()
+        with suppress(OutputError):
+            owners.append(WorkFolder(target, IDENTITY))
+
+    for _ in range(200):
+        threads = [Thread(target=begin) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(owners) == 1
+        finish_segment(owners[0], 400)
+        owners.pop().remove()
+    assert list(tmp_path.iterdir()) == []

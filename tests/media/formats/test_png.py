@@ -182,6 +182,47 @@ def test_wrong_checksums_of_metadata_are_no_damage(name: bytes) -> None:
     assert probe(whole).notes == ()
 
 
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        Chunk(b"pHYs", b"123"),
+        Chunk(b"gAMA", b""),
+        Chunk(b"cHRM", bytes(31)),
+        Chunk(b"sRGB", b""),
+        Chunk(b"zTXt", b"Comment\0\7" + zlib.compress(b"words")),
+        Chunk(b"iCCP", b"name\0\1" + zlib.compress(bytes(200))),
+    ],
+    ids=lambda chunk: chunk.name.decode(),
+)
+def test_metadata_that_cannot_be_read_is_no_damage(make_png: Callable[..., bytes], chunk: Chunk) -> None:
+    """Browsers show such files. libpng warns, and ignores the chunk."""
+    plain = make_png((1, 2), 8, 2, [b"\1\2\3", b"\4\5\6"])
+    content = plain[:33] + chunk.encoded() + plain[33:]
+    assert probe(content).notes == (f"chunks that cannot be read were left out: {chunk.name.decode()}",)
+    first = read_file(content).first
+    assert torch.equal(first.color, read_file(plain).first.color)
+    assert first.metadata == read_file(plain).first.metadata
+
+
+def test_a_chunk_that_cannot_be_read_leaves_others_alone() -> None:
+    """Here, the first of two chunks of one kind is malformed, and the checksum of another one is wrong."""
+    whole = png_with_metadata()
+    content = with_a_wrong_checksum(whole, b"tEXt")
+    content = content[:33] + Chunk(b"pHYs", b"").encoded() + content[33:]
+    assert probe(content).notes == (
+        "the checksums of some chunks do not match (tEXt), and their content is kept",
+        "chunks that cannot be read were left out: pHYs",
+    )
+    assert read_file(content).first.metadata == read_file(whole).first.metadata
+
+
+def test_a_damaged_profile_is_said(make_png: Callable[..., bytes]) -> None:
+    plain = make_png((1, 1), 8, 2, [b"\1\2\3"])
+    content = plain[:33] + Chunk(b"iCCP", b"name\0\0not compressed").encoded() + plain[33:]
+    assert probe(content).notes == ("a color profile was left out, since it is damaged",)
+    assert read_file(content).first.notes == probe(content).notes
+
+
 @pytest.mark.parametrize("name", [b"IHDR", b"PLTE", b"IDAT"])
 def test_wrong_checksums_of_pixels_are_damage(name: bytes) -> None:
     content = with_a_wrong_checksum(png_with_metadata("P"), name)

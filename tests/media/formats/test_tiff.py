@@ -161,7 +161,9 @@ def test_every_channel_is_read_however_it_is_stored(
     assert np.array_equal(channels_of(picture), values[..., :kept])
     assert (told.alpha, told.gray, told.depth_bits) == (kept in (2, 4), kept <= 2, picture.depth_bits)
     assert picture.depth_bits == {"u1": 8, "u2": 16, "f4": 32}[type]
-    assert told.notes == picture.notes == ()
+    left_out = values.shape[2] - kept
+    note = f"channels that are neither color nor transparency were left out: {left_out}"
+    assert told.notes == picture.notes == ((note,) if left_out else ())
 
 
 @pytest.mark.parametrize("planes", [False, True])
@@ -268,7 +270,8 @@ def test_cmyk_with_and_without_alpha(extra: tuple[int, ...], type: str, layout: 
         assert picture.alpha is not None
         assert np.array_equal(picture.alpha[0, 0].numpy(), inks[..., 4])
     reduced = {"u1": (), "u2": ("16 bits per channel were reduced to 8",)}[type]
-    notes = ("CMYK without a usable color profile was converted with a simple formula", *reduced)
+    more = ("channels that are neither color nor transparency were left out: 1",) if extra == (0,) else ()
+    notes = (*more, "CMYK without a usable color profile was converted with a simple formula", *reduced)
     assert (picture.notes, probe(file).notes, picture.depth_bits) == (notes, notes, 8)
     assert (picture.alpha is not None) == probe(file).alpha == (extra == (2,))
 
@@ -502,3 +505,15 @@ def test_associated_alpha_is_divided_out_with_rounding(type: str, channels: int,
         assert np.allclose(result[..., :-1], straight)
     else:
         assert np.array_equal(result[..., :-1], straight.round())
+
+
+@pytest.mark.parametrize("scale", [1, 257])
+def test_a_palette_of_8_bits(scale: int) -> None:
+    """TIFF demands 16 bits, but old programs wrote 8. libtiff's own viewers accept both."""
+    colors = np.random.default_rng(1).integers(0, 256, (3, 256))
+    colors[0, :2] = 255, 0
+    values = noise(1, "u1")
+    palette = {320: (SHORT, tuple(int(value) for value in (scale * colors).ravel()))}
+    picture = first(tiff(values, 3, tags=palette))
+    assert np.array_equal(channels_of(picture), colors[:, values[..., 0]].transpose(1, 2, 0))
+    assert picture.notes == ()

@@ -13,8 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageSequence
 
-from esc_cli.errors import DamageError, InputError
+from esc_cli.errors import DamageError, InputError, OutputError
 from esc_cli.media.formats.registry import FORMATS
+from esc_cli.media.picture import WriteSettings
+from esc_cli.media.read import read_file
 from esc_cli.media.video.animation import (
     AnimationReader,
     AnimationWriter,
@@ -23,6 +25,7 @@ from esc_cli.media.video.animation import (
     is_animation,
 )
 from esc_cli.media.video.reader import Frame
+from esc_cli.media.write import encode_file
 
 SIZE = (12, 10)
 DURATIONS_MS = (100, 30, 70, 500)
@@ -123,6 +126,21 @@ def test_times_do_not_drift(durations_ms: list[float]) -> None:
     time_base, ends = exact_times(durations_ms)
     assert abs(float(ends[-1] * time_base) - sum(durations_ms) / 1000) < 1e-4
     assert time_base.denominator <= 1_000_000
+
+
+def test_slides_that_are_shown_for_an_hour(tmp_path: Path) -> None:
+    """The nearest rate with a denominator of at most 1001 would be 0."""
+    with AnimationReader(saved(tmp_path / "a.png", shots(2), duration=[3_600_000, 7_200_000])) as reader:
+        assert reader.clip.frame_rate == Fraction(1, 5400)
+        assert reader.clip.duration_s == 10_800
+        assert [frame.pts * reader.clip.time_base for frame in reader] == [0, 3600]
+
+
+@pytest.mark.parametrize(("format", "longest_s"), [("GIF", "655"), ("WEBP", "16,777")])
+def test_a_frame_that_is_shown_for_too_long(tmp_path: Path, format: str, longest_s: str) -> None:
+    file = read_file(saved(tmp_path / "a.png", shots(2), duration=[100, 20_000_000]))
+    with pytest.raises(OutputError, match=f"{format} .* for longer than {longest_s} seconds"):
+        encode_file(file, FORMATS[format], WriteSettings())
 
 
 @pytest.mark.parametrize("rate", [24, 25, Fraction(30000, 1001), 60])

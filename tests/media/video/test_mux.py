@@ -231,6 +231,14 @@ def test_subtitles_at_the_ends_of_a_part_are_shortened(
         assert [(packet.pts, packet.duration) for packet in packets] == cues  # milliseconds
 
 
+def test_subtitles_may_begin_together(make_clip: Maker, enlarge: Callable[..., Path]) -> None:
+    """A sign and what is said are often shown at the same time."""
+    source = with_subtitles(make_clip("in.mp4"), [(100, 300), (100, 200), (300, 450)])
+    with av.open(enlarge(source, "out.mkv")) as high:
+        packets = [packet for packet in high.demux(high.streams.subtitles[0]) if packet.size]
+        assert [(packet.pts, packet.duration) for packet in packets] == [(100, 200), (100, 100), (300, 150)]
+
+
 def with_subtitles(clip: Path, cues_ms: Sequence[tuple[int, int]]) -> Path:
     """Return the clip with a subtitle track. Each cue has a start and an end."""
     times = [f"00:00:00,{start:03} --> 00:00:00,{end:03}" for start, end in cues_ms]
@@ -450,6 +458,42 @@ def test_lost_packets_of_sound_cost_no_more_than_themselves(
     before, found = packets_in(damaged), packets_in(enlarge(damaged, "out.mkv"))
     assert len(found["video"]) == len(before["video"])
     assert len(found["audio"]) >= len(before["audio"]) - 2 * len(lost) > 0
+
+
+@pytest.mark.parametrize("target", ["out.mkv", "out.mp4"])
+def test_sound_stays_in_step_behind_equal_timestamps(
+    make_clip: Maker, enlarge: Callable[..., Path], target: str
+) -> None:
+    """Of a packet that is damaged, FFmpeg may make two with one timestamp. The others must not come later."""
+    source = with_doubled_sound(make_clip("in.mkv", sound=SOUND[:1]))
+    before, found = packets_in(source)["audio"], packets_in(enlarge(source, target))["audio"]
+    assert len(set(before)) < len(before)
+    with av.open(enlarge(source, target)) as file:
+        unit_ms = 1000 * file.streams.audio[0].time_base
+    begun = before[0], found[0]
+    late_ms = [
+        (high - begun[1]) * unit_ms - (low - begun[0]) for low, high in zip(before, found, strict=True)
+    ]
+    assert found == sorted(set(found))
+    assert max(map(abs, late_ms)) < 3
+
+
+def with_doubled_sound(clip: Path) -> Path:
+    """Return the clip with each third packet of sound twice, with the same timestamp."""
+    target = clip.with_name("doubled.mkv")
+    with av.open(clip) as low, av.open(target, "w") as high:
+        streams = [high.add_stream_from_template(stream, opaque=True) for stream in low.streams]
+        number = 0
+        for packet in low.demux():
+            number += packet.stream.type == "audio"
+            for _ in range(2 if packet.stream.type == "audio" and number % 3 == 0 else 1):
+                if packet.size:
+                    again = Packet(bytes(packet))
+                    again.pts, again.dts, again.duration = packet.pts, packet.dts, packet.duration
+                    again.time_base, again.stream = packet.time_base, streams[packet.stream.index]
+                    again.is_keyframe = packet.is_keyframe
+                    high.mux(again)
+    return target
 
 
 def test_a_stream_that_appears_late_does_not_end_the_work(make_clip: Maker) -> None:

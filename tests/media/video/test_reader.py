@@ -9,10 +9,11 @@ import av
 import numpy as np
 import pytest
 import torch
+from torch.nn import functional
 
 from esc_cli.errors import DamageError, InputError
 from esc_cli.media.video.decoding import _Awaited
-from esc_cli.media.video.reader import VideoReader
+from esc_cli.media.video.reader import Damage, VideoReader
 
 Maker = Callable[..., Path]
 Probe = Callable[..., Any]
@@ -310,12 +311,27 @@ def test_stray_bytes_behind_a_clip_do_not_matter(make_clip: Maker, name: str, re
         assert len(times(reader)) == len(TIMES)
 
 
-def test_a_change_of_size_is_refused(tmp_path: Path, make_clip: Maker) -> None:
+@pytest.mark.parametrize("deinterlace", [False, True])
+def test_frames_of_another_size_are_resized(tmp_path: Path, make_clip: Maker, deinterlace: bool) -> None:
+    """Broadcasts change their size between programs, and browsers when a network is slow."""
     small = make_clip("a.ts", codec="mpeg2video", times=range(10), time_base=RATE, size=(48, 64))
-    large = make_clip("b.ts", codec="mpeg2video", times=range(10), time_base=RATE, size=(64, 96))
+    large = make_clip("b.ts", codec="mpeg2video", times=range(10), time_base=RATE, size=(96, 128))
     both = tmp_path / "both.ts"
     both.write_bytes(small.read_bytes() + large.read_bytes())
-    with pytest.raises(InputError, match="changes its size from 64x48 to 96x64"), VideoReader(both) as reader:
+    with av.open(both) as file:
+        heights = [frame.height for frame in file.decode(video=0)]
+    with VideoReader(large) as reader:
+        expected = functional.interpolate(next(iter(reader)).color.float(), (48, 64), mode="area")
+    with VideoReader(both, deinterlace=deinterlace) as reader:
+        frames = list(reader)
+        rest = list(reader.frames_after(15, None))
+    assert [frame.damage for frame in frames] == [Damage(resized=height != 48) for height in heights]
+    assert set(heights) == {48, 96}
+    assert {frame.color.shape for frame in frames} == {(1, 3, 48, 64)}
+    difference = (frames[heights.index(96)].color.float() - expected).abs()
+    assert difference.mean() < 3
+    assert all(torch.equal(a.color, b.color) for a, b in zip(rest, frames[15:], strict=True))
+    with pytest.raises(InputError, match="from 64x48 to 128x96"), VideoReader(both, strict=True) as reader:
         list(reader)
 
 
