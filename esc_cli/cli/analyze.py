@@ -12,7 +12,7 @@ from rich.text import Text
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
-from esc_cli.cli.options import Device, Json, Model, Overwrite
+from esc_cli.cli.options import Device, Json, Model, Overwrite, Scale
 from esc_cli.cli.output import answer, answer_json, printable, progress_bar
 from esc_cli.errors import UsageError
 
@@ -24,10 +24,6 @@ app = new_application(
     help="Measure what a network attends to.",
 )
 
-Scale = Annotated[
-    int | None,
-    typer.Option("--scale", "-s", help="Factor to enlarge by. The default is the largest of the model."),
-]
 Low = Annotated[
     bool,
     typer.Option(

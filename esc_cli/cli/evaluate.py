@@ -10,7 +10,7 @@ from rich.text import Text
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
-from esc_cli.cli.options import Degradation, Device, Json, Model, Tta
+from esc_cli.cli.options import Degradation, Device, Json, Model, Scale, Tta
 from esc_cli.cli.output import answer, answer_json, finite, printable, progress_bar
 
 if TYPE_CHECKING:
@@ -23,10 +23,7 @@ app = new_application()
 @guarded
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder of high-resolution pictures, with subfolders.")],
-    scale: Annotated[
-        int | None,
-        typer.Option("--scale", "-s", help="Factor to enlarge by. The default is the largest of the model."),
-    ] = None,
+    scale: Scale = None,
     model: Model = DEFAULT_MODEL,
     device: Device = "auto",
     tta: Tta = False,

@@ -68,6 +68,10 @@ Device = Annotated[
         autocompletion=completion.devices,
     ),
 ]
+Scale = Annotated[
+    int | None,
+    typer.Option("--scale", "-s", help="Factor to enlarge by. The default is the largest of the model."),
+]
 Tta = Annotated[
     bool,
     typer.Option(
