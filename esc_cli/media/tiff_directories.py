@@ -16,6 +16,8 @@ from fractions import Fraction
 from itertools import islice
 from typing import IO, Literal, TypeAlias
 
+from PIL.ExifTags import Base as Tag
+
 Order = Literal["<", ">"]
 """Byte order, little or big endian, as `struct` writes it."""
 
@@ -41,12 +43,16 @@ _MARKS_OF_MAKERS = {b"IIRO": b"II*\0", b"IIRS": b"II*\0", b"MMOR": b"MM\0*", b"I
 
 _LARGEST_DENOMINATOR = 10_000
 
-# Source: TIFF 6.0, appendix A.
-_BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 262, 277, 284, 338, 339
 _SEPARATE_PLANES = 2
-_PLACES_AND_SIZES = frozenset((273, 279, 324, 325))
-_STORAGE_OF_SAMPLES = frozenset((256, 257, 259, 266, 278, 317, 322, 323, 347))
-"""Size, compression, order of bits, rows of a strip, predictor, size of tiles, JPEG tables."""
+"""The value of PlanarConfiguration for a plane for each channel. Source: TIFF 6.0, section 8."""
+
+_PLACES_AND_SIZES = frozenset((Tag.StripOffsets, Tag.StripByteCounts, Tag.TileOffsets, Tag.TileByteCounts))
+_STORAGE_OF_SAMPLES = frozenset(
+    (
+        *(Tag.ImageWidth, Tag.ImageLength, Tag.Compression, Tag.FillOrder, Tag.RowsPerStrip),
+        *(Tag.Predictor, Tag.TileWidth, Tag.TileLength, Tag.JPEGTables),
+    )
+)
 
 _NATIVE: Order = "<" if sys.byteorder == "little" else ">"
 
@@ -237,6 +243,10 @@ class TiffReader:
         """Read the first whole number of an entry, such as an offset."""
         return self.numbers(entry)[0]
 
+    def number_of(self, directory: Directory, tag: int, default: int = 0) -> int:
+        """Read the first whole number of a tag, or return the default if the directory lacks the tag."""
+        return self.number(directory.entries[tag]) if tag in directory.entries else default
+
     def numbers(self, entry: Entry) -> tuple[int, ...]:
         """Read all whole numbers of an entry."""
         field = self.field(entry)
@@ -374,34 +384,34 @@ def plain_pages(tiff: bytes, page: int) -> bytes:
 
 
 def _plain_trees(reader: TiffReader, page: Directory) -> Iterator[Tree]:
-    entries = page.entries
-    kept: Tree = {tag: entry for tag, entry in entries.items() if tag in _STORAGE_OF_SAMPLES}
-    count = reader.number(entries[_SAMPLES]) if _SAMPLES in entries else 1
-    if _PLANAR not in entries or reader.number(entries[_PLANAR]) != _SEPARATE_PLANES:
-        yield {**kept, **_plain_colors(reader, entries, count), **_places(reader, entries, 0, 1)}
+    kept: Tree = {tag: entry for tag, entry in page.entries.items() if tag in _STORAGE_OF_SAMPLES}
+    count = reader.number_of(page, Tag.SamplesPerPixel, 1)
+    if reader.number_of(page, Tag.PlanarConfiguration) != _SEPARATE_PLANES:
+        yield {**kept, **_plain_colors(reader, page, count), **_places(reader, page, 0, 1)}
         return
     for plane in range(count):
-        yield {**kept, **_plain_colors(reader, entries, 1), **_places(reader, entries, plane, count)}
+        yield {**kept, **_plain_colors(reader, page, 1), **_places(reader, page, plane, count)}
 
 
-def _plain_colors(reader: TiffReader, entries: Mapping[int, Entry], count: int) -> dict[int, Field]:
+def _plain_colors(reader: TiffReader, page: Directory, count: int) -> dict[int, Field]:
     """Declare channels of the type of the first one."""
     colors, white_is_not_zero = (1, 1) if count < 3 else (3, 2)
+    bits = Tag.BitsPerSample
     values = {
-        _BITS: [reader.number(entries[_BITS])] * count if _BITS in entries else [1],
-        _PHOTOMETRIC: [white_is_not_zero],
-        _SAMPLES: [count],
-        _SAMPLE_FORMAT: [reader.number(entries[_SAMPLE_FORMAT]) if _SAMPLE_FORMAT in entries else 1] * count,
-        _EXTRA_SAMPLES: [0] * (count - colors),
+        bits: [reader.number_of(page, bits)] * count if bits in page.entries else [1],
+        Tag.PhotometricInterpretation: [white_is_not_zero],
+        Tag.SamplesPerPixel: [count],
+        Tag.SampleFormat: [reader.number_of(page, Tag.SampleFormat, 1)] * count,
+        Tag.ExtraSamples: [0] * (count - colors),
     }
     return {tag: Field(SHORT, struct.pack(f"<{len(all)}H", *all)) for tag, all in values.items() if all}
 
 
-def _places(reader: TiffReader, entries: Mapping[int, Entry], plane: int, planes: int) -> dict[int, Field]:
+def _places(reader: TiffReader, page: Directory, plane: int, planes: int) -> dict[int, Field]:
     """Return where the strips or tiles of a plane are, and how many bytes they have."""
-    places = {}
-    for tag in _PLACES_AND_SIZES & entries.keys():
-        field = reader.field(entries[tag])
+    places: dict[int, Field] = {}
+    for tag in _PLACES_AND_SIZES & page.entries.keys():
+        field = reader.field(page.entries[tag])
         size = len(field.data) // planes // _value_bytes(field.type) * _value_bytes(field.type)
         places[tag] = Field(field.type, field.data[plane * size : (plane + 1) * size], field.order)
     return places

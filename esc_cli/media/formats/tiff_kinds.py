@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from PIL import Image, TiffImagePlugin
+from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import TiffImageFile
 
 from esc_cli.errors import InputError
@@ -27,10 +28,8 @@ from esc_cli.media.tiff_directories import plain_pages
 if TYPE_CHECKING:
     from esc_cli.media.pixels.depth import Array, Pixels
 
-# Source: TIFF 6.0, appendix A (tags), sections 16 to 18, 21 and 23 (colors).
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR = 256, 257, 258, 259, 262, 277, 284
-_EXTRA, _SAMPLE_FORMAT, _SUBSAMPLING = 338, 339, 530
-_PLACES = frozenset((273, 324))  # StripOffsets, TileOffsets
+# Source: TIFF 6.0, sections 8 (compression, planes), 18 and 19 (samples), 16 to 18, 21 and 23 (colors).
+_PLACES = frozenset((Tag.StripOffsets, Tag.TileOffsets))
 _WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
 _UNSIGNED, _SIGNED, _FLOATING = 1, 2, 3
 _SEPARATE_PLANES = 2
@@ -114,9 +113,9 @@ class TiffPages(TiffImageFile):
         return page if self.contents is None else self.contents.numbers[page]
 
     def _setup(self) -> None:
-        self.in_planes = self.tag_v2.get(_PLANAR, 1) == _SEPARATE_PLANES
-        if _PLANAR in self.tag_v2:
-            self.tag_v2[_PLANAR] = 1
+        self.in_planes = self.tag_v2.get(Tag.PlanarConfiguration, 1) == _SEPARATE_PLANES
+        if Tag.PlanarConfiguration in self.tag_v2:
+            self.tag_v2[Tag.PlanarConfiguration] = 1
         try:
             super()._setup()
         except (SyntaxError, LookupError) as error:
@@ -132,8 +131,8 @@ class TiffPages(TiffImageFile):
 
 def _kind_of(image: TiffPages) -> str:
     tags = image.tag_v2
-    photometric, compression = _photometric(tags), tags.get(_COMPRESSION, _RAW)
-    count, bits = tags.get(_SAMPLES, 1), max(tags.get(_BITS, (1,)))
+    photometric, compression = _photometric(tags), tags.get(Tag.Compression, _RAW)
+    count, bits = tags.get(Tag.SamplesPerPixel, 1), max(tags.get(Tag.BitsPerSample, (1,)))
     channels = "1 channel" if count == 1 else f"{count} channels"
     planes = " in separate planes" if _has_planes(image) else ""
     method = _COMPRESSIONS.get(compression, f"compression {int(compression)}")
@@ -149,7 +148,7 @@ def _is_unreadable(image: TiffPages) -> bool:
     Pillow mixes up the bytes of compressed floats and numbers with a sign if they are big-endian.
     """
     tags, bits = image.tag_v2, depth_bits(image)
-    compression, planes = tags.get(_COMPRESSION, _RAW), _has_planes(image)
+    compression, planes = tags.get(Tag.Compression, _RAW), _has_planes(image)
     mixed_up = compression != _RAW and tags.prefix == b"MM" and _sample_format(tags) != _UNSIGNED
     if bits == 64:
         return mixed_up or planes
@@ -157,7 +156,7 @@ def _is_unreadable(image: TiffPages) -> bool:
         return True
     if not planes:
         return False
-    halved = _photometric(tags) == _YCBCR and tags.get(_SUBSAMPLING, _DEFAULT_SUBSAMPLING) != (1, 1)
+    halved = _photometric(tags) == _YCBCR and tags.get(Tag.YCbCrSubSampling, _DEFAULT_SUBSAMPLING) != (1, 1)
     return halved or _photometric(tags) not in _COLORS
 
 
@@ -168,7 +167,7 @@ def tags_of(image: Image.Image) -> TiffImagePlugin.ImageFileDirectory_v2:
 
 def depth_bits(image: Image.Image) -> int:
     """Return the bits per channel of the current page."""
-    return int(max(tags_of(image).get(_BITS, (1,))))
+    return int(max(tags_of(image).get(Tag.BitsPerSample, (1,))))
 
 
 def is_floating(image: Image.Image) -> bool:
@@ -199,7 +198,7 @@ def converted_space(image: Image.Image) -> str | None:
 
 def is_compressed(image: Image.Image) -> bool:
     """Return whether the current page is compressed."""
-    return bool(tags_of(image).get(_COMPRESSION, _RAW) != _RAW)
+    return bool(tags_of(image).get(Tag.Compression, _RAW) != _RAW)
 
 
 # Who decodes
@@ -211,13 +210,13 @@ def needs_libvips(image: Image.Image) -> bool:
     Of damaged pages, libvips returns more, because Pillow gives up at the first strip that is damaged.
     """
     tags = tags_of(image)
-    compression, photometric = tags.get(_COMPRESSION, _RAW), _photometric(tags)
+    compression, photometric = tags.get(Tag.Compression, _RAW), _photometric(tags)
     if _has_planes(image):
         return True
     if compression == _WEBP or _left_to_libvips(image):
         return True
     if photometric == _YCBCR:
-        return bool(compression == _RAW and tags.get(_SUBSAMPLING, _DEFAULT_SUBSAMPLING) != (1, 1))
+        return bool(compression == _RAW and tags.get(Tag.YCbCrSubSampling, _DEFAULT_SUBSAMPLING) != (1, 1))
     samples = (_sample_format(tags), depth_bits(image))
     deep = samples in (*_DEEP_SAMPLES, *_SIGNED_SAMPLES)
     damaged = keeps_damaged() and samples == (_UNSIGNED, 8) and compression != _RAW
@@ -232,15 +231,15 @@ def _left_to_libvips(image: Image.Image) -> bool:
 
 
 def _has_planes(image: Image.Image) -> bool:
-    return isinstance(image, TiffPages) and image.in_planes and tags_of(image).get(_SAMPLES, 1) > 1
+    return isinstance(image, TiffPages) and image.in_planes and tags_of(image).get(Tag.SamplesPerPixel, 1) > 1
 
 
 def _photometric(tags: Mapping[int, Any]) -> int:
-    return int(tags.get(_PHOTOMETRIC, _WHITE_IS_ZERO))
+    return int(tags.get(Tag.PhotometricInterpretation, _WHITE_IS_ZERO))
 
 
 def _sample_format(tags: Mapping[int, Any]) -> int:
-    return int(max(tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))))
+    return int(max(tags.get(Tag.SampleFormat, (_UNSIGNED,))))
 
 
 # Decoding
@@ -275,7 +274,7 @@ def decoded(image: Image.Image, source: Path | bytes, page: int, name: str) -> "
 def _check_size(values: "Array", image: Image.Image, name: str) -> None:
     """Refuse a page with two entries of its width or height, of which libraries take one or the other."""
     tags = tags_of(image)
-    if values.shape[:2] != (tags[_HEIGHT], tags[_WIDTH]):
+    if values.shape[:2] != (tags[Tag.ImageLength], tags[Tag.ImageWidth]):
         raise InputError(f"{name} is damaged: it states two sizes")
 
 
@@ -315,7 +314,7 @@ def _means_what_libvips_reads(image: Image.Image) -> bool:
     with white at 0 as if black were there. Where it divides by alpha, it rounds down, as Pillow does.
     """
     tags = tags_of(image)
-    if tags.get(_COMPRESSION, _RAW) == _WEBP:
+    if tags.get(Tag.Compression, _RAW) == _WEBP:
         return True
     in_planes = cast(TiffPages, image).in_planes
     plain = _photometric(tags) in (_BLACK_IS_ZERO, _RGB, _YCBCR)
@@ -328,8 +327,8 @@ def _plain_samples(source: Path | bytes, page: int, name: str, image: Image.Imag
 
     content = plain_pages(source if isinstance(source, bytes) else source.read_bytes(), page)
     tags = tags_of(image)
-    planes = tags.get(_SAMPLES, 1) if _has_planes(image) else 1
-    decode = _page_of_pillow if tags.get(_COMPRESSION, _RAW) in _ONLY_PILLOW else decode_page
+    planes = tags.get(Tag.SamplesPerPixel, 1) if _has_planes(image) else 1
+    decode = _page_of_pillow if tags.get(Tag.Compression, _RAW) in _ONLY_PILLOW else decode_page
     return np.concatenate([decode(content, plane, name) for plane in range(planes)], axis=2)
 
 
@@ -350,7 +349,7 @@ def _straight(values: "Array", tags: Mapping[int, Any]) -> "Array":
 
 def _is_associated(tags: Mapping[int, Any]) -> bool:
     """Return whether colors are multiplied by alpha."""
-    return bool(tags.get(_EXTRA, ())[:1] == (_ASSOCIATED,))
+    return bool(tags.get(Tag.ExtraSamples, ())[:1] == (_ASSOCIATED,))
 
 
 def _white_of(values: "Array") -> Any:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from itertools import islice
 from types import MappingProxyType
 
+from PIL.ExifTags import Base as Tag
+
 from esc_cli.media.tiff_directories import (
     EXIF_DIRECTORY,
     GPS_DIRECTORY,
@@ -52,20 +54,14 @@ STORAGE_TAGS = frozenset(
 """Tags of a TIFF's page that say nothing about the picture itself."""
 
 # Tags of the relation of luma and chroma. EXIF requires them in JPEGs; they also fit the JPEGs written here.
-_YCBCR_TAGS = frozenset((529, 531, 532))
+_YCBCR_TAGS = frozenset((Tag.YCbCrCoefficients, Tag.YCbCrPositioning, Tag.ReferenceBlackWhite))
 
-X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
-RESOLUTION_TAGS = frozenset((X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT))
+RESOLUTION_TAGS = frozenset((Tag.XResolution, Tag.YResolution, Tag.ResolutionUnit))
 """Tags that every TIFF has; in other formats they are part of a camera's EXIF."""
 
 # Source: TIFF 6.0, section 3 and ResolutionUnit.
 _NO_UNIT, _INCH, _CENTIMETER = 1, 2, 3
 _UNITS_AN_INCH = {_INCH: 1.0, _CENTIMETER: 2.54}
-
-# Source: Exif 2.32, tables 4 and 7; ExifTool's table of EXIF tags (ProcessingSoftware).
-_PROCESSING_SOFTWARE = 0x000B
-_WIDTH, _HEIGHT = 0xA002, 0xA003
-_MAKER_NOTE = 0x927C
 
 # Maker notes of these kinds refer to themselves by offsets from their own beginning, or not at all, and state
 # their byte order. Others count from the beginning of EXIF, so they become invalid at another place.
@@ -75,7 +71,7 @@ _MOVABLE_NOTES = re.compile(
 )
 
 # Source: TIFF 6.0, section 3 (StripOffsets, StripByteCounts); Exif 2.32, 4.6.4 (JPEGInterchangeFormat).
-_SUB_IMAGES = ((513, 514), (273, 279))
+_SUB_IMAGES = ((Tag.JpegIFOffset, Tag.JpegIFByteCount), (Tag.StripOffsets, Tag.StripByteCounts))
 
 _LITTLE_ENDIAN = Layout("<", big=False)
 
@@ -139,7 +135,7 @@ def tree_has_fixed_note(tree: Tree) -> bool:
 def page_has_fixed_note(reader: TiffReader, page: Directory) -> bool:
     """Return whether a TIFF's page has a maker note that is valid only at its place in the file."""
     inner = reader.nested(page, EXIF_DIRECTORY)
-    note = None if inner is None else inner.entries.get(_MAKER_NOTE)
+    note = None if inner is None else inner.entries.get(Tag.MakerNote)
     return note is not None and _is_fixed(reader.field(note))
 
 
@@ -184,10 +180,10 @@ def dpi_of_page(reader: TiffReader, page: Directory) -> tuple[float, float] | No
     Source: TIFF 6.0, ResolutionUnit: without it, the unit is the inch.
     """
     entries = page.entries
-    if not {X_RESOLUTION, Y_RESOLUTION} <= entries.keys():
+    if not {Tag.XResolution, Tag.YResolution} <= entries.keys():
         return None
-    unit = reader.number(entries[RESOLUTION_UNIT]) if RESOLUTION_UNIT in entries else _INCH
-    across, down = (_fraction(reader.field(entries[tag])) for tag in (X_RESOLUTION, Y_RESOLUTION))
+    unit = reader.number_of(page, Tag.ResolutionUnit, _INCH)
+    across, down = (_fraction(reader.field(entries[tag])) for tag in (Tag.XResolution, Tag.YResolution))
     factor = _UNITS_AN_INCH.get(unit)
     return (across * factor, down * factor) if factor and across and down else None
 
@@ -221,8 +217,11 @@ def fitted_exif(
     if dpi and (exif is None or exif_dpi(exif) != dpi):
         first |= resolution_fields(dpi)
     if provenance:
-        first[_PROCESSING_SOFTWARE] = text_field(provenance)
-    details = {_WIDTH: number_field(width), _HEIGHT: number_field(height)}
+        first[Tag.ProcessingSoftware] = text_field(provenance)
+    details: dict[int, Field] = {
+        Tag.ExifImageWidth: number_field(width),
+        Tag.ExifImageHeight: number_field(height),
+    }
     block = _without_mark(exif) if exif else _new_block({}, _LITTLE_ENDIAN)
     return _if_any(_changed(block, first, details))
 
@@ -234,9 +233,9 @@ def resolution_fields(dpi: tuple[float, float] | None) -> dict[int, Field]:
     """
     across, down = dpi or (1.0, 1.0)
     return {
-        X_RESOLUTION: fraction_field(across),
-        Y_RESOLUTION: fraction_field(down),
-        RESOLUTION_UNIT: number_field(_INCH if dpi else _NO_UNIT, SHORT),
+        Tag.XResolution: fraction_field(across),
+        Tag.YResolution: fraction_field(down),
+        Tag.ResolutionUnit: number_field(_INCH if dpi else _NO_UNIT, SHORT),
     }
 
 
@@ -246,10 +245,10 @@ def resolution_fields(dpi: tuple[float, float] | None) -> dict[int, Field]:
 def _movable(tree: Tree) -> dict[int, Entry | Field | Tree]:
     """Return tags without a maker note that is valid only at its place."""
     details = tree.get(EXIF_DIRECTORY)
-    note = details.get(_MAKER_NOTE) if isinstance(details, Mapping) else None
+    note = details.get(Tag.MakerNote) if isinstance(details, Mapping) else None
     if not isinstance(details, Mapping) or not isinstance(note, Field) or not _is_fixed(note):
         return dict(tree)
-    kept = {tag: value for tag, value in details.items() if tag != _MAKER_NOTE}
+    kept = {tag: value for tag, value in details.items() if tag != Tag.MakerNote}
     return {**tree, EXIF_DIRECTORY: kept}
 
 
