@@ -242,7 +242,7 @@ def _plan_clip(source: Source, destination: Destination, request: Request) -> Cl
     options = request.options
     _refuse_part_of_clip(source, options)
     task = plan_clip(source, destination, request.size, options.clips, options.largest_px)
-    if task.clip.rotation_deg % 180 and options.wraps.turned(1) != options.wraps:
+    if task.clip.swaps_sides and options.wraps.turned(1) != options.wraps:
         raise InputError(
             f"{source.name} is stored turned, so its borders can wrap only along both axes",
             hint="use --seamless xy",

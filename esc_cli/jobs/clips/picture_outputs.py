@@ -29,8 +29,8 @@ from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.video.animation import AnimationWriter, animation_limitations
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.containers import Container, EncodeSettings
+from esc_cli.media.video.frame import Frame
 from esc_cli.media.video.image_sequence import SequenceWriter, sequence_limitations
-from esc_cli.media.video.reader import Frame, turned
 from esc_cli.media.video.sequence_names import SequenceNames
 from esc_cli.media.write import encode_file
 
@@ -188,9 +188,9 @@ class PreviewSheet(_Pictures):
         task, begun = work.task, time.monotonic()
         with noting(lambda: nothing_kept(task)), task.open() as reader:
             for number, low in enumerate(spread(reader, task, task.options.preview or 1), start=1):
-                high = turned(work.frames(low), task.clip.rotation_deg)
+                high = work.frames(low).turned(task.clip.rotation_deg)
                 time_s = high.pts * task.clip.time_base - task.clip.origin_s
-                pictures.append(captioned(work.frames.as_picture(high), (time_text(time_s),)))
+                pictures.append(captioned(high.as_picture(gray=task.clip.gray), (time_text(time_s),)))
                 work.report(number, number / max(time.monotonic() - begun, 1e-9))
             if not pictures:
                 raise no_frame(task)

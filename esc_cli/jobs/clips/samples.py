@@ -7,7 +7,7 @@ from esc_cli.enhancement.choice import MOST_LOOKS
 from esc_cli.enhancement.traces import Traces, traces_in
 from esc_cli.errors import InputError
 from esc_cli.jobs.clips.task import ClipTask, FrameSource
-from esc_cli.media.video.reader import Frame, pts_at
+from esc_cli.media.video.frame import Frame
 
 
 def spread(reader: FrameSource, task: ClipTask, count: int) -> Iterator[Frame]:
@@ -23,7 +23,7 @@ def spread(reader: FrameSource, task: ClipTask, count: int) -> Iterator[Frame]:
     if len(chosen) == count:
         yield from (next(reader.frames_from(pts)) for pts in chosen)
         return
-    begin = pts_at(task.clip, task.options.start_s) if task.options.start_s else task.clip.start_pts
+    begin = task.clip.pts_at(task.options.start_s) if task.options.start_s else task.clip.start_pts
     there = [frame.pts for frame in reader.frames_from(begin)]
     kept = min(count, len(there))
     wanted = {there[(2 * number + 1) * len(there) // (2 * kept)] for number in range(kept)}
@@ -44,7 +44,7 @@ def samples(reader: FrameSource, task: ClipTask, count: int) -> Iterator[Frame]:
     part_s = (end_s - start_s) / count
     for number in range(count):
         for time_s in (start_s + part_s * (number + 0.5), start_s + part_s * number):
-            first = next(reader.frames_from(pts_at(clip, time_s)), None)
+            first = next(reader.frames_from(clip.pts_at(time_s)), None)
             if first is not None:
                 yield first
                 break

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from esc_cli.errors import OutputError
 from esc_cli.jobs.work_folder import LockedFolder, Parts, number_of
-from esc_cli.media.video.reader import UNDAMAGED, Damage
+from esc_cli.media.video.frame import UNDAMAGED, Damage
 from esc_cli.storage.whole_files import flush_to_disk, output_error
 
 _UNKNOWN = "unknown"

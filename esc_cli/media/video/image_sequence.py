@@ -10,7 +10,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import torch
 from torch import Tensor
 
 from esc_cli.errors import DamageError, InputError, UsageError
@@ -19,13 +18,12 @@ from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.light import to_screen
 from esc_cli.media.limitations import limitations
-from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import DEFAULT, Picture, PictureFile, WriteSettings
 from esc_cli.media.pixels.depth import with_depth
 from esc_cli.media.probe import Probe, probe
 from esc_cli.media.read import read_file
 from esc_cli.media.video.clip import Clip, ColorTags
-from esc_cli.media.video.reader import Damage, Frame, pts_at, turned
+from esc_cli.media.video.frame import Damage, Frame
 from esc_cli.media.video.sequence_names import sequence_names
 from esc_cli.media.write import encode_file
 from esc_cli.storage.whole_files import ORDINARY_MODE, make_folder, write_whole
@@ -96,8 +94,8 @@ class SequenceReader:
         self._strict = strict
         self._paths = sequence_names(pattern).files()
         self.clip: Clip = _surveyed(self._paths, Fraction(frame_rate))
-        self._begin = 0 if start_s is None else max(0, pts_at(self.clip, start_s))
-        self._end = len(self._paths) if end_s is None else max(0, pts_at(self.clip, end_s))
+        self._begin = 0 if start_s is None else max(0, self.clip.pts_at(start_s))
+        self._end = len(self._paths) if end_s is None else max(0, self.clip.pts_at(end_s))
 
     def __enter__(self) -> Self:
         return self
@@ -243,11 +241,7 @@ class SequenceWriter:
         self.written += 1
 
     def _picture(self, frame: Frame) -> Picture:
-        upright = turned(frame, self._rotation_deg)
-        depth_bits = 16 if upright.color.dtype == torch.uint16 else 8
-        return Picture(
-            upright.color, upright.alpha, self._gray, Metadata(), self._format.name, depth_bits=depth_bits
-        )
+        return frame.turned(self._rotation_deg).as_picture(gray=self._gray, format=self._format.name)
 
 
 def sequence_limitations(clip: Clip, format: PictureFormat) -> tuple[str, ...]:

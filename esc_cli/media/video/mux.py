@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from av.container.core import Chapter
 
 from esc_cli.errors import InputError, OutputError
-from esc_cli.media.video.clip import Clip
+from esc_cli.media.video.clip import Clip, exact_s
 from esc_cli.media.video.containers import Container, SoundChoice
 from esc_cli.media.video.encoding import FIRST_PTS
 from esc_cli.media.video.iso_tags import keep_iso_tags
@@ -32,7 +32,6 @@ from esc_cli.media.video.library import (
     reading_errors,
     writing_errors,
 )
-from esc_cli.media.video.reader import exact_s, pts_at
 from esc_cli.media.video.sound import SoundConverter
 from esc_cli.media.video.stream_copy import (
     Copies,
@@ -163,7 +162,7 @@ def _cut_of(clip: Clip, start_s: float | None, end_s: float | None) -> _Cut:
     """
     end = None if end_s is None else exact_s(end_s) + clip.origin_s
     if start_s is not None:
-        start = pts_at(clip, start_s) * clip.time_base
+        start = clip.pts_at(start_s) * clip.time_base
         return _Cut(start, end, -start)
     return _Cut(None, end, -clip.origin_s if clip.container in _CLOCKED else Fraction(0))
 

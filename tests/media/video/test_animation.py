@@ -22,7 +22,7 @@ from esc_cli.media.video.animation import (
     exact_times,
     is_animation,
 )
-from esc_cli.media.video.reader import Frame
+from esc_cli.media.video.frame import Frame
 
 SIZE = (12, 10)
 DURATIONS_MS = (100, 30, 70, 500)

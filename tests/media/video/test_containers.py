@@ -19,8 +19,9 @@ from esc_cli.media.video.containers import (
     looks_like_clip,
 )
 from esc_cli.media.video.encoding import SegmentWriter
+from esc_cli.media.video.frame import Frame
 from esc_cli.media.video.mux import mux
-from esc_cli.media.video.reader import Frame, VideoReader
+from esc_cli.media.video.reader import VideoReader
 from esc_cli.media.video.settings import check_settings
 
 Maker = Callable[..., Path]
