@@ -14,7 +14,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from esc_cli.errors import DamageError
 from esc_cli.media.formats.base import PictureFormat, share_undecoded_by_pillow
 from esc_cli.media.metadata.companions import GAIN_MAP, companions_behind
-from esc_cli.media.metadata.exif import exif_dpi
+from esc_cli.media.metadata.exif import EXIF_MARK, exif_dpi
 from esc_cli.media.metadata.extended_xmp import fits_in_jpeg, xmp_of_segments, xmp_segments
 from esc_cli.media.metadata.iptc import LARGEST_IN_JPEG_BYTES, jpeg_segment
 from esc_cli.media.metadata.kinds import Held, Metadata
@@ -23,9 +23,6 @@ from esc_cli.media.pillow import Opened
 
 if TYPE_CHECKING:
     from esc_cli.media.picture import Picture
-
-EXIF_IN_JPEG = b"Exif\0\0"
-"""Prefix of EXIF in a JPEG segment. Source: Exif 2.32, 4.7.2."""
 
 _TIFF_MARKS = (b"II*\0", b"MM\0*")
 
@@ -162,9 +159,9 @@ class Jpeg(PictureFormat):
 
 def _exif_of_segments(contents: list[bytes]) -> bytes | None:
     """Return EXIF, which some cameras divide among segments, but not a second block as Pillow does."""
-    blocks = [content.removeprefix(EXIF_IN_JPEG) for content in contents if content.startswith(EXIF_IN_JPEG)]
+    blocks = [content.removeprefix(EXIF_MARK) for content in contents if content.startswith(EXIF_MARK)]
     parts = [block for number, block in enumerate(blocks) if not (number and block.startswith(_TIFF_MARKS))]
-    return EXIF_IN_JPEG + b"".join(parts) if parts else None
+    return EXIF_MARK + b"".join(parts) if parts else None
 
 
 def _exif_dpi(exif: bytes) -> tuple[float, float] | None:

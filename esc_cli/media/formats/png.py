@@ -23,7 +23,6 @@ from esc_cli.media.formats.base import (
     is_deep_color_still,
     share_undecoded_by_pillow,
 )
-from esc_cli.media.formats.jpeg import EXIF_IN_JPEG
 from esc_cli.media.formats.png_chunks import (
     RAW_PROFILE,
     Chunk,
@@ -41,6 +40,7 @@ from esc_cli.media.formats.png_chunks import (
     with_right_checksums,
     xmp_chunk,
 )
+from esc_cli.media.metadata.exif import EXIF_MARK
 from esc_cli.media.metadata.extended_xmp import XMP_IN_JPEG
 from esc_cli.media.metadata.iptc import iptc_of_resources, resource
 from esc_cli.media.metadata.kinds import Metadata
@@ -211,7 +211,7 @@ def _stored_metadata(image: PngImageFile) -> Metadata:
     segment = texts["app1"]  # the content of a JPEG segment
     file: IO[bytes] | None = getattr(image, "fp", None)  # a copied image has none
     chunk = exif_chunk(file) if file else None
-    stored = None if chunk is None else EXIF_IN_JPEG + chunk
+    stored = None if chunk is None else EXIF_MARK + chunk
     exif = bytes_or_none(info.get("exif")) or stored or _exif_in(texts["exif"])
     xmp = bytes_or_none(info.get("xmp")) or texts["xmp"]
     return Metadata(
@@ -230,7 +230,7 @@ def _exif_in(profile: bytes) -> bytes | None:
     Some programs write the marker of a JPEG segment, or a few zeros, before it.
     """
     found = _TIFF_HEADER.search(profile[:_LARGEST_HEAD_BYTES])
-    return EXIF_IN_JPEG + profile[found.start() :] if found else None
+    return EXIF_MARK + profile[found.start() :] if found else None
 
 
 def _metadata_chunks(metadata: Metadata) -> "Iterator[Chunk]":

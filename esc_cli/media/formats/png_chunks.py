@@ -10,6 +10,8 @@ from typing import IO, cast
 
 from PIL.PngImagePlugin import PngImageFile, iTXt
 
+from esc_cli.media.metadata.exif import EXIF_MARK
+
 _PIXELS = (b"IDAT", b"fdAT")
 """The chunks with the pixels of a still, and of an animation's later frames."""
 
@@ -60,7 +62,7 @@ def icc_chunk(profile: bytes) -> Chunk:
 
 def exif_block_chunk(exif: bytes) -> Chunk:
     """Return a chunk with EXIF, which does not begin with "Exif" in a PNG."""
-    return Chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    return Chunk(b"eXIf", exif.removeprefix(EXIF_MARK))
 
 
 def xmp_chunk(packet: bytes) -> Chunk:

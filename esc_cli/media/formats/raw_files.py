@@ -14,7 +14,7 @@ from typing import IO
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
-from esc_cli.media.metadata.exif import exif_of_tree, tree_has_fixed_note
+from esc_cli.media.metadata.exif import EXIF_MARK, exif_of_tree, tree_has_fixed_note
 from esc_cli.media.metadata.iptc import iptc_of_stream
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.pillow import PILLOW_ERRORS
@@ -165,7 +165,7 @@ def metadata_of_preview(preview: bytes) -> RawMetadata:
     try:
         with Image.open(io.BytesIO(preview), formats=("JPEG",)) as image:
             block = image.info.get("exif", b"")
-        reader = TiffReader(io.BytesIO(block.removeprefix(b"Exif\0\0")))
+        reader = TiffReader(io.BytesIO(block.removeprefix(EXIF_MARK)))
         return _with_exif(reader.tree(reader.directory(reader.first)), reader.layout)
     except PILLOW_ERRORS:
         return RawMetadata()
