@@ -53,6 +53,11 @@ _ERRORS_OF_DAMAGE = (errno.EINVAL, errno.EOVERFLOW)
 _UNSUPPORTED = re.compile(r"unsupported|not (?:supported|implemented)|unknown", re.IGNORECASE)
 
 
+def is_gray(image: Image.Image) -> bool:
+    """Return whether the mode of an image is gray, of any depth and with or without alpha."""
+    return Image.getmodebase(image.mode) == "L"
+
+
 @dataclass(frozen=True)
 class Opened:
     """A picture whose header has been read, but whose pixels have not.

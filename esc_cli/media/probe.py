@@ -23,6 +23,7 @@ from esc_cli.media.pillow import (
     WIDE_MODES,
     Opened,
     check_pixels,
+    is_gray,
     translated_errors,
 )
 from esc_cli.media.pixels.bits import FLOAT_BITS, WIDE_INTEGERS_NOTE, depth_class, reduction_note
@@ -51,9 +52,6 @@ def upright_size(image: ImageFile.ImageFile) -> tuple[int, int]:
     if orientation(image) in TURNS_WHICH_SWAP_SIDES:
         return width, height
     return height, width
-
-
-_GRAY_MODES = ("1", "L", "LA", "La", *WIDE_MODES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +136,7 @@ def _probe(source: Path | bytes, largest_px: int) -> Probe:
             floating=file.format.is_floating(file),
             several=several,
             parts=frozenset(sizes),
-            gray=file.image.mode in _GRAY_MODES,
+            gray=is_gray(file.image),
             shown_by_browsers=file.format.is_shown_by_browsers(file.image),
             notes=(*_changed_by_reading(file), *metadata_notes(file.image, metadata)),
             part_sizes=sizes,

@@ -7,7 +7,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from esc_cli.media.formats.base import PictureFormat
-from esc_cli.media.pillow import Opened
+from esc_cli.media.pillow import Opened, is_gray
 from esc_cli.media.pixels.bits import FLOAT_BITS
 
 if TYPE_CHECKING:
@@ -63,8 +63,7 @@ class LightFormat(PictureFormat):
         """Return the profile of light with the primaries of the file, by default those of sRGB."""
         from esc_cli.media.color.light import light_profile
 
-        gray = Image.getmodebase(image.mode) == "L"
-        return light_profile(getattr(image, "primaries", None), gray=gray)
+        return light_profile(getattr(image, "primaries", None), gray=is_gray(image))
 
     def limitations(self, probe: "Probe") -> Iterator[str]:
         """Yield a note if the colors of a picture for a screen are converted to light."""

@@ -45,7 +45,7 @@ from esc_cli.media.metadata.extended_xmp import XMP_IN_JPEG
 from esc_cli.media.metadata.iptc import iptc_of_resources, resource
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.metadata.pillow_metadata import bytes_or_none
-from esc_cli.media.pillow import Opened
+from esc_cli.media.pillow import Opened, is_gray
 
 if TYPE_CHECKING:
     from esc_cli.media.picture import AnimationTiming, Picture
@@ -65,8 +65,6 @@ _BIT_DEPTH_OFFSET = 24
 
 _TIFF_HEADER = re.compile(rb"II\*\0|MM\0\*")
 _LARGEST_HEAD_BYTES = 20
-
-_GRAY_MODES = ("1", "L", "LA", "I;16")
 
 # Source: PNG 11.3.6.2 (fcTL): the numerator and the denominator of a delay have 16 bits each.
 _LARGEST_DELAY = 2**16 - 1
@@ -307,8 +305,7 @@ def _disposed(
 def _slim(canvas: Image.Image, image: PngImageFile) -> Image.Image:
     """Return a copy of the canvas in the smallest mode for its content, with the file's metadata."""
     opaque = canvas.getchannel("A").getextrema() == (255, 255)
-    gray = image.mode in _GRAY_MODES
-    copy = canvas.convert(("L" if gray else "RGB") + ("" if opaque else "A"))
+    copy = canvas.convert(("L" if is_gray(image) else "RGB") + ("" if opaque else "A"))
     copy.info = {key: value for key, value in image.info.items() if key != "transparency"}
     return copy
 

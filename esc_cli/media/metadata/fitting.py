@@ -14,8 +14,8 @@ from esc_cli.media.metadata.geo import fitted_geo, is_usable
 from esc_cli.media.metadata.kinds import ALL_METADATA, OPTIONS, TITLES, Held, Metadata, size_bytes
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.metadata.xmp import fitted_xmp, upright_xmp
+from esc_cli.media.pillow import is_gray
 
-_GRAY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
 _METERS_AN_INCH = 0.0254
 
 
@@ -69,7 +69,7 @@ def metadata_of_header(image: Image.Image, header: bytes = b"") -> Metadata:
         image: The image as it was opened.
         header: The first 64 KiB of the file.
     """
-    return read_metadata(image, image.mode in _GRAY_MODES, header)
+    return read_metadata(image, is_gray(image), header)
 
 
 def part_sizes(metadata: Metadata) -> dict[Held, int]:
