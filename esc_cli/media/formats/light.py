@@ -1,7 +1,7 @@
 """The base class of formats whose values are light, beyond the white of a screen."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
@@ -23,10 +23,18 @@ class LightFile(ImageFile):
     Attributes:
         primaries: The primaries that the file states; None if it states none.
         notes: Sentences about what is not read.
+
+    Args:
+        file: The file.
+        name: Name of the file in messages.
     """
 
     primaries: "Primaries | None" = None
     notes: tuple[str, ...] = ()
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self._name_in_messages = name
+        super().__init__(file)
 
     def _set(self, height: int, width: int, *, gray: bool, alpha: bool) -> None:
         self._size, self._mode = (width, height), _MODES[gray, alpha]
