@@ -16,6 +16,7 @@ from PIL.TiffImagePlugin import AppendingTiffWriter, TiffImageFile
 from esc_cli.errors import OutputError
 from esc_cli.media.formats import tiff_kinds
 from esc_cli.media.formats.base import INT32_MAX, PictureFormat, share_undecoded_by_pillow
+from esc_cli.media.formats.tiff_copies import as_classic
 from esc_cli.media.metadata.exif import (
     RESOLUTION_TAGS,
     STORAGE_TAGS,
@@ -42,7 +43,6 @@ from esc_cli.media.tiff_directories import (
     Field,
     TiffReader,
     Tree,
-    as_classic,
     directory_at,
 )
 

@@ -20,10 +20,10 @@ from PIL.TiffImagePlugin import TiffImageFile
 
 from esc_cli.errors import InputError
 from esc_cli.media.damage import keeps_damaged
+from esc_cli.media.formats.tiff_copies import plain_pages
 from esc_cli.media.formats.tiff_pages import TiffContents, contents_of
 from esc_cli.media.metadata.no_data import no_data_of
 from esc_cli.media.pillow import PILLOW_ERRORS
-from esc_cli.media.tiff_directories import plain_pages
 
 if TYPE_CHECKING:
     from esc_cli.media.pixels.depth import Array, Pixels
