@@ -129,10 +129,11 @@ class Tiff(PictureFormat):
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
         """Decode with libvips. Associated alpha is divided out; other extra channels are dropped."""
+        from esc_cli.media.formats.tiff_decoding import decoded
         from esc_cli.media.pixels.orientation import turned
 
         number = cast(tiff_kinds.TiffPages, opened.image).directory_number(page)
-        pixels = tiff_kinds.decoded(opened.image, source, number, opened.name)
+        pixels = decoded(opened.image, source, number, opened.name)
         return replace(pixels, values=turned(pixels.values, _orientation(opened.image)))
 
     def missing_share(self, opened: Opened, content: bytes) -> float | None:
