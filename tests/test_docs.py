@@ -16,8 +16,8 @@ from typer.core import TyperGroup
 
 from esc_cli.checkpoints.manifest import read_manifest
 from esc_cli.checkpoints.model_card import PUBLISHED, SETS, render_models_table
-from esc_cli.cli.configuration import default_file
 from esc_cli.cli.main import COMMANDS
+from esc_cli.cli.option_layers import default_file
 from esc_cli.errors import ExitCode
 from esc_cli.evaluation.benchmark.measurement import multiply_accumulates
 from esc_cli.jobs.events import Event

@@ -67,7 +67,8 @@ def _configuration() -> dict[str, Any]:
     """Return which options the main command takes from files and from the environment."""
     from typer.main import get_command
 
-    from esc_cli.cli.configuration import default_file, origins
+    from esc_cli.cli.configuration import origins
+    from esc_cli.cli.option_layers import default_file
     from esc_cli.cli.upscale import app as main_app
 
     error = None
