@@ -8,8 +8,7 @@ from esc_cli.checkpoints.manifest import AUTO_MODEL, is_name
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import InputError, UsageError
 from esc_cli.jobs.file_lists import names_in_list
-from esc_cli.jobs.in_place import check_replaceable
-from esc_cli.jobs.naming import check_template, decide_destination, names_format
+from esc_cli.jobs.naming import destination_of, names_format
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.sources import expand
 from esc_cli.jobs.streams import STDIN, STDOUT
@@ -64,12 +63,7 @@ def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *,
         raise UsageError("no input is named", hint="name files or folders, or a list with --files-from")
     if STDIN in names and options.files_from == STDIN:
         raise UsageError("a picture and the list of inputs cannot both come through standard input")
-    destination = decide_destination(
-        names, output, options.format, several=options.lists_files, previews=options.previewed is not None
-    )
-    check_template(destination, options.template)
-    if options.in_place:
-        check_replaceable(names, output)
+    destination_of(names, output, options)
     if options.files_from is not None and options.files_from != STDIN:
         if names_format(options.files_from):
             raise UsageError(

@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esc_cli.errors import UsageError
+from esc_cli.jobs.in_place import check_replaceable
 from esc_cli.jobs.name_templates import NameTemplate
+from esc_cli.jobs.options import Options
 from esc_cli.jobs.sources import Source, without_extension
 from esc_cli.jobs.streams import STDIN, STDOUT
 from esc_cli.media.archives import ARCHIVES, ArchiveFormat, archive_like, archive_named
@@ -63,6 +65,30 @@ def goes_to_stdout(names: Sequence[str], output: str | None) -> bool:
     return output == STDOUT or (output is None and STDIN in names)
 
 
+def destination_of(names: Sequence[str], output: str | None, options: Options) -> Destination:
+    """Return the destination of all results of a run.
+
+    Args:
+        names: The inputs, with all patterns expanded.
+        output: See ``decide_destination``.
+        options: The options of the run.
+
+    Raises:
+        UsageError: The options contradict each other or the inputs, or the format cannot be written.
+    """
+    destination = decide_destination(
+        names,
+        output,
+        options.format,
+        several=options.lists_files,
+        previews=options.previewed is not None,
+    )
+    _check_template(destination, options.template)
+    if options.in_place:
+        check_replaceable(names, output)
+    return destination
+
+
 def decide_destination(
     names: Sequence[str],
     output: str | None,
@@ -116,7 +142,7 @@ def decide_destination(
     return Destination(path, is_folder=False, to_stdout=False, format=of_file, page_format=pages)
 
 
-def check_template(destination: Destination, template: NameTemplate | None) -> None:
+def _check_template(destination: Destination, template: NameTemplate | None) -> None:
     """Refuse a template for the name of a result that has a name already, or needs none.
 
     Raises:

@@ -18,19 +18,8 @@ from esc_cli.jobs.clips.options import DEFAULT_OPTIONS
 from esc_cli.jobs.clips.plan import becomes_clip, is_clip, plan_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.file_lists import names_in_list
-from esc_cli.jobs.in_place import (
-    check_replaceable,
-    refuse_lost_backups,
-    replacing,
-)
-from esc_cli.jobs.naming import (
-    Destination,
-    check_template,
-    choose_format,
-    decide_destination,
-    results_folder,
-    target_path,
-)
+from esc_cli.jobs.in_place import refuse_lost_backups, replacing
+from esc_cli.jobs.naming import Destination, choose_format, destination_of, results_folder, target_path
 from esc_cli.jobs.options import DEFAULTS, Options, WhenThere
 from esc_cli.jobs.previews.task import LABEL, PreviewTask, plan_preview
 from esc_cli.jobs.record import RECORDS_FOLDER, made_from, size_and_time
@@ -112,16 +101,7 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     """
     options, names = request.options, expand(request.inputs)
     listed = names_in_list(options.files_from)
-    destination = decide_destination(
-        names,
-        request.output,
-        options.format,
-        several=options.lists_files,
-        previews=options.previewed is not None,
-    )
-    check_template(destination, options.template)
-    if options.in_place:
-        check_replaceable(names, request.output)
+    destination = destination_of(names, request.output, options)
     sources = _found_sources(names, listed, destination, request)
     names_one = not options.lists_files and _names_one(names, sources)
     planned, failures = _plan_tasks(sources, destination, request, write_recipe)
