@@ -21,7 +21,8 @@ from esc_cli.jobs.file_lists import names_in_list
 from esc_cli.jobs.in_place import refuse_lost_backups, replacing
 from esc_cli.jobs.naming import Destination, choose_format, destination_of, results_folder, target_path
 from esc_cli.jobs.options import DEFAULTS, Options, WhenThere
-from esc_cli.jobs.previews.task import LABEL, PreviewTask, plan_preview
+from esc_cli.jobs.previews.request import PREVIEW_LABEL
+from esc_cli.jobs.previews.task import PreviewTask, plan_preview
 from esc_cli.jobs.record import RECORDS_FOLDER, made_from, size_and_time
 from esc_cli.jobs.refusals import (
     refuse_collisions,
@@ -251,7 +252,7 @@ def _named_by_template(task: Task, request: Request) -> Path | None:
             "model": request.model.replace("/", "_").replace(os.sep, "_"),
         }
     )
-    label = LABEL if isinstance(task, PreviewTask) else ""
+    label = PREVIEW_LABEL if isinstance(task, PreviewTask) else ""
     return target.with_name(f"{name}{label}{target.suffix}")
 
 

@@ -33,7 +33,7 @@ from esc_cli.errors import DEBUG_VARIABLE, EscError, OutputError, WeightsError, 
 from esc_cli.jobs.events import seconds_since
 from esc_cli.jobs.upscale import upscale_files
 from esc_cli.media.formats.base import PictureFormat
-from esc_cli.media.formats.registry import DEFAULT, FORMATS
+from esc_cli.media.formats.registry import DEFAULT_FORMAT, FORMATS
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.read import read_picture
@@ -263,11 +263,11 @@ def _container_works(container: Container) -> str:
 
 def _works_in(folder: Path, container: Container) -> str:
     """Make a clip of a few pictures as the command does, and read it."""
-    picture = Picture(_gradient(), None, gray=False, metadata=Metadata(), format=DEFAULT.name)
-    content = encode_file(PictureFile((picture,)), DEFAULT)
+    picture = Picture(_gradient(), None, gray=False, metadata=Metadata(), format=DEFAULT_FORMAT.name)
+    content = encode_file(PictureFile((picture,)), DEFAULT_FORMAT)
     for number in range(_FRAMES):
-        (folder / f"{number}{DEFAULT.extensions[0]}").write_bytes(content)
-    frames, target = folder / f"%d{DEFAULT.extensions[0]}", folder / f"clip{container.extensions[0]}"
+        (folder / f"{number}{DEFAULT_FORMAT.extensions[0]}").write_bytes(content)
+    frames, target = folder / f"%d{DEFAULT_FORMAT.extensions[0]}", folder / f"clip{container.extensions[0]}"
     for failure in upscale_files([frames], target, model="nearest", scale=1, fps="25", device="cpu").failures:
         raise failure.error
     with VideoReader(target) as reader:

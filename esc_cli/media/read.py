@@ -13,7 +13,7 @@ from torch import Tensor
 
 from esc_cli.errors import DamageError, InputError
 from esc_cli.media.damage import damage_note, keeping_damaged, or_refuse
-from esc_cli.media.formats.registry import DEFAULT, format_of
+from esc_cli.media.formats.registry import DEFAULT_FORMAT, format_of
 from esc_cli.media.frames import could_go_to, frames, timing_of
 from esc_cli.media.libtiff import notes_on_damage
 from esc_cli.media.light import to_screen
@@ -140,7 +140,7 @@ def picture_from_image(image: Image.Image, *, keep_damaged: bool = False) -> Pic
         notes = _load(image, keep_damaged=keep_damaged)
         pixels = pixels_of(image, 16 if image.mode in WIDE_MODES else 8)
         known = format_of(image)
-        format_name = known.name if known is not None else str(image.format or DEFAULT.name)
+        format_name = known.name if known is not None else str(image.format or DEFAULT_FORMAT.name)
         notes = (*notes, *pixels.notes)
         return _picture(replace(pixels, values=turned(pixels.values, turn), notes=notes), image, format_name)
 

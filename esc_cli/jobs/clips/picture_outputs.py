@@ -20,11 +20,12 @@ from esc_cli.jobs.clips.samples import spread
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.memory import check_room_for_animation
 from esc_cli.jobs.naming import Destination
+from esc_cli.jobs.previews.request import PREVIEW_LABEL
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.work_folder import noting
 from esc_cli.media.contact_sheet import LINE_PX, captioned, contact_sheet, sheet_size
 from esc_cli.media.formats.base import PictureFormat
-from esc_cli.media.formats.registry import FORMATS, check_fits
+from esc_cli.media.formats.registry import DEFAULT_FORMAT, check_fits
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.video.animation import AnimationWriter, animation_limitations
 from esc_cli.media.video.clip import Clip
@@ -158,7 +159,7 @@ class PreviewSheet(_Pictures):
         UsageError: The format of the result is a container for clips.
     """
 
-    label = "_preview"
+    label = PREVIEW_LABEL
 
     def __init__(self, destination: Destination) -> None:
         named = destination.format
@@ -169,7 +170,7 @@ class PreviewSheet(_Pictures):
             )
         if isinstance(named, Container) and not destination.is_folder:
             raise UsageError(f"a preview is a picture, but {named.name} is a container for clips")
-        super().__init__(named if isinstance(named, PictureFormat) else FORMATS["PNG"])
+        super().__init__(named if isinstance(named, PictureFormat) else DEFAULT_FORMAT)
 
     def limitations(
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings

@@ -9,17 +9,14 @@ from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import UsageError
 from esc_cli.jobs.naming import Destination, target_path
 from esc_cli.jobs.options import Options
-from esc_cli.jobs.previews.request import PreviewRequest
+from esc_cli.jobs.previews.request import PREVIEW_LABEL, PreviewRequest
 from esc_cli.jobs.previews.sheet import sheet_size
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.task import PictureTask
 from esc_cli.media.archives import ArchiveFormat
 from esc_cli.media.formats.base import PictureFormat
-from esc_cli.media.formats.registry import FORMATS
+from esc_cli.media.formats.registry import DEFAULT_FORMAT
 from esc_cli.media.probe import Probe
-
-LABEL = "_preview"
-"""The part of a preview's name that follows the label of the size."""
 
 PART_PX = 128
 """Side of a part that is chosen here, in pixels of the picture."""
@@ -97,12 +94,12 @@ def plan_preview(
     Raises:
         UsageError: The part is not inside the picture, or the format of the result is not one of pictures.
     """
-    format = destination.format or FORMATS["PNG"]
+    format = destination.format or DEFAULT_FORMAT
     if not isinstance(format, PictureFormat):
         if not destination.is_folder:
             what = "an archive" if isinstance(format, ArchiveFormat) else "a container for clips"
             raise UsageError(f"a preview is a picture, but {format.name} is {what}")
-        format = FORMATS["PNG"]
+        format = DEFAULT_FORMAT
     request = options.previewed or PreviewRequest()
     place = request.place
     if place is not None and not _is_inside(place, header):
@@ -111,10 +108,10 @@ def plan_preview(
             f"which has {header.width}x{header.height} pixels"
         )
     height, width = size.size_of(header.height, header.width)
-    labels = (f"{label}{LABEL}" for label in (size.label, size.file_label((height, width))))
+    labels = (f"{label}{PREVIEW_LABEL}" for label in (size.label, size.file_label((height, width))))
     target = target_path(source, destination, format, *labels)
     if target is not None and destination.is_folder:
-        target = target.with_name(f"{target.stem}{LABEL}{target.suffix}")
+        target = target.with_name(f"{target.stem}{PREVIEW_LABEL}{target.suffix}")
     return PreviewTask(
         source=source,
         target=target,

@@ -18,7 +18,7 @@ from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.light import to_screen
 from esc_cli.media.limitations import limitations
-from esc_cli.media.picture import DEFAULT, Picture, PictureFile, WriteSettings
+from esc_cli.media.picture import DEFAULT_SETTINGS, Picture, PictureFile, WriteSettings
 from esc_cli.media.pixels.depth import with_depth
 from esc_cli.media.probe import Probe, probe
 from esc_cli.media.read import read_file
@@ -202,7 +202,7 @@ class SequenceWriter:
         self,
         pattern: str,
         format: PictureFormat,
-        settings: WriteSettings = DEFAULT,
+        settings: WriteSettings = DEFAULT_SETTINGS,
         *,
         first_number: int = 1,
         gray: bool = False,
