@@ -17,6 +17,7 @@ from esc_cli.media.metadata.companions import GAIN_MAP, companions_behind
 from esc_cli.media.metadata.exif import EXIF_MARK, exif_dpi
 from esc_cli.media.metadata.extended_xmp import fits_in_jpeg, xmp_of_segments, xmp_segments
 from esc_cli.media.metadata.iptc import LARGEST_IN_JPEG_BYTES, jpeg_segment
+from esc_cli.media.metadata.jpeg_segments import LARGEST_CONTENT_BYTES
 from esc_cli.media.metadata.kinds import Held, Metadata
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.pillow import Opened
@@ -28,9 +29,6 @@ _TIFF_MARKS = (b"II*\0", b"MM\0*")
 
 _ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
 """Prefix of a gain map's description in an APP2 segment. Source: ISO 21496-1, annex C."""
-
-# Source: JPEG T.81 B.1.1.4: a segment's length has 16 bits and includes the length field itself.
-_LARGEST_SEGMENT_BYTES = 65_533
 
 # Source: JFIF 1.02, units of the density; 0 means that the density is an aspect ratio.
 _JFIF_UNITS = (1, 2)
@@ -71,9 +69,9 @@ class Jpeg(PictureFormat):
     holds = frozenset(("icc_profile", "exif", "xmp", "iptc", "dpi", "comment"))
     largest_part_bytes = MappingProxyType(
         {
-            "exif": _LARGEST_SEGMENT_BYTES,
+            "exif": LARGEST_CONTENT_BYTES,
             "iptc": LARGEST_IN_JPEG_BYTES,
-            "comment": _LARGEST_SEGMENT_BYTES,
+            "comment": LARGEST_CONTENT_BYTES,
         }
     )
     bytes_a_value = 0.08

@@ -11,12 +11,18 @@ from esc_cli.media.formats.base import PictureFormat, converted_mode
 from esc_cli.media.formats.registry import format_of
 from esc_cli.media.metadata.exif import exif_dpi, exif_of_block, fitted_exif
 from esc_cli.media.metadata.geo import fitted_geo, is_usable
-from esc_cli.media.metadata.kinds import ALL_METADATA, OPTIONS, TITLES, Held, Metadata, size_bytes
+from esc_cli.media.metadata.kinds import (
+    ALL_METADATA,
+    METERS_AN_INCH,
+    OPTIONS,
+    TITLES,
+    Held,
+    Metadata,
+    size_bytes,
+)
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.metadata.xmp import fitted_xmp, upright_xmp
 from esc_cli.media.pillow import is_gray
-
-_METERS_AN_INCH = 0.0254
 
 
 def parse_metadata_list(text: str) -> frozenset[Held]:
@@ -236,4 +242,4 @@ def _sensible(dpi: tuple[float, float] | None) -> tuple[float, float] | None:
 def _whole(dpi: float) -> float:
     """Undo the rounding of formats that count dots per meter: 300 dots per inch come back as 299.9994."""
     whole = float(round(dpi))
-    return whole if round(whole / _METERS_AN_INCH) == round(dpi / _METERS_AN_INCH) else dpi
+    return whole if round(whole / METERS_AN_INCH) == round(dpi / METERS_AN_INCH) else dpi
