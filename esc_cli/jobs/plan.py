@@ -172,11 +172,8 @@ def _plan_tasks(
 
 
 def _is_of_single_files(task: Task) -> bool:
-    """Return whether a task reads one file and writes one file, apart from a page for a browser."""
-    if isinstance(task, PreviewTask) and task.is_page:
-        return False
-    makes_one = not isinstance(task, ClipTask) or task.output.is_one_file
-    return isinstance(task.source.content, Path) and task.source.content.is_file() and makes_one
+    """Return whether a task reads one file and writes one file."""
+    return isinstance(task.source.content, Path) and task.source.content.is_file() and task.is_one_file
 
 
 def _real(place: Path | bytes | BufferedReader | None) -> object:

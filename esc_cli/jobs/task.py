@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from esc_cli.enhancement.choice import Choice
+from esc_cli.enhancement.choice import Choice, Chooser
 from esc_cli.jobs.in_place import InPlace
 from esc_cli.jobs.record import Recipe, is_up_to_date, makes_the_same, replaced
 from esc_cli.jobs.sources import Source
@@ -86,6 +86,19 @@ class Task:
     def low_px(self) -> int:
         """Number of pixels of the source, in all its frames or pages."""
         return self.probe.height * self.probe.width * self.probe.frames
+
+    @property
+    def is_one_file(self) -> bool:
+        """Whether the result is one file."""
+        return True
+
+    def own_recipe(self, chooser: Chooser) -> Recipe:
+        """Return what the result depends on besides what all kinds of results depend on, as a JSON object.
+
+        Args:
+            chooser: The networks of the run.
+        """
+        return {}
 
     @property
     def backup(self) -> Path | None:

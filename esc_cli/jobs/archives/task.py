@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from esc_cli.enhancement.choice import Chooser
 from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.task import PictureTask, Task
@@ -72,6 +73,16 @@ class ArchiveTask(Task):
         """Sentences that say what is lost apart from the pages."""
         known = {*counted([task.lost for task in self.parts]), *self.unread}
         return tuple(sentence for sentence in self.lost if sentence not in known)
+
+    def own_recipe(self, chooser: Chooser) -> Recipe:
+        """Return what each kind of page depends on. Nothing is known about pages that were replaced."""
+        kinds: list[Recipe] = []
+        for part in self.parts if self.in_place is None else ():
+            size = {"height": part.height, "width": part.width}
+            kind = {**chooser.recipe(part.factor), **size, "format": part.format.name}
+            if kind not in kinds:
+                kinds.append(kind)
+        return {"pages": kinds}
 
     @property
     def factor(self) -> float:

@@ -1,11 +1,12 @@
 """Define the task of making a clip, or an image sequence, a preview sheet or a stream from a clip."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Protocol, Self
 
 from torch import Tensor
 
+from esc_cli.enhancement.choice import Chooser
 from esc_cli.jobs.clips.options import ClipOptions
 from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.task import Task
@@ -72,6 +73,23 @@ class ClipTask(Task):
         return self.output.written_size(self)
 
     @property
+    def is_one_file(self) -> bool:
+        """Whether the result is one file."""
+        return self.output.is_one_file
+
+    def own_recipe(self, chooser: Chooser) -> Recipe:
+        """Return the options for clips and the settings of the encoder, as a JSON object."""
+        # How damage is handled is one of the recorded options.
+        asked = _texts(self.options.apart_from_damage)
+        if self.in_place is not None:  # the settings follow from the original, which is not there any more
+            return {"clip": asked}
+        return {"clip": {**asked, "encode": _texts(self.settings)}}
+
+    @property
     def _is_taken(self) -> bool:
         """Whether the result's name is taken. For an image sequence, any of its names counts."""
         return self.output.is_there(self.target)
+
+
+def _texts(options: ClipOptions | EncodeSettings) -> dict[str, str]:
+    return {key: str(value) for key, value in asdict(options).items()}

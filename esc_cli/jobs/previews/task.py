@@ -1,9 +1,9 @@
 """Define the task of making a preview of a picture, and plan it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from esc_cli.engine.tiling.tiles import Span
+from esc_cli.enhancement.choice import Chooser
 from esc_cli.enhancement.parts import Area, area_of_result, work_px
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import UsageError
@@ -11,6 +11,7 @@ from esc_cli.jobs.naming import Destination, target_path
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.previews.request import PREVIEW_LABEL, PreviewRequest
 from esc_cli.jobs.previews.sheet import sheet_size
+from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.task import PictureTask
 from esc_cli.media.archives import ArchiveFormat
@@ -42,10 +43,14 @@ class PreviewTask(PictureTask):
         return "HTML" if self.is_page else super().format_name
 
     @property
-    def shown(self) -> dict[str, Any]:
-        """What the preview shows, as a JSON object."""
+    def is_one_file(self) -> bool:
+        """Whether the result is one file. A page has its pictures beside it."""
+        return not self.is_page
+
+    def own_recipe(self, chooser: Chooser) -> Recipe:
+        """Return what the preview shows, as a JSON object."""
         place = None if self.request.place is None else list(self.request.place)
-        return {"parts": self.request.parts, "place": place, "exact": self.exact}
+        return {"preview": {"parts": self.request.parts, "place": place, "exact": self.exact}}
 
     @property
     def written_size(self) -> tuple[int, int]:
