@@ -263,8 +263,6 @@ def _lines_about_the_run(event: Engine | Estimate | Workers | WorkerLost, *, ver
 
 
 def _engine_lines(event: Engine, *, verbose: bool) -> list[str]:
-    passes = " then ".join(f"x{scale}" for scale in event.passes)
-    line = f"{event.model} {passes} on {event.device} in {event.precision}"
     reasons = (
         f"  {event.device}: {event.device_reason}",
         f"  {event.precision}: {event.precision_reason}",
@@ -274,7 +272,7 @@ def _engine_lines(event: Engine, *, verbose: bool) -> list[str]:
         [] if event.threads is None else [f"  {_number(event.threads, 'thread')}: {event.threads_reason}"]
     )
     measured = (f"  {sentence}" for sentence in event.measured)
-    return [line, *((*reasons, *threads, *measured) if verbose else ())]
+    return [event.in_words, *((*reasons, *threads, *measured) if verbose else ())]
 
 
 def _estimate_lines(event: Estimate) -> list[str]:
