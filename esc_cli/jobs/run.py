@@ -27,6 +27,7 @@ from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.jobs.work.context import SkipError
 from esc_cli.jobs.work.work import Work
+from esc_cli.jobs.work_folder import noting
 
 _MOST_UNREPORTED = 32
 """At most this many results are searched for, because the number of pictures in work is limited."""
@@ -90,13 +91,8 @@ class _Run:
 
     def carry_out(self, outcomes: Outcomes) -> tuple[Failure, ...]:
         begun = time.monotonic()
-        try:
+        with noting(self._done_so_far):
             self._carry_out(outcomes)
-        except Exception:
-            raise
-        except BaseException as error:  # Ctrl-C and the like
-            self._note_progress(error)
-            raise
         self._listener(self._summary(seconds_since(begun)))
         return tuple(self._failures)
 
@@ -108,19 +104,17 @@ class _Run:
                     if self._ends_with(task, outcome):
                         break
 
-    def _note_progress(self, error: BaseException) -> None:
-        """Note on an exception how many of several files are done.
+    def _done_so_far(self) -> tuple[str, ...]:
+        """Return the notes that say how many of several files are done.
 
         Some results may be written whose outcome has not been reported yet.
         """
         tasks = self._plan.tasks
         if len(tasks) < 2:
-            return
+            return ()
         unreported = tasks[self._reported : self._reported + _MOST_UNREPORTED]
         done = self._done + sum(task.is_up_to_date for task in unreported)
-        error.add_note(f"{done} of {len(tasks)} files are done")
-        if CONTINUE not in error.__notes__:
-            error.add_note(CONTINUE)
+        return f"{done} of {len(tasks)} files are done", CONTINUE
 
     def _ends_with(self, task: Task, outcome: Future[Done]) -> bool:
         """Count and report an outcome. Return whether the run ends with it."""

@@ -17,6 +17,7 @@ from typing import IO
 from esc_cli.errors import DiskFullError, OutputError, OutputExistsError
 
 _DESCRIPTORS = "/proc/self/fd"
+"""Folder with a link for each open file. Source: proc_pid_fd(5)."""
 
 _REASONS = {
     errno.ENOENT: "its folder does not exist",
@@ -28,13 +29,14 @@ _REASONS = {
     errno.EPERM: "permission denied",
 }
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of the system that mean that no space is left."""
 
 _UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of a system call that a file system does not have."""
 
 _OWNERS, _OWNERS_FOLDER, _EVERYTHING = 0o600, 0o700, 0o777
-
+"""Permission bits: of a file and of a folder for their owner alone, and all of them."""
 
 ORDINARY_MODE = 0o666
 """Permission bits of a new file, from which the process's mask is still subtracted."""
@@ -358,7 +360,7 @@ def _flush_folder(folder: Path) -> None:
 def output_error(what: str, error: OSError) -> OutputError:
     """Return our own error for a system error. The message begins with ``what``, the action that failed."""
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-    kind = DiskFullError if error.errno in _FULL else OutputError
+    kind = DiskFullError if error.errno in FULL else OutputError
     return kind(f"{what}: {reason}")
 
 

@@ -26,7 +26,7 @@ from esc_cli.storage.whole_files import atomic_path, write_whole
 Decoded = TypeVar("Decoded")
 Enlarged = TypeVar("Enlarged")
 
-Progress = Callable[[float], None]
+ReportPixels = Callable[[float], None]
 """A function that receives the number of finished pixels of the source."""
 
 
@@ -93,7 +93,7 @@ def make_archive(
     model: str,
     work: PageWork[Decoded, Enlarged],
     publish: Publish,
-    report: Progress,
+    report: ReportPixels,
     ended: EndOfRun,
 ) -> tuple[str, ...]:
     """Carry out the task of an archive. The pages that are done are kept for a later run, whatever happens.
@@ -164,7 +164,7 @@ def _make_pages(
     work: PageWork[Decoded, Enlarged],
     archive: ArchiveReader,
     folder: PageFolder,
-    report: Progress,
+    report: ReportPixels,
     ended: EndOfRun,
 ) -> tuple[str, ...]:
     """Make the pages that no earlier run made. Return a sentence for each page that cannot be read."""

@@ -70,7 +70,7 @@ class Segments(Parts):
 
     @property
     def damage(self) -> Damage:
-        """The damage in the frames of all finished segments, also of those that earlier runs made."""
+        """The damage in ``frames``, also in those that earlier runs made."""
         counts = (map(int, path.stem.split("_")[3:]) for path in self.segments)
         return sum((Damage(*count) for count in counts), UNDAMAGED)
 

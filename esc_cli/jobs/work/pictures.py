@@ -119,9 +119,8 @@ class PictureMaker:
         self._context.check_free(task)
         if isinstance(task, PreviewTask):
             return self._preview(task, loaded)
-        name, enlarger = task.source.name, partial(self._context.begin, task, loaded.choice)
         return self.enlarged(
-            task, loaded, enlarger, lambda done, total: self._context.listener(Progressed(name, done, total))
+            task, loaded, partial(self._context.begin, task, loaded.choice), self._reporter(task)
         )
 
     def enlarged(
@@ -151,18 +150,16 @@ class PictureMaker:
 
     def _preview(self, task: PreviewTask, loaded: Loaded) -> HighFile:
         """Enlarge parts of a picture, and estimate the time for the whole."""
-        name, enlarger = task.source.name, self._context.begin(task, loaded.choice)
-        begun = time.monotonic()
-        preview = make_preview(
-            task,
-            loaded.file.first,
-            enlarger,
-            lambda done, total: self._context.listener(Progressed(name, done, total)),
-        )
+        enlarger, begun = self._context.begin(task, loaded.choice), time.monotonic()
+        preview = make_preview(task, loaded.file.first, enlarger, self._reporter(task))
         seconds = seconds_since(begun)
         whole_seconds = None if task.exact else seconds_of_whole(task, enlarger.models)
         file = PictureFile((preview.sheet,))
         return HighFile(file, loaded.stamp, loaded.choice, seconds, (), 0, preview, whole_seconds)
+
+    def _reporter(self, task: PictureTask) -> Callable[[int, int], None]:
+        """Return the function that reports the work that is done on a task, and its total."""
+        return lambda done, total: self._context.listener(Progressed(task.source.name, done, total))
 
     def write(self, task: PictureTask, high: HighFile, ended: EndOfRun) -> Done:
         """Encode and publish a result, with its record.
