@@ -43,7 +43,7 @@ from esc_cli.errors import ExitCode, UsageError
 from esc_cli.jobs.previews.request import AUTO_PREVIEW
 from esc_cli.jobs.streams import STDIN
 from esc_cli.media.metadata.kinds import OPTIONS as METADATA
-from esc_cli.media.video.containers import rival_of_crf
+from esc_cli.media.video.encode_settings import rival_of_crf
 from esc_cli.version import made_by
 
 if TYPE_CHECKING:

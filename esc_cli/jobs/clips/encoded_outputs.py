@@ -24,7 +24,8 @@ from esc_cli.jobs.events import CONTINUE
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.work_folder import identity_of, noting
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.containers import Container, EncodeSettings, SoundChoice
+from esc_cli.media.video.containers import Container, SoundChoice
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.encoding import StreamWriter
 from esc_cli.media.video.frame import Frame
 from esc_cli.media.video.mux import mux

@@ -17,7 +17,8 @@ from esc_cli.jobs.sources import Source
 from esc_cli.jobs.streams import stdout_errors, stdout_file, write_stdout
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.containers import Container, EncodeSettings
+from esc_cli.media.video.containers import Container
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.frame import Damage
 from esc_cli.storage.whole_files import atomic_path
 

@@ -29,7 +29,8 @@ from esc_cli.media.formats.registry import DEFAULT_FORMAT, check_fits
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.video.animation import AnimationWriter, animation_limitations
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.containers import Container, EncodeSettings
+from esc_cli.media.video.containers import Container
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.frame import Frame
 from esc_cli.media.video.image_sequence import SequenceWriter, sequence_limitations
 from esc_cli.media.video.sequence_names import SequenceNames

@@ -11,7 +11,7 @@ from esc_cli.jobs.clips.options import ClipOptions
 from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.task import Task
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.containers import EncodeSettings
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.frame import Frame
 
 if TYPE_CHECKING:

@@ -12,12 +12,12 @@ from esc_cli.media.video.containers import (
     CLIP_EXTENSIONS,
     CONTAINERS,
     Container,
-    EncodeSettings,
     container_like,
     container_named,
     is_webm,
     looks_like_clip,
 )
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.encoding import SegmentWriter
 from esc_cli.media.video.frame import Frame
 from esc_cli.media.video.mux import mux

@@ -18,7 +18,8 @@ from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture, PictureFile, WriteSettings
 from esc_cli.media.read import read_file
 from esc_cli.media.video.clip import Clip, probe_clip
-from esc_cli.media.video.containers import MATROSKA, EncodeSettings
+from esc_cli.media.video.containers import MATROSKA
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.encoding import SegmentWriter
 from esc_cli.media.video.frame import Frame
 from esc_cli.media.video.image_sequence import SequenceReader, SequenceWriter, sequence_limitations
