@@ -17,7 +17,8 @@ from esc_cli.errors import EscError, ExitCode
 from esc_cli.version import PROGRAM, install_hint
 
 if TYPE_CHECKING:
-    from esc_cli.jobs.self_check import Check, Extra
+    from esc_cli.jobs.installation import Extra
+    from esc_cli.jobs.self_check import Check
 
 app = new_application()
 
@@ -38,7 +39,8 @@ def doctor(json: Json = False) -> ExitCode:
     The exit code is 0 if the program works, even if optional parts are missing or fail. Otherwise it is that
     of the first part that fails.
     """
-    from esc_cli.jobs.self_check import all_checks, extras, machine, versions
+    from esc_cli.jobs.installation import extras, machine, versions
+    from esc_cli.jobs.self_check import all_checks
 
     about, here, options = versions(), machine(), _configuration()
     if not json:
