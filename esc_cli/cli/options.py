@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share, and those of the main command for its configuration and completion."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal

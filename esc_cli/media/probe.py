@@ -11,7 +11,7 @@ from PIL import Image, ImageFile
 
 from esc_cli.errors import DamageError, InputError
 from esc_cli.media.damage import keeping_damaged, keeps_damaged, or_refuse
-from esc_cli.media.formats.base import Several, exif_orientation
+from esc_cli.media.formats.base import Several
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, format_by_extension, format_of, sniff
 from esc_cli.media.metadata.exif import has_fixed_note
 from esc_cli.media.metadata.fitting import metadata_notes, metadata_of_header, part_sizes
@@ -23,6 +23,7 @@ from esc_cli.media.pillow import (
     WIDE_MODES,
     Opened,
     check_pixels,
+    exif_orientation,
     is_gray,
     translated_errors,
 )

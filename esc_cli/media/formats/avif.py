@@ -16,9 +16,8 @@ from PIL.ImageFile import ImageFile
 
 from esc_cli.errors import OutputError
 from esc_cli.media.formats import heic
-from esc_cli.media.formats.base import is_deep_color_still
 from esc_cli.media.metadata.exif import EXIF_MARK
-from esc_cli.media.pillow import PILLOW_ERRORS, Opened
+from esc_cli.media.pillow import PILLOW_ERRORS, Opened, is_deep_color_still
 
 if TYPE_CHECKING:
     from esc_cli.media.metadata.kinds import Metadata

@@ -12,7 +12,7 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from esc_cli.errors import DamageError
-from esc_cli.media.formats.base import PictureFormat, share_undecoded_by_pillow
+from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.metadata.companions import GAIN_MAP, companions_behind
 from esc_cli.media.metadata.exif import EXIF_MARK, exif_dpi
 from esc_cli.media.metadata.extended_xmp import fits_in_jpeg, xmp_of_segments, xmp_segments
@@ -96,7 +96,7 @@ class Jpeg(PictureFormat):
         """
         if opened.image.info.get("progressive"):
             return None
-        share = share_undecoded_by_pillow(self, opened, content.rpartition(_END)[0] or content)
+        share = self.undecoded_share(opened, content.rpartition(_END)[0] or content)
         return share if share * opened.image.height > _BLOCK_PX else 0.0
 
     def jpeg_step(self, image: Image.Image) -> float:

@@ -16,13 +16,7 @@ from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import Blend, Disposal, PngImageFile
 
 from esc_cli.errors import DamageError
-from esc_cli.media.formats.base import (
-    INT32_MAX,
-    PictureFormat,
-    exif_orientation,
-    is_deep_color_still,
-    share_undecoded_by_pillow,
-)
+from esc_cli.media.formats.base import INT32_MAX, PictureFormat
 from esc_cli.media.formats.png_chunks import (
     RAW_PROFILE,
     Chunk,
@@ -45,7 +39,7 @@ from esc_cli.media.metadata.extended_xmp import XMP_IN_JPEG
 from esc_cli.media.metadata.iptc import iptc_of_resources, resource
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.metadata.pillow_metadata import bytes_or_none
-from esc_cli.media.pillow import Opened, is_gray
+from esc_cli.media.pillow import Opened, exif_orientation, is_deep_color_still, is_gray
 
 if TYPE_CHECKING:
     from esc_cli.media.picture import AnimationTiming, Picture
@@ -109,7 +103,7 @@ class Png(PictureFormat):
         """Return the share of a still; the frames of an animation are composed."""
         if getattr(opened.image, "n_frames", 1) > 1:
             return None
-        return share_undecoded_by_pillow(self, opened, content)
+        return self.undecoded_share(opened, content)
 
     def depth_bits(self, opened: Opened) -> int:
         """Read the bit depth from IHDR."""

@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import AppendingTiffWriter, TiffImageFile
 
 from esc_cli.errors import OutputError
 from esc_cli.media.formats import tiff_kinds
-from esc_cli.media.formats.base import INT32_MAX, PictureFormat, share_undecoded_by_pillow
+from esc_cli.media.formats.base import INT32_MAX, PictureFormat
 from esc_cli.media.formats.tiff_copies import as_classic
 from esc_cli.media.metadata.exif import (
     RESOLUTION_TAGS,
@@ -140,7 +140,7 @@ class Tiff(PictureFormat):
         """Return the share of strips or tiles that the file does not hold to their ends."""
         tags = tiff_kinds.tags_of(opened.image)
         if not tiff_kinds.is_compressed(opened.image) and not self.is_too_deep_for_pillow(opened):
-            return share_undecoded_by_pillow(self, opened, content)
+            return self.undecoded_share(opened, content)
         for offsets, counts in _PLACES:
             pieces = zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)
             lost = [int(start + size > len(content)) for start, size in pieces]

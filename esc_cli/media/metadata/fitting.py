@@ -7,7 +7,7 @@ from dataclasses import replace
 from PIL import Image
 
 from esc_cli.errors import UsageError
-from esc_cli.media.formats.base import PictureFormat, converted_mode
+from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import format_of
 from esc_cli.media.metadata.exif import exif_dpi, exif_of_block, fitted_exif
 from esc_cli.media.metadata.geo import fitted_geo, is_usable
@@ -22,7 +22,7 @@ from esc_cli.media.metadata.kinds import (
 )
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.metadata.xmp import fitted_xmp, upright_xmp
-from esc_cli.media.pillow import is_gray
+from esc_cli.media.pillow import converted_mode, is_gray
 
 
 def parse_metadata_list(text: str) -> frozenset[Held]:
