@@ -4,12 +4,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.text import Text
 
 from esc_cli.cli.bars import Bars, speed
 from esc_cli.cli.durations import duration
+from esc_cli.cli.log_file import LogFile
 from esc_cli.cli.output import answer, print_event, printable, say_error, stderr_console
 from esc_cli.jobs.events import (
     Done,
@@ -33,16 +34,6 @@ LINE_EVERY_S = 60
 """Seconds between the lines about the progress of one input, which stand for the bars of a terminal."""
 
 
-class Log(Protocol):
-    """A file that receives everything that happens."""
-
-    def event(self, event: Event) -> None:
-        """Take an event."""
-
-    def say(self, *lines: str) -> None:
-        """Take messages."""
-
-
 class Reporter:
     """Prints the events of a run, as JSON lines on stdout or as messages on stderr.
 
@@ -54,9 +45,7 @@ class Reporter:
         log: Also receives all events, and all messages even if they are not printed.
     """
 
-    def __init__(
-        self, *, json: bool, quiet: bool, verbose: bool, dry_run: bool, log: Log | None = None
-    ) -> None:
+    def __init__(self, *, json: bool, quiet: bool, verbose: bool, dry_run: bool, log: LogFile) -> None:
         self._json = json
         self._log = log
         self._talks = not (quiet or json)
@@ -112,8 +101,7 @@ class Reporter:
     def _pass_on(self, event: Event) -> None:
         self._progress(event)
         self._bars(event)
-        if self._log is not None:
-            self._log.event(event)
+        self._log.event(event)
         if self._json:
             print_event(event)
 
@@ -171,8 +159,7 @@ class Reporter:
             self._console.print(Text(printable(line)))
 
     def _record(self, *lines: str) -> None:
-        if self._log is not None:
-            self._log.say(*map(printable, lines))
+        self._log.say(*map(printable, lines))
 
 
 class _ProgressLines:
