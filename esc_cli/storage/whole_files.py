@@ -292,69 +292,20 @@ def make_folder(folder: Path, mode: int = _EVERYTHING) -> None:
         raise output_error(f"cannot make the folder {str(folder)!r}", error) from error
 
 
-def back_up(source: Path, backup: Path) -> None:
-    """Keep a file under a second name, so that its first name can be given to another file.
-
-    The backup is a hard link where the disk allows it, and otherwise a complete copy with the date and the
-    permissions of the file. When this returns, it is on the disk.
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file with its date and its permissions. The copy gets its name only when it is complete.
 
     Raises:
-        OutputExistsError: The backup already exists and has other content.
-        OutputError: The backup cannot be written.
-        DiskFullError: There is no space left for the backup.
+        OutputExistsError: The target already exists.
+        OutputError: The target cannot be written.
+        DiskFullError: There is no space left for the file.
     """
-    make_folder(backup.parent, folder_mode_of(source.parent))
-    original = Path(os.path.realpath(source))
-    check_backup(original, backup)
-    if not os.path.lexists(backup):
-        try:
-            backup.hardlink_to(original)
-        except OSError:  # another disk, or one without hard links
-            _copy_whole(original, backup)
-    _flush_folder(backup.parent)
-
-
-def check_backup(source: Path, backup: Path) -> None:
-    """Refuse a backup whose name is taken by another file, such as the original of an earlier run.
-
-    Raises:
-        OutputExistsError: The backup already exists and has other content.
-    """
-    if _is_other_file(source, backup):
-        raise OutputExistsError(
-            f"the backup {str(backup)!r} already exists and is another file",
-            hint="name another folder with --backup",
-        )
-
-
-def _is_other_file(source: Path, other: Path) -> bool:
-    """Return whether a name is taken by a file whose content is not that of the source."""
-    if not os.path.lexists(other):
-        return False
-    if not other.is_file():
-        return True
-    if source.samefile(other):
-        return False
-    return source.stat().st_size != other.stat().st_size or file_sha256(source) != file_sha256(other)
-
-
-def _copy_whole(source: Path, target: Path) -> None:
     with _hidden(target) as (partial, published):
         with source.open("rb") as original, _new_file(partial, _OWNERS) as file:
             shutil.copyfileobj(original, file)
             flush_to_disk(file)
         shutil.copystat(source, partial)
         _publish_new(partial, published, target)
-
-
-def _flush_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk, where the system can do that."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def output_error(what: str, error: OSError) -> OutputError:
