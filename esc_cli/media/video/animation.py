@@ -26,7 +26,7 @@ from esc_cli.media.probe import Probe, probe
 from esc_cli.media.read import read_file
 from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.frame import Frame
-from esc_cli.media.video.image_sequence import clip_of_pictures, notes_on_pictures, notes_on_streams
+from esc_cli.media.video.picture_clips import clip_of_pictures, notes_on_pictures, notes_on_streams
 
 _SHOWN_WITHOUT_DURATION_S = Fraction(1, 10)
 """How long browsers show a frame that states no duration. Source: Chromium and Firefox, image decoders."""
