@@ -1,4 +1,4 @@
-"""Options that several commands share, and those of the main command for its configuration and completion."""
+"""Options that several commands share, and options of the main command about itself."""
 
 from collections.abc import Sequence
 from typing import Annotated, Literal
@@ -6,7 +6,9 @@ from typing import Annotated, Literal
 import typer
 
 from esc_cli.cli import completion
+from esc_cli.cli.output import answer
 from esc_cli.engine.executors.registry import REQUESTS
+from esc_cli.version import made_by
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 _SHORT_PRECISIONS = {"fp32": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16"}
@@ -46,6 +48,12 @@ def _one_of(names: Sequence[str], name: str) -> str:
     if name not in names:
         raise typer.BadParameter(f"{name!r} is not one of {', '.join(names)}.")
     return name
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        answer(made_by())
+        raise typer.Exit
 
 
 Model = Annotated[
@@ -123,6 +131,17 @@ ShowCompletion = Annotated[
         callback=completion.show,
         is_eager=True,
         help="Print the script that completes words in the current shell, and exit.",
+    ),
+]
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version",
+        "-V",
+        callback=_print_version,
+        is_eager=True,
+        allow_from_autoenv=False,
+        help="Show the version and exit.",
     ),
 ]
 Json = Annotated[
