@@ -8,8 +8,6 @@ from contextlib import closing
 from functools import partial
 
 from esc_cli.errors import DEBUG_VARIABLE, DiskFullError, EscError, ExitCode, as_ours
-from esc_cli.jobs.archives.task import ArchiveTask
-from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import (
     CONTINUE,
     Done,
@@ -61,10 +59,8 @@ def outcomes_here(plan: Plan, work: Work, options: Options) -> Outcomes:
     pictures = [task for task in plan.tasks if isinstance(task, PictureTask)]
     yield from overlapped(pictures, stages, workers=workers, waiting_bytes=room_for_waiting())
     for task in plan.tasks:
-        if isinstance(task, ClipTask):
-            yield task, attempted(partial(work.clips.make, task))
-        elif isinstance(task, ArchiveTask):
-            yield task, attempted(partial(work.archives.make, task, EndOfRun()))
+        if not isinstance(task, PictureTask):
+            yield task, attempted(partial(work.make, task, EndOfRun()))
 
 
 def exit_code(plan: Plan, failures: Sequence[Failure]) -> ExitCode:

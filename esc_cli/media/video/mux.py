@@ -41,6 +41,7 @@ from esc_cli.media.video.stream_copy import (
 )
 
 _MUXERS_OWN_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder"))
+
 _FINE_UNIT_S = Fraction(1, 1000)
 """The coarsest unit of time in which copied packets are shifted: half of it is not noticed."""
 
