@@ -20,8 +20,9 @@ from typer.core import TyperGroup
 from esc_cli.checkpoints.manifest import read_manifest
 from esc_cli.checkpoints.model_card import PUBLISHED, SETS, render_models_table
 from esc_cli.cli import upscale
-from esc_cli.cli.configuration import ConfiguredCommand, default_file
+from esc_cli.cli.configuration import ConfiguredCommand
 from esc_cli.cli.main import COMMANDS
+from esc_cli.cli.option_layers import default_file
 from esc_cli.engine.executors.onnx_providers import PROVIDERS
 from esc_cli.engine.executors.openvino_executor import MEASURED_THREADS, SAVED_S_PER_PX, START_S
 from esc_cli.errors import ExitCode

@@ -1,22 +1,19 @@
 """``esc-upscale analyze``: measure what a network attends to."""
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
-from esc_cli.cli.options import Device, Json, Model, Overwrite
-from esc_cli.cli.output import answer, answer_json, printable, stderr_console
+from esc_cli.cli.options import Device, Json, Model, Overwrite, Scale
+from esc_cli.cli.output import answer, answer_json, printable, progress_bar
 from esc_cli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,10 +24,6 @@ app = new_application(
     help="Measure what a network attends to.",
 )
 
-Scale = Annotated[
-    int | None,
-    typer.Option("--scale", "-s", help="Factor to enlarge by. The default is the largest of the model."),
-]
 Low = Annotated[
     bool,
     typer.Option(
@@ -67,7 +60,7 @@ def similarity(
 
     if output is not None:
         check_plot(output, replace=overwrite, inputs=[folder])
-    with _progress("running") as progress:
+    with progress_bar("running") as progress:
         found = measure(folder, model, scale, is_low=low, device=device, progress=progress)
     if json:
         answer_json("similarity", **_similarity_facts(found))
@@ -114,7 +107,7 @@ def attribution(
     if output is not None:
         check_plot(output, replace=overwrite, inputs=[picture])
     position = None if window is None else _position(window)
-    with _progress("following the gradients") as progress:
+    with progress_bar("following the gradients") as progress:
         found = compute(
             picture,
             model,
@@ -132,14 +125,6 @@ def attribution(
         answer(_attribution_table(found))
     if output is not None:
         draw_attribution(found, output)
-
-
-@contextmanager
-def _progress(words: str) -> Iterator[Callable[[int, int], None]]:
-    console = stderr_console()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(words, total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _position(text: str) -> tuple[int, int]:

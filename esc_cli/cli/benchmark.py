@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.box import SIMPLE
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
@@ -15,7 +14,7 @@ from esc_cli.cli import completion
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
 from esc_cli.cli.options import Device, Json, Overwrite
-from esc_cli.cli.output import answer, answer_json, finite, printable, stderr_console
+from esc_cli.cli.output import answer, answer_json, finite, printable, progress_bar
 from esc_cli.errors import EscError
 
 if TYPE_CHECKING:
@@ -123,10 +122,8 @@ def benchmark(
         rounds=runs,
         picture=picture,
     )
-    console = stderr_console()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("measuring", total=None)
-        report = measure(request, lambda done, total: bar.update(task, completed=done, total=total))
+    with progress_bar("measuring") as progress:
+        report = measure(request, progress)
     (_answer_program if json else _answer_person)(report)
     if plot is not None:
         draw_plot(report, plot)

@@ -130,7 +130,7 @@ def formats(context: typer.Context, incomplete: str) -> list[str]:
 
 def sets(context: typer.Context, incomplete: str) -> list[str]:
     """Return the names of the sets in the configuration file."""
-    from esc_cli.cli.configuration import set_names
+    from esc_cli.cli.option_layers import set_names
 
     return _like(incomplete, set_names(context.params.get("config")))
 

@@ -18,7 +18,8 @@ from esc_cli.jobs.streams import stdout_errors
 from esc_cli.version import PROGRAM, install_hint
 
 if TYPE_CHECKING:
-    from esc_cli.jobs.self_check import Check, Extra
+    from esc_cli.jobs.installation import Extra
+    from esc_cli.jobs.self_check import Check
 
 app = new_application()
 
@@ -39,7 +40,8 @@ def doctor(json: Json = False) -> ExitCode:
     The exit code is 0 if the program works, even if optional parts are missing or fail. Otherwise it is that
     of the first part that fails.
     """
-    from esc_cli.jobs.self_check import all_checks, extras, machine, versions
+    from esc_cli.jobs.installation import extras, machine, versions
+    from esc_cli.jobs.self_check import all_checks
 
     about, here, options = versions(), machine(), _configuration()
     if not json:
@@ -68,7 +70,8 @@ def _configuration() -> dict[str, Any]:
     """Return which options the main command takes from files and from the environment."""
     from typer.main import get_command
 
-    from esc_cli.cli.configuration import default_file, origins
+    from esc_cli.cli.configuration import origins
+    from esc_cli.cli.option_layers import default_file
     from esc_cli.cli.upscale import app as main_app
 
     error = None

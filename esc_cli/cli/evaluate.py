@@ -4,15 +4,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
 from esc_cli.cli.application import new_application
 from esc_cli.cli.guard import guarded
-from esc_cli.cli.options import Degradation, Device, Json, Model, Tta
-from esc_cli.cli.output import answer, answer_json, finite, printable, stderr_console
+from esc_cli.cli.options import Degradation, Device, Json, Model, Scale, Tta
+from esc_cli.cli.output import answer, answer_json, finite, printable, progress_bar
 
 if TYPE_CHECKING:
     from esc_cli.evaluation.evaluate import Evaluation
@@ -24,10 +23,7 @@ app = new_application()
 @guarded
 def evaluate(
     folder: Annotated[Path, typer.Argument(help="Folder of high-resolution pictures, with subfolders.")],
-    scale: Annotated[
-        int | None,
-        typer.Option("--scale", "-s", help="Factor to enlarge by. The default is the largest of the model."),
-    ] = None,
+    scale: Scale = None,
     model: Model = DEFAULT_MODEL,
     device: Device = "auto",
     tta: Tta = False,
@@ -42,9 +38,7 @@ def evaluate(
     """
     from esc_cli.evaluation.evaluate import evaluate as evaluate_folder
 
-    console = stderr_console()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task("evaluating", total=None)
+    with progress_bar("evaluating") as progress:
         evaluation = evaluate_folder(
             folder,
             model,
@@ -52,7 +46,7 @@ def evaluate(
             device=device,
             tta=tta,
             degradation=degradation,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            progress=progress,
         )
     if json:
         answer_json("evaluation", **_facts(evaluation))

@@ -18,6 +18,10 @@ from esc_cli.cli.options import Json, Overwrite
 from esc_cli.cli.output import answer, answer_json, printable, say_error
 from esc_cli.errors import ExitCode, UsageError, WeightsError
 
+ModelScale = Annotated[
+    int | None, typer.Option("--scale", "-s", help="Factor of the model, if it has several.")
+]
+
 _SHORT_PURPOSES = {"bicubic": "clean", "robust": "JPEG", "real": "wild"}
 
 app = new_application(
@@ -93,9 +97,7 @@ def info(
             help="Shipped model or checkpoint file to describe.",
         ),
     ],
-    scale: Annotated[
-        int | None, typer.Option("--scale", "-s", help="Factor of the model, if it has several.")
-    ] = None,
+    scale: ModelScale = None,
     verbose: Annotated[
         bool, typer.Option("-v", "--verbose", help="Show the dimensions of the network, too.")
     ] = False,
@@ -163,9 +165,7 @@ def average(
             "--output", "-o", metavar="FILE", help="File to write, with the extension .safetensors."
         ),
     ],
-    scale: Annotated[
-        int | None, typer.Option("--scale", "-s", help="Factor of the model, if it has several.")
-    ] = None,
+    scale: ModelScale = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Average the weights of several runs of one network that share a starting point."""

@@ -1,4 +1,4 @@
-"""Options that several commands share."""
+"""Options that several commands share, and options of the main command about itself."""
 
 from collections.abc import Sequence
 from typing import Annotated
@@ -6,8 +6,10 @@ from typing import Annotated
 import typer
 
 from esc_cli.cli import completion
+from esc_cli.cli.output import answer
 from esc_cli.engine.executors.registry import REQUESTS
 from esc_cli.evaluation.degradation.names import DegradationName
+from esc_cli.version import made_by
 
 PRECISIONS = ("auto", "float32", "bfloat16", "float16")
 _SHORT_PRECISIONS = {"fp32": "float32", "fp16": "float16", "half": "float16", "bf16": "bfloat16"}
@@ -49,6 +51,12 @@ def _one_of(names: Sequence[str], name: str) -> str:
     return name
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        answer(made_by())
+        raise typer.Exit
+
+
 Model = Annotated[
     str,
     typer.Option(
@@ -68,6 +76,10 @@ Device = Annotated[
         metavar="DEVICE",
         autocompletion=completion.devices,
     ),
+]
+Scale = Annotated[
+    int | None,
+    typer.Option("--scale", "-s", help="Factor to enlarge by. The default is the largest of the model."),
 ]
 Tta = Annotated[
     bool,
@@ -120,6 +132,17 @@ ShowCompletion = Annotated[
         callback=completion.show,
         is_eager=True,
         help="Print the script that completes words in the current shell, and exit.",
+    ),
+]
+Version = Annotated[
+    bool,
+    typer.Option(
+        "--version",
+        "-V",
+        callback=_print_version,
+        is_eager=True,
+        allow_from_autoenv=False,
+        help="Show the version and exit.",
     ),
 ]
 Json = Annotated[

@@ -13,11 +13,7 @@ from rich.console import Console, RenderableType
 from rich.progress import Progress
 from rich.text import Text
 
-from esc_cli.jobs.events import (
-    Event,
-    as_json,
-    json_line,
-)
+from esc_cli.jobs.events import Event, as_json, json_line
 from esc_cli.jobs.streams import stdout_errors
 
 

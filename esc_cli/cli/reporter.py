@@ -4,12 +4,13 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 from rich.text import Text
 
 from esc_cli.cli.bars import Bars, speed
 from esc_cli.cli.durations import duration
+from esc_cli.cli.log_file import LogFile
 from esc_cli.cli.output import answer, print_event, printable, say_error, stderr_console
 from esc_cli.jobs.events import (
     Done,
@@ -34,16 +35,6 @@ LINE_EVERY_S = 60
 """Seconds between the lines about the progress of one input, which stand for the bars of a terminal."""
 
 
-class Log(Protocol):
-    """A file that receives everything that happens."""
-
-    def event(self, event: Event) -> None:
-        """Take an event."""
-
-    def say(self, *lines: str) -> None:
-        """Take messages."""
-
-
 class Reporter:
     """Prints the events of a run, as JSON lines on stdout or as messages on stderr.
 
@@ -55,9 +46,7 @@ class Reporter:
         log: Also receives all events, and all messages even if they are not printed.
     """
 
-    def __init__(
-        self, *, json: bool, quiet: bool, verbose: bool, dry_run: bool, log: Log | None = None
-    ) -> None:
+    def __init__(self, *, json: bool, quiet: bool, verbose: bool, dry_run: bool, log: LogFile) -> None:
         self._json = json
         self._log = log
         self._talks = not (quiet or json)
@@ -113,8 +102,7 @@ class Reporter:
     def _pass_on(self, event: Event) -> None:
         self._progress(event)
         self._bars(event)
-        if self._log is not None:
-            self._log.event(event)
+        self._log.event(event)
         if self._json:
             print_event(event)
 
@@ -172,8 +160,7 @@ class Reporter:
             self._console.print(Text(printable(line)))
 
     def _record(self, *lines: str) -> None:
-        if self._log is not None:
-            self._log.say(*map(printable, lines))
+        self._log.say(*map(printable, lines))
 
 
 class _ProgressLines:
@@ -264,8 +251,6 @@ def _lines_about_the_run(event: Engine | Estimate | Workers | WorkerLost, *, ver
 
 
 def _engine_lines(event: Engine, *, verbose: bool) -> list[str]:
-    passes = " then ".join(f"x{scale}" for scale in event.passes)
-    line = f"{event.model} {passes} on {event.device} in {event.precision}"
     reasons = (
         f"  {event.device}: {event.device_reason}",
         f"  {event.precision}: {event.precision_reason}",
@@ -275,7 +260,7 @@ def _engine_lines(event: Engine, *, verbose: bool) -> list[str]:
         [] if event.threads is None else [f"  {_number(event.threads, 'thread')}: {event.threads_reason}"]
     )
     measured = (f"  {sentence}" for sentence in event.measured)
-    return [line, *((*reasons, *threads, *measured) if verbose else ())]
+    return [event.in_words, *((*reasons, *threads, *measured) if verbose else ())]
 
 
 def _estimate_lines(event: Estimate) -> list[str]:

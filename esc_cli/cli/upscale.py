@@ -29,11 +29,11 @@ from esc_cli.cli.options import (
     ShowCompletion,
     Tta,
     Use,
+    Version,
     read_factor,
     read_precision,
     read_runtime,
 )
-from esc_cli.cli.output import answer
 from esc_cli.cli.report import ReportPage, refuse_report
 from esc_cli.cli.reporter import Reporter
 from esc_cli.engine.borders import Seamless
@@ -43,8 +43,7 @@ from esc_cli.errors import ExitCode, UsageError
 from esc_cli.jobs.previews.request import AUTO_PREVIEW
 from esc_cli.jobs.streams import STDIN
 from esc_cli.media.metadata.kinds import OPTIONS as METADATA
-from esc_cli.media.video.containers import rival_of_crf
-from esc_cli.version import made_by
+from esc_cli.media.video.encode_settings import rival_of_crf
 
 if TYPE_CHECKING:
     from esc_cli.jobs.plan import Plan
@@ -102,12 +101,6 @@ def _refuse_contradictions(options: Mapping[str, Any]) -> None:
         raise UsageError("--overwrite and --skip-existing contradict each other")
     if options["scale"] and options["size"]:
         raise UsageError("a scale and a size cannot be used together", hint="use -s or --size")
-
-
-def _print_version(asked: bool) -> None:
-    if asked:
-        answer(made_by())
-        raise typer.Exit
 
 
 @app.command(
@@ -437,17 +430,7 @@ def upscale(
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Show how each input is processed, and why.")
     ] = False,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            "-V",
-            callback=_print_version,
-            is_eager=True,
-            allow_from_autoenv=False,
-            help="Show the version and exit.",
-        ),
-    ] = False,
+    version: Version = False,
     install_completion: InstallCompletion = False,
     show_completion: ShowCompletion = False,
 ) -> ExitCode:

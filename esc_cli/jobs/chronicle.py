@@ -9,7 +9,7 @@ from pathlib import Path
 
 from esc_cli.evaluation.viewer.gallery import Entry, State, Summary
 from esc_cli.jobs.events import Done, Engine, Event, Failed, Planned, Skipped, Workers
-from esc_cli.jobs.events import Summary as EndOfRun
+from esc_cli.jobs.events import Summary as RunSummary
 from esc_cli.jobs.record import Account, account_of
 from esc_cli.jobs.streams import STDIN
 from esc_cli.version import made_by
@@ -33,7 +33,7 @@ class Chronicle:
         self._ended: dict[str, _Ended] = {}
         self._engines: dict[str, None] = {}
         self._workers: Workers | None = None
-        self._end: EndOfRun | None = None
+        self._end: RunSummary | None = None
 
     def __call__(self, event: Event) -> None:
         """Take an event."""
@@ -43,10 +43,10 @@ class Chronicle:
             case Done() | Skipped() | Failed():
                 self._ended[event.input] = event
             case Engine():
-                self._engines[_engine_line(event)] = None
+                self._engines[event.in_words] = None
             case Workers():
                 self._workers = event
-            case EndOfRun():
+            case RunSummary():
                 self._end = event
             case _:
                 return
@@ -136,11 +136,6 @@ def _unless_same(before: Path | None, after: Path) -> Path | None:
     """Return the input, unless the result has replaced it."""
     is_same = before is not None and os.path.realpath(before) == os.path.realpath(after)
     return None if is_same else before
-
-
-def _engine_line(event: Engine) -> str:
-    passes = " then ".join(f"x{scale}" for scale in event.passes)
-    return f"{event.model} {passes} on {event.device} in {event.precision}"
 
 
 def _workers_line(event: Workers | None) -> str:

@@ -10,15 +10,7 @@ from esc_cli.checkpoints.scales import default_scale
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import InputError, UsageError
 from esc_cli.jobs.file_lists import names_in_list
-from esc_cli.jobs.in_place import check_replaceable
-from esc_cli.jobs.naming import (
-    Destination,
-    check_template,
-    choose_format,
-    decide_destination,
-    names_format,
-    target_path,
-)
+from esc_cli.jobs.naming import Destination, choose_format, destination_of, names_format, target_path
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.record import record_path
 from esc_cli.jobs.refusals import already_exists, refuse_replacing, refuse_unwritable
@@ -79,12 +71,7 @@ def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *,
         raise UsageError("no input is named", hint="name files or folders, or a list with --files-from")
     if STDIN in names and options.files_from == STDIN:
         raise UsageError("a picture and the list of inputs cannot both come through standard input")
-    destination = decide_destination(
-        names, output, options.format, several=options.lists_files, previews=options.previewed is not None
-    )
-    check_template(destination, options.template)
-    if options.in_place:
-        check_replaceable(names, output)
+    destination = destination_of(names, output, options)
     if options.files_from is not None and options.files_from != STDIN:
         if names_format(options.files_from):
             raise UsageError(

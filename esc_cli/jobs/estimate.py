@@ -15,15 +15,10 @@ from typing import Literal, cast
 
 import torch
 
-from esc_cli.enhancement.choice import Chooser, looks_at
+from esc_cli.enhancement.choice import Chooser
 from esc_cli.enhancement.enlarge import enlarge
 from esc_cli.enhancement.models import Models
-from esc_cli.enhancement.traces import Traces
 from esc_cli.errors import as_ours
-from esc_cli.jobs.archives.run import looks_at_archive
-from esc_cli.jobs.archives.task import ArchiveTask
-from esc_cli.jobs.clips.samples import looks_at_clip
-from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Estimate, size_text
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.plan import Plan
@@ -32,7 +27,6 @@ from esc_cli.jobs.task import Task
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture
-from esc_cli.media.read import read_file
 from esc_cli.media.video.containers import Container
 
 
@@ -50,20 +44,11 @@ def with_choices(plan: Plan, chooser: Chooser, options: Options) -> Plan:
     tasks, failures = [], list(plan.failures)
     for task in plan.tasks:
         try:
-            choice = chooser.choose(task.factor, partial(_looks, task, options))
+            choice = chooser.choose(task.factor, partial(task.looks, options))
             tasks.append(replace(task, choice=choice))
         except Exception as error:  # noqa: BLE001 - as in the run
             failures.append(Failure(task.source.name, as_ours(error)))
     return replace(plan, tasks=tuple(tasks), failures=tuple(failures))
-
-
-def _looks(task: Task, options: Options) -> Iterable[Traces]:
-    if isinstance(task, ClipTask):
-        return looks_at_clip(task)
-    read = partial(read_file, largest_px=options.largest_px, keep_damaged=options.keeps_damaged)
-    if isinstance(task, ArchiveTask):
-        return looks_at_archive(task, read)
-    return looks_at(read(cast(Path | bytes, task.source.content)))
 
 
 _Way = tuple[Models, tuple[float, ...]]

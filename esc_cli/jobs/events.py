@@ -47,6 +47,12 @@ class Engine:
     measured: tuple[str, ...] = ()
     event: Literal["engine"] = "engine"
 
+    @property
+    def in_words(self) -> str:
+        """The model, the scales of its passes, the device and the precision."""
+        passes = " then ".join(f"x{scale}" for scale in self.passes)
+        return f"{self.model} {passes} on {self.device} in {self.precision}"
+
 
 @dataclass(frozen=True)
 class Planned:

@@ -10,7 +10,7 @@ from esc_cli.errors import InputError, OutputError, UsageError
 from esc_cli.jobs.record import Stamp
 from esc_cli.jobs.streams import STDIN
 from esc_cli.media.video.containers import Container
-from esc_cli.storage.whole_files import back_up, check_backup
+from esc_cli.storage.backups import back_up, check_backup
 
 if TYPE_CHECKING:
     from esc_cli.jobs.options import Options

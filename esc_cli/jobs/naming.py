@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from esc_cli.errors import UsageError
+from esc_cli.jobs.in_place import check_replaceable
 from esc_cli.jobs.name_templates import NameTemplate
+from esc_cli.jobs.options import Options
 from esc_cli.jobs.sources import Source, without_extension
 from esc_cli.jobs.streams import STDIN, STDOUT
 from esc_cli.media.archives import ARCHIVES, ArchiveFormat, archive_like, archive_named
@@ -47,10 +49,10 @@ class Destination:
         is_page: Whether the result is a page for a browser, which only a preview can be.
     """
 
-    path: Path | None
-    is_folder: bool
-    to_stdout: bool
-    format: AnyFormat | None
+    path: Path | None = None
+    is_folder: bool = False
+    to_stdout: bool = False
+    format: AnyFormat | None = None
     page_format: PictureFormat | None = None
     is_page: bool = False
 
@@ -61,6 +63,30 @@ def goes_to_stdout(names: Sequence[str], output: str | None) -> bool:
     It does if ``output`` is ``-``, or if no output is named and an input is standard input.
     """
     return output == STDOUT or (output is None and STDIN in names)
+
+
+def destination_of(names: Sequence[str], output: str | None, options: Options) -> Destination:
+    """Return the destination of all results of a run.
+
+    Args:
+        names: The inputs, with all patterns expanded.
+        output: See ``decide_destination``.
+        options: The options of the run.
+
+    Raises:
+        UsageError: The options contradict each other or the inputs, or the format cannot be written.
+    """
+    destination = decide_destination(
+        names,
+        output,
+        options.format,
+        several=options.lists_files,
+        previews=options.previewed is not None,
+    )
+    _check_template(destination, options.template)
+    if options.in_place:
+        check_replaceable(names, output)
+    return destination
 
 
 def decide_destination(
@@ -86,39 +112,32 @@ def decide_destination(
         UsageError: The options contradict each other or the inputs, or the format cannot be written.
     """
     format = None if extension is None else _format_named(extension)
+    are_many = several or len(names) > 1 or _has_folder(names)
     if goes_to_stdout(names, output):
-        if several or len(names) > 1 or _has_folder(names):
+        if are_many:
             raise UsageError(
                 "only one picture can go to standard output", hint="name a folder for the results with -o"
             )
-        return Destination(None, is_folder=False, to_stdout=True, format=format)
+        return Destination(to_stdout=True, format=format)
     if output is None:
-        return Destination(None, is_folder=False, to_stdout=False, format=format)
+        return Destination(format=format)
     if not output:
         raise UsageError("the output has an empty name")
     if "\0" in output:
         raise UsageError(f"the output {output!r} has a NUL, which no name of a file can have")
     path = Path(output)
     if previews and is_page(output):
-        if several or len(names) > 1 or _has_folder(names):
-            raise UsageError(
-                "a page shows the preview of one picture", hint="name a folder for sheets, or one picture"
-            )
-        if format is not None:
-            raise UsageError(
-                f"the format {format.name} and the name {output!r} contradict each other",
-                hint="leave one of them out",
-            )
-        return Destination(path, is_folder=False, to_stdout=False, format=None, is_page=True)
-    if several or _means_folder(output, names):
+        _check_page(output, format, are_many=are_many)
+        return Destination(path, is_page=True)
+    if are_many or _has_folder((output,)) or output.endswith(_SEPARATORS):
         _check_folder(path, output)
-        return Destination(path, is_folder=True, to_stdout=False, format=format)
+        return Destination(path, is_folder=True, format=format)
     of_file = _format_of_file(path, format)
     pages = format if isinstance(of_file, ArchiveFormat) and isinstance(format, PictureFormat) else None
-    return Destination(path, is_folder=False, to_stdout=False, format=of_file, page_format=pages)
+    return Destination(path, format=of_file, page_format=pages)
 
 
-def check_template(destination: Destination, template: NameTemplate | None) -> None:
+def _check_template(destination: Destination, template: NameTemplate | None) -> None:
     """Refuse a template for the name of a result that has a name already, or needs none.
 
     Raises:
@@ -194,7 +213,7 @@ def page_destination(destination: Destination) -> Destination:
     """Return the destination of the pictures of an archive. They have no files of their own."""
     named = destination.format
     format = named if isinstance(named, PictureFormat) else destination.page_format
-    return Destination(None, is_folder=False, to_stdout=True, format=format)
+    return Destination(to_stdout=True, format=format)
 
 
 def target_path(
@@ -258,12 +277,21 @@ def is_page(output: str) -> bool:
     )
 
 
-def _means_folder(output: str, names: Sequence[str]) -> bool:
-    return len(names) > 1 or _has_folder((output, *names)) or output.endswith(_SEPARATORS)
-
-
 def _has_folder(names: Sequence[str]) -> bool:
     return any(os.path.isdir(name) for name in names)  # noqa: PTH112 - Path.is_dir raises on names that are too long
+
+
+def _check_page(output: str, format: AnyFormat | None, *, are_many: bool) -> None:
+    """Refuse a page of several previews, or one with a format."""
+    if are_many:
+        raise UsageError(
+            "a page shows the preview of one picture", hint="name a folder for sheets, or one picture"
+        )
+    if format is not None:
+        raise UsageError(
+            f"the format {format.name} and the name {output!r} contradict each other",
+            hint="leave one of them out",
+        )
 
 
 def _check_folder(path: Path, output: str) -> None:

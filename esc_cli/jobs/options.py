@@ -20,7 +20,8 @@ from esc_cli.jobs.sources import Shard
 from esc_cli.media.metadata.fitting import parse_metadata_list
 from esc_cli.media.picture import WriteSettings
 from esc_cli.media.pillow import LARGEST_INPUT_PX
-from esc_cli.media.video.containers import EncodeSettings, SoundChoice
+from esc_cli.media.video.containers import SoundChoice
+from esc_cli.media.video.encode_settings import EncodeSettings
 
 WhenThere = Literal["refuse", "overwrite", "skip"]
 """How to handle a result that already exists and is not up to date."""

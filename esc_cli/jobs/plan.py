@@ -18,21 +18,11 @@ from esc_cli.jobs.clips.options import DEFAULT_OPTIONS
 from esc_cli.jobs.clips.plan import becomes_clip, is_clip, plan_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.file_lists import names_in_list
-from esc_cli.jobs.in_place import (
-    check_replaceable,
-    refuse_lost_backups,
-    replacing,
-)
-from esc_cli.jobs.naming import (
-    Destination,
-    check_template,
-    choose_format,
-    decide_destination,
-    results_folder,
-    target_path,
-)
+from esc_cli.jobs.in_place import refuse_lost_backups, replacing
+from esc_cli.jobs.naming import Destination, choose_format, destination_of, results_folder, target_path
 from esc_cli.jobs.options import DEFAULTS, Options, WhenThere
-from esc_cli.jobs.previews.task import LABEL, PreviewTask, plan_preview
+from esc_cli.jobs.previews.request import PREVIEW_LABEL
+from esc_cli.jobs.previews.task import PreviewTask, plan_preview
 from esc_cli.jobs.record import RECORDS_FOLDER, made_from, size_and_time
 from esc_cli.jobs.refusals import (
     refuse_collisions,
@@ -112,16 +102,7 @@ def make_plan(request: Request, write_recipe: WriteRecipe) -> Plan:
     """
     options, names = request.options, expand(request.inputs)
     listed = names_in_list(options.files_from)
-    destination = decide_destination(
-        names,
-        request.output,
-        options.format,
-        several=options.lists_files,
-        previews=options.previewed is not None,
-    )
-    check_template(destination, options.template)
-    if options.in_place:
-        check_replaceable(names, request.output)
+    destination = destination_of(names, request.output, options)
     sources = _found_sources(names, listed, destination, request)
     names_one = not options.lists_files and _names_one(names, sources)
     planned, failures = _plan_tasks(sources, destination, request, write_recipe)
@@ -191,11 +172,8 @@ def _plan_tasks(
 
 
 def _is_of_single_files(task: Task) -> bool:
-    """Return whether a task reads one file and writes one file, apart from a page for a browser."""
-    if isinstance(task, PreviewTask) and task.is_page:
-        return False
-    makes_one = not isinstance(task, ClipTask) or task.output.is_one_file
-    return isinstance(task.source.content, Path) and task.source.content.is_file() and makes_one
+    """Return whether a task reads one file and writes one file."""
+    return isinstance(task.source.content, Path) and task.source.content.is_file() and task.is_one_file
 
 
 def _real(place: Path | bytes | BufferedReader | None) -> object:
@@ -242,7 +220,7 @@ def _plan_clip(source: Source, destination: Destination, request: Request) -> Cl
     options = request.options
     _refuse_part_of_clip(source, options)
     task = plan_clip(source, destination, request.size, options.clips, options.largest_px)
-    if task.clip.rotation_deg % 180 and options.wraps.turned(1) != options.wraps:
+    if task.clip.swaps_sides and options.wraps.turned(1) != options.wraps:
         raise InputError(
             f"{source.name} is stored turned, so its borders can wrap only along both axes",
             hint="use --seamless xy",
@@ -271,7 +249,7 @@ def _named_by_template(task: Task, request: Request) -> Path | None:
             "model": request.model.replace("/", "_").replace(os.sep, "_"),
         }
     )
-    label = LABEL if isinstance(task, PreviewTask) else ""
+    label = PREVIEW_LABEL if isinstance(task, PreviewTask) else ""
     return target.with_name(f"{name}{label}{target.suffix}")
 
 

@@ -8,8 +8,6 @@ from contextlib import closing
 from functools import partial
 
 from esc_cli.errors import DEBUG_VARIABLE, DiskFullError, EscError, ExitCode, as_ours
-from esc_cli.jobs.archives.task import ArchiveTask
-from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import (
     CONTINUE,
     Done,
@@ -27,6 +25,7 @@ from esc_cli.jobs.sources import Failure
 from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.jobs.work.context import SkipError
 from esc_cli.jobs.work.work import Work
+from esc_cli.jobs.work_folder import noting
 
 _MOST_UNREPORTED = 32
 """At most this many results are searched for, because the number of pictures in work is limited."""
@@ -60,10 +59,8 @@ def outcomes_here(plan: Plan, work: Work, options: Options) -> Outcomes:
     pictures = [task for task in plan.tasks if isinstance(task, PictureTask)]
     yield from overlapped(pictures, stages, workers=workers, waiting_bytes=room_for_waiting())
     for task in plan.tasks:
-        if isinstance(task, ClipTask):
-            yield task, attempted(partial(work.clips.make, task))
-        elif isinstance(task, ArchiveTask):
-            yield task, attempted(partial(work.archives.make, task, EndOfRun()))
+        if not isinstance(task, PictureTask):
+            yield task, attempted(partial(work.make, task, EndOfRun()))
 
 
 def exit_code(plan: Plan, failures: Sequence[Failure]) -> ExitCode:
@@ -90,13 +87,8 @@ class _Run:
 
     def carry_out(self, outcomes: Outcomes) -> tuple[Failure, ...]:
         begun = time.monotonic()
-        try:
+        with noting(self._done_so_far):
             self._carry_out(outcomes)
-        except Exception:
-            raise
-        except BaseException as error:  # Ctrl-C and the like
-            self._note_progress(error)
-            raise
         self._listener(self._summary(seconds_since(begun)))
         return tuple(self._failures)
 
@@ -108,19 +100,17 @@ class _Run:
                     if self._ends_with(task, outcome):
                         break
 
-    def _note_progress(self, error: BaseException) -> None:
-        """Note on an exception how many of several files are done.
+    def _done_so_far(self) -> tuple[str, ...]:
+        """Return the notes that say how many of several files are done.
 
         Some results may be written whose outcome has not been reported yet.
         """
         tasks = self._plan.tasks
         if len(tasks) < 2:
-            return
+            return ()
         unreported = tasks[self._reported : self._reported + _MOST_UNREPORTED]
         done = self._done + sum(task.is_up_to_date for task in unreported)
-        error.add_note(f"{done} of {len(tasks)} files are done")
-        if CONTINUE not in error.__notes__:
-            error.add_note(CONTINUE)
+        return f"{done} of {len(tasks)} files are done", CONTINUE
 
     def _ends_with(self, task: Task, outcome: Future[Done]) -> bool:
         """Count and report an outcome. Return whether the run ends with it."""

@@ -3,37 +3,32 @@
 The parts are those of the registries: models, runtimes, picture formats and containers.
 """
 
-import importlib.metadata
 import os
-import platform
-import re
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from esc_cli.checkpoints.checkpoint import Checkpoint
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL, read_manifest, verify
-from esc_cli.engine.device import DeviceChoice, available_devices, choose_device, choose_precision
+from esc_cli.engine.device import available_devices, choose_device, choose_precision
 from esc_cli.engine.executors.base import Runtime
 from esc_cli.engine.executors.registry import MODULES, is_standard, runtime_named
-from esc_cli.engine.memory.free import free_bytes, host_free_bytes
+from esc_cli.engine.memory.free import free_bytes
 from esc_cli.engine.pixels import dtype_name
-from esc_cli.engine.threads import usable_cores
-from esc_cli.engine.tuning.store import Store
 from esc_cli.engine.upscaler import Upscaler
 from esc_cli.errors import DEBUG_VARIABLE, EscError, OutputError, WeightsError, as_ours
 from esc_cli.jobs.events import seconds_since
+from esc_cli.jobs.installation import device_name
 from esc_cli.jobs.upscale import upscale_files
 from esc_cli.media.formats.base import PictureFormat
-from esc_cli.media.formats.registry import DEFAULT, FORMATS
+from esc_cli.media.formats.registry import DEFAULT_FORMAT, FORMATS
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.read import read_picture
@@ -42,7 +37,7 @@ from esc_cli.media.video.reader import VideoReader
 from esc_cli.media.write import encode_file
 from esc_cli.networks.architectures.esc import ESCConfig
 from esc_cli.networks.architectures.registry import build_network
-from esc_cli.version import PROGRAM, install_hint
+from esc_cli.version import install_hint
 
 State = Literal["works", "not installed", "cannot be used", "fails"]
 
@@ -53,8 +48,6 @@ _MEAN_DIFFERENCE = 8
 """Largest mean difference of a picture that was written and read again, of values from 0 to 255."""
 
 _FRAMES = 3
-
-_DEVELOPERS_EXTRA = "test"
 
 
 @dataclass(frozen=True)
@@ -81,21 +74,6 @@ class Check:
     exit_code: int = 0
 
 
-@dataclass(frozen=True)
-class Extra:
-    """An extra of this package.
-
-    Attributes:
-        name: Name of the extra.
-        brings: Names of the formats and runtimes that need it.
-        packages: Version of each of its packages; None if it is not installed.
-    """
-
-    name: str
-    brings: tuple[str, ...]
-    packages: dict[str, str | None]
-
-
 def all_checks() -> Iterator[Check]:
     """Make all checks, one after the other."""
     for name in available_devices():
@@ -107,49 +85,6 @@ def all_checks() -> Iterator[Check]:
         yield _of_format(format)
     for container in CONTAINERS:
         yield _check("container", container.name, partial(_container_works, container))
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of the program, of Python, of the system, and of the libraries that it needs."""
-    needed = {name: _version(name) for name, extra in _requirements() if extra is None}
-    return {
-        PROGRAM: _version(PROGRAM) or "not installed as a package",
-        "Python": platform.python_version(),
-        "system": platform.platform(),
-        **{name: version or "not installed" for name, version in needed.items()},
-    }
-
-
-def extras() -> tuple[Extra, ...]:
-    """Return the extras of this package, except for the one for its developers."""
-    found: dict[str, dict[str, str | None]] = {}
-    for name, extra in _requirements():
-        if extra not in (None, _DEVELOPERS_EXTRA):
-            found.setdefault(str(extra), {})[name] = _version(name)
-    return tuple(Extra(name, _brought_by(name), packages) for name, packages in found.items())
-
-
-def machine() -> dict[str, Any]:
-    """Return facts about the devices, the memory and the threads, with the reasons for the choices."""
-    device = choose_device()
-    precision = choose_precision("auto", device.device)
-    speeds = Store.here().path
-    return {
-        "device": str(device.device),
-        "device_reason": device.reason,
-        "device_name": _device_name(device),
-        "precision": dtype_name(precision.dtype),
-        "precision_reason": precision.reason,
-        "free_memory_bytes": host_free_bytes(),
-        "free_device_bytes": free_bytes(device.device),
-        "cores": usable_cores(),
-        "torch_threads": torch.get_num_threads(),
-        "speed_file": None if speeds is None else str(speeds),
-        "processor": platform.machine(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "cuda": torch.version.cuda,
-        "executable": sys.executable,
-    }
 
 
 def _check(kind: str, name: str, trial: Callable[[], str], *, optional: bool = False) -> Check:
@@ -175,13 +110,7 @@ def _device_works(name: str) -> str:
     device = choose_device(name)
     precision = choose_precision("auto", device.device)
     gigabytes = free_bytes(device.device) / 10**9
-    return f"{_device_name(device)}, {gigabytes:.1f} GB free, {dtype_name(precision.dtype)}"
-
-
-def _device_name(choice: DeviceChoice) -> str:
-    if choice.device.type == "cuda":
-        return torch.cuda.get_device_name(choice.device)
-    return f"{platform.machine()} with {torch.backends.cpu.get_cpu_capability()}"
+    return f"{device_name(device)}, {gigabytes:.1f} GB free, {dtype_name(precision.dtype)}"
 
 
 def _files_are_intact() -> str:
@@ -263,11 +192,11 @@ def _container_works(container: Container) -> str:
 
 def _works_in(folder: Path, container: Container) -> str:
     """Make a clip of a few pictures as the command does, and read it."""
-    picture = Picture(_gradient(), None, gray=False, metadata=Metadata(), format=DEFAULT.name)
-    content = encode_file(PictureFile((picture,)), DEFAULT)
+    picture = Picture(_gradient(), None, gray=False, metadata=Metadata(), format=DEFAULT_FORMAT.name)
+    content = encode_file(PictureFile((picture,)), DEFAULT_FORMAT)
     for number in range(_FRAMES):
-        (folder / f"{number}{DEFAULT.extensions[0]}").write_bytes(content)
-    frames, target = folder / f"%d{DEFAULT.extensions[0]}", folder / f"clip{container.extensions[0]}"
+        (folder / f"{number}{DEFAULT_FORMAT.extensions[0]}").write_bytes(content)
+    frames, target = folder / f"%d{DEFAULT_FORMAT.extensions[0]}", folder / f"clip{container.extensions[0]}"
     for failure in upscale_files([frames], target, model="nearest", scale=1, fps="25", device="cpu").failures:
         raise failure.error
     with VideoReader(target) as reader:
@@ -303,28 +232,3 @@ def _gradient() -> Tensor:
 
 def _not_installed(kind: str, name: str, extra: str) -> Check:
     return Check(kind, name, "not installed", install_hint(extra), 0.0, optional=True)
-
-
-def _brought_by(extra: str) -> tuple[str, ...]:
-    formats = (format.name for format in FORMATS.values() if format.extra == extra)
-    return (*formats, *(f"--runtime {name}" for name in MODULES if name == extra))
-
-
-def _requirements() -> Iterator[tuple[str, str | None]]:
-    """Yield the name of each package that this one requires, and the extra that it belongs to, if any."""
-    try:
-        lines = importlib.metadata.requires(PROGRAM) or []
-    except importlib.metadata.PackageNotFoundError:
-        return
-    for line in lines:
-        name = re.match(r"[\w.-]+", line)
-        extra = re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", line)
-        if name is not None:
-            yield name[0], None if extra is None else extra[1]
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None

@@ -1,19 +1,34 @@
 """Define the tasks that a plan consists of. A task makes one file."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
-from esc_cli.enhancement.choice import Choice
+from esc_cli.enhancement.choice import Choice, Chooser, looks_at
+from esc_cli.enhancement.traces import Traces
 from esc_cli.jobs.in_place import InPlace
+from esc_cli.jobs.options import Options
 from esc_cli.jobs.record import Recipe, is_up_to_date, makes_the_same, replaced
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.streams import STDOUT
 from esc_cli.media.archives import ArchiveFormat
 from esc_cli.media.formats.base import PictureFormat
+from esc_cli.media.picture import PictureFile
 from esc_cli.media.probe import Probe
+from esc_cli.media.read import read_file
 from esc_cli.media.video.containers import Container
+
+
+def decoded(source: Path | bytes, options: Options) -> PictureFile:
+    """Decode a picture as the options of a run say.
+
+    Raises:
+        InputError: The picture cannot be read.
+        OutOfMemoryError: The pixels do not fit in memory.
+    """
+    return read_file(source, options.largest_px, keep_damaged=options.keeps_damaged)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +101,30 @@ class Task:
     def low_px(self) -> int:
         """Number of pixels of the source, in all its frames or pages."""
         return self.probe.height * self.probe.width * self.probe.frames
+
+    def looks(self, options: Options) -> Iterable[Traces]:
+        """Analyze the source, so that its model can be chosen.
+
+        Args:
+            options: The options of the run.
+
+        Raises:
+            InputError: The source cannot be read.
+        """
+        return looks_at(decoded(cast(Path | bytes, self.source.content), options))
+
+    @property
+    def is_one_file(self) -> bool:
+        """Whether the result is one file."""
+        return True
+
+    def own_recipe(self, chooser: Chooser) -> Recipe:
+        """Return what the result depends on besides what all kinds of results depend on, as a JSON object.
+
+        Args:
+            chooser: The networks of the run.
+        """
+        return {}
 
     @property
     def backup(self) -> Path | None:

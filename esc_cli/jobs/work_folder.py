@@ -186,14 +186,15 @@ def number_of(part: Path) -> int:
 
 @contextmanager
 def noting(notes: Callable[[], tuple[str, ...]]) -> Iterator[None]:
-    """Note on the exception of a signal, such as Ctrl-C, what is done."""
+    """Note on the exception of a signal, such as Ctrl-C, what is done. No note is repeated."""
     try:
         yield
     except Exception:
         raise
     except BaseException as error:
         for note in notes():
-            error.add_note(note)
+            if note not in getattr(error, "__notes__", ()):
+                error.add_note(note)
         raise
 
 

@@ -106,4 +106,4 @@ class WriteSettings:
     modified_ns: int | None = None
 
 
-DEFAULT = WriteSettings()
+DEFAULT_SETTINGS = WriteSettings()

@@ -1,4 +1,7 @@
-"""Use Pillow without its warnings, with this program's limit on pixels, and with this program's errors."""
+"""Use Pillow without its warnings, with this program's limit on pixels, and with this program's errors.
+
+What Pillow knows of an image, such as whether it is gray, is asked here, too.
+"""
 
 import errno
 import logging
@@ -13,7 +16,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-from PIL import Image, ImageFile, PngImagePlugin, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageFile, PngImagePlugin, UnidentifiedImageError
 
 from esc_cli.errors import DamageError, InputError, OutOfMemoryError
 from esc_cli.media.damage import WhileKeeping
@@ -53,6 +56,11 @@ _ERRORS_OF_DAMAGE = (errno.EINVAL, errno.EOVERFLOW)
 _UNSUPPORTED = re.compile(r"unsupported|not (?:supported|implemented)|unknown", re.IGNORECASE)
 
 
+def is_gray(image: Image.Image) -> bool:
+    """Return whether the mode of an image is gray, of any depth and with or without alpha."""
+    return Image.getmodebase(image.mode) == "L"
+
+
 @dataclass(frozen=True)
 class Opened:
     """A picture whose header has been read, but whose pixels have not.
@@ -70,6 +78,31 @@ class Opened:
     header: bytes
     name: str
     largest_px: int = LARGEST_INPUT_PX
+
+
+def converted_mode(image: Image.Image) -> str | None:
+    """Return the mode of an image whose colors are converted to sRGB, otherwise None."""
+    return image.mode if image.mode in ("CMYK", "LAB") else None
+
+
+def is_deep_color_still(opened: Opened, depth_bits: int) -> bool:
+    """Return whether a file is a still whose bits Pillow would drop.
+
+    Pillow keeps the bits of gray stills. Animations are left to Pillow, which composes their frames.
+    """
+    image = opened.image
+    animated = getattr(image, "n_frames", 1) > 1
+    return image.mode not in WIDE_MODES and depth_bits > 8 and not animated
+
+
+def exif_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation, 1 to 8; 1 if it is missing or broken."""
+    try:
+        # PNG's own method would decode the whole picture to find EXIF after the pixels.
+        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
+    except PILLOW_ERRORS:
+        return 1
+    return value if value in range(1, 9) else 1
 
 
 def check_size(file: Opened) -> None:

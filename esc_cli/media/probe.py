@@ -11,7 +11,7 @@ from PIL import Image, ImageFile
 
 from esc_cli.errors import DamageError, InputError
 from esc_cli.media.damage import keeping_damaged, keeps_damaged, or_refuse
-from esc_cli.media.formats.base import Several, exif_orientation
+from esc_cli.media.formats.base import Several
 from esc_cli.media.formats.registry import PICTURE_EXTENSIONS, format_by_extension, format_of, sniff
 from esc_cli.media.metadata.exif import has_fixed_note
 from esc_cli.media.metadata.fitting import metadata_notes, metadata_of_header, part_sizes
@@ -23,6 +23,8 @@ from esc_cli.media.pillow import (
     WIDE_MODES,
     Opened,
     check_pixels,
+    exif_orientation,
+    is_gray,
     translated_errors,
 )
 from esc_cli.media.pixels.bits import FLOAT_BITS, WIDE_INTEGERS_NOTE, depth_class, reduction_note
@@ -51,9 +53,6 @@ def upright_size(image: ImageFile.ImageFile) -> tuple[int, int]:
     if orientation(image) in TURNS_WHICH_SWAP_SIDES:
         return width, height
     return height, width
-
-
-_GRAY_MODES = ("1", "L", "LA", "La", *WIDE_MODES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +137,7 @@ def _probe(source: Path | bytes, largest_px: int) -> Probe:
             floating=file.format.is_floating(file),
             several=several,
             parts=frozenset(sizes),
-            gray=file.image.mode in _GRAY_MODES,
+            gray=is_gray(file.image),
             shown_by_browsers=file.format.is_shown_by_browsers(file.image),
             notes=(*_changed_by_reading(file), *metadata_notes(file.image, metadata)),
             part_sizes=sizes,

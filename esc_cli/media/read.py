@@ -14,7 +14,7 @@ from torch import Tensor
 
 from esc_cli.errors import DamageError, InputError
 from esc_cli.media.damage import damage_note, keeping_damaged, or_refuse
-from esc_cli.media.formats.registry import DEFAULT, format_of
+from esc_cli.media.formats.registry import DEFAULT_FORMAT, format_of
 from esc_cli.media.frames import could_go_to, frames, timing_of
 from esc_cli.media.libtiff import notes_on_damage
 from esc_cli.media.light import to_screen
@@ -141,7 +141,7 @@ def picture_from_image(image: Image.Image, *, keep_damaged: bool = False) -> Pic
         notes = _load(image, keep_damaged=keep_damaged)
         pixels = pixels_of(image, 16 if image.mode in WIDE_MODES else 8)
         known = format_of(image)
-        format_name = known.name if known is not None else str(image.format or DEFAULT.name)
+        format_name = known.name if known is not None else str(image.format or DEFAULT_FORMAT.name)
         notes = (*notes, *pixels.notes)
         return _picture(replace(pixels, values=turned(pixels.values, turn), notes=notes), image, format_name)
 
@@ -165,7 +165,7 @@ def picture_from_array(array: Array) -> Picture:
     depth_bits = FLOAT_BITS if values.dtype == np.float32 else 8 * values.itemsize
     pixels = Pixels(values, depth_bits)
     color, alpha = _tensors(pixels)
-    return Picture(color, alpha, pixels.gray, Metadata(), DEFAULT.name, depth_bits=depth_bits)
+    return Picture(color, alpha, pixels.gray, Metadata(), DEFAULT_FORMAT.name, depth_bits=depth_bits)
 
 
 def _load(image: Image.Image, *, keep_damaged: bool) -> tuple[str, ...]:

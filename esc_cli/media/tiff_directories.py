@@ -7,13 +7,10 @@ notes refer to themselves by offsets into the file.
 """
 
 import array
-import io
 import struct
-import sys
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
 from typing import IO, Literal, TypeAlias
 
 Order = Literal["<", ">"]
@@ -23,6 +20,9 @@ Order = Literal["<", ">"]
 BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SIGNED_RATIONAL, _IFD8, _UTF8 = 1, 2, 3, 4, 5, 7, 10, 18, 129
 _NUMBER_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 4, 6: 1, 7: 1, 8: 2, 9: 4, 10: 4, 11: 4, 12: 8, 13: 4, 129: 1}
 _BIG_NUMBER_BYTES = {16: 8, 17: 8, 18: 8}
+BIG_TYPES = frozenset(_BIG_NUMBER_BYTES)
+"""Types of 64-bit numbers, which only a BigTIFF has."""
+
 _NUMBERS_A_VALUE = {5: 2, 10: 2}
 _ARRAY_TYPES = {2: "H", 4: "I", 8: "Q"}
 
@@ -40,15 +40,6 @@ _MARKS_OF_MAKERS = {b"IIRO": b"II*\0", b"IIRS": b"II*\0", b"MMOR": b"MM\0*", b"I
 """Headers of camera raw files that are TIFFs otherwise. Source: ExifTool, Exif.pm (Olympus, Panasonic)."""
 
 _LARGEST_DENOMINATOR = 10_000
-
-# Source: TIFF 6.0, appendix A.
-_BITS, _PHOTOMETRIC, _SAMPLES, _PLANAR, _EXTRA_SAMPLES, _SAMPLE_FORMAT = 258, 262, 277, 284, 338, 339
-_SEPARATE_PLANES = 2
-_PLACES_AND_SIZES = frozenset((273, 279, 324, 325))
-_STORAGE_OF_SAMPLES = frozenset((256, 257, 259, 266, 278, 317, 322, 323, 347))
-"""Size, compression, order of bits, rows of a strip, predictor, size of tiles, JPEG tables."""
-
-_NATIVE: Order = "<" if sys.byteorder == "little" else ">"
 
 
 @dataclass(frozen=True)
@@ -133,6 +124,16 @@ class Field:
     def count(self) -> int:
         """The number of values."""
         return len(self.data) // _value_bytes(self.type)
+
+    def part(self, start: int, end: int) -> "Field":
+        """Return some of the values.
+
+        Args:
+            start: Number of the first one, counted from 0.
+            end: Number of the first one after it that is left out.
+        """
+        size = _value_bytes(self.type)
+        return Field(self.type, self.data[start * size : end * size], self.order)
 
     def ordered(self, order: Order) -> bytes:
         """Return the values in another byte order."""
@@ -237,6 +238,10 @@ class TiffReader:
         """Read the first whole number of an entry, such as an offset."""
         return self.numbers(entry)[0]
 
+    def number_of(self, directory: Directory, tag: int, default: int = 0) -> int:
+        """Read the first whole number of a tag, or return the default if the directory lacks the tag."""
+        return self.number(directory.entries[tag]) if tag in directory.entries else default
+
     def numbers(self, entry: Entry) -> tuple[int, ...]:
         """Read all whole numbers of an entry."""
         field = self.field(entry)
@@ -313,98 +318,6 @@ def directory_at(position: int, tree: Tree, layout: Layout, next: int = 0) -> by
         values += data + bytes(len(data) % 2)
     count = struct.pack(layout.count, len(rows))
     return count + b"".join(rows) + struct.pack(layout.offset, next) + bytes(values)
-
-
-def as_classic(big: bytes) -> bytes:
-    """Return a BigTIFF as a TIFF whose offsets have 32 bits; only directories are added.
-
-    Raises:
-        ValueError: The file is too large for such offsets, or damaged.
-    """
-    reader = TiffReader(io.BytesIO(big))
-    layout, position, end = Layout(reader.layout.order, big=False), 0, len(big) + len(big) % 2
-    behind = bytearray(len(big) % 2)
-    try:
-        for page in reversed(list(reader.chain())):
-            tree = _narrowed(reader.tree(page))
-            behind += directory_at(end, tree, layout, position)
-            position, end = end, len(big) + len(behind)
-        header = layout.header(position)
-    except (struct.error, OverflowError) as error:
-        raise ValueError("a BigTIFF of this size and byte order is not supported") from error
-    return b"".join((header, memoryview(big)[len(header) :], behind))
-
-
-def _narrowed(tree: Tree) -> Tree:
-    """Return a tree whose 64-bit numbers have 32 bits."""
-    narrow: dict[int, Entry | Field | Tree] = {}
-    for tag, value in tree.items():
-        if isinstance(value, Mapping):
-            narrow[tag] = _narrowed(value)
-        elif isinstance(value, Field) and value.type in _BIG_NUMBER_BYTES:
-            numbers = array.array("Q", value.ordered(_NATIVE))
-            narrow[tag] = Field(LONG, array.array("I", numbers).tobytes(), _NATIVE)
-        else:
-            narrow[tag] = value
-    return narrow
-
-
-def plain_pages(tiff: bytes, page: int) -> bytes:
-    """Return a copy of a TIFF that has the samples of one page, declared as gray or RGB and other channels.
-
-    A page with a plane for each channel becomes one page of gray for each plane.
-
-    Args:
-        tiff: Content of the file.
-        page: Number of the page.
-
-    Raises:
-        ValueError: The file is damaged.
-    """
-    reader = TiffReader(io.BytesIO(tiff))
-    directory = next(islice(reader.chain(), page, None), None)
-    if directory is None:
-        raise ValueError("a page is missing in the TIFF")
-    behind, next_page = bytearray(len(tiff) % 2), 0
-    for tree in reversed(list(_plain_trees(reader, directory))):
-        position = len(tiff) + len(behind)
-        behind += directory_at(position, tree, reader.layout, next_page)
-        next_page = position
-    return b"".join((reader.layout.header(next_page), memoryview(tiff)[reader.header_bytes :], behind))
-
-
-def _plain_trees(reader: TiffReader, page: Directory) -> Iterator[Tree]:
-    entries = page.entries
-    kept: Tree = {tag: entry for tag, entry in entries.items() if tag in _STORAGE_OF_SAMPLES}
-    count = reader.number(entries[_SAMPLES]) if _SAMPLES in entries else 1
-    if _PLANAR not in entries or reader.number(entries[_PLANAR]) != _SEPARATE_PLANES:
-        yield {**kept, **_plain_colors(reader, entries, count), **_places(reader, entries, 0, 1)}
-        return
-    for plane in range(count):
-        yield {**kept, **_plain_colors(reader, entries, 1), **_places(reader, entries, plane, count)}
-
-
-def _plain_colors(reader: TiffReader, entries: Mapping[int, Entry], count: int) -> dict[int, Field]:
-    """Declare channels of the type of the first one."""
-    colors, white_is_not_zero = (1, 1) if count < 3 else (3, 2)
-    values = {
-        _BITS: [reader.number(entries[_BITS])] * count if _BITS in entries else [1],
-        _PHOTOMETRIC: [white_is_not_zero],
-        _SAMPLES: [count],
-        _SAMPLE_FORMAT: [reader.number(entries[_SAMPLE_FORMAT]) if _SAMPLE_FORMAT in entries else 1] * count,
-        _EXTRA_SAMPLES: [0] * (count - colors),
-    }
-    return {tag: Field(SHORT, struct.pack(f"<{len(all)}H", *all)) for tag, all in values.items() if all}
-
-
-def _places(reader: TiffReader, entries: Mapping[int, Entry], plane: int, planes: int) -> dict[int, Field]:
-    """Return where the strips or tiles of a plane are, and how many bytes they have."""
-    places = {}
-    for tag in _PLACES_AND_SIZES & entries.keys():
-        field = reader.field(entries[tag])
-        size = len(field.data) // planes // _value_bytes(field.type) * _value_bytes(field.type)
-        places[tag] = Field(field.type, field.data[plane * size : (plane + 1) * size], field.order)
-    return places
 
 
 def text_field(text: str) -> Field:

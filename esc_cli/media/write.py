@@ -10,7 +10,7 @@ from esc_cli.media.formats.registry import FORMATS, check_fits
 from esc_cli.media.light import as_light, is_light, on_white, to_screen
 from esc_cli.media.metadata.fitting import fitted
 from esc_cli.media.metadata.kinds import Metadata
-from esc_cli.media.picture import DEFAULT, Picture, PictureFile, WriteSettings
+from esc_cli.media.picture import DEFAULT_SETTINGS, Picture, PictureFile, WriteSettings
 from esc_cli.media.pixels.alpha import composite
 from esc_cli.media.pixels.bits import FLOAT_BITS
 from esc_cli.media.pixels.depth import depth_written, with_depth
@@ -18,7 +18,9 @@ from esc_cli.media.pixels.depth import depth_written, with_depth
 WHITE = (255, 255, 255)
 
 
-def encode_file(file: PictureFile, format: PictureFormat, settings: WriteSettings = DEFAULT) -> bytes:
+def encode_file(
+    file: PictureFile, format: PictureFormat, settings: WriteSettings = DEFAULT_SETTINGS
+) -> bytes:
     """Encode a still, an animation or pages, with metadata, as far as the format holds them.
 
     Pictures are written at full bit depth, or as much of it as the format holds; frames of an animation are

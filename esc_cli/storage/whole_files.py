@@ -17,6 +17,7 @@ from typing import IO
 from esc_cli.errors import DiskFullError, OutputError, OutputExistsError
 
 _DESCRIPTORS = "/proc/self/fd"
+"""Folder with a link for each open file. Source: proc_pid_fd(5)."""
 
 _REASONS = {
     errno.ENOENT: "its folder does not exist",
@@ -29,13 +30,14 @@ _REASONS = {
     errno.EPERM: "permission denied",
 }
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
+FULL = (errno.ENOSPC, errno.EDQUOT)
+"""Errors of the system that mean that no space is left."""
 
 _UNSUPPORTED = (errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 """Errors of a system call that a file system does not have."""
 
 _OWNERS, _OWNERS_FOLDER, _EVERYTHING = 0o600, 0o700, 0o777
-
+"""Permission bits: of a file and of a folder for their owner alone, and all of them."""
 
 ORDINARY_MODE = 0o666
 """Permission bits of a new file, from which the process's mask is still subtracted."""
@@ -291,53 +293,14 @@ def make_folder(folder: Path, mode: int = _EVERYTHING) -> None:
         raise output_error(f"cannot make the folder {str(folder)!r}", error) from error
 
 
-def back_up(source: Path, backup: Path) -> None:
-    """Keep a file under a second name, so that its first name can be given to another file.
-
-    The backup is a hard link where the disk allows it, and otherwise a complete copy with the date and the
-    permissions of the file. When this returns, it is on the disk.
+def copy_whole(source: Path, target: Path) -> None:
+    """Copy a file with its date and its permissions. The copy gets its name only when it is complete.
 
     Raises:
-        OutputExistsError: The backup already exists and has other content.
-        OutputError: The backup cannot be written.
-        DiskFullError: There is no space left for the backup.
+        OutputExistsError: The target already exists.
+        OutputError: The target cannot be written.
+        DiskFullError: There is no space left for the file.
     """
-    make_folder(backup.parent, folder_mode_of(source.parent))
-    original = Path(os.path.realpath(source))
-    check_backup(original, backup)
-    if not os.path.lexists(backup):
-        try:
-            backup.hardlink_to(original)
-        except OSError:  # another disk, or one without hard links
-            _copy_whole(original, backup)
-    _flush_folder(backup.parent)
-
-
-def check_backup(source: Path, backup: Path) -> None:
-    """Refuse a backup whose name is taken by another file, such as the original of an earlier run.
-
-    Raises:
-        OutputExistsError: The backup already exists and has other content.
-    """
-    if _is_other_file(source, backup):
-        raise OutputExistsError(
-            f"the backup {str(backup)!r} already exists and is another file",
-            hint="name another folder with --backup",
-        )
-
-
-def _is_other_file(source: Path, other: Path) -> bool:
-    """Return whether a name is taken by a file whose content is not that of the source."""
-    if not os.path.lexists(other):
-        return False
-    if not other.is_file():
-        return True
-    if source.samefile(other):
-        return False
-    return source.stat().st_size != other.stat().st_size or file_sha256(source) != file_sha256(other)
-
-
-def _copy_whole(source: Path, target: Path) -> None:
     with _hidden(target) as (partial, published):
         with source.open("rb") as original, _new_file(partial, _OWNERS) as file:
             shutil.copyfileobj(original, file)
@@ -346,20 +309,10 @@ def _copy_whole(source: Path, target: Path) -> None:
         _publish_new(partial, published, target)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Flush the names in a folder to the disk, where the system can do that."""
-    with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def output_error(what: str, error: OSError) -> OutputError:
     """Return our own error for a system error. The message begins with ``what``, the action that failed."""
     reason = _REASONS.get(error.errno or 0, error.strerror or str(error))
-    kind = DiskFullError if error.errno in _FULL else OutputError
+    kind = DiskFullError if error.errno in FULL else OutputError
     return kind(f"{what}: {reason}")
 
 

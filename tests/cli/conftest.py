@@ -15,8 +15,8 @@ from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 
-from esc_cli.cli.configuration import PREFIX
 from esc_cli.cli.main import main
+from esc_cli.cli.option_layers import PREFIX
 from esc_cli.networks.architectures.esc import ESCConfig
 from esc_cli.networks.architectures.registry import build_network
 

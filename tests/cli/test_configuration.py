@@ -13,7 +13,8 @@ import pytest
 import typer.main
 from typer.core import TyperOption
 
-from esc_cli.cli.configuration import PREFIX, ConfiguredCommand, default_file
+from esc_cli.cli.configuration import ConfiguredCommand
+from esc_cli.cli.option_layers import PREFIX, default_file
 from esc_cli.cli.upscale import app
 
 Run = Callable[..., Any]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from esc_cli.checkpoints.manifest import DEFAULT_MODEL
-from esc_cli.cli.configuration import default_file
+from esc_cli.cli.option_layers import default_file
 from esc_cli.engine.executors.registry import MODULES
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.video.containers import CONTAINERS

@@ -16,7 +16,7 @@ from esc_cli.errors import ExitCode, InputError, OutputError, OutputExistsError,
 from esc_cli.jobs.events import Event, Failed, Skipped
 from esc_cli.jobs.upscale import Report, upscale_files
 from esc_cli.jobs.work import clips, context, events, pictures
-from esc_cli.storage import whole_files
+from esc_cli.storage import backups
 
 Save = Callable[..., Path]
 Load = Callable[..., Image.Image]
@@ -223,7 +223,7 @@ def test_no_backup_is_overwritten(save: Save) -> None:
         run("in.png", backup="kept")
     assert (Path("in.png").read_bytes(), Path("kept/in.png").read_bytes()) == before
     with pytest.raises(OutputExistsError):
-        whole_files.back_up(Path("in.png"), Path("kept/in.png"))
+        backups.back_up(Path("in.png"), Path("kept/in.png"))
 
 
 def test_backups_of_one_name_are_refused(save: Save) -> None:

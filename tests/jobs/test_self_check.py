@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from esc_cli.engine.executors.base import Runtime
-from esc_cli.jobs import self_check
+from esc_cli.jobs import installation, self_check
 
 
 class Odd(Runtime):
@@ -77,8 +77,8 @@ def test_a_program_that_is_not_installed_as_a_package_is_checked_too(monkeypatch
 
     monkeypatch.setattr(importlib.metadata, "requires", missing)
     monkeypatch.setattr(importlib.metadata, "version", missing)
-    assert self_check.extras() == ()
-    assert self_check.versions()["esc-upscale"] == "not installed as a package"
+    assert installation.extras() == ()
+    assert installation.versions()["esc-upscale"] == "not installed as a package"
 
 
 def test_the_random_network_does_not_change_the_random_numbers_of_the_caller() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from esc_cli.errors import InputError, OutputError
 from esc_cli.media import vips
-from esc_cli.media.formats.tiff_kinds import decode_page
+from esc_cli.media.formats.tiff_decoding import decode_page
 
 # Reads and writes a 16-bit picture, and prints when pyvips was loaded and the number of its threads.
 READ_AND_WRITE = """

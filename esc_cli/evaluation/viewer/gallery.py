@@ -24,7 +24,7 @@ from esc_cli.media.picture import Picture
 from esc_cli.media.pixels.depth import with_depth
 from esc_cli.media.probe import Probe, probe
 from esc_cli.media.read import read_picture, read_small
-from esc_cli.media.video.reader import VideoReader, pts_at, turned
+from esc_cli.media.video.reader import VideoReader
 from esc_cli.storage.whole_files import mode_of, write_whole
 
 SMALL_PX = 320
@@ -284,8 +284,8 @@ def _first_look(clip: Path) -> Tensor:
         InputError: The file is not a clip, or it cannot be read.
     """
     with VideoReader(clip, deinterlace=True, may_end_early=True) as reader:
-        middle = pts_at(reader.clip, (reader.clip.duration_s or 0) / 2)
+        middle = reader.clip.pts_at((reader.clip.duration_s or 0) / 2)
         frame = next(reader.frames_from(middle), None) or next(iter(reader))
-        color = turned(frame, reader.clip.rotation_deg).color
+        color = frame.turned(reader.clip.rotation_deg).color
     depth_bits = 8 if color.dtype == torch.uint8 else 16
     return with_depth(Picture(color, None, False, Metadata(), "PNG", depth_bits=depth_bits), 8).color

@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, TypeVar, cast
 
-from esc_cli.enhancement.choice import MOST_LOOKS
-from esc_cli.enhancement.traces import Traces, traces_of
 from esc_cli.errors import EscError, InputError
 from esc_cli.jobs.archives.plan import kept_note
 from esc_cli.jobs.archives.task import ArchiveTask, Page, counted
@@ -19,14 +17,12 @@ from esc_cli.jobs.pipeline import EndOfRun, Stages, overlapped
 from esc_cli.jobs.task import PictureTask
 from esc_cli.jobs.work_folder import LockedFolder, identity_of, noting
 from esc_cli.media.archives import ArchiveReader
-from esc_cli.media.opening import NamedBytes
-from esc_cli.media.picture import PictureFile
 from esc_cli.storage.whole_files import atomic_path, write_whole
 
 Decoded = TypeVar("Decoded")
 Enlarged = TypeVar("Enlarged")
 
-Progress = Callable[[float], None]
+ReportPixels = Callable[[float], None]
 """A function that receives the number of finished pixels of the source."""
 
 
@@ -93,7 +89,7 @@ def make_archive(
     model: str,
     work: PageWork[Decoded, Enlarged],
     publish: Publish,
-    report: Progress,
+    report: ReportPixels,
     ended: EndOfRun,
 ) -> tuple[str, ...]:
     """Carry out the task of an archive. The pages that are done are kept for a later run, whatever happens.
@@ -130,41 +126,12 @@ def make_archive(
         return _pack(task, archive, folder, publish, unread)
 
 
-def looks_at_archive(task: ArchiveTask, read: Callable[[bytes], PictureFile]) -> list[Traces]:
-    """Analyze some of an archive's pages, spread over it. All pages get one model, so that they look alike.
-
-    Args:
-        task: The task of the archive.
-        read: Function that decodes a page.
-
-    Raises:
-        InputError: The archive is damaged, or none of these pages can be read.
-    """
-    count = min(MOST_LOOKS, len(task.pages))
-    traces: list[Traces] = []
-    failure: InputError | None = None
-    with ArchiveReader(cast(Path, task.source.content)) as archive:
-        for number in range(count):
-            page = task.pages[number * len(task.pages) // count]
-            try:
-                traces.append(traces_of(read(_content(archive, page)).first))
-            except InputError as error:
-                failure = error
-    if not traces and failure is not None:
-        raise failure
-    return traces
-
-
-def _content(archive: ArchiveReader, page: Page) -> NamedBytes:
-    return NamedBytes(archive.read(page.entry), page.task.source.name)
-
-
 def _make_pages(
     task: ArchiveTask,
     work: PageWork[Decoded, Enlarged],
     archive: ArchiveReader,
     folder: PageFolder,
-    report: Progress,
+    report: ReportPixels,
     ended: EndOfRun,
 ) -> tuple[str, ...]:
     """Make the pages that no earlier run made. Return a sentence for each page that cannot be read."""
@@ -187,7 +154,7 @@ def _make_pages(
             folder.finish(page.entry, encoded)
 
     stages = Stages(
-        lambda page: work.read(page.task, _content(archive, page)),
+        lambda page: work.read(page.task, page.content(archive)),
         make,
         write,
         lambda page: low_bytes(page.task),

@@ -1,14 +1,20 @@
 """Define the task of making an archive of pictures from another one."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import cast
 
+from esc_cli.enhancement.choice import MOST_LOOKS, Chooser
+from esc_cli.enhancement.traces import Traces, traces_of
+from esc_cli.errors import InputError
+from esc_cli.jobs.options import Options
 from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.sources import Source
-from esc_cli.jobs.task import PictureTask, Task
-from esc_cli.media.archives import ArchiveFormat
+from esc_cli.jobs.task import PictureTask, Task, decoded
+from esc_cli.media.archives import ArchiveFormat, ArchiveReader
+from esc_cli.media.opening import NamedBytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +47,14 @@ class Page:
     name: str
     task: PictureTask
 
+    def content(self, archive: ArchiveReader) -> NamedBytes:
+        """Read the content of the page's file.
+
+        Raises:
+            InputError: The entry is damaged.
+        """
+        return NamedBytes(archive.read(self.entry), self.task.source.name)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveTask(Task):
@@ -72,6 +86,39 @@ class ArchiveTask(Task):
         """Sentences that say what is lost apart from the pages."""
         known = {*counted([task.lost for task in self.parts]), *self.unread}
         return tuple(sentence for sentence in self.lost if sentence not in known)
+
+    def looks(self, options: Options) -> Iterable[Traces]:
+        """Analyze some pages, spread over the archive. All pages get one model, so that they look alike.
+
+        Args:
+            options: The options of the run.
+
+        Raises:
+            InputError: The archive is damaged, or none of these pages can be read.
+        """
+        count = min(MOST_LOOKS, len(self.pages))
+        traces: list[Traces] = []
+        failure: InputError | None = None
+        with ArchiveReader(cast(Path, self.source.content)) as archive:
+            for number in range(count):
+                page = self.pages[number * len(self.pages) // count]
+                try:
+                    traces.append(traces_of(decoded(page.content(archive), options).first))
+                except InputError as error:
+                    failure = error
+        if not traces and failure is not None:
+            raise failure
+        return traces
+
+    def own_recipe(self, chooser: Chooser) -> Recipe:
+        """Return what each kind of page depends on. Nothing is known about pages that were replaced."""
+        kinds: list[Recipe] = []
+        for part in self.parts if self.in_place is None else ():
+            size = {"height": part.height, "width": part.width}
+            kind = {**chooser.recipe(part.factor), **size, "format": part.format.name}
+            if kind not in kinds:
+                kinds.append(kind)
+        return {"pages": kinds}
 
     @property
     def factor(self) -> float:

@@ -20,7 +20,7 @@ from esc_cli.jobs.clips.run import EnlargedFrames, FrameEnlarger
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.clips.work_folder import Segments, frames_in, last_pts_in
 from esc_cli.jobs.pipeline import in_order
-from esc_cli.media.video.reader import Frame
+from esc_cli.media.video.frame import Frame
 
 
 @dataclass(frozen=True)

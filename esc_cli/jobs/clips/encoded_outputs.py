@@ -24,13 +24,15 @@ from esc_cli.jobs.events import CONTINUE
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.work_folder import identity_of, noting
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.containers import Container, EncodeSettings, SoundChoice
+from esc_cli.media.video.containers import Container, SoundChoice
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.encoding import StreamWriter
-from esc_cli.media.video.mux import SegmentsError, first_pts_of, mux
+from esc_cli.media.video.frame import Frame
+from esc_cli.media.video.mux import mux
 from esc_cli.media.video.pixel_formats import alpha_notes, format_notes, padding_notes
 from esc_cli.media.video.pixels import encoded_size
-from esc_cli.media.video.reader import Frame
 from esc_cli.media.video.rehearsal import rehearse
+from esc_cli.media.video.segments import SegmentsError, first_pts_of
 from esc_cli.media.video.settings import caption_notes, check_settings
 from esc_cli.media.video.stream_copy import stream_copies
 from esc_cli.storage.whole_files import atomic_path

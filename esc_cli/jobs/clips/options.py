@@ -7,7 +7,8 @@ from fractions import Fraction
 from typing import Self, get_args
 
 from esc_cli.errors import UsageError
-from esc_cli.media.video.containers import EncodeSettings, SoundChoice
+from esc_cli.media.video.containers import SoundChoice
+from esc_cli.media.video.encode_settings import EncodeSettings
 
 _TIME = re.compile(r"(?:(?:(?P<hours>\d+):)?(?P<minutes>\d+):)?(?P<seconds>\d+(?:\.\d+)?)")
 

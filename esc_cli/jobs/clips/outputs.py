@@ -17,8 +17,9 @@ from esc_cli.jobs.sources import Source
 from esc_cli.jobs.streams import stdout_errors, stdout_file, write_stdout
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.containers import Container, EncodeSettings
-from esc_cli.media.video.reader import Damage
+from esc_cli.media.video.containers import Container
+from esc_cli.media.video.encode_settings import EncodeSettings
+from esc_cli.media.video.frame import Damage
 from esc_cli.storage.whole_files import atomic_path
 
 if TYPE_CHECKING:
@@ -78,7 +79,7 @@ class ClipOutput(ABC):
             size: Height and width of the enlarged frames, before rotation.
             settings: Complete settings.
         """
-        return size if clip.rotation_deg % 180 == 0 else size[::-1]
+        return size[::-1] if clip.swaps_sides else size
 
     def is_there(self, target: Path | None) -> bool:
         """Return whether the result's name is taken."""

@@ -20,17 +20,19 @@ from esc_cli.jobs.clips.samples import spread
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.memory import check_room_for_animation
 from esc_cli.jobs.naming import Destination
+from esc_cli.jobs.previews.request import PREVIEW_LABEL
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.work_folder import noting
 from esc_cli.media.contact_sheet import LINE_PX, captioned, contact_sheet, sheet_size
 from esc_cli.media.formats.base import PictureFormat
-from esc_cli.media.formats.registry import FORMATS, check_fits
+from esc_cli.media.formats.registry import DEFAULT_FORMAT, check_fits
 from esc_cli.media.picture import Picture, PictureFile
 from esc_cli.media.video.animation import AnimationWriter, animation_limitations
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.containers import Container, EncodeSettings
+from esc_cli.media.video.containers import Container
+from esc_cli.media.video.encode_settings import EncodeSettings
+from esc_cli.media.video.frame import Frame
 from esc_cli.media.video.image_sequence import SequenceWriter, sequence_limitations
-from esc_cli.media.video.reader import Frame, turned
 from esc_cli.media.video.sequence_names import SequenceNames
 from esc_cli.media.write import encode_file
 
@@ -158,7 +160,7 @@ class PreviewSheet(_Pictures):
         UsageError: The format of the result is a container for clips.
     """
 
-    label = "_preview"
+    label = PREVIEW_LABEL
 
     def __init__(self, destination: Destination) -> None:
         named = destination.format
@@ -169,7 +171,7 @@ class PreviewSheet(_Pictures):
             )
         if isinstance(named, Container) and not destination.is_folder:
             raise UsageError(f"a preview is a picture, but {named.name} is a container for clips")
-        super().__init__(named if isinstance(named, PictureFormat) else FORMATS["PNG"])
+        super().__init__(named if isinstance(named, PictureFormat) else DEFAULT_FORMAT)
 
     def limitations(
         self, source: Source, clip: Clip, size: tuple[int, int], settings: EncodeSettings
@@ -188,9 +190,9 @@ class PreviewSheet(_Pictures):
         task, begun = work.task, time.monotonic()
         with noting(lambda: nothing_kept(task)), task.open() as reader:
             for number, low in enumerate(spread(reader, task, task.options.preview or 1), start=1):
-                high = turned(work.frames(low), task.clip.rotation_deg)
+                high = work.frames(low).turned(task.clip.rotation_deg)
                 time_s = high.pts * task.clip.time_base - task.clip.origin_s
-                pictures.append(captioned(work.frames.as_picture(high), (time_text(time_s),)))
+                pictures.append(captioned(high.as_picture(gray=task.clip.gray), (time_text(time_s),)))
                 work.report(number, number / max(time.monotonic() - begun, 1e-9))
             if not pictures:
                 raise no_frame(task)

@@ -147,7 +147,7 @@ def _size_of(clip: Clip, size: Geometry) -> tuple[int, int]:
 
     The geometry applies to the clip as it is displayed, after rotation.
     """
-    if clip.rotation_deg % 180 == 0:
+    if not clip.swaps_sides:
         return size.size_of(clip.height, clip.width)
     width, height = size.size_of(clip.width, clip.height)
     return height, width

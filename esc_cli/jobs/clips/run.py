@@ -8,11 +8,11 @@ from pathlib import Path
 import torch
 
 from esc_cli.enhancement.enlarge import Enlarger
-from esc_cli.jobs.clips.sinks import Sink, as_picture
+from esc_cli.jobs.clips.sinks import Sink
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.pipeline import in_order
 from esc_cli.media.picture import Picture, WriteSettings
-from esc_cli.media.video.reader import UNDAMAGED, Frame
+from esc_cli.media.video.frame import UNDAMAGED, Frame
 
 PublishMade = Callable[[Path | None, Sequence[str]], None]
 """Does what ``Publish`` does, and receives the sentences that say how frames went through the network."""
@@ -95,7 +95,7 @@ class FrameEnlarger:
     def __init__(self, enlarger: Enlarger, task: ClipTask) -> None:
         self._enlarger = enlarger
         self.model = enlarger.models.name
-        self._clip = task.clip
+        self._gray = task.clip.gray
         self._size = task.height, task.width
         self._before: Frame | None = None
         self._high: Picture | None = None
@@ -106,17 +106,13 @@ class FrameEnlarger:
         """Enlarge the next frame."""
         repeated = self.enlarged.repeated
         if self._high is None or self._before is None or not _are_equal(frame, self._before):
-            result = self._enlarger.to_size(self.as_picture(frame), self._size)
+            result = self._enlarger.to_size(frame.as_picture(gray=self._gray), self._size)
             self._high, self.enlarged = result.picture, EnlargedFrames(result.ways, repeated)
         else:
             self.enlarged = replace(self.enlarged, repeated=repeated + 1)
         self._before = frame
         self.damage += frame.damage
         return replace(frame, color=self._high.color, alpha=self._high.alpha)
-
-    def as_picture(self, frame: Frame) -> Picture:
-        """Return a frame as a picture."""
-        return as_picture(frame, self._clip)
 
 
 def _are_equal(frame: Frame, other: Frame) -> bool:

@@ -1,16 +1,15 @@
 """Read a few frames that are spread over a clip, to make a preview or to choose the model."""
 
 from collections.abc import Iterator
-from io import BufferedReader
+from typing import TYPE_CHECKING
 
-from esc_cli.enhancement.choice import MOST_LOOKS
-from esc_cli.enhancement.traces import Traces, traces_in
-from esc_cli.errors import InputError
-from esc_cli.jobs.clips.task import ClipTask, FrameSource
-from esc_cli.media.video.reader import Frame, pts_at
+from esc_cli.media.video.frame import Frame
+
+if TYPE_CHECKING:
+    from esc_cli.jobs.clips.task import ClipTask, FrameSource
 
 
-def spread(reader: FrameSource, task: ClipTask, count: int) -> Iterator[Frame]:
+def spread(reader: "FrameSource", task: "ClipTask", count: int) -> Iterator[Frame]:
     """Yield different frames at equal distances: ``count``, or all if there are fewer.
 
     If equal parts of the time do not give enough frames, as in a short clip, or one whose duration is not
@@ -23,14 +22,14 @@ def spread(reader: FrameSource, task: ClipTask, count: int) -> Iterator[Frame]:
     if len(chosen) == count:
         yield from (next(reader.frames_from(pts)) for pts in chosen)
         return
-    begin = pts_at(task.clip, task.options.start_s) if task.options.start_s else task.clip.start_pts
+    begin = task.clip.pts_at(task.options.start_s) if task.options.start_s else task.clip.start_pts
     there = [frame.pts for frame in reader.frames_from(begin)]
     kept = min(count, len(there))
     wanted = {there[(2 * number + 1) * len(there) // (2 * kept)] for number in range(kept)}
     yield from (frame for frame in reader.frames_from(begin) if frame.pts in wanted)
 
 
-def samples(reader: FrameSource, task: ClipTask, count: int) -> Iterator[Frame]:
+def samples(reader: "FrameSource", task: "ClipTask", count: int) -> Iterator[Frame]:
     """Divide a clip into ``count`` equal parts, and yield one frame from the middle of each.
 
     A part in which no frame begins after its middle gives its first frame, if one begins in it.
@@ -44,25 +43,7 @@ def samples(reader: FrameSource, task: ClipTask, count: int) -> Iterator[Frame]:
     part_s = (end_s - start_s) / count
     for number in range(count):
         for time_s in (start_s + part_s * (number + 0.5), start_s + part_s * number):
-            first = next(reader.frames_from(pts_at(clip, time_s)), None)
+            first = next(reader.frames_from(clip.pts_at(time_s)), None)
             if first is not None:
                 yield first
                 break
-
-
-def looks_at_clip(task: ClipTask) -> list[Traces]:
-    """Analyze a few frames. A stream can be read only once, so only its first frame is analyzed.
-
-    Raises:
-        InputError: The clip cannot be read at all.
-    """
-    if isinstance(task.source.content, BufferedReader):
-        return [traces_in(task.open().peek())]
-    with task.open() as reader:
-        first = traces_in(reader.peek())
-        try:
-            return [traces_in(frame.color) for frame in samples(reader, task, MOST_LOOKS)] or [first]
-        except (InputError, IndexError):
-            # A clip that cannot be read from the middle may be readable from the beginning. PyAV raises
-            # IndexError if a stream appears later.
-            return [first]

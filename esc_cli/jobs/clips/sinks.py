@@ -6,11 +6,8 @@ from typing import Protocol, Self
 
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.clips.work_folder import Segments
-from esc_cli.media.metadata.kinds import Metadata
-from esc_cli.media.picture import Picture
-from esc_cli.media.video.clip import Clip
 from esc_cli.media.video.encoding import SegmentWriter
-from esc_cli.media.video.reader import UNDAMAGED, Frame
+from esc_cli.media.video.frame import UNDAMAGED, Frame
 
 SEGMENT_FRAMES = 48
 """Number of frames in a segment, which is the most that a killed run loses.
@@ -82,9 +79,3 @@ class SegmentSink:
             self._folder.finish(self._path, self._frames, self._last_pts, self._damage)
             self._number += 1
         self._writer, self._frames, self._damage = None, 0, UNDAMAGED
-
-
-def as_picture(frame: Frame, clip: Clip) -> Picture:
-    """Return a frame as a picture."""
-    depth_bits = 8 if clip.depth_bits <= 8 else 16
-    return Picture(frame.color, frame.alpha, clip.gray, Metadata(), "PNG", depth_bits=depth_bits)

@@ -1,17 +1,23 @@
 """Define the task of making a clip, or an image sequence, a preview sheet or a stream from a clip."""
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import asdict, dataclass, field
+from io import BufferedReader
 from typing import TYPE_CHECKING, Protocol, Self
 
 from torch import Tensor
 
+from esc_cli.enhancement.choice import MOST_LOOKS, Chooser
+from esc_cli.enhancement.traces import Traces, traces_in
+from esc_cli.errors import InputError
 from esc_cli.jobs.clips.options import ClipOptions
+from esc_cli.jobs.clips.samples import samples
+from esc_cli.jobs.options import Options
 from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.task import Task
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.containers import EncodeSettings
-from esc_cli.media.video.reader import Frame
+from esc_cli.media.video.encode_settings import EncodeSettings
+from esc_cli.media.video.frame import Frame
 
 if TYPE_CHECKING:
     from esc_cli.jobs.clips.outputs import ClipOutput
@@ -71,7 +77,44 @@ class ClipTask(Task):
         """Size of the written frames or picture, (height, width), as far as it is known before the work."""
         return self.output.written_size(self)
 
+    def looks(self, options: Options) -> Iterable[Traces]:
+        """Analyze a few frames. A stream can be read only once, so only its first frame is analyzed.
+
+        Args:
+            options: Unused, because the task has the options for clips.
+
+        Raises:
+            InputError: The clip cannot be read at all.
+        """
+        if isinstance(self.source.content, BufferedReader):
+            return [traces_in(self.open().peek())]
+        with self.open() as reader:
+            first = traces_in(reader.peek())
+            try:
+                return [traces_in(frame.color) for frame in samples(reader, self, MOST_LOOKS)] or [first]
+            except (InputError, IndexError):
+                # A clip that cannot be read from the middle may be readable from the beginning. PyAV raises
+                # IndexError if a stream appears later.
+                return [first]
+
+    @property
+    def is_one_file(self) -> bool:
+        """Whether the result is one file."""
+        return self.output.is_one_file
+
+    def own_recipe(self, chooser: Chooser) -> Recipe:
+        """Return the options for clips and the settings of the encoder, as a JSON object."""
+        # How damage is handled is one of the recorded options.
+        asked = _texts(self.options.apart_from_damage)
+        if self.in_place is not None:  # the settings follow from the original, which is not there any more
+            return {"clip": asked}
+        return {"clip": {**asked, "encode": _texts(self.settings)}}
+
     @property
     def _is_taken(self) -> bool:
         """Whether the result's name is taken. For an image sequence, any of its names counts."""
         return self.output.is_there(self.target)
+
+
+def _texts(options: ClipOptions | EncodeSettings) -> dict[str, str]:
+    return {key: str(value) for key, value in asdict(options).items()}

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from esc_cli.errors import OutputError
 from esc_cli.jobs.work_folder import LockedFolder, Parts, number_of
-from esc_cli.media.video.reader import UNDAMAGED, Damage
+from esc_cli.media.video.frame import UNDAMAGED, Damage
 from esc_cli.storage.whole_files import flush_to_disk, output_error
 
 _UNKNOWN = "unknown"
@@ -70,7 +70,7 @@ class Segments(Parts):
 
     @property
     def damage(self) -> Damage:
-        """The damage in the frames of all finished segments, also of those that earlier runs made."""
+        """The damage in ``frames``, also in those that earlier runs made."""
         counts = (map(int, path.stem.split("_")[3:]) for path in self.segments)
         return sum((Damage(*count) for count in counts), UNDAMAGED)
 

@@ -9,6 +9,9 @@ from esc_cli.errors import UsageError
 AUTO_PREVIEW = "auto"
 """The request for the part of a picture with the most detail, or for some frames of a clip."""
 
+PREVIEW_LABEL = "_preview"
+"""The part of a preview's name that follows the label of the size."""
+
 _AUTO_FRAMES = 9
 _HINT = "use auto, a number of frames or parts, or a part of a picture as X,Y or X,Y,WIDTH,HEIGHT"
 

@@ -1,25 +1,23 @@
 """Define the task of making a preview of a picture, and plan it."""
 
 from dataclasses import dataclass
-from typing import Any
 
 from esc_cli.engine.tiling.tiles import Span
+from esc_cli.enhancement.choice import Chooser
 from esc_cli.enhancement.parts import Area, area_of_result, work_px
 from esc_cli.enhancement.size import Geometry
 from esc_cli.errors import UsageError
 from esc_cli.jobs.naming import Destination, target_path
 from esc_cli.jobs.options import Options
-from esc_cli.jobs.previews.request import PreviewRequest
+from esc_cli.jobs.previews.request import PREVIEW_LABEL, PreviewRequest
 from esc_cli.jobs.previews.sheet import sheet_size
+from esc_cli.jobs.record import Recipe
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.task import PictureTask
 from esc_cli.media.archives import ArchiveFormat
 from esc_cli.media.formats.base import PictureFormat
-from esc_cli.media.formats.registry import FORMATS
+from esc_cli.media.formats.registry import DEFAULT_FORMAT
 from esc_cli.media.probe import Probe
-
-LABEL = "_preview"
-"""The part of a preview's name that follows the label of the size."""
 
 PART_PX = 128
 """Side of a part that is chosen here, in pixels of the picture."""
@@ -45,10 +43,14 @@ class PreviewTask(PictureTask):
         return "HTML" if self.is_page else super().format_name
 
     @property
-    def shown(self) -> dict[str, Any]:
-        """What the preview shows, as a JSON object."""
+    def is_one_file(self) -> bool:
+        """Whether the result is one file. A page has its pictures beside it."""
+        return not self.is_page
+
+    def own_recipe(self, chooser: Chooser) -> Recipe:
+        """Return what the preview shows, as a JSON object."""
         place = None if self.request.place is None else list(self.request.place)
-        return {"parts": self.request.parts, "place": place, "exact": self.exact}
+        return {"preview": {"parts": self.request.parts, "place": place, "exact": self.exact}}
 
     @property
     def written_size(self) -> tuple[int, int]:
@@ -97,12 +99,12 @@ def plan_preview(
     Raises:
         UsageError: The part is not inside the picture, or the format of the result is not one of pictures.
     """
-    format = destination.format or FORMATS["PNG"]
+    format = destination.format or DEFAULT_FORMAT
     if not isinstance(format, PictureFormat):
         if not destination.is_folder:
             what = "an archive" if isinstance(format, ArchiveFormat) else "a container for clips"
             raise UsageError(f"a preview is a picture, but {format.name} is {what}")
-        format = FORMATS["PNG"]
+        format = DEFAULT_FORMAT
     request = options.previewed or PreviewRequest()
     place = request.place
     if place is not None and not _is_inside(place, header):
@@ -111,10 +113,10 @@ def plan_preview(
             f"which has {header.width}x{header.height} pixels"
         )
     height, width = size.size_of(header.height, header.width)
-    labels = (f"{label}{LABEL}" for label in (size.label, size.file_label((height, width))))
+    labels = (f"{label}{PREVIEW_LABEL}" for label in (size.label, size.file_label((height, width))))
     target = target_path(source, destination, format, *labels)
     if target is not None and destination.is_folder:
-        target = target.with_name(f"{target.stem}{LABEL}{target.suffix}")
+        target = target.with_name(f"{target.stem}{PREVIEW_LABEL}{target.suffix}")
     return PreviewTask(
         source=source,
         target=target,

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from esc_cli.jobs.archives.run import PageWork, looks_at_archive, make_archive
+from esc_cli.jobs.archives.run import PageWork, make_archive
 from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.run import EnlargedFrames, Made
 from esc_cli.jobs.events import Done, Progressed, seconds_since
@@ -43,9 +43,7 @@ class ArchiveMaker:
         """
         self._context.check_free(task)
         begun, total_px = time.monotonic(), task.low_px
-        choice = self._context.chooser.choose(
-            task.factor, lambda: looks_at_archive(task, self._pictures.read_file)
-        )
+        choice = self._context.chooser.choose(task.factor, lambda: task.looks(self._context.options))
         enlarger = self._context.begin(task, choice)
         publish = self._context.publisher(task, choice, original_of(task))
         pages = EnlargedFrames()

@@ -10,7 +10,6 @@ from esc_cli.enhancement.choice import Choice
 from esc_cli.jobs.clips.division import Division, Part, Turn, make_part, times_of
 from esc_cli.jobs.clips.encoded_outputs import ContainerFile
 from esc_cli.jobs.clips.run import EnlargedFrames, FrameEnlarger, Made, make_clip
-from esc_cli.jobs.clips.samples import looks_at_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done, seconds_since
 from esc_cli.jobs.pipeline import EndOfRun
@@ -40,7 +39,7 @@ class ClipMaker:
         """
         self._context.check_free(task)
         begun = time.monotonic()
-        choice = self._context.chooser.choose(task.factor, lambda: looks_at_clip(task))
+        choice = self._context.chooser.choose(task.factor, lambda: task.looks(self._context.options))
         enlarger = self._context.begin(task, choice)
         original = original_of(task)
 
@@ -63,7 +62,7 @@ class ClipMaker:
         times = times_of(task)
         if times is None:
             return None
-        choice = self._context.chooser.choose(task.factor, lambda: looks_at_clip(task))
+        choice = self._context.chooser.choose(task.factor, lambda: task.looks(self._context.options))
         model = self._context.chooser.models(choice).name
         return Division(identity_of(task.source, task.identity, model), choice, times)
 

@@ -23,12 +23,11 @@ from esc_cli.jobs.previews.making import Preview, make_preview
 from esc_cli.jobs.previews.task import PreviewTask
 from esc_cli.jobs.record import Account, Stamp, stamp_unchanged, status_of, write_record
 from esc_cli.jobs.streams import write_stdout
-from esc_cli.jobs.task import PictureTask, Task
+from esc_cli.jobs.task import PictureTask, Task, decoded
 from esc_cli.jobs.work.context import RunContext
 from esc_cli.jobs.work.events import done_event, notes_on_choice
 from esc_cli.media.metadata.fitting import metadata_lost
 from esc_cli.media.picture import PictureFile
-from esc_cli.media.read import read_file
 from esc_cli.media.write import encode_file, held_by
 from esc_cli.storage.whole_files import write_whole
 
@@ -78,26 +77,17 @@ class PictureMaker:
         self._context.check_free(task)
         check_room_for_reading(task, self._context.free_bytes)
         if isinstance(source, bytes):
-            file, stamp = self.read_file(source), None
+            file, stamp = decoded(source, self._context.options), None
         else:
             file, stamp = self._read_path(task, cast(Path, source))  # frames from a pipe belong to a clip
         return Loaded(file, stamp, self._context.chooser.choose(task.factor, lambda: looks_at(file)))
 
     def _read_path(self, task: PictureTask, source: Path) -> tuple[PictureFile, Stamp | None]:
         before = status_of(source)
-        file = self.read_file(source)
+        file = decoded(source, self._context.options)
         if (file.first.height, file.first.width) != (task.probe.height, task.probe.width):
             raise InputError(f"{source} changed after the work was planned")
         return file, None if task.recipe is None else stamp_unchanged(source, before)
-
-    def read_file(self, source: Path | bytes) -> PictureFile:
-        """Decode a picture as the options of the run say.
-
-        Raises:
-            InputError: The picture cannot be read.
-        """
-        options = self._context.options
-        return read_file(source, options.largest_px, keep_damaged=options.keeps_damaged)
 
     def read_page(self, task: PictureTask, content: bytes, choice: Choice | None) -> Loaded:
         """Read a page of an archive, whose model was chosen for all pages.
@@ -107,7 +97,7 @@ class PictureMaker:
             OutOfMemoryError: There is too little memory.
         """
         check_room_for_reading(task, self._context.free_bytes)
-        return Loaded(self.read_file(content), None, choice)
+        return Loaded(decoded(content, self._context.options), None, choice)
 
     def enlarge(self, task: PictureTask, loaded: Loaded) -> HighFile:
         """Enlarge a picture that was read.
@@ -119,9 +109,8 @@ class PictureMaker:
         self._context.check_free(task)
         if isinstance(task, PreviewTask):
             return self._preview(task, loaded)
-        name, enlarger = task.source.name, partial(self._context.begin, task, loaded.choice)
         return self.enlarged(
-            task, loaded, enlarger, lambda done, total: self._context.listener(Progressed(name, done, total))
+            task, loaded, partial(self._context.begin, task, loaded.choice), self._reporter(task)
         )
 
     def enlarged(
@@ -151,18 +140,16 @@ class PictureMaker:
 
     def _preview(self, task: PreviewTask, loaded: Loaded) -> HighFile:
         """Enlarge parts of a picture, and estimate the time for the whole."""
-        name, enlarger = task.source.name, self._context.begin(task, loaded.choice)
-        begun = time.monotonic()
-        preview = make_preview(
-            task,
-            loaded.file.first,
-            enlarger,
-            lambda done, total: self._context.listener(Progressed(name, done, total)),
-        )
+        enlarger, begun = self._context.begin(task, loaded.choice), time.monotonic()
+        preview = make_preview(task, loaded.file.first, enlarger, self._reporter(task))
         seconds = seconds_since(begun)
         whole_seconds = None if task.exact else seconds_of_whole(task, enlarger.models)
         file = PictureFile((preview.sheet,))
         return HighFile(file, loaded.stamp, loaded.choice, seconds, (), 0, preview, whole_seconds)
+
+    def _reporter(self, task: PictureTask) -> Callable[[int, int], None]:
+        """Return the function that reports the work that is done on a task, and its total."""
+        return lambda done, total: self._context.listener(Progressed(task.source.name, done, total))
 
     def write(self, task: PictureTask, high: HighFile, ended: EndOfRun) -> Done:
         """Encode and publish a result, with its record.

@@ -1,5 +1,12 @@
 """The work on all kinds of tasks, which is the same on one machine and on the workers of a cluster."""
 
+from typing import cast
+
+from esc_cli.jobs.archives.task import ArchiveTask
+from esc_cli.jobs.clips.task import ClipTask
+from esc_cli.jobs.events import Done
+from esc_cli.jobs.pipeline import EndOfRun
+from esc_cli.jobs.task import Task
 from esc_cli.jobs.work.archives import ArchiveMaker
 from esc_cli.jobs.work.clips import ClipMaker
 from esc_cli.jobs.work.context import RunContext
@@ -22,3 +29,19 @@ class Work:
         self.pictures = PictureMaker(context)
         self.clips = ClipMaker(context)
         self.archives = ArchiveMaker(context, self.pictures)
+
+    def make(self, task: Task, ended: EndOfRun) -> Done:
+        """Make a clip or an archive, whose work is not divided into steps that overlap.
+
+        Args:
+            task: The task.
+            ended: Whether the run has ended. If it is set, nothing is published any more.
+
+        Raises:
+            EscError: The result cannot be made. The error is an instance of a subclass.
+            SkipError: The result appeared after planning.
+            EndedError: The run has ended.
+        """
+        if isinstance(task, ClipTask):
+            return self.clips.make(task)
+        return self.archives.make(cast(ArchiveTask, task), ended)

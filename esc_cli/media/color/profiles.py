@@ -5,7 +5,7 @@ maintained binding is imagecodecs (80 MB installed), which writes the time of da
 """
 
 import struct
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +35,21 @@ class Primaries:
     green: Chromaticity
     blue: Chromaticity
     white: Chromaticity = D65
+
+    @classmethod
+    def of(cls, numbers: Sequence[float]) -> "Primaries":
+        """Return the primaries with these numbers, as ``numbers`` lists them.
+
+        Raises:
+            ValueError: There are not eight numbers.
+        """
+        red, green, blue, white = zip(numbers[::2], numbers[1::2], strict=True)
+        return cls(red, green, blue, white)
+
+    @property
+    def numbers(self) -> tuple[float, ...]:
+        """The eight numbers, as files list them: x and y of red, green, blue and white."""
+        return (*self.red, *self.green, *self.blue, *self.white)
 
     def is_near(self, other: "Primaries") -> bool:
         """Return whether no coordinate differs by more than the rounding in files."""

@@ -20,6 +20,7 @@ from esc_cli.media.color.profiles import (
     sampled_curve,
     srgb_curve,
 )
+from esc_cli.media.pillow import is_gray
 
 CodePoints = tuple[int, int]
 """Color primaries and transfer characteristics, as numbered in Rec. ITU-T H.273."""
@@ -47,7 +48,7 @@ def profile_of_png(image: Image.Image, header: bytes) -> bytes | None:
 
     Source: PNG, third edition, 4.3 (precedence) and 11.3.2.
     """
-    gray, has_profile = _is_gray(image), bool(image.info.get("icc_profile"))
+    gray, has_profile = is_gray(image), bool(image.info.get("icc_profile"))
     points = _cicp(header)
     if points is not None:
         # If the file also has a profile that states something else, sRGB must be stated explicitly.
@@ -61,11 +62,7 @@ def profile_of_nclx(image: Image.Image, header: bytes) -> bytes | None:
     Source: ISO/IEC 23008-12 (HEIF), 6.5.5.
     """
     points = None if image.info.get("icc_profile") else _nclx(header)
-    return None if points is None else _of_code_points(points, _is_gray(image))
-
-
-def _is_gray(image: Image.Image) -> bool:
-    return Image.getmodebase(image.mode) == "L"
+    return None if points is None else _of_code_points(points, is_gray(image))
 
 
 def _of_code_points(points: CodePoints, gray: bool, say_srgb: bool = False) -> bytes | None:

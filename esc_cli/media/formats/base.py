@@ -8,13 +8,13 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from PIL import ExifTags, Image
+from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from esc_cli.media.metadata.companions import companions_of_xmp
 from esc_cli.media.metadata.kinds import Held, Metadata, size_bytes
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
-from esc_cli.media.pillow import PILLOW_ERRORS, WIDE_MODES, Opened, undecoded_share
+from esc_cli.media.pillow import Opened, converted_mode, exif_orientation, undecoded_share
 from esc_cli.media.pixels.bits import FLOAT_BITS
 
 if TYPE_CHECKING:  # headers are read without numpy and torch
@@ -195,6 +195,16 @@ class PictureFormat:
             content: Content of the same file.
         """
         return None
+
+    def undecoded_share(self, opened: Opened, content: bytes) -> float:
+        """Return the share of the pixels that Pillow, which must decode row by row, does not find in a file.
+
+        Args:
+            opened: The opened file.
+            content: Content of the same file, or of a part of it.
+        """
+        again = (self.open(io.BytesIO(content), opened.name, opened.largest_px) for _ in range(2))
+        return undecoded_share(again)
 
     def depth_bits(self, opened: Opened) -> int:
         """Return the bits per channel in the file; Pillow silently reduces color pictures to 8."""
@@ -377,33 +387,3 @@ class PictureFormat:
             metadata: The metadata of each picture, fitted to the format; later pages may have none.
         """
         return encoded
-
-
-def converted_mode(image: Image.Image) -> str | None:
-    """Return the mode of an image whose colors are converted to sRGB, otherwise None."""
-    return image.mode if image.mode in ("CMYK", "LAB") else None
-
-
-def share_undecoded_by_pillow(format: PictureFormat, opened: Opened, content: bytes) -> float:
-    """Return the share of the pixels that Pillow, which must decode row by row, does not find in a file."""
-    return undecoded_share(format.open(io.BytesIO(content), opened.name, opened.largest_px) for _ in range(2))
-
-
-def is_deep_color_still(opened: Opened, depth_bits: int) -> bool:
-    """Return whether a file is a still whose bits Pillow would drop.
-
-    Pillow keeps the bits of gray stills. Animations are left to Pillow, which composes their frames.
-    """
-    image = opened.image
-    animated = getattr(image, "n_frames", 1) > 1
-    return image.mode not in WIDE_MODES and depth_bits > 8 and not animated
-
-
-def exif_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation, 1 to 8; 1 if it is missing or broken."""
-    try:
-        # PNG's own method would decode the whole picture to find EXIF after the pixels.
-        value = Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-    except PILLOW_ERRORS:
-        return 1
-    return value if value in range(1, 9) else 1

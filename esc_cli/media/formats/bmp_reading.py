@@ -14,6 +14,8 @@ from typing import IO, TYPE_CHECKING, Any, cast
 
 from PIL import Image, ImageFile
 
+from esc_cli.media.metadata.kinds import METERS_AN_INCH
+
 if TYPE_CHECKING:  # headers are read without numpy
     import numpy as np
     import numpy.typing as npt
@@ -36,7 +38,6 @@ _USUAL_MASKS = {
 }
 
 _EMBEDDED_PROFILE = b"DEBM"  # "MBED" as a number
-_METERS_AN_INCH = 0.0254
 
 _END_OF_ROW, _END, _MOVE = 0, 1, 2
 _NIBBLES = [bytes((value >> 4, value & 15)) for value in range(256)]
@@ -157,7 +158,7 @@ def _palette(file: IO[bytes], size: int, bits: int, fields: bytes, pixels_place:
 
 def _dpi(fields: bytes) -> tuple[float, float] | None:
     across, down = struct.unpack_from("<24xii", fields) if fields else (0, 0)
-    return (across * _METERS_AN_INCH, down * _METERS_AN_INCH) if across > 0 and down > 0 else None
+    return (across * METERS_AN_INCH, down * METERS_AN_INCH) if across > 0 and down > 0 else None
 
 
 def _profile(file: IO[bytes], size: int, fields: bytes) -> bytes | None:

@@ -12,11 +12,12 @@ from PIL.ImageFile import ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
 from esc_cli.errors import DamageError
-from esc_cli.media.formats.base import PictureFormat, share_undecoded_by_pillow
+from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.metadata.companions import GAIN_MAP, companions_behind
-from esc_cli.media.metadata.exif import exif_dpi
+from esc_cli.media.metadata.exif import EXIF_MARK, exif_dpi
 from esc_cli.media.metadata.extended_xmp import fits_in_jpeg, xmp_of_segments, xmp_segments
 from esc_cli.media.metadata.iptc import LARGEST_IN_JPEG_BYTES, jpeg_segment
+from esc_cli.media.metadata.jpeg_segments import LARGEST_CONTENT_BYTES
 from esc_cli.media.metadata.kinds import Held, Metadata
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.pillow import Opened
@@ -24,16 +25,10 @@ from esc_cli.media.pillow import Opened
 if TYPE_CHECKING:
     from esc_cli.media.picture import Picture
 
-EXIF_IN_JPEG = b"Exif\0\0"
-"""Prefix of EXIF in a JPEG segment. Source: Exif 2.32, 4.7.2."""
-
 _TIFF_MARKS = (b"II*\0", b"MM\0*")
 
 _ISO_GAIN_MAP = b"urn:iso:std:iso:ts:21496:-1\0"
 """Prefix of a gain map's description in an APP2 segment. Source: ISO 21496-1, annex C."""
-
-# Source: JPEG T.81 B.1.1.4: a segment's length has 16 bits and includes the length field itself.
-_LARGEST_SEGMENT_BYTES = 65_533
 
 # Source: JFIF 1.02, units of the density; 0 means that the density is an aspect ratio.
 _JFIF_UNITS = (1, 2)
@@ -74,9 +69,9 @@ class Jpeg(PictureFormat):
     holds = frozenset(("icc_profile", "exif", "xmp", "iptc", "dpi", "comment"))
     largest_part_bytes = MappingProxyType(
         {
-            "exif": _LARGEST_SEGMENT_BYTES,
+            "exif": LARGEST_CONTENT_BYTES,
             "iptc": LARGEST_IN_JPEG_BYTES,
-            "comment": _LARGEST_SEGMENT_BYTES,
+            "comment": LARGEST_CONTENT_BYTES,
         }
     )
     bytes_a_value = 0.08
@@ -101,7 +96,7 @@ class Jpeg(PictureFormat):
         """
         if opened.image.info.get("progressive"):
             return None
-        share = share_undecoded_by_pillow(self, opened, content.rpartition(_END)[0] or content)
+        share = self.undecoded_share(opened, content.rpartition(_END)[0] or content)
         return share if share * opened.image.height > _BLOCK_PX else 0.0
 
     def jpeg_step(self, image: Image.Image) -> float:
@@ -162,9 +157,9 @@ class Jpeg(PictureFormat):
 
 def _exif_of_segments(contents: list[bytes]) -> bytes | None:
     """Return EXIF, which some cameras divide among segments, but not a second block as Pillow does."""
-    blocks = [content.removeprefix(EXIF_IN_JPEG) for content in contents if content.startswith(EXIF_IN_JPEG)]
+    blocks = [content.removeprefix(EXIF_MARK) for content in contents if content.startswith(EXIF_MARK)]
     parts = [block for number, block in enumerate(blocks) if not (number and block.startswith(_TIFF_MARKS))]
-    return EXIF_IN_JPEG + b"".join(parts) if parts else None
+    return EXIF_MARK + b"".join(parts) if parts else None
 
 
 def _exif_dpi(exif: bytes) -> tuple[float, float] | None:

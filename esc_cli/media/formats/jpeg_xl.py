@@ -14,9 +14,9 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from esc_cli.errors import InputError
-from esc_cli.media.formats.base import PictureFormat, exif_orientation
+from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.metadata.companions import GAIN_MAP
-from esc_cli.media.pillow import Opened, check_pixels
+from esc_cli.media.pillow import Opened, check_pixels, exif_orientation
 
 if TYPE_CHECKING:
     from esc_cli.media.picture import Picture

@@ -1,13 +1,13 @@
 """The base class of formats whose values are light, beyond the white of a screen."""
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from PIL import Image
 from PIL.ImageFile import ImageFile
 
 from esc_cli.media.formats.base import PictureFormat
-from esc_cli.media.pillow import Opened
+from esc_cli.media.pillow import Opened, is_gray
 from esc_cli.media.pixels.bits import FLOAT_BITS
 
 if TYPE_CHECKING:
@@ -23,10 +23,18 @@ class LightFile(ImageFile):
     Attributes:
         primaries: The primaries that the file states; None if it states none.
         notes: Sentences about what is not read.
+
+    Args:
+        file: The file.
+        name: Name of the file in messages.
     """
 
     primaries: "Primaries | None" = None
     notes: tuple[str, ...] = ()
+
+    def __init__(self, file: IO[bytes], name: str) -> None:
+        self._name_in_messages = name
+        super().__init__(file)
 
     def _set(self, height: int, width: int, *, gray: bool, alpha: bool) -> None:
         self._size, self._mode = (width, height), _MODES[gray, alpha]
@@ -63,8 +71,7 @@ class LightFormat(PictureFormat):
         """Return the profile of light with the primaries of the file, by default those of sRGB."""
         from esc_cli.media.color.light import light_profile
 
-        gray = Image.getmodebase(image.mode) == "L"
-        return light_profile(getattr(image, "primaries", None), gray=gray)
+        return light_profile(getattr(image, "primaries", None), gray=is_gray(image))
 
     def limitations(self, probe: "Probe") -> Iterator[str]:
         """Yield a note if the colors of a picture for a screen are converted to light."""

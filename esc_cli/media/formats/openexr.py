@@ -91,8 +91,7 @@ class OpenExr(LightFormat):
         header: dict[str, Any] = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
         primaries = primaries_of(picture.metadata.icc_profile)
         if primaries is not None:
-            points = (primaries.red, primaries.green, primaries.blue, primaries.white)
-            header[_CHROMATICITIES] = tuple(value for point in points for value in point)
+            header[_CHROMATICITIES] = primaries.numbers
         content = io.BytesIO()
         try:
             OpenEXR.File(header, channels).write(content)
@@ -115,10 +114,6 @@ class ExrFile(LightFile):
     channels: tuple[str, ...] = ()
     data_window = (0, 0, 0, 0)
     stored_px = 0
-
-    def __init__(self, file: IO[bytes], name: str) -> None:
-        self._name_in_messages = name
-        super().__init__(file)
 
     def _open(self) -> None:
         file = cast(IO[bytes], self.fp)
@@ -210,14 +205,9 @@ def _moved(range: slice, by: int) -> slice:
 
 
 def _primaries(chromaticities: Any) -> "Primaries | None":
-    """Return the primaries of an attribute, which lists red, green, blue and white."""
     from esc_cli.media.color.profiles import Primaries
 
-    if chromaticities is None:
-        return None
-    values = [float(value) for value in chromaticities]
-    red, green, blue, white = zip(values[::2], values[1::2], strict=True)
-    return Primaries(red, green, blue, white)
+    return None if chromaticities is None else Primaries.of([float(value) for value in chromaticities])
 
 
 def _notes(parts: int, header: Mapping[str, Any], other_channels: set[str], hidden: bool) -> Iterator[str]:

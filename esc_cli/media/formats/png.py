@@ -16,14 +16,7 @@ from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import Blend, Disposal, PngImageFile
 
 from esc_cli.errors import DamageError
-from esc_cli.media.formats.base import (
-    INT32_MAX,
-    PictureFormat,
-    exif_orientation,
-    is_deep_color_still,
-    share_undecoded_by_pillow,
-)
-from esc_cli.media.formats.jpeg import EXIF_IN_JPEG
+from esc_cli.media.formats.base import INT32_MAX, PictureFormat
 from esc_cli.media.formats.png_chunks import (
     RAW_PROFILE,
     Chunk,
@@ -41,11 +34,12 @@ from esc_cli.media.formats.png_chunks import (
     with_metadata_mended,
     xmp_chunk,
 )
+from esc_cli.media.metadata.exif import EXIF_MARK
 from esc_cli.media.metadata.extended_xmp import XMP_IN_JPEG
 from esc_cli.media.metadata.iptc import iptc_of_resources, resource
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.metadata.pillow_metadata import bytes_or_none
-from esc_cli.media.pillow import Opened
+from esc_cli.media.pillow import Opened, exif_orientation, is_deep_color_still, is_gray
 
 if TYPE_CHECKING:
     from esc_cli.media.picture import AnimationTiming, Picture
@@ -65,8 +59,6 @@ _BIT_DEPTH_OFFSET = 24
 
 _TIFF_HEADER = re.compile(rb"II\*\0|MM\0\*")
 _LARGEST_HEAD_BYTES = 20
-
-_GRAY_MODES = ("1", "L", "LA", "I;16")
 
 # Source: PNG 11.3.6.2 (fcTL): the numerator and the denominator of a delay have 16 bits each.
 _LARGEST_DELAY = 2**16 - 1
@@ -114,7 +106,7 @@ class Png(PictureFormat):
         """Return the share of a still; the frames of an animation are composed."""
         if getattr(opened.image, "n_frames", 1) > 1:
             return None
-        return share_undecoded_by_pillow(self, opened, content)
+        return self.undecoded_share(opened, content)
 
     def depth_bits(self, opened: Opened) -> int:
         """Read the bit depth from IHDR."""
@@ -214,7 +206,7 @@ def _stored_metadata(image: PngImageFile) -> Metadata:
     segment = texts["app1"]  # the content of a JPEG segment
     file: IO[bytes] | None = getattr(image, "fp", None)  # a copied image has none
     chunk = exif_chunk(file) if file else None
-    stored = None if chunk is None else EXIF_IN_JPEG + chunk
+    stored = None if chunk is None else EXIF_MARK + chunk
     exif = bytes_or_none(info.get("exif")) or stored or _exif_in(texts["exif"])
     xmp = bytes_or_none(info.get("xmp")) or texts["xmp"]
     return Metadata(
@@ -233,7 +225,7 @@ def _exif_in(profile: bytes) -> bytes | None:
     Some programs write the marker of a JPEG segment, or a few zeros, before it.
     """
     found = _TIFF_HEADER.search(profile[:_LARGEST_HEAD_BYTES])
-    return EXIF_IN_JPEG + profile[found.start() :] if found else None
+    return EXIF_MARK + profile[found.start() :] if found else None
 
 
 def _metadata_chunks(metadata: Metadata) -> "Iterator[Chunk]":
@@ -310,8 +302,7 @@ def _disposed(
 def _slim(canvas: Image.Image, image: PngImageFile) -> Image.Image:
     """Return a copy of the canvas in the smallest mode for its content, with the file's metadata."""
     opaque = canvas.getchannel("A").getextrema() == (255, 255)
-    gray = image.mode in _GRAY_MODES
-    copy = canvas.convert(("L" if gray else "RGB") + ("" if opaque else "A"))
+    copy = canvas.convert(("L" if is_gray(image) else "RGB") + ("" if opaque else "A"))
     copy.info = {key: value for key, value in image.info.items() if key != "transparency"}
     return copy
 

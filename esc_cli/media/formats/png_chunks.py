@@ -10,6 +10,9 @@ from typing import IO, cast
 
 from PIL.PngImagePlugin import PngImageFile, iTXt
 
+from esc_cli.media.metadata.exif import EXIF_MARK
+from esc_cli.media.metadata.kinds import METERS_AN_INCH
+
 _PIXELS = (b"IDAT", b"fdAT")
 """The chunks with the pixels of a still, and of an animation's later frames."""
 
@@ -39,7 +42,6 @@ _TEXT_CHUNKS = (b"iTXt", b"zTXt", b"tEXt")
 _COLOR_CHUNKS = frozenset((b"iCCP", b"sRGB", b"gAMA", b"cHRM", b"cICP"))
 _BYTES_A_LINE = 36
 
-_METERS_AN_INCH = 0.0254
 _PER_METER = 1
 
 
@@ -68,7 +70,7 @@ def icc_chunk(profile: bytes) -> Chunk:
 
 def exif_block_chunk(exif: bytes) -> Chunk:
     """Return a chunk with EXIF, which does not begin with "Exif" in a PNG."""
-    return Chunk(b"eXIf", exif.removeprefix(b"Exif\0\0"))
+    return Chunk(b"eXIf", exif.removeprefix(EXIF_MARK))
 
 
 def xmp_chunk(packet: bytes) -> Chunk:
@@ -78,7 +80,7 @@ def xmp_chunk(packet: bytes) -> Chunk:
 
 def resolution_chunk(dpi: tuple[float, float]) -> Chunk:
     """Return a chunk with a horizontal and a vertical resolution, given in dots per inch."""
-    across, down = (round(value / _METERS_AN_INCH) for value in dpi)
+    across, down = (round(value / METERS_AN_INCH) for value in dpi)
     return Chunk(b"pHYs", struct.pack(">IIB", across, down, _PER_METER))
 
 

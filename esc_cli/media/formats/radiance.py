@@ -116,8 +116,7 @@ class Radiance(LightFormat):
         primaries = primaries_of(picture.metadata.icc_profile)
         lines = ["#?RADIANCE", f"SOFTWARE={made_by()}", f"{_FORMAT}={_RGBE}"]
         if primaries is not None:
-            points = (primaries.red, primaries.green, primaries.blue, primaries.white)
-            lines.append(f"{_PRIMARIES}=" + " ".join(f"{value:.5f}" for point in points for value in point))
+            lines.append(f"{_PRIMARIES}=" + " ".join(f"{value:.5f}" for value in primaries.numbers))
         size = f"-Y {picture.height} +X {picture.width}\n"
         return "\n".join((*lines, "", size)).encode() + _encoded(_rounded(values_of(picture)))
 
@@ -127,10 +126,6 @@ class RadianceFile(LightFile):
 
     format = Radiance.name
     format_description = "Radiance HDR"
-
-    def __init__(self, file: IO[bytes], name: str) -> None:
-        self._name_in_messages = name
-        super().__init__(file)
 
     def _open(self) -> None:
         file = cast(IO[bytes], self.fp)
@@ -169,14 +164,12 @@ def read_header(beginning: bytes, name: str) -> RadianceHeader:
 
 
 def _primaries(text: str) -> "Primaries | None":
-    """Parse red, green, blue and white, each as x and y."""
     from esc_cli.media.color.profiles import Primaries
 
     try:
-        red, red_y, green, green_y, blue, blue_y, white, white_y = (float(number) for number in text.split())
+        return Primaries.of([float(number) for number in text.split()])
     except ValueError:
         return None
-    return Primaries((red, red_y), (green, green_y), (blue, blue_y), (white, white_y))
 
 
 def _decoded(header: RadianceHeader, content: bytes, name: str) -> "npt.NDArray[np.float32]":

@@ -12,8 +12,9 @@ from math import ceil
 from typing import IO
 
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 
-from esc_cli.media.metadata.exif import exif_of_tree, tree_has_fixed_note
+from esc_cli.media.metadata.exif import EXIF_MARK, exif_of_tree, tree_has_fixed_note
 from esc_cli.media.metadata.iptc import iptc_of_stream
 from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.pillow import PILLOW_ERRORS
@@ -30,22 +31,24 @@ from esc_cli.media.tiff_directories import (
     number_field,
 )
 
-# Source: DNG 1.7 (DNGVersion, ColorMatrix1, AsShotNeutral, AsShotWhiteXY, LinearRaw); TIFF 6.0
-# (NewSubfileType, whose bit 0 is "reduced resolution", size, strips, tiles); TIFF technical note 1 (SubIFDs);
+# Source: TIFF 6.0 (NewSubfileType, whose bit 0 is "reduced resolution"); DNG 1.7 (its tags; LinearRaw);
 # TIFF/EP, ISO 12234-2 (CFA).
-_DNG_VERSION, _NEW_SUBFILE_TYPE, _SUB_DIRECTORIES = 50706, 254, 330
-_COLOR_MATRIX, _WHITE_BALANCE = 50721, frozenset((50728, 50729))
+_WHITE_BALANCE = frozenset((Tag.AsShotNeutral, Tag.AsShotWhiteXY))
 _REDUCED = 1
-_WIDTH, _HEIGHT, _PHOTOMETRIC, _ROWS_OF_STRIP, _TILE_WIDTH, _TILE_HEIGHT = 256, 257, 262, 278, 322, 323
-_STRIPS, _TILES = (273, 279), (324, 325)
+_STRIPS = (Tag.StripOffsets, Tag.StripByteCounts)
+_TILES = (Tag.TileOffsets, Tag.TileByteCounts)
 _SENSOR_DATA = (32_803, 34_892)
 
-# Source: Exif 2.32, tables 3 and 15, and the tags of Windows that ExifTool lists (rating, title, keywords).
+# Source: Exif 2.32, tables 3 and 15, and the tags of Windows that ExifTool lists.
 _EXIF_TAGS = frozenset(
-    (270, 271, 272, 282, 283, 296, 305, 306, 315, 33432, 18246, 18249, *range(40091, 40096))
+    (
+        *(Tag.ImageDescription, Tag.Make, Tag.Model, Tag.Software, Tag.DateTime, Tag.Artist, Tag.Copyright),
+        *(Tag.XResolution, Tag.YResolution, Tag.ResolutionUnit),
+        *(Tag.Rating, Tag.RatingPercent),
+        *(Tag.XPTitle, Tag.XPComment, Tag.XPAuthor, Tag.XPKeywords, Tag.XPSubject),
+    )
 )
-_COLOR_SPACE, _UNCALIBRATED = 0xA001, 0xFFFF
-_XMP, _IPTC = 700, 33723
+_UNCALIBRATED = 0xFFFF
 
 # Source: "Describing the Canon Raw v3 (CR3) file format" by Laurent Clevy. A box has its size and its name.
 _CR3 = b"ftypcrx "
@@ -60,10 +63,10 @@ def is_tiff_of_camera(file: IO[bytes]) -> bool:
     try:
         reader = TiffReader(file)
         first = reader.directory(reader.first)
-        reduced = _number(reader, first, _NEW_SUBFILE_TYPE) & _REDUCED
-        is_thumbnail = bool(reduced) and _SUB_DIRECTORIES in first.entries
-        is_sensor_data = _number(reader, first, _PHOTOMETRIC) in _SENSOR_DATA
-        return _DNG_VERSION in first.entries or is_thumbnail or is_sensor_data
+        reduced = reader.number_of(first, Tag.NewSubfileType) & _REDUCED
+        is_thumbnail = bool(reduced) and Tag.SubIFDs in first.entries
+        is_sensor_data = reader.number_of(first, Tag.PhotometricInterpretation) in _SENSOR_DATA
+        return Tag.DNGVersion in first.entries or is_thumbnail or is_sensor_data
     except (ValueError, struct.error):
         return False
     finally:
@@ -78,7 +81,9 @@ def is_dng(file: IO[bytes]) -> bool:
 def lacks_white_balance(file: IO[bytes]) -> bool:
     """Return whether a file is a DNG that states no white balance for its colors. Gray needs none."""
     first = _first_of_dng(file)
-    return first is not None and _COLOR_MATRIX in first.entries and _WHITE_BALANCE.isdisjoint(first.entries)
+    return (
+        first is not None and Tag.ColorMatrix1 in first.entries and _WHITE_BALANCE.isdisjoint(first.entries)
+    )
 
 
 def _first_of_dng(file: IO[bytes]) -> Directory | None:
@@ -87,7 +92,7 @@ def _first_of_dng(file: IO[bytes]) -> Directory | None:
         first = reader.directory(reader.first)
     except (ValueError, struct.error):
         return None
-    return first if _DNG_VERSION in first.entries else None
+    return first if Tag.DNGVersion in first.entries else None
 
 
 def is_whole(file: IO[bytes]) -> bool:
@@ -106,29 +111,25 @@ def is_whole(file: IO[bytes]) -> bool:
 
 def _directories_of_sensor_data(reader: TiffReader) -> Iterator[Directory]:
     first = reader.directory(reader.first)
-    nested = reader.numbers(first.entries[_SUB_DIRECTORIES]) if _SUB_DIRECTORIES in first.entries else ()
+    nested = reader.numbers(first.entries[Tag.SubIFDs]) if Tag.SubIFDs in first.entries else ()
     for directory in (first, *(reader.directory(start) for start in nested)):
-        if _number(reader, directory, _PHOTOMETRIC) in _SENSOR_DATA:
+        if reader.number_of(directory, Tag.PhotometricInterpretation) in _SENSOR_DATA:
             yield directory
 
 
 def _has_all_pieces(reader: TiffReader, directory: Directory) -> bool:
     entries = directory.entries
-    height, width = (_number(reader, directory, tag) for tag in (_HEIGHT, _WIDTH))
+    height, width = (reader.number_of(directory, tag) for tag in (Tag.ImageLength, Tag.ImageWidth))
     offsets, counts = _TILES if _TILES[0] in entries else _STRIPS
     if offsets not in entries or counts not in entries:
         return False
     if offsets == _TILES[0]:
-        across, down = (_number(reader, directory, tag) or 1 for tag in (_TILE_WIDTH, _TILE_HEIGHT))
+        across, down = (reader.number_of(directory, tag) or 1 for tag in (Tag.TileWidth, Tag.TileLength))
     else:
-        across, down = width, _number(reader, directory, _ROWS_OF_STRIP) or height
+        across, down = width, reader.number_of(directory, Tag.RowsPerStrip) or height
     pieces = list(zip(reader.numbers(entries[offsets]), reader.numbers(entries[counts]), strict=False))
     enough = len(pieces) >= ceil(width / across) * ceil(height / down)
     return enough and all(start + size <= reader.size_bytes for start, size in pieces)
-
-
-def _number(reader: TiffReader, directory: Directory, tag: int) -> int:
-    return reader.number(directory.entries[tag]) if tag in directory.entries else 0
 
 
 # Metadata
@@ -164,7 +165,7 @@ def metadata_of_preview(preview: bytes) -> RawMetadata:
     try:
         with Image.open(io.BytesIO(preview), formats=("JPEG",)) as image:
             block = image.info.get("exif", b"")
-        reader = TiffReader(io.BytesIO(block.removeprefix(b"Exif\0\0")))
+        reader = TiffReader(io.BytesIO(block.removeprefix(EXIF_MARK)))
         return _with_exif(reader.tree(reader.directory(reader.first)), reader.layout)
     except PILLOW_ERRORS:
         return RawMetadata()
@@ -172,10 +173,14 @@ def metadata_of_preview(preview: bytes) -> RawMetadata:
 
 def _of_tiff(reader: TiffReader) -> RawMetadata:
     first = reader.directory(reader.first)
-    blocks = {tag: reader.field(first.entries[tag]).data for tag in (_XMP, _IPTC) if tag in first.entries}
+    blocks = {
+        tag: reader.field(first.entries[tag]).data
+        for tag in (Tag.XMLPacket, Tag.IPTCNAA)
+        if tag in first.entries
+    }
     found = _with_exif(reader.tree(first), reader.layout)
-    iptc = iptc_of_stream(blocks.get(_IPTC, b""))
-    return replace(found, metadata=replace(found.metadata, xmp=blocks.get(_XMP), iptc=iptc))
+    iptc = iptc_of_stream(blocks.get(Tag.IPTCNAA, b""))
+    return replace(found, metadata=replace(found.metadata, xmp=blocks.get(Tag.XMLPacket), iptc=iptc))
 
 
 def _of_boxes(beginning: bytes) -> RawMetadata:
@@ -211,7 +216,7 @@ def _with_exif(tree: Tree, layout: Layout) -> RawMetadata:
         if isinstance(nested, dict) and nested:
             kept[tag] = nested
     details = kept.get(EXIF_DIRECTORY)
-    if isinstance(details, dict) and _COLOR_SPACE in details:
-        kept[EXIF_DIRECTORY] = {**details, _COLOR_SPACE: number_field(_UNCALIBRATED, SHORT)}
+    if isinstance(details, dict) and Tag.ColorSpace in details:
+        kept[EXIF_DIRECTORY] = {**details, Tag.ColorSpace: number_field(_UNCALIBRATED, SHORT)}
     exif = exif_of_tree(kept, layout.order) if kept else None
     return RawMetadata(Metadata(exif=exif), tree_has_fixed_note(kept))

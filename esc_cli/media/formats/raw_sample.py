@@ -10,6 +10,7 @@ from typing import cast
 
 import numpy as np
 import numpy.typing as npt
+from PIL.ExifTags import Base as Tag
 
 from esc_cli.media.color.profiles import Array
 from esc_cli.media.color.signalling import PRIMARIES
@@ -31,7 +32,8 @@ _REC_2020 = PRIMARIES[9]
 _DENOMINATOR = 10_000
 
 # Source: TIFF 6.0, appendix A; TIFF/EP (ISO 12234-2), CFARepeatPatternDim and CFAPattern; DNG 1.7, chapter 4.
-_FULL, _FILTERS, _RED_GREEN_GREEN_BLUE = 0, 32_803, b"\0\1\1\2"
+_FILTER_PATTERN, _RED_GREEN_GREEN_BLUE = 33_422, b"\0\1\1\2"
+_FULL, _FILTERS = 0, 32_803
 _DAYLIGHT = 21
 _WHITE_LEVEL = 65_535
 
@@ -56,29 +58,29 @@ def dng(
     pixels = _mosaic((light * np.asarray(neutral)).clip(0, 1) * _WHITE_LEVEL)
     start = len(_LAYOUT.header(0))
     to_camera = np.diag(neutral) @ np.linalg.inv(cast(Array, _REC_2020.to_xyz()))
-    directory = {
-        254: _numbers(LONG, _FULL),
-        256: _numbers(LONG, width),
-        257: _numbers(LONG, height),
-        258: _numbers(SHORT, 16),
-        259: _numbers(SHORT, 1),
-        262: _numbers(SHORT, _FILTERS),
-        271: Field(ASCII, b"Example\0"),
-        272: Field(ASCII, b"Example Camera\0"),
-        273: _numbers(LONG, start),
-        274: _numbers(SHORT, 1),
-        277: _numbers(SHORT, 1),
-        278: _numbers(LONG, height),
-        279: _numbers(LONG, pixels.nbytes),
-        33421: _numbers(SHORT, 2, 2),
-        33422: Field(BYTE, _RED_GREEN_GREEN_BLUE),
-        50706: Field(BYTE, b"\1\4\0\0"),
-        50707: Field(BYTE, b"\1\1\0\0"),
-        50708: Field(ASCII, b"Example Camera\0"),
-        50717: _numbers(LONG, _WHITE_LEVEL),
-        50721: _fractions(SIGNED_RATIONAL, to_camera.flatten()),
-        50728: _fractions(RATIONAL, np.asarray(neutral)),
-        50778: _numbers(SHORT, _DAYLIGHT),
+    directory: dict[int, Field] = {
+        Tag.NewSubfileType: _numbers(LONG, _FULL),
+        Tag.ImageWidth: _numbers(LONG, width),
+        Tag.ImageLength: _numbers(LONG, height),
+        Tag.BitsPerSample: _numbers(SHORT, 16),
+        Tag.Compression: _numbers(SHORT, 1),
+        Tag.PhotometricInterpretation: _numbers(SHORT, _FILTERS),
+        Tag.Make: Field(ASCII, b"Example\0"),
+        Tag.Model: Field(ASCII, b"Example Camera\0"),
+        Tag.StripOffsets: _numbers(LONG, start),
+        Tag.Orientation: _numbers(SHORT, 1),
+        Tag.SamplesPerPixel: _numbers(SHORT, 1),
+        Tag.RowsPerStrip: _numbers(LONG, height),
+        Tag.StripByteCounts: _numbers(LONG, pixels.nbytes),
+        Tag.CFARepeatPatternDim: _numbers(SHORT, 2, 2),
+        _FILTER_PATTERN: Field(BYTE, _RED_GREEN_GREEN_BLUE),
+        Tag.DNGVersion: Field(BYTE, b"\1\4\0\0"),
+        Tag.DNGBackwardVersion: Field(BYTE, b"\1\1\0\0"),
+        Tag.UniqueCameraModel: Field(ASCII, b"Example Camera\0"),
+        Tag.WhiteLevel: _numbers(LONG, _WHITE_LEVEL),
+        Tag.ColorMatrix1: _fractions(SIGNED_RATIONAL, to_camera.flatten()),
+        Tag.AsShotNeutral: _fractions(RATIONAL, np.asarray(neutral)),
+        Tag.CalibrationIlluminant1: _numbers(SHORT, _DAYLIGHT),
     }
     held = {tag: value for tag, value in {**directory, **tags}.items() if value is not None}
     position = start + pixels.nbytes + pixels.nbytes % 2

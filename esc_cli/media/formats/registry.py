@@ -44,7 +44,7 @@ FORMATS: dict[str, PictureFormat] = {format.name: format for format in _FORMATS}
 WRITTEN: tuple[PictureFormat, ...] = tuple(format for format in _FORMATS if format.written_as is None)
 """The formats that the program writes."""
 
-DEFAULT = FORMATS["PNG"]
+DEFAULT_FORMAT = FORMATS["PNG"]
 """The fallback for sources whose format cannot be written; PNG supports everything except floats."""
 
 PICTURE_EXTENSIONS = frozenset(extension for format in _FORMATS for extension in format.extensions)
@@ -111,10 +111,10 @@ def format_named(text: str) -> PictureFormat:
 
 def format_like(source_format: str) -> PictureFormat:
     """Return the default format of a result: its source's format, or another if that cannot be written."""
-    format = FORMATS.get(source_format, DEFAULT)
+    format = FORMATS.get(source_format, DEFAULT_FORMAT)
     if format.written_as is not None:
         return FORMATS[format.written_as]
-    return format if format.is_installed() else DEFAULT
+    return format if format.is_installed() else DEFAULT_FORMAT
 
 
 def check_written(format: PictureFormat) -> None:

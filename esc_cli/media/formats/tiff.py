@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
 from PIL import Image
+from PIL.ExifTags import Base as Tag
 from PIL.ImageFile import ImageFile
 from PIL.TiffImagePlugin import AppendingTiffWriter, TiffImageFile
 
 from esc_cli.errors import OutputError
 from esc_cli.media.formats import tiff_kinds
-from esc_cli.media.formats.base import INT32_MAX, PictureFormat, share_undecoded_by_pillow
+from esc_cli.media.formats.base import INT32_MAX, PictureFormat
+from esc_cli.media.formats.tiff_copies import as_classic
 from esc_cli.media.metadata.exif import (
     RESOLUTION_TAGS,
     STORAGE_TAGS,
@@ -41,7 +43,6 @@ from esc_cli.media.tiff_directories import (
     Field,
     TiffReader,
     Tree,
-    as_classic,
     directory_at,
 )
 
@@ -51,8 +52,8 @@ if TYPE_CHECKING:
 
 # On an upscaled photo, LZW with differencing takes 0.023 s/MP for 30 % of the raw size, and Pillow's Deflate
 # takes 0.086 s/MP for 26 %.
-_PREDICTOR, _HORIZONTAL_DIFFERENCES = 317, 2
-_OPTIONS = {"compression": "tiff_lzw", "tiffinfo": {_PREDICTOR: _HORIZONTAL_DIFFERENCES}}
+_HORIZONTAL_DIFFERENCES = 2
+_OPTIONS = {"compression": "tiff_lzw", "tiffinfo": {Tag.Predictor: _HORIZONTAL_DIFFERENCES}}
 # Options of libvips for more than 8 bits. On the same photo, Deflate with differencing takes 0.079 s/MP for
 # 57 % of the raw size, and LZW takes 0.082 s/MP for 79 %. For floats, Deflate takes 0.147 s/MP for 44 %, and
 # LZW takes 0.137 s/MP for 54 %.
@@ -60,14 +61,14 @@ _DEEP_OPTIONS = {"compression": "deflate"}
 _CLASSIC_BYTES = 2**32 - 2**24
 """The maximum size of the pixels in a classic TIFF, whose offsets have 32 bits."""
 
-# Source: TIFF 6.0, sections 8, 18 and 19, appendix A; XMP specification part 3, 1.1.6; ICC.1:2022, B.4.
-_PHOTOMETRIC, _ORIENTATION = 262, 274
-_XMP, _IPTC, _PHOTOSHOP, _PROFILE = 700, 33723, 34377, 34675
-_METADATA_TAGS = RESOLUTION_TAGS | {_XMP, _IPTC, _PHOTOSHOP, _PROFILE, EXIF_DIRECTORY, GPS_DIRECTORY}
+# Source: XMP specification part 3, 1.1.6; Photoshop TIFF technical notes; ICC.1:2022, B.4.
+_BLOCKS = (Tag.XMLPacket, Tag.IPTCNAA, Tag.ImageResources, Tag.InterColorProfile)
+"""Tags with metadata of other standards: XMP, captions, Photoshop's resources and the color profile."""
+
+_METADATA_TAGS = RESOLUTION_TAGS | {*_BLOCKS, EXIF_DIRECTORY, GPS_DIRECTORY}
 
 _BIG_TIFF_OF_BIG_ENDIAN = b"MM\0+"
-_PLACES = ((273, 279), (324, 325))
-"""Tags with the offsets and sizes of strips, and of tiles. Source: TIFF 6.0, sections 8 and 15."""
+_PLACES = ((Tag.StripOffsets, Tag.StripByteCounts), (Tag.TileOffsets, Tag.TileByteCounts))
 
 _PROFILE_SPACES = {0: b"GRAY", 1: b"GRAY", 2: b"RGB "}
 """The color space of a matching profile, by PhotometricInterpretation. Source: ICC.1:2022, 7.2.6."""
@@ -128,17 +129,18 @@ class Tiff(PictureFormat):
 
     def decode_deep(self, opened: Opened, source: Path | bytes, page: int) -> "Pixels":
         """Decode with libvips. Associated alpha is divided out; other extra channels are dropped."""
+        from esc_cli.media.formats.tiff_decoding import decoded
         from esc_cli.media.pixels.orientation import turned
 
         number = cast(tiff_kinds.TiffPages, opened.image).directory_number(page)
-        pixels = tiff_kinds.decoded(opened.image, source, number, opened.name)
+        pixels = decoded(opened.image, source, number, opened.name)
         return replace(pixels, values=turned(pixels.values, _orientation(opened.image)))
 
     def missing_share(self, opened: Opened, content: bytes) -> float | None:
         """Return the share of strips or tiles that the file does not hold to their ends."""
         tags = tiff_kinds.tags_of(opened.image)
         if not tiff_kinds.is_compressed(opened.image) and not self.is_too_deep_for_pillow(opened):
-            return share_undecoded_by_pillow(self, opened, content)
+            return self.undecoded_share(opened, content)
         for offsets, counts in _PLACES:
             pieces = zip(tags.get(offsets, ()), tags.get(counts, ()), strict=False)
             lost = [int(start + size > len(content)) for start, size in pieces]
@@ -151,7 +153,7 @@ class Tiff(PictureFormat):
 
         It does not see an orientation that is stored in bytes instead of 16-bit integers.
         """
-        stored = tiff_kinds.tags_of(image).get(_ORIENTATION) if isinstance(image, TiffImageFile) else None
+        stored = tiff_kinds.tags_of(image).get(Tag.Orientation) if isinstance(image, TiffImageFile) else None
         return _orientation(image) if isinstance(stored, bytes) else 1
 
     def companions(self, opened: Opened) -> Iterator[str]:
@@ -242,22 +244,19 @@ class Tiff(PictureFormat):
 
 def _orientation(image: Image.Image) -> int:
     """Return the orientation of the current page, 1 to 8, of any type of whole numbers."""
-    stored = tiff_kinds.tags_of(image).get(_ORIENTATION, 1)
+    stored = tiff_kinds.tags_of(image).get(Tag.Orientation, 1)
     number = int.from_bytes(stored[:1]) if isinstance(stored, bytes) else stored
     return int(number) if number in range(1, 9) else 1
 
 
 def _stored_metadata(image: TiffImageFile) -> Metadata:
     with _page(image) as (reader, page):
-        read = {
-            tag: reader.field(page.entries[tag]).data
-            for tag in (_XMP, _IPTC, _PHOTOSHOP, _PROFILE)
-            if tag in page.entries
-        }
-        captions = iptc_of_stream(read.get(_IPTC, b"")) or iptc_of_resources(read.get(_PHOTOSHOP, b""))
+        read = {tag: reader.field(page.entries[tag]).data for tag in _BLOCKS if tag in page.entries}
+        resources = read.get(Tag.ImageResources, b"")
+        captions = iptc_of_stream(read.get(Tag.IPTCNAA, b"")) or iptc_of_resources(resources)
         exif = exif_of_page(reader, page, fitted_no_data(image, tiff_kinds.shift_of_values(image)))
         dpi, geo = dpi_of_page(reader, page), geo_of_page(reader, page)
-    return Metadata(read.get(_PROFILE), exif, read.get(_XMP), dpi, captions, geo=geo)
+    return Metadata(read.get(Tag.InterColorProfile), exif, read.get(Tag.XMLPacket), dpi, captions, geo=geo)
 
 
 @contextmanager
@@ -287,13 +286,13 @@ def _page_with(page: Directory, reader: TiffReader, metadata: Metadata) -> Tree:
     }
     if metadata.exif is not None:
         tags |= movable_exif_tree(metadata.exif, without=STORAGE_TAGS)
-    photometric = reader.number(page.entries[_PHOTOMETRIC])
+    photometric = reader.number(page.entries[Tag.PhotometricInterpretation])
     profile = metadata.icc_profile
     fits = profile is not None and profile[16:20] == _PROFILE_SPACES.get(photometric)
     blocks = {
-        _XMP: (BYTE, metadata.xmp),
-        _IPTC: (UNDEFINED, metadata.iptc),
-        _PROFILE: (UNDEFINED, profile if fits else None),
+        Tag.XMLPacket: (BYTE, metadata.xmp),
+        Tag.IPTCNAA: (UNDEFINED, metadata.iptc),
+        Tag.InterColorProfile: (UNDEFINED, profile if fits else None),
     }
     fields = {tag: Field(type, data) for tag, (type, data) in blocks.items() if data is not None}
     places = {} if metadata.geo is None else dict(metadata.geo.fields)

@@ -1,62 +1,83 @@
-"""Decide which library reads each kind of TIFF, and apply the meaning of its samples.
+"""Decide which library reads each kind of TIFF.
 
 Pillow reads every header, and it decodes the usual kinds of 8 bits. This module registers more kinds in
-Pillow. libvips decodes them, and those that Pillow would reduce or read wrongly. Where both are wrong, which
-includes all pages with one plane for each channel, libvips gets a copy of the page that declares plain gray
-samples, and this module applies their meaning.
+Pillow. libvips decodes them, and those that Pillow would reduce or read wrongly (``tiff_decoding``).
 """
 
-import io
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from enum import IntEnum
 from functools import cache
-from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, Any, cast
 
 from PIL import Image, TiffImagePlugin
+from PIL.ExifTags import Base as Tag
 from PIL.TiffImagePlugin import TiffImageFile
 
 from esc_cli.errors import InputError
 from esc_cli.media.damage import keeps_damaged
 from esc_cli.media.formats.tiff_pages import TiffContents, contents_of
-from esc_cli.media.metadata.no_data import no_data_of
 from esc_cli.media.pillow import PILLOW_ERRORS
-from esc_cli.media.tiff_directories import plain_pages
 
-if TYPE_CHECKING:
-    from esc_cli.media.pixels.depth import Array, Pixels
-
-# Source: TIFF 6.0, appendix A (tags), sections 16 to 18, 21 and 23 (colors).
-_WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _SAMPLES, _PLANAR = 256, 257, 258, 259, 262, 277, 284
-_COLOR_MAP, _EXTRA, _SAMPLE_FORMAT, _SUBSAMPLING = 320, 338, 339, 530
-_PLACES = frozenset((273, 324))  # StripOffsets, TileOffsets
-_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB, _PALETTE, _CMYK, _YCBCR, _CIELAB, _ICCLAB = 0, 1, 2, 3, 5, 6, 8, 9
+# Source: TIFF 6.0, sections 8 (compression, planes), 18 and 19 (samples), 16 to 18, 21 and 23 (colors).
+_PLACES = frozenset((Tag.StripOffsets, Tag.TileOffsets))
 _UNSIGNED, _SIGNED, _FLOATING = 1, 2, 3
 _SEPARATE_PLANES = 2
 _UNKNOWN, _ASSOCIATED, _UNASSOCIATED = 0, 1, 2
 _DEFAULT_SUBSAMPLING = (2, 2)
-_LARGEST_SHORT = 65_535
 _RAW, _WEBP = 1, 50_001
 _LZMA, _ZSTANDARD = 34_925, 50_000
 _ONLY_PILLOW = (_LZMA, _ZSTANDARD)
 """Compressions that the libtiff of libvips lacks."""
 
-_COLORS = {_WHITE_IS_ZERO: 1, _BLACK_IS_ZERO: 1, _RGB: 3, _CMYK: 4, _YCBCR: 3, _CIELAB: 3, _ICCLAB: 3}
+
+class Photometric(IntEnum):
+    """What samples mean.
+
+    Source: TIFF 6.0, PhotometricInterpretation; TIFF technical note 4 for ICCLab.
+    """
+
+    WHITE_IS_ZERO = 0
+    BLACK_IS_ZERO = 1
+    RGB = 2
+    PALETTE = 3
+    CMYK = 5
+    YCBCR = 6
+    CIELAB = 8
+    ICCLAB = 9
+
+
+ALPHA_MODES = ("LA", "La", "RGBA")
+"""Pillow's modes of pages with alpha, apart from palettes."""
+
+COLORS: dict[int, int] = {
+    Photometric.WHITE_IS_ZERO: 1,
+    Photometric.BLACK_IS_ZERO: 1,
+    Photometric.RGB: 3,
+    Photometric.CMYK: 4,
+    Photometric.YCBCR: 3,
+    Photometric.CIELAB: 3,
+    Photometric.ICCLAB: 3,
+}
 """Number of color channels by PhotometricInterpretation."""
-_CONVERTED = {_CMYK: "CMYK", _CIELAB: "LAB", _ICCLAB: "LAB"}
+
+CONVERTED: dict[int, str] = {
+    Photometric.CMYK: "CMYK",
+    Photometric.CIELAB: "LAB",
+    Photometric.ICCLAB: "LAB",
+}
 """Color spaces that are converted to sRGB, as Pillow's modes."""
 
-_NAMES = {
-    _WHITE_IS_ZERO: "gray",
-    _BLACK_IS_ZERO: "gray",
-    _RGB: "RGB",
-    _PALETTE: "a palette",
+_NAMES: dict[int, str] = {
+    Photometric.WHITE_IS_ZERO: "gray",
+    Photometric.BLACK_IS_ZERO: "gray",
+    Photometric.RGB: "RGB",
+    Photometric.PALETTE: "a palette",
     4: "a mask",
-    _CMYK: "CMYK",
-    _YCBCR: "YCbCr",
-    _CIELAB: "Lab",
-    _ICCLAB: "Lab",
+    Photometric.CMYK: "CMYK",
+    Photometric.YCBCR: "YCbCr",
+    Photometric.CIELAB: "Lab",
+    Photometric.ICCLAB: "Lab",
     10: "Lab (ITU)",
     32_844: "LogL",
     32_845: "LogLuv",
@@ -115,11 +136,11 @@ class TiffPages(TiffImageFile):
         return page if self.contents is None else self.contents.numbers[page]
 
     def _setup(self) -> None:
-        self.in_planes = self.tag_v2.get(_PLANAR, 1) == _SEPARATE_PLANES
-        if _PLANAR in self.tag_v2:
-            self.tag_v2[_PLANAR] = 1
-        if max(self.tag_v2.get(_COLOR_MAP, (0,))) in range(1, 256):
-            self.tag_v2[_COLOR_MAP] = tuple(257 * value for value in self.tag_v2[_COLOR_MAP])
+        self.in_planes = self.tag_v2.get(Tag.PlanarConfiguration, 1) == _SEPARATE_PLANES
+        if Tag.PlanarConfiguration in self.tag_v2:
+            self.tag_v2[Tag.PlanarConfiguration] = 1
+        if max(self.tag_v2.get(Tag.ColorMap, (0,))) in range(1, 256):
+            self.tag_v2[Tag.ColorMap] = tuple(257 * value for value in self.tag_v2[Tag.ColorMap])
         try:
             super()._setup()
         except (SyntaxError, LookupError) as error:
@@ -135,10 +156,10 @@ class TiffPages(TiffImageFile):
 
 def _kind_of(image: TiffPages) -> str:
     tags = image.tag_v2
-    photometric, compression = _photometric(tags), tags.get(_COMPRESSION, _RAW)
-    count, bits = tags.get(_SAMPLES, 1), max(tags.get(_BITS, (1,)))
+    photometric, compression = photometric_of(image), tags.get(Tag.Compression, _RAW)
+    count, bits = tags.get(Tag.SamplesPerPixel, 1), max(tags.get(Tag.BitsPerSample, (1,)))
     channels = "1 channel" if count == 1 else f"{count} channels"
-    planes = " in separate planes" if _has_planes(image) else ""
+    planes = " in separate planes" if has_planes(image) else ""
     method = _COMPRESSIONS.get(compression, f"compression {int(compression)}")
     packed = "" if compression == _RAW else f", {method}"
     color = _NAMES.get(photometric, f"photometric interpretation {photometric}")
@@ -152,7 +173,7 @@ def _is_unreadable(image: TiffPages) -> bool:
     Pillow mixes up the bytes of compressed floats and numbers with a sign if they are big-endian.
     """
     tags, bits = image.tag_v2, depth_bits(image)
-    compression, planes = tags.get(_COMPRESSION, _RAW), _has_planes(image)
+    compression, planes = tags.get(Tag.Compression, _RAW), has_planes(image)
     mixed_up = compression != _RAW and tags.prefix == b"MM" and _sample_format(tags) != _UNSIGNED
     if bits == 64:
         return mixed_up or planes
@@ -160,8 +181,8 @@ def _is_unreadable(image: TiffPages) -> bool:
         return True
     if not planes:
         return False
-    halved = _photometric(tags) == _YCBCR and tags.get(_SUBSAMPLING, _DEFAULT_SUBSAMPLING) != (1, 1)
-    return halved or _photometric(tags) not in _COLORS
+    photometric, subsampling = photometric_of(image), tags.get(Tag.YCbCrSubSampling, _DEFAULT_SUBSAMPLING)
+    return photometric not in COLORS or (photometric == Photometric.YCBCR and subsampling != (1, 1))
 
 
 def tags_of(image: Image.Image) -> TiffImagePlugin.ImageFileDirectory_v2:
@@ -171,7 +192,7 @@ def tags_of(image: Image.Image) -> TiffImagePlugin.ImageFileDirectory_v2:
 
 def depth_bits(image: Image.Image) -> int:
     """Return the bits per channel of the current page."""
-    return int(max(tags_of(image).get(_BITS, (1,))))
+    return int(max(tags_of(image).get(Tag.BitsPerSample, (1,))))
 
 
 def is_floating(image: Image.Image) -> bool:
@@ -190,26 +211,36 @@ def shift_of_values(image: Image.Image) -> int | None:
     kind = _sample_format(tags)
     if kind == _FLOATING:
         return 0
-    if _photometric(tags) not in (_BLACK_IS_ZERO, _RGB) or bits not in (8, 16):
+    if photometric_of(image) not in (Photometric.BLACK_IS_ZERO, Photometric.RGB) or bits not in (8, 16):
         return None
     return 2 ** (bits - 1) if kind == _SIGNED else 0
 
 
 def converted_space(image: Image.Image) -> str | None:
     """Return "CMYK" or "LAB" if reading converts the current page to sRGB, otherwise None."""
-    return _CONVERTED.get(_photometric(tags_of(image)))
+    return CONVERTED.get(photometric_of(image))
+
+
+def photometric_of(image: Image.Image) -> int:
+    """Return what the samples of the current page mean; see ``Photometric``."""
+    return int(tags_of(image).get(Tag.PhotometricInterpretation, Photometric.WHITE_IS_ZERO))
+
+
+def is_associated(image: Image.Image) -> bool:
+    """Return whether the colors of the current page are multiplied by alpha."""
+    return bool(tags_of(image).get(Tag.ExtraSamples, ())[:1] == (_ASSOCIATED,))
 
 
 def channels_left_out(image: Image.Image) -> int:
     """Return the number of channels of the current page that are neither color nor alpha."""
-    tags = tags_of(image)
-    kept = _COLORS.get(_photometric(tags), 1) + (image.mode in (*_ALPHA_MODES, "PA"))
-    return max(0, int(tags.get(_SAMPLES, 1)) - kept)
+    kept = COLORS.get(photometric_of(image), 1) + (image.mode in (*ALPHA_MODES, "PA"))
+    samples: int = tags_of(image).get(Tag.SamplesPerPixel, 1)
+    return max(0, samples - kept)
 
 
 def is_compressed(image: Image.Image) -> bool:
     """Return whether the current page is compressed."""
-    return bool(tags_of(image).get(_COMPRESSION, _RAW) != _RAW)
+    return bool(tags_of(image).get(Tag.Compression, _RAW) != _RAW)
 
 
 # Who decodes
@@ -221,19 +252,38 @@ def needs_libvips(image: Image.Image) -> bool:
     Of damaged pages, libvips returns more, because Pillow gives up at the first strip that is damaged.
     """
     tags = tags_of(image)
-    compression, photometric = tags.get(_COMPRESSION, _RAW), _photometric(tags)
-    if _has_planes(image):
+    compression, photometric = tags.get(Tag.Compression, _RAW), photometric_of(image)
+    if has_planes(image):
         return True
     if compression == _WEBP or _left_to_libvips(image):
         return True
-    if photometric == _YCBCR:
-        return bool(compression == _RAW and tags.get(_SUBSAMPLING, _DEFAULT_SUBSAMPLING) != (1, 1))
+    if photometric == Photometric.YCBCR:
+        return bool(compression == _RAW and tags.get(Tag.YCbCrSubSampling, _DEFAULT_SUBSAMPLING) != (1, 1))
     samples = (_sample_format(tags), depth_bits(image))
     deep = samples in (*_DEEP_SAMPLES, *_SIGNED_SAMPLES)
     damaged = keeps_damaged() and samples == (_UNSIGNED, 8) and compression != _RAW
-    plain = photometric in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB)
-    needed = deep or damaged or _is_associated(tags)
+    plain = photometric in (Photometric.WHITE_IS_ZERO, Photometric.BLACK_IS_ZERO, Photometric.RGB)
+    needed = deep or damaged or is_associated(image)
     return plain and needed and compression not in _ONLY_PILLOW
+
+
+def means_what_libvips_reads(image: Image.Image) -> bool:
+    """Return whether libvips applies the meaning of the samples itself, and rightly.
+
+    libvips 8.18 reads gray planes with alpha wrongly, no tiles in planes, no Lab of 8 bits, and floats
+    with white at 0 as if black were there. Where it divides by alpha, it rounds down, as Pillow does.
+    """
+    tags = tags_of(image)
+    if tags.get(Tag.Compression, _RAW) == _WEBP:
+        return True
+    in_planes = cast(TiffPages, image).in_planes
+    plain = photometric_of(image) in (Photometric.BLACK_IS_ZERO, Photometric.RGB, Photometric.YCBCR)
+    return plain and not in_planes and not is_associated(image)
+
+
+def only_pillow_decompresses(image: Image.Image) -> bool:
+    """Return whether the libtiff of libvips lacks the compression of the current page."""
+    return tags_of(image).get(Tag.Compression, _RAW) in _ONLY_PILLOW
 
 
 def _left_to_libvips(image: Image.Image) -> bool:
@@ -241,201 +291,13 @@ def _left_to_libvips(image: Image.Image) -> bool:
     return any(_LEFT_TO_LIBVIPS in str(tile.args) for tile in tiles)
 
 
-def _has_planes(image: Image.Image) -> bool:
-    return isinstance(image, TiffPages) and image.in_planes and tags_of(image).get(_SAMPLES, 1) > 1
-
-
-def _photometric(tags: Mapping[int, Any]) -> int:
-    return int(tags.get(_PHOTOMETRIC, _WHITE_IS_ZERO))
+def has_planes(image: Image.Image) -> bool:
+    """Return whether the current page has several planes, one for each channel."""
+    return isinstance(image, TiffPages) and image.in_planes and tags_of(image).get(Tag.SamplesPerPixel, 1) > 1
 
 
 def _sample_format(tags: Mapping[int, Any]) -> int:
-    return int(max(tags.get(_SAMPLE_FORMAT, (_UNSIGNED,))))
-
-
-# Decoding
-
-
-def decoded(image: Image.Image, source: Path | bytes, page: int, name: str) -> "Pixels":
-    """Decode the current page with libvips.
-
-    Associated alpha is divided out. Channels that are neither color nor alpha are dropped.
-
-    Args:
-        image: The opened file.
-        source: Path or content of the same file.
-        page: Number of the page.
-        name: Name of the file in messages.
-
-    Returns:
-        The pixels as they are stored, not turned.
-
-    Raises:
-        InputError: The page is damaged or incomplete.
-    """
-    if _means_what_libvips_reads(image):
-        values = decode_page(source, page, name)
-        _check_size(values, image, name)
-        return _numbers(values[..., : len(image.getbands())], image)
-    values = _plain_samples(source, page, name, image)
-    _check_size(values, image, name)
-    return _pixels_of_samples(values, image)
-
-
-def _check_size(values: "Array", image: Image.Image, name: str) -> None:
-    """Refuse a page with two entries of its width or height, of which libraries take one or the other."""
-    tags = tags_of(image)
-    if values.shape[:2] != (tags[_HEIGHT], tags[_WIDTH]):
-        raise InputError(f"{name} is damaged: it states two sizes")
-
-
-def _pixels_of_samples(values: "Array", image: Image.Image) -> "Pixels":
-    """Apply the meaning of all samples of a page, of shape (H, W, C)."""
-    tags, photometric = tags_of(image), _photometric(tags_of(image))
-    values = _straight(values[..., : _COLORS[photometric] + (image.mode in _ALPHA_MODES)], tags)
-    if photometric not in (_WHITE_IS_ZERO, _BLACK_IS_ZERO, _RGB):
-        return _through_pillow(values, photometric, image)
-    pixels = _numbers(values, image)
-    if photometric == _WHITE_IS_ZERO:
-        pixels.values[..., 0] = _white_of(pixels.values) - pixels.values[..., 0]
-    return pixels
-
-
-def decode_page(source: Path | bytes, page: int, name: str) -> "Array":
-    """Decode a page as it is stored, or fail if a tile is damaged or missing.
-
-    libvips only warns of such a tile and makes it black, so the first attempt fails on warnings. Harmless
-    oddities cause warnings, too, but without a description. In this case, a second attempt fails on errors.
-
-    Returns:
-        Pixels of shape (H, W, C), with the data type and channels of the file.
-
-    Raises:
-        InputError: The file is damaged, incomplete or of a kind that libvips does not read.
-    """
-    from esc_cli.media import vips
-
-    return vips.decode(source, "tiffload_buffer", name, fail_on=("warning", "error"), page=page)
-
-
-def _means_what_libvips_reads(image: Image.Image) -> bool:
-    """Return whether libvips applies the meaning of the samples itself, and rightly.
-
-    libvips 8.18 reads gray planes with alpha wrongly, no tiles in planes, no Lab of 8 bits, and floats
-    with white at 0 as if black were there. Where it divides by alpha, it rounds down, as Pillow does.
-    """
-    tags = tags_of(image)
-    if tags.get(_COMPRESSION, _RAW) == _WEBP:
-        return True
-    in_planes = cast(TiffPages, image).in_planes
-    plain = _photometric(tags) in (_BLACK_IS_ZERO, _RGB, _YCBCR)
-    return plain and not in_planes and not _is_associated(tags)
-
-
-def _plain_samples(source: Path | bytes, page: int, name: str, image: Image.Image) -> "Array":
-    """Return all samples of a page as they are stored, of shape (H, W, C)."""
-    import numpy as np
-
-    content = plain_pages(source if isinstance(source, bytes) else source.read_bytes(), page)
-    tags = tags_of(image)
-    planes = tags.get(_SAMPLES, 1) if _has_planes(image) else 1
-    decode = _page_of_pillow if tags.get(_COMPRESSION, _RAW) in _ONLY_PILLOW else decode_page
-    return np.concatenate([decode(content, plane, name) for plane in range(planes)], axis=2)
-
-
-def _page_of_pillow(content: bytes, page: int, name: str) -> "Array":
-    import numpy as np
-
-    with Image.open(io.BytesIO(content), formats=("TIFF",)) as image:
-        image.seek(page)
-        values = np.atleast_3d(np.array(image))
-    return values.astype(values.dtype.newbyteorder("="))
-
-
-def _straight(values: "Array", tags: Mapping[int, Any]) -> "Array":
-    from esc_cli.media.pixels.depth import unpremultiplied
-
-    return unpremultiplied(values) if _is_associated(tags) else values
-
-
-def _is_associated(tags: Mapping[int, Any]) -> bool:
-    """Return whether colors are multiplied by alpha."""
-    return bool(tags.get(_EXTRA, ())[:1] == (_ASSOCIATED,))
-
-
-def _white_of(values: "Array") -> Any:
-    import numpy as np
-
-    return values.dtype.type(1 if values.dtype.kind == "f" else np.iinfo(values.dtype).max)
-
-
-def _numbers(values: "Array", image: Image.Image) -> "Pixels":
-    """Scale gray or RGB, with or without alpha, to the types of pixels in memory.
-
-    Of 32-bit integers, the largest is white in RGB and opaque in alpha, as TIFF 6.0 says, unless all of them
-    are so small that they were meant for fewer bits. White in gray alone is not stated.
-    """
-    import numpy as np
-
-    from esc_cli.media.pixels.depth import (
-        Pixels,
-        from_floats,
-        from_integers,
-        from_signed_integers,
-        from_wide_integers,
-    )
-
-    if values.dtype.kind == "f":
-        return from_floats(values, no_data_of(image))
-    if values.dtype.itemsize == 1:
-        return from_signed_integers(values, 8) if values.dtype.kind == "i" else Pixels(values)
-    if values.dtype.itemsize == 2:
-        return from_signed_integers(values) if values.dtype.kind == "i" else from_integers(values, 16)
-    pixels = from_wide_integers(values)
-    if values.shape[2] > 1 and values.max() > _LARGEST_SHORT:
-        return replace(pixels, values=(values >> 16).astype(np.uint16))
-    return pixels
-
-
-def _through_pillow(values: "Array", photometric: int, image: Image.Image) -> "Pixels":
-    """Convert CMYK, Lab or YCbCr, with or without alpha, to sRGB of 8 bits."""
-    import numpy as np
-
-    from esc_cli.media.pixels.modes import pixels_of
-
-    file_bits, colors = 8 * values.dtype.itemsize, _COLORS[photometric]
-    narrow = _eight_bits(values, photometric)
-    picture = Image.fromarray(
-        np.ascontiguousarray(narrow[..., :colors]), _CONVERTED.get(photometric, "YCbCr")
-    )
-    picture.info["icc_profile"] = image.info.get("icc_profile")
-    pixels = pixels_of(picture, file_bits)
-    return replace(pixels, values=np.concatenate((pixels.values, narrow[..., colors:]), axis=2))
-
-
-def _eight_bits(values: "Array", photometric: int) -> "Array":
-    import numpy as np
-
-    if photometric in (_CIELAB, _ICCLAB):
-        return _lab_of_pillow(values, icc=photometric == _ICCLAB)
-    return values if values.dtype.itemsize == 1 else (values / np.float32(257)).round().astype(np.uint8)
-
-
-def _lab_of_pillow(values: "Array", icc: bool) -> "Array":
-    """Encode Lab of 8 or 16 bits as Pillow does: a and b have a sign, and an L of 100 is 255.
-
-    Source: TIFF 6.0, section 23 (the same in 8 bits); TIFF technical note 4, ICCLab: 0 lies in the middle of
-    a and b, and in 16 bits, an L of 100 is 0xFF00.
-    """
-    import numpy as np
-
-    step, full = (1, 1) if values.dtype.itemsize == 1 else (256, 257)
-    light = values[..., :1] / np.float32(step if icc else full)
-    signed = np.dtype(f"i{values.dtype.itemsize}")
-    hues = values[..., 1:3].astype(np.int32) - 128 * step if icc else values[..., 1:3].view(signed)
-    hues = (hues / np.float32(step)).round().clip(-128, 127).astype(np.int8).view(np.uint8)
-    others = (values[..., 3:] / np.float32(full)).round().astype(np.uint8)
-    return np.concatenate((light.round().clip(0, 255).astype(np.uint8), hues, others), axis=2)
+    return int(max(tags.get(Tag.SampleFormat, (_UNSIGNED,))))
 
 
 # Kinds that are registered in Pillow, so that it reads their headers
@@ -447,7 +309,6 @@ _EXTRAS = tuple(
     (*alpha, *(_UNKNOWN,) * others) for alpha in ((), (_ASSOCIATED,), (_UNASSOCIATED,)) for others in range(3)
 )
 """The meanings of the channels behind the colors: perhaps alpha, and up to two others."""
-_ALPHA_MODES = ("LA", "La", "RGBA")
 
 _Kind = tuple[bytes, int, tuple[int, ...], int, tuple[int, ...], tuple[int, ...]]
 
@@ -464,7 +325,8 @@ def register_kinds() -> None:
     """
     table = cast(dict[_Kind, tuple[str, str]], TiffImagePlugin.OPEN_INFO)
     for order, letter in ((b"II", ""), (b"MM", "B")):
-        for gray in (_WHITE_IS_ZERO, _BLACK_IS_ZERO):  # libvips reads no floats of 64 bits
+        # libvips reads no floats of 64 bits.
+        for gray in (Photometric.WHITE_IS_ZERO, Photometric.BLACK_IS_ZERO):
             table.setdefault((order, gray, (_FLOATING,), 1, (64,), ()), ("F", f"F;64{letter}F"))
             table.setdefault((order, gray, (_UNSIGNED,), 1, (12,), ()), ("I;16", "I;12"))
         for kind, mode in _kinds(order):
@@ -473,27 +335,29 @@ def register_kinds() -> None:
 
 def _kinds(order: bytes) -> Iterator[tuple[_Kind, str]]:
     """Yield kinds of unsigned integers and of floats, each with the Pillow mode that has its channels."""
-    for photometric, colors in _COLORS.items():
+    for photometric, colors in COLORS.items():
         for format, bits in _samples_of(photometric):
             for extra in _EXTRAS:
                 channels = colors + len(extra)
-                if photometric == _RGB and extra == (_UNASSOCIATED,):  # ExtraSamples may be missing
+                if photometric == Photometric.RGB and extra == (
+                    _UNASSOCIATED,
+                ):  # ExtraSamples may be missing
                     yield (order, photometric, (format,), 1, (bits,) * channels, ()), "RGBA"
                 mode = _mode(photometric, format, bits, extra)
                 yield (order, photometric, (format,), 1, (bits,) * channels, extra), mode
 
 
 def _samples_of(photometric: int) -> tuple[tuple[int, int], ...]:
-    if photometric == _YCBCR:
+    if photometric == Photometric.YCBCR:
         return ()
     integers = ((_UNSIGNED, 8), (_UNSIGNED, 16))
-    return integers if photometric in _CONVERTED else (*integers, *_DEEP_SAMPLES)
+    return integers if photometric in CONVERTED else (*integers, *_DEEP_SAMPLES)
 
 
 def _mode(photometric: int, format: int, bits: int, extra: tuple[int, ...]) -> str:
-    has_alpha, gray = extra[:1] not in ((), (_UNKNOWN,)), _COLORS[photometric] == 1
+    has_alpha, gray = extra[:1] not in ((), (_UNKNOWN,)), COLORS[photometric] == 1
     if has_alpha:
         return "LA" if gray else "RGBA"
     if gray and not extra and bits > 8:
         return {_FLOATING: "F"}.get(format, "I;16" if bits == 16 else "I")
-    return "L" if gray else _CONVERTED.get(photometric, "RGB")
+    return "L" if gray else CONVERTED.get(photometric, "RGB")

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
+from PIL.ExifTags import Base as Tag
+
 from esc_cli.media.tiff_directories import Directory, TiffReader
 
 # Source: TIFF 6.0, NewSubfileType (bit 0: a smaller copy of another image; bit 2: a mask of another image),
 # SubfileType (2: a smaller copy), PhotometricInterpretation (4: a mask); TIFF technical note 1 (SubIFDs).
-_NEW_SUBFILE_TYPE, _SUBFILE_TYPE, _PHOTOMETRIC, SUB_DIRECTORIES = 254, 255, 262, 330
 _SMALLER_BIT, _MASK_BIT = 1, 4
 _SMALLER, _MASK = 2, 4
 
@@ -52,7 +53,7 @@ def contents_of(file: IO[bytes]) -> TiffContents:
     reader = TiffReader(file)
     directories = list(reader.chain())
     masks, copies = ([test(reader, one) for one in directories] for test in (_is_mask, _is_smaller))
-    if copies[0] and SUB_DIRECTORIES in directories[0].entries:
+    if copies[0] and Tag.SubIFDs in directories[0].entries:
         copies = [False] * len(directories)
     everything = range(len(directories))
     full = [at for at in everything if not masks[at] and not copies[at]]
@@ -68,24 +69,20 @@ def contents_of(file: IO[bytes]) -> TiffContents:
 
 
 def _is_mask(reader: TiffReader, page: Directory) -> bool:
-    is_mask = bool(_number(reader, page, _NEW_SUBFILE_TYPE) & _MASK_BIT)
-    return is_mask or _number(reader, page, _PHOTOMETRIC) == _MASK
+    is_mask = bool(reader.number_of(page, Tag.NewSubfileType) & _MASK_BIT)
+    return is_mask or reader.number_of(page, Tag.PhotometricInterpretation) == _MASK
 
 
 def _is_smaller(reader: TiffReader, page: Directory) -> bool:
-    is_smaller = bool(_number(reader, page, _NEW_SUBFILE_TYPE) & _SMALLER_BIT)
-    return is_smaller or _number(reader, page, _SUBFILE_TYPE) == _SMALLER
-
-
-def _number(reader: TiffReader, page: Directory, tag: int) -> int:
-    return reader.number(page.entries[tag]) if tag in page.entries else 0
+    is_smaller = bool(reader.number_of(page, Tag.NewSubfileType) & _SMALLER_BIT)
+    return is_smaller or reader.number_of(page, Tag.SubfileType) == _SMALLER
 
 
 def _sub_directories(reader: TiffReader, page: Directory) -> Iterator[Directory]:
     """Yield the directories that a page names, as far as they can be read."""
-    if SUB_DIRECTORIES not in page.entries:
+    if Tag.SubIFDs not in page.entries:
         return
-    for start in reader.numbers(page.entries[SUB_DIRECTORIES]):
+    for start in reader.numbers(page.entries[Tag.SubIFDs]):
         try:
             yield reader.directory(start)
         except ValueError:

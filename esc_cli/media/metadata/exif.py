@@ -1,20 +1,19 @@
 """EXIF: keep what is still true for new pixels, and correct the rest.
 
-A block is changed by new directories, and values stay where they are. This matters for maker notes, many of
-which refer to themselves by offsets.
+A block is changed by new directories, and values stay where they are (``exif_blocks``). This matters for
+maker notes, many of which refer to themselves by offsets.
 """
 
-import io
 import re
 import struct
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
-from itertools import islice
+from collections.abc import Mapping, Set
 from types import MappingProxyType
 
+from PIL.ExifTags import Base as Tag
+
+from esc_cli.media.metadata.exif_blocks import Changes, changed, new_block, reader_of
 from esc_cli.media.tiff_directories import (
     EXIF_DIRECTORY,
-    GPS_DIRECTORY,
-    INTEROP_DIRECTORY,
     RATIONAL,
     SHORT,
     Directory,
@@ -24,14 +23,13 @@ from esc_cli.media.tiff_directories import (
     Order,
     TiffReader,
     Tree,
-    directory_at,
     fraction_field,
     number_field,
-    pointer,
     text_field,
 )
 
-_MARK = b"Exif\0\0"
+EXIF_MARK = b"Exif\0\0"
+"""The beginning of an EXIF block, as it is in a JPEG segment. Source: Exif 2.32, 4.7.2."""
 
 # Tags that describe how the pixels of the source were stored, which is wrong for any other file, and tags of
 # metadata that is kept outside EXIF.
@@ -52,20 +50,14 @@ STORAGE_TAGS = frozenset(
 """Tags of a TIFF's page that say nothing about the picture itself."""
 
 # Tags of the relation of luma and chroma. EXIF requires them in JPEGs; they also fit the JPEGs written here.
-_YCBCR_TAGS = frozenset((529, 531, 532))
+_YCBCR_TAGS = frozenset((Tag.YCbCrCoefficients, Tag.YCbCrPositioning, Tag.ReferenceBlackWhite))
 
-X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 282, 283, 296
-RESOLUTION_TAGS = frozenset((X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT))
+RESOLUTION_TAGS = frozenset((Tag.XResolution, Tag.YResolution, Tag.ResolutionUnit))
 """Tags that every TIFF has; in other formats they are part of a camera's EXIF."""
 
 # Source: TIFF 6.0, section 3 and ResolutionUnit.
 _NO_UNIT, _INCH, _CENTIMETER = 1, 2, 3
 _UNITS_AN_INCH = {_INCH: 1.0, _CENTIMETER: 2.54}
-
-# Source: Exif 2.32, tables 4 and 7; ExifTool's table of EXIF tags (ProcessingSoftware).
-_PROCESSING_SOFTWARE = 0x000B
-_WIDTH, _HEIGHT = 0xA002, 0xA003
-_MAKER_NOTE = 0x927C
 
 # Maker notes of these kinds refer to themselves by offsets from their own beginning, or not at all, and state
 # their byte order. Others count from the beginning of EXIF, so they become invalid at another place.
@@ -74,13 +66,7 @@ _MOVABLE_NOTES = re.compile(
     rb"Apple iOS\0|Nikon\0\x02|FUJIFILM|OLYMPUS\0|OM SYSTEM\0|PENTAX \0|HDRP[\x02\x03]"
 )
 
-# Source: TIFF 6.0, section 3 (StripOffsets, StripByteCounts); Exif 2.32, 4.6.4 (JPEGInterchangeFormat).
-_SUB_IMAGES = ((513, 514), (273, 279))
-
 _LITTLE_ENDIAN = Layout("<", big=False)
-
-Changes = Mapping[int, Field | None]
-"""New values by tag; None removes the tag."""
 
 
 def exif_of_block(block: bytes) -> bytes | None:
@@ -96,7 +82,7 @@ def exif_of_block(block: bytes) -> bytes | None:
         ValueError: The block is damaged.
     """
     dropped = STORAGE_TAGS - _YCBCR_TAGS
-    return _if_any(_changed(_without_mark(block), dict.fromkeys(dropped), {}))
+    return _if_any(changed(_without_mark(block), dict.fromkeys(dropped), {}))
 
 
 def exif_of_page(
@@ -128,7 +114,7 @@ def exif_of_tree(tree: Tree, order: Order) -> bytes | None:
     Returns:
         A block that begins with "Exif"; None if there are no tags.
     """
-    return _if_any(_new_block(_movable(tree), Layout(order, big=False)))
+    return _if_any(new_block(_movable(tree), Layout(order, big=False)))
 
 
 def tree_has_fixed_note(tree: Tree) -> bool:
@@ -139,13 +125,13 @@ def tree_has_fixed_note(tree: Tree) -> bool:
 def page_has_fixed_note(reader: TiffReader, page: Directory) -> bool:
     """Return whether a TIFF's page has a maker note that is valid only at its place in the file."""
     inner = reader.nested(page, EXIF_DIRECTORY)
-    note = None if inner is None else inner.entries.get(_MAKER_NOTE)
+    note = None if inner is None else inner.entries.get(Tag.MakerNote)
     return note is not None and _is_fixed(reader.field(note))
 
 
 def has_fixed_note(exif: bytes) -> bool:
     """Return whether an EXIF block has a maker note that is valid only at its place in the block."""
-    reader = _reader(_without_mark(exif))
+    reader = reader_of(_without_mark(exif))
     return page_has_fixed_note(reader, reader.directory(reader.first))
 
 
@@ -159,7 +145,7 @@ def exif_tree(exif: bytes, without: Set[int] = frozenset()) -> dict[int, Entry |
     Raises:
         ValueError: The block is damaged.
     """
-    reader = _reader(_without_mark(exif))
+    reader = reader_of(_without_mark(exif))
     return reader.tree(reader.directory(reader.first), without=without)
 
 
@@ -174,7 +160,7 @@ def exif_dpi(exif: bytes) -> tuple[float, float] | None:
     Raises:
         ValueError: The block is damaged.
     """
-    reader = _reader(_without_mark(exif))
+    reader = reader_of(_without_mark(exif))
     return dpi_of_page(reader, reader.directory(reader.first))
 
 
@@ -184,10 +170,10 @@ def dpi_of_page(reader: TiffReader, page: Directory) -> tuple[float, float] | No
     Source: TIFF 6.0, ResolutionUnit: without it, the unit is the inch.
     """
     entries = page.entries
-    if not {X_RESOLUTION, Y_RESOLUTION} <= entries.keys():
+    if not {Tag.XResolution, Tag.YResolution} <= entries.keys():
         return None
-    unit = reader.number(entries[RESOLUTION_UNIT]) if RESOLUTION_UNIT in entries else _INCH
-    across, down = (_fraction(reader.field(entries[tag])) for tag in (X_RESOLUTION, Y_RESOLUTION))
+    unit = reader.number_of(page, Tag.ResolutionUnit, _INCH)
+    across, down = (_fraction(reader.field(entries[tag])) for tag in (Tag.XResolution, Tag.YResolution))
     factor = _UNITS_AN_INCH.get(unit)
     return (across * factor, down * factor) if factor and across and down else None
 
@@ -221,10 +207,13 @@ def fitted_exif(
     if dpi and (exif is None or exif_dpi(exif) != dpi):
         first |= resolution_fields(dpi)
     if provenance:
-        first[_PROCESSING_SOFTWARE] = text_field(provenance)
-    details = {_WIDTH: number_field(width), _HEIGHT: number_field(height)}
-    block = _without_mark(exif) if exif else _new_block({}, _LITTLE_ENDIAN)
-    return _if_any(_changed(block, first, details))
+        first[Tag.ProcessingSoftware] = text_field(provenance)
+    details: dict[int, Field] = {
+        Tag.ExifImageWidth: number_field(width),
+        Tag.ExifImageHeight: number_field(height),
+    }
+    block = _without_mark(exif) if exif else new_block({}, _LITTLE_ENDIAN)
+    return _if_any(changed(block, first, details))
 
 
 def resolution_fields(dpi: tuple[float, float] | None) -> dict[int, Field]:
@@ -234,9 +223,9 @@ def resolution_fields(dpi: tuple[float, float] | None) -> dict[int, Field]:
     """
     across, down = dpi or (1.0, 1.0)
     return {
-        X_RESOLUTION: fraction_field(across),
-        Y_RESOLUTION: fraction_field(down),
-        RESOLUTION_UNIT: number_field(_INCH if dpi else _NO_UNIT, SHORT),
+        Tag.XResolution: fraction_field(across),
+        Tag.YResolution: fraction_field(down),
+        Tag.ResolutionUnit: number_field(_INCH if dpi else _NO_UNIT, SHORT),
     }
 
 
@@ -246,10 +235,10 @@ def resolution_fields(dpi: tuple[float, float] | None) -> dict[int, Field]:
 def _movable(tree: Tree) -> dict[int, Entry | Field | Tree]:
     """Return tags without a maker note that is valid only at its place."""
     details = tree.get(EXIF_DIRECTORY)
-    note = details.get(_MAKER_NOTE) if isinstance(details, Mapping) else None
+    note = details.get(Tag.MakerNote) if isinstance(details, Mapping) else None
     if not isinstance(details, Mapping) or not isinstance(note, Field) or not _is_fixed(note):
         return dict(tree)
-    kept = {tag: value for tag, value in details.items() if tag != _MAKER_NOTE}
+    kept = {tag: value for tag, value in details.items() if tag != Tag.MakerNote}
     return {**tree, EXIF_DIRECTORY: kept}
 
 
@@ -257,145 +246,18 @@ def _is_fixed(note: Field) -> bool:
     return _MOVABLE_NOTES.match(note.data) is None
 
 
-# Blocks without "Exif"
-
-
-def _changed(block: bytes, first: Changes, details: Changes) -> bytes:
-    """Change values in the first directory, and existing values in the EXIF directory.
-
-    Args:
-        block: EXIF block without "Exif".
-        first: New values of the first directory by tag; None removes the tag.
-        details: New values of the EXIF directory by tag. Tags that the directory does not have are ignored.
-    """
-    reader = _reader(block)
-    old = reader.directory(reader.first)
-    inner = reader.nested(old, EXIF_DIRECTORY)
-    room = _Room(block, reader, [(old, first), *([(inner, details)] if inner else [])])
-    entries = _with_changes(old.entries, first)
-    if inner is not None:
-        there = {tag: value for tag, value in details.items() if tag in inner.entries}
-        entries[EXIF_DIRECTORY] = pointer(room.put(_with_changes(inner.entries, there)), reader.layout)
-    return room.block(room.put(entries))
-
-
-def _with_changes(entries: Mapping[int, Entry], changes: Changes) -> dict[int, Entry | Field | Tree]:
-    """Return new values, and the old values that stay, except for the EXIF directory, which moves."""
-    kept = {tag: entry for tag, entry in entries.items() if tag not in changes and tag != EXIF_DIRECTORY}
-    return {**kept, **{tag: value for tag, value in changes.items() if value is not None}}
-
-
-class _Room:
-    """A block without thumbnails and replaced values, to which directories are added; nothing else moves.
-
-    What is outdated is overwritten with zeros, and zeros at the end are cut off. A new directory goes into
-    the smallest room that became free and is large enough, otherwise to the end. So a block that fills its
-    JPEG segment still fits in one.
-    """
-
-    def __init__(
-        self, block: bytes, reader: TiffReader, replaced: Sequence[tuple[Directory, Changes]]
-    ) -> None:
-        self._layout = reader.layout
-        self._header_bytes = reader.header_bytes
-        self._block = bytearray(block)
-        in_use = list(_places_in_use(reader, replaced))
-        places = _without_places(len(block), _outdated_places(reader, replaced), in_use)
-        for start, end in places:
-            self._block[start:end] = bytes(end - start)
-        end = max(*(end for _start, end in in_use), len(self._block.rstrip(b"\0")))
-        del self._block[end:]
-        self._free = [(start, min(stop, end)) for start, stop in places if start < end]
-
-    def put(self, tree: Tree) -> int:
-        """Write a directory, and return its offset."""
-        size = len(directory_at(0, tree, self._layout))
-        even = ((start + start % 2, end) for start, end in self._free)  # TIFF requires word alignment
-        start, end = min(
-            ((start, end) for start, end in even if start + size <= end),
-            key=lambda place: place[1] - place[0],
-            default=(len(self._block) + len(self._block) % 2, 0),
-        )
-        self._free = [place for place in self._free if place[1] != end] + [(start + size, end)] * (end > 0)
-        self._block.extend(bytes(max(0, start + size - len(self._block))))
-        self._block[start : start + size] = directory_at(start, tree, self._layout)
-        return start
-
-    def block(self, first: int) -> bytes:
-        """Return the finished block, whose first directory has this offset."""
-        return self._layout.header(first) + bytes(self._block[self._header_bytes :])
-
-
-def _outdated_places(
-    reader: TiffReader, replaced: Iterable[tuple[Directory, Changes]]
-) -> Iterator[tuple[int, int]]:
-    """Yield where thumbnails, replaced values and the directories of both lie."""
-    for directory in _sub_images(reader):
-        yield directory.start, directory.end
-        yield from _pixels(reader, directory)
-        yield from (reader.extent(entry) for entry in directory.entries.values())
-    for old, new in replaced:
-        yield old.start, old.end
-        yield from (reader.extent(old.entries[tag]) for tag in new if tag in old.entries)
-
-
-def _without_places(
-    size: int, places: Iterable[tuple[int, int]], others: Iterable[tuple[int, int]]
-) -> list[tuple[int, int]]:
-    """Return the parts of places that are in a block of this size and not in other places, in order."""
-    marks = bytearray(size)
-    for mark, marked in ((b"\1", places), (b"\0", others)):
-        for start, end in marked:
-            marks[start:end] = mark * len(marks[start:end])
-    return [run.span() for run in re.finditer(rb"\x01+", marks)]
-
-
-def _places_in_use(
-    reader: TiffReader, replaced: Iterable[tuple[Directory, Changes]]
-) -> Iterator[tuple[int, int]]:
-    yield 0, reader.header_bytes
-    for old, new in replaced:
-        yield from (reader.extent(entry) for tag, entry in old.entries.items() if tag not in new)
-        for tag in (GPS_DIRECTORY, INTEROP_DIRECTORY):
-            if (inner := reader.nested(old, tag)) is not None:
-                yield inner.start, inner.end
-                yield from (reader.extent(entry) for entry in inner.entries.values())
-
-
-def _sub_images(reader: TiffReader) -> Iterator[Directory]:
-    """Yield the directories after the first one, as far as they are valid."""
-    try:
-        yield from islice(reader.chain(), 1, None)
-    except ValueError:
-        return
-
-
-def _pixels(reader: TiffReader, directory: Directory) -> Iterator[tuple[int, int]]:
-    """Yield where the pixels of a thumbnail lie: as a JPEG, or in one strip."""
-    for place, size in _SUB_IMAGES:
-        if {place, size} <= directory.entries.keys():
-            start = reader.number(directory.entries[place])
-            yield start, start + reader.number(directory.entries[size])
-
-
-def _new_block(tree: Tree, layout: Layout) -> bytes:
-    header = layout.header(len(layout.header(0)))
-    return header + directory_at(len(header), tree, layout)
+# The mark
 
 
 def _if_any(block: bytes) -> bytes | None:
     """Return a block with "Exif" at its beginning; None if it has no tags."""
-    reader = _reader(block)
-    return _MARK + block if reader.directory(reader.first).entries else None
-
-
-def _reader(block: bytes) -> TiffReader:
-    return TiffReader(io.BytesIO(block))
+    reader = reader_of(block)
+    return EXIF_MARK + block if reader.directory(reader.first).entries else None
 
 
 def _without_mark(block: bytes) -> bytes:
     """Remove "Exif" from the beginning of a block; some programs write it twice."""
-    return block.removeprefix(_MARK).removeprefix(_MARK)
+    return block.removeprefix(EXIF_MARK).removeprefix(EXIF_MARK)
 
 
 def _fraction(field: Field) -> float | None:

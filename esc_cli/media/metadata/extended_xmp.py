@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from itertools import groupby
 from xml.parsers import expat
 
+from esc_cli.media.metadata.jpeg_segments import LARGEST_CONTENT_BYTES, segment
+
 XMP_IN_JPEG = b"http://ns.adobe.com/xap/1.0/\0"
 """Prefix of XMP in a JPEG segment. Source: XMP specification part 3, 1.1.3."""
 
@@ -24,11 +26,9 @@ _NOTE = (
     b' xmpNote:HasExtendedXMP="%s"/>'
 )
 
-# Source: JPEG T.81 B.1.1.4: a segment's length has 16 bits and includes the length field itself.
 _APP1 = b"\xff\xe1"
-_SEGMENT_BYTES = 65_533
-_LARGEST_PACKET_BYTES = _SEGMENT_BYTES - len(XMP_IN_JPEG)
-_LARGEST_PART_BYTES = _SEGMENT_BYTES - len(_EXTENSION_IN_JPEG) - _EXTENSION_HEAD.size
+_LARGEST_PACKET_BYTES = LARGEST_CONTENT_BYTES - len(XMP_IN_JPEG)
+_LARGEST_PART_BYTES = LARGEST_CONTENT_BYTES - len(_EXTENSION_IN_JPEG) - _EXTENSION_HEAD.size
 
 _RDF = re.compile(rb"<rdf:RDF\b[^<>]*>(.*)</rdf:RDF\s*>", re.DOTALL)
 _NAMESPACE = re.compile(rb"""\s(xmlns:[\w.-]+)\s*=\s*(?:"[^"<]*"|'[^'<]*')""")
@@ -61,7 +61,7 @@ def xmp_segments(packet: bytes) -> bytes:
         ValueError: The packet is too large for one segment and is not well-formed, so it cannot be split.
     """
     if len(packet) <= _LARGEST_PACKET_BYTES:
-        return _segment(XMP_IN_JPEG + packet)
+        return segment(_APP1, XMP_IN_JPEG + packet)
     main, extension = _split(packet)
     digest = hashlib.md5(extension, usedforsecurity=False).hexdigest().upper().encode()
     parts = (
@@ -70,7 +70,8 @@ def xmp_segments(packet: bytes) -> bytes:
         + extension[at : at + _LARGEST_PART_BYTES]
         for at in range(0, len(extension), _LARGEST_PART_BYTES)
     )
-    return b"".join((_segment(XMP_IN_JPEG + _with(main, _NOTE % digest)), *map(_segment, parts)))
+    first = XMP_IN_JPEG + _with(main, _NOTE % digest)
+    return b"".join(segment(_APP1, content) for content in (first, *parts))
 
 
 def fits_in_jpeg(packet: bytes) -> bool:
@@ -79,10 +80,6 @@ def fits_in_jpeg(packet: bytes) -> bool:
         return len(packet) <= _LARGEST_PACKET_BYTES or bool(_split(packet))
     except ValueError:
         return False
-
-
-def _segment(content: bytes) -> bytes:
-    return _APP1 + struct.pack(">H", len(content) + 2) + content
 
 
 # Joining

@@ -7,16 +7,22 @@ from dataclasses import replace
 from PIL import Image
 
 from esc_cli.errors import UsageError
-from esc_cli.media.formats.base import PictureFormat, converted_mode
+from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.formats.registry import format_of
 from esc_cli.media.metadata.exif import exif_dpi, exif_of_block, fitted_exif
 from esc_cli.media.metadata.geo import fitted_geo, is_usable
-from esc_cli.media.metadata.kinds import ALL_METADATA, OPTIONS, TITLES, Held, Metadata, size_bytes
+from esc_cli.media.metadata.kinds import (
+    ALL_METADATA,
+    METERS_AN_INCH,
+    OPTIONS,
+    TITLES,
+    Held,
+    Metadata,
+    size_bytes,
+)
 from esc_cli.media.metadata.pillow_metadata import metadata_of_pillow
 from esc_cli.media.metadata.xmp import fitted_xmp, upright_xmp
-
-_GRAY_MODES = ("1", "L", "LA", "La", "I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-_METERS_AN_INCH = 0.0254
+from esc_cli.media.pillow import converted_mode, is_gray
 
 
 def parse_metadata_list(text: str) -> frozenset[Held]:
@@ -69,7 +75,7 @@ def metadata_of_header(image: Image.Image, header: bytes = b"") -> Metadata:
         image: The image as it was opened.
         header: The first 64 KiB of the file.
     """
-    return read_metadata(image, image.mode in _GRAY_MODES, header)
+    return read_metadata(image, is_gray(image), header)
 
 
 def part_sizes(metadata: Metadata) -> dict[Held, int]:
@@ -238,4 +244,4 @@ def _sensible(dpi: tuple[float, float] | None) -> tuple[float, float] | None:
 def _whole(dpi: float) -> float:
     """Undo the rounding of formats that count dots per meter: 300 dots per inch come back as 299.9994."""
     whole = float(round(dpi))
-    return whole if round(whole / _METERS_AN_INCH) == round(dpi / _METERS_AN_INCH) else dpi
+    return whole if round(whole / METERS_AN_INCH) == round(dpi / METERS_AN_INCH) else dpi

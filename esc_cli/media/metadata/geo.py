@@ -3,6 +3,8 @@
 import struct
 from dataclasses import dataclass, replace
 
+from PIL.ExifTags import Base as Tag
+
 from esc_cli.media.tiff_directories import Directory, Field, TiffReader
 
 # Source: OGC GeoTIFF 1.1 (19-008r4), 7.1 and 7.2 (the tags and their types), 7.1.2.4 (GTRasterTypeGeoKey);
@@ -16,8 +18,6 @@ _RASTER_TYPE, _PIXEL_IS_POINT = 1025, 2
 _DOUBLE = 12
 _COUNTS = {_SCALE: 3, _TRANSFORMATION: 16, _RATIONAL_POLYNOMIALS: 92}
 _TIE_POINT_NUMBERS = 6
-
-_WIDTH, _HEIGHT, _ORIENTATION = 256, 257, 274
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def geo_of_page(reader: TiffReader, page: Directory) -> Georeferencing | None:
     fields = tuple((tag, reader.field(entries[tag])) for tag in sorted(GEO_TAGS & entries.keys()))
     if not fields:
         return None
-    upright = _ORIENTATION not in entries or reader.number(entries[_ORIENTATION]) == 1
-    height, width = (reader.number(entries[tag]) for tag in (_HEIGHT, _WIDTH))
+    upright = reader.number_of(page, Tag.Orientation, 1) == 1
+    height, width = (reader.number(entries[tag]) for tag in (Tag.ImageLength, Tag.ImageWidth))
     return Georeferencing(fields, height, width, upright)
 
 

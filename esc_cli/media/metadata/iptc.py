@@ -4,6 +4,8 @@ import struct
 from collections.abc import Iterator
 from typing import cast
 
+from esc_cli.media.metadata.jpeg_segments import LARGEST_CONTENT_BYTES, segment
+
 # Source: Adobe Photoshop File Formats, "Image Resource Blocks"; resource 1028 holds the IPTC-NAA record.
 IPTC_RESOURCE = 0x0404
 _SIGNATURE = b"8BIM"
@@ -14,12 +16,10 @@ _MARKER = b"\x1c"
 _DATA_SET_HEAD_BYTES = 5
 _EXTENDED = 0x8000
 
-# Source: JPEG T.81 B.1.1.3 (APP13) and B.1.1.4: a segment's length has 16 bits and counts itself.
 _APP13 = b"\xff\xed"
-_SEGMENT_BYTES = 65_533
 _RESOURCE_HEAD_BYTES = 12
 
-LARGEST_IN_JPEG_BYTES = _SEGMENT_BYTES - len(_PHOTOSHOP) - _RESOURCE_HEAD_BYTES - 1
+LARGEST_IN_JPEG_BYTES = LARGEST_CONTENT_BYTES - len(_PHOTOSHOP) - _RESOURCE_HEAD_BYTES - 1
 """The largest stream that fits in a JPEG segment. The last byte is for padding to an even size."""
 
 
@@ -52,8 +52,7 @@ def jpeg_segment(iptc: bytes) -> bytes:
     Args:
         iptc: Captions of at most `LARGEST_IN_JPEG_BYTES`.
     """
-    content = _PHOTOSHOP + resource(iptc)
-    return _APP13 + struct.pack(">H", len(content) + 2) + content
+    return segment(_APP13, _PHOTOSHOP + resource(iptc))
 
 
 def _resources(data: bytes) -> Iterator[tuple[int, bytes]]:

@@ -11,6 +11,9 @@ if TYPE_CHECKING:
     from esc_cli.media.formats.png_chunks import Chunk
     from esc_cli.media.metadata.geo import Georeferencing
 
+METERS_AN_INCH = 0.0254
+"""For formats that state a resolution in dots per meter."""
+
 Held = str
 """The name of a kind: that of its field in ``Metadata``."""
 

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 from PIL import Image, TiffImagePlugin
+from PIL.ExifTags import Base as Tag
 
 from esc_cli.media.color.converted import cmyk_to_rgb, conversion_note, lab_to_rgb
 from esc_cli.media.metadata.no_data import no_data_of
-from esc_cli.media.pillow import WIDE_MODES
+from esc_cli.media.pillow import WIDE_MODES, is_gray
 from esc_cli.media.pixels.bits import reduction_note
 from esc_cli.media.pixels.depth import (
     Array,
@@ -18,8 +19,6 @@ from esc_cli.media.pixels.depth import (
     from_wide_integers,
 )
 
-_GRAY_MODES = ("1", "L", "LA", "La")
-_TIFF_PHOTOMETRIC, _TIFF_SAMPLE_FORMAT = 262, 339
 _WHITE_IS_ZERO, _SIGNED = 0, 2
 
 
@@ -56,7 +55,7 @@ def _plain(image: Image.Image, file_bits: int) -> Image.Image:
     if file_bits in (2, 4) and image.mode == "L" and isinstance(transparent, int):
         # Pillow scales samples to 8 bits, but not the value of the transparent sample.
         image.info["transparency"] = transparent * (255 // (2**file_bits - 1))
-    if image.mode in _GRAY_MODES:
+    if is_gray(image):
         return image.convert("LA" if alpha else "L")
     if file_bits == 16 and isinstance(transparent, tuple):
         # Pillow keeps the upper byte of 16-bit pixels, but both bytes of the transparent color.
@@ -86,7 +85,7 @@ def _wide(image: Image.Image, file_bits: int) -> Pixels:
 
 def _is_signed(image: Image.Image) -> bool:
     """Return whether a TIFF holds signed integers; Pillow decodes 16-bit ones to 32 bits."""
-    return _tiff_value(image, _TIFF_SAMPLE_FORMAT) == (_SIGNED,)
+    return _tiff_value(image, Tag.SampleFormat) == (_SIGNED,)
 
 
 def _opaque(values: Array) -> "np.generic":
@@ -96,7 +95,7 @@ def _opaque(values: Array) -> "np.generic":
 
 def _is_negative(image: Image.Image) -> bool:
     """Return whether a wide TIFF has white at 0; Pillow inverts only pictures of 8 bits and fewer."""
-    return _tiff_value(image, _TIFF_PHOTOMETRIC) == _WHITE_IS_ZERO
+    return _tiff_value(image, Tag.PhotometricInterpretation) == _WHITE_IS_ZERO
 
 
 def _tiff_value(image: Image.Image, tag: int) -> object:

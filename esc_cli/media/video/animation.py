@@ -19,15 +19,14 @@ from esc_cli.errors import InputError
 from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.formats.base import PictureFormat
 from esc_cli.media.limitations import limitations
-from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import AnimationTiming, Picture, PictureFile
 from esc_cli.media.pillow import LARGEST_INPUT_PX
 from esc_cli.media.pixels.depth import with_depth
 from esc_cli.media.probe import Probe, probe
 from esc_cli.media.read import read_file
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.image_sequence import clip_of_pictures, notes_on_pictures, notes_on_streams
-from esc_cli.media.video.reader import Frame, pts_at, turned
+from esc_cli.media.video.frame import Frame
+from esc_cli.media.video.picture_clips import clip_of_pictures, notes_on_pictures, notes_on_streams
 
 _SHOWN_WITHOUT_DURATION_S = Fraction(1, 10)
 """How long browsers show a frame that states no duration. Source: Chromium and Firefox, image decoders."""
@@ -77,8 +76,8 @@ class AnimationReader:
         self._pictures = file.pictures
         time_base, self._ends = exact_times(file.timing.durations_ms)
         self.clip: Clip = _clip_of(probed, file, time_base, self._ends[-1])
-        self._begin = 0 if start_s is None else max(0, pts_at(self.clip, start_s))
-        self._end = self._ends[-1] if end_s is None else pts_at(self.clip, end_s)
+        self._begin = 0 if start_s is None else max(0, self.clip.pts_at(start_s))
+        self._end = self._ends[-1] if end_s is None else self.clip.pts_at(end_s)
 
     def __enter__(self) -> Self:
         return self
@@ -166,12 +165,8 @@ class AnimationWriter:
         return PictureFile(tuple(self._pictures), timing if len(self._pictures) > 1 else None)
 
     def _picture(self, frame: Frame) -> Picture:
-        upright = turned(frame, self._clip.rotation_deg)
-        depth_bits = 16 if upright.color.dtype == torch.uint16 else 8
-        deep = Picture(
-            upright.color, upright.alpha, self._clip.gray, Metadata(), "PNG", depth_bits=depth_bits
-        )
-        return with_depth(deep, 8)
+        upright = frame.turned(self._clip.rotation_deg)
+        return with_depth(upright.as_picture(gray=self._clip.gray), 8)
 
 
 def is_animation(path: Path, largest_px: int = LARGEST_INPUT_PX, *, keep_damaged: bool = False) -> bool:

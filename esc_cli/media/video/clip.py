@@ -129,6 +129,21 @@ class Clip:
         """Duration of a frame at ``rate``, in units of time_base, at least 1."""
         return max(1, round(1 / (self.rate * self.time_base)))
 
+    @property
+    def swaps_sides(self) -> bool:
+        """Whether the rotation swaps height and width."""
+        return self.rotation_deg % 180 != 0
+
+    def pts_at(self, time_s: float) -> int:
+        """Return the first timestamp at or after a time that is counted from the beginning of the file."""
+        exact = (exact_s(time_s) + self.origin_s) / self.time_base
+        return -(-exact.numerator // exact.denominator)
+
+
+def exact_s(time_s: float) -> Fraction:
+    """Return the exact time that was meant, to a microsecond; a float is only the nearest binary number."""
+    return Fraction(time_s).limit_denominator(_MICROSECONDS)
+
 
 def probe_clip(source: ClipSource) -> Clip:
     """Return the facts about a clip from its headers and its first frame.

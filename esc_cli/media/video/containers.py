@@ -1,4 +1,4 @@
-"""The containers of clips, how they are detected, and the settings for encoding frames.
+"""The containers of clips, and how they are detected.
 
 Each container that clips are written to is one object, which holds all facts about it, and one entry in
 ``CONTAINERS``.
@@ -179,52 +179,6 @@ def container_named(name: str) -> Container | None:
 def container_like(ffmpeg_name: str) -> Container:
     """Return a source's own container; if it is only read, return Matroska, which holds everything."""
     return next((one for one in CONTAINERS if one.ffmpeg_name == ffmpeg_name), MATROSKA)
-
-
-@dataclass(frozen=True)
-class EncodeSettings:
-    """Settings for encoding the frames; None means that the clip and its container decide.
-
-    Attributes:
-        codec: FFmpeg's name of an encoder (`libx264`, `hevc_nvenc`) or of a codec (`h264`).
-        crf: Constant quality, in the encoder's own scale; lower is better.
-        preset: The encoder's preset: `slow`, `medium`, ...
-        pixel_format: FFmpeg's name of the pixel format.
-        options: More of the encoder's own options, as names and values.
-    """
-
-    codec: str | None = None
-    crf: float | None = None
-    preset: str | None = None
-    pixel_format: str | None = None
-    options: tuple[tuple[str, str], ...] = ()
-
-
-QUALITY_OPTIONS = ("crf", "cq", "qp", "global_quality")
-"""Options for constant quality: crf in most encoders, cq in NVIDIA's, qp in AMD's, the last in Intel's."""
-
-_PARAMETER_LISTS = ("x264-params", "x264opts", "x265-params", "svtav1-params")
-"""Options whose value is a list of the library's own parameters, NAME=VALUE, separated by colons."""
-
-_QUALITY_PARAMETERS = ("crf", "qp", "bitrate", "tbr")
-"""Parameters in these lists for the quality or the bit rate. The last one is SVT-AV1's."""
-
-
-def rival_of_crf(name: str, value: str) -> str | None:
-    """Return what chooses the quality or the bit rate in an encoder's option, in the place of ``--crf``.
-
-    Args:
-        name: Name of the option.
-        value: Value of the option.
-
-    Returns:
-        The option as far as it does that, such as ``b`` or ``x265-params=crf``, or None.
-    """
-    if name == "b" or name in QUALITY_OPTIONS:
-        return name
-    parameters = value.split(":") if name in _PARAMETER_LISTS else ()
-    stated = {parameter.partition("=")[0] for parameter in parameters}
-    return next((f"{name}={quality}" for quality in _QUALITY_PARAMETERS if quality in stated), None)
 
 
 _STILL_BRANDS = frozenset(b"avif avis heic heix heim heis hevc hevx mif1 msf1 miaf jxl jp2 jpx crx".split())

@@ -16,10 +16,11 @@ from av import Packet, VideoStream
 from av.video.codeccontext import VideoCodecContext
 
 from esc_cli.media.video.clip import Clip, ColorTags, Hdr
-from esc_cli.media.video.containers import MATROSKA, YUV4MPEG2, Container, EncodeSettings, container_like
+from esc_cli.media.video.containers import MATROSKA, YUV4MPEG2, Container, container_like
+from esc_cli.media.video.encode_settings import EncodeSettings
+from esc_cli.media.video.frame import Frame
 from esc_cli.media.video.library import name_of, open_target, writing_errors
 from esc_cli.media.video.pixels import encoded_size, to_frame, written_tags
-from esc_cli.media.video.reader import Frame
 from esc_cli.media.video.settings import check_settings, encoders_clock
 
 SEGMENT_TIME_BASE = Fraction(1, 1000)

@@ -10,34 +10,23 @@ from fractions import Fraction
 from pathlib import Path
 from typing import NamedTuple, Self
 
-import torch
 from torch import Tensor
 
 from esc_cli.errors import DamageError, InputError, UsageError
 from esc_cli.media.color.conversion import to_srgb
 from esc_cli.media.formats.base import PictureFormat
-from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.light import to_screen
 from esc_cli.media.limitations import limitations
-from esc_cli.media.metadata.kinds import Metadata
-from esc_cli.media.picture import DEFAULT, Picture, PictureFile, WriteSettings
+from esc_cli.media.picture import DEFAULT_SETTINGS, Picture, PictureFile, WriteSettings
 from esc_cli.media.pixels.depth import with_depth
 from esc_cli.media.probe import Probe, probe
 from esc_cli.media.read import read_file
-from esc_cli.media.video.clip import Clip, ColorTags
-from esc_cli.media.video.reader import Damage, Frame, pts_at, turned
+from esc_cli.media.video.clip import Clip
+from esc_cli.media.video.frame import Damage, Frame
+from esc_cli.media.video.picture_clips import clip_of_pictures, notes_on_pictures, notes_on_streams
 from esc_cli.media.video.sequence_names import sequence_names
 from esc_cli.media.write import encode_file
 from esc_cli.storage.whole_files import ORDINARY_MODE, make_folder, write_whole
-
-_CONTAINER = "image2"
-_WITHOUT_STREAMS = (_CONTAINER, "yuv4mpegpipe")
-"""Containers that hold only frames, without timestamps."""
-
-_BT709 = 1
-_BT2020 = 9
-_HDR_TRANSFERS = (16, 18)
-"""PQ and HLG. Source: ITU-T H.273, table 3."""
 
 
 class _Kind(NamedTuple):
@@ -96,8 +85,8 @@ class SequenceReader:
         self._strict = strict
         self._paths = sequence_names(pattern).files()
         self.clip: Clip = _surveyed(self._paths, Fraction(frame_rate))
-        self._begin = 0 if start_s is None else max(0, pts_at(self.clip, start_s))
-        self._end = len(self._paths) if end_s is None else max(0, pts_at(self.clip, end_s))
+        self._begin = 0 if start_s is None else max(0, self.clip.pts_at(start_s))
+        self._end = len(self._paths) if end_s is None else max(0, self.clip.pts_at(end_s))
 
     def __enter__(self) -> Self:
         return self
@@ -204,7 +193,7 @@ class SequenceWriter:
         self,
         pattern: str,
         format: PictureFormat,
-        settings: WriteSettings = DEFAULT,
+        settings: WriteSettings = DEFAULT_SETTINGS,
         *,
         first_number: int = 1,
         gray: bool = False,
@@ -243,11 +232,7 @@ class SequenceWriter:
         self.written += 1
 
     def _picture(self, frame: Frame) -> Picture:
-        upright = turned(frame, self._rotation_deg)
-        depth_bits = 16 if upright.color.dtype == torch.uint16 else 8
-        return Picture(
-            upright.color, upright.alpha, self._gray, Metadata(), self._format.name, depth_bits=depth_bits
-        )
+        return frame.turned(self._rotation_deg).as_picture(gray=self._gray, format=self._format.name)
 
 
 def sequence_limitations(clip: Clip, format: PictureFormat) -> tuple[str, ...]:
@@ -263,23 +248,6 @@ def sequence_limitations(clip: Clip, format: PictureFormat) -> tuple[str, ...]:
     one = Probe("", clip.height, clip.width, 1, clip.alpha, clip.depth_bits, gray=clip.gray)
     missing = "pictures have no sound, subtitles, chapters or timestamps"
     return (*notes_on_streams(clip, missing), *limitations(one, format, frozenset()))
-
-
-def notes_on_streams(clip: Clip, missing: str) -> Iterator[str]:
-    """Yield a sentence for each thing besides the frames that a clip loses when it becomes pictures.
-
-    Args:
-        clip: The source clip.
-        missing: A clause that says what the pictures do not have.
-    """
-    if clip.container not in _WITHOUT_STREAMS:
-        yield f"only the frames are kept: {missing}"
-    if clip.captions:
-        yield "closed captions are not kept"
-    if clip.hdr is not None or clip.color.transfer in _HDR_TRANSFERS or clip.color.primaries == _BT2020:
-        yield "HDR and BT.2020 colors are not converted, and the pictures do not state their color space"
-    if clip.sample_aspect_ratio not in (None, 1):
-        yield f"the pixel aspect ratio {clip.sample_aspect_ratio} is not kept: pictures have square pixels"
 
 
 def _surveyed(paths: Iterable[Path], frame_rate: Fraction) -> Clip:
@@ -302,61 +270,6 @@ def _probed(path: Path) -> Probe:
     if probed.several is not None:
         raise InputError(f"{path} contains {probed.frames} {probed.several}, but a frame must be one picture")
     return probed
-
-
-def clip_of_pictures(
-    first: Probe, frames: int, gray: bool, frame_rate: Fraction, notes: tuple[str, ...]
-) -> Clip:
-    """Return the facts about the clip that is encoded from pictures; see ``SequenceReader``.
-
-    Args:
-        first: The header of the first picture.
-        frames: Number of pictures.
-        gray: Whether all of them are gray.
-        frame_rate: Frames per second.
-        notes: One sentence for each unusual property.
-    """
-    deep = first.depth_bits > 8
-    chroma = "gray" if gray and not first.alpha else "yuva420p" if first.alpha else "yuv420p"
-    return Clip(
-        container=_CONTAINER,
-        codec=first.format.lower(),
-        height=first.height,
-        width=first.width,
-        pixel_format=f"{chroma}10le" if deep else chroma,
-        depth_bits=10 if deep else 8,
-        alpha=first.alpha,
-        gray=gray,
-        interlaced=False,
-        time_base=1 / frame_rate,
-        frame_rate=frame_rate,
-        frames=frames,
-        duration_s=float(frames / frame_rate),
-        # swscale always treats gray as full range.
-        color=ColorTags(chroma == "gray", matrix=_BT709, primaries=_BT709, transfer=_BT709),
-        sample_aspect_ratio=None,
-        rotation_deg=0,
-        display_matrix=(),
-        start_pts=0,
-        origin_s=Fraction(0),
-        hdr=None,
-        stream_index=0,
-        notes=notes,
-        of_pictures=True,
-    )
-
-
-def notes_on_pictures(probed: Probe) -> Iterator[str]:
-    """Yield a sentence for each change of a picture that becomes a frame."""
-    yield from probed.notes
-    if probed.floating and FORMATS[probed.format].scene_linear:
-        yield "light is converted to sRGB, and what is brighter than white becomes white"
-    elif probed.floating:
-        yield "floats are converted to 16 bits per channel, and NaN to black"
-    if "icc_profile" in probed.parts:
-        yield "the pictures are converted from their color profiles to sRGB"
-    if probed.parts - {"icc_profile", "dpi"}:
-        yield "the pictures' EXIF, XMP, captions, text and comments are not kept: frames cannot store them"
 
 
 def _read(path: Path, kind: _Kind) -> Picture:

@@ -1,6 +1,5 @@
 """Opening clips with PyAV, and translating PyAV's errors to this program's errors."""
 
-import errno
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from itertools import islice
@@ -17,13 +16,12 @@ from esc_cli.media.damage import KEEP_HINT
 from esc_cli.media.video.containers import STDIN_COPY, looks_like_clip
 from esc_cli.media.video.encryption import is_encrypted
 from esc_cli.media.video.truncation import Counted, ends_early
+from esc_cli.storage.whole_files import FULL
 
 ClipSource = Path | BinaryIO
 
 TAG_ERRORS = "surrogateescape"
 """How tags that are not UTF-8 are read and written: their bytes stay as they are."""
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def name_of(source: ClipSource) -> str:
@@ -62,7 +60,7 @@ def writing_errors(target: object) -> Iterator[None]:
     except BrokenPipeError:
         raise  # the reader has closed the pipe: the command ends quietly
     except (av.FFmpegError, OSError) as error:
-        kind = DiskFullError if error.errno in _FULL else OutputError
+        kind = DiskFullError if error.errno in FULL else OutputError
         reason = "the disk is full" if kind is DiskFullError else error.strerror
         raise kind(f"cannot write {target}: {reason}") from error
 

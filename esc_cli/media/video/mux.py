@@ -2,7 +2,6 @@
 
 import heapq
 import math
-from bisect import bisect_left
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
@@ -19,10 +18,9 @@ from av.stream import Stream
 if TYPE_CHECKING:
     from av.container.core import Chapter
 
-from esc_cli.errors import InputError, OutputError
-from esc_cli.media.video.clip import Clip
+from esc_cli.errors import OutputError
+from esc_cli.media.video.clip import Clip, exact_s
 from esc_cli.media.video.containers import Container, SoundChoice
-from esc_cli.media.video.encoding import FIRST_PTS
 from esc_cli.media.video.frame_times import RESTART_S
 from esc_cli.media.video.iso_tags import keep_iso_tags
 from esc_cli.media.video.library import (
@@ -33,7 +31,8 @@ from esc_cli.media.video.library import (
     reading_errors,
     writing_errors,
 )
-from esc_cli.media.video.reader import exact_s, may_begin_again, pts_at
+from esc_cli.media.video.reader import may_begin_again
+from esc_cli.media.video.segments import SegmentPackets, SegmentsError, open_segment, video_packets
 from esc_cli.media.video.sound import SoundConverter
 from esc_cli.media.video.stream_copy import (
     Copies,
@@ -44,8 +43,6 @@ from esc_cli.media.video.stream_copy import (
 )
 
 _MUXERS_OWN_TAGS = frozenset(("major_brand", "minor_version", "compatible_brands", "encoder"))
-_NO_DURATION_S = Fraction(1, 1000)
-"""The unit of Matroska's timestamps, which some files state as the duration of a frame."""
 
 _FINE_UNIT_S = Fraction(1, 1000)
 """The coarsest unit of time in which copied packets are shifted: half of it is not noticed."""
@@ -54,10 +51,6 @@ _CLOCKED = ("mpegts", "mpeg")
 """Containers whose timestamps come from a running clock; the timestamps of the result begin at zero."""
 
 _ENCODERS_OWN_TAGS = frozenset(("encoder", "duration", "alpha_mode"))
-
-
-class SegmentsError(InputError):
-    """The segments are damaged, or are not those of the clip. They must be made again."""
 
 
 @dataclass(frozen=True)
@@ -132,13 +125,15 @@ def mux(
         high = open_target(target, container.ffmpeg_name, container.muxer_options(clip.time_base))
         try:
             with reading_errors(str(source)):
-                video = _Video(segments, container, clip, cut)
+                video = SegmentPackets(segments, clip, cut.shift_s)
                 if frames is not None and video.count != frames:
                     raise SegmentsError(
                         f"the finished part of the result holds {video.count} of {frames} frames",
                         hint="run the same command again, which makes it anew",
                     )
-                refused = _write(low, high, video, held, clip, cut)
+                with closing(open_segment(segments[0])) as first:
+                    streams = _add_streams(low, high, first, container, held, clip)
+                refused = _write(low, high, video, streams, cut)
                 tags = dict(high.metadata)
         except BaseException:
             _give_up(high)
@@ -154,7 +149,7 @@ def mux(
 
 def _count_of_frames(file: Path) -> int:
     with closing(open_clip(file)) as opened:
-        return sum(1 for _ in _video_packets(opened))
+        return sum(1 for _ in video_packets(opened))
 
 
 def _cut_of(clip: Clip, start_s: float | None, end_s: float | None) -> _Cut:
@@ -164,7 +159,7 @@ def _cut_of(clip: Clip, start_s: float | None, end_s: float | None) -> _Cut:
     """
     end = None if end_s is None else exact_s(end_s) + clip.origin_s
     if start_s is not None:
-        start = pts_at(clip, start_s) * clip.time_base
+        start = clip.pts_at(start_s) * clip.time_base
         return _Cut(start, end, -start)
     return _Cut(None, end, -clip.origin_s if clip.container in _CLOCKED else Fraction(0))
 
@@ -183,20 +178,33 @@ def _give_up(high: OutputContainer) -> None:
         return  # the file is incomplete, and the caller removes it
 
 
+@dataclass(frozen=True)
+class _Streams:
+    """The streams of the result.
+
+    Attributes:
+        video: The stream of the segments.
+        copies: The copied streams, by their index in the source.
+        converters: The converters of sound, by its index in the source.
+    """
+
+    video: VideoStream
+    copies: Mapping[int, Stream]
+    converters: Mapping[int, SoundConverter]
+
+
 def _write(
-    low: InputContainer | None, high: OutputContainer, video: "_Video", held: Copies, clip: Clip, cut: _Cut
+    low: InputContainer | None, high: OutputContainer, video: SegmentPackets, streams: _Streams, cut: _Cut
 ) -> int:
     """Write all packets, and return how many the muxer refused."""
     refused = 0
     copied: Iterator[Packet[Stream]] = iter(())
-    if low is None:
-        video.stream = _add_video(high, video, clip)
-    else:
-        copied = _copied(low, *_add_streams(low, high, video, held, clip), cut)
+    if low is not None:
+        copied = _copied(low, streams, cut)
         high.metadata.update({k: v for k, v in low.metadata.items() if k.lower() not in _MUXERS_OWN_TAGS})
         high.set_chapters(_chapters(low, cut))
     with writing_errors(high.name.removeprefix("file:")):
-        for packet in heapq.merge(video.packets(), copied, key=_time):
+        for packet in heapq.merge(video.packets(streams.video), copied, key=_time):
             try:
                 high.mux(packet)
             except av.FFmpegError as error:
@@ -208,38 +216,44 @@ def _write(
 
 
 def _add_streams(
-    low: InputContainer, high: OutputContainer, video: "_Video", held: Copies, clip: Clip
-) -> tuple[dict[int, Stream], dict[int, SoundConverter]]:
-    """Add all streams in the source's order.
-
-    Returns:
-        The copied streams and the converters of sound, by their index in the source.
-    """
-    streams, converters = {}, {}
+    low: InputContainer | None,
+    high: OutputContainer,
+    segment: InputContainer,
+    container: Container,
+    held: Copies,
+    clip: Clip,
+) -> _Streams:
+    """Add all streams in the source's order."""
+    if low is None:
+        return _Streams(_add_video(high, segment, container, clip), {}, {})
+    copies, converters = {}, {}
     for stream in low.streams:
         if stream.index == clip.stream_index:
-            video.stream = _add_video(high, video, clip, stream.metadata)
-            video.stream.disposition = stream.disposition
+            video = _add_video(high, segment, container, clip, stream.metadata)
+            video.disposition = stream.disposition
         elif stream.index in held.streams:
-            streams[stream.index] = add_copy(high, stream)
+            copies[stream.index] = add_copy(high, stream)
         elif stream.index in held.covers:
             add_cover(high, stream, held.covers[stream.index])
         elif stream.index in held.conversions:
             way, track = held.conversions[stream.index], cast(AudioStream, stream)
             converters[stream.index] = SoundConverter(way, track, add_conversion(high, track, way))
-    return streams, converters
+    return _Streams(video, copies, converters)
 
 
 def _add_video(
-    high: OutputContainer, video: "_Video", clip: Clip, tags: Mapping[str, str] = MappingProxyType({})
+    high: OutputContainer,
+    segment: InputContainer,
+    container: Container,
+    clip: Clip,
+    tags: Mapping[str, str] = MappingProxyType({}),
 ) -> VideoStream:
-    with closing(open_clip(video.segments[0])) as first:
-        encoded = first.streams.video[0]
-        stream = high.add_stream_from_template(encoded, opaque=True)
-        tag = video.container.codec_tag(encoded.codec_context.name, encoded.codec_context.codec_tag)
-        if tag is not None:
-            stream.codec_context.codec_tag = tag
-        alpha = {k: v for k, v in encoded.metadata.items() if k.lower() == "alpha_mode"}
+    encoded = segment.streams.video[0]
+    stream = high.add_stream_from_template(encoded, opaque=True)
+    tag = container.codec_tag(encoded.codec_context.name, encoded.codec_context.codec_tag)
+    if tag is not None:
+        stream.codec_context.codec_tag = tag
+    alpha = {k: v for k, v in encoded.metadata.items() if k.lower() == "alpha_mode"}
     stream.time_base = clip.time_base
     stream.codec_context.framerate = clip.frame_rate or Fraction(0)
     stream.sample_aspect_ratio = clip.sample_aspect_ratio or Fraction(0)
@@ -248,106 +262,14 @@ def _add_video(
     return stream
 
 
-# The video
-
-
-class _Video:
-    """The packets of all segments as one stream."""
-
-    def __init__(self, segments: Sequence[Path], container: Container, clip: Clip, cut: _Cut) -> None:
-        self.segments = segments
-        self.container = container
-        self.stream: VideoStream
-        self._clip = clip
-        self._shift = round(cut.shift_s / clip.time_base)
-        self._extradata: bytes | None = None
-        self._last = (0, 1)  # the timestamp and the duration of the last frame of the last segment
-        self._shown = [pts for segment in segments for pts in self._times(segment)]  # in decoding order
-        self._sorted = sorted(self._shown)
-        # Decoding times are the sorted display times, shifted earlier as far as the packet order requires.
-        self._delay = max((s - pts for s, pts in zip(self._sorted, self._shown, strict=True)), default=0)
-
-    @property
-    def count(self) -> int:
-        """Number of frames."""
-        return len(self._shown)
-
-    def packets(self) -> Iterator["Packet[Stream]"]:
-        """Yield the packets, with their timestamps and durations in the result."""
-        index = 0
-        for segment in self.segments:
-            with closing(_opened(segment)) as file, reading_errors(str(segment)):
-                first = int(file.metadata[FIRST_PTS])
-                for packet in _video_packets(file):
-                    pts = (packet.pts or 0) + first
-                    packet.stream, packet.time_base = self.stream, self._clip.time_base
-                    packet.pts = pts + self._shift
-                    packet.dts = self._sorted[index] - self._delay + self._shift
-                    packet.duration = self._duration(index, pts)
-                    index += 1
-                    yield packet
-
-    def _times(self, segment: Path) -> list[int]:
-        with closing(_opened(segment)) as file, reading_errors(str(segment)):
-            extradata = file.streams.video[0].codec_context.extradata or b""
-            if self._extradata not in (None, extradata):
-                raise SegmentsError(f"{segment} was encoded differently from the segments before it")
-            self._extradata = extradata
-            first = int(file.metadata[FIRST_PTS])
-            found = [((packet.pts or 0) + first, packet.duration or 1) for packet in _video_packets(file)]
-            self._last = max(found, default=self._last)
-            return [pts for pts, _ in found]
-
-    def _duration(self, index: int, pts: int) -> int:
-        """Return the time to the next frame; for the last packet, the duration of the last frame.
-
-        The muxers of MP4 and MOV end the track with the duration of the packet that is decoded last.
-        """
-        place = bisect_left(self._sorted, pts)
-        if index + 1 < len(self._sorted) and place + 1 < len(self._sorted):
-            return self._sorted[place + 1] - pts
-        if self._last[1] * self._clip.time_base <= _NO_DURATION_S and len(self._sorted) > 1:
-            return self._sorted[-1] - self._sorted[-2]
-        return self._last[1]
-
-
-def _opened(segment: Path) -> InputContainer:
-    try:
-        file = open_clip(segment)
-    except InputError as error:
-        raise SegmentsError(error.message) from error
-    if FIRST_PTS not in file.metadata or not file.streams.video:
-        file.close()
-        raise SegmentsError(f"{segment} is not a segment of a clip")
-    return file
-
-
-def first_pts_of(segment: Path) -> int:
-    """Return the timestamp of the first frame of a segment, in units of the clip's time_base.
-
-    Raises:
-        SegmentsError: The segment is damaged, or is not a segment.
-    """
-    with closing(_opened(segment)) as file:
-        return int(file.metadata[FIRST_PTS])
-
-
-def _video_packets(file: InputContainer) -> Iterator["Packet[Stream]"]:
-    return (packet for packet in packets_of(file, file.streams.video[0]) if packet.size)
-
-
-# Everything else
-
-
-def _copied(
-    low: InputContainer, streams: dict[int, Stream], converters: dict[int, SoundConverter], cut: _Cut
-) -> Iterator["Packet[Stream]"]:
+def _copied(low: InputContainer, streams: _Streams, cut: _Cut) -> Iterator["Packet[Stream]"]:
     """Yield the packets of the other streams."""
-    clocks = {index: _Clock(low.streams[index]) for index in (*streams, *converters)}
+    copies, converters = streams.copies, streams.converters
+    clocks = {index: _Clock(low.streams[index]) for index in (*copies, *converters)}
     for packet in packets_of(low):
         index = packet.stream.index
-        if packet.size and index in streams and _cut_to(clocks[index].steadied(packet), cut):
-            packet.stream = streams[index]
+        if packet.size and index in copies and _cut_to(clocks[index].steadied(packet), cut):
+            packet.stream = copies[index]
             yield _shifted(packet, cut.shift_s)
         elif packet.size and index in converters:
             yield from _converted(converters[index], clocks[index].steadied(packet), cut)

@@ -8,7 +8,7 @@ from av import Codec
 
 from esc_cli.errors import UsageError
 from esc_cli.media.video.clip import Clip
-from esc_cli.media.video.containers import EncodeSettings
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.pixels import encoded_size, has_alpha
 
 _USUAL_FORMATS = re.compile(r"gray(\d+le)?|yuv[aj]?4\d\dp(\d+le)?|p010le")

@@ -2,15 +2,13 @@
 
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from dataclasses import replace
 from functools import cached_property, lru_cache, partial
 from itertools import chain
 from pathlib import Path
 from typing import Self, cast
 
 import av
-import torch
 from av import Packet, VideoFrame
 from av.container import InputContainer
 from av.stream import Stream
@@ -19,6 +17,7 @@ from torch import Tensor
 from esc_cli.errors import DamageError, InputError
 from esc_cli.media.video.clip import Clip, clip_of, has_captions, main_stream
 from esc_cli.media.video.decoding import Decoding, deinterlaced
+from esc_cli.media.video.frame import Damage, Frame
 from esc_cli.media.video.frame_times import FrameTimes, Placed, has_display_times
 from esc_cli.media.video.library import ClipSource, name_of, open_clip, packets_of, reading_errors
 from esc_cli.media.video.pixels import resized, to_rgb
@@ -30,65 +29,6 @@ _CAN_BEGIN_AGAIN = cast(int, av.format.Flags.ts_discont.value)
 
 _STEPS_BACK_S = (0, 2, 20)
 """How far before its timestamp a frame is looked for, because some indices use decoding times."""
-
-
-@dataclass(frozen=True)
-class Damage:
-    """The damage in some frames, and what else is wrong with them.
-
-    Attributes:
-        lost: Number of frames that could not be decoded, and for which the frame before them stands.
-        repaired: Number of frames that were repaired by the decoder.
-        resized: Number of frames that have another size than the first one, to which they were resized.
-    """
-
-    lost: int = 0
-    repaired: int = 0
-    resized: int = 0
-
-    def __add__(self, other: "Damage") -> "Damage":
-        """Return the damage in the frames of both."""
-        return Damage(self.lost + other.lost, self.repaired + other.repaired, self.resized + other.resized)
-
-
-UNDAMAGED = Damage()
-
-
-@dataclass(frozen=True)
-class Frame:
-    """A frame of a clip.
-
-    Attributes:
-        color: RGB tensor, (1, 3, H, W); uint8, or uint16 over its full range for more than 8 bits.
-        pts: Timestamp, in units of the clip's time_base.
-        duration: Duration, in units of the clip's time_base; None if the file does not state it.
-        alpha: Alpha tensor, (1, 1, H, W), with the dtype of `color`; or None.
-        can_be_sought: Whether a seek to the timestamp finds this frame, which it does not if timestamps of
-            the file up to this frame are missing, equal or out of order.
-        captions: A tiny frame that carries the closed captions of the frame; or None.
-        damage: The damage in the frame.
-    """
-
-    color: Tensor
-    pts: int
-    duration: int | None = None
-    alpha: Tensor | None = None
-    can_be_sought: bool = True
-    captions: VideoFrame | None = None
-    damage: Damage = UNDAMAGED
-
-
-def turned(frame: Frame, rotation_deg: int) -> Frame:
-    """Rotate a frame counterclockwise by a multiple of 90 degrees, as a player does."""
-    turns = round(rotation_deg / 90)
-    alpha = None if frame.alpha is None else _turned(frame.alpha, turns)
-    return replace(frame, color=_turned(frame.color, turns), alpha=alpha)
-
-
-def _turned(plane: Tensor, turns: int) -> Tensor:
-    if plane.dtype == torch.uint16:  # torch cannot turn these
-        return plane.view(torch.int16).rot90(turns, (2, 3)).view(torch.uint16)
-    return plane.rot90(turns, (2, 3))
 
 
 class VideoReader:
@@ -151,8 +91,8 @@ class VideoReader:
             raise
         self._unread: Iterator[Placed] | None = _filled(chain((first,), decoded_frames), decoding.lost)
         self.skipped = 0 if start_s else decoding.skipped
-        self._first_pts = None if start_s is None else pts_at(self.clip, start_s)
-        self._end_pts = None if end_s is None else pts_at(self.clip, end_s)
+        self._first_pts = None if start_s is None else self.clip.pts_at(start_s)
+        self._end_pts = None if end_s is None else self.clip.pts_at(end_s)
 
     def __enter__(self) -> Self:
         return self
@@ -436,14 +376,3 @@ def _in_place(frames: Iterator[Placed], lost: set[int]) -> Iterator[VideoFrame]:
 def _captions(frame: VideoFrame) -> VideoFrame | None:
     """Return a tiny copy of a frame with captions; PyAV moves them only from one frame to another."""
     return frame.reformat(width=2, height=2, format="gray") if has_captions(frame) else None
-
-
-def exact_s(time_s: float) -> Fraction:
-    """Return the exact time that was meant, to a microsecond; a float is only the nearest binary number."""
-    return Fraction(time_s).limit_denominator(1_000_000)
-
-
-def pts_at(clip: Clip, time_s: float) -> int:
-    """Return the first timestamp of a clip at or after a time counted from the beginning of its file."""
-    exact = (exact_s(time_s) + clip.origin_s) / clip.time_base
-    return -(-exact.numerator // exact.denominator)

@@ -14,11 +14,12 @@ import torch
 
 from esc_cli.errors import EscError, UsageError
 from esc_cli.media.video.clip import Clip, main_stream
-from esc_cli.media.video.containers import Container, EncodeSettings
+from esc_cli.media.video.containers import Container
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.encoding import SegmentWriter
+from esc_cli.media.video.frame import Frame
 from esc_cli.media.video.library import open_clip, packets_of
 from esc_cli.media.video.mux import mux
-from esc_cli.media.video.reader import Frame
 from esc_cli.media.video.settings import open_at
 
 _FRAMES = 8

@@ -14,13 +14,8 @@ from av.video.codeccontext import VideoCodecContext
 
 from esc_cli.errors import UsageError
 from esc_cli.media.video.clip import USUAL_RATE, Clip
-from esc_cli.media.video.containers import (
-    MATROSKA,
-    QUALITY_OPTIONS,
-    Container,
-    EncodeSettings,
-    rival_of_crf,
-)
+from esc_cli.media.video.containers import MATROSKA, Container
+from esc_cli.media.video.encode_settings import QUALITY_OPTIONS, EncodeSettings, rival_of_crf
 from esc_cli.media.video.pixel_formats import RAW_FORMATS, choose_pixel_format, nearest_format
 from esc_cli.media.video.pixels import encoded_size
 

@@ -11,7 +11,8 @@ import pytest
 from esc_cli.errors import UsageError
 from esc_cli.jobs.events import Progressed
 from esc_cli.media.video.clip import probe_clip
-from esc_cli.media.video.containers import CONTAINERS, MATROSKA, Container, EncodeSettings
+from esc_cli.media.video.containers import CONTAINERS, MATROSKA, Container
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.rehearsal import rehearse
 from esc_cli.media.video.settings import check_settings
 

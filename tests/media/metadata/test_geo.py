@@ -15,7 +15,7 @@ from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.limitations import limitations
 from esc_cli.media.metadata.geo import Georeferencing, fitted_geo
 from esc_cli.media.metadata.kinds import ALL_METADATA
-from esc_cli.media.picture import DEFAULT, PictureFile, WriteSettings
+from esc_cli.media.picture import DEFAULT_SETTINGS, PictureFile, WriteSettings
 from esc_cli.media.probe import probe
 from esc_cli.media.read import read_file
 from esc_cli.media.tiff_directories import Field, Layout, Order, TiffReader, directory_at
@@ -129,7 +129,7 @@ def geo_tiff(layout: Layout, more: dict[int, Field] | None = None) -> bytes:
     return layout.header(start + 6) + bytes(range(6)) + directory_at(start + 6, fields, layout)
 
 
-def enlarged(file: bytes, format: str = "TIFF", settings: WriteSettings = DEFAULT) -> bytes:
+def enlarged(file: bytes, format: str = "TIFF", settings: WriteSettings = DEFAULT_SETTINGS) -> bytes:
     picture = read_file(file).first
     color = torch.nn.functional.interpolate(picture.color, (8, 12))
     return encode_file(PictureFile((replace(picture, color=color),)), FORMATS[format], settings)

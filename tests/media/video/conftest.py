@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import torch
 
-from esc_cli.media.video.reader import Frame
+from esc_cli.media.video.frame import Frame
 
 SIZE = (48, 64)
 VARIABLE = (0, 1001, 2002, 4004, 5005, 9009, 10010, 11011, 12012, 15015)

@@ -24,7 +24,7 @@ from esc_cli.media.video.animation import (
     exact_times,
     is_animation,
 )
-from esc_cli.media.video.reader import Frame
+from esc_cli.media.video.frame import Frame
 from esc_cli.media.write import encode_file
 
 SIZE = (12, 10)

@@ -12,15 +12,16 @@ from esc_cli.media.video.containers import (
     CLIP_EXTENSIONS,
     CONTAINERS,
     Container,
-    EncodeSettings,
     container_like,
     container_named,
     is_webm,
     looks_like_clip,
 )
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.encoding import SegmentWriter
+from esc_cli.media.video.frame import Frame
 from esc_cli.media.video.mux import mux
-from esc_cli.media.video.reader import Frame, VideoReader
+from esc_cli.media.video.reader import VideoReader
 from esc_cli.media.video.settings import check_settings
 
 Maker = Callable[..., Path]

@@ -13,10 +13,12 @@ from av import VideoFrame
 
 from esc_cli.errors import DiskFullError, OutputError
 from esc_cli.media.video.clip import Clip, ColorTags, Hdr, probe_clip
-from esc_cli.media.video.containers import MATROSKA, MP4, EncodeSettings
+from esc_cli.media.video.containers import MATROSKA, MP4
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.encoding import SegmentWriter, StreamWriter
+from esc_cli.media.video.frame import Frame
 from esc_cli.media.video.pixels import to_frame
-from esc_cli.media.video.reader import Frame, VideoReader
+from esc_cli.media.video.reader import VideoReader
 from esc_cli.media.video.settings import check_settings
 
 Maker = Callable[..., Path]

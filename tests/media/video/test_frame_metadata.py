@@ -13,7 +13,8 @@ from av.sidedata.sidedata import Type
 from esc_cli.errors import InputError
 from esc_cli.media.formats.registry import FORMATS
 from esc_cli.media.video.clip import probe_clip
-from esc_cli.media.video.containers import MATROSKA, MP4, WEBM, EncodeSettings
+from esc_cli.media.video.containers import MATROSKA, MP4, WEBM
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.encoding import SegmentWriter
 from esc_cli.media.video.image_sequence import sequence_limitations
 from esc_cli.media.video.mux import mux

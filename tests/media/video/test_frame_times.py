@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 from esc_cli.errors import InputError
 from esc_cli.media.video.clip import Clip, ColorTags
+from esc_cli.media.video.frame import Frame
 from esc_cli.media.video.frame_times import FrameTimes, Placed
-from esc_cli.media.video.reader import Frame, VideoReader
+from esc_cli.media.video.reader import VideoReader
 
 Maker = Callable[..., Path]
 

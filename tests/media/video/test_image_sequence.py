@@ -18,10 +18,12 @@ from esc_cli.media.metadata.kinds import Metadata
 from esc_cli.media.picture import Picture, PictureFile, WriteSettings
 from esc_cli.media.read import read_file
 from esc_cli.media.video.clip import Clip, probe_clip
-from esc_cli.media.video.containers import MATROSKA, EncodeSettings
+from esc_cli.media.video.containers import MATROSKA
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.encoding import SegmentWriter
+from esc_cli.media.video.frame import Frame
 from esc_cli.media.video.image_sequence import SequenceReader, SequenceWriter, sequence_limitations
-from esc_cli.media.video.reader import Frame, VideoReader, turned
+from esc_cli.media.video.reader import VideoReader
 from esc_cli.media.video.settings import check_settings
 from esc_cli.media.write import encode_file
 
@@ -300,7 +302,7 @@ def test_turned_as_ffmpeg_turns(tmp_path: Path, make_clip: Maker, ffmpeg: Run, a
 def test_deep_frames_are_turned_like_others(make_picture: PictureMaker, angle: int) -> None:
     picture = make_picture()
     plain, wide = Frame(picture.color, 0), Frame(deep(picture).color, 0, alpha=deep(picture).color[:, :1])
-    turned_wide, turned_plain = turned(wide, angle), turned(plain, angle)
+    turned_wide, turned_plain = wide.turned(angle), plain.turned(angle)
     assert torch.equal(turned_wide.color, deep(replace(picture, color=turned_plain.color)).color)
     assert turned_wide.alpha is not None
     assert torch.equal(turned_wide.alpha, turned_wide.color[:, :1])

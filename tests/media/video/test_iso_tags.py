@@ -8,7 +8,8 @@ from typing import Any
 import av
 import pytest
 
-from esc_cli.media.video.containers import CONTAINERS, MATROSKA, MOV, MP4, Container, EncodeSettings
+from esc_cli.media.video.containers import CONTAINERS, MATROSKA, MOV, MP4, Container
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.encoding import SegmentWriter
 from esc_cli.media.video.mux import mux
 from esc_cli.media.video.reader import VideoReader

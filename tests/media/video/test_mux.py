@@ -14,15 +14,8 @@ from av.stream import Stream
 from PIL import Image
 
 from esc_cli.errors import DiskFullError, InputError
-from esc_cli.media.video.containers import (
-    MATROSKA,
-    MOV,
-    MP4,
-    WEBM,
-    Container,
-    EncodeSettings,
-    container_by_extension,
-)
+from esc_cli.media.video.containers import MATROSKA, MOV, MP4, WEBM, Container, container_by_extension
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.encoding import SegmentWriter
 from esc_cli.media.video.library import packets_of
 from esc_cli.media.video.mux import mux

@@ -8,7 +8,8 @@ import av
 import pytest
 
 from esc_cli.media.video.clip import Clip, probe_clip
-from esc_cli.media.video.containers import MATROSKA, WEBM, EncodeSettings
+from esc_cli.media.video.containers import MATROSKA, WEBM
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.pixel_formats import format_notes, nearest_format, padding_notes
 from esc_cli.media.video.settings import check_settings
 

@@ -6,7 +6,8 @@ import pytest
 
 from esc_cli.errors import UsageError
 from esc_cli.media.video.clip import Clip, probe_clip
-from esc_cli.media.video.containers import MATROSKA, MOV, MP4, WEBM, YUV4MPEG2, Container, EncodeSettings
+from esc_cli.media.video.containers import MATROSKA, MOV, MP4, WEBM, YUV4MPEG2, Container
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.settings import check_settings
 
 

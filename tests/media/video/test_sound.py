@@ -10,7 +10,8 @@ import av
 import numpy as np
 import pytest
 
-from esc_cli.media.video.containers import CONTAINERS, MATROSKA, MOV, MP4, WEBM, Container, EncodeSettings
+from esc_cli.media.video.containers import CONTAINERS, MATROSKA, MOV, MP4, WEBM, Container
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.encoding import SegmentWriter
 from esc_cli.media.video.mux import mux
 from esc_cli.media.video.reader import VideoReader

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from av.container import InputContainer
 
-from esc_cli.media.video.containers import EncodeSettings, container_by_extension
+from esc_cli.media.video.containers import container_by_extension
+from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.encoding import SegmentWriter
 from esc_cli.media.video.mux import mux
 from esc_cli.media.video.reader import VideoReader
