@@ -38,7 +38,7 @@ from esc_cli.jobs.task import Task
 from esc_cli.jobs.work.context import RunContext
 from esc_cli.jobs.work.work import Work
 from esc_cli.media.formats.encoding import pillow_image, values_of
-from esc_cli.media.formats.registry import FORMATS
+from esc_cli.media.formats.registry import DEFAULT_FORMAT
 from esc_cli.media.metadata.fitting import fitted
 from esc_cli.media.metadata.iptc import IPTC_RESOURCE
 from esc_cli.media.metadata.kinds import ALL_METADATA
@@ -341,7 +341,7 @@ def _with_metadata(picture: Picture) -> Image.Image:
     A new kind of metadata is there under the name of its field. The text of a PNG is left out.
     """
     image = pillow_image(picture)
-    metadata = fitted(picture.metadata, FORMATS["PNG"], picture.height, picture.width, ALL_METADATA, None)
+    metadata = fitted(picture.metadata, DEFAULT_FORMAT, picture.height, picture.width, ALL_METADATA, None)
     held = {name: getattr(metadata, name) for name in ALL_METADATA - {"text", "iptc"}}
     if metadata.iptc is not None:
         held["photoshop"] = {IPTC_RESOURCE: metadata.iptc}

@@ -10,8 +10,8 @@ from typing import Generic, TypeVar, cast
 from esc_cli.errors import EscError, InputError
 from esc_cli.jobs.archives.plan import kept_note
 from esc_cli.jobs.archives.task import ArchiveTask, Page, counted
-from esc_cli.jobs.clips.run import Publish
 from esc_cli.jobs.events import CONTINUE
+from esc_cli.jobs.made import Publish
 from esc_cli.jobs.memory import high_bytes, low_bytes, room_for_waiting
 from esc_cli.jobs.pipeline import EndOfRun, Stages, overlapped
 from esc_cli.jobs.task import PictureTask

@@ -16,9 +16,10 @@ from typing import Any, Self, cast
 from esc_cli.enhancement.choice import Choice
 from esc_cli.errors import InputError
 from esc_cli.jobs.clips import sinks
-from esc_cli.jobs.clips.run import EnlargedFrames, FrameEnlarger
+from esc_cli.jobs.clips.run import FrameEnlarger
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.clips.work_folder import Segments, frames_in, last_pts_in
+from esc_cli.jobs.made import EnlargedFrames
 from esc_cli.jobs.pipeline import in_order
 from esc_cli.media.video.frame import Frame
 

@@ -16,11 +16,12 @@ from esc_cli.jobs.clips.outputs import (
     nothing_kept,
     opened_target,
 )
-from esc_cli.jobs.clips.run import ClipWork, Publish
+from esc_cli.jobs.clips.run import ClipWork
 from esc_cli.jobs.clips.sinks import SegmentSink
 from esc_cli.jobs.clips.task import ClipTask, FrameSource
 from esc_cli.jobs.clips.work_folder import Segments, WorkFolder
 from esc_cli.jobs.events import CONTINUE
+from esc_cli.jobs.made import Publish
 from esc_cli.jobs.sources import Source
 from esc_cli.jobs.work_folder import identity_of, noting
 from esc_cli.media.video.clip import Clip

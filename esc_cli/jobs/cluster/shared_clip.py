@@ -9,11 +9,11 @@ from typing import cast
 
 from esc_cli.errors import EscError, OutputError
 from esc_cli.jobs.clips.division import Division
-from esc_cli.jobs.clips.run import EnlargedFrames
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.clips.work_folder import WorkFolder
 from esc_cli.jobs.cluster.units import Divide, Join, MakePart, Outcome, Unit, Waiting, Whole
 from esc_cli.jobs.events import Done, Progressed, seconds_since
+from esc_cli.jobs.made import EnlargedFrames
 from esc_cli.jobs.work.events import clip_progress
 
 

@@ -10,11 +10,10 @@ from typing import Any, cast
 
 from esc_cli.enhancement.choice import Choice
 from esc_cli.errors import EscError
-from esc_cli.jobs.archives.task import ArchiveTask
 from esc_cli.jobs.clips.division import Division, Part, may_be_divided
-from esc_cli.jobs.clips.run import EnlargedFrames
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done
+from esc_cli.jobs.made import EnlargedFrames
 from esc_cli.jobs.pipeline import EndOfRun
 from esc_cli.jobs.task import PictureTask, Task
 from esc_cli.jobs.work.context import SkipError
@@ -78,13 +77,10 @@ class Whole(Unit):
 
     def carry_out(self, context: WorkerContext) -> Done:
         """Read, enlarge and publish."""
-        if isinstance(self.task, ClipTask):
+        if not isinstance(self.task, PictureTask):
             with context.network:
-                return context.work.clips.make(self.task)
-        if isinstance(self.task, ArchiveTask):
-            with context.network:
-                return context.work.archives.make(self.task, context.ended)
-        task, work = cast(PictureTask, self.task), context.work.pictures
+                return context.work.make(self.task, context.ended)
+        task, work = self.task, context.work.pictures
         loaded = work.read(task)
         with context.network:
             high = work.enlarge(task, loaded)

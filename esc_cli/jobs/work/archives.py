@@ -6,8 +6,8 @@ from pathlib import Path
 
 from esc_cli.jobs.archives.run import PageWork, make_archive
 from esc_cli.jobs.archives.task import ArchiveTask
-from esc_cli.jobs.clips.run import EnlargedFrames, Made
 from esc_cli.jobs.events import Done, Progressed, seconds_since
+from esc_cli.jobs.made import EnlargedFrames, Made
 from esc_cli.jobs.pipeline import EndOfRun
 from esc_cli.jobs.task import PictureTask
 from esc_cli.jobs.work.context import RunContext, original_of

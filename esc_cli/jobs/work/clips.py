@@ -9,9 +9,10 @@ from typing import Any, cast
 from esc_cli.enhancement.choice import Choice
 from esc_cli.jobs.clips.division import Division, Part, Turn, make_part, times_of
 from esc_cli.jobs.clips.encoded_outputs import ContainerFile
-from esc_cli.jobs.clips.run import EnlargedFrames, FrameEnlarger, Made, make_clip
+from esc_cli.jobs.clips.run import FrameEnlarger, make_clip
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done, seconds_since
+from esc_cli.jobs.made import EnlargedFrames, Made
 from esc_cli.jobs.pipeline import EndOfRun
 from esc_cli.jobs.work.context import RunContext, original_of
 from esc_cli.jobs.work.events import clip_progress, done_event

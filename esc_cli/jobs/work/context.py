@@ -10,9 +10,9 @@ import torch
 from esc_cli.engine.memory.free import host_free_bytes
 from esc_cli.enhancement.choice import Choice, Chooser
 from esc_cli.enhancement.enlarge import Enlarger
-from esc_cli.jobs.clips.run import PublishMade
 from esc_cli.jobs.events import Engine, Listener, Started
 from esc_cli.jobs.in_place import set_original_aside
+from esc_cli.jobs.made import PublishMade
 from esc_cli.jobs.options import Options
 from esc_cli.jobs.record import Account, Stamp, write_record
 from esc_cli.jobs.refusals import refuse_existing

@@ -4,9 +4,9 @@ from esc_cli.engine.pixels import dtype_name
 from esc_cli.engine.threads import threads_in_use
 from esc_cli.enhancement.choice import Choice
 from esc_cli.enhancement.models import Models
-from esc_cli.jobs.clips.run import Made
 from esc_cli.jobs.clips.task import ClipTask
 from esc_cli.jobs.events import Done, Engine, Progressed
+from esc_cli.jobs.made import Made
 from esc_cli.jobs.task import Task
 
 

@@ -13,10 +13,10 @@ from esc_cli.enhancement.enlarge import Enlarger
 from esc_cli.errors import InputError, OutputExistsError
 from esc_cli.evaluation.viewer.page import written_page
 from esc_cli.jobs.archives.run import Encoded
-from esc_cli.jobs.clips.run import EnlargedFrames, Made
 from esc_cli.jobs.estimate import seconds_of_whole
 from esc_cli.jobs.events import Done, Progressed, seconds_since
 from esc_cli.jobs.in_place import set_original_aside
+from esc_cli.jobs.made import EnlargedFrames, Made
 from esc_cli.jobs.memory import check_room_for_reading, check_room_for_result
 from esc_cli.jobs.pipeline import EndOfRun
 from esc_cli.jobs.previews.making import Preview, make_preview
