@@ -66,7 +66,7 @@ class Parts:
             OutputError: Another run has begun anew, with other settings.
         """
         if _read(self.path / _MANIFEST) != self._manifest:
-            raise OutputError(f"another run is working on {str(self.target)!r}")
+            raise _busy(self.target)
 
 
 class LockedFolder(Parts):
@@ -232,12 +232,19 @@ def _locked(folder: Path, target: Path) -> int | None:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(lock)
-            raise OutputError(f"another run is working on {str(target)!r}") from error
+            raise _busy(target) from error
         except OSError:
             return lock  # a file system without locks
         if _is_still(lock, folder):
             return lock
         os.close(lock)
+
+
+def _busy(target: Path) -> OutputError:
+    return OutputError(
+        f"another run is working on {str(target)!r}",
+        hint="run the same command again when it has ended",
+    )
 
 
 def _is_still(descriptor: int, folder: Path) -> bool:

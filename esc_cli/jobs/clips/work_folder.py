@@ -25,8 +25,8 @@ class Segments(Parts):
 
     A complete segment is named ``NUMBER_FRAMES_PTS.mkv``, where FRAMES is the number of its frames, and PTS
     is the timestamp of the last one, or ``unknown`` if a seek does not find it. If there is damage in it, the
-    numbers of lost and of repaired frames follow: ``NUMBER_FRAMES_PTS_LOST_REPAIRED.mkv``. Segments may be
-    missing, because several workers make them.
+    numbers of lost, repaired and resized frames follow: ``NUMBER_FRAMES_PTS_LOST_REPAIRED_RESIZED.mkv``.
+    Segments may be missing, because several workers make them.
 
     Attributes:
         target: The file of the result.

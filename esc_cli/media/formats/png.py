@@ -15,7 +15,7 @@ from PIL import Image
 from PIL.ImageFile import ImageFile
 from PIL.PngImagePlugin import Blend, Disposal, PngImageFile
 
-from esc_cli.errors import DamageError
+from esc_cli.errors import DamageError, InputError
 from esc_cli.media.formats.base import INT32_MAX, PictureFormat
 from esc_cli.media.formats.png_chunks import (
     RAW_PROFILE,
@@ -54,6 +54,9 @@ _OPTIONS = {"compress_level": 4}
 # Level 1 without a filter takes 0.044 s/MP for 74.1 %, and trying all filters takes 0.120 s/MP for 56.5 %.
 _DEEP_OPTIONS = {"compression": 4, "filter": "sub"}
 
+_FIRST_NAME = slice(12, 16)
+"""Place of the name of the first chunk, which is IHDR in all other PNGs. Source: PNG 5.3."""
+
 _BIT_DEPTH_OFFSET = 24
 """Position of the bit depth in the file. Source: PNG 11.2.1 (IHDR)."""
 
@@ -79,7 +82,18 @@ class Png(PictureFormat):
     deep_share = 0.8
 
     def open(self, file: IO[bytes], name: str, largest_px: int) -> ImageFile:
-        """Open a file. Pillow refuses faults also in chunks that programs may ignore."""
+        """Open a file. Pillow refuses faults also in chunks that programs may ignore.
+
+        Raises:
+            InputError: The file is for Apple's devices alone. Its pixels are stored in another way.
+        """
+        file.seek(0)
+        head = file.read(_FIRST_NAME.stop)
+        if head[_FIRST_NAME] == b"CgBI":
+            raise InputError(
+                f"{name} is a PNG in Apple's own form (CgBI), which is not supported",
+                hint="convert it with Xcode's pngcrush -revert-iphone-optimizations",
+            )
         return super().open(with_metadata_mended(file), name, largest_px)
 
     def oddities(self, opened: Opened) -> Iterator[str]:

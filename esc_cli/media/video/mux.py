@@ -149,7 +149,7 @@ def mux(
 
 def _count_of_frames(file: Path) -> int:
     with closing(open_clip(file)) as opened:
-        return sum(1 for _ in video_packets(opened))
+        return sum(1 for _ in video_packets(opened)) if opened.streams.video else 0
 
 
 def _cut_of(clip: Clip, start_s: float | None, end_s: float | None) -> _Cut:

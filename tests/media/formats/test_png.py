@@ -204,6 +204,13 @@ def test_metadata_that_cannot_be_read_is_no_damage(make_png: Callable[..., bytes
     assert first.metadata == read_file(plain).first.metadata
 
 
+def test_a_png_for_apples_devices_is_not_called_damaged(make_png: Callable[..., bytes]) -> None:
+    plain = make_png((1, 2), 8, 2, [b"\1\2\3", b"\4\5\6"])
+    content = plain[:8] + Chunk(b"CgBI", b"P\0 \2").encoded() + plain[8:]
+    with pytest.raises(InputError, match="Apple's own form"):
+        probe(content)
+
+
 def test_a_chunk_that_cannot_be_read_leaves_others_alone() -> None:
     """Here, the first of two chunks of one kind is malformed, and the checksum of another one is wrong."""
     whole = png_with_metadata()

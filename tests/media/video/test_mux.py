@@ -13,7 +13,7 @@ from av.container import InputContainer
 from av.stream import Stream
 from PIL import Image
 
-from esc_cli.errors import DiskFullError, InputError
+from esc_cli.errors import DiskFullError, InputError, OutputError
 from esc_cli.media.video.containers import MATROSKA, MOV, MP4, WEBM, Container, container_by_extension
 from esc_cli.media.video.encode_settings import EncodeSettings
 from esc_cli.media.video.encoding import SegmentWriter
@@ -487,6 +487,17 @@ def with_doubled_sound(clip: Path) -> Path:
                     again.is_keyframe = packet.is_keyframe
                     high.mux(again)
     return target
+
+
+def test_a_frame_that_the_muxer_refuses_is_said(make_clip: Maker, enlarge: Callable[..., Path]) -> None:
+    """The only frame of this clip lasts for days, because a byte of its header is wrong."""
+    path = make_clip("in.mov", codec="mpeg4", times=(0,))
+    content = bytearray(path.read_bytes())
+    at = content.index(b"stts") + 16  # the duration, behind the name, the version, and two counts
+    content[at : at + 4] = b"\xff\0\0\0"
+    path.write_bytes(content)
+    with pytest.raises(OutputError, match="QuickTime refuses frames of the video"):
+        enlarge(path, "out.mov")
 
 
 def test_a_stream_that_appears_late_does_not_end_the_work(make_clip: Maker) -> None:
