@@ -23,7 +23,7 @@ _SIGNATURE_BYTES = 8
 
 # Source: PNG 11.3.2 to 11.3.4.
 _SIZES = {b"pHYs": 9, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
-_COMPRESSED = (b"iCCP", b"zTXt")
+_WITH_KEYWORD = (b"iCCP", b"zTXt", b"iTXt")
 
 _IGNORED = b"esCp"
 """A name for chunks of our own. Source: PNG 5.4, for the meaning of its cases."""
@@ -232,11 +232,13 @@ def with_metadata_mended(file: IO[bytes]) -> IO[bytes]:
 
 def _can_be_read(file: IO[bytes], name: bytes, start: int, length: int) -> bool:
     """Return whether a chunk has the size that PNG states, or a keyword and the only compression of PNG."""
-    if name in _COMPRESSED:
-        file.seek(start)
-        _, end, rest = file.read(length).partition(b"\0")
-        return bool(end) and rest[:1] == b"\0"
-    return length == _SIZES.get(name, length)
+    if name not in _WITH_KEYWORD:
+        return length == _SIZES.get(name, length)
+    file.seek(start)
+    _, _, rest = file.read(length).partition(b"\0")
+    if name == b"iTXt":  # a flag, the compression, a language and the translated keyword precede the text
+        return rest[:2] in (b"\0\0", b"\1\0") and rest.count(b"\0", 2) >= 2
+    return rest[:1] == b"\0"
 
 
 def pixels_are_intact(file: IO[bytes]) -> bool:

@@ -191,6 +191,8 @@ def test_wrong_checksums_of_metadata_are_no_damage(name: bytes) -> None:
         Chunk(b"sRGB", b""),
         Chunk(b"zTXt", b"Comment\0\7" + zlib.compress(b"words")),
         Chunk(b"zTXt", b"k" * 100 + b"\0\7" + zlib.compress(b"words")),
+        Chunk(b"iTXt", b"Comment\0\1\7\0\0" + zlib.compress(b"words")),
+        Chunk(b"iTXt", b"Comment\0\0\0words"),
         Chunk(b"iCCP", b"name\0\1" + zlib.compress(bytes(200))),
         Chunk(b"iCCP", b"k" * 100 + b"\0\1" + zlib.compress(bytes(200))),
         Chunk(b"iCCP", b"no NUL"),
