@@ -18,7 +18,7 @@ _WRAPPERS = ("params_ema", "params-ema", "params", "state_dict", "model_state_di
 """Keys under which training frameworks (BasicSR, neosr, Lightning, LTE) store tensors, preferred first."""
 
 _DEEPEST = 3
-"""How deep tensors may lie under keys of other names."""
+"""Largest number of keys of other names, one inside the other, that may lead to the tensors."""
 
 _INNER_PREFIX = "encoder."
 """Prefix of the feature network in LTE's checkpoints. Here that network and the rest are one network."""
@@ -41,7 +41,7 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
 
     Training frameworks store the tensors under a key: ``params_ema`` is preferred to ``params``, and
     ``params`` to tensors without a key. LTE stores them in ``model`` under ``sd``. Any other key is accepted
-    if tensors are under no other one.
+    if it is the only one that holds tensors.
 
     Raises:
         WeightsError: The file does not exist, is damaged, is of another kind, or cannot be unpickled from
@@ -98,7 +98,7 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _unwrap(content: Any, depth: int = _DEEPEST) -> dict[str, Tensor]:
-    """Return the tensors in the content of a file. Those under an unknown key count if no others do."""
+    """Return the tensors in the content of a file; none if several unknown keys hold some."""
     if not isinstance(content, Mapping):
         return {}
     if isinstance(content.get("model"), Mapping):

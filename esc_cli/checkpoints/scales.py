@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from esc_cli.errors import UsageError
 
 DEFAULT_SCALE = 4
+"""Scale of a model that has it, if no scale is requested."""
 
 _LARGEST_LISTED = 16
 """Largest scale that an error lists. A longer list would not help."""
 
 
 def default_scale(available: tuple[int, ...]) -> int:
-    """Return the scale of a model for which none is requested: 4 if the model has it, else its largest."""
+    """Return the scale if none is requested: ``DEFAULT_SCALE`` if the model has it, else its largest."""
     return DEFAULT_SCALE if DEFAULT_SCALE in available else max(available)
 
 

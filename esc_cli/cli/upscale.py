@@ -459,7 +459,7 @@ def upscale(
             reporter.note(be_nice(nice))
             if watch:
                 refuse_watch(inputs, output, chosen, dry_run=dry_run)
-            refuse_early(inputs, output, chosen, missing=not (json or dry_run))
+            refuse_early(inputs, output, chosen, inputs_too=not (json or dry_run or report))
             if watch:
                 from esc_cli.jobs.watch import watch_folders
 

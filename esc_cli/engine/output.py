@@ -83,7 +83,7 @@ class Output:
     statistics: Statistics | None
 
     def write(self, rows: Span, columns: Span, block: Tensor) -> None:
-        """Convert finished pixels on their device and copy them to their place. They are overwritten."""
+        """Convert finished pixels on their device, which overwrites them, and copy them to their place."""
         place = self._place(rows, columns)
         cropped = block[..., : place.shape[-2], : place.shape[-1]]
         self.download.put(from_unit(cropped, self.high.dtype), place)

@@ -31,8 +31,8 @@ def check_picture(picture: Tensor) -> None:
     """
     if not isinstance(picture, Tensor):
         raise InputError(
-            f"a picture must be a tensor or an array, not of the type {type(picture).__name__}",
-            hint="use esc_cli.upscale for files and Pillow images",
+            f"a picture must be a tensor, not of the type {type(picture).__name__}",
+            hint="call the Upscaler itself with an array, and esc_cli.upscale with a file or a Pillow image",
         )
     if picture.ndim != 4 or picture.shape[1] != 3 or 0 in picture.shape:
         raise InputError(f"a picture must have the shape (N, 3, H, W), not {tuple(picture.shape)}")
@@ -96,7 +96,7 @@ def is_finite(numbers: Tensor) -> bool:
 
 
 def movable(pixels: Tensor) -> Tensor:
-    """Return a view of pixels in a type that torch can flip and repeat; the values may mean other numbers.
+    """Return a view of pixels, of a type that torch can flip and repeat, to be moved and viewed as before.
 
     Torch 2.13 cannot flip uint16 on the CPU. Where pixels are only moved, their type does not matter.
     """

@@ -49,7 +49,7 @@ from esc_cli.engine.tuning.candidates import Candidate, candidates
 from esc_cli.engine.tuning.figures import Amount, Figures
 from esc_cli.engine.tuning.trials import Bench
 from esc_cli.engine.tuning.tuner import Tuner
-from esc_cli.errors import OutOfMemoryError
+from esc_cli.errors import OutOfMemoryError, UsageError
 
 ProgressCallback = Callable[[int, int], None]
 """Receives the low-resolution pixels that are done and their total, over all passes.
@@ -199,7 +199,7 @@ class Upscaler:
     def __call__(
         self,
         low: npt.NDArray[Any],
-        dtype: None = None,
+        dtype: torch.dtype | None = None,
         job_px: int | None = None,
         size: tuple[int, int] | None = None,
         progress: ProgressCallback | None = None,
@@ -218,7 +218,8 @@ class Upscaler:
         Args:
             low: (N, 3, H, W) RGB, any size from 1x1, on any device: uint8, uint16, or floating point in
                 [0, 1]. It is not modified. An array is one picture, (H, W, 3), of the same types.
-            dtype: Pixel type of the result. The default is the type of ``low``.
+            dtype: Pixel type of the result. The default is the type of ``low``. For an array, it is a type of
+                torch that NumPy also has, so not bfloat16.
             job_px: Number of low-resolution pixels of all pictures of this size in the job. The default is
                 the number in ``low``. A runtime that is slow to start is worth it only for many pixels.
             size: Size of an arbitrary-scale model's result, (height, width), instead of the scaled size.
@@ -232,11 +233,14 @@ class Upscaler:
 
         Raises:
             InputError: ``low`` is not a picture of this kind.
+            UsageError: NumPy does not have the type of the result.
             OutOfMemoryError: The result or the smallest tile does not fit in memory.
             DeviceError: The device failed.
             WeightsError: The network's values are not finite.
         """
         if isinstance(low, np.ndarray):
+            if dtype == torch.bfloat16:
+                raise UsageError("an array cannot be of the type bfloat16", hint="choose float32")
             return array_of(self(tensor_of(low), dtype, job_px, size, progress))
         return self.run(low, dtype, job_px, size, progress).high
 

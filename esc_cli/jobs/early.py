@@ -49,15 +49,15 @@ def refuse_watch(inputs: Sequence[str], output: str | None, options: Options, *,
         )
 
 
-def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *, missing: bool) -> None:
+def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *, inputs_too: bool) -> None:
     """Refuse a request that the run would refuse later.
 
     Args:
         inputs: The inputs, as the user named them.
         output: The output, as the user named it.
         options: The options of the run.
-        missing: Whether to refuse a single input that does not exist or cannot be read, or whose result
-            exists. For programs, the run reports these in its events instead.
+        inputs_too: Whether to refuse a single input that does not exist or cannot be read, or whose result
+            cannot be written or exists. Programs and reports learn of these from the events of the run.
 
     Raises:
         UsageError: No input is named, or the output, the list, the size or the scale is invalid.
@@ -83,7 +83,7 @@ def refuse_early(inputs: Sequence[str], output: str | None, options: Options, *,
     if isinstance(options.model, str) and options.model != AUTO_MODEL:
         is_name(options.model)
     only = names[0] if len(names) == 1 and names[0] != STDIN and "%" not in names[0] else None
-    if missing and not options.lists_files and only is not None:
+    if inputs_too and not options.lists_files and only is not None:
         if not os.path.lexists(only):
             raise InputError(f"{only}: there is no such file")
         if is_picture(Path(only)):
@@ -96,7 +96,7 @@ def _refuse_picture(name: str, destination: Destination, options: Options) -> No
     Whether a result with a record is up to date depends on the networks, which need torch.
     """
     size = _early_size(options)
-    is_special = options.in_place or options.previewed is not None or options.template is not None
+    is_special = options.in_place or options.previewed or options.template or options.shard
     if size is None or is_special or not isinstance(destination.format, PictureFormat | None):
         return
     header = probe(Path(name), options.largest_px, keep_damaged=options.keeps_damaged)
@@ -107,9 +107,9 @@ def _refuse_picture(name: str, destination: Destination, options: Options) -> No
     if target is None:
         return
     refuse_replacing([target], sources)
-    refuse_unwritable([target])
-    is_unknown = os.path.lexists(target) and not record_path(target).exists()
-    if is_unknown and options.when_there == "refuse":
+    if not os.path.lexists(target):
+        refuse_unwritable([target])
+    elif options.when_there == "refuse" and not record_path(target).exists():
         raise already_exists(target)
 
 

@@ -283,7 +283,7 @@ def seconds_since(begun: float) -> float:
 
 
 def size_text(size_bytes: int) -> str:
-    """Format a size in the unit that gives it one to three digits before the decimal point."""
+    """Format a size in GB, MB or kB. Kilobytes are rounded up, so that only an empty file has none."""
     for unit, bytes_a_unit in (("GB", 10**9), ("MB", 10**6)):
         if size_bytes >= bytes_a_unit:
             return f"{size_bytes / bytes_a_unit:,.1f} {unit}"

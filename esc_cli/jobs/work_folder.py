@@ -129,7 +129,10 @@ class LockedFolder(Parts):
         """Empty the folder, which stays, since the lock is on it."""
         with self._removing():
             for old in self.path.iterdir():
-                shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+                if old.is_dir() and not old.is_symlink():
+                    shutil.rmtree(old)
+                else:
+                    old.unlink(missing_ok=True)  # without locks, another run may remove its incomplete parts
         write_whole(self.path / _MANIFEST, self._manifest.encode("ascii"))
 
     def _remove_incomplete_parts(self) -> None:

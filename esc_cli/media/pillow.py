@@ -1,6 +1,6 @@
 """Use Pillow without its warnings, with this program's limit on pixels, and with this program's errors.
 
-What Pillow knows of an image, such as whether it is gray, is asked here, too.
+Functions that ask Pillow about an image, such as whether it is gray, are here, too.
 """
 
 import errno

@@ -156,7 +156,8 @@ def picture_from_array(array: Array) -> Picture:
     Raises:
         InputError: The array has another shape or type.
     """
-    values = array[..., None] if array.ndim == 2 else array
+    plain = np.asarray(array)  # subclasses, such as a matrix, may behave differently
+    values = plain[..., None] if plain.ndim == 2 else plain
     if values.ndim != 3 or 0 in values.shape or values.shape[2] > 4:
         raise InputError(f"an array must have the shape (H, W) or (H, W, 1 to 4), not {array.shape}")
     values = values.astype(np.float32 if array.dtype.kind == "f" else array.dtype.newbyteorder("="))

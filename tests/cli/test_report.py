@@ -54,6 +54,12 @@ def test_it_tells_what_became_of_each_input(run: Run, save: Save) -> None:
     assert [path.name for path in Path("report_files").iterdir()] == ["slider.html"]
 
 
+def test_a_single_picture_that_cannot_be_read_is_reported(run: Run) -> None:
+    Path("bad.png").write_bytes(b"")
+    assert run("bad.png", *NEAREST, "--report", "report.html").code == 3
+    assert entries()["bad.png"]["problem"] == ["bad.png is empty"]
+
+
 def test_files_that_browsers_do_not_show_are_copied(run: Run, save: Save, load: Callable[..., Any]) -> None:
     save("a.tiff", size=(80, 60))
     run("a.tiff", *NEAREST, "--report", "report.html")

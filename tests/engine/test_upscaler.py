@@ -281,7 +281,7 @@ def test_an_upscaler_tells_what_it_is() -> None:
 
 def test_pictures_that_are_no_tensors_or_out_of_range_are_refused() -> None:
     upscaler = Upscaler("nearest", scale=2, device="cpu")
-    with pytest.raises(InputError, match="must be a tensor or an array, not of the type str"):
+    with pytest.raises(InputError, match="must be a tensor, not of the type str"):
         upscaler("in.png")  # type: ignore[arg-type]
     with pytest.raises(InputError, match="values up to 255, but floats must be in"):
         upscaler(torch.full((1, 3, 4, 4), 255.0))
@@ -295,6 +295,13 @@ def test_an_array_becomes_an_array(dtype: str) -> None:
     result = Upscaler("nearest", scale=2)(array)
     assert result.dtype == array.dtype.newbyteorder("=")
     np.testing.assert_array_equal(result, array.repeat(2, 0).repeat(2, 1))
+
+
+def test_the_type_of_an_array_can_be_asked_for_if_numpy_has_it() -> None:
+    upscaler, array = Upscaler("nearest", scale=2), np.full((6, 5, 3), 255, np.uint8)
+    assert upscaler(array, torch.float16).dtype == np.float16
+    with pytest.raises(UsageError, match="bfloat16"):
+        upscaler(array, torch.bfloat16)
 
 
 @pytest.mark.parametrize("shape", [(6, 5), (6, 5, 4), (1, 6, 5, 3)])

@@ -2,12 +2,16 @@
 
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
 from esc_cli.errors import ExitCode
+from esc_cli.jobs.early import refuse_early
+from esc_cli.jobs.options import Options
 
 WITHOUT_TORCH = "import sys; sys.modules['torch'] = None; from esc_cli.cli.main import main; main()"
 """The command, in a process that cannot import torch."""
@@ -47,3 +51,19 @@ def test_a_mistake_is_refused_without_torch(
     assert ended.returncode == code, ended.stderr
     assert message in ended.stderr
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_result_that_exists_needs_no_folder_that_can_be_written_to(
+    save: Callable[..., Path], public_folder: Path, unprivileged: Callable[[], AbstractContextManager[None]]
+) -> None:
+    """It may be up to date, or is skipped."""
+    inputs = [str(save(str(public_folder / "a.png")))]
+    save(str(public_folder / "a_x4.png"))
+    public_folder.chmod(0o555)
+    with unprivileged():
+        refuse_early(inputs, None, Options(when_there="skip"), inputs_too=True)
+
+
+def test_a_picture_of_another_shard_is_not_refused(folder: Path) -> None:
+    for shard in ("1/2", "2/2"):
+        refuse_early(["a.png"], None, Options(shard=shard), inputs_too=True)

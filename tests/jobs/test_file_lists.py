@@ -145,7 +145,7 @@ def test_a_picture_is_no_list(save: Save) -> None:
     save("a.png")
     options = Options.of({"files_from": "a.png", "model": "nearest"})
     with pytest.raises(UsageError, match="is the name of a picture or clip, not of a list"):
-        refuse_early([], None, options, missing=True)
+        refuse_early([], None, options, inputs_too=True)
 
 
 def test_a_picture_with_another_name_is_no_list_either(save: Save) -> None:

@@ -184,6 +184,14 @@ def test_an_array_gets_the_result_of_an_image(save: Save) -> None:
     np.testing.assert_array_equal(result, np.asarray(expected))
 
 
+@pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+def test_a_matrix_is_an_array_too() -> None:
+    """NumPy crashes where a matrix gets a third dimension."""
+    matrix = np.asmatrix(np.arange(12, dtype=np.uint8).reshape(3, 4))
+    result = esc_cli.upscale(matrix, scale=2, model="nearest")
+    np.testing.assert_array_equal(result, np.asarray(matrix).repeat(2, 0).repeat(2, 1))
+
+
 @pytest.mark.parametrize(
     ("array", "message"),
     [

@@ -22,8 +22,8 @@ from esc_cli.storage.whole_files import atomic_path, write_whole
 Decoded = TypeVar("Decoded")
 Enlarged = TypeVar("Enlarged")
 
-ReportPixels = Callable[[float], None]
-"""A function that receives the number of finished pixels of the source."""
+ReportDone = Callable[[float], None]
+"""A function that receives the number of pixels of the source that are done, with earlier runs."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def make_archive(
     model: str,
     work: PageWork[Decoded, Enlarged],
     publish: Publish,
-    report: ReportPixels,
+    report: ReportDone,
     ended: EndOfRun,
 ) -> tuple[str, ...]:
     """Carry out the task of an archive. The pages that are done are kept for a later run, whatever happens.
@@ -131,7 +131,7 @@ def _make_pages(
     work: PageWork[Decoded, Enlarged],
     archive: ArchiveReader,
     folder: PageFolder,
-    report: ReportPixels,
+    report: ReportDone,
     ended: EndOfRun,
 ) -> tuple[str, ...]:
     """Make the pages that no earlier run made. Return a sentence for each page that cannot be read."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from esc_cli.media.video.frame import Frame
 
 if TYPE_CHECKING:
-    from esc_cli.jobs.clips.task import ClipTask, FrameSource
+    from esc_cli.jobs.clips.task import ClipTask, FrameSource  # imports this module
 
 
 def spread(reader: "FrameSource", task: "ClipTask", count: int) -> Iterator[Frame]:

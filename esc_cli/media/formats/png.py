@@ -55,7 +55,7 @@ _OPTIONS = {"compress_level": 4}
 _DEEP_OPTIONS = {"compression": 4, "filter": "sub"}
 
 _FIRST_NAME = slice(12, 16)
-"""Place of the name of the first chunk, which is IHDR in all other PNGs. Source: PNG 5.3."""
+"""Place of the name of the first chunk, which PNG requires to be IHDR. Source: PNG 5.3 and 5.6."""
 
 _BIT_DEPTH_OFFSET = 24
 """Position of the bit depth in the file. Source: PNG 11.2.1 (IHDR)."""
@@ -85,7 +85,7 @@ class Png(PictureFormat):
         """Open a file. Pillow refuses faults also in chunks that programs may ignore.
 
         Raises:
-            InputError: The file is for Apple's devices alone. Its pixels are stored in another way.
+            InputError: The file is for Apple's devices only, and its pixels are stored in another way.
         """
         file.seek(0)
         head = file.read(_FIRST_NAME.stop)

@@ -21,10 +21,9 @@ _OF_FRAMES = (b"acTL", b"fcTL", b"fdAT")
 
 _SIGNATURE_BYTES = 8
 
-# Source: PNG 11.3.2 to 11.3.4, and 11.3.3.1 for the length of keywords.
+# Source: PNG 11.3.2 to 11.3.4.
 _SIZES = {b"pHYs": 9, b"gAMA": 4, b"cHRM": 32, b"sRGB": 1, b"cICP": 4}
-_COMPRESSED = (b"iCCP", b"zTXt")
-_LONGEST_KEYWORD = 79
+_WITH_KEYWORD = (b"iCCP", b"zTXt", b"iTXt")
 
 _IGNORED = b"esCp"
 """A name for chunks of our own. Source: PNG 5.4, for the meaning of its cases."""
@@ -197,15 +196,16 @@ class Mended(io.BytesIO):
 def with_metadata_mended(file: IO[bytes]) -> IO[bytes]:
     """Return a PNG without the faults in its metadata for which Pillow refuses a file.
 
-    Of chunks that programs may ignore, wrong checksums are corrected. Those that cannot be read get a name
-    that is ignored. The names of all other chunks begin with an upper-case letter. Source: PNG 5.4.
+    Only chunks that programs may ignore are changed. The names of the others begin with an upper-case letter
+    (source: PNG 5.4). A chunk that cannot be read is hidden: it gets a name that readers ignore. Of any other
+    chunk, a wrong checksum is corrected.
 
     Args:
-        file: The file, positioned at its beginning. It is returned if nothing is to be corrected.
+        file: The file. It is returned, positioned at its beginning, if nothing is to be corrected.
     """
     wrong: list[bytes] = []
     malformed: list[bytes] = []
-    places: list[tuple[int, int]] = []
+    places: list[tuple[int, int, bool]] = []
     for name, length in _chunks(file):
         if not name[:1].islower() or name in _OF_FRAMES:
             continue
@@ -213,13 +213,13 @@ def with_metadata_mended(file: IO[bytes]) -> IO[bytes]:
         intact, fits = _is_intact(file, name, length), _can_be_read(file, name, start + len(name), length)
         if not (intact and fits):
             (wrong if fits else malformed).append(name)
-            places.append((start, start + len(name) + length))
+            places.append((start, start + len(name) + length, fits))
     file.seek(0)
     if not places:
         return file
     content = bytearray(file.read())
-    for start, end in places:
-        if content[start : start + 4] in malformed:
+    for start, end, fits in places:
+        if not fits:
             content[start : start + 4] = _IGNORED
         content[end : end + 4] = zlib.crc32(content[start:end]).to_bytes(4, "big")
     mended = Mended(content)
@@ -231,12 +231,14 @@ def with_metadata_mended(file: IO[bytes]) -> IO[bytes]:
 
 
 def _can_be_read(file: IO[bytes], name: bytes, start: int, length: int) -> bool:
-    """Return whether a chunk has the size that PNG states, and the only compression that it knows."""
-    if name in _COMPRESSED:
-        file.seek(start)
-        _, end, rest = file.read(min(length, _LONGEST_KEYWORD + 2)).partition(b"\0")
-        return not end or rest[:1] in (b"\0", b"")
-    return length == _SIZES.get(name, length)
+    """Return whether a chunk has the size that PNG states, or a keyword and the only compression of PNG."""
+    if name not in _WITH_KEYWORD:
+        return length == _SIZES.get(name, length)
+    file.seek(start)
+    _, _, rest = file.read(length).partition(b"\0")
+    if name == b"iTXt":  # a flag, the compression, a language and the translated keyword precede the text
+        return rest[:2] in (b"\0\0", b"\1\0") and rest.count(b"\0", 2) >= 2
+    return rest[:1] == b"\0"
 
 
 def pixels_are_intact(file: IO[bytes]) -> bool:

@@ -339,9 +339,8 @@ def _kinds(order: bytes) -> Iterator[tuple[_Kind, str]]:
         for format, bits in _samples_of(photometric):
             for extra in _EXTRAS:
                 channels = colors + len(extra)
-                if photometric == Photometric.RGB and extra == (
-                    _UNASSOCIATED,
-                ):  # ExtraSamples may be missing
+                # ExtraSamples may be missing.
+                if photometric == Photometric.RGB and extra == (_UNASSOCIATED,):
                     yield (order, photometric, (format,), 1, (bits,) * channels, ()), "RGBA"
                 mode = _mode(photometric, format, bits, extra)
                 yield (order, photometric, (format,), 1, (bits,) * channels, extra), mode

@@ -3,7 +3,10 @@
 import struct
 
 LARGEST_CONTENT_BYTES = 65_533
-"""Source: JPEG T.81 B.1.1.4: a segment's length has 16 bits and includes the length field itself."""
+"""Size of the largest content of a segment.
+
+Source: JPEG T.81 B.1.1.4: a segment's length has 16 bits and includes the length field itself.
+"""
 
 
 def segment(marker: bytes, content: bytes) -> bytes:

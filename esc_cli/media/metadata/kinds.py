@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from esc_cli.media.metadata.geo import Georeferencing
 
 METERS_AN_INCH = 0.0254
-"""For formats that state a resolution in dots per meter."""
+"""Length of an inch in meters, for formats that state a resolution in dots per meter."""
 
 Held = str
 """The name of a kind: that of its field in ``Metadata``."""

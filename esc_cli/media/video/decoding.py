@@ -3,6 +3,7 @@
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
+from itertools import chain, groupby
 from typing import cast
 
 import av
@@ -212,21 +213,15 @@ def deinterlaced(frames: Iterable[VideoFrame], time_base: Fraction) -> Iterator[
     """Deinterlace each interlaced frame; progressive frames pass unchanged.
 
     Args:
-        frames: Decoded frames.
+        frames: Decoded frames, which may change their size and format.
         time_base: Time base of their stream.
     """
-    graph: Graph | None = None
-    kind: tuple[int, int, str] | None = None
-    for frame in frames:
-        if kind != (frame.width, frame.height, frame.format.name):
-            if graph is not None:
-                graph.push(None)
-                yield from _pulled(graph, time_base)
-            kind = frame.width, frame.height, frame.format.name
-            graph = filter_graph(frame, time_base, "bwdif", _DEINTERLACE)
-        cast(Graph, graph).push(frame)
-        yield from _pulled(cast(Graph, graph), time_base)
-    if graph is not None:
+    for _, alike in groupby(frames, lambda frame: (frame.width, frame.height, frame.format.name)):
+        first = next(alike)
+        graph = filter_graph(first, time_base, "bwdif", _DEINTERLACE)
+        for frame in chain((first,), alike):
+            graph.push(frame)
+            yield from _pulled(graph, time_base)
         graph.push(None)
         yield from _pulled(graph, time_base)
 

@@ -304,22 +304,24 @@ def _converted(
 class _Clock:
     """Keeps the decoding timestamps of one stream from going back, as muxers demand.
 
-    Only sound needs timestamps that differ: subtitles may begin at the same time.
+    Packets of sound and of video also need timestamps that differ; subtitles and data may begin together.
+    Source: FFmpeg's libavformat/mux.c.
     """
 
     def __init__(self, stream: Stream) -> None:
-        is_sound = stream.type == "audio"
-        self._step = math.ceil(_FINE_UNIT_S / (stream.time_base or 1)) if is_sound else 0
+        may_be_equal = stream.type not in ("audio", "video")
+        self._step = 0 if may_be_equal else math.ceil(_FINE_UNIT_S / (stream.time_base or 1))
         self._restart = RESTART_S / (stream.time_base or 1)
-        self._may_restart = is_sound or may_begin_again(cast(InputContainer, stream.container))
+        in_any_file = stream.type == "audio"
+        self._may_restart = in_any_file or may_begin_again(cast(InputContainer, stream.container))
         self._shift = self._next = 0
         self._last: int | None = None
 
     def steadied(self, packet: "Packet[Stream]") -> "Packet[Stream]":
-        """Move a packet that would be decoded before its predecessor, or together with it if it is sound.
+        """Move a packet that would be decoded too early for the muxer: before its predecessor, or with it.
 
-        Where the timestamps begin again, all packets after it move as well. Elsewhere they stay in step with
-        the picture: damage makes two packets of one, with the same timestamp.
+        Where the timestamps begin again, all packets after it move as well. Elsewhere, only this one moves:
+        damage makes two packets of one, with one timestamp, and the next ones are in step with the picture.
         """
         if packet.dts is None:
             return packet

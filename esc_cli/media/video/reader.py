@@ -290,11 +290,9 @@ class VideoReader:
             if skip:
                 skip -= 1
                 continue
-            stands_in = pts in lost
-            damage = Damage(lost=1) if stands_in else Damage(repaired=int(frame.is_corrupt))
-            if not self._fits(frame):
-                damage += Damage(resized=1)
-            color, alpha = to_rgb(frame if self._fits(frame) else resized(frame, self.clip), self.clip)
+            fits, stands_in = self._fits(frame), pts in lost
+            damage = Damage(int(stands_in), int(frame.is_corrupt and not stands_in), int(not fits))
+            color, alpha = to_rgb(frame if fits else resized(frame, self.clip), self.clip)
             captions = None if stands_in else _captions(frame)  # they must not be shown twice
             yield Frame(
                 color, pts, frame.duration or None, alpha, not times.disturbed, captions, damage=damage

@@ -190,9 +190,16 @@ def test_wrong_checksums_of_metadata_are_no_damage(name: bytes) -> None:
         Chunk(b"cHRM", bytes(31)),
         Chunk(b"sRGB", b""),
         Chunk(b"zTXt", b"Comment\0\7" + zlib.compress(b"words")),
+        Chunk(b"zTXt", b"k" * 100 + b"\0\7" + zlib.compress(b"words")),
+        Chunk(b"iTXt", b"Comment\0\1\7\0\0" + zlib.compress(b"words")),
+        Chunk(b"iTXt", b"Comment\0\0\0words"),
         Chunk(b"iCCP", b"name\0\1" + zlib.compress(bytes(200))),
+        Chunk(b"iCCP", b"k" * 100 + b"\0\1" + zlib.compress(bytes(200))),
+        Chunk(b"iCCP", b"no NUL"),
+        Chunk(b"iCCP", b"name\0"),
+        Chunk(b"iCCP", b""),
     ],
-    ids=lambda chunk: chunk.name.decode(),
+    ids=lambda chunk: f"{chunk.name.decode()} {len(chunk.data)}",
 )
 def test_metadata_that_cannot_be_read_is_no_damage(make_png: Callable[..., bytes], chunk: Chunk) -> None:
     """Browsers show such files. libpng warns, and ignores the chunk."""
@@ -220,6 +227,14 @@ def test_a_chunk_that_cannot_be_read_leaves_others_alone() -> None:
         "the checksums of some chunks do not match (tEXt), and their content is kept",
         "chunks that cannot be read were left out: pHYs",
     )
+    assert read_file(content).first.metadata == read_file(whole).first.metadata
+
+
+def test_of_two_chunks_of_one_kind_only_the_malformed_one_is_left_out() -> None:
+    whole = png_with_metadata()
+    content = with_a_wrong_checksum(whole, b"pHYs")
+    content = content[:33] + Chunk(b"pHYs", b"").encoded() + content[33:]
+    assert len(probe(content).notes) == 2
     assert read_file(content).first.metadata == read_file(whole).first.metadata
 
 

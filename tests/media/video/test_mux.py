@@ -458,7 +458,7 @@ def test_sound_stays_in_step_behind_equal_timestamps(
     make_clip: Maker, enlarge: Callable[..., Path], target: str
 ) -> None:
     """Of a packet that is damaged, FFmpeg may make two with one timestamp. The others must not come later."""
-    source = with_doubled_sound(make_clip("in.mkv", sound=SOUND[:1]))
+    source = with_doubled_packets(make_clip("in.mkv", sound=SOUND[:1]), 1)
     before, found = packets_in(source)["audio"], packets_in(enlarge(source, target))["audio"]
     assert len(set(before)) < len(before)
     with av.open(enlarge(source, target)) as file:
@@ -471,22 +471,42 @@ def test_sound_stays_in_step_behind_equal_timestamps(
     assert max(map(abs, late_ms)) < 3
 
 
-def with_doubled_sound(clip: Path) -> Path:
-    """Return the clip with each third packet of sound twice, with the same timestamp."""
+def test_another_video_keeps_packets_with_equal_timestamps(
+    make_clip: Maker, enlarge: Callable[..., Path], tmp_path: Path
+) -> None:
+    """The muxer of MP4 refuses the second of two packets of video with one timestamp."""
+    both = tmp_path / "both.mkv"
+    with av.open(make_clip("in.mkv")) as low, av.open(both, "w") as high:
+        streams = [high.add_stream_from_template(low.streams.video[0], opaque=True) for _ in range(2)]
+        for packet in low.demux():
+            for stream in streams if packet.size else ():
+                high.mux(copy_of(packet, stream))
+    source = with_doubled_packets(both, 1)
+    with av.open(source) as low, av.open(enlarge(source, "out.mp4")) as high:
+        counts = [sum(1 for packet in file.demux(video=1) if packet.size) for file in (low, high)]
+    assert counts[0] == counts[1]
+
+
+def with_doubled_packets(clip: Path, index: int) -> Path:
+    """Return the clip with each third packet of a stream twice, with the same timestamp."""
     target = clip.with_name("doubled.mkv")
     with av.open(clip) as low, av.open(target, "w") as high:
         streams = [high.add_stream_from_template(stream, opaque=True) for stream in low.streams]
         number = 0
         for packet in low.demux():
-            number += packet.stream.type == "audio"
-            for _ in range(2 if packet.stream.type == "audio" and number % 3 == 0 else 1):
+            number += packet.stream.index == index
+            for _ in range(2 if packet.stream.index == index and number % 3 == 0 else 1):
                 if packet.size:
-                    again = Packet(bytes(packet))
-                    again.pts, again.dts, again.duration = packet.pts, packet.dts, packet.duration
-                    again.time_base, again.stream = packet.time_base, streams[packet.stream.index]
-                    again.is_keyframe = packet.is_keyframe
-                    high.mux(again)
+                    high.mux(copy_of(packet, streams[packet.stream.index]))
     return target
+
+
+def copy_of(packet: Any, stream: Stream) -> "Packet[Stream]":
+    again = Packet(bytes(packet))
+    again.pts, again.dts, again.duration = packet.pts, packet.dts, packet.duration
+    again.time_base, again.stream = packet.time_base, stream
+    again.is_keyframe = packet.is_keyframe
+    return again
 
 
 def test_a_frame_that_the_muxer_refuses_is_said(make_clip: Maker, enlarge: Callable[..., Path]) -> None:
