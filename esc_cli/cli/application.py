@@ -1,7 +1,9 @@
 """The Typer application that all commands share, with help in panels."""
 
 import re
+import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -128,7 +130,8 @@ def run_application(application: typer.Typer, arguments: list[str], name: str) -
         OutputError: The help cannot be written to stdout.
     """
     try:
-        with stdout_errors():  # the help and the version are printed by the library; commands have a guard
+        # The help and the version are printed by the library. A closed stdout matters only to what writes there.
+        with nullcontext() if sys.stdout is None else stdout_errors():
             code = application(args=arguments, prog_name=name, standalone_mode=False)
     except _Mistake as error:
         error.show()
