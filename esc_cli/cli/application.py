@@ -130,7 +130,7 @@ def run_application(application: typer.Typer, arguments: list[str], name: str) -
         OutputError: The help cannot be written to stdout.
     """
     try:
-        # The help and the version are printed by the library. A closed stdout matters only to what writes there.
+        # The library prints the help and the version. A closed stdout matters only to what writes there.
         with nullcontext() if sys.stdout is None else stdout_errors():
             code = application(args=arguments, prog_name=name, standalone_mode=False)
     except _Mistake as error:
