@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from esc_cli.errors import OutputError, OutputExistsError
 from esc_cli.jobs.options import Options
@@ -101,9 +101,9 @@ def refuse_existing(there: "Sequence[Task]") -> None:
                 f"{task.source.name!r} was replaced before, with other settings",
                 hint="restore the original, or use --overwrite to enlarge it again, or --skip-existing",
             )
-    for task in there:
-        if task.target is not None:
-            raise already_exists(task.target, len(there) - 1)
+    if there:
+        first = cast(Path, there[0].target)  # a result that exists is a file
+        raise already_exists(first, len(there) - 1)
 
 
 def already_exists(target: Path, others: int = 0) -> OutputExistsError:

@@ -293,8 +293,8 @@ def _enlarged(picture: Picture, options: Options) -> Picture:
     file = PictureFile((picture,))
     chooser = Chooser(options)
     size = geometry_of(chooser.default, options)
-    height, width = size.size_of(file.first.height, file.first.width)
-    factor = max(height / file.first.height, width / file.first.width)
+    height, width = size.size_of(picture.height, picture.width)
+    factor = max(height / picture.height, width / picture.width)
     choice = chooser.choose(factor, lambda: looks_at(file))
     return Enlarger.of(options, chooser.models(choice), size)(file).file.first
 
