@@ -160,6 +160,11 @@ def has_fast_bfloat16(capabilities: Mapping[str, object]) -> bool:
     return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16"))
 
 
+def has_amx(capabilities: Mapping[str, object]) -> bool:
+    """Return whether a processor has instructions for small matrices of bfloat16, given its capabilities."""
+    return bool(capabilities.get("amx_bf16"))
+
+
 def _automatic_device() -> DeviceChoice:
     cpu = torch.device("cpu")
     accelerator = torch.accelerator.current_accelerator()

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from esc_cli.engine.attention_choice import choose_attention, measure
+from esc_cli.engine.attention_choice import choose_attention, choose_on_cpu, measure
 from esc_cli.errors import DeviceError, UsageError
 from esc_cli.networks.attention.windows import ATTENTION_BACKENDS
 
@@ -16,8 +16,15 @@ def test_the_cpu_has_one_candidate_in_float32() -> None:
     assert "only candidate" in choice.reason
 
 
+@pytest.mark.parametrize(
+    ("capabilities", "name"), [({"avx512_bf16": True}, "blocked"), ({"amx_bf16": True}, "sdpa")]
+)
+def test_blocked_is_usual_in_bfloat16_on_a_cpu_without_amx(capabilities: dict[str, bool], name: str) -> None:
+    assert choose_on_cpu(capabilities).name == name
+
+
 def test_blocked_is_for_bfloat16_on_the_cpu() -> None:
-    assert choose_attention("auto", CPU, torch.bfloat16).name == "blocked"
+    assert choose_attention("blocked", CPU, torch.bfloat16).name == "blocked"
     with pytest.raises(DeviceError, match="bfloat16"):
         choose_attention("blocked", CPU, torch.float32)
 

@@ -83,6 +83,6 @@ def test_prepared_for_openvino_it_is_the_same_network(name: str, random_network:
     network = random_network(NETWORKS[name])
     low = torch.rand(2, 3, 21, 50)
     with torch.inference_mode():
-        expected, result = network(low), prepare_for_openvino(network)(low)
+        expected, result = network(low), prepare_for_openvino(network, torch.float32)(low)
     largest = max(expected.abs().max().item(), 1)
     torch.testing.assert_close(result, expected, rtol=0, atol=1e-5 * largest)

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from esc_cli.checkpoints.checkpoint import load_checkpoint
+from esc_cli.engine.attention_choice import choose_attention
 from esc_cli.engine.device import has_fast_bfloat16
 from esc_cli.engine.tuning.figures import Figures
 from esc_cli.engine.tuning.race import Timing
@@ -20,6 +21,7 @@ from esc_cli.jobs.upscale import upscale_files
 
 Save = Callable[..., Path]
 MODEL = "esc-light"
+USUAL_ATTENTION = choose_attention("auto", torch.device("cpu"), torch.bfloat16).name
 fast_bfloat16 = pytest.mark.skipif(
     not has_fast_bfloat16(torch.cpu.get_capabilities()), reason="there is one candidate on this processor"
 )
@@ -58,9 +60,10 @@ def keep(fastest: str) -> None:
 def test_a_small_job_is_measured_only_if_the_user_asks(save: Save) -> None:
     save("in.png")
     assert engine_of(run()).measured == ()
-    assert chosen_for("in_x2.png")["attention"] == "blocked"
+    assert chosen_for("in_x2.png")["attention"] == USUAL_ATTENTION
     (line,) = engine_of(run(retune=True, when_there="overwrite", tta=True)).measured
-    assert line.startswith("measured on a block of the network with 64x64 pixels: bfloat16 with blocked ")
+    part = "a block of the network with 64x64 pixels"
+    assert line.startswith(f"measured on {part}: bfloat16 with {USUAL_ATTENTION} ")
 
 
 @fast_bfloat16

@@ -70,7 +70,7 @@ class OpenVinoExecutor(Executor):
         self.dtype = dtype
         self.compiled = 0
         self._name = checkpoint.name
-        self._network = prepare_for_openvino(checkpoint.network)
+        self._network = prepare_for_openvino(checkpoint.network, dtype)
         self._model: tuple[tuple[int, ...], Any] | None = None
         self._requests: OrderedDict[torch.Size, Any] = OrderedDict()
 

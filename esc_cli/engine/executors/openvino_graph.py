@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from esc_cli.engine.executors.base import bias_obstacle
-from esc_cli.engine.executors.inference import replace_modules
+from esc_cli.engine.executors.inference import convolves_directly, replace_modules
 from esc_cli.errors import DeviceError, last_line
 from esc_cli.networks.architectures.base import has_weights
 from esc_cli.networks.architectures.foreign import ForeignNetwork
@@ -59,10 +59,14 @@ def obstacle(network: nn.Module) -> str | None:
     return bias_obstacle(network)
 
 
-def prepare_for_openvino(network: nn.Module) -> nn.Module:
+def prepare_for_openvino(network: nn.Module, dtype: torch.dtype) -> nn.Module:
     """Copy a network in float32, in a form for which OpenVINO makes few copies.
 
     Its results stay the same up to rounding.
+
+    Args:
+        network: The network as it was loaded. It is not modified.
+        dtype: Type in which OpenVINO will compute.
     """
     # Weights made in inference mode cannot be traced.
     with torch.inference_mode(mode=False), torch.no_grad():
@@ -70,7 +74,8 @@ def prepare_for_openvino(network: nn.Module) -> nn.Module:
         use_attention(prepared, "naive")
         replace_modules(prepared, lambda module: type(module) is ChannelNorm, _Norm)
         replace_modules(prepared, _is_plain_attention, _HeadByHeadAttention)
-        if isinstance(large := getattr(prepared, "plk_filter", None), Tensor):
+        large = getattr(prepared, "plk_filter", None)
+        if isinstance(large, Tensor) and not convolves_directly(large, dtype):
             kernel = average_over_symmetries(large)
             replace_modules(
                 prepared,

@@ -2,12 +2,13 @@
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from esc_cli.engine.executors.inference import prepare_for_cpu
+from esc_cli.engine.executors.inference import for_inference, prepare_for_cpu
 from esc_cli.networks.architectures.base import NetworkConfig
 from esc_cli.networks.architectures.esc import ESCConfig
 from esc_cli.networks.architectures.esc_fp import ESCFPConfig
@@ -61,3 +62,33 @@ def test_every_mixer_shares_one_spectrum(random_network: Networks) -> None:
     spectra = [module.spectrum for module in network.modules() if isinstance(module, ConvolutionalAttention)]
     assert len(spectra) == 2
     assert spectra[0] is spectra[1] is not None
+
+
+@pytest.mark.parametrize(
+    ("channels", "dtype", "capabilities", "direct"),
+    [
+        (16, torch.bfloat16, {"amx_bf16": True}, True),
+        (32, torch.bfloat16, {"amx_bf16": True}, False),  # frequencies are faster: 3.7 ms against 6.7
+        (16, torch.float32, {"amx_bf16": True}, False),
+        (16, torch.bfloat16, {"avx512_bf16": True}, False),
+    ],
+)
+def test_the_large_kernel_is_transformed_where_this_is_faster(
+    channels: int,
+    dtype: torch.dtype,
+    capabilities: dict[str, bool],
+    direct: bool,
+    random_network: Networks,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    network = random_network(replace(CONFIGS[0], dim=64, partial_dim=channels))
+    with torch.inference_mode(mode=False), torch.no_grad():
+        prepared = for_inference(network, torch.device("cpu"), dtype)
+    spectra = [module.spectrum for module in prepared.modules() if isinstance(module, ConvolutionalAttention)]
+    assert all((spectrum is None) == direct for spectrum in spectra)
+    low = torch.rand(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = network(low)
+        error = (prepared(low) - expected).abs().max()
+    assert error < (1e-4 if dtype == torch.float32 else 0.05) * expected.abs().max()

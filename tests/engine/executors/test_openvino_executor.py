@@ -67,11 +67,16 @@ def with_weight(checkpoint: Checkpoint, value: float) -> Checkpoint:
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("shape", [(1, 16, 24), (2, 21, 50), (1, 5, 3)])
-def test_the_prepared_form_is_the_same_network(name: str, shape: tuple[int, int, int]) -> None:
+@pytest.mark.parametrize("has_amx", [False, True])
+def test_the_prepared_form_is_the_same_network(
+    name: str, shape: tuple[int, int, int], has_amx: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"amx_bf16": has_amx})
     network = checkpoint_of(NETWORKS[name]).network
+    prepared = prepare_for_openvino(network, torch.bfloat16)
     low = torch.rand(shape[0], 3, *shape[1:], generator=torch.Generator().manual_seed(0))
     with torch.inference_mode():
-        torch.testing.assert_close(prepare_for_openvino(network)(low), network(low), rtol=0, atol=1e-5)
+        torch.testing.assert_close(prepared(low), network(low), rtol=0, atol=1e-5)
 
 
 @needs_openvino
