@@ -12,13 +12,14 @@ from esc_cli.errors import DeviceError, UsageError, first_line
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 CPU_BFLOAT16 = (
-    "1.2 times as fast as float32 where it was measured, and its error (67 dB) is below that of rounding to "
+    "1.2 times as fast as float32 where it was measured, and its error (65 dB) is below that of rounding to "
     "8 bits (59 dB); results with more than 8 bits use float32"
 )
 """Measured with ESC x4 on an EPYC with AVX-512, 128x128 pixels, two cores.
 
-The results are 67.8 dB from those in float32 on Set5 and 67.3 dB on Set14, clamped but not rounded. Rounding
-to 8 bits alone gives 58.9 dB.
+The results are 65.0 dB from those in float32 on Set5 and 64.8 dB on Set14, clamped but not rounded. Rounding
+to 8 bits alone gives 58.9 dB. With earlier weights, which were trained for a shorter time, bfloat16 gave 67.8
+and 67.3 dB.
 """
 
 TENSOR_CORES = (7, 0)
