@@ -96,7 +96,10 @@ def replace_modules(
 
 
 def _transform(network: nn.Module) -> None:
-    """Transform the large kernel of each convolutional attention, where this pays, a shared one only once."""
+    """Transform the large kernels of convolutional attentions that are faster by frequencies.
+
+    A shared kernel is transformed once.
+    """
     shared = getattr(network, "plk_filter", None)
     shared_spectrum = _spectrum(shared) if isinstance(shared, Tensor) else None
     for module in network.modules():
