@@ -40,9 +40,9 @@ class PackedConvolution(nn.Module):
     def __init__(self, convolution: Convolution) -> None:
         super().__init__()
         geometry = (convolution.padding, convolution.stride, convolution.dilation, convolution.groups)
-        packed = torch.ops.mkldnn._reorder_convolution_weight(convolution.weight.detach(), *geometry)
+        weight = torch.ops.mkldnn._reorder_convolution_weight(convolution.weight.detach(), *geometry)
         bias = None if convolution.bias is None else convolution.bias.detach()
-        self._arguments: tuple[Any, ...] = (packed, bias, *geometry)
+        self._arguments: tuple[Any, ...] = (weight, bias, *geometry)
         pointwise = torch.ops.mkldnn._convolution_pointwise
         self._unary, self._binary = pointwise.default, pointwise.binary
 
@@ -68,10 +68,10 @@ class PackedPointwise(nn.Module):
 
     def __init__(self, convolution: Convolution) -> None:
         super().__init__()
-        weight = convolution.weight.detach().flatten(1).contiguous()
-        packed = torch.ops.mkldnn._reorder_linear_weight(weight)
+        matrix = convolution.weight.detach().flatten(1).contiguous()
+        weight = torch.ops.mkldnn._reorder_linear_weight(matrix)
         bias = None if convolution.bias is None else convolution.bias.detach()
-        self._arguments: tuple[Any, ...] = (packed, bias)
+        self._arguments: tuple[Any, ...] = (weight, bias)
         pointwise = torch.ops.mkldnn._linear_pointwise
         self._unary, self._binary = pointwise.default, pointwise.binary
 
@@ -108,7 +108,8 @@ def packed(convolution: Convolution) -> nn.Module:
 def can_pack(dtype: torch.dtype) -> bool:
     """Return whether this torch build and this processor have oneDNN's operations in ``dtype``."""
     available: bool = mkldnn.is_available()  # type: ignore[no-untyped-call]
-    names = ("_convolution_pointwise", "_linear_pointwise")
+    pointwise = ("_convolution_pointwise", "_linear_pointwise")
+    names = (*pointwise, "_reorder_convolution_weight", "_reorder_linear_weight")
     if not (available and all(hasattr(torch.ops.mkldnn, name) for name in names)):
         return False
     if dtype == torch.bfloat16:
