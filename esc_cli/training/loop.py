@@ -24,6 +24,7 @@ from esc_cli.training.acceleration import (
     Learn,
     RecordedStep,
     compile_blocks,
+    flushed_denormals,
     set_capturable,
     set_rate,
     tuned_convolutions,
@@ -99,8 +100,8 @@ def train(
         DeviceError: Another process of the run has ended.
         OutOfMemoryError: The device has too little memory.
     """
-    tuned = tuned_convolutions() if device.type == "cuda" else nullcontext()
-    with _translated_errors(device, folder), joined_processes(device) as processes, tuned:
+    fast = {"cuda": tuned_convolutions, "cpu": flushed_denormals}.get(device.type, nullcontext)
+    with _translated_errors(device, folder), joined_processes(device) as processes, fast():
         if device.type == "cpu":
             limit_threads()
         if not resume:

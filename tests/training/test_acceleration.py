@@ -12,7 +12,13 @@ from torch.backends import cudnn
 
 from esc_cli.checkpoints.files import read_state_dict
 from esc_cli.networks.architectures.esc import ESC, ESCConfig
-from esc_cli.training.acceleration import compile_blocks, set_capturable, set_rate, tuned_convolutions
+from esc_cli.training.acceleration import (
+    compile_blocks,
+    flushed_denormals,
+    set_capturable,
+    set_rate,
+    tuned_convolutions,
+)
 from esc_cli.training.configuration import TrainingConfig
 from esc_cli.training.loop import train
 from esc_cli.training.run import new_run
@@ -36,6 +42,13 @@ def test_one_compilation_without_a_break_serves_all_blocks() -> None:
     for plain, other in weights:
         torch.testing.assert_close(other.grad, plain.grad, rtol=1e-3, atol=1e-5)
     assert compiled.state_dict().keys() == network.state_dict().keys()
+
+
+def test_denormals_are_zero_inside_only() -> None:
+    smallest = torch.tensor([1e-38])
+    with flushed_denormals():
+        assert (smallest / 16).item() == 0
+    assert (smallest / 16).item() > 0
 
 
 def test_convolutions_are_tuned_for_a_while() -> None:

@@ -1,11 +1,13 @@
 """Test that Muon updates the kernels inside the blocks and AdamW updates the rest."""
 
+import copy
 import dataclasses
 
 import pytest
 import torch
 
 from esc_cli.training.configuration import TrainingConfig
+from esc_cli.training.optimizers import StackedMuon
 from esc_cli.training.run import Run, new_run
 
 RATE = 1e-3
@@ -54,3 +56,23 @@ def test_the_rest_moves_as_adamw_moves_it(run: Run) -> None:
 def test_gradients_are_forgotten(run: Run) -> None:
     run.optimizer.zero_grad()
     assert all(parameter.grad is None for parameter in run.network.parameters())
+
+
+def test_stacked_matrices_move_as_pytorch_moves_them_one_by_one() -> None:
+    torch.manual_seed(0)
+    shapes = [(32, 16), (16, 32), (16, 16), (16, 16), (20, 16), (16, 144)]
+    stacked, plain = ([torch.nn.Parameter(torch.ones(shape)) for shape in shapes] for _ in range(2))
+    ours = StackedMuon(stacked, lr=RATE, weight_decay=0.1)
+    theirs = torch.optim.Muon(plain, lr=RATE, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    for step in range(6):
+        for one, other in zip(stacked[:5], plain[:5], strict=True):  # the last has no gradient
+            one.grad = torch.randn(one.shape)
+            other.grad = one.grad.clone()
+        ours.step()
+        theirs.step()
+        for one, other in zip(stacked, plain, strict=True):
+            torch.testing.assert_close(one, other, rtol=0, atol=0.02 * RATE)
+        if step == 2:  # either can take over the state of the other
+            ours.load_state_dict(copy.deepcopy(theirs.state_dict()))
+    assert torch.equal(stacked[5], torch.ones(16, 144))
+    assert not torch.equal(stacked[0], torch.ones(32, 16))

@@ -16,12 +16,14 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from esc_cli.networks.attention.position_bias import TableBias
 
 _DEPTH = 7.0
 """Shifted scores are at most minus this value: e^-7 is half of bfloat16's rounding, 2^-9."""
+
+_SUMMED_WINDOWS = 4
+"""Number of windows whose gradients are added in bfloat16, before they are added in float32."""
 
 _DEEPEST = 80.0
 """Shifted scores below minus this value would make weights that are too small to tell apart."""
@@ -176,20 +178,24 @@ class _BlockedAttention(torch.autograd.Function):
         upright_grad, upright_query = (one.transpose(2, 3).contiguous() for one in (grad, query))
         grad_query = torch.empty_like(query)
         grad_key, grad_value = torch.empty_like(upright_query), torch.empty_like(upright_grad)
-        windows, heads, tokens, _ = query.shape
-        grad_scores, wide = torch.empty(2, tokens, tokens)
+        (windows, heads), w = query.shape[:2], ctx.window_size
+        fused_product = torch.ops.mkldnn._linear_pointwise.binary
         grad_table = []
         for head in range(heads):
-            grad_scores.zero_()
+            by_row = query.new_zeros(w, 2 * w - 1, w, dtype=torch.float32)
+            total: Tensor | None = None
             for window in range(windows):
                 at = (window, head)
                 weights = ctx.weights[at]
                 torch.mm(upright_grad[at], weights, out=grad_value[at])
-                grad_weights = F.linear(grad_beside[at], value_beside[at]).mul_(weights)
-                torch.mm(grad_weights, key[at], out=grad_query[at])
-                torch.mm(upright_query[at], grad_weights, out=grad_key[at])
-                grad_scores.add_(wide.copy_(grad_weights))  # add_'s own conversion would allocate memory
-            grad_table.append(_table_backwards(grad_scores, ctx.window_size))
+                grad_scores = fused_product(grad_beside[at], weights, value_beside[at], None, "mul")
+                torch.mm(grad_scores, key[at], out=grad_query[at])
+                torch.mm(upright_query[at], grad_scores, out=grad_key[at])
+                total = grad_scores if total is None else total.add_(grad_scores)
+                if (window + 1) % _SUMMED_WINDOWS == 0 or window + 1 == windows:
+                    _add_by_row(by_row, total)
+                    total = None
+            grad_table.append(_table_of_rows(by_row))
         grad_key, grad_value = (one.transpose(2, 3).flip(2) for one in (grad_key, grad_value))
         return grad_query, grad_key, grad_value, torch.stack(grad_table), None, None
 
@@ -206,9 +212,20 @@ def _pairs_backwards(table: Tensor, window_size: int) -> Tensor:
     return pairs.reshape(-1, window_size**2, window_size**2)
 
 
-def _table_backwards(pairs: Tensor, window_size: int) -> Tensor:
-    """Sum (queries, keys), with the last key first, by relative position: ((2 w - 1)^2)."""
-    side = 2 * window_size - 1
-    # A pair's place in the table is the position of the query plus the reversed position of the key. The
-    # pairs are therefore columns of an image, which ``fold`` sums.
-    return F.fold(pairs[None], (side, side), (window_size, window_size))[0, 0].flip(0, 1).flatten()
+def _add_by_row(by_row: Tensor, pairs: Tensor) -> None:
+    """Add (queries, keys), with the last key first, to (query columns, rows of the table, key columns).
+
+    A pair's row in the table is the row of the query plus the reversed row of the key, and so is its column.
+    """
+    w = len(by_row)
+    for row, of_row in enumerate(pairs.view(w, w, w, w)):
+        by_row[:, row : row + w] += of_row
+
+
+def _table_of_rows(by_row: Tensor) -> Tensor:
+    """Sum what ``_add_by_row`` returned by the columns of the table, ((2 w - 1)^2)."""
+    w, side = by_row.shape[:2]
+    table = by_row.new_zeros(side, side)
+    for column, of_column in enumerate(by_row):
+        table[:, column : column + w] += of_column
+    return table.flip(0, 1).flatten()
