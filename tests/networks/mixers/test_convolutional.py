@@ -66,6 +66,21 @@ def test_decomposed_kernel_is_the_sum_of_two_convolutions() -> None:
     torch.testing.assert_close(result, large + small, rtol=1e-4, atol=1e-5)
 
 
+def test_the_gradient_of_the_decomposed_kernel_is_the_same_in_bfloat16() -> None:
+    torch.manual_seed(0)
+    mixer = DecomposedConvolutionalAttention(8, 5)
+    tensors = [torch.randn(2, 8, 9, 7), torch.randn(8, 8, 1, 1), torch.randn(8, 1, 5, 5)]
+    gradients = []
+    for dtype in (torch.float64, torch.bfloat16):
+        inputs = [one.to(dtype).requires_grad_() for one in tensors]
+        mixer.to(dtype)(*inputs).square().sum().backward()
+        gradients.append([one.grad for one in inputs])
+    for exact, rounded in zip(*gradients, strict=True):
+        assert exact is not None
+        assert rounded is not None
+        assert (rounded - exact).norm() < 0.02 * exact.norm()
+
+
 def test_a_kernel_of_its_own_is_used_as_a_shared_one_is() -> None:
     mixer, shared = ConvolutionalAttention(8, 5, own_kernel=True), ConvolutionalAttention(8, 5)
     torch.nn.init.normal_(mixer.dwc_proj[3].weight)
