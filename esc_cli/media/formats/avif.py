@@ -3,6 +3,7 @@
 libvips would drop EXIF tags that it does not know, so EXIF is inserted into its files afterwards.
 """
 
+import io
 import re
 import struct
 from collections.abc import Iterator, Sequence
@@ -16,6 +17,7 @@ from PIL.ImageFile import ImageFile
 
 from esc_cli.errors import OutputError
 from esc_cli.media.formats import heic
+from esc_cli.media.iso_boxes import Box, boxes_of, packed_box
 from esc_cli.media.metadata.exif import EXIF_MARK
 from esc_cli.media.pillow import PILLOW_ERRORS, Opened, is_deep_color_still
 
@@ -34,7 +36,6 @@ _NO_TAGS = EXIF_MARK + b"II*\0\x08\0\0\0" + bytes(6)
 """The smallest EXIF block, used as a placeholder."""
 
 _HEADER_BYTES = 65_536
-_BOX = struct.Struct(">I4s")
 _LARGEST_OFFSET = 2**32 - 1
 
 
@@ -175,9 +176,8 @@ _LEFT_TO_LIBVIPS = (CroppedAvif, LenientAvif)
 
 def _is_still(file: IO[bytes]) -> bool:
     """Return whether no brand announces frames, which libvips does not read."""
-    file.seek(0)
-    size, _ = _BOX.unpack(file.read(_BOX.size).ljust(_BOX.size, b"\0"))
-    return b"avis" not in file.read(min(size, _HEADER_BYTES))
+    brands = next(boxes_of(file), None)
+    return brands is None or b"avis" not in file.read(min(brands.content_bytes, _HEADER_BYTES))
 
 
 def _cropped(image: ImageFile, file: IO[bytes], name: str) -> ImageFile:
@@ -232,13 +232,12 @@ def with_exif(avif: bytes, exif: bytes) -> bytes:
         ISO 23008-12 (HEIF), A.2.1: the EXIF of an item follows the offset of its TIFF header.
     """
     block = bytes(4) + exif.removeprefix(EXIF_MARK)
-    start = len(avif) + _BOX.size
-    place = _place_of_exif(avif)
+    result = bytearray(avif + packed_box(b"mdat", block))
+    start, place = len(result) - len(block), _place_of_exif(avif)
     if place is None or start > _LARGEST_OFFSET:
         raise OutputError("the picture cannot be written as AVIF together with its EXIF")
-    result = bytearray(avif)
     struct.pack_into(">IHII", result, place, start, 1, 0, len(block))
-    return bytes(result) + _BOX.pack(_BOX.size + len(block), b"mdat") + block
+    return bytes(result)
 
 
 def _place_of_exif(avif: bytes) -> int | None:
@@ -247,12 +246,12 @@ def _place_of_exif(avif: bytes) -> int | None:
     Source: ISO 14496-12, 8.11.3 (iloc) and 8.11.6 (iinf, infe). Both boxes begin with a version and then have
     an entry for each item. libheif writes item numbers with 16 bits, and offsets and lengths with 32 bits.
     """
-    file = dict(_boxes(avif, 0, len(avif)))
-    meta = file.get(b"meta")
-    parts = {} if meta is None else dict(_boxes(avif, meta.start + 4, meta.stop))
+    file = io.BytesIO(avif)
+    metas = (box for box in boxes_of(file) if box.kind == b"meta")
+    parts = {part.kind: part for meta in metas for part in boxes_of(file, meta.content_start + 4, meta.end)}
     if not {b"iloc", b"iinf"} <= parts.keys():
         return None
-    places = parts[b"iloc"].start
+    places = parts[b"iloc"].content_start
     version, sizes, count = struct.unpack_from(">I2sH", avif, places)
     if (version, sizes) != (0, b"\x44\x40"):
         return None
@@ -263,17 +262,9 @@ def _place_of_exif(avif: bytes) -> int | None:
     return next((at + 4 for at in entries if struct.unpack_from(">H", avif, at)[0] == exif), None)
 
 
-def _number_of_exif(avif: bytes, items: range) -> int | None:
-    for _name, item in _boxes(avif, items.start + 6, items.stop):
-        number, _protection, kind = struct.unpack_from(">HH4s", avif, item.start + 4)
+def _number_of_exif(avif: bytes, items: Box) -> int | None:
+    for item in boxes_of(io.BytesIO(avif), items.content_start + 6, items.end):
+        number, _protection, kind = struct.unpack_from(">HH4s", avif, item.content_start + 4)
         if kind == b"Exif":
             return int(number)
     return None
-
-
-def _boxes(content: bytes, position: int, end: int) -> Iterator[tuple[bytes, range]]:
-    """Yield the name of each box between two positions, and the range of its content."""
-    while position + _BOX.size <= end:
-        size, name = _BOX.unpack_from(content, position)
-        yield name, range(position + _BOX.size, position + size)
-        position += max(size, _BOX.size)

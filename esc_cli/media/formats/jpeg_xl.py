@@ -15,6 +15,7 @@ from PIL.ImageFile import ImageFile
 
 from esc_cli.errors import InputError
 from esc_cli.media.formats.base import PictureFormat
+from esc_cli.media.iso_boxes import Box, boxes_of
 from esc_cli.media.metadata.companions import GAIN_MAP
 from esc_cli.media.pillow import Opened, check_pixels, exif_orientation
 
@@ -106,7 +107,7 @@ class JpegXl(PictureFormat):
     def companions(self, opened: Opened) -> Iterator[str]:
         """Add gain maps. Source: ISO 18181-2, jhgm."""
         yield from super().companions(opened)
-        if any(name == b"jhgm" for name, _length in _boxes(io.BytesIO(opened.header))):
+        if any(box.kind == b"jhgm" for box in _boxes(io.BytesIO(opened.header))):
             yield GAIN_MAP
 
     def keeps_hidden_colors(self, quality: int | None) -> bool:
@@ -167,7 +168,7 @@ def announcement(file: IO[bytes]) -> Announcement:
 
 def xmp_of(file: IO[bytes]) -> bytes | None:
     """Return the XMP of a JPEG XL; compressed XMP (`brob`) is not read."""
-    return next((file.read(length) for name, length in _boxes(file) if name == b"xml "), None)
+    return next((file.read(box.content_bytes) for box in _boxes(file) if box.kind == b"xml "), None)
 
 
 def pixel_options(quality: int | None) -> dict[str, Any]:
@@ -190,34 +191,17 @@ def _codestreams(file: IO[bytes]) -> Iterator[bytes]:
     if not _is_container(file):
         file.seek(0)
         yield file.read(_HEADER_BYTES)
-    for name, _ in _boxes(file):
-        if name == b"jxlp":
+    for box in _boxes(file):
+        if box.kind == b"jxlp":
             file.seek(4, 1)  # the number of the part
-        if name in (b"jxlc", b"jxlp"):
+        if box.kind in (b"jxlc", b"jxlp"):
             yield file.read(_HEADER_BYTES)
 
 
-def _boxes(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
-    """Yield the name and length of each box of a container, with the file positioned at the box's data.
-
-    A length of -1 means that the box extends to the end of the file.
-
-    Source: ISO 18181-2, 9; ISO 14496-12, 4.2. In the file, a length of 1 means that the length follows in 64
-    bits, and a length of 0 means that the box extends to the end.
-    """
+def _boxes(file: IO[bytes]) -> Iterator[Box]:
+    """Return the boxes of a container. A bare codestream has none. Source: ISO 18181-2, 9."""
     file.seek(0)
-    position = len(_CONTAINER) if _is_container(file) else None
-    while position is not None:
-        file.seek(position)
-        head = file.read(8)
-        if len(head) < 8:
-            return
-        length, start = int.from_bytes(head[:4]), position + 8
-        if length == 1:
-            length, start = int.from_bytes(file.read(8)), position + 16
-        to_the_end = length < start - position
-        yield head[4:], -1 if to_the_end else position + length - start
-        position = None if to_the_end else position + length
+    return boxes_of(file) if _is_container(file) else iter(())
 
 
 def _is_container(file: IO[bytes]) -> bool:

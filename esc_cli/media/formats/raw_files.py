@@ -14,6 +14,7 @@ from typing import IO
 from PIL import Image
 from PIL.ExifTags import Base as Tag
 
+from esc_cli.media.iso_boxes import boxes_of
 from esc_cli.media.metadata.exif import EXIF_MARK, exif_of_tree, tree_has_fixed_note
 from esc_cli.media.metadata.iptc import iptc_of_stream
 from esc_cli.media.metadata.kinds import Metadata
@@ -186,7 +187,8 @@ def _of_tiff(reader: TiffReader) -> RawMetadata:
 def _of_boxes(beginning: bytes) -> RawMetadata:
     """Read EXIF from a CR3, which has a small TIFF for each directory, and one for the maker note."""
     at = beginning.find(_CANON_BOX)
-    blocks = dict(_boxes(beginning, at + len(_CANON_BOX))) if at > 0 else {}
+    boxes = boxes_of(io.BytesIO(beginning), at + len(_CANON_BOX)) if at > 0 else ()
+    blocks = {box.kind: beginning[box.content_start : box.end] for box in boxes}
     trees: dict[int, Tree] = {}
     for name, tag in ((_FIRST, 0), (_DETAILS, EXIF_DIRECTORY), (_PLACE, GPS_DIRECTORY)):
         if name in blocks:
@@ -194,15 +196,6 @@ def _of_boxes(beginning: bytes) -> RawMetadata:
             trees[tag] = reader.tree(reader.directory(reader.first), tag)
     found = _with_exif({**trees.pop(0, {}), **trees}, Layout("<", big=False))
     return replace(found, lost_note=_MAKER_NOTE in blocks)
-
-
-def _boxes(content: bytes, at: int) -> Iterator[tuple[bytes, bytes]]:
-    while at + 8 <= len(content):
-        size, name = struct.unpack_from(">I4s", content, at)
-        if size < 8:
-            return
-        yield name, content[at + 8 : at + size]
-        at += size
 
 
 def _with_exif(tree: Tree, layout: Layout) -> RawMetadata:

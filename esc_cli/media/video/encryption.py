@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from esc_cli.media.video.truncation import boxes_of
+from esc_cli.media.video.truncation import boxes_of_clip
 
 # Source: ISO/IEC 14496-12, 8.5.2 and 8.12 (an encrypted track has the sample entry `encv` or `enca`); `drmi`
 # and `drms` are those of iTunes. The entry's size and the box's version and count are between.
@@ -18,10 +18,9 @@ _HEAD_BYTES = 1 << 20
 def is_encrypted(path: Path) -> bool:
     """Return whether the header of an MP4, MOV, Matroska or WebM file says that a track is encrypted."""
     with path.open("rb") as file:
-        for kind, start, end in boxes_of(file, path.stat().st_size):
-            if kind == b"moov":
-                file.seek(start)
-                return _ENCRYPTED_ENTRY.search(file.read(end - start)) is not None
+        for box in boxes_of_clip(file):
+            if box.kind == b"moov":
+                return _ENCRYPTED_ENTRY.search(file.read(box.content_bytes)) is not None
         file.seek(0)
         head = file.read(_HEAD_BYTES)
     return head[:4] == b"\x1aE\xdf\xa3" and _has_encrypted_track(head)

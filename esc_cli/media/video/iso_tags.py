@@ -6,10 +6,13 @@ Therefore, what it leaves out is copied from the source's boxes as it is.
 Source: QuickTime File Format (metadata; user data), ISO/IEC 14496-12, 8.10 and 8.11.
 """
 
+import io
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
+
+from esc_cli.media.iso_boxes import boxes_of, packed_box
 
 _Boxes = list[tuple[bytes, bytes]]
 """Boxes in their order: the type of each and its content."""
@@ -41,26 +44,16 @@ def keep_iso_tags(source: Path, target: Path, tags: Mapping[str, str]) -> None:
         if not boxes or high is None or not high[2]:
             return
         start, index, _ = high
-        merged = _box(b"moov", _joined(_merged(boxes, _boxes(index))))
+        merged = packed_box(b"moov", _joined(_merged(boxes, _boxes(index))))
         file.seek(start)
         file.write(merged)
 
 
 def _movie(file: BinaryIO) -> tuple[int, bytes, bool] | None:
     """Return the start and content of the index (`moov`), and whether it is the last box, or None."""
-    start, size_bytes = 0, file.seek(0, 2)
-    while start + 8 <= size_bytes:
-        file.seek(start)
-        head = file.read(16)
-        length, first = int.from_bytes(head[:4], "big"), 8
-        if length == 1:
-            length, first = int.from_bytes(head[8:16], "big"), 16
-        if length < first:
-            return None  # the rest of the file, or no box
-        if head[4:8] == b"moov":
-            file.seek(start + first)
-            return start, file.read(length - first), start + length == size_bytes
-        start += length
+    for box in boxes_of(file):
+        if box.kind == b"moov":
+            return box.start, file.read(box.content_bytes), not box.is_cut and box.end == file.seek(0, 2)
     return None
 
 
@@ -100,7 +93,7 @@ def _keys(tags: Mapping[str, str]) -> bytes:
     """Return tags as QuickTime's keys and values, which are numbered from 1."""
     keys = struct.pack(">II", 0, len(tags)) + _joined([(b"mdta", key.encode(*_TEXT)) for key in tags])
     values = [
-        (struct.pack(">I", number), _box(b"data", struct.pack(">II", _UTF8, 0) + value.encode(*_TEXT)))
+        (struct.pack(">I", number), packed_box(b"data", struct.pack(">II", _UTF8, 0) + value.encode(*_TEXT)))
         for number, value in enumerate(tags.values(), start=1)
     ]
     return _joined([(b"hdlr", _handler_of(b"mdta")), (b"keys", keys), (b"ilst", _joined(values))])
@@ -124,24 +117,10 @@ def _content(boxes: Sequence[tuple[bytes, bytes]], kind: bytes) -> bytes:
 
 
 def _boxes(content: bytes) -> _Boxes:
-    return list(_read(content))
-
-
-def _read(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    start = 0
-    while start + 8 <= len(content):
-        length, first = int.from_bytes(content[start : start + 4], "big"), 8
-        if length == 1:
-            length, first = int.from_bytes(content[start + 8 : start + 16], "big"), 16
-        if not first <= length <= len(content) - start:
-            return  # QuickTime's lists may end with a zero
-        yield content[start + 4 : start + 8], content[start + first : start + length]
-        start += length
+    """Return the whole boxes. QuickTime's lists may end with a zero, which is no box here."""
+    boxes = (box for box in boxes_of(io.BytesIO(content)) if box.length and not box.is_cut)
+    return [(box.kind, content[box.content_start : box.end]) for box in boxes]
 
 
 def _joined(boxes: _Boxes) -> bytes:
-    return b"".join(_box(kind, content) for kind, content in boxes)
-
-
-def _box(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I4s", 8 + len(content), kind) + content
+    return b"".join(packed_box(kind, content) for kind, content in boxes)

@@ -1,12 +1,14 @@
 """Detection of truncated clips by the lengths in their headers, so that they are refused before any work."""
 
-import struct
 from collections.abc import Iterator
+from itertools import takewhile
 from pathlib import Path
 from typing import BinaryIO
 
 from av import Packet, VideoStream
 from av.container import InputContainer
+
+from esc_cli.media.iso_boxes import Box, boxes_of
 
 _SEGMENT = b"\x18\x53\x80\x67"
 """The element that holds all of a Matroska file except its header. Source: RFC 9559, 5.1."""
@@ -58,38 +60,17 @@ def ends_early(path: Path) -> bool:
     MP4, MOV, Matroska, WebM and AVI state the lengths of their parts. Other containers cannot be checked.
     """
     with path.open("rb") as file:
-        head = file.read(12)
-        size_bytes = path.stat().st_size
+        head, size_bytes = file.read(12), path.stat().st_size
         if head[4:8] == b"ftyp":
-            ends: Iterator[int] = (end for _, _, end in boxes_of(file, size_bytes))
-        elif head[:4] == b"\x1aE\xdf\xa3":
-            ends = _element_ends(file)
-        elif head[:4] == b"RIFF":
-            ends = iter((8 + struct.unpack("<I", head[4:8])[0],))
-        else:
-            return False
-        return any(end > size_bytes for end in ends)
+            return any(box.is_cut for box in boxes_of_clip(file))
+        if head[:4] == b"\x1aE\xdf\xa3":
+            return any(end > size_bytes for end in _element_ends(file))
+        return head[:4] == b"RIFF" and 8 + int.from_bytes(head[4:8], "little") > size_bytes
 
 
-def boxes_of(file: BinaryIO, size_bytes: int) -> Iterator[tuple[bytes, int, int]]:
-    """Yield the type, start and end of each top-level box of an MP4 or MOV, up to bytes that are no box.
-
-    A box with the length 0, which reaches to the end of the file, is left out. The last end may lie beyond
-    the end of the file.
-
-    Source: ISO/IEC 14496-12, 4.2.
-    """
-    start = 0
-    while start + 8 <= size_bytes:
-        file.seek(start)
-        head = file.read(16)
-        length = int.from_bytes(head[:4], "big")
-        if length == 1:
-            length = int.from_bytes(head[8:16], "big")
-        if length < 8 or head[4:8] not in _BOXES:
-            return
-        yield head[4:8], start, start + length
-        start += length
+def boxes_of_clip(file: BinaryIO) -> Iterator[Box]:
+    """Return the top-level boxes of an MP4 or MOV, up to bytes that are no box."""
+    return takewhile(lambda box: box.kind in _BOXES, boxes_of(file))
 
 
 def _element_ends(file: BinaryIO) -> Iterator[int]:

@@ -81,6 +81,14 @@ def test_protected_sample_entries(make_clip: Maker, name: str) -> None:
     check(path)
 
 
+def test_an_index_to_the_end_of_the_file(make_clip: Maker) -> None:
+    path = make_clip()
+    content = protected(path.read_bytes())
+    start = content.rindex(b"moov") - 4
+    path.write_bytes(content[:start] + bytes(4) + content[start + 4 :])
+    check(path)
+
+
 def test_encrypted_tracks_of_matroska(make_clip: Maker) -> None:
     path = make_clip("a.mkv")
     content = path.read_bytes()

@@ -142,6 +142,14 @@ def test_user_data_of_cameras_is_kept(make_clip: Maker) -> None:
         assert tags(target)["title"] == "A film"
 
 
+def test_user_data_of_an_index_to_the_end_of_the_file(make_clip: Maker) -> None:
+    source = with_boxes(make_clip("in.mov", more=titled), box(b"FIRM", b"HD9.01"), into=(b"udta",))
+    content = source.read_bytes()
+    start = content.rindex(b"moov") - 4
+    source.write_bytes(content[:start] + bytes(4) + content[start + 4 :])
+    assert box(b"FIRM", b"HD9.01") in enlarged(source, MOV).read_bytes()
+
+
 @pytest.mark.parametrize("container", [MP4, MOV], ids=lambda one: one.name)
 def test_any_tag_of_another_container_is_kept(make_clip: Maker, container: Container) -> None:
     def more(target: Any, stream: Any) -> None:

@@ -31,6 +31,8 @@ def test_a_box_of_64_bits_and_one_to_the_end(tmp_path: Path) -> None:
     assert ends_early(path)
     path.write_bytes(head + b"\x00\x00\x00\x00mdat" + bytes(40))
     assert not ends_early(path)
+    path.write_bytes(head + b"\x00\x00\x00\x01mdat" + bytes(5))
+    assert ends_early(path)
 
 
 def test_a_segment_of_matroska(tmp_path: Path) -> None:
@@ -47,3 +49,9 @@ def test_other_files_are_whole(tmp_path: Path) -> None:
     path = tmp_path / "a.ts"
     path.write_bytes(b"\x47" + bytes(500))
     assert not ends_early(path)
+
+
+def test_a_file_that_ends_within_the_length_of_riff(tmp_path: Path) -> None:
+    path = tmp_path / "a.avi"
+    path.write_bytes(b"RIFF\x10")
+    assert ends_early(path)
