@@ -13,10 +13,11 @@ _LARGEST = {torch.uint8: 255, torch.uint16: 65535}
 _FLOATS = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
 PIXEL_DTYPES = (*_LARGEST, *_FLOATS)
 
-_LARGEST_FLOAT = 2.0
-"""Largest accepted float.
+_FLOAT_RANGE = (-1.0, 2.0)
+"""Smallest and largest accepted float.
 
-Values may slightly exceed 1, for example after a resize. Larger values are meant to be on a scale to 255.
+Values may slightly exceed [0, 1], for example after a resize. Larger values are meant to be on a scale to
+255. Smaller values come from a picture whose mean was subtracted.
 """
 
 
@@ -39,11 +40,13 @@ def check_picture(picture: Tensor) -> None:
     check_dtype(picture.dtype)
     if picture.dtype in _FLOATS and not is_finite(picture):
         raise InputError("the picture holds values that are not finite")
-    if picture.dtype in _FLOATS and float(picture.max()) > _LARGEST_FLOAT:
-        raise InputError(
-            f"the picture holds values up to {float(picture.max()):g}, but floats must be in [0, 1]",
-            hint="divide them by 255, or pass uint8",
-        )
+    if picture.dtype in _FLOATS:
+        least, most = (float(bound) for bound in torch.aminmax(picture))
+        if least < _FLOAT_RANGE[0] or most > _FLOAT_RANGE[1]:
+            raise InputError(
+                f"the picture holds values from {least:g} to {most:g}, but floats must be in [0, 1]",
+                hint="pass uint8, or divide values up to 255 by 255",
+            )
 
 
 def tensor_of(array: npt.NDArray[Any]) -> Tensor:

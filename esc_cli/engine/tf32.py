@@ -7,9 +7,7 @@ from typing import Any
 
 from torch.backends import cudnn
 
-_convolutions: Any = getattr(cudnn, "conv", None)
-"""Torch's separate settings for cuDNN convolutions (torch 2.9 and later), else None."""
-
+_convolutions: Any = cudnn.conv  # type: ignore[attr-defined]
 _lock = Lock()
 _users = 0
 _before = "none"
@@ -25,14 +23,9 @@ def without_tf32() -> Iterator[None]:
     not for matrix products. If a user turns it on there (``torch.set_float32_matmul_precision``), it stays
     on.
 
-    If torch has separate settings for convolutions (2.9 and later), only those are changed. ``cudnn.flags``
-    reads settings that torch refuses to return when a program also uses the newer ones (pytorch issue
-    179445).
+    Only torch's separate settings for convolutions are changed. ``cudnn.flags`` reads settings that torch
+    refuses to return when a program also uses the newer ones (pytorch issue 179445).
     """
-    if _convolutions is None:
-        with cudnn.flags(enabled=cudnn.enabled, benchmark=cudnn.benchmark, allow_tf32=False):
-            yield
-        return
     _enter()
     try:
         yield

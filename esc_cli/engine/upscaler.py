@@ -286,7 +286,7 @@ class Upscaler:
                     ways.append(result.way)
                     retries += result.overflow_retries
         except torch.OutOfMemoryError as error:
-            raise OutOfMemoryError(f"{self.device} does not have enough memory to join the tiles") from error
+            raise OutOfMemoryError(f"{self.device} does not have enough memory for the picture") from error
         return Upscaled(low, tuple(ways), retries)
 
     def precision_for(self, pixels: torch.dtype) -> torch.dtype:

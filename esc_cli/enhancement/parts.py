@@ -63,7 +63,7 @@ class Area:
 def work_px(area: Area, height: int, width: int) -> int:
     """Return the number of pixels that ``enlarge_part`` gives to a network for a part of a picture.
 
-    Windows of attention may make it a few pixels more.
+    Windows of attention may add up to a window on each side.
     """
     outer = [side + 2 * MARGIN_PX for side in area.size]
     samples = torch.empty((1, height, width), device="meta")

@@ -220,7 +220,6 @@ def _mix(
         reach_px=layer.plk.reach_px,
         align_px=layer.plk.align_px,
         replaces=residual,
-        # A result that is computed on a grid is kept, and not computed again for neighboring rows.
-        keep=layer.plk.align_px > 1,
+        keep=False,
     )
     return mixed, (residual, partial)

@@ -22,9 +22,9 @@ class Grid:
 
     @staticmethod
     def between(low: tuple[int, int], high: tuple[int, int]) -> "Grid":
-        """Make the grid of a result of size ``high`` over a picture of size ``low``, with aligned corners.
+        """Make the grid of a result of size ``high`` over a picture of size ``low``, both (height, width).
 
-        Both sizes are (height, width).
+        Their outer edges coincide.
         """
         return Grid(*high, *low)
 

@@ -50,7 +50,7 @@ class Runner(Protocol):
             replaces: A map of the result's shape that no later step reads; it may be one of ``maps``. The
                 result may take its place in memory.
             keep: Whether to hold the result. False means that the result is read once, from top to bottom,
-                or is cheap to compute again.
+                or is cheap to compute again. A runner may hold it nevertheless.
         """
         ...
 

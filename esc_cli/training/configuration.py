@@ -21,7 +21,8 @@ class TrainingConfig:
     Attributes:
         variant: Name of the network; see ``esc_cli.networks.architectures.registry``.
         scale: Output pixels per input pixel.
-        initial: Name or file of a model to start from. It may have another scale, depth or head.
+        initial: Name or file of a model to start from. It may have another scale or head,
+            or fewer blocks.
         teacher: Name or file of a model whose results are learned in addition to the originals, or a folder
             of its results: one picture for each training picture, with the same name.
         teacher_source: Origin of the pictures in the teacher's folder, and their license.
@@ -53,7 +54,7 @@ class TrainingConfig:
         warm_up_steps: Steps of linear warm-up before halvings or a constant rate.
         milestones: Steps at which the rate is halved.
         ema_decay: Decay of the exponential moving average of the weights. The average is what is saved. At
-            first its horizon is a ninth of the steps done.
+            first it covers about the last ninth of the steps.
         zero_head: Whether to start with the last layer at zero, so that the first output is the enlarged
             input.
         seed: Seed of the run. The batch of step n depends on the seed and on n alone.

@@ -69,7 +69,7 @@ def _adapted(key: str, weights: Tensor | None, own: Tensor) -> Tensor | None:
 def has_head(weights: State, network: nn.Module) -> bool:
     """Return whether weights contain the head of a network, at any scale."""
     names = [name for name, _ in network.named_parameters() if name.startswith(("to_img.", "upsampler."))]
-    return all(name in weights for name in names)
+    return bool(names) and all(name in weights for name in names)
 
 
 def resize_head(state: State, target: State) -> dict[str, Tensor]:

@@ -140,7 +140,8 @@ def _translated_errors(device: torch.device, folder: Path) -> Iterator[None]:
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(f"{device} does not have enough memory", hint="use a smaller batch") from error
     except OSError as error:
-        raise OutputError(f"the run in {str(folder)!r} cannot be written: {error.strerror}") from error
+        place = error.filename or str(folder)
+        raise OutputError(f"{str(place)!r} cannot be read or written: {error.strerror}") from error
 
 
 def _check(config: TrainingConfig, processes: int) -> None:
@@ -219,7 +220,7 @@ def _run_steps(run: Run, lessons: Lessons, folder: Path, processes: Processes, *
             if config.compile and run.step == first:
                 begun = time.monotonic() - run.elapsed_s  # the run's time does not include compilation
             run.step += 1
-            run.elapsed_s = processes.first_ones(time.monotonic() - begun, run.device)
+            run.elapsed_s = processes.from_first(time.monotonic() - begun, run.device)
             report(loss)
             over = is_over(config, run.step, run.elapsed_s)
             if processes.is_first and (over or run.elapsed_s - saved_s >= config.save_every_s):

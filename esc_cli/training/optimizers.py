@@ -42,7 +42,7 @@ def make_optimizer(network: nn.Module, config: TrainingConfig) -> Optimizer:
     """Make the optimizer of a run.
 
     Args:
-        network: The network, already on its device and in its final memory layout.
+        network: The network, already on its device. Its kernels must be channels-last in memory for Muon.
         config: Configuration of the run.
     """
     if config.optimizer == "muon":
@@ -77,7 +77,8 @@ class StackedMuon(torch.optim.Muon):
         """Update the momenta, and return the directions of Nesterov's momentum."""
         gradients: list[Tensor] = [matrix.grad for matrix in matrices]  # type: ignore[misc]
         for matrix, gradient in zip(matrices, gradients, strict=True):
-            self.state[matrix].setdefault("momentum_buffer", torch.zeros_like(gradient))
+            if "momentum_buffer" not in self.state[matrix]:
+                self.state[matrix]["momentum_buffer"] = torch.zeros_like(gradient)
         momenta: list[Tensor] = [self.state[matrix]["momentum_buffer"] for matrix in matrices]
         torch._foreach_lerp_(momenta, gradients, 1 - momentum)
         return list(torch._foreach_lerp(gradients, momenta, momentum))
@@ -176,5 +177,5 @@ def _kernels_of(network: nn.Module) -> Iterator[nn.Parameter]:
 
 
 def _as_matrix(kernel: Tensor) -> Tensor:
-    """Reshape (out, in, k, k) to (out, k * k * in), as a view if the kernel is channels-last in memory."""
-    return kernel.movedim(1, -1).reshape(len(kernel), -1)
+    """View (out, in, k, k), channels-last in memory, as (out, k * k * in)."""
+    return kernel.movedim(1, -1).flatten(1)

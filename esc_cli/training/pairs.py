@@ -58,7 +58,8 @@ def _sources(folder: Path) -> dict[str, str]:
     manifest = folder / MANIFEST
     if not manifest.is_file():
         return {}
-    with manifest.open(encoding="utf-8", newline="") as lines:
+    # A manifest in another encoding is somebody else's, too.
+    with manifest.open(encoding="utf-8", errors="replace", newline="") as lines:
         rows = csv.DictReader(lines)
         if not {"file", "source_repo", "original_path"} <= set(rows.fieldnames or ()):
             return {}  # somebody else's manifest
@@ -123,12 +124,12 @@ def find_files(
     Raises:
         InputError: A folder does not exist or lacks one of the pictures.
     """
-    small, taught = (None if folder is None else _by_name(folder) for folder in (low, lessons))
+    small, taught = ({} if folder is None else _by_name(folder) for folder in (low, lessons))
     return [
         Files(
             path,
-            None if small is None else _named_like(path, pictures, small),
-            None if taught is None else _named_like(path, pictures, taught),
+            None if low is None else _named_like(path, pictures, small, low),
+            None if lessons is None else _named_like(path, pictures, taught, lessons),
         )
         for path in paths
     ]
@@ -138,10 +139,9 @@ def _by_name(folder: Path) -> dict[Path, Path]:
     return {path.relative_to(folder).with_suffix(""): path for path in find_pictures(folder)}
 
 
-def _named_like(path: Path, pictures: Path, others: dict[Path, Path]) -> Path:
+def _named_like(path: Path, pictures: Path, others: dict[Path, Path], folder: Path) -> Path:
     name = path.relative_to(pictures).with_suffix("")
     if name not in others:
-        folder = next(iter(others.values())).parent
         raise InputError(f"no picture in {str(folder)!r} has the same name as {str(path)!r}")
     return others[name]
 

@@ -51,8 +51,8 @@ class Processes:
         for tensor, part in zip(tensors, parts, strict=True):
             tensor.copy_(part.view(tensor.shape))
 
-    def first_ones(self, number: float, device: torch.device) -> float:
-        """Return the number of the first process, in all processes.
+    def from_first(self, number: float, device: torch.device) -> float:
+        """Return, in every process, the number that the first one passed.
 
         Raises:
             DeviceError: Another process has ended.

@@ -127,7 +127,7 @@ def open_log(folder: Path, step: int) -> Iterator[Log]:
     """
     path = folder / LOG_FILE
     kept = [line for line in _lines(path) if _step_of(line) <= step]
-    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+    write_whole(path, "".join(f"{line}\n" for line in kept).encode())
     with path.open("a", encoding="utf-8") as file:
 
         def write(entry: dict[str, Any]) -> None:
@@ -153,4 +153,4 @@ def _step_of(line: str) -> float:
 
 
 def _write_json(content: dict[str, Any], path: Path) -> None:
-    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_whole(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -27,6 +27,7 @@ def test_auto_takes_the_first_accelerator() -> None:
 
 def test_the_cpu_can_be_asked_for() -> None:
     assert choose_device("cpu").device == CPU
+    assert choose_device("cpu:0").device == CPU
 
 
 @pytest.mark.parametrize("name", ["cuda:99", "meta", "cpu:1", "gpu", "", "cuda:-1", "cuda:x"])

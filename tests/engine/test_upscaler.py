@@ -283,8 +283,10 @@ def test_pictures_that_are_no_tensors_or_out_of_range_are_refused() -> None:
     upscaler = Upscaler("nearest", scale=2, device="cpu")
     with pytest.raises(InputError, match="must be a tensor, not of the type str"):
         upscaler("in.png")  # type: ignore[arg-type]
-    with pytest.raises(InputError, match="values up to 255, but floats must be in"):
+    with pytest.raises(InputError, match="values from 255 to 255, but floats must be in"):
         upscaler(torch.full((1, 3, 4, 4), 255.0))
+    with pytest.raises(InputError, match=r"values from -2 to 0\.5, but"):  # normalized by a mean
+        upscaler(torch.linspace(-2, 0.5, 48).view(1, 3, 4, 4))
     assert upscaler(torch.full((1, 3, 4, 4), 1.01)).max() == 1
 
 

@@ -1,10 +1,11 @@
+import re
 import shutil
 from pathlib import Path
 
 import pytest
 
 from esc_cli.errors import InputError
-from esc_cli.training.pairs import split_by_source
+from esc_cli.training.pairs import find_files, split_by_source
 
 
 def test_no_source_is_on_both_sides(pictures: Path) -> None:
@@ -26,5 +27,13 @@ def test_too_few_pictures(pictures: Path) -> None:
 def test_a_foreign_manifest_is_none(pictures: Path, tmp_path: Path) -> None:
     for name in ("a.png", "b.png"):
         shutil.copyfile(pictures / "0_0.png", tmp_path / name)
-    (tmp_path / "manifest.csv").write_text("name;size\na.png;3\n")
-    assert len(split_by_source(tmp_path, 1).training) == 1
+    for encoding in ("utf-8", "latin-1"):
+        (tmp_path / "manifest.csv").write_text("name;größe\na.png;3\n", encoding=encoding)
+        assert len(split_by_source(tmp_path, 1).training) == 1
+
+
+def test_a_missing_small_picture_is_reported_with_the_folder(pictures: Path, tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    shutil.copyfile(pictures / "0_0.png", tmp_path / "inner" / "0_0.png")
+    with pytest.raises(InputError, match=re.escape(f"no picture in {str(tmp_path)!r} has the same name")):
+        find_files((pictures / "0_0.png",), pictures, low=tmp_path, lessons=None)

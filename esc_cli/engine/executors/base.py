@@ -259,7 +259,7 @@ class Runtime(ABC):
         if demands.strips and not self.streams:
             return "run a picture in exact strips"
         if demands.attention and not self.has_attention_backends:
-            return "use another attention backend than its own"
+            return "use an attention backend other than its own"
         if demands.any_scale and not self.does_any_scale:
             return "run an arbitrary-scale model"
         if demands.wraps and not self.wraps_borders:

@@ -96,7 +96,7 @@ def replace_modules(
 
 
 def _transform(network: nn.Module) -> None:
-    """Transform the large kernels of convolutional attentions that are faster by frequencies.
+    """Transform the large kernels of convolutional attentions that are faster in the frequency domain.
 
     A shared kernel is transformed once.
     """

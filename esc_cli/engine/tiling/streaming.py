@@ -46,8 +46,8 @@ more halos.
 ROWS_PER_REACH = 6
 """Height of a strip, relative to its halo.
 
-If a step reads r rows above and below, its strips have this many times r rows, and 2 r rows are computed in
-vain.
+A step that reads r rows above and below gets strips of this many times r rows. It computes 2 r further rows
+for each strip, which are dropped.
 
 ESC x4 on 960x540 in float32, two cores: 22.1 s and 996 MB with 12, 22.9 s and 935 MB with 8, 20.0 s and
 911 MB with 6.
@@ -111,7 +111,7 @@ class Strips:
         first = maps[0]
         compute = blockwise(function, maps, reach_px, align_px, self._wraps)
         reach_px += reach_of(maps)
-        if not keep:
+        if not keep and align_px == 1:  # rows of a grid cannot be computed one by one
             return Deferred(
                 lambda rows, columns: compute(rows, columns)[0], first.shape, first.dtype, reach_px
             )
@@ -123,7 +123,7 @@ class Strips:
         function: Callable[..., tuple[Tensor, Tensor]],
         *maps: FeatureMap,
         reach_px: int,
-        replaces: tuple[FeatureMap | None, FeatureMap | None],
+        replaces: tuple[FeatureMap | None, FeatureMap | None] = (None, None),
     ) -> tuple[FeatureMap, FeatureMap]:
         """Run a step with two results strip by strip."""
         compute = blockwise(function, maps, reach_px, 1, self._wraps)

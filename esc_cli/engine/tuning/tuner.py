@@ -34,7 +34,7 @@ class Tuner:
 
         Args:
             amount: The job.
-            anew: Whether the figures of earlier jobs do not count, and torch is measured for any job.
+            anew: Whether to ignore the figures of earlier jobs and to measure torch even for a small job.
         """
         figures = Figures() if anew else self.bench.recall()
         if not (anew or self.bench.remembers):

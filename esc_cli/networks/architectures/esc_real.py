@@ -21,7 +21,7 @@ NEAREST_HEAD_SCALE = 4
 SKIP_REACH_PX = 3
 
 HEAD_REACH_PX = 2
-"""Reach of the heads that convolve only above the low resolution, in pixels of the low resolution.
+"""Reach of the heads whose convolutions all follow a doubling, in pixels of the low resolution.
 
 Two convolutions after each doubling reach less than this in total.
 """

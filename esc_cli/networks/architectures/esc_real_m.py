@@ -253,7 +253,7 @@ def _recognise(state: State) -> ESCRealMConfig | None:
 
 
 def _published(scale: int) -> ESCRealMConfig:
-    unshuffle = max(1, 4 // scale) if scale < 3 else 1
+    unshuffle = 4 // scale if scale < 3 else 1
     return ESCRealMConfig(scale, window_size=32 * unshuffle, unshuffle=unshuffle)
 
 

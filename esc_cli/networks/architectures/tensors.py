@@ -1,6 +1,6 @@
 """Read the widths of ESC's parts from the shapes of their tensors.
 
-Source: the state-dict keys of the published ESC code. Every width below comes from the shape of a tensor.
+Source: the state-dict keys of the published ESC code.
 """
 
 import math

@@ -112,7 +112,7 @@ def exponentials(query: Tensor, key: Tensor, push: Tensor, factors: Tensor) -> T
 
 
 def beside_ones(value: Tensor, ones: int) -> Tensor:
-    """Append ``ones`` channels of ones to (..., channels). A product with the ones sums the other's rows."""
+    """Append ``ones`` channels of ones to (..., channels). Multiplying a matrix by the ones sums its rows."""
     channels = value.shape[-1]
     columns = value.new_ones(*value.shape[:-1], channels + ones)
     columns[..., :channels] = value

@@ -1,7 +1,7 @@
 """Self-attention inside square windows, with a learned bias for each pair of positions.
 
-All backends return the same result; only ``flash`` may be less exact. They differ in speed and memory, and in
-the devices that they run on.
+All backends return the same result, but ``flash`` and ``blocked`` are less exact. They differ in speed and
+memory, and in the devices that they run on.
 """
 
 from collections.abc import Callable

@@ -7,7 +7,9 @@ from esc_cli.networks.mixers.base import Mixer
 
 
 class WindowMixer(Mixer):
-    """Self-attention inside windows over the first ``partial_dim`` channels, which ESC replaces.
+    """Self-attention inside windows over the first ``partial_dim`` channels.
+
+    ESC's convolutional attention replaces this.
 
     Args:
         partial_dim: Number of channels that are mixed. The other channels pass through.

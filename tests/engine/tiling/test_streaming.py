@@ -138,6 +138,26 @@ def test_a_replaced_map_is_read_before_it_is_overwritten() -> None:
 
 
 @pytest.mark.usefixtures("low_strips")
+def test_steps_on_a_grid_and_pairs_that_replace_nothing_equal_the_whole() -> None:
+    def cells(rows: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(rows, 8).repeat_interleave(8, dim=2).repeat_interleave(8, dim=3)
+
+    def smoothed(rows: Tensor, means: Tensor) -> Tensor:
+        return nn.functional.avg_pool2d(rows * means, 3, stride=1, padding=1)
+
+    def forward(low: Tensor, run: Runner) -> FeatureMap:
+        one, other = run.pair(lambda rows: (rows, rows + 1), low, reach_px=0)
+        means = run.local(cells, other, reach_px=0, align_px=8, keep=False)
+        return run.local(smoothed, one, means, reach_px=1)
+
+    low = torch.rand(1, 3, 48, 16)
+    strips, whole = forward(low, Strips(8, 8)), forward(low, WHOLE)
+    assert isinstance(strips, Tensor)
+    assert isinstance(whole, Tensor)
+    torch.testing.assert_close(strips, whole)
+
+
+@pytest.mark.usefixtures("low_strips")
 @pytest.mark.parametrize("failing", [1, 2, 3, 7])
 def test_a_strip_that_does_not_fit_is_cut_and_what_is_finished_stays(failing: int) -> None:
     calls: list[int] = []
