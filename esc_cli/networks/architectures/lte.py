@@ -101,7 +101,12 @@ class LTE(ESC):
         return self.last(features) + shallow  # type: ignore[no-any-return]
 
     def _rows(self, features: Tensor, low: Tensor, grid: Grid, rows: range) -> Tensor:
-        """Compute some rows of the result, (N, 3, rows, grid.width), block by block."""
+        """Compute some rows of the result, (N, 3, rows, grid.width), block by block.
+
+        A result with fewer rows than the picture has none for some of the picture's rows.
+        """
+        if not rows:
+            return low.new_empty((len(low), 3, 0, grid.width))
         columns, device = range(grid.width), low.device
         bands = []
         for part in _parts(rows):
