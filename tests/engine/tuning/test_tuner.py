@@ -273,7 +273,7 @@ def test_only_runtimes_that_can_do_the_job_count(
     }
     usual, other = Candidate(torch.bfloat16, "sdpa"), Candidate(torch.float32, "sdpa")
     candidate_times = {usual.name: Timing(0, (1.0,) * 3), other.name: Timing(0, (1.3,) * 3)}
-    figures, asked = Figures(candidate_times, timings, {}, 10**6), []
+    figures, asked = Figures(candidate_times, timings, {}, 10**6), list[tuple[str, tuple[int, int]]]()
 
     def answer(runtime: Runtime, size: tuple[int, int]) -> bool:
         asked.append((runtime.name, size))

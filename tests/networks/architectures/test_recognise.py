@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -134,7 +135,7 @@ def test_refuses_a_gap_in_the_numbers_of_modules(state: dict[str, Tensor]) -> No
 
 
 def test_one_far_layer_of_a_head_does_not_make_it_long() -> None:
-    config = ESCRealConfig(2, **TINY, head="neosr")  # type: ignore[arg-type]
+    config = ESCRealConfig(2, **TINY, head="neosr")
     state = build_network(config).state_dict()
     assert recognise(state | {"to_img.999999999.x": torch.zeros(1)}).scale <= 4
 
@@ -151,23 +152,23 @@ def test_refuses_widths_that_no_network_has_with_a_reason(state: dict[str, Tenso
             recognise(state | {name: torch.zeros(shape)})
 
 
-TINY = {"dim": 16, "partial_dim": 8, "heads": 2, "blocks": 1, "mixers": 1, "window_size": 4}
+TINY: dict[str, Any] = {"dim": 16, "partial_dim": 8, "heads": 2, "blocks": 1, "mixers": 1, "window_size": 4}
 NETWORKS: tuple[NetworkConfig, ...] = (
-    ESCConfig(2, **TINY),  # type: ignore[arg-type]
-    ESCConfig(2, **TINY, mixer="milk", kernel_size=5),  # type: ignore[arg-type]
-    ESCConfig(2, **TINY, mixer="atconv", kernel_size=3),  # type: ignore[arg-type]
-    ESCConfig(2, **TINY, mixer="window"),  # type: ignore[arg-type]
-    ESCConfig(2, **TINY | {"heads": 0, "window_size": 1}, shared_kernel=False),  # type: ignore[arg-type]
+    ESCConfig(2, **TINY),
+    ESCConfig(2, **TINY, mixer="milk", kernel_size=5),
+    ESCConfig(2, **TINY, mixer="atconv", kernel_size=3),
+    ESCConfig(2, **TINY, mixer="window"),
+    ESCConfig(2, **TINY | {"heads": 0, "window_size": 1}, shared_kernel=False),
     ESCFPConfig(3, **TINY),
-    ESCRealConfig(4, **TINY),  # type: ignore[arg-type]
-    ESCRealConfig(2, **TINY, head="dysample"),  # type: ignore[arg-type]
-    ESCRealConfig(2, **TINY, head="neosr"),  # type: ignore[arg-type]
-    ESCRealMConfig(2, **TINY | {"window_size": 8}, unshuffle=2),  # type: ignore[arg-type]
-    ESCRealMConfig(2, **TINY, head="dysample", head_dim=12),  # type: ignore[arg-type]
-    LTEConfig(**TINY, texture_dim=8, decoder_dims=(8, 8)),  # type: ignore[arg-type]
-    ESCRIBConfig(2, **TINY | {"window_size": 64}, bias_rank=3),  # type: ignore[arg-type]
-    ESCFlashBiasConfig(2, **TINY, bias_rank=3),  # type: ignore[arg-type]
-    ESCRealFlashBiasConfig(4, **TINY, bias_rank=3),  # type: ignore[arg-type]
+    ESCRealConfig(4, **TINY),
+    ESCRealConfig(2, **TINY, head="dysample"),
+    ESCRealConfig(2, **TINY, head="neosr"),
+    ESCRealMConfig(2, **TINY | {"window_size": 8}, unshuffle=2),
+    ESCRealMConfig(2, **TINY, head="dysample", head_dim=12),
+    LTEConfig(**TINY, texture_dim=8, decoder_dims=(8, 8)),
+    ESCRIBConfig(2, **TINY | {"window_size": 64}, bias_rank=3),
+    ESCFlashBiasConfig(2, **TINY, bias_rank=3),
+    ESCRealFlashBiasConfig(4, **TINY, bias_rank=3),
 )
 DAMAGE: dict[str, Callable[[Tensor], Tensor]] = {
     "no dimension": lambda tensor: tensor.flatten()[0],
