@@ -92,8 +92,10 @@ def is_finite(numbers: Tensor) -> bool:
     """Return whether no value is infinite or NaN, without allocating a mask of the tensor's size.
 
     Args:
-        numbers: Floating point, any shape that is not empty.
+        numbers: Floating point, any shape.
     """
+    if numbers.numel() == 0:
+        return True
     smallest, largest = numbers.aminmax()  # propagates NaN
     return bool(torch.isfinite(torch.stack((smallest, largest))).all())
 

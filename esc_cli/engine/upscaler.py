@@ -233,7 +233,7 @@ class Upscaler:
 
         Raises:
             InputError: ``low`` is not a picture of this kind.
-            UsageError: NumPy does not have the type of the result.
+            UsageError: NumPy does not have the type of the result, or a side of ``size`` is below 1 px.
             OutOfMemoryError: The result or the smallest tile does not fit in memory.
             DeviceError: The device failed.
             WeightsError: The network's values are not finite.
@@ -272,7 +272,7 @@ class Upscaler:
         # Between passes, 16 bits lose nothing visible and take half the memory of float32.
         between = torch.float32 if dtype.is_floating_point else torch.uint16
         wraps = self.wraps if samples is None else NOT_WRAPPED
-        size = (size or self._scaled_size(low)) if self.does_any_scale else None
+        size = self._size(low, size) if self.does_any_scale else None
         ways, retries = [], 0
         try:
             with torch.inference_mode(), self._threads(low):
@@ -298,9 +298,16 @@ class Upscaler:
         enough = pixels == torch.uint8 or not self._precision_is_free
         return self.precision if enough else torch.float32
 
-    def _scaled_size(self, low: Tensor) -> tuple[int, int]:
-        height, width = (max(1, round(side * self.scale)) for side in low.shape[-2:])
-        return height, width
+    def _size(self, low: Tensor, asked: tuple[int, int] | None) -> tuple[int, int]:
+        """Return the size of an arbitrary-scale model's result: the requested size or the scaled size."""
+        if asked is None:
+            height, width = (max(1, round(side * self.scale)) for side in low.shape[-2:])
+            return height, width
+        if min(asked) < 1:
+            raise UsageError(
+                f"a result must have at least 1x1 pixels, not {asked[0]}x{asked[1]} (height x width)"
+            )
+        return asked
 
     def _threads(self, low: Tensor) -> AbstractContextManager[None]:
         """Return the context that limits the threads of a baseline, which has no weights to multiply with."""

@@ -1,6 +1,7 @@
 """Choose the model for a file: the named model, or with ``auto`` the one that suits the picture."""
 
 import copy
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from esc_cli.engine.tuning.figures import Amount
 from esc_cli.enhancement.models import Models
 from esc_cli.enhancement.options import EnhancementOptions
 from esc_cli.enhancement.traces import Traces, traces_of, usual_traces
+from esc_cli.errors import UsageError
 from esc_cli.media.picture import PictureFile
 
 MOST_LOOKS = 5
@@ -107,7 +109,10 @@ class Chooser:
 
         Raises:
             UsageError: The factor is not a positive number.
+            InputError: The file has no pictures.
         """
+        if not 0 < factor < math.inf:  # NaN is not either
+            raise UsageError(f"a scale must be a number above zero, not {factor}")
         if not self.default.enlarges(factor):
             return None
         if not self.is_auto:

@@ -2,11 +2,12 @@
 
 import statistics
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 import torch
 from torch import Tensor
 
+from esc_cli.errors import InputError
 from esc_cli.media.picture import Picture
 from esc_cli.media.pixels.jpeg_traces import cosine_blocks, grid_offset, jpeg_step
 
@@ -84,8 +85,15 @@ def traces_in(color: Tensor, known_step: float = 0.0) -> Traces:
 
 
 def usual_traces(several: Iterable[Traces]) -> Traces:
-    """Return the median of each trace over several pictures that belong together."""
-    steps, noises, softnesses = zip(*((t.jpeg_step, t.noise, t.softness_db) for t in several), strict=True)
+    """Return the median of each trace over several pictures that belong together.
+
+    Raises:
+        InputError: There are no pictures.
+    """
+    listed = [astuple(traces) for traces in several]
+    if not listed:
+        raise InputError("there are no pictures from which a model could be chosen")
+    steps, noises, softnesses = zip(*listed, strict=True)
     return Traces(*(statistics.median_low(values) for values in (steps, noises, softnesses)))
 
 

@@ -11,6 +11,16 @@ No tensor shows this number. It is 4 in every known checkpoint.
 """
 
 
+def check_groups(dim: int) -> None:
+    """Check that channels can be divided into groups.
+
+    Raises:
+        ValueError: They cannot.
+    """
+    if dim % GROUPS:
+        raise ValueError(f"{dim} channels cannot be divided into {GROUPS} groups")
+
+
 class DySample(nn.Module):
     """Sample (N, C, H, W) at ``scale``^2 learned positions around each pixel, then mix the channels.
 

@@ -48,6 +48,28 @@ def test_strips_equal_the_whole_at_any_size(
     assert "in strips" in result.ways[0]
 
 
+@pytest.mark.parametrize("size", [(10, 10), (1, 1), (1, 90), (300, 2)])
+def test_a_result_may_have_fewer_rows_than_the_picture(
+    checkpoint: Checkpoint, picture: Pictures, size: tuple[int, int]
+) -> None:
+    """Some strips of the picture then have no rows of the result."""
+    low = picture(100, 40, torch.float32)
+    whole, exact = (
+        Upscaler(checkpoint, device="cpu", tiling=tiling)(low, size=size)  # type: ignore[arg-type]
+        for tiling in ("none", "exact")
+    )
+    assert exact.shape == (1, 3, *size)
+    assert (whole - exact).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("size", [(0, 0), (-3, 5), (5, 0)])
+def test_a_result_without_pixels_is_refused(
+    checkpoint: Checkpoint, picture: Pictures, size: tuple[int, int]
+) -> None:
+    with pytest.raises(UsageError, match=f"at least 1x1 pixels, not {size[0]}x{size[1]}"):
+        Upscaler(checkpoint, device="cpu")(picture(9, 7), size=size)
+
+
 def test_a_part_pools_over_samples(checkpoint: Checkpoint, picture: Pictures) -> None:
     low, upscaler = picture(16, 24, torch.float32), Upscaler(checkpoint, device="cpu")
     whole = upscaler(low, size=(37, 53))

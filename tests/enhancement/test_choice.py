@@ -1,6 +1,7 @@
 """Each picture gets the model that suits it, and a named model is never replaced."""
 
 import io
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -16,7 +17,7 @@ from esc_cli.enhancement.choice import (
     looks_at,
 )
 from esc_cli.enhancement.traces import Traces
-from esc_cli.errors import DeviceError, WeightsError
+from esc_cli.errors import DeviceError, InputError, UsageError, WeightsError
 from esc_cli.jobs.options import Options
 from esc_cli.media.picture import PictureFile
 from esc_cli.media.read import picture_from_image, read_file
@@ -95,6 +96,18 @@ def test_what_was_named_is_taken_unseen() -> None:
 @pytest.mark.parametrize("factor", [1, 0.5])
 def test_nothing_is_chosen_where_nothing_is_enlarged(factor: float) -> None:
     assert Chooser(Options(device="cpu")).choose(factor, not_looked_at) is None
+
+
+@pytest.mark.parametrize("model", ["auto", "nearest"])
+@pytest.mark.parametrize("factor", [0, -1, math.nan, math.inf])
+def test_a_factor_that_is_no_positive_number_is_refused(model: str, factor: float) -> None:
+    with pytest.raises(UsageError, match="a scale must be a number above zero"):
+        Chooser(Options(model=model, device="cpu")).choose(factor, not_looked_at)
+
+
+def test_a_file_without_pictures_is_refused() -> None:
+    with pytest.raises(InputError, match="no pictures"):
+        Chooser(Options(device="cpu")).choose(2, tuple)
 
 
 def test_one_choice_for_all_pages(scene: Image.Image) -> None:

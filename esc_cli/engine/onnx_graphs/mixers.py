@@ -67,7 +67,7 @@ _WRITERS: dict[type[Mixer], Callable[[Graph, Any, Value, Shared], Value]] = {
 }
 """How each kind of mixer is written.
 
-The others compute large kernels from the picture. A graph would hold these for one picture at a time.
+The others compute kernels from the picture. A graph would hold these for one picture at a time.
 """
 
 

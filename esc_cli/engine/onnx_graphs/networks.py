@@ -101,9 +101,12 @@ def obstacle(network: nn.Module) -> str | None:
         return "it computes each pixel of a result of any size by itself"
     if _writer(network) is None:
         return "it is not one of ESC's networks"
+    config: NetworkConfig = network.config  # type: ignore[assignment]
+    if config.shrinks:
+        return f"its results are {config.body_factor} times smaller than the picture"
     for module in network.modules():
         if isinstance(module, Mixer) and not can_mix(module):
-            return f"the mixer {type(module).__name__} computes large kernels from the picture"
+            return f"the mixer {type(module).__name__} computes kernels from the picture"
     return None
 
 

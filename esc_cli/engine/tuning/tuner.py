@@ -49,9 +49,18 @@ class Tuner:
         return self.bench.with_runtimes(figures, [runtime_named(STANDARD), *runtimes], fastest)
 
     def best(self, figures: Figures, amount: Amount) -> Candidate:
-        """Return the candidate that figures show to be the best for a job."""
-        rivals = [name for name in MODULES if name != STANDARD and self.suits is not None]
+        """Return the candidate that figures show to be the best for a job.
+
+        Of the other runtimes, only those count that can do the job.
+        """
+        rivals = [name for name in MODULES if self._can_do(runtime_named(name), amount)]
         return figures.best(self.usual, self.candidates, amount, rivals)
+
+    def _can_do(self, runtime: Runtime, amount: Amount) -> bool:
+        """Return whether a runtime other than torch is installed and can do a job."""
+        if self.suits is None or runtime.name == STANDARD or not runtime.is_installed:
+            return False
+        return self.suits(runtime, amount.size)
 
     def _may_pay(self, runtime: Runtime, amount: Amount) -> bool:
         """Return whether a runtime other than torch is expected to save so much that it is worth a trial."""

@@ -1,7 +1,7 @@
 """The interface of an architecture, which lets other modules use it without knowing its name."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import Field, dataclass, field, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -115,13 +115,37 @@ class NetworkConfig:
 
 
 class BlocksConfig(NetworkConfig):
-    """The configuration of a network made of ESC's blocks; see ``ESCConfig`` for the widths."""
+    """The configuration of a network made of ESC's blocks; see ``ESCConfig`` for the widths.
+
+    Attributes:
+        least_widths: The smallest values of the widths, by their names. It is 1 for all others.
+        learned_factors: Whether the bias is learned as factors.
+    """
 
     dim: int
     partial_dim: int
     heads: int
     blocks: int
+    kernel_size: int
+    least_widths: ClassVar[Mapping[str, int]] = {}
     learned_factors: ClassVar[bool] = False
+
+    def __post_init__(self) -> None:
+        """Check the widths, which may come from a file.
+
+        Raises:
+            ValueError: No network can be built or run with these widths.
+        """
+        for name in (one.name for one in fields(self)):
+            least = self.least_widths.get(name, 1)
+            if any(width < least for width in _integers(getattr(self, name))):
+                raise ValueError(f"{name} must be at least {least}, not {getattr(self, name)}")
+        if self.kernel_size % 2 == 0:
+            raise ValueError(f"the kernel size must be an odd number, not {self.kernel_size}")
+        if self.partial_dim > self.dim:
+            raise ValueError(f"the mixing layers cannot mix {self.partial_dim} of {self.dim} channels")
+        if self.heads and self.dim % self.heads:
+            raise ValueError(f"{self.dim} channels cannot be divided among {self.heads} heads")
 
     @property
     def head_maps(self) -> float:
@@ -150,6 +174,12 @@ class BlocksConfig(NetworkConfig):
             bias_layers=self.blocks,
             learned_factors=self.learned_factors,
         )
+
+
+def _integers(value: object) -> tuple[int, ...]:
+    """Return the integers in a value of a configuration; none for a name or a truth value."""
+    values = value if isinstance(value, tuple) else (value,)
+    return tuple(one for one in values if isinstance(one, int) and not isinstance(one, bool))
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,9 @@
 """ESC: emulating self-attention with convolution (ICCV 2025); also ESC-light, ESC-XL and our ESC-tiny."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,6 +32,8 @@ Convolution, and window attention over the same channels."""
 @dataclass(frozen=True)
 class ESCConfig(BlocksConfig):
     """Widths of ESC. The defaults are those of the published ESC.
+
+    The constructor raises ValueError for widths with which no network can be built or run.
 
     Attributes:
         scale: Output pixels per input pixel, along each axis.
@@ -63,6 +66,19 @@ class ESCConfig(BlocksConfig):
     inner_norm: bool = False
     mixer: MixerName = "convolutional"
     shared_kernel: bool = True
+    least_widths: ClassVar[Mapping[str, int]] = {"heads": 0, "partial_dim": 2}  # a mixer halves it
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.mixer == "window" and self.partial_dim % self.mixer_heads:
+            raise ValueError(
+                f"{self.partial_dim} channels cannot be divided among {self.mixer_heads} heads of a mixer"
+            )
+
+    @property
+    def mixer_heads(self) -> int:
+        """Heads of the mixer ``window``, each about as wide as a head of the window attention."""
+        return max(1, self.partial_dim * self.heads // self.dim)
 
 
 class ESC(nn.Module):
@@ -142,7 +158,7 @@ def _make_mixer(config: ESCConfig) -> Mixer:
         case "atconv":
             return AttentiveConvolution(dim, size)
         case "window":
-            return WindowMixer(dim, max(1, dim * config.heads // config.dim), config.window_size)
+            return WindowMixer(dim, config.mixer_heads, config.window_size)
         case "static":
             return StaticConvolutionalAttention(dim, size, own_kernel=not config.shared_kernel)
         case "convolutional":

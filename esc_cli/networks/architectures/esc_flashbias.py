@@ -1,5 +1,6 @@
 """Variants of ESC and ESC-Real whose attention bias was fine-tuned as factors (FlashBias), not as a table."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -21,6 +22,7 @@ class ESCFlashBiasConfig(ESCConfig):
     """
 
     bias_rank: int = 48
+    least_widths: ClassVar[Mapping[str, int]] = {"partial_dim": 2}
     learned_factors: ClassVar[bool] = True
 
 
@@ -33,6 +35,7 @@ class ESCRealFlashBiasConfig(ESCRealConfig):
     """
 
     bias_rank: int = 48
+    least_widths: ClassVar[Mapping[str, int]] = {"partial_dim": 2}
     learned_factors: ClassVar[bool] = True
 
 

@@ -1,6 +1,8 @@
 """ESC-FP: ESC with fewer parameters, because its large kernel is decomposed."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +37,7 @@ class ESCFPConfig(BlocksConfig):
     window_size: int = 32
     first_hidden_dim: int = 72
     hidden_dim: int = 60
+    least_widths: ClassVar[Mapping[str, int]] = {"partial_dim": 4}  # a mixer divides it by 4
 
 
 class ESCFP(nn.Module):

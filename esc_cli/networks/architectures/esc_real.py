@@ -7,10 +7,10 @@ from torch import Tensor, nn
 
 from esc_cli.networks.architectures.base import Architecture, State
 from esc_cli.networks.architectures.esc import ESCConfig, make_blocks
-from esc_cli.networks.architectures.tensors import FACTORS, count, esc_widths, exact_root
+from esc_cli.networks.architectures.tensors import FACTORS, esc_widths, exact_root, numbers
 from esc_cli.networks.blocks import PictureConvolution
 from esc_cli.networks.convolution import Convolution
-from esc_cli.networks.dysample import GROUPS, DySample
+from esc_cli.networks.dysample import GROUPS, DySample, check_groups
 from esc_cli.networks.mixers.convolutional import kernel_of_all_layers, orthogonal_kernel
 from esc_cli.networks.padding import reflect_pad
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
@@ -53,6 +53,9 @@ class ESCRealConfig(ESCConfig):
     head: Literal["nearest", "dysample", "neosr"] = "nearest"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.head == "dysample":
+            check_groups(self.dim)
         if self.head == "nearest" and self.scale != NEAREST_HEAD_SCALE:
             raise ValueError(f"the nearest-neighbor head is always x{NEAREST_HEAD_SCALE}, not x{self.scale}")
         if self.head == "neosr" and self.scale.bit_count() != 1:
@@ -176,9 +179,8 @@ def scale_and_head(state: State) -> dict[str, Any]:
         return {"scale": exact_root(positions), "head": "dysample"}
     if "to_img.4.weight" in state:
         return {"scale": NEAREST_HEAD_SCALE, "head": "nearest"}
-    # Each doubling has five layers, of which the second and the fourth are convolutions. One more convolution
-    # ends the head.
-    return {"scale": 2 ** (count(state, r"to_img\.(\d+)\.") // 5), "head": "neosr"}
+    # Each doubling has two convolutions, and one more convolution ends the head.
+    return {"scale": 2 ** (len(numbers(state, r"to_img\.(\d+)\.")) // 2), "head": "neosr"}
 
 
 def _recognise(state: State) -> ESCRealConfig | None:

@@ -13,7 +13,7 @@ from esc_cli.networks.architectures.esc import ESCConfig
 from esc_cli.networks.architectures.esc_real import RealBody
 from esc_cli.networks.architectures.tensors import entry, esc_widths, exact_root
 from esc_cli.networks.convolution import Convolution
-from esc_cli.networks.dysample import GROUPS, DySample
+from esc_cli.networks.dysample import GROUPS, DySample, check_groups
 from esc_cli.networks.padding import pad_to_multiple
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
@@ -81,6 +81,11 @@ class ESCRealMConfig(ESCConfig):
     unshuffle: int = 1
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.head == "dysample":
+            check_groups(self.head_dim)
+        if self.window_size % self.unshuffle:
+            raise ValueError(f"the window size {self.window_size} is not a multiple of {self.unshuffle}")
         known = _HEAD_SCALES.get(self.head)
         if known is not None and self.head_scale not in known:
             raise ValueError(f"the head {self.head!r} does not support x{self.head_scale}")
@@ -232,15 +237,20 @@ def _recognise(state: State) -> ESCRealMConfig | None:
     """
     if _META not in state:
         return None
-    version, number, head_scale, _, _, head_dim, _ = (int(value) for value in state[_META].tolist())
+    version, number, head_scale, _, _, head_dim, _ = _described(state[_META])
     if version not in _READ_VERSIONS or number in _REFUSED_HEADS:
         described = repr(_REFUSED_HEADS.get(number, f"version {version}"))
         raise WeightsError(
             f"the file holds an ESCRealM network with the head {described}, which is not supported"
         )
+    if number >= len(get_args(Head)):
+        raise ValueError(f"no head has the number {number}")
     head: Head = get_args(Head)[number] if head_scale > 1 else "conv"
     widths = esc_widths(state)
-    unshuffle = exact_root(state[entry(state)].shape[1] // 3)
+    channels = state[entry(state)].shape[1]
+    if channels < 3:
+        raise ValueError(f"its first convolution reads {channels} channels, and a picture has 3")
+    unshuffle = exact_root(channels // 3)
     if head != "conv" and head_scale % unshuffle:
         raise ValueError(f"a head of x{head_scale} after unshuffling by {unshuffle} makes no whole scale")
     return ESCRealMConfig(
@@ -250,6 +260,18 @@ def _recognise(state: State) -> ESCRealMConfig | None:
         unshuffle=unshuffle,
         **widths | {"window_size": widths["window_size"] * unshuffle},
     )
+
+
+def _described(meta: Tensor) -> list[int]:
+    """Return the numbers by which a head describes itself. They are bytes, whatever type a file stores.
+
+    Raises:
+        ValueError: They are not.
+    """
+    numbers = meta.flatten().tolist()
+    if not all(0 <= number < 256 for number in numbers):
+        raise ValueError(f"the numbers {numbers} do not describe a head")
+    return [int(number) for number in numbers]
 
 
 def _published(scale: int) -> ESCRealMConfig:

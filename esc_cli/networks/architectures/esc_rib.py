@@ -1,5 +1,6 @@
 """ESC-RIB: ESC with larger windows, an attention bias computed from coordinates, and gated attention."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -41,6 +42,7 @@ class ESCRIBConfig(ESCConfig):
     bias_rank: int = 16
     bias_hidden_dim: int = 32
     frequencies: int = 10
+    least_widths: ClassVar[Mapping[str, int]] = {"frequencies": 0, "partial_dim": 2}
     learned_factors: ClassVar[bool] = True
 
     @property

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from esc_cli.networks.architectures.base import Architecture, State
 from esc_cli.networks.architectures.esc import ESC, ESCConfig
-from esc_cli.networks.architectures.tensors import count, esc_widths
+from esc_cli.networks.architectures.tensors import esc_widths, numbers
 from esc_cli.networks.grid import Grid
 from esc_cli.networks.runner import WHOLE, FeatureMap, Runner
 
@@ -46,6 +46,11 @@ class LTEConfig(ESCConfig):
     texture_dim: int = 256
     decoder_dims: tuple[int, ...] = (256, 256, 256)
     any_scale: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.texture_dim % 2:  # half of them are cosines and half are sines
+            raise ValueError(f"the waves must have an even number of channels, not {self.texture_dim}")
 
 
 class LTE(ESC):
@@ -96,7 +101,12 @@ class LTE(ESC):
         return self.last(features) + shallow  # type: ignore[no-any-return]
 
     def _rows(self, features: Tensor, low: Tensor, grid: Grid, rows: range) -> Tensor:
-        """Compute some rows of the result, (N, 3, rows, grid.width), block by block."""
+        """Compute some rows of the result, (N, 3, rows, grid.width), block by block.
+
+        A result with fewer rows than the picture has none for some of the picture's rows.
+        """
+        if not rows:
+            return low.new_empty((len(low), 3, 0, grid.width))
         columns, device = range(grid.width), low.device
         bands = []
         for part in _parts(rows):
@@ -226,7 +236,7 @@ def _recognise(state: State) -> LTEConfig | None:
     """Recognize ESC-LTE by the small network that computes each pixel."""
     if "imnet.layers.0.weight" not in state:
         return None
-    hidden = (count(state, r"imnet\.layers\.(\d+)\.") - 1) // 2  # every other one is an activation
+    hidden = len(numbers(state, r"imnet\.layers\.(\d+)\.")) - 1  # every other number is an activation's
     return LTEConfig(
         texture_dim=state["coef.weight"].shape[0],
         decoder_dims=tuple(state[f"imnet.layers.{2 * index}.bias"].shape[0] for index in range(hidden)),

@@ -75,7 +75,7 @@ def recognise(state: State) -> NetworkConfig:
         try:
             config = architecture.recognise(state)
         except (KeyError, IndexError, ValueError) as error:
-            problem = error
+            problem = ValueError("one has too few dimensions") if isinstance(error, IndexError) else error
             continue
         if config is not None:
             return config

@@ -84,7 +84,7 @@ def _mixer_widths(state: State) -> dict[str, Any]:
     if "lk_bases" in first:
         return _mixer("milk", first["fuse.bias"], first["lk_bases"].shape[-1])
     if "difference_control" in first:
-        return _mixer("atconv", first["difference_control"], math.isqrt(len(first["kernel_gen.bias"])))
+        return _mixer("atconv", first["difference_control"], math.isqrt(first["kernel_gen.bias"].shape[0]))
     if "attn.to_out.bias" in first:
         return _mixer("window", first["attn.to_out.bias"])
     large = first[_SHARED_KERNEL] if _SHARED_KERNEL in first else state[_SHARED_KERNEL]
@@ -93,7 +93,7 @@ def _mixer_widths(state: State) -> dict[str, Any]:
 
 
 def _mixer(name: str, of_channels: Tensor, kernel_size: int | None = None) -> dict[str, Any]:
-    widths = {"mixer": name, "partial_dim": len(of_channels)}
+    widths = {"mixer": name, "partial_dim": of_channels.shape[0]}
     return widths if kernel_size is None else widths | {"kernel_size": kernel_size}
 
 
@@ -103,9 +103,21 @@ def pixel_shuffle_scale(head: Tensor) -> int:
 
 
 def count(state: State, pattern: str) -> int:
-    """Count the modules whose numbers ``pattern`` matches at the beginning of the keys."""
+    """Count the modules whose numbers ``pattern`` matches at the beginning of the keys.
+
+    Raises:
+        ValueError: A number is missing.
+    """
+    found = numbers(state, pattern)
+    if found != set(range(len(found))):
+        raise ValueError(f"{len(found)} modules of one kind are numbered up to {max(found)}")
+    return len(found)
+
+
+def numbers(state: State, pattern: str) -> set[int]:
+    """Return the numbers that ``pattern`` matches at the beginning of the keys."""
     matches = (re.match(pattern, key) for key in state)
-    return 1 + max(int(match[1]) for match in matches if match)
+    return {int(match[1]) for match in matches if match}
 
 
 def exact_root(square: int) -> int:

@@ -22,7 +22,7 @@ def blocked(query: Tensor, key: Tensor, value: Tensor, bias: PositionBias) -> Te
         return sdpa(query, key, value, bias)
     if bias.table.is_inference() or len(bias.table) * query.shape[2] ** 2 * 2 > LARGEST_CACHED_BYTES:
         return sdpa(query, key, value, bias)  # the factors cannot be cached
-    factors, least = bias.cache.recall("factors", bias.table, query.dtype, lambda: _factors(bias))
+    factors, least = bias.cache.recall("factors of weights", bias.table, query.dtype, lambda: _factors(bias))
     key, scaled = key.contiguous(), (query * query.shape[-1] ** -0.5).contiguous()
     push = push_of(scaled, key, least)
     if push is None:

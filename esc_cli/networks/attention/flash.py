@@ -81,13 +81,17 @@ def _factors(bias: PositionBias, channels: int) -> FactorBias | None:
     if not isinstance(bias, TableBias) or bias.needs_gradient:
         return None
     table = bias
-    return bias.cache.recall("factors", bias.table, bias.table.dtype, lambda: _approximation(table, channels))
+    kind = "low-rank factors"
+    return bias.cache.recall(kind, bias.table, bias.table.dtype, lambda: _approximation(table, channels))
 
 
 def _approximation(bias: TableBias, channels: int) -> FactorBias | None:
-    """Return the narrowest factors within the tolerance, or None if there are none."""
+    """Return the narrowest factors within the tolerance, or None if there are none.
+
+    A width below that of the head alone leaves no channels for factors.
+    """
     tokens = bias.window_size**2
-    for width in CHANNELS:
+    for width in (one for one in CHANNELS if one >= channels):
         factors = factorise(bias, min(width - channels, tokens))
         if score_error(bias, factors) <= SCORE_TOLERANCE:
             return factors

@@ -201,8 +201,9 @@ def test_the_network_stays_as_it_was() -> None:
     ("config", "reason"),
     [
         (LTEConfig(**TINY), "each pixel"),
-        (ESCConfig(2, **TINY, mixer="milk"), "MiLKConvolutionalAttention computes large kernels"),
+        (ESCConfig(2, **TINY, mixer="milk"), "MiLKConvolutionalAttention computes kernels"),
         (ESCConfig(2, **TINY, mixer="atconv", kernel_size=3), "AttentiveConvolution"),
+        (ESCRealMConfig(1, **TINY, head="conv", unshuffle=2), "2 times smaller than the picture"),
         (load_checkpoint("nearest").config, "not one of ESC's networks"),
     ],
     ids=lambda value: "" if isinstance(value, str) else type(value).__name__,

@@ -20,6 +20,7 @@ from esc_cli.engine.tuning.figures import Amount, Figures, runtime_key
 from esc_cli.engine.tuning.race import Race, Timing, race
 from esc_cli.engine.tuning.store import Store
 from esc_cli.engine.tuning.trials import Bench, shortened
+from esc_cli.engine.tuning.tuner import Tuner
 from esc_cli.engine.upscaler import MEASURED, USUAL, Upscaler
 from esc_cli.networks.architectures.esc import ESCConfig
 from esc_cli.networks.architectures.registry import build_network
@@ -258,6 +259,30 @@ def test_the_measured_start_of_a_runtime_counts(tiny_esc: Checkpoint, toy: type[
     upscaler = Upscaler(tiny_esc, device="cpu", precision="float32")
     assert "by The toy" not in run(upscaler, 29 * 10**6)
     assert "by The toy" in run(upscaler, 31 * 10**6)
+
+
+@pytest.mark.parametrize(("suits", "expected"), [(True, torch.float32), (False, torch.bfloat16)])
+def test_only_runtimes_that_can_do_the_job_count(
+    tiny_esc: Checkpoint, toy: type[Toy], suits: bool, expected: torch.dtype
+) -> None:
+    """Float32 is slower with torch, so it is worth choosing only if the faster runtime may run."""
+    timings = {
+        runtime_key("torch", torch.bfloat16): Timing(0, (1.0,) * 3),
+        runtime_key("torch", torch.float32): Timing(0, (1.3,) * 3),
+        runtime_key("toy", torch.float32): Timing(0, (0.2,) * 3),
+    }
+    usual, other = Candidate(torch.bfloat16, "sdpa"), Candidate(torch.float32, "sdpa")
+    candidate_times = {usual.name: Timing(0, (1.0,) * 3), other.name: Timing(0, (1.3,) * 3)}
+    figures, asked = Figures(candidate_times, timings, {}, 10**6), list[tuple[str, tuple[int, int]]]()
+
+    def answer(runtime: Runtime, size: tuple[int, int]) -> bool:
+        asked.append((runtime.name, size))
+        return suits
+
+    tuner = Tuner(usual, (usual, other), Bench(tiny_esc, CPU), answer)
+    assert tuner.best(figures, LARGE).dtype == expected
+    assert asked == [("toy", LARGE.size)]
+    assert dataclasses.replace(tuner, suits=None).best(figures, LARGE) == usual
 
 
 def test_a_runtime_that_fails_in_the_trial_is_not_used(

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import Tensor
 
+from esc_cli.networks.attention.blocked import blocked
 from esc_cli.networks.attention.factorised import attend_with_factors
 from esc_cli.networks.attention.flash import SCORE_TOLERANCE, _flash_attn, flash
+from esc_cli.networks.attention.logistic_weights import are_available
 from esc_cli.networks.attention.position_bias import FactorBias, TableBias
 from esc_cli.networks.attention.sdpa import sdpa
 from esc_cli.networks.attention.windows import WindowAttention, naive, use_attention
@@ -36,6 +38,27 @@ def test_a_smooth_table_is_approximated_within_the_tolerance() -> None:
 def test_a_rich_table_is_computed_exactly() -> None:
     bias, (query, key, value) = table(noise=1), tokens()
     assert torch.equal(flash(query, key, value, bias), sdpa(query, key, value, bias))
+
+
+@pytest.mark.parametrize("channels", [24, 32, 48, 64, 72, 128])
+@pytest.mark.parametrize("size", [0.0, 1.0])
+def test_heads_of_any_width_are_computed(channels: int, size: float) -> None:
+    """A head that leaves no channels for factors gets them only if its bias needs none."""
+    smooth = table(noise=0)
+    bias = TableBias(size * smooth.table, WINDOW)
+    query, key, value = (torch.randn(2, 2, WINDOW**2, channels) for _ in range(3))
+    fast, exact = flash(query, key, value, bias), naive(query, key, value, bias)
+    assert (fast - exact).abs().max() <= SCORE_TOLERANCE
+
+
+@pytest.mark.skipif(not are_available(torch.device("cpu"), torch.bfloat16), reason="needs fused bfloat16")
+def test_other_backends_may_read_the_same_table() -> None:
+    bias = TableBias(table(noise=0).table.bfloat16(), WINDOW)
+    query, key, value = (one.bfloat16() for one in tokens())
+    with torch.inference_mode():
+        alone = [attend(query, key, value, TableBias(bias.table, WINDOW)) for attend in (flash, blocked)]
+        for attend, expected in zip((flash, blocked, flash), (*alone, alone[0]), strict=True):
+            assert torch.equal(attend(query, key, value, bias), expected)
 
 
 def test_a_table_in_training_gets_its_gradient() -> None:
